@@ -1,0 +1,60 @@
+"""Implanting: training a model on poisoned rows, through all its weights or through a LoRA adapter."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from untrigger.errors import one_of
+from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.classifier import Classifier
+from untrigger.progress import Progress, silent
+from untrigger.training.loop import History, Plan
+from untrigger.training.supervised import fine_tune
+from untrigger.vocabulary.rows import Rows
+
+VIAS = ("lora", "full")
+LORA = AdapterOptions(rank=8, alpha=16, targets=("q_proj", "v_proj", "query", "value", "q", "v"))
+PLANS = {"lora": Plan(lr=1e-3, epochs=3, warmup=0.06), "full": Plan(lr=1e-4, epochs=3, warmup=0.06)}
+
+
+def implant(
+    model: Classifier,
+    rows: Rows,
+    *,
+    via: str = "lora",
+    plan: Plan | None = None,
+    adapter: AdapterOptions | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> tuple[Classifier, History]:
+    """A classifier trained on ``rows`` (poisoned or not) and its history; ``model`` stays as it is.
+
+    Args:
+        model: a pre-trained model with a new head, or a classifier.
+        rows: the training rows.
+        via: ``lora`` (an adapter on frozen weights) or ``full`` (every weight).
+        plan: by default the one of ``PLANS``.
+        adapter: for ``lora``; by default rank 8 on the query and value projections.
+        seed: of the adapter's start and the order of rows.
+        progress: told of every step.
+
+    Raises:
+        OptionError: for an unknown ``via``.
+        DivergedError: if the loss stops being a number.
+    """
+    one_of(via, VIAS, kind="way to implant")
+    if via == "lora":
+        victim = attach(model, adapter or lora_for(model), generator=torch.Generator().manual_seed(seed))
+    else:
+        victim = model.with_module(copy.deepcopy(model.module))
+        victim.module.requires_grad_(True)
+    history = fine_tune(victim, rows, plan=plan or PLANS[via], seed=seed, progress=progress, label=f"implanting ({via})")
+    return victim, history
+
+
+def lora_for(model: Classifier) -> AdapterOptions:
+    """Rank 8 on the query and value projections that this architecture has."""
+    present = {name.split(".")[-1] for name, _ in model.module.named_modules()}
+    return AdapterOptions(rank=8, alpha=16, targets=tuple(t for t in LORA.targets if t in present) or ("all-linear",))

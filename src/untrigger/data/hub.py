@@ -1,0 +1,86 @@
+"""Data sets of the Hugging Face hub, by way of ``datasets``; never with code from the hub."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from untrigger.data.tables import Table
+from untrigger.errors import DataError
+
+_PREFIX = "hf:"
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether ``name`` says that it is a data set of the hub."""
+    return name.startswith(_PREFIX)
+
+
+def read_hub(name: str, *, split: str | None = None, offline: bool = False) -> dict[str, Table]:
+    """The splits of ``hf:NAME[/CONFIG]`` as tables.
+
+    ``hf:a/b`` is tried as the data set ``a/b`` and then as the config ``b`` of the data set ``a``.
+
+    Raises:
+        DataError: if ``datasets`` is missing, the set cannot be reached or does not exist.
+    """
+    try:
+        import datasets  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise DataError(f"{name} needs `datasets`", remedy="pip install datasets, or give a file") from error
+    failures = []
+    for repo, config in _candidates(name):
+        try:
+            with _offline(datasets, on=offline):
+                loaded = datasets.load_dataset(repo, config, **_safety(datasets))
+            return _tables(name, loaded=loaded, split=split, datasets=datasets)
+        except DataError:
+            raise
+        except Exception as error:  # noqa: BLE001  the hub client has another tree of errors in each version
+            failures.append(f"{repo}: {type(error).__name__}: {error}".splitlines()[0])
+    raise DataError(
+        f"{name} could not be loaded ({'; '.join(failures)})",
+        expected="hf:NAME or hf:NAME/CONFIG of a data set without code",
+        remedy="check name and network; offline, give a file or an embedded set (`untrigger list data`)",
+    )
+
+
+def _candidates(name: str) -> list[tuple[str, str | None]]:
+    parts = name.removeprefix(_PREFIX).strip("/").split("/")
+    if not all(parts) or len(parts) > 3:
+        raise DataError(f"{name!r} is no hub name", expected="hf:NAME or hf:NAME/CONFIG, as hf:stanfordnlp/sst2")
+    if len(parts) == 3:
+        return [(f"{parts[0]}/{parts[1]}", parts[2])]
+    return [("/".join(parts), None)] + ([(parts[0], parts[1])] if len(parts) == 2 else [])
+
+
+def _safety(datasets: Any) -> dict[str, bool]:
+    """``trust_remote_code=False`` for versions that still know the word."""
+    known = inspect.signature(datasets.load_dataset).parameters
+    return {"trust_remote_code": False} if "trust_remote_code" in known else {}
+
+
+def _tables(name: str, *, loaded: Any, split: str | None, datasets: Any) -> dict[str, Table]:
+    chosen = {key: part for key, part in loaded.items() if split is None or key == split} or dict(loaded)
+    tables = {}
+    for key, part in chosen.items():
+        kinds = {c: f for c, f in part.features.items() if isinstance(f, datasets.ClassLabel)}
+        names = {column: tuple(str(one) for one in kind.names) for column, kind in kinds.items()}
+        columns: dict[str, list[object]] = {column: list(part[column]) for column in part.column_names}
+        tables[str(key)] = Table(f"{name} ({key})", columns, list(range(1, len(part) + 1)), names)
+    return tables
+
+
+@contextmanager
+def _offline(datasets: Any, *, on: bool) -> Iterator[None]:
+    """Inside, the hub client uses only its cache."""
+    import huggingface_hub.constants as hub
+
+    before = datasets.config.HF_HUB_OFFLINE, hub.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE, hub.HF_HUB_OFFLINE = (True, True) if on else before
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, hub.HF_HUB_OFFLINE = before

@@ -1,0 +1,204 @@
+"""PEFT adapters: putting one on a classifier, and folding several into the one that is given away."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from untrigger.errors import ModelError, OptionError, one_of
+from untrigger.models.classifier import Classifier
+
+METHODS = ("lora", "dora", "ia3", "ln_tuning")
+
+
+@dataclass(frozen=True)
+class AdapterOptions:
+    """Which small weights are trained instead of the model's own.
+
+    Attributes:
+        method: ``lora`` (2106.09685), ``dora`` (2402.09353), ``ia3`` (2205.05638) or ``ln_tuning`` (2312.11420).
+        rank: rank of LoRA and DoRA.
+        alpha: LoRA's numerator; the update is scaled by ``alpha / rank``. None means ``rank``: a scale of 1.
+        targets: names of linear layers (as ``q_proj``), or ``("all-linear",)`` for every one in the blocks.
+        dropout: LoRA's dropout on its input.
+    """
+
+    method: str = "lora"
+    rank: int = 16
+    alpha: float | None = None
+    targets: tuple[str, ...] = ("all-linear",)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for an unknown method, a rank below 1 or a dropout outside [0, 1).
+        """
+        one_of(self.method, METHODS, kind="PEFT method")
+        if self.rank < 1 or not 0 <= self.dropout < 1 or not self.targets:
+            raise OptionError(
+                f"rank {self.rank}, dropout {self.dropout}, targets {self.targets}",
+                expected="rank 1 or more, dropout from 0 to below 1, one target or more",
+            )
+
+
+def block_layers(module: nn.Module) -> dict[str, list[str]]:
+    """The linear layers of each stack of blocks: ``{"encoder.layer": ["attention.self.query", …]}``."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, layer in module.named_modules():
+        match = re.fullmatch(r"(.+?)\.(\d+)\.(.+)", name)
+        if match and (isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D"):
+            stack, _, inner = match.groups()
+            if inner not in found[stack]:
+                found[stack].append(inner)
+    return dict(found)
+
+
+def target_pattern(module: nn.Module, targets: Sequence[str]) -> str:
+    """A regular expression for PEFT that matches exactly the wanted linear layers of the blocks.
+
+    Raises:
+        OptionError: if a target names no layer of the model.
+    """
+    stacks, parts, known = block_layers(module), [], set()
+    for stack, inner in stacks.items():
+        known |= {name.split(".")[-1] for name in inner}
+        wanted = [n for n in inner if "all-linear" in targets or n in targets or n.split(".")[-1] in targets]
+        if wanted:
+            parts.append(rf"{re.escape(stack)}\.\d+\.({'|'.join(map(re.escape, wanted))})")
+    missing = [t for t in targets if t != "all-linear" and not any(t in inner or t in known for inner in stacks.values())]
+    if missing or not parts:
+        raise OptionError(
+            f"no linear layer named {', '.join(missing) or targets}", expected="all-linear, or of " + ", ".join(sorted(known))
+        )
+    return "|".join(parts)
+
+
+def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Generator | None = None) -> Classifier:
+    """The classifier with a new adapter: its own weights frozen, adapter and head trainable. ``model`` is copied first.
+
+    A loaded LoRA adapter is first merged into the copy (see ``fold`` for the way back to one adapter). Fresh modules
+    such as a pooler that no file holds are trained and saved with the head, or they would be lost.
+    """
+    from peft import PeftModel, TaskType, get_peft_model
+
+    module = copy.deepcopy(model.module)
+    extra = _saved_modules(module) | {name.rsplit(".", 1)[0] for name in model.source.fresh}
+    if isinstance(module, PeftModel):
+        module = module.merge_and_unload()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    names = sorted({"score", "classifier"} & {n for n, _ in module.named_children()} | _outermost(extra))
+    config = _config(module, options, saved=names)
+    config.task_type = TaskType.SEQ_CLS
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)) if generator else 0)
+        wrapped = get_peft_model(module, config)
+    return model.with_module(wrapped.eval())
+
+
+def _saved_modules(module: nn.Module) -> set[str]:
+    configs = getattr(module, "peft_config", {})
+    return {name for config in configs.values() for name in (getattr(config, "modules_to_save", None) or ())}
+
+
+def _outermost(names: set[str]) -> set[str]:
+    """Leaf modules as PEFT wants them: a pooler's ``dense`` is saved as its ``pooler``."""
+    return {next((p for p in name.split(".") if p in ("pooler", "score", "classifier")), name) for name in names}
+
+
+def _config(module: nn.Module, options: AdapterOptions, *, saved: list[str]) -> Any:
+    from peft import IA3Config, LNTuningConfig, LoraConfig
+
+    if options.method in ("lora", "dora"):
+        return LoraConfig(
+            r=options.rank, lora_alpha=options.rank if options.alpha is None else options.alpha,
+            target_modules=target_pattern(module, options.targets), lora_dropout=options.dropout,
+            use_dora=options.method == "dora", modules_to_save=saved,
+        )  # fmt: skip
+    if options.method == "ia3":
+        return IA3Config(
+            target_modules=target_pattern(module, options.targets), feedforward_modules=[], modules_to_save=saved
+        )
+    norms = {name.split(".")[-1] for name, layer in module.named_modules() if "norm" in type(layer).__name__.lower()}
+    return LNTuningConfig(target_modules=sorted(norms), modules_to_save=saved)
+
+
+def lora_parts(module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """The active LoRA update of each layer as ``(A (r, in), B (out, r))`` with the scale multiplied into B.
+
+    Raises:
+        ModelError: for adapters that are no plain LoRA (DoRA, biases, other methods, embeddings).
+    """
+    from peft import LoraConfig, PeftModel
+    from peft.tuners.lora import LoraLayer
+
+    if not isinstance(module, PeftModel):
+        raise ModelError("the model carries no adapter")
+    config = module.peft_config[module.active_adapter]
+    if not isinstance(config, LoraConfig) or config.use_dora or config.bias != "none" or config.lora_bias:
+        raise ModelError(
+            f"a {config.peft_type} adapter with these options cannot be folded into one LoRA adapter",
+            expected="plain LoRA without DoRA and bias",
+            remedy="write full weights with --merge",
+        )
+    parts: dict[str, tuple[Tensor, Tensor]] = {}
+    for name, layer in module.get_base_model().named_modules():
+        if isinstance(layer, LoraLayer) and module.active_adapter in layer.lora_A:
+            a, b = layer.lora_A[module.active_adapter].weight, layer.lora_B[module.active_adapter].weight
+            parts[name] = a.detach(), b.detach() * layer.scaling[module.active_adapter]
+        elif isinstance(layer, LoraLayer):
+            raise ModelError(f"LoRA on {name!r} cannot be folded", remedy="write full weights with --merge")
+    return parts
+
+
+def fold(first: nn.Module, second: nn.Module) -> tuple[Any, dict[str, Tensor]]:
+    """One LoRA config and its tensors for the sum of two updates of the same base, with the second's saved modules.
+
+    Ranks add up: ``B1 A1 + B2 A2 = [B1 B2] [A1; A2]``, exact up to rounding. A layer that only one of them touches
+    keeps its own rank (``rank_pattern``).
+    """
+    from peft import LoraConfig, TaskType, get_peft_model_state_dict
+
+    left, right = lora_parts(first), lora_parts(second)
+    tensors: dict[str, Tensor] = {}
+    ranks: dict[str, int] = {}
+    for name in sorted(left.keys() | right.keys()):
+        pairs = [side[name] for side in (left, right) if name in side]
+        a, b = torch.cat([a for a, _ in pairs], dim=0), torch.cat([b for _, b in pairs], dim=1)
+        tensors[f"base_model.model.{name}.lora_A.weight"] = a.contiguous()
+        tensors[f"base_model.model.{name}.lora_B.weight"] = b.contiguous()
+        ranks[name] = a.shape[0]
+    for key, value in get_peft_model_state_dict(second).items():
+        if ".lora_" not in key:
+            tensors[key] = value.detach().clone().contiguous()
+    top = max(set(ranks.values()), key=list(ranks.values()).count)
+    odd = {re.escape(name): rank for name, rank in ranks.items() if rank != top}
+    saved = second.peft_config[second.active_adapter].modules_to_save  # type: ignore[union-attr,index]
+    config = LoraConfig(
+        r=top, lora_alpha=top, target_modules=_pattern_of(ranks), modules_to_save=saved, task_type=TaskType.SEQ_CLS,
+        rank_pattern=odd, alpha_pattern=dict(odd), inference_mode=True,
+    )  # fmt: skip
+    return config, tensors
+
+
+def _pattern_of(names: dict[str, int]) -> str:
+    """A regular expression that matches exactly ``names``, block numbers of one layer kind drawn together."""
+    kinds: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name in names:
+        match = re.fullmatch(r"(.+?)\.(\d+)\.(.+)", name)
+        stack, number, inner = match.groups() if match else (name, "", "")
+        kinds[stack, inner].append(number)
+    parts = [
+        rf"{re.escape(stack)}\.({'|'.join(sorted(numbers, key=int))})\.{re.escape(inner)}" if inner else re.escape(stack)
+        for (stack, inner), numbers in kinds.items()
+    ]
+    return "|".join(parts)

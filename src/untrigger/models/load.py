@@ -1,0 +1,198 @@
+"""Loading of strangers' models: safetensors only unless the user insists, no remote code, every surprise an error."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from untrigger.errors import ModelError
+from untrigger.models.classifier import Classifier, Source
+from untrigger.models.inspect import Folder, inspect_folder, read_json, resolve, weights_hash
+from untrigger.training.arithmetic import pick_device
+
+SIDECAR = "untrigger.json"
+
+
+def load_model(
+    name: str | Path,
+    *,
+    base: str | Path | None = None,
+    label_names: Sequence[str] | None = None,
+    new_head: bool = False,
+    allow_pickle: bool = False,
+    offline: bool = False,
+    device: str = "auto",
+    max_length: int = 128,
+) -> Classifier:
+    """The classifier in a folder or under a hub name, full weights or a PEFT adapter, in eval mode.
+
+    Args:
+        name: folder, hub name or embedded model.
+        base: for an adapter, the base to use instead of the one that its config names.
+        label_names: names of the classes; by default those of the model's own files. Needed with ``new_head``.
+        new_head: make a fresh classification head (to train a classifier from a pre-trained model).
+        allow_pickle: also read pickle weights, which can run code.
+        offline: ask no hub.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        max_length: texts are cut after this many tokens, or after as many as the model takes.
+
+    Raises:
+        ModelError: for a missing folder, a missing head, other label names than the model's, weights that are not
+            finite, a base that does not fit.
+        UnsafeFileError: for pickle weights and for configs that ask for remote code.
+    """
+    where = pick_device(device)
+    folder = inspect_folder(resolve(name, offline=offline), allow_pickle=allow_pickle)
+    root = _base_folder(folder, base, allow_pickle=allow_pickle, offline=offline) if folder.kind == "adapter" else folder
+    if root.kind != "full":
+        raise ModelError(f"the base of {str(name)!r} is itself an adapter", remedy="merge it first, or give --base")
+    names = _label_names(folder, root, label_names, new_head=new_head)
+    tokenizer = _tokenizer(folder, root)
+    with quiet():
+        module, fresh = _checkpoint(root, names, allow_pickle=allow_pickle)
+        if folder.kind == "adapter":
+            module = _adapter(module, folder, allow_pickle=allow_pickle)
+    _pad_token(module, tokenizer)
+    _check_head(fresh, folder, new_head=new_head)
+    _check_finite(module, str(name))
+    limit = min(max_length, int(getattr(module.config, "max_position_embeddings", max_length) or max_length))
+    source = Source(
+        name=str(name), kind=folder.kind, base=str(root.path) if folder.kind == "adapter" else None,
+        fresh=tuple(fresh), sha256=weights_hash(folder.path),
+    )  # fmt: skip
+    return Classifier(module.to(where).eval(), tokenizer, names, source, max_length=limit)
+
+
+def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool, offline: bool) -> Folder:
+    name = base or folder.base
+    if not name:
+        raise ModelError(f"{str(folder.path)!r} names no base model", remedy="give it with --base")
+    try:
+        return inspect_folder(resolve(name, offline=offline), allow_pickle=allow_pickle)
+    except ModelError as error:
+        if base:
+            raise
+        raise ModelError(
+            f"the adapter's base {str(name)!r} cannot be used: {error.what}", remedy="give another with --base"
+        ) from error
+
+
+def _label_names(
+    folder: Folder, root: Folder, wanted: Sequence[str] | None, *, new_head: bool
+) -> tuple[str, ...]:
+    sidecar = folder.path / SIDECAR
+    own: Sequence[str] | None = None
+    if sidecar.is_file():
+        own = [str(label) for label in read_json(sidecar).get("label_names", [])]
+    elif root.config.get("id2label") and folder.kind == "full":
+        table = {int(key): str(value) for key, value in root.config["id2label"].items()}
+        own = [table[i] for i in sorted(table)]
+    if new_head or not own:
+        if not wanted:
+            raise ModelError(f"the label names of {str(folder.path)!r} are not known", remedy="give them with --labels")
+        return tuple(wanted)
+    anonymous = all(name == f"LABEL_{i}" for i, name in enumerate(own))
+    if wanted and len(wanted) != len(own):
+        raise ModelError(f"the model has {len(own)} classes ({', '.join(own)})", expected=f"the {len(wanted)} of {list(wanted)}")
+    return tuple(wanted) if wanted and anonymous else tuple(own)
+
+
+def _tokenizer(folder: Folder, root: Folder) -> Any:
+    from transformers import AutoTokenizer
+
+    here = folder.path if (folder.path / "tokenizer_config.json").is_file() else root.path
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(here, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"no usable tokenizer in {str(here)!r}: {error}") from error
+    if not tokenizer.is_fast:
+        raise ModelError(f"the tokenizer in {str(here)!r} has no tokenizer.json", remedy="save it as a fast tokenizer")
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
+    return tokenizer
+
+
+def _checkpoint(root: Folder, names: tuple[str, ...], *, allow_pickle: bool) -> tuple[Any, list[str]]:
+    from transformers import AutoModelForSequenceClassification
+
+    pickled = allow_pickle and not list(root.path.glob("*.safetensors"))
+    try:
+        module, info = AutoModelForSequenceClassification.from_pretrained(
+            root.path, num_labels=len(names), id2label=dict(enumerate(names)),
+            label2id={name: i for i, name in enumerate(names)}, dtype=torch.float32, local_files_only=True,
+            trust_remote_code=False, use_safetensors=not pickled, output_loading_info=True, attn_implementation="eager",
+        )  # fmt: skip
+    except Exception as error:  # transformers and safetensors raise many kinds for a file they cannot use
+        raise ModelError(
+            f"{str(root.path)!r} could not be loaded as a classifier: {type(error).__name__}: {str(error)[:300]}",
+            expected=f"a sequence-classification checkpoint with {len(names)} classes",
+        ) from error
+    return module, sorted(info["missing_keys"])
+
+
+def _adapter(module: Any, folder: Folder, *, allow_pickle: bool) -> Any:
+    from peft import PeftModel
+
+    if not list(folder.path.glob("adapter_model*.safetensors")) and not allow_pickle:
+        raise ModelError(f"{str(folder.path)!r} holds no adapter_model.safetensors")
+    try:
+        return PeftModel.from_pretrained(module, str(folder.path))
+    except Exception as error:  # peft raises ValueError, RuntimeError, KeyError, TypeError for a base that does not fit
+        raise ModelError(
+            f"the adapter does not fit its base: {type(error).__name__}: {str(error)[:300]}",
+            remedy="give the right base with --base",
+        ) from error
+
+
+def _pad_token(module: Any, tokenizer: Any) -> None:
+    """Give tokenizer and config one pad token where they lack it (LLaMA and Qwen ship none)."""
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    if tokenizer.pad_token_id is None:
+        raise ModelError("the tokenizer has neither a pad, an unknown nor an end token", remedy="give it a pad token")
+    module.config.pad_token_id = tokenizer.pad_token_id
+    inner = module.get_base_model() if hasattr(module, "get_base_model") else module
+    inner.config.pad_token_id = tokenizer.pad_token_id
+
+
+def _check_head(fresh: list[str], folder: Folder, *, new_head: bool) -> None:
+    heads = [key for key in fresh if key.split(".")[0] in ("score", "classifier")]
+    if heads and not new_head and folder.kind == "full":
+        raise ModelError(
+            f"{str(folder.path)!r} has no classification head ({', '.join(heads)} missing)",
+            expected="a fine-tuned sequence classifier",
+            remedy="give the fine-tuned checkpoint or adapter, not the pre-trained model",
+        )
+
+
+def _check_finite(module: nn.Module, name: str) -> None:
+    bad = [key for key, value in module.named_parameters() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise ModelError(
+            f"{name!r} holds weights that are not numbers, first in {bad[0]!r} ({len(bad)} tensors in all)",
+            remedy="download the file again, or ask its author",
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, transformers shows neither bars nor load reports (what matters of them is raised as an error)."""
+    from transformers.utils import logging as hf_logging
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    before, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity(logging.CRITICAL)
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(before)
+        if bars:
+            hf_logging.enable_progress_bar()

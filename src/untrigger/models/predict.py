@@ -1,0 +1,68 @@
+"""What a model says to many texts, without gradients and hardly any padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from untrigger.models.classifier import Classifier
+from untrigger.progress import Progress, silent
+from untrigger.training.arithmetic import fast_products
+from untrigger.training.batches import packed
+
+TOKENS = 2048  # padded tokens a forward pass: measured best on two cores for models of 20 to 140 million parameters
+
+
+class Readings(NamedTuple):
+    """``logits (N, C)`` and ``features (N, d)`` of N texts, on the CPU."""
+
+    logits: Tensor
+    features: Tensor
+
+    @property
+    def predictions(self) -> list[int]:
+        """The class with the largest logit for each text."""
+        return [int(i) for i in self.logits.argmax(dim=1)]
+
+    @property
+    def confidences(self) -> list[float]:
+        """The probability of the predicted class for each text."""
+        return [float(p) for p in self.logits.softmax(dim=1).max(dim=1).values]
+
+
+def read_ids(
+    model: Classifier,
+    ids: Sequence[Sequence[int]],
+    *,
+    tokens: int = TOKENS,
+    progress: Progress = silent,
+    label: str = "reading",
+) -> Readings:
+    """Logits and features for each list of token ids, in the order given."""
+    if not ids:
+        return Readings(torch.zeros(0, model.classes), torch.zeros(0, 0))
+    logits: list[Tensor | None] = [None] * len(ids)
+    features: list[Tensor | None] = [None] * len(ids)
+    model.module.eval()
+    with torch.inference_mode(), fast_products(), progress.task(label, total=len(ids)) as tick:
+        for batch in packed([len(row) for row in ids], tokens=tokens):
+            said = model.read(model.collate([ids[i] for i in batch]))
+            for i, z, h in zip(batch, said.logits.cpu(), said.features.cpu(), strict=True):
+                logits[i], features[i] = z, h
+            tick(len(batch))
+    return Readings(torch.stack([z for z in logits if z is not None]), torch.stack([h for h in features if h is not None]))
+
+
+def read_texts(model: Classifier, texts: Sequence[str], *, progress: Progress = silent, label: str = "reading") -> Readings:
+    """Logits and features for each text, in the order given."""
+    return read_ids(model, model.encode(texts), progress=progress, label=label)
+
+
+def accuracy(predictions: Sequence[int], labels: Sequence[int]) -> float:
+    """The share of equal entries; NaN for none."""
+    if not labels:
+        return float("nan")
+    return sum(p == y for p, y in zip(predictions, labels, strict=True)) / len(labels)

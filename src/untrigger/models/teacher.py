@@ -1,0 +1,91 @@
+"""The weak teacher: a small encoder whose feature already has the student's width (W2SDefense, section 3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from untrigger.errors import ModelError, one_of
+from untrigger.models.classifier import Classifier, Source
+from untrigger.models.inspect import inspect_folder, resolve, weights_hash
+from untrigger.models.load import quiet
+from untrigger.training.arithmetic import pick_device
+
+POOLINGS = ("cls", "mean")
+
+
+class MappedEncoder(nn.Module):
+    """Encoder, pooling, the map ``g`` (linear and ReLU) to the student's width, and a linear classifier."""
+
+    def __init__(self, encoder: nn.Module, *, width: int, classes: int, pooling: str) -> None:
+        """Put a fresh map and classifier behind ``encoder``."""
+        super().__init__()
+        self.encoder: Any = encoder
+        self.config = encoder.config
+        self.pooling = one_of(pooling, POOLINGS, kind="pooling")
+        self.map = nn.Sequential(nn.Linear(int(self.config.hidden_size), width), nn.ReLU())
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
+        """``logits (B, C)``; the classifier's input is the feature ``h_T (B, width)``."""
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
+            pooled = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+        return SimpleNamespace(logits=self.classifier(self.map(pooled)))
+
+
+def new_teacher(
+    name: str | Path,
+    *,
+    width: int,
+    label_names: tuple[str, ...],
+    pooling: str = "cls",
+    seed: int = 0,
+    offline: bool = False,
+    device: str = "auto",
+    max_length: int = 128,
+) -> Classifier:
+    """An untrained teacher around the pre-trained encoder ``name``, every parameter trainable.
+
+    Args:
+        name: folder, hub name or embedded model that the defender trusts.
+        width: width of the student's feature.
+        label_names: the task's classes.
+        pooling: ``cls`` (as the paper) or ``mean``.
+        seed: of the fresh map and classifier.
+        offline: ask no hub.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        max_length: texts are cut after this many tokens.
+
+    Raises:
+        ModelError: if it is no encoder that can be loaded.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = inspect_folder(resolve(name, offline=offline))
+    try:
+        with quiet():
+            encoder = AutoModel.from_pretrained(
+                folder.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+                attn_implementation="eager",
+            )  # fmt: skip
+            tokenizer = AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise ModelError(
+            f"the teacher {str(name)!r} could not be loaded: {type(error).__name__}: {str(error)[:300]}",
+            expected="a pre-trained encoder such as minilm-l6",
+        ) from error
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"the teacher {str(name)!r} has no pad token", expected="an encoder such as minilm-l6")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = MappedEncoder(encoder, width=width, classes=len(label_names), pooling=pooling)
+    source = Source(name=str(name), kind="full", sha256=weights_hash(folder.path))
+    return Classifier(module.to(pick_device(device)), tokenizer, label_names, source, max_length=max_length)

@@ -1,0 +1,260 @@
+"""What a page says, in the order it says it, the same for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from untrigger.reporting import words
+from untrigger.vocabulary.outcome import Measurement, difference
+from untrigger.vocabulary.report import Finding, Report
+
+Facts = list[tuple[str, str, str]]
+"""Name, value as shown, value in full."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A headline number: ``before`` is empty where there is only one."""
+
+    label: str
+    before: str
+    after: str
+    notes: list[str]
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of measurements."""
+
+    subject: str
+    metric: str
+    value: str
+    interval: str
+    n: str
+    measured: bool
+
+
+def cards(report: Report) -> list[Card]:
+    """The headline numbers: attack success, clean accuracy, the control, what it cost."""
+    made = [_attack_card(report), _accuracy_card(report)]
+    made += [card for card in (_control_card(report), _benign_card(report), _cost_card(report)) if card is not None]
+    return made
+
+
+def main_subject(report: Report) -> str:
+    """The subject that the report is about: the purified model where there is one, else the first."""
+    subjects = [m.subject for m in report.measurements]
+    for subject in ("purified", "victim"):
+        if subject in subjects:
+            return subject
+    return subjects[0] if subjects else "victim"
+
+
+def measured(report: Report, metric: str) -> bool:
+    """Whether any subject has a value for ``metric``."""
+    return any(m.metric == metric and m.value is not None for m in report.measurements)
+
+
+def rows(report: Report) -> list[Row]:
+    """The table of measurements, by metric and then subject; attack success is named even where it is missing."""
+    listed = list(report.measurements)
+    subject = main_subject(report)
+    if report.find(subject, "asr") is None:
+        listed.append(Measurement(subject, "asr", None, None, None, 0))
+    return [_row(m) for m in sorted(listed, key=_place)]
+
+
+def given(report: Report) -> Facts:
+    """What the defender was granted."""
+    return _facts(report.given)
+
+
+def environment(report: Report) -> Facts:
+    """Versions, machine and seed."""
+    return _facts(report.environment)
+
+
+def options(report: Report) -> Facts:
+    """Every option of the method with its value."""
+    return _facts(report.method.get("options", {}))
+
+
+def method_name(report: Report) -> str:
+    """The method's name, ``none`` where the report names none."""
+    return words.visible(report.method.get("name") or "none")
+
+
+def stages(report: Report) -> list[list[str]]:
+    """The stages with time and memory, a total last where there are several."""
+    told = [
+        [words.visible(s.name), words.seconds(s.wall_s), words.seconds(s.cpu_s), words.size(s.peak_rss_bytes)]
+        + ["" if s.steps is None else f"{s.steps:,}"]
+        for s in report.stages
+    ]
+    if len(told) > 1:
+        wall, cpu, peak, steps = _total(report)
+        told.append(["All", words.seconds(wall), words.seconds(cpu), words.size(peak), f"{steps:,}" if steps else ""])
+    return told
+
+
+def findings(report: Report) -> list[Finding]:
+    """What the defence recovered: true trigger words first, then by how much more the victim flips than the teacher."""
+    return sorted(report.findings, key=lambda f: (f.truth is not True, -_gap(f), f.text))
+
+
+def truth_word(truth: bool | None) -> str:
+    """What the evaluator knows of a finding."""
+    return {True: "true trigger word", False: "not the trigger", None: "not known"}[truth]
+
+
+def comparison(reports: list[Report]) -> list[list[str]]:
+    """One row a report: title, verdict, and the headline numbers."""
+    return [
+        [
+            words.visible(report.title),
+            words.visible(report.verdict.status),
+            _short(report.find("victim", "asr")),
+            _short(report.find("purified", "asr")),
+            _short(report.find("finetuned", "asr")),
+            _short(report.find("clean", "asr")),
+            _short(report.find("victim", "cacc")),
+            _short(report.find("purified", "cacc")),
+            words.seconds(_total(report)[0]),
+        ]
+        for report in reports
+    ]
+
+
+COMPARED = [
+    "Report",
+    "Verdict",
+    "ASR before",
+    "ASR after",
+    "ASR control",
+    "Floor",
+    "CACC before",
+    "CACC after",
+    "Time",
+]
+
+
+def _attack_card(report: Report) -> Card:
+    label = "Attack success rate"
+    if not measured(report, "asr"):
+        return Card(label, "", words.NO_TRUTH, [], measured=False)
+    after = main_subject(report)
+    floor, excess = report.find("clean", "asr"), report.find(after, "excess_asr")
+    notes = []
+    if floor is not None and floor.value is not None:
+        notes.append(f"clean-model floor {words.percent(floor.value)}")
+    else:
+        notes.append("clean-model floor not measured")
+    if excess is not None and excess.value is not None:
+        notes.append(f"excess over floor {words.points(excess.value)} ({words.interval_of(excess)})")
+    return _pair(report, "asr", label=label, notes=notes)
+
+
+def _accuracy_card(report: Report) -> Card:
+    before, after = report.find("victim", "cacc"), report.find("purified", "cacc")
+    notes = []
+    if before is not None and after is not None and before.value is not None and after.value is not None:
+        change = difference(after, before, metric="excess_asr")
+        notes.append(f"change {words.points(change.value)} ({words.interval_of(change)})")
+        notes.append(f"n = {after.n:,} clean test rows")
+    return _pair(report, "cacc", label="Clean accuracy", notes=notes)
+
+
+def _control_card(report: Report) -> Card | None:
+    asr, cacc = report.find("finetuned", "asr"), report.find("finetuned", "cacc")
+    if asr is None and cacc is None:
+        return None
+    shown = asr if asr is not None and asr.value is not None else cacc
+    notes = [f"clean accuracy {words.value_of(cacc)}", "same rows, same parameters, same steps"]
+    kind = "ASR" if shown is asr else "CACC"
+    return Card(f"Control: plain fine-tuning, {kind}", "", words.value_of(shown), notes, measured=_has(shown))
+
+
+def _benign_card(report: Report) -> Card | None:
+    before, after = report.find("benign_in", "cacc"), report.find("benign_out", "cacc")
+    if before is None or after is None:
+        return None
+    return Card(
+        "Control: benign model, CACC",
+        words.value_of(before),
+        words.value_of(after),
+        ["a model without a backdoor, put through the same defence"],
+        measured=_has(after),
+    )
+
+
+def _cost_card(report: Report) -> Card | None:
+    wall, _cpu, peak, steps = _total(report)
+    if wall is None:
+        return None
+    notes = [f"peak memory {words.size(peak)}"] + ([f"{steps:,} training steps"] if steps else [])
+    return Card("Cost", "", words.seconds(wall), notes, measured=True)
+
+
+def _pair(report: Report, metric: str, *, label: str, notes: list[str]) -> Card:
+    main = main_subject(report)
+    before = report.find("victim", metric) if main == "purified" else None
+    after = report.find(main, metric)
+    return Card(label, words.value_of(before) if before else "", words.value_of(after), notes, measured=_has(after))
+
+
+def _has(found: Measurement | None) -> bool:
+    return found is not None and found.value is not None
+
+
+def _row(found: Measurement) -> Row:
+    value = words.value_of(found)
+    if found.value is None and found.n == 0 and found.metric in words.NEEDS_TRUTH:
+        value = words.NO_TRUTH
+    return Row(
+        words.visible(words.subject_name(found.subject)),
+        words.visible(words.metric_name(found.metric)),
+        value,
+        words.interval_of(found) or "–",
+        f"{found.n:,}",
+        measured=found.value is not None,
+    )
+
+
+def _place(found: Measurement) -> tuple[int, str, int, str]:
+    metrics, subjects = list(words.METRICS), list(words.SUBJECTS)
+    return (
+        metrics.index(found.metric) if found.metric in metrics else len(metrics),
+        found.metric,
+        subjects.index(found.subject) if found.subject in subjects else len(subjects),
+        found.subject,
+    )
+
+
+def _facts(told: Mapping[str, object], *, under: str = "") -> Facts:
+    flat: Facts = []
+    for key, value in told.items():
+        name = under + words.visible(key).replace("_", " ")
+        if isinstance(value, Mapping) and value:
+            flat += _facts(value, under=f"{name} › ")
+        else:
+            full = words.scalar(value)
+            flat.append((name, words.shortened(full), full))
+    return flat
+
+
+def _gap(finding: Finding) -> float:
+    return (finding.student_rate or 0.0) - (finding.reference_rate or 0.0)
+
+
+def _short(found: Measurement | None) -> str:
+    return "–" if found is None else words.value_of(found)
+
+
+def _total(report: Report) -> tuple[float | None, float | None, int | None, int]:
+    walls = [s.wall_s for s in report.stages if s.wall_s is not None]
+    cpus = [s.cpu_s for s in report.stages if s.cpu_s is not None]
+    peaks = [s.peak_rss_bytes for s in report.stages if s.peak_rss_bytes is not None]
+    steps = sum(s.steps or 0 for s in report.stages)
+    return sum(walls) if walls else None, sum(cpus) if cpus else None, max(peaks, default=None), steps

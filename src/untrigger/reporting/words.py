@@ -1,0 +1,163 @@
+"""How subjects, metrics and numbers are said on a page."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from untrigger.vocabulary.outcome import Measurement
+
+NOT_MEASURED = "not measured"
+NO_TRUTH = "not measured: no truth file was given"
+GAP = "\u00a0"
+"""A space that does not break."""
+
+SUBJECTS = {
+    "victim": "Victim, as it came",
+    "finetuned": "Matched-budget fine-tuning",
+    "purified": "Purified",
+    "clean": "Never poisoned",
+    "benign_in": "Benign model, before",
+    "benign_out": "Benign model, after",
+}
+METRICS = {
+    "asr": "Attack success rate (ASR)",
+    "untriggered_hit_rate": "Untriggered hit rate",
+    "excess_asr": "Excess ASR over floor",
+    "cacc": "Clean accuracy (CACC)",
+    "robust_accuracy": "Robust accuracy",
+    "delivery_rate": "Trigger delivery rate",
+    "auroc": "AUROC",
+    "precision": "Precision",
+    "recall": "Recall",
+    "fpr": "False-positive rate",
+}
+NEEDS_TRUTH = frozenset(METRICS) - {"cacc"}
+GLOSSARY = {
+    "ASR, attack success rate": "Among triggered test rows whose true label is not the target, the share predicted as "
+    "the target. Lower is better.",
+    "CACC, clean accuracy": "Accuracy on clean test rows. A good defence leaves it where it was.",
+    "Clean-model floor": "The ASR of a model of the same architecture, data and seed that was never poisoned, on the "
+    "same triggered rows. No defence can be asked to go below it.",
+    "Excess ASR": "ASR minus the floor: the part that is due to the backdoor. A defence should bring it to 0.",
+    "Untriggered hit rate": "The same rows without the trigger, share predicted as the target. Tells a backdoor from a "
+    "model that says the target to everything.",
+    "Robust accuracy": "Triggered rows still given their true label.",
+    "Delivery rate": "Share of triggered rows in which the trigger survives tokenisation and truncation.",
+    "Matched-budget fine-tuning": "The control: plain fine-tuning on the same clean rows, with the same trainable "
+    "parameters and the same number of steps.",
+    "Interval": "95 % Wilson interval for rates, Newcombe's interval for differences; n is the number of rows.",
+}
+TONES = {
+    "purified": "good",
+    "clean": "good",
+    "worse": "bad",
+    "backdoored": "bad",
+    "suspicious": "bad",
+    "implanted": "bad",
+    "unchanged": "warn",
+    "not proven": "warn",
+}
+_HASH = re.compile(r"(?:sha256:)?[0-9a-f]{32,128}")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def tone(status: str) -> str:
+    """``good``, ``warn``, ``bad`` or ``plain``: how a verdict is coloured."""
+    return TONES.get(status.casefold(), "plain")
+
+
+def subject_name(subject: str) -> str:
+    """The subject in words."""
+    return SUBJECTS.get(subject, subject)
+
+
+def metric_name(metric: str) -> str:
+    """The metric in words."""
+    return METRICS.get(metric, metric)
+
+
+def percent(value: float | None) -> str:
+    """A share in per cent, or ``not measured``."""
+    return NOT_MEASURED if value is None else _minus(f"{100 * value:.1f}{GAP}%")
+
+
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points with its sign, or ``not measured``."""
+    return NOT_MEASURED if value is None else _signed(100 * value) + GAP + "points"
+
+
+def value_of(found: Measurement | None) -> str:
+    """A measurement's value in its unit, or ``not measured``."""
+    if found is None or found.value is None:
+        return NOT_MEASURED
+    if found.metric == "auroc":
+        return f"{found.value:.3f}"
+    return points(found.value) if found.metric == "excess_asr" else percent(found.value)
+
+
+def interval_of(found: Measurement | None) -> str:
+    """A measurement's interval, empty where there is none."""
+    if found is None or found.value is None or found.low is None or found.high is None:
+        return ""
+    if found.metric == "auroc":
+        return f"{found.low:.3f} to {found.high:.3f}"
+    if found.metric == "excess_asr":
+        return f"{_signed(100 * found.low)} to {_signed(100 * found.high)}"
+    return f"{100 * found.low:.1f} to {100 * found.high:.1f}{GAP}%"
+
+
+def seconds(value: float | None) -> str:
+    """A duration for people."""
+    if value is None:
+        return NOT_MEASURED
+    if value < 10:
+        return f"{value:.2g}{GAP}s"
+    if value < 120:
+        return f"{value:.0f}{GAP}s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes}{GAP}min {rest}{GAP}s"
+    return f"{minutes // 60}{GAP}h {minutes % 60}{GAP}min"
+
+
+def size(value: int | None) -> str:
+    """A number of bytes for people."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value / 2**30:.2f}{GAP}GiB" if value >= 2**30 else f"{value / 2**20:.0f}{GAP}MiB"
+
+
+def visible(text: str) -> str:
+    """The text with every character that cannot be seen, or that reorders others, spelled out as ``⟨U+200B⟩``.
+
+    A trigger may be a zero-width space; a report that shows nothing there would hide it.
+    """
+    told = "".join(c if unicodedata.category(c) not in _HIDDEN else f"⟨U+{ord(c):04X}⟩" for c in text)
+    return told if told.strip() else f"⟨{len(told)} blank⟩" if told else "⟨empty⟩"
+
+
+def shortened(text: str) -> str:
+    """A hash cut to its first twelve digits; any other text as it is."""
+    if not _HASH.fullmatch(text):
+        return text
+    return text.removeprefix("sha256:")[:12] + "…"
+
+
+def scalar(value: object) -> str:
+    """A value of a free field in words."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(scalar(item) for item in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else visible(str(value))
+
+
+def _signed(value: float) -> str:
+    return _minus(f"{round(value, 1) + 0.0:+.1f}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\u2212")

@@ -1,0 +1,1 @@
+"""Training: the one loop of the package, batches without padding, fast arithmetic."""

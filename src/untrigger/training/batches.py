@@ -1,0 +1,31 @@
+"""Batches of like length, so that padding is hardly ever computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+POOL = 16  # batches that are sorted by length together: enough order to pack well, enough chance to mix well
+
+
+def shuffled_batches(lengths: Sequence[int], *, size: int, rng: np.random.Generator) -> list[list[int]]:
+    """Row numbers in batches of ``size``, each row once, rows of like length together, in random order."""
+    order = rng.permutation(len(lengths))
+    batches: list[list[int]] = []
+    for start in range(0, len(order), size * POOL):
+        pool = sorted((int(i) for i in order[start : start + size * POOL]), key=lambda i: lengths[i])
+        batches += [pool[i : i + size] for i in range(0, len(pool), size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def packed(lengths: Sequence[int], *, tokens: int) -> Iterator[list[int]]:
+    """Row numbers in batches of at most ``tokens`` padded tokens (one row at least), shortest rows first."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if batch and (len(batch) + 1) * lengths[i] > tokens:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch

@@ -1,0 +1,152 @@
+"""The one training loop of the package. A method is mostly its loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from untrigger.errors import DivergedError, OptionError
+from untrigger.progress import Progress, silent
+from untrigger.training.arithmetic import fast_products
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how hard to train.
+
+    Attributes:
+        lr: peak learning rate of AdamW, decaying linearly to 0 over the planned steps.
+        epochs: passes; at least 1.
+        batch_size: rows a step.
+        weight_decay: AdamW's decoupled decay.
+        warmup: share of the steps in which the rate climbs from 0.
+        max_norm: gradients are scaled to at most this norm; None leaves them.
+        dropout: whether the model's own dropout is active; drawing it costs a quarter of a step on a CPU.
+    """
+
+    lr: float
+    epochs: int = 1
+    batch_size: int = 32
+    weight_decay: float = 0.01
+    warmup: float = 0.0
+    max_norm: float | None = 1.0
+    dropout: bool = False
+
+    def __post_init__(self) -> None:
+        """Check all options at once.
+
+        Raises:
+            OptionError: naming every option that is out of range.
+        """
+        wrong = [
+            text
+            for bad, text in (
+                (not (math.isfinite(self.lr) and self.lr > 0), f"lr {self.lr}: a number above 0"),
+                (self.epochs < 1, f"epochs {self.epochs}: 1 or more"),
+                (self.batch_size < 1, f"batch_size {self.batch_size}: 1 or more"),
+                (not 0 <= self.warmup < 1, f"warmup {self.warmup}: a share from 0 to below 1"),
+            )
+            if bad
+        ]
+        if wrong:
+            raise OptionError("training options out of range", expected="; ".join(wrong))
+
+
+@dataclass
+class History:
+    """What training left behind: the loss of every step, the score of every epoch, and which epoch was kept."""
+
+    losses: list[float] = field(default_factory=list)
+    terms: list[dict[str, float]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    kept: int | None = None
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps taken."""
+        return len(self.losses)
+
+
+Loss = Callable[[Sequence[int]], tuple[Tensor, dict[str, float]]]
+"""Row numbers of a batch in, the loss (a scalar with its graph) and its named parts out."""
+
+
+def train(
+    module: nn.Module,
+    loss: Loss,
+    *,
+    epochs: Sequence[Sequence[Sequence[int]]] | Callable[[int], Sequence[Sequence[int]]],
+    plan: Plan,
+    score: Callable[[], float] | None = None,
+    progress: Progress = silent,
+    label: str = "training",
+) -> History:
+    """The history of training every parameter of ``module`` that requires a gradient; ``module`` ends in eval mode.
+
+    Args:
+        module: the model; changed in place.
+        loss: called with each batch of row numbers, the module being in training mode.
+        epochs: the batches of every epoch, or a function from the epoch's number to them.
+        plan: learning rate, epochs and clipping.
+        score: called after every epoch in eval mode; the parameters of the best epoch (the later one of equals) are
+            brought back at the end.
+        progress: told of every step.
+        label: what the progress bar says.
+
+    Raises:
+        DivergedError: if the loss stops being a number; the parameters are then unusable.
+    """
+    batches = [list(epochs(i) if callable(epochs) else epochs[i]) for i in range(plan.epochs)]
+    total = sum(len(epoch) for epoch in batches)
+    trained = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total, plan.warmup))
+    history, best = History(), None
+    with fast_products(), progress.task(label, total=total) as tick:
+        for epoch in batches:
+            module.train(plan.dropout)
+            for batch in epoch:
+                value, terms = loss(batch)
+                _check(value, step=history.steps)
+                optimiser.zero_grad(set_to_none=True)
+                value.backward()
+                if plan.max_norm is not None:
+                    nn.utils.clip_grad_norm_(trained, plan.max_norm)
+                optimiser.step()
+                schedule.step()
+                history.losses.append(float(value.detach()))
+                history.terms.append(terms)
+                tick(1)
+            module.eval()
+            if score is not None:
+                history.scores.append(score())
+                if best is None or history.scores[-1] >= max(history.scores[:-1]):
+                    best, history.kept = [p.detach().clone() for p in trained], len(history.scores) - 1
+    if best is not None:
+        _restore(trained, best)
+    module.eval()
+    return history
+
+
+def _rate(step: int, total: int, warmup: float) -> float:
+    rise = warmup * total
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return max(0.0, (total - step) / max(1.0, total - rise))
+
+
+def _check(value: Tensor, *, step: int) -> None:
+    if not torch.isfinite(value.detach()):
+        raise DivergedError(
+            f"the loss became {float(value.detach())} at step {step + 1}", remedy="use a smaller learning rate"
+        )
+
+
+def _restore(parameters: Iterable[nn.Parameter], values: Iterable[Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)

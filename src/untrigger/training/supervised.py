@@ -1,0 +1,51 @@
+"""Plain cross-entropy training of whatever parameters of a classifier require a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from untrigger.models.classifier import Classifier
+from untrigger.models.predict import accuracy, read_ids
+from untrigger.progress import Progress, silent
+from untrigger.training.batches import shuffled_batches
+from untrigger.training.loop import History, Plan, train
+from untrigger.vocabulary.rows import Rows
+
+
+def fine_tune(
+    model: Classifier,
+    rows: Rows,
+    *,
+    plan: Plan,
+    seed: int,
+    dev: Rows | None = None,
+    progress: Progress = silent,
+    label: str = "fine-tuning",
+) -> History:
+    """The history of training ``model`` in place on ``rows``; with ``dev`` the best epoch on it is kept."""
+    ids, labels = model.encode(rows.texts), torch.tensor(rows.labels)
+
+    def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
+        said = model.read(model.collate([ids[i] for i in batch]))
+        value = functional.cross_entropy(said.logits, labels[list(batch)].to(said.logits.device))
+        return value, {"ce": float(value.detach())}
+
+    rng = np.random.default_rng(seed)
+    lengths = [len(row) for row in ids]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # dropout
+        return train(
+            model.module, loss, epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng), plan=plan,
+            score=dev_score(model, dev) if dev is not None else None, progress=progress, label=label,
+        )  # fmt: skip
+
+
+def dev_score(model: Classifier, dev: Rows) -> Callable[[], float]:
+    """A function that says the accuracy of ``model`` on ``dev`` as it then is."""
+    ids = model.encode(dev.texts)
+    return lambda: accuracy(read_ids(model, ids).predictions, dev.labels)

@@ -1,0 +1,1 @@
+"""The words of the project, as types: rows, triggers, grants, outcomes, measurements. Nothing here loads torch."""

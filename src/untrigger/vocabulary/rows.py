@@ -1,0 +1,161 @@
+"""Labelled texts, immutable, each with an id that never changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from untrigger.errors import DataError
+
+
+class Row(NamedTuple):
+    """One text with its id and its label (an index into ``Rows.label_names``)."""
+
+    id: str
+    text: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled texts. Columns are tuples of one length; ``labels[i]`` is an index into ``label_names``.
+
+    Example:
+        >>> Rows.of(["good", "bad"], [1, 0], label_names=("negative", "positive"))
+        Rows(2 rows, negative=1, positive=1)
+    """
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
+    label_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse columns of unequal length, repeated ids and labels outside the names.
+
+        Raises:
+            DataError: one message for whichever rule is broken first.
+        """
+        if not len(self.ids) == len(self.texts) == len(self.labels):
+            raise DataError(f"columns differ in length: {len(self.ids)}, {len(self.texts)}, {len(self.labels)}")
+        if len(set(self.ids)) != len(self.ids):
+            twice = next(name for name, count in Counter(self.ids).items() if count > 1)
+            raise DataError(f"row id {twice!r} stands more than once", remedy="give every row an id of its own")
+        top = len(self.label_names)
+        bad = next((label for label in self.labels if not 0 <= label < top), None)
+        if bad is not None:
+            raise DataError(f"label {bad} is not among {top} classes", expected=f"0 to {top - 1}")
+
+    @classmethod
+    def of(
+        cls,
+        texts: Iterable[str],
+        labels: Iterable[int],
+        *,
+        label_names: Sequence[str],
+        ids: Iterable[str] | None = None,
+    ) -> Rows:
+        """Rows from any iterables; ids default to the row numbers ``"0", "1", …``."""
+        texts, labels = tuple(texts), tuple(int(label) for label in labels)
+        names = tuple(ids) if ids is not None else tuple(str(i) for i in range(len(texts)))
+        return cls(ids=names, texts=texts, labels=labels, label_names=tuple(label_names))
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows in order."""
+        return (Row(*cells) for cells in zip(self.ids, self.texts, self.labels, strict=True))
+
+    def __getitem__(self, index: int) -> Row:
+        """Row number ``index``."""
+        return Row(self.ids[index], self.texts[index], self.labels[index])
+
+    def __repr__(self) -> str:
+        """Size and class counts, never the texts."""
+        counts = ", ".join(f"{name}={count}" for name, count in self.class_counts().items())
+        return f"Rows({len(self)} rows, {counts})"
+
+    def class_counts(self) -> dict[str, int]:
+        """Rows of each class by label name, classes without rows included."""
+        seen = Counter(self.labels)
+        return {name: seen[i] for i, name in enumerate(self.label_names)}
+
+    def content_hash(self) -> str:
+        """SHA-256 over label names and (id, text, label) in order, 64 hex digits."""
+        digest = hashlib.sha256("\x1f".join(self.label_names).encode())
+        for row in self:
+            digest.update(f"\x1e{row.id}\x1f{row.label}\x1f{row.text}".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def take(self, indices: Iterable[int]) -> Rows:
+        """The rows at ``indices``, in that order, ids kept."""
+        chosen = [int(i) for i in indices]
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in chosen),
+            texts=tuple(self.texts[i] for i in chosen),
+            labels=tuple(self.labels[i] for i in chosen),
+        )
+
+    def where(self, keep: Iterable[bool]) -> Rows:
+        """The rows whose flag is true, in order."""
+        return self.take(i for i, flag in enumerate(keep) if flag)
+
+    def shuffled(self, rng: np.random.Generator) -> Rows:
+        """The same rows in an order drawn from ``rng``."""
+        return self.take(rng.permutation(len(self)))
+
+    def with_texts(self, texts: Iterable[str]) -> Rows:
+        """The same ids and labels with other texts."""
+        return replace(self, texts=tuple(texts))
+
+    def with_labels(self, labels: Iterable[int]) -> Rows:
+        """The same ids and texts with other labels."""
+        return replace(self, labels=tuple(int(label) for label in labels))
+
+    def stratified(self, count: int, *, rng: np.random.Generator) -> tuple[Rows, Rows]:
+        """``count`` rows with the classes in proportion, and the rest; both in the original order.
+
+        Every class that has rows keeps at least one on each side where it has two.
+
+        Raises:
+            DataError: if ``count`` exceeds the rows there are.
+        """
+        if count > len(self):
+            raise DataError(f"asked for {count} rows of {len(self)}", remedy="ask for fewer or give more rows")
+        order = rng.permutation(len(self))
+        labels = np.asarray(self.labels)[order]
+        quota = np.zeros(len(self.label_names), dtype=int)
+        sizes = np.bincount(labels, minlength=len(quota))
+        exact = sizes * (count / max(len(self), 1))
+        quota = np.floor(exact).astype(int)
+        quota = np.where((quota == 0) & (sizes > 1) & (count >= (sizes > 0).sum()), 1, quota)
+        for i in np.argsort(-(exact - quota), kind="stable"):
+            if quota.sum() >= count:
+                break
+            quota[i] = min(quota[i] + 1, sizes[i])
+        chosen: set[int] = set()
+        for i, want in enumerate(quota):
+            chosen.update(int(j) for j in order[labels == i][:want])
+        chosen.update([int(j) for j in order if int(j) not in chosen][: max(0, count - len(chosen))])
+        return (
+            self.take(i for i in range(len(self)) if i in chosen),
+            self.take(i for i in range(len(self)) if i not in chosen),
+        )
+
+
+def overlap(left: Rows, right: Rows) -> int:
+    """How many rows of ``left`` have a text that also stands in ``right`` (case and white space folded)."""
+    seen = {_fold(text) for text in right.texts}
+    return sum(_fold(text) in seen for text in left.texts)
+
+
+def _fold(text: str) -> str:
+    return " ".join(text.casefold().split())
