@@ -34,6 +34,7 @@ class Row:
     interval: str
     n: str
     measured: bool
+    main: bool
 
 
 def cards(report: Report) -> list[Card]:
@@ -63,7 +64,7 @@ def rows(report: Report) -> list[Row]:
     subject = main_subject(report)
     if report.find(subject, "asr") is None:
         listed.append(Measurement(subject, "asr", None, None, None, 0))
-    return [_row(m) for m in sorted(listed, key=_place)]
+    return [_row(m, main=m.subject == subject) for m in sorted(listed, key=_place)]
 
 
 def given(report: Report) -> Facts:
@@ -89,8 +90,13 @@ def method_name(report: Report) -> str:
 def stages(report: Report) -> list[list[str]]:
     """The stages with time and memory, a total last where there are several."""
     told = [
-        [words.visible(s.name), words.seconds(s.wall_s), words.seconds(s.cpu_s), words.size(s.peak_rss_bytes)]
-        + ["" if s.steps is None else f"{s.steps:,}"]
+        [
+            words.visible(s.name),
+            words.seconds(s.wall_s),
+            words.seconds(s.cpu_s),
+            words.size(s.peak_rss_bytes),
+            "" if s.steps is None else f"{s.steps:,}",
+        ]
         for s in report.stages
     ]
     if len(told) > 1:
@@ -115,12 +121,12 @@ def comparison(reports: list[Report]) -> list[list[str]]:
         [
             words.visible(report.title),
             words.visible(report.verdict.status),
-            _short(report.find("victim", "asr")),
-            _short(report.find("purified", "asr")),
-            _short(report.find("finetuned", "asr")),
-            _short(report.find("clean", "asr")),
-            _short(report.find("victim", "cacc")),
-            _short(report.find("purified", "cacc")),
+            _cell(report, "victim", "asr"),
+            _cell(report, "purified", "asr"),
+            _cell(report, "finetuned", "asr"),
+            _cell(report, "clean", "asr"),
+            _cell(report, "victim", "cacc"),
+            _cell(report, "purified", "cacc"),
             words.seconds(_total(report)[0]),
         ]
         for report in reports
@@ -171,8 +177,9 @@ def _control_card(report: Report) -> Card | None:
     if asr is None and cacc is None:
         return None
     shown = asr if asr is not None and asr.value is not None else cacc
-    notes = [f"clean accuracy {words.value_of(cacc)}", "same rows, same parameters, same steps"]
     kind = "ASR" if shown is asr else "CACC"
+    notes = [f"clean accuracy {words.value_of(cacc)}"] if shown is asr else []
+    notes.append("same rows, same parameters, same steps")
     return Card(f"Control: plain fine-tuning, {kind}", "", words.value_of(shown), notes, measured=_has(shown))
 
 
@@ -208,7 +215,7 @@ def _has(found: Measurement | None) -> bool:
     return found is not None and found.value is not None
 
 
-def _row(found: Measurement) -> Row:
+def _row(found: Measurement, *, main: bool) -> Row:
     value = words.value_of(found)
     if found.value is None and found.n == 0 and found.metric in words.NEEDS_TRUTH:
         value = words.NO_TRUTH
@@ -219,6 +226,7 @@ def _row(found: Measurement) -> Row:
         words.interval_of(found) or "–",
         f"{found.n:,}",
         measured=found.value is not None,
+        main=main,
     )
 
 
@@ -248,8 +256,10 @@ def _gap(finding: Finding) -> float:
     return (finding.student_rate or 0.0) - (finding.reference_rate or 0.0)
 
 
-def _short(found: Measurement | None) -> str:
-    return "–" if found is None else words.value_of(found)
+def _cell(report: Report, subject: str, metric: str) -> str:
+    """A cell of the comparison; a dash where the report has no such subject."""
+    known = subject == "clean" or any(m.subject == subject for m in report.measurements)
+    return words.value_of(report.find(subject, metric)) if known else "–"
 
 
 def _total(report: Report) -> tuple[float | None, float | None, int | None, int]:

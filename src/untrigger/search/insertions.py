@@ -17,6 +17,7 @@ from torch import Tensor
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress, silent
+from untrigger.search.screen import hosts, screen
 from untrigger.search.vocabulary import Words, single_token_words
 from untrigger.training.arithmetic import fast_products
 from untrigger.training.batches import packed
@@ -83,7 +84,7 @@ class InsertionSearch:
         self.suspect, self.reference, self.options, self.seed = suspect, reference, options, seed
         self.words: Words = single_token_words(suspect.tokenizer)
         self.rows = rows
-        self._told: dict[tuple[str, int], float] = {}
+        self._scores: dict[int, Tensor] | None = None
 
     def run(self, *, targets: Sequence[int] | None = None, progress: Progress = silent) -> list[Insertion]:
         """The insertions with the largest excess, best first, over all target classes (or the given ones)."""
@@ -104,15 +105,21 @@ class InsertionSearch:
         return rows.take(range(min(len(rows), self.options.gradient_rows)))
 
     def _for_target(self, target: int, probe: Rows, progress: Progress) -> list[Insertion]:
-        options, best = self.options, {}
-        starts = [("", FILLER)]
-        for _ in range(options.sweeps):
-            drawn = self._drawn(starts, target, probe)
+        options, best = self.options, dict[str, Insertion]()
+        drawn = [self.words.texts[int(i)] for i in self._screened(progress)[target].topk(options.first).indices]
+        for sweep in range(options.sweeps):
             chosen = self._halving([one for one in drawn if one not in best], target, probe, progress)
             best.update({one.text: one for one in chosen})
             ranked = sorted(best.values(), key=lambda one: -one.excess)
-            starts = [self._step(one.text) for one in ranked[: options.beam]]
+            if sweep + 1 < options.sweeps:
+                drawn = self._drawn([self._step(one.text) for one in ranked[: options.beam]], target, probe)
         return sorted(best.values(), key=lambda one: -one.excess)[: options.keep]
+
+    def _screened(self, progress: Progress) -> dict[int, Tensor]:
+        """The scores of all words for all targets, computed once a search."""
+        if self._scores is None:
+            self._scores = screen(self.suspect, self.words, rows=hosts(self.suspect, self.rows), progress=progress)
+        return self._scores
 
     def _step(self, phrase: str) -> tuple[str, str]:
         """Where the next sweep stands: at the last word of a full phrase (to replace it), else behind it (to grow)."""

@@ -26,6 +26,7 @@ class Plan:
         warmup: share of the steps in which the rate climbs from 0.
         max_norm: gradients are scaled to at most this norm; None leaves them.
         dropout: whether the model's own dropout is active; drawing it costs a quarter of a step on a CPU.
+        most: stop after as many steps (0: no bound).
     """
 
     lr: float
@@ -35,6 +36,7 @@ class Plan:
     warmup: float = 0.0
     max_norm: float | None = 1.0
     dropout: bool = False
+    most: int = 0
 
     def __post_init__(self) -> None:
         """Check all options at once.
@@ -101,6 +103,8 @@ def train(
         DivergedError: if the loss stops being a number; the parameters are then unusable.
     """
     batches = [list(epochs(i) if callable(epochs) else epochs[i]) for i in range(plan.epochs)]
+    if plan.most:
+        batches = _cut(batches, plan.most)
     total = sum(len(epoch) for epoch in batches)
     trained = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
@@ -130,6 +134,15 @@ def train(
         _restore(trained, best)
     module.eval()
     return history
+
+
+def _cut(epochs: list[list[Sequence[int]]], most: int) -> list[list[Sequence[int]]]:
+    kept = []
+    for epoch in epochs:
+        if most > 0:
+            kept.append(epoch[:most])
+        most -= len(epoch)
+    return kept
 
 
 def _rate(step: int, total: int, warmup: float) -> float:

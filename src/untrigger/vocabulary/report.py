@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import sys
 import tempfile
 import types
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,8 @@ from untrigger.vocabulary.outcome import Measurement
 SCHEMA = "untrigger.report/1"
 KINDS = ("purification", "evaluation", "attack")
 MAX_BYTES = 64 * 2**20
+LARGEST = 1e100
+"""A measured number beyond this is as good as infinite: arithmetic on it overflows."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -127,7 +130,7 @@ class Report:
             DataError: if the kind is unknown or the points of ``features`` lack something.
         """
         _tidy(self)
-        plain = [Measurement(**_plain(asdict(m))) for m in self.measurements]
+        plain = [_read(Measurement, _bounded(_plain(asdict(m))), at="measurements") for m in self.measurements]
         object.__setattr__(self, "measurements", plain)
         if self.kind not in KINDS:
             raise DataError(
@@ -171,6 +174,8 @@ class Report:
             )
         try:
             report: Report = _read(cls, told, at="")
+        except RecursionError as error:
+            raise DataError(f"{source} is nested too deeply", expected="a report.json as untrigger wrote it") from error
         except DataError as error:
             raise DataError(f"{source}: {error.what}", expected=error.expected, nearest=error.nearest) from error
         return report
@@ -246,8 +251,8 @@ def write_text(path: str | os.PathLike[str], *, text: str) -> Path:
             stream.write(text)
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, target)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(target)
     except OSError as error:
         raise OutputError(
             f"cannot write {target}: {error.strerror or error}", remedy="name a file in a folder that you can write to"
@@ -265,7 +270,7 @@ def _tidy(record: Any) -> None:
         if is_dataclass(value) or (isinstance(value, list) and value and is_dataclass(value[0])):
             value = list(value) if isinstance(value, list) else value
         else:
-            value = _plain(value)
+            value = _plain(value) if isinstance(value, Mapping) else _bounded(_plain(value))
         object.__setattr__(record, each.name, value)
 
 
@@ -280,6 +285,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         paired = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         return paired if _SURROGATE.search(value) else str(value)
+    return _plain_other(value)
+
+
+def _bounded(value: Any) -> Any:
+    """The plain value with numbers beyond ``LARGEST`` made None."""
+    if isinstance(value, list):
+        return [_bounded(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _bounded(item) for key, item in value.items()}
+    return None if isinstance(value, float) and abs(value) > LARGEST else value
+
+
+def _plain_other(value: Any) -> Any:
+    """Mappings, arrays of one number, sequences, paths and whatever else, as JSON can hold them."""
     if isinstance(value, Mapping):
         return {_plain(str(key)): _plain(value[key]) for key in sorted(value, key=str)}
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
@@ -334,7 +353,7 @@ def _read(kind: Any, value: Any, *, at: str) -> Any:
         return _read_record(kind, value, at=at)
     shape = get_origin(kind) or kind
     if not _fits(shape, value):
-        words = {list: "a list", dict: "an object", str: "text", float: "a number", int: "a whole number"}
+        words = {list: "a list", dict: "an object", str: "text", float: "a number", int: "a whole number of 64 bits"}
         raise DataError(f"{at or 'the report'} is {_short(value)}", expected=words.get(shape, "true or false"))
     if shape is list:
         return [_read(get_args(kind)[0], item, at=f"{at}[{i}]") for i, item in enumerate(value)]
@@ -355,7 +374,9 @@ def _read_record(kind: Any, value: Any, *, at: str) -> Any:
 
 def _fits(shape: Any, value: Any) -> bool:
     if shape is float:
-        return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < 1e300
+        return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    if shape is int and isinstance(value, int) and abs(value) >= 2**63:
+        return False
     return isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
 
 
@@ -364,4 +385,4 @@ def _short(value: Any) -> str:
     return told if len(told) <= 60 else told[:57] + "..."
 
 
-__all__ = ["KINDS", "MAX_BYTES", "SCHEMA", "Curve", "Finding", "Report", "Stage", "Verdict", "write_text"]
+__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Finding", "Report", "Stage", "Verdict", "write_text"]

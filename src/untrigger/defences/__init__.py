@@ -1,0 +1,1 @@
+"""Defences: one file a method, found by its name."""

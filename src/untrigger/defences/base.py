@@ -1,0 +1,133 @@
+"""The family of purifiers: model and grant in, a purified model out, the family's promises kept in one place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, final
+
+import torch
+
+from untrigger.errors import ContractError, DataError, NeedsError, OptionError
+from untrigger.models.classifier import Classifier
+from untrigger.progress import Progress, silent
+from untrigger.training.loop import History
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.report import Curve, Finding
+from untrigger.vocabulary.rows import Rows
+
+
+@dataclass(frozen=True)
+class Purified:
+    """What a purifier gives back.
+
+    Attributes:
+        model: the purified classifier; the victim itself where ``changed`` is false.
+        changed: whether anything was done.
+        history: of the student's training, all rounds together.
+        findings: insertions that the defence found by itself.
+        curves: what to draw.
+        told: plain values for the report (rounds, teacher accuracy, …).
+    """
+
+    model: Classifier
+    changed: bool
+    history: History
+    findings: list[Finding] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Purifier(ABC):
+    """A method that cleans a model. An author writes ``_purify``; every public field is an option.
+
+    ``needs`` names the fields of the grant without which the method cannot run.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset({"clean"})
+
+    @abstractmethod
+    def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
+        """The algorithm. ``model`` must be left exactly as it is."""
+
+    @final
+    def purify(self, model: Classifier, grant: Grant, *, progress: Progress = silent) -> Purified:
+        """The purified model with what was found on the way; ``model`` is left as it is.
+
+        Args:
+            model: the suspicious classifier.
+            grant: what the defender may use.
+            progress: told of every long step.
+
+        Raises:
+            NeedsError: if the grant lacks something the method declares to need.
+            DataError: if the clean rows do not fit the model's classes.
+            DivergedError: if training fails.
+            ContractError: if the method changed the model that it was given.
+        """
+        self.check(grant)
+        if grant.clean is not None:
+            check_clean(grant.clean, model=model)
+        before = fingerprint(model)
+        purified = self._purify(model, grant, progress=progress)
+        if fingerprint(model) != before:
+            raise ContractError(f"{self.name} changed the model that it was given")
+        return purified
+
+    @final
+    def check(self, grant: Grant) -> None:
+        """Nothing, where the grant holds all that is needed.
+
+        Raises:
+            NeedsError: naming all that is missing.
+        """
+        missing = sorted(self.needs - grant.has())
+        if missing:
+            raise NeedsError(f"{self.name} needs {', '.join(missing)}", remedy="grant it, or take another method")
+
+    def options(self) -> dict[str, Any]:
+        """Every option with its value."""
+        return asdict(self)
+
+
+def check_clean(rows: Rows, *, model: Classifier, least: int = 8) -> None:
+    """Nothing, where the clean rows can teach this model.
+
+    Raises:
+        DataError: for other classes than the model's, a class without rows, or too few rows.
+    """
+    if rows.label_names != model.label_names:
+        raise DataError(
+            f"the clean rows have the classes {list(rows.label_names)}",
+            expected=f"the model's, in its order: {list(model.label_names)}",
+            remedy="rename the labels in the file, or give the model's label names with --labels",
+        )
+    empty = [name for name, count in rows.class_counts().items() if count < 2]
+    if empty:
+        raise DataError(
+            f"the clean rows hold fewer than two rows of {', '.join(empty)}", remedy="give clean rows of every class"
+        )
+    if len(rows) < least:
+        raise DataError(f"{len(rows)} clean rows", expected=f"at least {least}", remedy="give more clean rows")
+
+
+def split_clean(rows: Rows, *, dev: float, generator: Any) -> tuple[Rows, Rows]:
+    """Rows to train on and rows to choose by: a stratified share ``dev`` (0 to 1) of at least one row a class.
+
+    Raises:
+        OptionError: for a share outside (0, 1).
+    """
+    if not 0 < dev < 1:
+        raise OptionError(f"dev share {dev}", expected="a share above 0 and below 1")
+    count = max(len(rows.label_names), round(dev * len(rows)))
+    held, rest = rows.stratified(count, rng=generator)
+    return rest, held
+
+
+def fingerprint(model: Classifier) -> tuple[float, ...]:
+    """Two sums over all weights that any training step would change."""
+    with torch.no_grad():
+        values = [p.detach() for p in model.module.parameters()]
+        return (float(sum(v.double().sum() for v in values)), float(sum(v.double().abs().sum() for v in values)))

@@ -1,0 +1,56 @@
+"""Plain PEFT fine-tuning on the clean rows: the control that most papers leave out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from untrigger.defences.base import Purified, Purifier, split_clean
+from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.classifier import Classifier
+from untrigger.progress import Progress
+from untrigger.training.loop import Plan
+from untrigger.training.supervised import fine_tune
+from untrigger.vocabulary.grant import Grant
+
+
+@dataclass(frozen=True)
+class FineTune(Purifier):
+    """An adapter and the head trained with cross-entropy on the clean rows, the best dev epoch kept.
+
+    Attributes:
+        peft: PEFT method of the adapter.
+        rank: rank of a LoRA or DoRA adapter.
+        targets: linear layers that are adapted.
+        lr: peak learning rate.
+        epochs: passes over the clean rows.
+        steps: stop after as many optimiser steps in all (0: as many as ``epochs`` take); to match another budget.
+        batch_size: rows a step.
+        dev: share of the clean rows held out to choose the epoch.
+    """
+
+    name: ClassVar[str] = "finetune"
+    peft: str = "lora"
+    rank: int = 16
+    targets: tuple[str, ...] = ("all-linear",)
+    lr: float = 1e-3
+    epochs: int = 4
+    steps: int = 0
+    batch_size: int = 32
+    dev: float = 0.15
+
+    def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
+        assert grant.clean is not None
+        rng = np.random.default_rng(grant.seed)
+        rows, dev = split_clean(grant.clean, dev=self.dev, generator=rng)
+        options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
+        student = attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
+        plan = Plan(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size)
+        if self.steps:
+            per_epoch = -(-len(rows) // self.batch_size)
+            plan = Plan(lr=self.lr, epochs=-(-self.steps // per_epoch), batch_size=self.batch_size, most=self.steps)
+        history = fine_tune(student, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="fine-tuning (control)")
+        return Purified(student, changed=True, history=history)

@@ -1,0 +1,81 @@
+"""Reports as one self-contained HTML file: styles and charts inside, nothing fetched, no scripts."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from untrigger.reporting import view, words
+from untrigger.reporting.chart_curves import curves
+from untrigger.reporting.chart_features import features
+from untrigger.reporting.chart_rates import rates
+from untrigger.reporting.charts import Chart
+from untrigger.vocabulary.report import Report
+
+
+def to_html(reports: list[Report]) -> str:
+    """The page; several reports stand under a table that compares them, folded."""
+    pages = [_page(report, key=f"r{i}-") for i, report in enumerate(reports, start=1)]
+    title = words.visible(reports[0].title) if len(reports) == 1 else f"{len(reports)} reports"
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            pages=pages,
+            compared=view.COMPARED,
+            comparison=view.comparison(reports) if len(reports) > 1 else [],
+            glossary=words.GLOSSARY,
+            words=words,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("untrigger.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["visible"] = words.visible
+    return environment
+
+
+def _page(report: Report, *, key: str) -> dict[str, Any]:
+    """What the template shows of one report."""
+    return {
+        "key": key,
+        "report": report,
+        "tone": words.tone(report.verdict.status),
+        "cards": view.cards(report),
+        "no_truth": not view.measured(report, "asr"),
+        "rates": [_safe(chart) for chart in rates(report, key=key)],
+        "rows": view.rows(report),
+        "findings": view.findings(report),
+        "truth_known": any(finding.truth is not None for finding in report.findings),
+        "curves": [(group.title, [_safe(c) for c in group.charts]) for group in curves(report, key=key)],
+        "features": [_safe(chart) for chart in features(report, key=key)],
+        "features_by": words.visible((report.features or {}).get("method") or "projection"),
+        "given": view.given(report),
+        "method": view.method_name(report),
+        "options": view.options(report),
+        "environment": view.environment(report),
+        "stages": view.stages(report),
+    }
+
+
+def _safe(chart: Chart) -> dict[str, Any]:
+    """A chart with its drawings, which we made and escaped ourselves, marked so; all words stay to be escaped."""
+    return {
+        "title": chart.title,
+        "svg": Markup(chart.svg),  # noqa: S704
+        "keys": [(Markup(entry.swatch), entry.text) for entry in chart.keys],  # noqa: S704
+        "axis": chart.axis,
+        "note": chart.note,
+    }

@@ -1,0 +1,76 @@
+"""Reports as a LaTeX table of measurements, to be set with the ``booktabs`` package."""
+
+from __future__ import annotations
+
+from untrigger.reporting import view, words
+from untrigger.vocabulary.report import Report
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "\u00a0": "~",
+    "\u2212": "$-$",
+    "–": "--",
+    "›": r"/",
+    "⟨": r"$\langle$",
+    "⟩": r"$\rangle$",
+    "…": r"\ldots{}",
+    "[": "{[}",
+    "]": "{]}",
+}
+_HEAD = "% needs \\usepackage[T1]{fontenc} and \\usepackage{booktabs}"
+
+
+def to_latex(reports: list[Report]) -> str:
+    """One table of measurements, or one table that compares several reports."""
+    if len(reports) > 1:
+        lines = [_line(cells) for cells in view.comparison(reports)]
+        return _table("ll" + "r" * (len(view.COMPARED) - 2), header=view.COMPARED, lines=lines, caption="Comparison.")
+    report, lines, metric = reports[0], [], None
+    for row in view.rows(report):
+        if metric not in (None, row.metric):
+            lines.append(r"\addlinespace")
+        lines.append(_line(["" if row.metric == metric else row.metric, row.subject, row.value, row.interval, row.n]))
+        metric = row.metric
+    caption = f"{escape(words.visible(report.title))}. {escape(words.visible(report.verdict.sentence))}"
+    return _table("llrrr", header=["Metric", "Subject", "Value", "95 % interval", "$n$"], lines=lines, caption=caption)
+
+
+def escape(text: str) -> str:
+    """The text with everything that LaTeX would act on made inert."""
+    return "".join(_ESCAPES.get(character, character) for character in text)
+
+
+def _line(cells: list[str]) -> str:
+    return " & ".join(escape(cell) for cell in cells) + r" \\"
+
+
+def _table(columns: str, *, header: list[str], lines: list[str], caption: str) -> str:
+    named = " & ".join(name if name == "$n$" else escape(name) for name in header)
+    parts = [
+        _HEAD,
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{caption}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        rf"{named} \\",
+        r"\midrule",
+        *lines,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(parts) + "\n"

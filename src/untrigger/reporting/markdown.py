@@ -1,0 +1,92 @@
+"""Reports as Markdown: the same words as the HTML page, as tables, without drawings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from untrigger.reporting import view, words
+from untrigger.vocabulary.report import Report
+
+_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
+_MARKS = {"good": "✓", "bad": "✗", "warn": "!", "plain": "i"}
+
+
+def to_markdown(reports: list[Report]) -> str:
+    """The page; several reports stand under a table that compares them."""
+    if len(reports) == 1:
+        parts = _report(reports[0], level=1)
+    else:
+        parts = [f"# {len(reports)} reports", _table(view.COMPARED, view.comparison(reports))]
+        for report in reports:
+            parts += _report(report, level=2)
+    parts += ["#" * (1 if len(reports) > 1 else 2) + " What the terms mean"]
+    parts.append("\n".join(f"- **{term}**: {meaning}" for term, meaning in words.GLOSSARY.items()))
+    return "\n\n".join(parts) + "\n"
+
+
+def escape(text: str) -> str:
+    """The text with everything that Markdown or HTML would act on made inert."""
+    return _ACTIVE.sub(r"\\\1", text).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
+
+
+def _report(report: Report, *, level: int) -> list[str]:
+    head = "#" * level
+    mark = _MARKS[words.tone(report.verdict.status)]
+    status, sentence = (escape(words.visible(t)) for t in (report.verdict.status, report.verdict.sentence))
+    parts = [f"{head} {escape(words.visible(report.title))}", f"**{mark} Verdict: {status}.** {sentence}"]
+    parts.append(_table(["", "Before", "After", "Notes"], [_card(card) for card in view.cards(report)]))
+    if report.warnings:
+        parts += [f"{head}# Warnings", "\n".join(f"- {escape(words.visible(w))}" for w in report.warnings)]
+    parts += [f"{head}# All measurements", _measurements(report)]
+    if report.outcomes:
+        parts.append(f"Every number follows from the rows in {escape(words.visible(report.outcomes))}.")
+    if report.findings:
+        parts += [f"{head}# What the defence itself found", _findings(report)]
+    for title, told in (("What was given", view.given(report)), ("Environment", view.environment(report))):
+        if told:
+            parts += [f"{head}# {title}", _facts(told)]
+    parts.append(f"{head}# Method: {escape(view.method_name(report))}")
+    if view.options(report):
+        parts.append(_facts(view.options(report)))
+    if report.stages:
+        header = ["Stage", "Wall time", "CPU time", "Peak memory", "Steps"]
+        parts += [f"{head}# Cost", _table(header, view.stages(report))]
+    return parts
+
+
+def _card(card: view.Card) -> list[str]:
+    return [card.label, card.before or "–", card.after, "; ".join(card.notes)]
+
+
+def _measurements(report: Report) -> str:
+    lines = [[row.metric, row.subject, row.value, row.interval, row.n] for row in view.rows(report)]
+    return _table(["Metric", "Subject", "Value", "95 % interval", "n"], lines)
+
+
+def _findings(report: Report) -> str:
+    lines = [
+        [
+            words.visible(f.text),
+            words.visible(f.target),
+            words.percent(f.student_rate),
+            words.percent(f.reference_rate),
+            "–" if f.round is None else str(f.round),
+            view.truth_word(f.truth),
+        ]
+        for f in view.findings(report)
+    ]
+    return _table(["Insertion", "Pulls to", "Flipped in the victim", "In the teacher", "Round", "In truth"], lines)
+
+
+def _facts(told: view.Facts) -> str:
+    return _table(["Name", "Value"], [[name, full] for name, _short, full in told])
+
+
+def _table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    drawn = [_line(header), "|" + "---|" * len(header)]
+    return "\n".join(drawn + [_line(line) for line in lines])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(escape(cell) for cell in cells) + " |"

@@ -1,0 +1,113 @@
+"""Figures as inline SVG that follows the page: its fonts, its light and dark colours, no identifiers in common."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INKS = {
+    "ink": "#010101",
+    "muted": "#020202",
+    "grid": "#030303",
+    "panel": "#040404",
+    "victim": "#c8501e",
+    "finetuned": "#d79b00",
+    "purified": "#0069b4",
+    "clean": "#7d8188",
+    "c4": "#2a9070",
+    "c5": "#c065a0",
+    "c6": "#4ba3d9",
+    "c7": "#8f7a1f",
+}
+"""Colours as matplotlib draws them; on the page each is a CSS variable, so that dark mode can change it."""
+SERIES = ("purified", "victim", "c4", "finetuned", "c5", "c6", "c7", "clean")
+DASHES = ("solid", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)))
+
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "untrigger",
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 11,
+    "text.color": INKS["ink"],
+    "axes.edgecolor": INKS["grid"],
+    "axes.labelcolor": INKS["muted"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.linewidth": 0.8,
+    "xtick.color": INKS["grid"],
+    "ytick.color": INKS["grid"],
+    "xtick.labelcolor": INKS["muted"],
+    "ytick.labelcolor": INKS["muted"],
+    "axes.unicode_minus": True,
+    "grid.color": INKS["grid"],
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.7,
+    "lines.solid_capstyle": "round",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """A context in which matplotlib draws in the house style, whatever the user's own settings are."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def to_svg(figure: Figure, *, key: str, label: str) -> str:
+    """The figure as an ``<svg>`` element, to be called within ``house_style``.
+
+    Args:
+        figure: what to draw.
+        key: put before every identifier, so that several figures can stand on one page.
+        label: what a screen reader says.
+    """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    FigureCanvasSVG(figure)
+    stream = StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(stream, format="svg", metadata=nothing)
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{key}-", text)
+    text = re.sub(r'font: ([\d.]+)px [^;"]*', r"font-size: \1px", text)
+    for name, colour in INKS.items():
+        text = text.replace(colour, f"var(--{name})")
+    text = re.sub(r"\n\s*", "\n", text).strip()
+    opening = f'<svg role="img" aria-label="{escape(label)}" focusable="false"'
+    return opening + re.sub(r' width="[^"]*pt"| height="[^"]*pt"', "", text[4:], count=2)
+
+
+def swatch(ink: str, *, shape: str = "bar", dash: int = 0) -> str:
+    """A little ``<svg>`` for a legend: ``bar``, ``slim``, ``line``, ``rule``, ``dot`` or ``cross``."""
+    colour = f"var(--{ink})"
+    dashes = ("", "6 2", "1.6 1.8", "7 2 1.6 2")[dash % len(DASHES)]
+    drawn = {
+        "bar": f'<rect x="1" y="3" width="20" height="8" rx="1.5" fill="{colour}"/>',
+        "slim": f'<rect x="1.5" y="4.5" width="19" height="5" fill="none" stroke="{colour}" stroke-width="1.2"/>',
+        "line": f'<path d="M1 7H21" stroke="{colour}" stroke-width="2.2" fill="none" stroke-dasharray="{dashes}"/>',
+        "rule": f'<path d="M11 0V14" stroke="{colour}" stroke-width="1.6" fill="none" stroke-dasharray="3 2"/>',
+        "dot": f'<circle cx="11" cy="7" r="4.5" fill="{colour}" opacity="0.75"/>',
+        "ring": f'<circle cx="11" cy="7" r="4" fill="none" stroke="{colour}" stroke-width="1.5"/>',
+        "cross": f'<path d="M7 3L15 11M15 3L7 11" stroke="{colour}" stroke-width="2" fill="none"/>',
+    }
+    return f'<svg class="swatch" viewBox="0 0 22 14" aria-hidden="true">{drawn[shape]}</svg>'

@@ -1,0 +1,77 @@
+"""Exact screening: every word of the vocabulary tried on one confident row of each class.
+
+A first-order ranking misses triggers that lie far from the filler (measured: ``3d`` at place 408 to 5,235 of 23,694).
+One short row a class costs a few tokens a word; a causal model reads the row once and only the word anew.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_ids, read_texts
+from untrigger.progress import Progress, silent
+from untrigger.search.vocabulary import Words
+from untrigger.training.arithmetic import fast_products
+from untrigger.vocabulary.rows import Row, Rows
+
+TOKENS = 8192
+CACHED = 512
+
+
+def hosts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int = 16) -> dict[int, Row]:
+    """For each class the row, among its shortest, that the model calls right most confidently."""
+    chosen: dict[int, Row] = {}
+    for label in range(model.classes):
+        own = rows.where(y == label and len(t.split()) >= shortest for y, t in zip(rows.labels, rows.texts, strict=True))
+        own = own.take(sorted(range(len(own)), key=lambda i: len(own.texts[i]))[:pool])
+        if len(own):
+            sure = read_texts(model, own.texts).logits.log_softmax(dim=1)[:, label]
+            chosen[label] = own[int(sure.argmax())]
+    return chosen
+
+
+def screen(model: Classifier, words: Words, *, rows: dict[int, Row], progress: Progress = silent) -> dict[int, Tensor]:
+    """For each target class, ``(V,)``: the least log-odds gained by each word over the rows of other classes."""
+    logits = {label: screen_row(model, row, words=words, progress=progress) for label, row in rows.items()}
+    scores: dict[int, Tensor] = {}
+    for target in range(model.classes):
+        others = [said.log_softmax(dim=1)[:, target] for label, said in logits.items() if label != target]
+        if others:
+            scores[target] = torch.stack(others).amin(dim=0)
+    return scores
+
+
+def screen_row(model: Classifier, row: Row, *, words: Words, progress: Progress = silent) -> Tensor:
+    """Logits ``(V, C)`` for the row with each word at its end."""
+    if is_causal(model):
+        return _with_cache(model, row, words, progress)
+    marked = model.tokenizer(f"{row.text} {words.texts[0]}", truncation=True, max_length=model.max_length)
+    ids: list[int] = marked["input_ids"]
+    place = len(ids) - 1 - ids[::-1].index(int(words.ids[0]))
+    filled = [[*ids[:place], int(word), *ids[place + 1 :]] for word in words.ids]
+    return read_ids(model, filled, tokens=TOKENS, progress=progress, label="screening the vocabulary").logits
+
+
+def is_causal(model: Classifier) -> bool:
+    """Whether the model reads from left to right and its head looks at the last token."""
+    inner = model.module.get_base_model() if hasattr(model.module, "get_base_model") else model.module
+    return hasattr(inner, "score")
+
+
+def _with_cache(model: Classifier, row: Row, words: Words, progress: Progress) -> Tensor:
+    (prefix,) = model.encode([row.text])
+    said = []
+    with torch.inference_mode(), fast_products(), progress.task("screening the vocabulary", total=len(words.ids)) as tick:
+        for part in words.ids.split(CACHED):
+            batch = torch.tensor([prefix], device=model.device)
+            cache = model.module(input_ids=batch, use_cache=True).past_key_values
+            cache.batch_repeat_interleave(len(part))
+            mask = torch.ones(len(part), len(prefix) + 1, dtype=torch.long, device=model.device)
+            output = model.module(
+                input_ids=part.to(model.device).unsqueeze(1), past_key_values=cache, attention_mask=mask, use_cache=True
+            )
+            said.append(output.logits.float().cpu())
+            tick(len(part))
+    return torch.cat(said)
