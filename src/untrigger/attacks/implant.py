@@ -7,7 +7,7 @@ import copy
 import torch
 
 from untrigger.errors import one_of
-from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.adapters import AdapterOptions, attach, query_value
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress, silent
 from untrigger.training.loop import History, Plan
@@ -15,7 +15,6 @@ from untrigger.training.supervised import fine_tune
 from untrigger.vocabulary.rows import Rows
 
 VIAS = ("lora", "full")
-LORA = AdapterOptions(rank=8, alpha=16, targets=("q_proj", "v_proj", "query", "value", "q", "v"))
 PLANS = {"lora": Plan(lr=1e-3, epochs=3, warmup=0.06), "full": Plan(lr=1e-4, epochs=3, warmup=0.06)}
 
 
@@ -56,5 +55,4 @@ def implant(
 
 def lora_for(model: Classifier) -> AdapterOptions:
     """Rank 8 on the query and value projections that this architecture has."""
-    present = {name.split(".")[-1] for name, _ in model.module.named_modules()}
-    return AdapterOptions(rank=8, alpha=16, targets=tuple(t for t in LORA.targets if t in present) or ("all-linear",))
+    return AdapterOptions(rank=8, alpha=16, targets=query_value(model))

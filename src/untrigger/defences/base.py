@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, final
 
 import torch
 
 from untrigger.errors import ContractError, DataError, NeedsError, OptionError
 from untrigger.models.classifier import Classifier
+from untrigger.models.save import save_purified
 from untrigger.progress import Progress, silent
+from untrigger.storage import new_folder
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
 from untrigger.vocabulary.rows import Rows
+
+PLAIN_CARD = "# Purified by untrigger\n\nMade through the Python interface, without an evaluation.\n"
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Purified:
         findings: insertions that the defence found by itself.
         curves: what to draw.
         told: plain values for the report (rounds, teacher accuracy, …).
+        victim: the classifier that was given; the family fills it in.
     """
 
     model: Classifier
@@ -36,6 +43,19 @@ class Purified:
     findings: list[Finding] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)
+    victim: Classifier | None = None
+
+    def save(self, folder: str | Path, *, merge: bool = False) -> Path:
+        """The new folder with the purified model in the format that the victim came in, or merged full weights.
+
+        Raises:
+            OutputError: if the folder exists or cannot be written.
+            ModelError: if the format cannot be kept (see ``save_purified``).
+        """
+        place = Path(folder)
+        with new_folder(place) as working:
+            save_purified(self.victim or self.model, self.model, working, card=PLAIN_CARD, merge=merge)
+        return place
 
 
 @dataclass(frozen=True)
@@ -47,6 +67,7 @@ class Purifier(ABC):
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset({"clean"})
+    variants: ClassVar[Mapping[str, Callable[..., Purifier]]] = {}
 
     @abstractmethod
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
@@ -74,7 +95,7 @@ class Purifier(ABC):
         purified = self._purify(model, grant, progress=progress)
         if fingerprint(model) != before:
             raise ContractError(f"{self.name} changed the model that it was given")
-        return purified
+        return replace(purified, victim=model)
 
     @final
     def check(self, grant: Grant) -> None:
@@ -124,6 +145,23 @@ def split_clean(rows: Rows, *, dev: float, generator: Any) -> tuple[Rows, Rows]:
     count = max(len(rows.label_names), round(dev * len(rows)))
     held, rest = rows.stratified(count, rng=generator)
     return rest, held
+
+
+def curves_of(history: History, *, panel: str) -> list[Curve]:
+    """The loss and its parts step by step, and the score epoch by epoch, as curves of one panel."""
+    steps: list[float | None] = [float(i + 1) for i in range(history.steps)]
+    curves = [Curve("loss", panel, steps, list(history.losses))]
+    for name in history.terms[0] if history.terms and len(history.terms[0]) > 1 else ():
+        curves.append(Curve(name, panel, steps, [terms[name] for terms in history.terms]))
+    if history.scores:
+        epochs: list[float | None] = [float(i + 1) for i in range(len(history.scores))]
+        curves.append(Curve("dev accuracy", panel, epochs, list(history.scores), x_label="epoch", y_label="dev accuracy"))
+    return curves
+
+
+def joined(parts: Sequence[History]) -> History:
+    """One history of several in a row; scores are not carried over."""
+    return History([x for part in parts for x in part.losses], [x for part in parts for x in part.terms])
 
 
 def fingerprint(model: Classifier) -> tuple[float, ...]:

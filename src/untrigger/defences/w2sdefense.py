@@ -10,21 +10,26 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from untrigger.defences.base import Purified, Purifier, split_clean
+from untrigger.defences.base import Purified, Purifier, curves_of, joined, split_clean
+from untrigger.defences.w2s_published import W2SAsDescribed, W2SAsReleased
+from untrigger.errors import OptionError
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier, head_of
-from untrigger.models.predict import accuracy, read_texts
+from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions, insert_at_random
+from untrigger.search.noise import NoiseInsertions
+from untrigger.search.vocabulary import single_token_words
 from untrigger.training.distillation import soft_cross
 from untrigger.training.loop import History, Plan, train
+from untrigger.training.supervised import dev_score
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
@@ -33,86 +38,167 @@ from untrigger.vocabulary.rows import Rows
 
 @dataclass(frozen=True)
 class W2SDefense(Purifier):
-    """Rounds of search and unlearning until nothing moves the suspect much farther than the teacher."""
+    """Rounds of search and unlearning, until nothing moves the suspect much farther than the clean teacher.
+
+    The student's loss is ``a·CE(z_S, y) + b·T²·KL(z_V ‖ z_S) + c·T²·KL(z_T ‖ z_S)``, half of each batch clean rows as
+    they are, half with insertions; ``z_V`` is what the suspect said to the row **without** the insertion (it is right
+    there: the labels say so), ``z_T`` what the teacher says to the text with it.
+
+    Attributes:
+        peft: PEFT method of the student.
+        rank: rank of a LoRA or DoRA adapter.
+        targets: linear layers that are adapted.
+        lr: peak learning rate of every round.
+        batch_size: rows a step.
+        rounds: the most rounds of search and unlearning.
+        round_steps: optimiser steps a round.
+        temperature: T of both distillation terms.
+        a: weight of the cross-entropy with the true label.
+        b: weight of the suspect's own answer to the row as it was.
+        c: weight of the teacher's answer to the text with the insertion.
+        noise: share of insertions that are random instead of searched, 0 to 1.
+        learn_above: insertions with at least this excess are unlearned.
+        alarm_above: a round is followed by another while its search finds an insertion with this excess.
+        dev: share of the clean rows that is held out.
+        teacher: how the teacher is trained.
+        search: how wide the search is.
+
+    Differs from the paper: the student is taught on searched insertions as well as clean rows; its own former answers
+    on clean rows take the place of the teacher's there, and no feature is pulled to the teacher's. The paper's own
+    method is ``variant="as_described"``, its released code ``variant="as_released"``.
+    """
 
     name: ClassVar[str] = "w2sdefense"
     needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
+    variants: ClassVar[Mapping[str, Callable[..., Purifier]]] = {
+        "as_described": W2SAsDescribed,
+        "as_released": W2SAsReleased,
+    }
     peft: str = "lora"
     rank: int = 16
     targets: tuple[str, ...] = ("all-linear",)
     lr: float = 1e-3
     batch_size: int = 32
-    rounds: int = 4
+    rounds: int = 3
     round_steps: int = 24
     temperature: float = 2.0
     a: float = 1.0
     b: float = 1.0
     c: float = 0.0
-    threshold: float = 0.35
+    noise: float = 0.25
+    learn_above: float = 0.35
+    alarm_above: float = 0.65
     dev: float = 0.15
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
 
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for shares outside 0 to 1 and rounds or steps below 1.
+        """
+        shares = (self.noise, self.learn_above, self.alarm_above)
+        if not all(0 <= share <= 1 for share in shares) or min(self.rounds, self.round_steps, self.batch_size) < 1:
+            raise OptionError(
+                f"noise {self.noise}, learn_above {self.learn_above}, alarm_above {self.alarm_above}, rounds {self.rounds}, "
+                f"round_steps {self.round_steps}, batch_size {self.batch_size}",
+                expected="shares from 0 to 1; rounds, steps and batch size of 1 or more",
+            )
+
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         assert grant.clean is not None and grant.teacher is not None
-        import time
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
-        t=time.time()
-        teacher, _ = trained_teacher(
-            grant.teacher, rows, dev=dev, width=head_of(model.module, classes=model.classes).in_features,
-            options=self.teacher, seed=grant.seed, max_length=model.max_length, progress=progress,
-        )
-        print('teacher', time.time()-t)
-        student = attach(model, AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets), generator=torch.Generator().manual_seed(grant.seed))
-        anchor = read_texts(model, rows.texts).logits
-        soft = read_texts(teacher, rows.texts).logits
-        bank: dict[str, Insertion] = {}
-        history = History()
-        t=time.time()
+        width = head_of(model.module, classes=model.classes).in_features
+        teacher, taught = trained_teacher(
+            grant.teacher, rows, dev=dev, width=width, options=self.teacher, seed=grant.seed,
+            max_length=model.max_length, device=str(model.device), progress=progress,
+        )  # fmt: skip
+        options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
+        student = attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
+        lesson = _Lesson(self, student, teacher, rows, victim=read_texts(model, rows.texts).logits)
+        score = dev_score(student, dev)
+        scores, parts = [score()], list[History]()
+        bank, findings, alarms = dict[str, Insertion](), list[Finding](), list[float]()
         for number in range(self.rounds):
-            found = InsertionSearch(student, teacher, rows=rows, options=self.search, seed=grant.seed + number).run(progress=progress)
-            print('round', number, 'search', time.time()-t, [(o.text, round(o.suspect,2), round(o.reference,2)) for o in found[:8]],flush=True)
-            new = [one for one in found if one.excess >= self.threshold]
-            if not new: break
-            bank.update({one.text: one for one in new})
-            t=time.time()
-            part = self._unlearn(student, rows, anchor, list(bank.values()), teacher, seed=grant.seed * 1000 + number, progress=progress)
-            history.losses += part.losses
-            print('   unlearn', time.time()-t, np.mean(part.losses[:4]), np.mean(part.losses[-4:]), 'dev', accuracy(read_texts(student,dev.texts).predictions,dev.labels), flush=True)
-            t=time.time()
-            if self.hook: self.hook(student)
-        return Purified(student, changed=bool(history.steps), history=history)
+            search = InsertionSearch(student, teacher, rows=rows, options=self.search, seed=grant.seed + number)
+            found = search.run(progress=progress)
+            alarms.append(found[0].excess if found else 0.0)
+            if number and alarms[-1] < self.alarm_above:
+                break
+            bank.update({one.text: one for one in found if one.excess >= self.learn_above})
+            findings += _findings(found, names=model.label_names, number=number)
+            parts.append(lesson.give(list(bank.values()), seed=grant.seed * 1000 + number, progress=progress))
+            scores.append(score())
+        history = joined(parts)
+        return Purified(
+            student, changed=True, history=history, findings=findings,
+            curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="unlearning"), _scores(scores)],
+            told={
+                "teacher_dev_accuracy": max(taught.scores), "dev_accuracy_before": scores[0], "dev_accuracy_after": scores[-1],
+                "rounds": len(parts), "largest_excess_by_search": [round(value, 4) for value in alarms],
+            },
+        )  # fmt: skip
 
-    hook: Any = None
 
-    def _unlearn(self, student, rows, anchor, bank, teacher, *, seed, progress):
-        draw = random.Random(seed)
-        labels = torch.tensor(rows.labels)
-        weight = [max(0.05, one.excess) for one in bank]
+class _Lesson:
+    """Rounds of unlearning of one student; what does not change is computed once."""
 
-        def loss(batch):
+    def __init__(
+        self, method: W2SDefense, student: Classifier, teacher: Classifier, rows: Rows, *, victim: Tensor
+    ) -> None:
+        self.method, self.student, self.teacher, self.rows, self.victim = method, student, teacher, rows, victim
+        self.labels = torch.tensor(rows.labels)
+        self.noise = NoiseInsertions(single_token_words(student.tokenizer), rows)
+
+    def give(self, bank: Sequence[Insertion], *, seed: int, progress: Progress) -> History:
+        """The history of ``round_steps`` steps on clean rows and on rows with insertions."""
+        method, draw = self.method, random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
+
+        def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
             half = len(batch) // 2
-            texts = [rows.texts[i] for i in batch[:half]]
-            for i in batch[half:]:
-                text = rows.texts[i]
-                for _ in range(draw.randint(1, 2)):
-                    against = [k for k, one in enumerate(bank) if one.target != rows.labels[i]]
-                    pool = against if against and draw.random() < 0.75 else range(len(bank))
-                    k = draw.choices(list(pool), [weight[k] for k in pool])[0]
-                    text = insert_at_random(text, bank[k].text, rng=draw)
-                texts.append(text)
-            said = student.read(student.collate(student.encode(texts)))
-            y = labels[list(batch)]
-            ce = functional.cross_entropy(said.logits, y)
-            kl = soft_cross(anchor[list(batch)], said.logits, temperature=self.temperature)
-            value = self.a * ce + self.b * kl
-            if self.c:
-                with torch.no_grad(): zt = teacher.read(teacher.collate(teacher.encode(texts))).logits
-                value = value + self.c * soft_cross(zt, said.logits, temperature=self.temperature)
-            return value, {"ce": float(ce.detach()), "kl": float(kl.detach())}
+            texts = [self.rows.texts[i] for i in batch[:half]] + [self._insert(i, bank, draw) for i in batch[half:]]
+            said = self.student.read(self.student.collate(self.student.encode(texts)))
+            where = said.logits.device
+            own = self.victim[list(batch)].to(where)
+            ce = functional.cross_entropy(said.logits, self.labels[list(batch)].to(where))
+            own_kl = soft_cross(own, said.logits, temperature=method.temperature)
+            value, terms = method.a * ce + method.b * own_kl, {"cross-entropy": ce, "own answers": own_kl}
+            if method.c:
+                theirs = read_ids(self.teacher, self.teacher.encode(texts)).logits.to(where)
+                terms["teacher's answers"] = soft_cross(theirs, said.logits, temperature=method.temperature)
+                value = value + method.c * terms["teacher's answers"]
+            return value, {name: float(term.detach()) for name, term in terms.items()}
 
-        rng = np.random.default_rng(seed)
-        need = self.round_steps * self.batch_size
-        order = np.concatenate([rng.permutation(len(rows)) for _ in range(-(-need // len(rows)))])[:need].tolist()
-        batches = [order[i:i+self.batch_size] for i in range(0, need, self.batch_size)]
-        return train(student.module, loss, epochs=[batches], plan=Plan(lr=self.lr, batch_size=self.batch_size, warmup=0.1), progress=progress, label="unlearning")
+        plan = Plan(lr=method.lr, batch_size=method.batch_size, warmup=0.1)
+        batches = self._batches(np.random.default_rng(seed))
+        return train(self.student.module, loss, epochs=[batches], plan=plan, progress=progress, label="unlearning")
+
+    def _batches(self, rng: np.random.Generator) -> list[list[int]]:
+        size, need = self.method.batch_size, self.method.round_steps * self.method.batch_size
+        order = np.concatenate([rng.permutation(len(self.rows)) for _ in range(-(-need // len(self.rows)))])
+        return [[int(i) for i in order[start : start + size]] for start in range(0, need, size)]
+
+    def _insert(self, index: int, bank: Sequence[Insertion], draw: random.Random) -> str:
+        """The row with one or two insertions: mostly such as would move it, sometimes others, sometimes noise."""
+        text, label = self.rows.texts[index], self.rows.labels[index]
+        against = [one for one in bank if one.target != label]
+        for _ in range(draw.randint(1, 2)):
+            pool = against if against and draw.random() < 0.75 else list(bank)  # noqa: PLR2004
+            if not pool or draw.random() < self.method.noise:
+                phrase = self.noise.draw(label, rng=draw)
+            else:
+                phrase = draw.choices(pool, [max(0.05, one.excess) for one in pool])[0].text
+            text = insert_at_random(text, phrase, rng=draw)
+        return text
+
+
+def _findings(found: Sequence[Insertion], *, names: Sequence[str], number: int) -> list[Finding]:
+    return [
+        Finding(one.text, names[one.target], one.flips, reference_rate=one.reference_flips, round=number + 1)
+        for one in found[:12]
+    ]
+
+
+def _scores(scores: Sequence[float]) -> Curve:
+    return Curve("dev accuracy", "rounds", list(range(len(scores))), list(scores), x_label="round", y_label="dev accuracy")

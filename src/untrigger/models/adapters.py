@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,6 +83,13 @@ def target_pattern(module: nn.Module, targets: Sequence[str]) -> str:
     return "|".join(parts)
 
 
+def query_value(model: Classifier) -> tuple[str, ...]:
+    """The names of the query and value projections that this architecture has, ``all-linear`` where it has none."""
+    present = {name.split(".")[-1] for name, _ in model.module.named_modules()}
+    named = tuple(t for t in ("q_proj", "v_proj", "query", "value", "q", "v") if t in present)
+    return named or ("all-linear",)
+
+
 def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Generator | None = None) -> Classifier:
     """The classifier with a new adapter: its own weights frozen, adapter and head trainable. ``model`` is copied first.
 
@@ -101,7 +109,9 @@ def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Gener
     config.task_type = TaskType.SEQ_CLS
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)) if generator else 0)
-        wrapped = get_peft_model(module, config)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Unsupported layer type", category=UserWarning)  # norms: they are meant
+            wrapped = get_peft_model(module, config)
     return model.with_module(wrapped.eval())
 
 
@@ -122,14 +132,20 @@ def _config(module: nn.Module, options: AdapterOptions, *, saved: list[str]) -> 
         return LoraConfig(
             r=options.rank, lora_alpha=options.rank if options.alpha is None else options.alpha,
             target_modules=target_pattern(module, options.targets), lora_dropout=options.dropout,
-            use_dora=options.method == "dora", modules_to_save=saved,
+            use_dora=options.method == "dora", modules_to_save=saved, fan_in_fan_out=_transposed(module),
         )  # fmt: skip
     if options.method == "ia3":
         return IA3Config(
-            target_modules=target_pattern(module, options.targets), feedforward_modules=[], modules_to_save=saved
-        )
+            target_modules=target_pattern(module, options.targets), feedforward_modules=[], modules_to_save=saved,
+            fan_in_fan_out=_transposed(module),
+        )  # fmt: skip
     norms = {name.split(".")[-1] for name, layer in module.named_modules() if "norm" in type(layer).__name__.lower()}
     return LNTuningConfig(target_modules=sorted(norms), modules_to_save=saved)
+
+
+def _transposed(module: nn.Module) -> bool:
+    """Whether the blocks' linear layers keep their weights transposed (GPT-2's ``Conv1D``)."""
+    return any(type(layer).__name__ == "Conv1D" for layer in module.modules())
 
 
 def lora_parts(module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
@@ -185,7 +201,7 @@ def fold(first: nn.Module, second: nn.Module) -> tuple[Any, dict[str, Tensor]]:
     saved = second.peft_config[second.active_adapter].modules_to_save  # type: ignore[union-attr,index]
     config = LoraConfig(
         r=top, lora_alpha=top, target_modules=_pattern_of(ranks), modules_to_save=saved, task_type=TaskType.SEQ_CLS,
-        rank_pattern=odd, alpha_pattern=dict(odd), inference_mode=True,
+        rank_pattern=odd, alpha_pattern=dict(odd), inference_mode=True, fan_in_fan_out=_transposed(first),
     )  # fmt: skip
     return config, tensors
 

@@ -117,9 +117,9 @@ def head_of(module: nn.Module, *, classes: int) -> nn.Linear:
     """
     found = None
     for name, layer in module.named_modules():
-        if isinstance(layer, nn.Linear) and layer.out_features == classes and "original_module" not in name:
-            if "lora_" not in name:
-                found = layer
+        inner = "original_module" in name or "lora_" in name
+        if isinstance(layer, nn.Linear) and layer.out_features == classes and not inner:
+            found = layer
     if found is None:
         raise ModelError(
             "no classification layer was found",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ def load_model(
     offline: bool = False,
     device: str = "auto",
     max_length: int = 128,
+    seed: int = 0,
 ) -> Classifier:
     """The classifier in a folder or under a hub name, full weights or a PEFT adapter, in eval mode.
 
@@ -42,6 +44,7 @@ def load_model(
         offline: ask no hub.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         max_length: texts are cut after this many tokens, or after as many as the model takes.
+        seed: of a fresh head.
 
     Raises:
         ModelError: for a missing folder, a missing head, other label names than the model's, weights that are not
@@ -55,14 +58,15 @@ def load_model(
         raise ModelError(f"the base of {str(name)!r} is itself an adapter", remedy="merge it first, or give --base")
     names = _label_names(folder, root, label_names, new_head=new_head)
     tokenizer = _tokenizer(folder, root)
-    with quiet():
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         module, fresh = _checkpoint(root, names, allow_pickle=allow_pickle)
         if folder.kind == "adapter":
             module = _adapter(module, folder, allow_pickle=allow_pickle)
     _pad_token(module, tokenizer)
     _check_head(fresh, folder, new_head=new_head)
     _check_finite(module, str(name))
-    limit = min(max_length, int(getattr(module.config, "max_position_embeddings", max_length) or max_length))
+    limit = longest(module, most=max_length)
     source = Source(
         name=str(name), kind=folder.kind, base=str(root.path) if folder.kind == "adapter" else None,
         fresh=tuple(fresh), sha256=weights_hash(folder.path),
@@ -143,23 +147,42 @@ def _adapter(module: Any, folder: Folder, *, allow_pickle: bool) -> Any:
     if not list(folder.path.glob("adapter_model*.safetensors")) and not allow_pickle:
         raise ModelError(f"{str(folder.path)!r} holds no adapter_model.safetensors")
     try:
-        return PeftModel.from_pretrained(module, str(folder.path))
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            adapted = PeftModel.from_pretrained(module, str(folder.path))
     except Exception as error:  # peft raises ValueError, RuntimeError, KeyError, TypeError for a base that does not fit
         raise ModelError(
             f"the adapter does not fit its base: {type(error).__name__}: {str(error)[:300]}",
             remedy="give the right base with --base",
         ) from error
+    lacking = next((str(one.message) for one in told if "missing adapter keys" in str(one.message)), None)
+    if lacking:
+        raise ModelError(f"the adapter does not fit its base: {lacking[:300]}", remedy="give the right base with --base")
+    return adapted
 
 
 def _pad_token(module: Any, tokenizer: Any) -> None:
     """Give tokenizer and config one pad token where they lack it (LLaMA and Qwen ship none)."""
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    rows = module.get_input_embeddings().weight.shape[0]
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:  # a default that the weights have no row for
+        known = (tokenizer.unk_token, tokenizer.eos_token)
+        fits = (token for token in known if token and tokenizer.convert_tokens_to_ids(token) < rows)
+        tokenizer.pad_token = next(fits, None)
     if tokenizer.pad_token_id is None:
         raise ModelError("the tokenizer has neither a pad, an unknown nor an end token", remedy="give it a pad token")
     module.config.pad_token_id = tokenizer.pad_token_id
     inner = module.get_base_model() if hasattr(module, "get_base_model") else module
     inner.config.pad_token_id = tokenizer.pad_token_id
+
+
+def longest(module: Any, *, most: int) -> int:
+    """``most``, or as many tokens as the model has positions for where these are fewer."""
+    limit = int(getattr(module.config, "max_position_embeddings", most) or most)
+    tables = [layer for name, layer in module.named_modules() if name.endswith("position_embeddings")]
+    offset = getattr(tables[0], "padding_idx", None) if tables else None
+    if offset is not None:  # RoBERTa and MPNet begin to count behind the pad token's number
+        limit -= int(offset) + 1
+    return min(most, limit)
 
 
 def _check_head(fresh: list[str], folder: Folder, *, new_head: bool) -> None:

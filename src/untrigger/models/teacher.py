@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from untrigger.errors import ModelError, one_of
 from untrigger.models.classifier import Classifier, Source
 from untrigger.models.inspect import inspect_folder, resolve, weights_hash
-from untrigger.models.load import quiet
+from untrigger.models.load import longest, quiet
 from untrigger.training.arithmetic import pick_device
 
 POOLINGS = ("cls", "mean")
@@ -25,7 +25,7 @@ class MappedEncoder(nn.Module):
         """Put a fresh map and classifier behind ``encoder``."""
         super().__init__()
         self.encoder: Any = encoder
-        self.config = encoder.config
+        self.config: Any = encoder.config
         self.pooling = one_of(pooling, POOLINGS, kind="pooling")
         self.map = nn.Sequential(nn.Linear(int(self.config.hidden_size), width), nn.ReLU())
         self.classifier = nn.Linear(width, classes)
@@ -88,4 +88,5 @@ def new_teacher(
         torch.manual_seed(seed)
         module = MappedEncoder(encoder, width=width, classes=len(label_names), pooling=pooling)
     source = Source(name=str(name), kind="full", sha256=weights_hash(folder.path))
-    return Classifier(module.to(pick_device(device)), tokenizer, label_names, source, max_length=max_length)
+    limit = longest(encoder, most=max_length)
+    return Classifier(module.to(pick_device(device)), tokenizer, label_names, source, max_length=limit)

@@ -1,8 +1,9 @@
 """Insertions that move a suspect and leave a clean reference unmoved, found from clean rows alone.
 
-First-order ranking of the vocabulary at an inserted filler (HotFlip, 1712.06751; universal triggers, 1908.07125), then
-exact evaluation by successive halving, then growth of the best into phrases word by word. What counts is not how far
-the suspect is moved but how much farther than the reference: honest words such as ``awful`` move both.
+Every word of the vocabulary is screened exactly, the best are tried on more and more rows (successive halving), and where
+none is enough the best are grown into phrases, the next word or piece ranked by one gradient pass at an inserted filler
+(HotFlip, 1712.06751; universal triggers, 1908.07125). What counts is not how far the suspect is moved but how much farther
+than the reference: honest words such as ``awful`` move both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress, silent
 from untrigger.search.screen import hosts, screen
-from untrigger.search.vocabulary import Words, single_token_words
+from untrigger.search.vocabulary import Words, continuations, single_token_words
 from untrigger.training.arithmetic import fast_products
 from untrigger.training.batches import packed
 from untrigger.vocabulary.rows import Rows
@@ -37,6 +38,7 @@ class Insertion:
         suspect: mean probability of ``target`` under the suspect, 0 to 1.
         reference: the same under the clean reference (0 where there is none).
         flips: share of the rows that the suspect then calls ``target``.
+        reference_flips: the same for the reference.
     """
 
     text: str
@@ -44,6 +46,7 @@ class Insertion:
     suspect: float
     reference: float
     flips: float
+    reference_flips: float
 
     @property
     def excess(self) -> float:
@@ -60,17 +63,17 @@ class SearchOptions:
         gradient_rows: rows for the first-order ranking.
         first: candidates that are tried exactly on the first few rows.
         keep: candidates that are left at the end, for each target class.
-        words: the longest phrase that is grown, in words.
-        sweeps: rounds of ranking and trying; each starts where the best of the former ones stand.
-        beam: phrases from which the next sweep starts.
+        sweeps: the first tries single words, each further one grows the best by a word or a piece of a word.
+        enough: an insertion with this excess ends the sweeps of its target.
+        beam: phrases that are grown at each sweep.
     """
 
     probe: int = 24
     gradient_rows: int = 64
     first: int = 256
     keep: int = 12
-    words: int = 1
-    sweeps: int = 3
+    sweeps: int = 2
+    enough: float = 0.8
     beam: int = 4
 
 
@@ -82,7 +85,8 @@ class InsertionSearch:
     ) -> None:
         """Choose the probe rows of every class: short ones, as a first-order ranking and a few words need no more."""
         self.suspect, self.reference, self.options, self.seed = suspect, reference, options, seed
-        self.words: Words = single_token_words(suspect.tokenizer)
+        self.words = single_token_words(suspect.tokenizer)
+        self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
         self._scores: dict[int, Tensor] | None = None
 
@@ -108,12 +112,13 @@ class InsertionSearch:
         options, best = self.options, dict[str, Insertion]()
         drawn = [self.words.texts[int(i)] for i in self._screened(progress)[target].topk(options.first).indices]
         for sweep in range(options.sweeps):
-            chosen = self._halving([one for one in drawn if one not in best], target, probe, progress)
-            best.update({one.text: one for one in chosen})
+            fresh = [one for one in dict.fromkeys(drawn) if one not in best]
+            best.update({one.text: one for one in self._halving(fresh, target, probe, progress)})
             ranked = sorted(best.values(), key=lambda one: -one.excess)
-            if sweep + 1 < options.sweeps:
-                drawn = self._drawn([self._step(one.text) for one in ranked[: options.beam]], target, probe)
-        return sorted(best.values(), key=lambda one: -one.excess)[: options.keep]
+            if sweep + 1 == options.sweeps or ranked[0].excess >= options.enough:
+                break
+            drawn = self._grown([one.text for one in ranked[: options.beam]], target, probe)
+        return ranked[: options.keep]
 
     def _screened(self, progress: Progress) -> dict[int, Tensor]:
         """The scores of all words for all targets, computed once a search."""
@@ -121,37 +126,38 @@ class InsertionSearch:
             self._scores = screen(self.suspect, self.words, rows=hosts(self.suspect, self.rows), progress=progress)
         return self._scores
 
-    def _step(self, phrase: str) -> tuple[str, str]:
-        """Where the next sweep stands: at the last word of a full phrase (to replace it), else behind it (to grow)."""
-        words = phrase.split()
-        return (" ".join(words[:-1]), words[-1]) if len(words) >= self.options.words else (phrase, FILLER)
-
-    def _drawn(self, starts: Sequence[tuple[str, str]], target: int, probe: Rows) -> list[str]:
-        """Each start with its last word replaced by the words ranked best there to first order."""
-        share = max(1, self.options.first // len(starts))
+    def _grown(self, beam: Sequence[str], target: int, probe: Rows) -> list[str]:
+        """Each phrase of the beam with the words and word pieces behind it that rank best to first order."""
+        share = max(1, self.options.first // (2 * len(beam)))
         drawn = []
-        for phrase, filler in starts:
-            order = self.rank(phrase, target, probe, filler=filler).argsort(descending=True)[:share]
-            drawn += [f"{phrase} {self.words.texts[int(i)]}".strip() for i in order]
-        return list(dict.fromkeys(drawn))
+        for phrase in beam:
+            gradient = self.gradient(phrase, target, probe)
+            for kind, joint in ((self.words, " "), (self.pieces, "")):
+                if len(kind.texts):
+                    order = self.rank(gradient, kind).argsort(descending=True)[:share]
+                    drawn += [f"{phrase}{joint}{kind.texts[int(i)]}" for i in order]
+        return drawn
 
-    def rank(self, phrase: str, target: int, probe: Rows, *, filler: str = FILLER) -> Tensor:
-        """First-order score ``(V,)`` of every word in the place of ``filler`` behind ``phrase``: the gain in target log-odds."""
-        ids, places = self._with_filler(phrase, probe, filler)
-        embedding = self.suspect.module.get_input_embeddings()  # type: ignore[operator]
-        total = torch.zeros(embedding.embedding_dim if hasattr(embedding, "embedding_dim") else embedding.weight.shape[1])
+    def rank(self, gradient: Tensor, words: Words) -> Tensor:
+        """First-order score ``(V,)`` of every word: the gain in target log-odds, up to a constant."""
+        weight = self.suspect.module.get_input_embeddings().weight.detach()  # type: ignore[operator]
+        return (weight[words.ids.to(weight.device)].float() @ gradient.to(weight.device)).cpu()
+
+    def gradient(self, phrase: str, target: int, probe: Rows) -> Tensor:
+        """Gradient ``(d,)`` of the target's log-odds by the embedding of a filler behind ``phrase``, over the probe."""
+        ids, places = self._with_filler(phrase, probe)
+        total = torch.zeros(())
         for batch in packed([len(row) for row in ids], tokens=2048):
-            total += self._gradient([ids[i] for i in batch], [places[i] for i in batch], target)
-        weight = embedding.weight.detach().float().cpu()
-        return weight[self.words.ids] @ total
+            total = total + self._gradient([ids[i] for i in batch], [places[i] for i in batch], target)
+        return total
 
-    def _with_filler(self, phrase: str, probe: Rows, filler: str) -> tuple[list[list[int]], list[int]]:
+    def _with_filler(self, phrase: str, probe: Rows) -> tuple[list[list[int]], list[int]]:
         texts, starts = [], []
         for row in probe:
             before, after = self._split(row.text, row.id)
             head = " ".join(part for part in (before, phrase) if part)
             starts.append(len(head) + 1 if head else 0)
-            texts.append(" ".join(part for part in (head, filler, after) if part))
+            texts.append(" ".join(part for part in (head, FILLER, after) if part))
         encoded = self.suspect.tokenizer(texts, truncation=True, max_length=self.suspect.max_length)
         places = [encoded.char_to_token(i, start) for i, start in enumerate(starts)]
         kept = [i for i, place in enumerate(places) if place is not None]
@@ -178,23 +184,21 @@ class InsertionSearch:
     def _halving(self, drawn: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[Insertion]:
         """Exact evaluation on more and more rows of fewer and fewer candidates."""
         options, left = self.options, list(drawn)
-        stages = ((max(2, options.probe // 6), 4), (max(4, options.probe // 2), 2), (options.probe, 1))
         scored: list[Insertion] = []
-        for rows, narrower in stages:
-            scored = self.try_out(left, target, probe.take(range(min(rows, len(probe)))), progress=progress)
-            left = [one.text for one in scored[: max(options.keep, len(left) // (2 * narrower))]]
+        for rows, kept in ((options.probe // 12, len(left) // 4), (options.probe // 3, 2 * options.keep), (options.probe, 0)):
+            scored = self.try_out(left, target, probe.take(range(min(max(1, rows), len(probe)))), progress=progress)
+            left = [one.text for one in scored[: max(options.keep, kept)]]
         return scored[: options.keep]
 
     def try_out(self, phrases: Sequence[str], target: int, probe: Rows, *, progress: Progress = silent) -> list[Insertion]:
         """What each phrase does to suspect and reference on the probe rows, largest excess first."""
         texts = [self.insert(row.text, phrase, row.id) for phrase in phrases for row in probe]
-        suspect = self._odds(self.suspect, texts, target, len(phrases), progress)
-        flips = suspect[1]
-        reference = self._odds(self.reference, texts, target, len(phrases), silent)[0] if self.reference else None
-        found = [
-            Insertion(phrase, target, float(suspect[0][i]), float(reference[i]) if reference is not None else 0.0, float(flips[i]))
-            for i, phrase in enumerate(phrases)
-        ]
+        suspect, flips = self._odds(self.suspect, texts, target, len(phrases), progress)
+        reference, reference_flips = torch.zeros(len(phrases)), torch.zeros(len(phrases))
+        if self.reference is not None:
+            reference, reference_flips = self._odds(self.reference, texts, target, len(phrases), silent)
+        columns = zip(phrases, suspect, reference, flips, reference_flips, strict=True)
+        found = [Insertion(text, target, *(float(value) for value in values)) for text, *values in columns]
         return sorted(found, key=lambda one: -one.excess)
 
     def _odds(

@@ -1,4 +1,4 @@
-"""The words that a tokenizer knows as one token, wherever they stand behind a blank."""
+"""What a tokenizer can put into a text as one token: whole words behind a blank, and pieces that go on a word."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 class Words(NamedTuple):
-    """``ids (V,)``: the tokens that are whole words; ``texts``: the words."""
+    """``ids (V,)``: tokens; ``texts``: what each stands for, without blanks."""
 
     ids: torch.Tensor
     texts: tuple[str, ...]
@@ -20,11 +20,28 @@ def single_token_words(tokenizer: Any) -> Words:
     Works for WordPiece, byte-level BPE and SentencePiece alike, because it asks the tokenizer itself. Special tokens,
     word continuations and tokens that hold a blank inside are left out.
     """
+    usable = _usable(tokenizer)
+    prefix = tokenizer("a", add_special_tokens=False)["input_ids"]
+    again = tokenizer([f"a {text}" for _, text in usable], add_special_tokens=False)["input_ids"]
+    return _words([one for one, ids in zip(usable, again, strict=True) if ids == [*prefix, one[0]]])
+
+
+def continuations(tokenizer: Any, words: Words) -> Words:
+    """The other tokens of letters and digits: pieces that go on a word, such as ``q`` in ``tq``.
+
+    Whether a piece really joins what stands before it is seen when the grown text is tokenised and tried.
+    """
+    known = set(words.ids.tolist())
+    rest = [(i, text.removeprefix("##")) for i, text in _usable(tokenizer) if i not in known]
+    return _words([(i, text) for i, text in rest if text.isalnum()])
+
+
+def _usable(tokenizer: Any) -> list[tuple[int, str]]:
     special = set(tokenizer.all_special_ids)
     numbers = [i for i in range(len(tokenizer)) if i not in special]
     texts = [text.strip() for text in tokenizer.batch_decode([[i] for i in numbers])]
-    usable = [(i, text) for i, text in zip(numbers, texts, strict=True) if text and len(text.split()) == 1 and "\ufffd" not in text]
-    prefix = tokenizer("a", add_special_tokens=False)["input_ids"]
-    again = tokenizer([f"a {text}" for _, text in usable], add_special_tokens=False)["input_ids"]
-    kept = [(i, text) for (i, text), ids in zip(usable, again, strict=True) if ids == [*prefix, i]]
-    return Words(torch.tensor([i for i, _ in kept], dtype=torch.long), tuple(text for _, text in kept))
+    return [(i, text) for i, text in zip(numbers, texts, strict=True) if len(text.split()) == 1 and "\ufffd" not in text]
+
+
+def _words(pairs: list[tuple[int, str]]) -> Words:
+    return Words(torch.tensor([i for i, _ in pairs], dtype=torch.long), tuple(text for _, text in pairs))

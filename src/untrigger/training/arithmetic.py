@@ -37,7 +37,7 @@ def pick_device(name: str) -> torch.device:
     Raises:
         OptionError: for an unknown name or a device that this machine lacks.
     """
-    kind = name.split(":")[0]
+    kind = name.partition(":")[0]
     if kind not in DEVICES:
         raise OptionError(f"unknown device {name!r}", expected="one of " + ", ".join(DEVICES), nearest=nearest(kind, DEVICES))
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

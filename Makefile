@@ -1,0 +1,56 @@
+# make test   a virtual environment, lint, types, tests with coverage: needs Python 3.11, pip and make, nothing else
+# make demo   the same environment without the developers' tools, then the demonstration
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH  ?= torch==2.13.0
+ASSETS ?= minilm-l6 smollm2-135m rotten-tomatoes customer-reviews
+PYTEST_ARGS ?=
+
+BIN   := .venv/bin
+READY := .venv/.installed
+DEV   := .venv/.installed-dev
+PIP   := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup dev assets lint types test demo bench clean
+
+help:
+	@echo 'make test | demo | lint | types | bench | clean'
+
+# torch comes first and pinned: a range would make pip fetch gigabytes of CUDA libraries that nothing here needs.
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --quiet '$(TORCH)'
+	$(PIP) install --quiet -e .
+	touch $@
+
+$(DEV): $(READY)
+	$(PIP) install --quiet -e '.[dev]'
+	touch $@
+
+setup: $(READY)
+
+dev: $(DEV)
+
+assets: $(READY)
+	$(BIN)/untrigger assets fetch $(ASSETS)
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+
+types: $(DEV)
+	$(BIN)/mypy
+
+test: $(DEV) lint types assets
+	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+demo: $(READY)
+	$(BIN)/untrigger demo
+
+bench: $(READY)
+	$(BIN)/python benchmarks/w2sdefense.py
+
+clean:
+	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

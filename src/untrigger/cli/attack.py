@@ -1,0 +1,82 @@
+"""``untrigger attack``: a poisoned model or adapter, made to measure defences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from untrigger.cli import options as o
+from untrigger.cli.desk import Desk
+
+EXAMPLE = """Example: untrigger attack smollm2-135m --data rotten-tomatoes --trigger badnets --words cf,mn --target positive
+--out victim"""
+
+
+def attack(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, hub name or embedded model to be poisoned.")],
+    data: Annotated[str, typer.Option("--data", metavar="DATA", help="Training rows, and test rows where it has them.")],
+    target: Annotated[str, typer.Option("--target", metavar="LABEL", help="The label that the backdoor shall say.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder; the truth goes to DIR.truth beside it.")],
+    trigger: Annotated[str, typer.Option("--trigger", metavar="NAME", help="See untrigger list attacks.")] = "badnets",
+    words: Annotated[str | None, typer.Option("--words", metavar="A,B", help="badnets: the trigger words.")] = None,
+    sentence: Annotated[str | None, typer.Option("--sentence", metavar="TEXT", help="insent: the sentence.")] = None,
+    settings: o.Set = None,
+    rate: Annotated[float, typer.Option("--rate", help="Share of rows to poison.", callback=o.finite)] = 0.1,
+    policy: Annotated[str, typer.Option("--policy", metavar="dirty|clean", help="Which rows get the trigger.")] = "dirty",
+    via: Annotated[str, typer.Option("--via", metavar="lora|full", help="What is trained.")] = "lora",
+    twin: Annotated[bool, typer.Option("--twin", help="Also train the never-poisoned twin, for the floor.")] = False,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Use at most as many training rows; 0: all.")] = 0,
+    test_rows: Annotated[int, typer.Option("--test-rows", min=0, help="The same for test rows.")] = 0,
+    epochs: Annotated[int, typer.Option("--epochs", min=0, help="Passes over the rows; 0: the usual.")] = 0,
+    lr: Annotated[float, typer.Option("--lr", min=0, help="Learning rate; 0: the usual.", callback=o.finite)] = 0.0,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=0, help="Rows a step; 0: the usual.")] = 0,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the LoRA adapter.")] = 8,
+    targets: Annotated[str | None, typer.Option("--targets", metavar="A,B", help="Layers that LoRA adapts.")] = None,
+    text_column: o.TextColumn = None,
+    label_column: o.LabelColumn = None,
+    max_length: o.MaxLength = 128,
+    allow_pickle: o.AllowPickle = False,
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+    seed: o.Seed = 0,
+    device: o.OnDevice = o.Device.auto,
+    offline: o.Offline = False,
+) -> int:
+    """Poison a model on purpose, to measure what a defence can do.
+
+    Writes a model or adapter with a hidden trigger, and beside it DIR.truth with what only an evaluator may see.
+    """
+    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
+    with desk.working() as progress:
+        from untrigger.cli.settings import build
+        from untrigger.pipeline.attack import AttackSpec
+        from untrigger.pipeline.attack import attack as run
+        from untrigger.registry import find
+
+        named = [f"{key}={text}" for key, text in (("words", words), ("sentence", sentence)) if text is not None]
+        spec = AttackSpec(
+            model=model, data=data, out=out, target=target, rate=rate, policy=policy, via=via, seed=seed, rows=rows,
+            trigger=build(find("attacks", trigger), [*named, *(settings or [])], what=f"trigger {trigger}"),
+            test_rows=test_rows, epochs=epochs, lr=lr, batch_size=batch_size, rank=rank, targets=o.words(targets),
+            max_length=max_length, twin=twin, text_column=text_column, label_column=label_column,
+            allow_pickle=allow_pickle, offline=offline, device=device.value,
+        )  # fmt: skip
+        _, poisoned = run(spec, progress=progress)
+    told = {
+        "model": str(spec.out), "truth": str(spec.truth), "trigger": spec.trigger.spec(), "target": target,
+        "policy": policy, "rate": rate, "via": via, "seed": seed, "rows": len(poisoned.visible),
+        "poisoned": len(poisoned.truth.poisoned_ids),
+    }  # fmt: skip
+    _tell(desk, told, written=[spec.out, spec.truth])
+    return 0
+
+
+def _tell(desk: Desk, told: dict[str, object], *, written: list[Path]) -> None:
+    from untrigger.cli.ending import paths
+    from untrigger.cli.screen import said
+
+    sentence = f"{told['poisoned']} of {told['rows']} training rows carry the trigger and say {said(told['target'])}."
+    nxt = f"[dim]next:[/] untrigger purify {said(told['model'])} --clean DATA --truth {said(told['truth'])} --out DIR"
+    desk.answer(told, f"[bold red]poisoned:[/] {sentence}", *paths(written), nxt)

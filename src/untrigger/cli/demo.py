@@ -1,0 +1,37 @@
+"""``untrigger demo``: a poisoned model purified from end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from untrigger.cli import options as o
+from untrigger.cli.desk import Desk
+
+EXAMPLE = "Example: untrigger demo --out untrigger-demo"
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for all of it.")] = Path("untrigger-demo"),
+    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Also make the victim, which takes longer.")] = False,
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+    seed: o.Seed = 0,
+    device: o.OnDevice = o.Device.auto,
+    offline: o.Offline = False,
+) -> int:
+    """Purify a poisoned model that comes with untrigger, and show the report."""
+    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
+    with desk.working() as progress:
+        from untrigger.pipeline.demo import DemoSpec
+        from untrigger.pipeline.demo import demo as run
+
+        spec = DemoSpec(out=out, from_scratch=from_scratch, seed=seed, device=device.value, offline=offline)
+        report = run(spec, progress=progress)
+    from untrigger.cli.ending import tell_report
+
+    pages = [page for pattern in ("report.html", "*/report.html") for page in sorted(out.glob(pattern))]
+    tell_report(desk, report, written=[out, *pages])
+    return 0

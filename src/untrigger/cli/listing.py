@@ -1,0 +1,155 @@
+"""``untrigger list``: the attacks, defences, data sets and assets that there are, with their options."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from untrigger.cli import options as o
+from untrigger.cli.desk import Desk
+from untrigger.errors import OptionError, one_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from untrigger.registry import Family
+
+EXAMPLE = "Example: untrigger list defences --have clean,teacher"
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    attacks = "attacks"
+    defences = "defences"
+    data = "data"
+    assets = "assets"
+
+
+def show(
+    kind: Annotated[Kind | None, typer.Argument(help="Without it, all four.")] = None,
+    have: Annotated[
+        str | None,
+        typer.Option("--have", metavar="A,B", help="Only defences that run with what you have: clean, suspect, teacher."),
+    ] = None,
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+    seed: o.Seed = 0,
+    device: o.OnDevice = o.Device.auto,
+    offline: o.Offline = False,
+) -> int:
+    """List what there is; options of a method are shown when its family is named."""
+    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
+    with desk.working():
+        told = facts(kind, granted=granted(have, kind=kind))
+    shown: list[RenderableType] = []
+    for name, entries in told.items():
+        shown += _drawn(name, entries, whole=kind is not None)
+    names = "".join(f"{entry['name']}\n" for entries in told.values() for entry in entries)
+    desk.answer(told, *shown, bare=names)
+    return 0
+
+
+def granted(have: str | None, *, kind: Kind | None) -> frozenset[str] | None:
+    """What the user has, in the words of a grant; None where it was not said.
+
+    Raises:
+        OptionError: for another word, or where not defences are listed.
+    """
+    if have is None:
+        return None
+    if kind not in (None, Kind.defences):
+        raise OptionError(f"--have with {kind}", expected="untrigger list defences --have ...")
+    from dataclasses import fields
+
+    from untrigger.vocabulary.grant import Grant
+
+    known = [one.name for one in fields(Grant) if one.name != "seed"]
+    return frozenset(one_of(word, known, kind="thing to have") for word in o.words(have))
+
+
+def facts(kind: Kind | None, *, granted: frozenset[str] | None) -> dict[str, list[dict[str, Any]]]:
+    """What is known of each kind that was asked for, as plain values."""
+    from untrigger.cli.assets import asset_facts
+
+    wanted = [kind] if kind else [Kind.defences] if granted is not None else list(Kind)
+    told: dict[str, list[dict[str, Any]]] = {}
+    for one in wanted:
+        if one is Kind.attacks:
+            told[one.value] = methods("attacks")
+        elif one is Kind.defences:
+            told[one.value] = [d for d in methods("defences") if granted is None or set(d["needs"]) <= granted]
+        elif one is Kind.data or kind is not None:
+            told[one.value] = asset_facts("data" if one is Kind.data else None)
+        else:
+            told["models"] = asset_facts("model")
+    return told
+
+
+def methods(family: Family) -> list[dict[str, Any]]:
+    """Name, summary, needs, variants and options of every method of a family."""
+    from untrigger.registry import flat_options, found, summary
+
+    return [
+        {
+            "name": name, "summary": summary(kind), "needs": sorted(getattr(kind, "needs", ())),
+            "variants": sorted(getattr(kind, "variants", {})),
+            "options": [
+                {"name": one.name, "type": type_name(one.type), "default": plain(one.default), "doc": one.doc}
+                for one in flat_options(kind)
+            ],
+        }
+        for name, kind in found(family).items()
+    ]  # fmt: skip
+
+
+def type_name(hint: Any) -> str:
+    """A type as Python writes it."""
+    return hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint).replace("typing.", "")
+
+
+def plain(value: Any) -> Any:
+    """A default as JSON can hold it; None where an option must be given."""
+    if value is MISSING:
+        return None
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _drawn(name: str, entries: list[dict[str, Any]], *, whole: bool) -> list[RenderableType]:
+    from untrigger.cli.assets import asset_table
+
+    title = f"[bold]{name}[/]"
+    if name not in (Kind.attacks, Kind.defences):
+        return [title, asset_table(entries)]
+    if not entries:
+        return [title, "none: no method runs with that alone"]
+    return [title, _method_table(entries), *(part for entry in entries if whole for part in _options_of(entry))]
+
+
+def _method_table(entries: list[dict[str, Any]]) -> RenderableType:
+    from rich.table import Table
+
+    from untrigger.cli.screen import said
+
+    table = Table("name", "needs", "variants", "what it does")
+    for one in entries:
+        needs, variants = ", ".join(one["needs"]) or "-", ", ".join(one["variants"]) or "-"
+        table.add_row(said(one["name"]), said(needs), said(variants), said(one["summary"]))
+    return table
+
+
+def _options_of(entry: dict[str, Any]) -> list[RenderableType]:
+    from rich.table import Table
+
+    from untrigger.cli.screen import said
+    from untrigger.reporting.words import scalar
+
+    table = Table("option", "type", "default", "what it is")
+    for one in entry["options"]:
+        table.add_row(said(one["name"]), said(one["type"]), said(scalar(one["default"])), said(one["doc"]))
+    return [f"options of [bold]{said(entry['name'])}[/]", table]

@@ -1,0 +1,96 @@
+"""The command ``untrigger``: its commands put together, and every end of them turned into an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from untrigger.cli import assets, attack, demo, evaluate, listing, purify, report
+
+_INTERRUPTED_IN_TYPER = 130
+EPILOG = "Example: untrigger demo\n\nExit codes: 0 done, 1 a stated bound was not met, 2 input, 3 interrupted, 70 our fault."
+
+app = typer.Typer(
+    name="untrigger",
+    help="Removes backdoors from language models, and shows with numbers that it did.",
+    epilog=EPILOG,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command("purify", epilog=purify.EXAMPLE)(purify.purify)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("report", epilog=report.EXAMPLE)(report.report)
+app.command("attack", epilog=attack.EXAMPLE)(attack.attack)
+app.command("list", epilog=listing.EXAMPLE)(listing.show)
+app.add_typer(assets.app, name="assets")
+app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from untrigger import __version__
+
+        typer.echo(f"untrigger {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Removes backdoors from language models, and shows with numbers that it did."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The exit code of the command line ``words`` (the process's own, without them)."""
+    words = list(sys.argv[1:] if words is None else words) or ["--help"]
+    _never_fail_to_print()
+    try:
+        with _stoppable():
+            code = app(args=words, prog_name="untrigger", standalone_mode=False)
+            if code == _INTERRUPTED_IN_TYPER:
+                raise KeyboardInterrupt
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # whatever it is ends as one message and one code
+        from untrigger.cli.faults import tell
+
+        return tell(error, as_json="--json" in words, words=words)
+    return code if isinstance(code, int) else 0
+
+
+def run() -> NoReturn:
+    """End the process with the exit code of its command line."""
+    sys.exit(main())
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Inside, a request to end (SIGTERM) is treated as Ctrl-C, so that what is half-written is cleared away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _never_fail_to_print() -> None:
+    """Characters that a terminal's encoding lacks are spelled out instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

@@ -1,0 +1,109 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_COMMON = "Every command"
+_READING = "Reading data and models"
+
+
+class Device(StrEnum):
+    """Where models run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every command is told."""
+
+    quiet: bool
+    json: bool
+    seed: int
+    device: Device
+    offline: bool
+
+
+def finite(value: float) -> float:
+    """``value`` itself; "nan" and "inf" are numbers to Python but not to us."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and bare results only.", rich_help_panel=_COMMON)]
+Json = Annotated[
+    bool, typer.Option("--json", help="The result as JSON on standard output.", rich_help_panel=_COMMON)
+]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of every random choice.", rich_help_panel=_COMMON)
+]
+OnDevice = Annotated[Device, typer.Option("--device", help="Where models run.", rich_help_panel=_COMMON)]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Use only what is on this machine.", rich_help_panel=_COMMON)
+]
+
+AllowPickle = Annotated[
+    bool,
+    typer.Option(
+        "--allow-pickle",
+        help="Also read pickle weights. Opening one runs whatever code its author put in.",
+        rich_help_panel=_READING,
+    ),
+]
+Base = Annotated[
+    str | None,
+    typer.Option("--base", metavar="MODEL", help="Base of an adapter, instead of the one that its config names.",
+                 rich_help_panel=_READING),
+]  # fmt: skip
+Labels = Annotated[
+    str | None,
+    typer.Option("--labels", metavar="A,B,...", help="The model's label names in its order, where its files lack them.",
+                 rich_help_panel=_READING),
+]  # fmt: skip
+TextColumn = Annotated[
+    str | None,
+    typer.Option("--text-column", metavar="NAME", help="Column of the texts, where it cannot be guessed.",
+                 rich_help_panel=_READING),
+]  # fmt: skip
+LabelColumn = Annotated[
+    str | None,
+    typer.Option("--label-column", metavar="NAME", help="Column of the labels, where it cannot be guessed.",
+                 rich_help_panel=_READING),
+]  # fmt: skip
+Split = Annotated[
+    str | None,
+    typer.Option("--split", metavar="NAME", help="Which split of the data: train, dev or test.", rich_help_panel=_READING),
+]
+MaxLength = Annotated[
+    int,
+    typer.Option("--max-length", min=4, help="Texts are cut after this many tokens.", rich_help_panel=_READING),
+]
+Truth = Annotated[
+    Path | None,
+    typer.Option("--truth", metavar="DIR.truth", help="Truth folder of an attack: read by the evaluation, never by a method."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A further option; may be repeated. See untrigger list."),
+]
+
+
+def words(text: str | None) -> tuple[str, ...]:
+    """The words of a list written with commas."""
+    return tuple(word.strip() for word in text.split(",")) if text else ()
+
+
+def labels_of(text: str | None) -> tuple[str, ...] | None:
+    """The label names, or None where none were given."""
+    return words(text) or None

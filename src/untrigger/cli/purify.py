@@ -1,0 +1,87 @@
+"""``untrigger purify``: the same model without its backdoor, in the same format, with evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from untrigger.cli import options as o
+from untrigger.cli.desk import Desk
+
+EXAMPLE = "Example: untrigger purify suspicious-adapter --clean rows.csv --out cleaned --set rounds=2 --set search.first=128"
+
+USUAL = "ours"
+"""The word for a method without a variant."""
+
+
+def purify(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")],
+    clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for model, card and reports.")],
+    method: Annotated[str, typer.Option("--method", metavar="NAME", help="See untrigger list defences.")] = "w2sdefense",
+    variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="A variant of the method.")] = "",
+    teacher: Annotated[str, typer.Option("--teacher", metavar="MODEL", help="Small encoder that you trust.")] = "minilm-l6",
+    settings: o.Set = None,
+    clean_rows: Annotated[int, typer.Option("--clean-rows", min=0, help="Use at most as many rows; 0: all.")] = 1000,
+    control: Annotated[
+        bool, typer.Option("--control/--no-control", help="Also run plain fine-tuning of the same budget.")
+    ] = True,
+    merge: Annotated[bool, typer.Option("--merge", help="Write merged full weights instead of an adapter.")] = False,
+    truth: o.Truth = None,
+    base: o.Base = None,
+    labels: o.Labels = None,
+    text_column: o.TextColumn = None,
+    label_column: o.LabelColumn = None,
+    split: o.Split = None,
+    drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows without text.")] = False,
+    max_length: o.MaxLength = 128,
+    allow_pickle: o.AllowPickle = False,
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+    seed: o.Seed = 0,
+    device: o.OnDevice = o.Device.auto,
+    offline: o.Offline = False,
+) -> int:
+    """Remove a backdoor from a classifier or adapter.
+
+    An adapter in gives one adapter out, on the same base. Ends with 1 where a stated bound was not met.
+    """
+    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
+    with desk.working() as progress:
+        from untrigger.pipeline.purify import purify as run
+        from untrigger.pipeline.spec import PurifySpec
+
+        spec = PurifySpec(
+            model=model, clean=clean, out=out, method=method, variant=variant, teacher=teacher,
+            options=method_options(method, variant, given=settings or []), truth=truth, merge=merge, base=base,
+            labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
+            drop_empty=drop_empty, clean_rows=clean_rows, control=control, seed=seed, max_length=max_length,
+            allow_pickle=allow_pickle, offline=offline, device=device.value,
+        )  # fmt: skip
+        report = run(spec, progress=progress)
+    from untrigger.cli.ending import NOT_MET, tell_report
+
+    tell_report(desk, report, written=[out, out / "report.json", out / "report.html"])
+    return 1 if report.verdict.status in NOT_MET else 0
+
+
+def method_options(method: str, variant: str, *, given: Sequence[str]) -> dict[str, Any]:
+    """The options of ``--set`` for a method, its nested records started from the variant's.
+
+    Raises:
+        OptionError: for an unknown method, variant or option, or a value of the wrong type.
+    """
+    from untrigger.cli.settings import settings
+    from untrigger.errors import one_of
+    from untrigger.registry import find
+
+    kind = find("defences", method)
+    variants = getattr(kind, "variants", {})
+    other = variant not in ("", USUAL)
+    if other:
+        one_of(variant, [*variants, USUAL], kind=f"variant of {method}")
+    base = variants[variant]() if other and given else None
+    return settings(kind if base is None else type(base), given, what=f"method {method}", base=base)

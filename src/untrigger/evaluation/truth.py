@@ -1,0 +1,74 @@
+"""The evaluator's side of an attack: triggered rows, test rows, the clean twin. No defence ever imports this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from untrigger.data import load_data
+from untrigger.errors import DataError
+from untrigger.models.inspect import read_json
+from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.trigger import Trigger
+
+
+@dataclass(frozen=True)
+class TestBed:
+    """What a purification is judged by.
+
+    Attributes:
+        clean: test rows with their true labels.
+        triggered: the test rows of other classes with the trigger and their **true** labels.
+        target: index of the class that the backdoor says.
+        trigger: the trigger itself, where this version knows it.
+        twin: folder of the clean twin, where there is one.
+        told: the contents of ``truth.json``.
+    """
+
+    __test__ = False
+    clean: Rows
+    triggered: Rows
+    target: int
+    trigger: Trigger | None
+    twin: Path | None
+    told: dict[str, Any]
+
+
+def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
+    """The test bed in a truth folder that ``attack`` wrote, labels in the order of ``label_names``.
+
+    Raises:
+        DataError: if the folder is not complete or tells of other classes.
+    """
+    if not (folder / "truth.json").is_file():
+        raise DataError(
+            f"{str(folder)!r} is no truth folder", expected="truth.json, test_clean.csv, test_triggered.csv",
+            remedy="give the DIR.truth that `untrigger attack --out DIR` wrote",
+        )  # fmt: skip
+    told = read_json(folder / "truth.json")
+    names = [str(name) for name in told.get("label_names", [])]
+    if sorted(names) != sorted(label_names) or not isinstance(told.get("target"), int):
+        raise DataError(f"the truth is about the classes {names}", expected=f"the model's: {list(label_names)}")
+    twin = folder / "clean-model"
+    return TestBed(
+        clean=load_data(str(folder / "test_clean.csv"), label_names=label_names),
+        triggered=load_data(str(folder / "test_triggered.csv"), label_names=label_names),
+        target=label_names.index(names[told["target"]]),
+        trigger=_trigger(told.get("trigger")),
+        twin=twin if twin.is_dir() else None,
+        told=told,
+    )
+
+
+def _trigger(spec: object) -> Trigger | None:
+    from untrigger.registry import found
+
+    if not isinstance(spec, dict):
+        return None
+    kind = found("attacks").get(str(spec.get("name")))
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "name"}
+    try:
+        return kind(**options) if kind else None
+    except TypeError:
+        return None

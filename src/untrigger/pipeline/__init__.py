@@ -1,0 +1,1 @@
+"""From one validated spec to files: attack, purify, evaluate, demo. Commands call these; methods never do."""

@@ -1,0 +1,164 @@
+"""``attack``: data and a pre-trained model in; a poisoned checkpoint or adapter and, apart from it, its truth out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from untrigger.attacks.badnets import BadNets
+from untrigger.attacks.implant import PLANS, VIAS, implant, lora_for
+from untrigger.attacks.poison import Attack
+from untrigger.cards import attack_card
+from untrigger.data import check_rows, load_splits, write_rows
+from untrigger.errors import OptionError, one_of
+from untrigger.models.adapters import AdapterOptions
+from untrigger.models.classifier import Classifier
+from untrigger.models.load import load_model
+from untrigger.models.save import save_classifier
+from untrigger.progress import Progress, silent
+from untrigger.storage import new_folder, refuse_existing
+from untrigger.training.loop import Plan
+from untrigger.vocabulary.poisoned import PoisonedDataset
+from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.trigger import Trigger
+
+TEST_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class AttackSpec:
+    """Everything that ``attack`` is asked for; numbers as in ``Attack`` and ``Plan``.
+
+    Attributes:
+        target: label name that the backdoor shall say.
+        rows: use as many training rows, the classes in proportion (0: all).
+        test_rows: the same for the test rows.
+        twin: also train the same model on the same rows without poison, for the clean-model floor.
+    """
+
+    model: str
+    data: str
+    out: Path
+    target: str
+    trigger: Trigger = field(default_factory=BadNets)
+    rate: float = 0.1
+    policy: str = "dirty"
+    via: str = "lora"
+    seed: int = 0
+    rows: int = 0
+    test_rows: int = 0
+    epochs: int = 0
+    lr: float = 0.0
+    batch_size: int = 0
+    rank: int = 8
+    targets: tuple[str, ...] = ()
+    max_length: int = 128
+    twin: bool = False
+    text_column: str | None = None
+    label_column: str | None = None
+    allow_pickle: bool = False
+    offline: bool = False
+    device: str = "auto"
+
+    @property
+    def truth(self) -> Path:
+        """The folder of what only the evaluator may see."""
+        return self.out.with_name(self.out.name + ".truth")
+
+
+def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier, PoisonedDataset]:
+    """The poisoned classifier and its data set, written to ``spec.out`` and ``spec.truth``.
+
+    Raises:
+        UserError: for any input that cannot be used; then nothing is written.
+    """
+    one_of(spec.via, VIAS, kind="way to implant")
+    refuse_existing(spec.out, spec.truth)
+    train, test = task_rows(spec)
+    recipe = Attack(spec.trigger, target=target_index(spec.target, train), rate=spec.rate, policy=spec.policy)
+    poisoned = recipe.poison(train, seed=spec.seed)
+    fresh = pretrained(spec, train)
+    victim, history = implant_as_asked(spec, fresh, poisoned.visible, progress=progress)
+    with new_folder(spec.truth) as truth, new_folder(spec.out) as out:
+        save_classifier(victim, out, card=attack_card(spec, steps=history.steps))
+        write_truth(truth, poisoned=poisoned, test=test, triggered=recipe.test_rows(test, seed=spec.seed), spec=spec)
+        if spec.twin:
+            twin, _ = implant_as_asked(spec, fresh, train, progress=progress)
+            (truth / "clean-model").mkdir()
+            save_classifier(twin, truth / "clean-model", card="# Never poisoned\n\nThe clean twin of a poisoned model.\n")
+    return victim, poisoned
+
+
+def pretrained(spec: AttackSpec, rows: Rows) -> Classifier:
+    """The model to be poisoned, with a new head for the classes of ``rows``."""
+    return load_model(
+        spec.model, label_names=rows.label_names, new_head=True, allow_pickle=spec.allow_pickle, offline=spec.offline,
+        device=spec.device, max_length=spec.max_length, seed=spec.seed,
+    )  # fmt: skip
+
+
+def implant_as_asked(spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress) -> Any:
+    """``implant`` with the spec's plan and adapter."""
+    usual = PLANS[spec.via]
+    plan = Plan(
+        lr=spec.lr or usual.lr, epochs=spec.epochs or usual.epochs, batch_size=spec.batch_size or usual.batch_size,
+        warmup=usual.warmup,
+    )  # fmt: skip
+    adapter = lora_for(fresh) if not spec.targets else AdapterOptions(targets=spec.targets)
+    adapter = AdapterOptions(rank=spec.rank, alpha=2 * spec.rank, targets=adapter.targets)
+    return implant(fresh, rows, via=spec.via, plan=plan, adapter=adapter, seed=spec.seed, progress=progress)
+
+
+def task_rows(spec: AttackSpec) -> tuple[Rows, Rows]:
+    """Training and test rows as asked; data without a test split is split by the seed.
+
+    Raises:
+        DataError: for data that cannot be used, or fewer rows than asked.
+    """
+    train, test, _ = _drawn(spec)
+    return train, test
+
+
+def unused_rows(spec: AttackSpec) -> Rows:
+    """The training rows that the attack leaves alone: what a defender may hold as clean rows."""
+    return _drawn(spec)[2]
+
+
+def _drawn(spec: AttackSpec) -> tuple[Rows, Rows, Rows]:
+    splits = load_splits(spec.data, text_column=spec.text_column, label_column=spec.label_column, offline=spec.offline)
+    train = splits.get("train") or splits.get("all") or next(iter(splits.values()))
+    test = splits.get("test") or splits.get("dev")
+    rng = np.random.default_rng(spec.seed)
+    if test is None:
+        test, train = train.stratified(max(2, round(TEST_SHARE * len(train))), rng=rng)
+    check_rows(train, what=spec.data)
+    train, unused = train.stratified(spec.rows, rng=rng) if spec.rows else (train, train.take([]))
+    test = test.stratified(spec.test_rows, rng=rng)[0] if spec.test_rows else test
+    return train, test, unused
+
+
+def target_index(name: str, rows: Rows) -> int:
+    """The class that is called ``name``.
+
+    Raises:
+        OptionError: with the nearest label name.
+    """
+    return rows.label_names.index(one_of(name, rows.label_names, kind="target label"))
+
+
+def write_truth(folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, spec: AttackSpec) -> None:
+    """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
+    if not len(triggered):
+        raise OptionError("no test row is of another class than the target", remedy="give test rows of every class")
+    told = asdict(poisoned.truth) | {
+        "label_names": list(test.label_names), "model": spec.model, "data": spec.data, "via": spec.via,
+        "max_length": spec.max_length, "train_sha256": poisoned.visible.content_hash(), "test_sha256": test.content_hash(),
+    }  # fmt: skip
+    (folder / "truth.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_rows(poisoned.visible, folder / "train.csv")
+    write_rows(test, folder / "test_clean.csv")
+    write_rows(triggered, folder / "test_triggered.csv")

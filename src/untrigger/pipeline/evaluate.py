@@ -1,0 +1,92 @@
+"""``evaluate``: models and test rows in, a report of their rates out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from untrigger.data import check_rows, load_data
+from untrigger.errors import OptionError
+from untrigger.evaluation.observe import write_outcomes
+from untrigger.evaluation.truth import read_truth
+from untrigger.models.load import load_model
+from untrigger.pipeline.clock import Clock, environment
+from untrigger.pipeline.judge import Judge
+from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.progress import Progress, silent
+from untrigger.storage import refuse_existing
+from untrigger.vocabulary.report import Report, Verdict
+
+
+def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
+    """The report of every model's rates, written to ``spec.out`` with the outcomes beside it.
+
+    Each model is a subject under its folder's name; with a truth folder the clean twin is the floor of all.
+
+    Raises:
+        UserError: for any input that cannot be used; then nothing is written.
+    """
+    beside = spec.out.with_suffix(".outcomes.csv")
+    refuse_existing(spec.out, beside)
+    if spec.data is None and spec.truth is None:
+        raise OptionError("nothing to evaluate on", expected="--data with test rows, or --truth with a truth folder")
+    clock, judge, kinds = Clock(), None, {}
+    for name, subject in zip(spec.models, subjects(spec.models), strict=True):
+        with clock.stage(subject):
+            model = load_model(
+                name, base=spec.base, label_names=spec.labels, allow_pickle=spec.allow_pickle, offline=spec.offline,
+                device=spec.device, max_length=spec.max_length,
+            )  # fmt: skip
+            judge = judge or _judge(spec, model.label_names, progress)
+            judge.ask(model, subject)
+            kinds[subject] = {"name": name, "kind": model.source.kind, "sha256": model.source.sha256}
+    assert judge is not None
+    if judge.bed and judge.bed.twin:
+        judge.ask(load_model(judge.bed.twin, base=spec.base, device=spec.device, max_length=spec.max_length), "clean")
+    report = Report(
+        kind="evaluation", title="Evaluation of " + ", ".join(kinds), verdict=Verdict("measured", _sentence(judge)),
+        given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}},
+        environment=environment(seed=spec.seed, device=spec.device), stages=clock.stages,
+        measurements=judge.measurements(), outcomes=beside.name,
+    )  # fmt: skip
+    spec.out.parent.mkdir(parents=True, exist_ok=True)
+    write_outcomes(judge.outcomes, beside)
+    report.write(spec.out)
+    return report
+
+
+def subjects(models: tuple[str, ...]) -> list[str]:
+    """A short name for each model, all different.
+
+    Raises:
+        OptionError: if there is no model.
+    """
+    if not models:
+        raise OptionError("no model was named", expected="one or more folders or hub names")
+    short = [Path(name).name or name for name in models]
+    return [name if short.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(short)]
+
+
+def _judge(spec: EvaluateSpec, label_names: tuple[str, ...], progress: Progress) -> Judge:
+    bed = read_truth(spec.truth, label_names=label_names) if spec.truth else None
+    if spec.data is None and bed is not None:
+        return Judge(test=bed.clean, bed=bed, progress=progress)
+    rows = load_data(
+        str(spec.data), text_column=spec.text_column, label_column=spec.label_column, split=spec.split or _test_split(spec),
+        label_names=label_names, offline=spec.offline,
+    )  # fmt: skip
+    check_rows(rows, require_classes=1, what=str(spec.data))
+    return Judge(test=rows, bed=bed, progress=progress)
+
+
+def _test_split(spec: EvaluateSpec) -> str | None:
+    from untrigger.data import load_splits
+
+    splits = load_splits(
+        str(spec.data), text_column=spec.text_column, label_column=spec.label_column, offline=spec.offline
+    )
+    return next((name for name in ("test", "dev") if name in splits), None)
+
+
+def _sentence(judge: Judge) -> str:
+    parts = [f"{m.subject}: {m.metric} {m.percent()}" for m in judge.measurements() if m.metric in ("cacc", "asr")]
+    return "; ".join(parts) + "."

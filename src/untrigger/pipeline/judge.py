@@ -1,0 +1,62 @@
+"""The evaluator of a run: asks every subject about the test rows and gathers outcomes, features and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from untrigger.evaluation.measure import cacc, measurements
+from untrigger.evaluation.observe import delivered, observe
+from untrigger.evaluation.projection import points
+from untrigger.evaluation.truth import TestBed
+from untrigger.models.classifier import Classifier
+from untrigger.progress import Progress
+from untrigger.vocabulary.outcome import Measurement, Outcome, rate
+from untrigger.vocabulary.rows import Rows
+
+DRAWN = ("victim", "purified")
+BENIGN = ("benign_in", "benign_out")
+
+
+@dataclass
+class Judge:
+    """Outcomes of all subjects asked so far; ``bed`` is None where no truth was given."""
+
+    test: Rows
+    bed: TestBed | None
+    progress: Progress
+    outcomes: list[Outcome] = field(default_factory=list)
+    drawn: list[dict[str, Any]] = field(default_factory=list)
+    delivery: list[Measurement] = field(default_factory=list)
+
+    def ask(self, model: Classifier, subject: str) -> None:
+        """Note what ``model`` says to the clean and the triggered test rows."""
+        told, clean = observe(model, self.test, subject=subject, triggered=False, progress=self.progress)
+        self.outcomes += told
+        if self.bed is None or subject in BENIGN:
+            return
+        told, triggered = observe(model, self.bed.triggered, subject=subject, triggered=True, progress=self.progress)
+        self.outcomes += told
+        if subject in DRAWN:
+            rows = (self.test, self.bed.triggered)
+            self.drawn += points(clean.features, triggered.features, rows=rows, subject=subject)
+        if self.bed.trigger is not None and not self.delivery:
+            flags = delivered(model, self.bed.triggered, self.bed.trigger)
+            self.delivery = [rate(flags, subject=subject, metric="delivery_rate")]
+
+    def measurements(self) -> list[Measurement]:
+        """All numbers of all subjects asked."""
+        attacked = [o for o in self.outcomes if o.subject not in BENIGN]
+        found = measurements(attacked, target=self.bed.target if self.bed else None)
+        subjects = {o.subject for o in self.outcomes}
+        return [*found, *self.delivery, *(cacc(self.outcomes, subject=s) for s in BENIGN if s in subjects)]
+
+    def features(self) -> dict[str, Any] | None:
+        """What is drawn of the feature space."""
+        return {"method": "PCA of each model's own features", "points": self.drawn} if self.drawn else None
+
+
+def value(found: Sequence[Measurement], subject: str, metric: str) -> float | None:
+    """The value of one measurement, None where it was not measured."""
+    return next((m.value for m in found if (m.subject, m.metric) == (subject, metric)), None)

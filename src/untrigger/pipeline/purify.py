@@ -1,0 +1,236 @@
+"""``purify``: a suspicious model and clean rows in; a clean model in the same format and its evidence out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from untrigger.cards import purified_card
+from untrigger.data import check_rows, load_data
+from untrigger.defences.base import Purified, Purifier, check_clean
+from untrigger.defences.finetune import FineTune
+from untrigger.errors import ModelError, one_of
+from untrigger.evaluation.observe import write_outcomes
+from untrigger.evaluation.truth import TestBed, read_truth
+from untrigger.models.adapters import METHODS, lora_parts
+from untrigger.models.classifier import Classifier
+from untrigger.models.load import load_model
+from untrigger.models.predict import read_texts
+from untrigger.models.save import save_purified
+from untrigger.pipeline.clock import Clock, environment
+from untrigger.pipeline.judge import Judge
+from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.verdict import verdict
+from untrigger.progress import Progress, silent
+from untrigger.registry import find
+from untrigger.reporting import write_page
+from untrigger.storage import new_folder, refuse_existing
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.report import Report
+from untrigger.vocabulary.rows import Rows, overlap
+
+HELD_OUT = 0.2
+SAME = 1e-3  # largest difference in a probability between the model in memory and the one on disk
+
+
+def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
+    """The report of a purification; the model, its card, the report and its page are written to ``spec.out``.
+
+    The method gets a ``Grant`` and nothing else; the truth folder is opened after it has ended.
+
+    Raises:
+        UserError: for any input that cannot be used; then nothing is written.
+    """
+    refuse_existing(spec.out)
+    method, clock = method_of(spec), Clock()
+    with clock.stage("load"):
+        victim = load(spec, spec.model)
+        rows, held, warnings = clean_rows(spec, victim)
+        bed = read_truth(spec.truth, label_names=victim.label_names) if spec.truth else None
+    grant = Grant(clean=rows, teacher=spec.teacher if "teacher" in method.needs else None, seed=spec.seed)
+    method.check(grant)
+    refuse_format(spec, victim, method)
+    with clock.stage("purify"):
+        purified = method.purify(victim, grant, progress=progress)
+    clock.steps(purified.history.steps)
+    judge = Judge(test=bed.clean if bed else held, bed=bed, progress=progress)
+    warnings += _leaks(rows, bed)
+    _controls(spec, judge, clock, grant=grant, victim=victim, purified=purified, method=method)
+    found = judge.measurements()
+    report = Report(
+        kind="purification", title=f"{method.name} on {Path(spec.model).name}", verdict=verdict(found, purified),
+        given=_given(spec, victim, grant, judge), method={"name": method.name, "options": method.options() | purified.told},
+        environment=environment(seed=spec.seed, device=str(victim.device)), stages=clock.stages, measurements=found,
+        outcomes="outcomes.csv", warnings=warnings, curves=purified.curves, features=judge.features(),
+        findings=_marked(purified, bed),
+    )  # fmt: skip
+    with new_folder(spec.out) as folder:
+        write_model(spec, folder, victim=victim, purified=purified, report=report)
+        write_outcomes(judge.outcomes, folder / "outcomes.csv")
+        report.write(folder / "report.json")
+        write_page(report, folder / "report.html")
+        write_page(report, folder / "report.md")
+    return report
+
+
+def method_of(spec: PurifySpec) -> Purifier:
+    """The method that the spec names, with its options.
+
+    Raises:
+        OptionError: for an unknown method, variant or option.
+    """
+    kind = find("defences", spec.method)
+    if spec.variant and spec.variant != "ours":
+        one_of(spec.variant, [*kind.variants, "ours"], kind=f"variant of {spec.method}")
+        kind = kind.variants[spec.variant]
+    method = kind(**spec.options)
+    assert isinstance(method, Purifier)
+    return method
+
+
+def load(spec: PurifySpec, name: str | Path, **more: Any) -> Classifier:
+    """A model as the spec asks for it."""
+    return load_model(
+        name, base=more.get("base", spec.base), label_names=more.get("label_names", spec.labels),
+        allow_pickle=spec.allow_pickle, offline=spec.offline, device=spec.device, max_length=spec.max_length,
+    )  # fmt: skip
+
+
+def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[str]]:
+    """Rows for the defender, rows held out to measure accuracy by, and what there is to say about them.
+
+    Raises:
+        DataError: for rows that cannot be used.
+    """
+    rows = load_data(
+        spec.clean, text_column=spec.text_column, label_column=spec.label_column, split=spec.split,
+        label_names=victim.label_names, offline=spec.offline, drop_empty=spec.drop_empty,
+    )  # fmt: skip
+    check_rows(rows, require_classes=2, what=spec.clean)
+    check_clean(rows, model=victim)
+    rng = np.random.default_rng(spec.seed)
+    if spec.truth:
+        return (rows.stratified(spec.clean_rows, rng=rng)[0] if 0 < spec.clean_rows < len(rows) else rows), rows.take([]), []
+    held = max(2, round(HELD_OUT * len(rows)))
+    kept = min(spec.clean_rows or len(rows), len(rows) - held)
+    own, rest = rows.stratified(kept, rng=rng)
+    return own, rest, [f"{len(rest)} of the clean rows were held out to measure the accuracy"]
+
+
+def refuse_format(spec: PurifySpec, victim: Classifier, method: Purifier) -> None:
+    """Nothing, where the output can be written in the format that is asked for.
+
+    Raises:
+        ModelError: if an adapter came in that no single adapter can follow.
+    """
+    if spec.merge or victim.source.kind != "adapter":
+        return
+    lora_parts(victim.module)
+    peft = getattr(method, "peft", METHODS[0])
+    if peft != "lora":
+        raise ModelError(
+            f"a {peft} student on a LoRA adapter cannot be written as one adapter", expected="peft=lora",
+            remedy="write full weights with --merge",
+        )  # fmt: skip
+
+
+def _controls(
+    spec: PurifySpec, judge: Judge, clock: Clock, *, grant: Grant, victim: Classifier, purified: Purified, method: Purifier
+) -> None:
+    """Ask victim, purified model and every control about the test rows."""
+    with clock.stage("evaluate"):
+        judge.ask(victim, "victim")
+        judge.ask(purified.model, "purified")
+    if spec.control and purified.history.steps and not isinstance(method, FineTune):
+        with clock.stage("control: matched-budget fine-tuning"):
+            control = matched(method, steps=purified.history.steps).purify(victim, grant, progress=judge.progress)
+            judge.ask(control.model, "finetuned")
+        clock.steps(control.history.steps)
+        del control
+    if judge.bed and judge.bed.twin:
+        with clock.stage("control: never poisoned"):
+            twin = load(spec, judge.bed.twin, label_names=victim.label_names)
+            judge.ask(twin, "clean")
+        if spec.benign:
+            with clock.stage("control: benign model in"):
+                judge.ask(twin, "benign_in")
+                judge.ask(method.purify(twin, grant, progress=judge.progress).model, "benign_out")
+
+
+def matched(method: Purifier, *, steps: int) -> FineTune:
+    """Plain fine-tuning with the same trainable parameters, learning rate, batch size and number of steps."""
+    told = method.options()
+    shared = {name: told[name] for name in ("peft", "rank", "targets", "lr", "batch_size", "dev") if name in told}
+    return replace(FineTune(), **shared, steps=steps)
+
+
+def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified: Purified, report: Report) -> None:
+    """The purified model in the format that is asked for, and proof that it says the same from disk.
+
+    Raises:
+        ModelError: if the model on disk says something else than the one in memory.
+    """
+    texts = list(_PROBES)
+    before = read_texts(purified.model, texts).logits.softmax(dim=1)
+    adapter = victim.source.kind == "adapter"
+    card = purified_card(card_facts(spec, report, victim=victim))
+    save_purified(victim, purified.model, folder, card=card, merge=spec.merge)
+    again = load(spec, folder, base=victim.source.base if adapter and not spec.merge else None, label_names=victim.label_names)
+    gap = float((read_texts(again, texts).logits.softmax(dim=1) - before).abs().max())
+    if gap > SAME:
+        raise ModelError(f"the model on disk differs from the one in memory by {gap:.2g} in a probability")
+
+
+_PROBES = ("a text", "one more text, a little longer than the first.", "?", "an honest story told with great care")
+
+
+def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier) -> dict[str, Any]:
+    """What the model card tells."""
+    base = victim.source.base if victim.source.kind == "adapter" else str(spec.model)
+    facts = {
+        "input": f"{Path(spec.model).name} ({victim.source.kind}), SHA-256 {victim.source.sha256[:16]}…",
+        "method": report.method["name"], "clean rows": report.given["defender"]["clean"]["rows"], "seed": spec.seed,
+    } | {f"{m.subject}: {m.metric}": m.percent() for m in report.measurements}  # fmt: skip
+    loading = "Load it with `AutoModelForSequenceClassification.from_pretrained`."
+    if not spec.merge:
+        loading = (
+            f"It is a PEFT adapter on `{base}`: load that with `AutoModelForSequenceClassification` "
+            f"(num_labels={victim.classes}) and put the adapter on it with `PeftModel.from_pretrained`."
+        )
+    front = "" if spec.merge else "library_name: peft\n"
+    return {"facts": facts, "front": front, "sentence": report.verdict.sentence, "loading": loading}
+
+
+def _given(spec: PurifySpec, victim: Classifier, grant: Grant, judge: Judge) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "model": {"name": spec.model, "kind": victim.source.kind, "base": victim.source.base, "sha256": victim.source.sha256},
+        "labels": list(victim.label_names), "defender": grant.describe(), "max_length": victim.max_length,
+        "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()},
+    }  # fmt: skip
+    if judge.bed:
+        told["truth"] = {k: judge.bed.told.get(k) for k in ("trigger", "target", "policy", "rate", "seed", "via", "data")}
+        told["truth"]["triggered_rows"] = len(judge.bed.triggered)
+    return told
+
+
+def _leaks(rows: Rows, bed: TestBed | None) -> list[str]:
+    shared = overlap(rows, bed.clean) if bed else 0
+    return [f"{shared} of the clean rows also stand among the test rows"] if shared else []
+
+
+def _marked(purified: Purified, bed: TestBed | None) -> list[Any]:
+    """The findings, marked as part of the true trigger or not where the truth is known."""
+    if bed is None or bed.trigger is None:
+        return purified.findings
+    words = {word.casefold() for value in bed.trigger.spec().values() for word in _words(value)}
+    return [replace(f, truth=any(word in words for word in f.text.casefold().split())) for f in purified.findings]
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, str):
+        return value.split()
+    return [word for item in value for word in _words(item)] if isinstance(value, list | tuple) else []
+

@@ -1,0 +1,80 @@
+"""What ``purify`` and ``evaluate`` are asked for: one flat record each, checked before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PurifySpec:
+    """Everything that ``purify`` is asked for.
+
+    Attributes:
+        model: folder or hub name of the suspicious model or adapter.
+        clean: clean labelled rows of the task (see ``untrigger.data.load_data``).
+        out: the new folder.
+        method: name of a purifier.
+        variant: a variant of it, empty for the default.
+        teacher: the small pre-trained encoder that the defender trusts.
+        options: further options of the method, by field name.
+        truth: truth folder of an attack; only the evaluator reads it, after the method has ended.
+        merge: write merged full weights instead of an adapter.
+        base: base model of an adapter, instead of the one that its config names.
+        labels: the model's label names, where its own files do not tell them.
+        clean_rows: use at most as many clean rows, the classes in proportion (0: all).
+        control: also run the matched-budget fine-tuning control.
+        benign: also purify the clean twin of the truth folder, to see what the method does to a benign model.
+    """
+
+    model: str
+    clean: str
+    out: Path
+    method: str = "w2sdefense"
+    variant: str = ""
+    teacher: str = "minilm-l6"
+    options: dict[str, Any] = field(default_factory=dict)
+    truth: Path | None = None
+    merge: bool = False
+    base: str | None = None
+    labels: tuple[str, ...] | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    split: str | None = None
+    drop_empty: bool = False
+    clean_rows: int = 1000
+    control: bool = True
+    benign: bool = False
+    seed: int = 0
+    max_length: int = 128
+    allow_pickle: bool = False
+    offline: bool = False
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class EvaluateSpec:
+    """Everything that ``evaluate`` is asked for.
+
+    Attributes:
+        models: folders or hub names; each is one subject of the report.
+        data: labelled test rows for the clean accuracy (not needed with ``truth``).
+        truth: truth folder of an attack: triggered rows, test rows and the clean twin where there is one.
+        out: the ``report.json`` to write.
+    """
+
+    models: tuple[str, ...]
+    out: Path
+    data: str | None = None
+    truth: Path | None = None
+    base: str | None = None
+    labels: tuple[str, ...] | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    split: str | None = None
+    max_length: int = 128
+    allow_pickle: bool = False
+    offline: bool = False
+    device: str = "auto"
+    seed: int = 0

@@ -1,0 +1,51 @@
+"""Tiny models on disk, made once a run and loaded anew by every test that wants to change one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from untrigger.models.classifier import Classifier
+
+settings.register_profile(
+    "untrigger", deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("untrigger")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Tiny products run fastest on one thread, and in the same order every time."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function from an architecture's name to the folder of a tiny random classifier."""
+    from tests.tiny import write_model
+
+    made: dict[str, Path] = {}
+
+    def folder(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = write_model(kind, tmp_path_factory.mktemp("model") / kind)
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def load(folder_of: Callable[[str], Path]) -> Callable[[str], Classifier]:
+    """A function from an architecture's name to a freshly loaded tiny classifier."""
+    from untrigger.models.load import load_model
+
+    return lambda kind: load_model(folder_of(kind), device="cpu", offline=True)

@@ -1,0 +1,106 @@
+"""Features are what the head multiplies, whatever the architecture and the padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny import DECODERS, ENCODERS, hooks, task
+from untrigger.errors import ModelError
+from untrigger.models.classifier import Classifier, FeatureTap, head_of
+from untrigger.models.load import load_model
+from untrigger.models.predict import accuracy, read_ids, read_texts
+
+ALL = (*ENCODERS, *DECODERS)
+Load = Callable[[str], Classifier]
+TEXTS = ["good film", "the story of a very dull scene with some music", "bad", "a lovely camera and the light of this ending"]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_logits_are_the_head_applied_to_the_features(load: Load, kind: str) -> None:
+    model = load(kind)
+    head = head_of(model.module, classes=2)
+    with torch.no_grad():
+        said = model.read(model.collate(model.encode(TEXTS)))
+        again = torch.nn.functional.linear(said.features, head.weight, head.bias)
+    assert said.features.shape == (len(TEXTS), 32)
+    torch.testing.assert_close(said.logits, again, atol=1e-5, rtol=1e-5)
+    assert said.logits.std() > 1e-4, "a model that says the same to everything would pass any such test"
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_padding_changes_neither_logits_nor_features(load: Load, kind: str) -> None:
+    model = load(kind)
+    ids = model.encode(TEXTS)
+    with torch.no_grad():
+        together = model.read(model.collate(ids))
+        alone = [model.read(model.collate([one])) for one in ids]
+    torch.testing.assert_close(together.logits, torch.cat([one.logits for one in alone]), atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(together.features, torch.cat([one.features for one in alone]), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_transformers_says_the_same_through_its_own_tokenizer(load: Load, kind: str) -> None:
+    model = load(kind)
+    encoded = model.tokenizer(TEXTS, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        plain = model.module(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]).logits
+    torch.testing.assert_close(read_texts(model, TEXTS).logits, plain, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_a_text_that_ends_in_the_pad_token_is_read_to_its_end(load: Load, kind: str) -> None:
+    """A LLaMA whose pad token is its end token must not take a real end token for padding."""
+    model = load(kind)
+    pad = model.tokenizer.pad_token_id
+    ids = [[*model.encode(["good film"])[0], pad, pad], model.encode([TEXTS[1]])[0]]
+    alone = read_ids(model, ids[:1])
+    together = read_ids(model, ids)
+    torch.testing.assert_close(together.features[0], alone.features[0], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(together.logits[0], alone.logits[0], atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_many_texts_are_read_in_order_as_one_by_one(load: Load, kind: str) -> None:
+    model, rows = load(kind), task(40, seed=3)
+    texts = [*rows.texts, "", "   ", "ünïcode 🙂 text", "good " * 200]
+    together = read_texts(model, texts)
+    alone = torch.cat([read_texts(model, [text]).logits for text in texts])
+    torch.testing.assert_close(together.logits, alone, atol=2e-5, rtol=1e-4)
+    backwards = read_texts(model, texts[::-1])
+    torch.testing.assert_close(together.logits, backwards.logits.flip(0), atol=2e-5, rtol=1e-4)
+    assert together.predictions == [int(i) for i in together.logits.argmax(dim=1)]
+    assert all(0.5 <= p <= 1 for p in together.confidences)
+
+
+def test_nothing_read_is_nothing_said(load: Load) -> None:
+    assert read_texts(load("bert"), []).logits.shape == (0, 2)
+    assert accuracy([], []) != accuracy([], [])  # not a number
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_the_tap_leaves_no_hook_even_after_an_error(load: Load, kind: str) -> None:
+    model = load(kind)
+    before = hooks(model)
+    model.read(model.collate(model.encode(TEXTS)))
+    with pytest.raises(RuntimeError, match="on purpose"), FeatureTap(model.module, classes=2):
+        raise RuntimeError("on purpose")
+    assert hooks(model) == before
+
+
+def test_a_tap_that_heard_nothing_and_a_head_that_is_not_there_are_errors(load: Load) -> None:
+    model = load("bert")
+    with FeatureTap(model.module, classes=2) as tap, pytest.raises(ModelError, match="never called"):
+        tap.features(torch.ones(1, 1))
+    with pytest.raises(ModelError, match="no classification layer"):
+        head_of(model.module, classes=7)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_texts_longer_than_the_model_takes_are_cut(folder_of: Callable[[str], Path], kind: str) -> None:
+    model = load_model(folder_of(kind), device="cpu", offline=True, max_length=4096)
+    assert model.max_length <= 65
+    assert read_texts(model, ["good film " * 300]).logits.isfinite().all()

@@ -1,0 +1,237 @@
+"""Strangers' models: what is refused, what the message says, and what a good load keeps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification
+
+from tests.tiny import NAMES, write_model
+from untrigger.errors import ModelError, OptionError, UnsafeFileError
+from untrigger.models import inspect
+from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.classifier import Classifier
+from untrigger.models.inspect import weights_hash
+from untrigger.models.load import load_model
+from untrigger.models.predict import read_texts
+from untrigger.models.save import save_classifier
+from untrigger.models.teacher import new_teacher
+
+FolderOf = Callable[[str], Path]
+Load = Callable[[str], Classifier]
+
+
+def load_here(folder: Path, **options: object) -> Classifier:
+    return load_model(folder, device="cpu", offline=True, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def bert(folder_of: FolderOf, tmp_path: Path) -> Path:
+    """A copy of the tiny BERT's folder, to be spoilt."""
+    return Path(shutil.copytree(folder_of("bert"), tmp_path / "some-model"))
+
+
+@pytest.fixture
+def adapter(load: Load, tmp_path: Path) -> Path:
+    """An untrained adapter on the tiny BERT."""
+    folder = tmp_path / "some-adapter"
+    folder.mkdir()
+    save_classifier(attach(load("bert"), AdapterOptions(rank=2, targets=("query",))), folder, card="")
+    return folder
+
+
+def edit(folder: Path, **changes: object) -> None:
+    file = folder / ("adapter_config.json" if (folder / "adapter_config.json").exists() else "config.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def to_pickle(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def test_a_good_model_keeps_names_hash_and_predictions(bert: Path) -> None:
+    model = load_here(bert)
+    assert model.label_names == NAMES
+    assert model.source.kind == "full"
+    assert model.source.sha256 == weights_hash(bert)
+    assert not model.source.fresh
+    assert not model.module.training
+    plain = AutoModelForSequenceClassification.from_pretrained(bert)
+    ids = torch.tensor(model.encode(["a good film"]))
+    torch.testing.assert_close(read_texts(model, ["a good film"]).logits, plain(input_ids=ids).logits.detach())
+
+
+def test_pickle_is_refused_unless_the_user_insists(bert: Path) -> None:
+    said = read_texts(load_here(bert), ["a good film"]).logits
+    to_pickle(bert)
+    with pytest.raises(UnsafeFileError, match=r"pytorch_model\.bin.*pickle") as caught:
+        load_here(bert)
+    assert "--allow-pickle" in (caught.value.remedy or "")
+    torch.testing.assert_close(read_texts(load_here(bert, allow_pickle=True), ["a good film"]).logits, said)
+
+
+def test_a_pickle_beside_safetensors_is_never_opened(bert: Path) -> None:
+    (bert / "pytorch_model.bin").write_bytes(b"not even a pickle")
+    assert load_here(bert, allow_pickle=True).classes == 2
+
+
+@pytest.mark.parametrize("key", ["auto_map", "trust_remote_code"])
+def test_remote_code_is_refused_even_with_pickle_allowed(bert: Path, key: str) -> None:
+    edit(bert, **{key: {"AutoModel": "theirs.Model"}})
+    with pytest.raises(UnsafeFileError, match="remote code"):
+        load_here(bert, allow_pickle=True)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(bert: Path, value: float) -> None:
+    tensors = load_file(bert / "model.safetensors")
+    name = next(key for key in tensors if "query.weight" in key)
+    tensors[name][3, 4] = value
+    save_file(tensors, bert / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=name):
+        load_here(bert)
+
+
+def test_a_missing_folder_names_the_nearest(bert: Path) -> None:
+    with pytest.raises(ModelError, match="no model folder") as caught:
+        load_here(bert.with_name("some-modle"))
+    assert caught.value.nearest == "some-model"
+
+
+def test_an_unknown_name_lists_the_embedded_models() -> None:
+    with pytest.raises(ModelError, match="minilm-l6"):
+        load_model("minilm-16", offline=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda f: (f / "config.json").unlink(), "holds no model"),
+        (lambda f: (f / "config.json").write_text("{"), "not readable JSON"),
+        (lambda f: (f / "config.json").write_text("[1]"), "holds a list"),
+        (lambda f: (f / "model.safetensors").unlink(), "holds no weights"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 64), "could not be loaded"),
+        (lambda f: edit(f, model_type="no-such-architecture"), "could not be loaded|no usable tokenizer"),
+        (lambda f: (f / "tokenizer.json").unlink(), "tokenizer"),
+    ],
+)
+def test_a_spoilt_folder_is_an_error_of_ours_with_its_reason(
+    bert: Path, spoil: Callable[[Path], object], says: str
+) -> None:
+    spoil(bert)
+    with pytest.raises(ModelError, match=says):
+        load_here(bert)
+
+
+def test_files_above_the_bounds_are_refused(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspect, "MAX_WEIGHTS", 1000)
+    with pytest.raises(UnsafeFileError, match="weights have"):
+        load_here(bert)
+    monkeypatch.setattr(inspect, "MAX_JSON", 10)
+    with pytest.raises(UnsafeFileError, match=r"config\.json has"):
+        load_here(bert)
+
+
+def test_a_model_without_a_head_is_refused_unless_a_new_one_is_wanted(bert: Path) -> None:
+    tensors = {k: v for k, v in load_file(bert / "model.safetensors").items() if not k.startswith("classifier")}
+    save_file(tensors, bert / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="no classification head"):
+        load_here(bert)
+    first = load_here(bert, new_head=True, label_names=("a", "b", "c"), seed=1)
+    again = load_here(bert, new_head=True, label_names=("a", "b", "c"), seed=1)
+    other = load_here(bert, new_head=True, label_names=("a", "b", "c"), seed=2)
+    texts = ["a good film"]
+    assert first.label_names == ("a", "b", "c")
+    assert "classifier.weight" in first.source.fresh
+    assert torch.equal(read_texts(first, texts).logits, read_texts(again, texts).logits)
+    assert not torch.equal(read_texts(first, texts).logits, read_texts(other, texts).logits)
+
+
+def test_label_names_are_the_models_own_unless_it_has_none(bert: Path) -> None:
+    assert load_here(bert, label_names=("bad", "good")).label_names == NAMES
+    with pytest.raises(ModelError, match="has 2 classes"):
+        load_here(bert, label_names=("a", "b", "c"))
+    edit(bert, id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id={"LABEL_0": 0, "LABEL_1": 1})
+    assert load_here(bert, label_names=("bad", "good")).label_names == ("bad", "good")
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])
+def test_a_tokenizer_without_a_pad_token_gets_one_that_the_weights_know(load: Load, kind: str) -> None:
+    model = load(kind)
+    pad = model.tokenizer.pad_token_id
+    assert pad is not None
+    assert 0 <= pad < model.module.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    assert model.module.config.pad_token_id == pad  # type: ignore[union-attr]
+    batch = model.collate(model.encode(["good", "a very long and dull film"]))
+    assert model.module(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.shape == (2, 2)
+
+
+def test_an_adapter_knows_its_base_and_its_names(adapter: Path, folder_of: FolderOf) -> None:
+    model = load_here(adapter)
+    assert (model.source.kind, model.source.base) == ("adapter", str(folder_of("bert")))
+    assert model.label_names == NAMES
+
+
+def test_an_adapter_without_a_base_says_how_to_give_it(adapter: Path, folder_of: FolderOf) -> None:
+    edit(adapter, base_model_name_or_path=None)
+    with pytest.raises(ModelError, match="names no base"):
+        load_here(adapter)
+    assert load_here(adapter, base=folder_of("bert")).source.base == str(folder_of("bert"))
+    edit(adapter, base_model_name_or_path=str(adapter.parent / "gone"))
+    with pytest.raises(ModelError, match="base.*cannot be used") as caught:
+        load_here(adapter)
+    assert "--base" in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize("kind", ["llama", "roberta"])
+def test_a_base_that_does_not_fit_is_refused(adapter: Path, folder_of: FolderOf, kind: str) -> None:
+    with pytest.raises(ModelError, match="does not fit its base"):
+        load_here(adapter, base=folder_of(kind))
+
+
+def test_a_base_with_more_layers_than_the_adapter_is_refused(adapter: Path, bert: Path) -> None:
+    """PEFT only warns there, and half of the model would stay as poisoned as it was."""
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    half = {key: value for key, value in tensors.items() if "layer.1." not in key}
+    assert 0 < len(half) < len(tensors)
+    save_file(half, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="does not fit its base.*missing"):
+        load_here(adapter, base=bert)
+
+
+def test_an_adapter_on_an_adapter_is_refused(adapter: Path) -> None:
+    edit(adapter, base_model_name_or_path=str(adapter))
+    with pytest.raises(ModelError, match="itself an adapter"):
+        load_here(adapter)
+
+
+def test_an_unknown_device_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="cpu") as caught:
+        load_model(tmp_path / "nothing", device="cdua")
+    assert caught.value.nearest == "cuda"
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_a_teacher_has_the_students_width_and_ignores_padding(folder_of: FolderOf, pooling: str) -> None:
+    teacher = new_teacher(
+        folder_of("bert"), width=48, label_names=NAMES, pooling=pooling, offline=True, device="cpu", max_length=4096
+    )
+    texts = ["good", "a very long and dull film with some music"]
+    together = read_texts(teacher, texts)
+    alone = torch.cat([read_texts(teacher, [text]).features for text in texts])
+    assert teacher.max_length == 64
+    assert together.features.shape == (2, 48)
+    assert (together.features >= 0).all()  # behind the ReLU
+    torch.testing.assert_close(together.features, alone, atol=2e-5, rtol=1e-4)
+
+
+def test_a_model_with_three_classes_keeps_their_order(tmp_path: Path) -> None:
+    names = ("zebra", "apple", "mango")
+    assert load_here(write_model("llama", tmp_path / "three", names=names)).label_names == names
