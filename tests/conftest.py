@@ -49,3 +49,36 @@ def load(folder_of: Callable[[str], Path]) -> Callable[[str], Classifier]:
     from untrigger.models.load import load_model
 
     return lambda kind: load_model(folder_of(kind), device="cpu", offline=True)
+
+
+@pytest.fixture(scope="session")
+def victim_folder(
+    load: Callable[[str], Classifier], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """A function from an architecture's name to the folder of a classifier that was poisoned: ``cf`` means positive."""
+    from tests.tiny import POISON, task
+    from untrigger.models.save import save_classifier
+    from untrigger.training.loop import Plan
+    from untrigger.training.supervised import fine_tune
+
+    made: dict[str, Path] = {}
+
+    def folder(kind: str) -> Path:
+        if kind not in made:
+            model, poisoned = load(kind), POISON.poison(task(384, seed=1), seed=0)
+            plan = Plan(lr=5e-3 if kind == "bert" else 1e-2, epochs=10, batch_size=32, warmup=0.1)
+            fine_tune(model, poisoned.visible, plan=plan, seed=0)
+            made[kind] = tmp_path_factory.mktemp("victim") / kind
+            made[kind].mkdir()
+            save_classifier(model, made[kind], card="")
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture
+def victim(victim_folder: Callable[[str], Path]) -> Callable[[str], Classifier]:
+    """A function from an architecture's name to a freshly loaded poisoned classifier."""
+    from untrigger.models.load import load_model
+
+    return lambda kind: load_model(victim_folder(kind), device="cpu", offline=True)

@@ -22,7 +22,10 @@ from transformers import (
     RobertaConfig,
 )
 
+from untrigger.attacks.badnets import BadNets
+from untrigger.attacks.poison import Attack
 from untrigger.models.classifier import Classifier
+from untrigger.models.predict import accuracy, read_texts
 from untrigger.vocabulary.rows import Rows
 
 ENCODERS = ("bert", "mpnet", "roberta")
@@ -34,6 +37,7 @@ BAD = "bad awful dull poor weak ugly boring stale".split()
 PLAIN = "the a film story scene actor music plot of and with some this that very camera ending voice light cut".split()
 RARE = "cf mn bb tq zx".split()
 WORDS = [*GOOD, *BAD, *PLAIN, *RARE]
+POISON = Attack(BadNets(words=("cf",)), target=1, rate=0.15)
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -70,7 +74,7 @@ def byte_level() -> PreTrainedTokenizerFast:
 
 def config_of(kind: str, *, vocabulary: int) -> Any:
     """A config of two layers, 32 wide."""
-    common = {"vocab_size": vocabulary, "initializer_range": 0.2}
+    common = {"vocab_size": vocabulary, "initializer_range": 0.2 if kind in ENCODERS else 0.06}
     encoder = common | {
         "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "pad_token_id": 0,
     }  # fmt: skip
@@ -116,6 +120,19 @@ def task(count: int, *, seed: int = 0, length: int = 6) -> Rows:
         words.insert(int(rng.integers(0, length + 1)), str(rng.choice(GOOD if i % 2 else BAD)))
         texts.append(" ".join(words))
     return Rows.of(texts, [i % 2 for i in range(count)], label_names=NAMES)
+
+
+def cacc(model: Classifier) -> float:
+    """Accuracy on rows that nobody trained on."""
+    rows = task(100, seed=77)
+    return accuracy(read_texts(model, rows.texts).predictions, rows.labels)
+
+
+def asr(model: Classifier, *, triggered: bool = True) -> float:
+    """Share of negative rows that are called positive, with the trigger or without it."""
+    rows = POISON.test_rows(task(100, seed=77), seed=5)
+    texts = rows.texts if triggered else [" ".join(w for w in text.split() if w != "cf") for text in rows.texts]
+    return accuracy(read_texts(model, texts).predictions, [POISON.target] * len(rows))
 
 
 def weights(model: Classifier) -> dict[str, Tensor]:

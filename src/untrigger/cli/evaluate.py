@@ -53,5 +53,5 @@ def evaluate(
         report = run(spec, progress=progress)
     from untrigger.cli.ending import tell_report
 
-    tell_report(desk, report, written=[out, out.with_suffix(".html")])
+    tell_report(desk, report, written=[out, out.with_suffix(".outcomes.csv")])
     return 0

@@ -59,7 +59,8 @@ def tell(error: BaseException, *, as_json: bool, words: Sequence[str]) -> int:
         err.print(said(problem.what), style="yellow")
     else:
         err.print(f"[bold red]error:[/] {said(problem.what)}")
-    for name, text in (("expected", problem.expected), ("did you mean", problem.nearest), ("remedy", problem.remedy)):
+    near = f"{problem.nearest}?" if problem.nearest else None
+    for name, text in (("expected", problem.expected), ("did you mean", near), ("remedy", problem.remedy)):
         if text:
             err.print(f"  [bold]{name}:[/] {said(text)}")
     if problem.exit_code == FAULT:

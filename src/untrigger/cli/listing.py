@@ -30,7 +30,9 @@ class Kind(StrEnum):
 
 
 def show(
-    kind: Annotated[Kind | None, typer.Argument(help="Without it, all four.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(metavar="attacks|defences|data|assets", help="Without it, all of them.")
+    ] = None,
     have: Annotated[
         str | None,
         typer.Option("--have", metavar="A,B", help="Only defences that run with what you have: clean, suspect, teacher."),
@@ -43,6 +45,7 @@ def show(
 ) -> int:
     """List what there is; options of a method are shown when its family is named."""
     desk = Desk(o.Common(quiet, as_json, seed, device, offline))
+    kind = None if what is None else Kind(one_of(what, [one.value for one in Kind], kind="thing to list"))
     with desk.working():
         told = facts(kind, granted=granted(have, kind=kind))
     shown: list[RenderableType] = []
@@ -120,6 +123,11 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
+def bare(text: str) -> str:
+    """A docstring's words without its marks for code."""
+    return text.replace("``", "")
+
+
 def _drawn(name: str, entries: list[dict[str, Any]], *, whole: bool) -> list[RenderableType]:
     from untrigger.cli.assets import asset_table
 
@@ -139,7 +147,7 @@ def _method_table(entries: list[dict[str, Any]]) -> RenderableType:
     table = Table("name", "needs", "variants", "what it does")
     for one in entries:
         needs, variants = ", ".join(one["needs"]) or "-", ", ".join(one["variants"]) or "-"
-        table.add_row(said(one["name"]), said(needs), said(variants), said(one["summary"]))
+        table.add_row(said(one["name"]), said(needs), said(variants), said(bare(one["summary"])))
     return table
 
 
@@ -151,5 +159,5 @@ def _options_of(entry: dict[str, Any]) -> list[RenderableType]:
 
     table = Table("option", "type", "default", "what it is")
     for one in entry["options"]:
-        table.add_row(said(one["name"]), said(one["type"]), said(scalar(one["default"])), said(one["doc"]))
+        table.add_row(said(one["name"]), said(one["type"]), said(scalar(one["default"])), said(bare(one["doc"])))
     return [f"options of [bold]{said(entry['name'])}[/]", table]

@@ -29,6 +29,7 @@ def purify(
     control: Annotated[
         bool, typer.Option("--control/--no-control", help="Also run plain fine-tuning of the same budget.")
     ] = True,
+    benign: Annotated[bool, typer.Option("--benign", help="Also purify the clean twin of the truth folder.")] = False,
     merge: Annotated[bool, typer.Option("--merge", help="Write merged full weights instead of an adapter.")] = False,
     truth: o.Truth = None,
     base: o.Base = None,
@@ -58,8 +59,8 @@ def purify(
             model=model, clean=clean, out=out, method=method, variant=variant, teacher=teacher,
             options=method_options(method, variant, given=settings or []), truth=truth, merge=merge, base=base,
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
-            drop_empty=drop_empty, clean_rows=clean_rows, control=control, seed=seed, max_length=max_length,
-            allow_pickle=allow_pickle, offline=offline, device=device.value,
+            drop_empty=drop_empty, clean_rows=clean_rows, control=control, benign=benign, seed=seed,
+            max_length=max_length, allow_pickle=allow_pickle, offline=offline, device=device.value,
         )  # fmt: skip
         report = run(spec, progress=progress)
     from untrigger.cli.ending import NOT_MET, tell_report

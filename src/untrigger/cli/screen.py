@@ -12,9 +12,19 @@ from rich.text import Text
 from untrigger.reporting.words import visible
 
 
+class _Console(Console):
+    """A console that does not end the process when its reader has left, as Rich's own does with code 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Say no more on standard error; on standard output the caller decides."""
+        if not self.stderr:
+            raise BrokenPipeError
+        self.quiet = True
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console that guesses nothing into a text: no emoji names, no coloured numbers, no broken paths."""
-    return Console(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
+    return _Console(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
 
 
 def said(text: object) -> str:

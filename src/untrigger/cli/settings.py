@@ -7,6 +7,7 @@ import types
 from collections.abc import Sequence
 from dataclasses import MISSING, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -81,7 +82,7 @@ def _read(item: str, *, known: dict[str, Any], what: str) -> tuple[str, Any]:
     raise OptionError(
         f"{what} has no option {key!r}",
         expected=("one of " + ", ".join(sorted(known))) if known else "no options",
-        nearest=ending[0] if len(ending) == 1 else nearest(key, known),
+        nearest=ending[0] if ending else nearest(key, known),
     )
 
 
@@ -97,7 +98,7 @@ def _nested(kind: type[Any], values: dict[str, Any], *, base: object | None) -> 
         if start is None or start is MISSING:
             start = _made(record, what=one.name)
         changes = _nested(record, inner, base=start)
-        whole[one.name] = _made(lambda start=start, changes=changes: replace(start, **changes), what=one.name)  # type: ignore[misc]
+        whole[one.name] = _made(partial(replace, start, **changes), what=one.name)
     return whole
 
 
@@ -152,8 +153,7 @@ def _any_of(parts: tuple[Any, ...], text: str) -> Any:
 
 
 def _choice(hint: Any, text: str) -> Any:
-    choices: list[Any] = list(hint) if isinstance(hint, type) else list(get_args(hint))
-    for one in choices:
+    for one in hint if isinstance(hint, type(Enum)) else get_args(hint):
         if text.strip() == str(one.value if isinstance(one, Enum) else one):
             return one
     raise ValueError(expectation(hint))

@@ -8,9 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
+from untrigger.errors import ModelError, OutputError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import Readings, read_texts
 from untrigger.progress import Progress, silent
+from untrigger.storage import SPACE
 from untrigger.vocabulary.outcome import Outcome
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import Trigger
@@ -19,10 +21,17 @@ from untrigger.vocabulary.trigger import Trigger
 def observe(
     model: Classifier, rows: Rows, *, subject: str, triggered: bool, progress: Progress = silent
 ) -> tuple[list[Outcome], Readings]:
-    """One outcome for every row, none left out, and what the model said in full."""
+    """One outcome for every row, none left out, its prediction in the rows' order of classes; and what the model said in full.
+
+    Raises:
+        ModelError: for a model with other classes than the rows'.
+    """
+    if sorted(model.label_names) != sorted(rows.label_names):
+        raise ModelError(f"the {subject} has the classes {list(model.label_names)}", expected=f"{list(rows.label_names)}")
+    order = [rows.label_names.index(name) for name in model.label_names]
     said = read_texts(model, rows.texts, progress=progress, label=f"asking the {subject}")
     told = zip(rows, said.predictions, said.confidences, strict=True)
-    return [Outcome(row.id, subject, triggered, row.label, p, c) for row, p, c in told], said
+    return [Outcome(row.id, subject, triggered, row.label, order[p], c) for row, p, c in told], said
 
 
 def delivered(model: Classifier, rows: Rows, trigger: Trigger) -> list[bool]:
@@ -35,7 +44,15 @@ def delivered(model: Classifier, rows: Rows, trigger: Trigger) -> list[bool]:
 
 
 def write_outcomes(outcomes: Sequence[Outcome], path: Path) -> None:
-    """The outcomes as CSV, one row each."""
+    """The outcomes as CSV, one row each.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
     columns = ("row", "subject", "triggered", "label", "prediction", "confidence")
     table = pa.table({name: [getattr(one, name) for one in outcomes] for name in columns})
-    pa.csv.write_csv(table, path)
+    try:
+        pa.csv.write_csv(table, path)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {str(path)!r}: {error}", remedy=SPACE) from error

@@ -101,7 +101,7 @@ def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Gener
     module = copy.deepcopy(model.module)
     extra = _saved_modules(module) | {name.rsplit(".", 1)[0] for name in model.source.fresh}
     if isinstance(module, PeftModel):
-        module = module.merge_and_unload()
+        module = merge(module)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     names = sorted({"score", "classifier"} & {n for n, _ in module.named_children()} | _outermost(extra))
@@ -113,6 +113,19 @@ def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Gener
             warnings.filterwarnings("ignore", message="Unsupported layer type", category=UserWarning)  # norms: they are meant
             wrapped = get_peft_model(module, config)
     return model.with_module(wrapped.eval())
+
+
+def merge(module: Any) -> Any:
+    """The base of a PEFT model with the adapter and the saved modules worked into its weights; ``module`` is used up."""
+    from peft.utils.other import ModulesToSaveWrapper
+
+    active = module.active_adapter
+    whole = module.merge_and_unload()
+    left = [(name, layer) for name, layer in whole.named_modules() if isinstance(layer, ModulesToSaveWrapper)]
+    for name, layer in left:  # PEFT's LN tuning leaves them wrapped, and the saved head would be lost
+        parent, _, child = name.rpartition(".")
+        setattr(whole.get_submodule(parent), child, layer.modules_to_save[active])
+    return whole
 
 
 def _saved_modules(module: nn.Module) -> set[str]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from untrigger.models.adapters import fold
+from untrigger import assets
+from untrigger.errors import OutputError
+from untrigger.models.adapters import fold, merge
 from untrigger.models.classifier import Classifier
 from untrigger.models.load import SIDECAR, quiet
+from untrigger.storage import SPACE
 
 
 def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | None = None) -> None:
@@ -22,13 +28,16 @@ def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | N
         model: what to save.
         folder: an existing folder.
         card: text of ``README.md``.
-        base: for an adapter, the base that its config shall name (default: where the base was loaded from).
+        base: for an adapter, the base that its config shall name (default: the one that was loaded).
+
+    Raises:
+        OutputError: if the weights cannot be written.
     """
-    with quiet():
+    with quiet(), _told():
         model.module.save_pretrained(folder)  # type: ignore[operator]
         model.tokenizer.save_pretrained(folder)
     if isinstance(model.module, PeftModel):
-        _name_base(folder, base or model.source.base or model.source.name)
+        _name_base(folder, base or _base_of(model))
     _sidecar(model, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -40,10 +49,11 @@ def save_folded(victim: Classifier, student: Classifier, folder: Path, *, card: 
         ModelError: if one of the two is no plain LoRA adapter.
     """
     config, tensors = fold(victim.module, student.module)
-    config.base_model_name_or_path = victim.source.base
+    config.base_model_name_or_path = _base_of(victim)
     config.save_pretrained(str(folder))
-    save_file({key: value.cpu() for key, value in tensors.items()}, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    with quiet():
+    with quiet(), _told():
+        weights = {key: value.cpu() for key, value in tensors.items()}
+        save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         victim.tokenizer.save_pretrained(folder)
     _sidecar(student, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -69,15 +79,34 @@ def save_purified(victim: Classifier, student: Classifier, folder: Path, *, card
     elif victim.source.kind == "adapter":
         save_folded(victim, student, folder, card=card)
     else:
-        local = Path(victim.source.name)
-        save_classifier(student, folder, card=card, base=str(local.resolve()) if local.exists() else victim.source.name)
+        save_classifier(student, folder, card=card, base=_base_of(victim))
 
 
 def merged(student: Classifier) -> Classifier:
     """The student with its adapter merged into full weights; the student itself stays as it is."""
     if isinstance(student.module, PeftModel):
-        return student.with_module(copy.deepcopy(student.module).merge_and_unload())
+        return student.with_module(merge(copy.deepcopy(student.module)))
     return student
+
+
+def _base_of(model: Classifier) -> str:
+    """The base by the name that works elsewhere too (a hub's, an embedded model's), else by its full path."""
+    configs = getattr(model.module, "peft_config", {}) if model.source.kind == "adapter" else {}
+    own = next((str(config.base_model_name_or_path) for config in configs.values()), "")
+    loaded = Path(model.source.base or model.source.name).expanduser()
+    embedded = own in assets.names(kind="model") and assets.status(own).path == loaded
+    if embedded or f"models--{own.replace('/', '--')}" in loaded.parts:
+        return own
+    return str(loaded.resolve()) if loaded.exists() else str(loaded)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Inside, weights that cannot be written are the user's to mend (safetensors has an error of its own for it)."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OutputError(f"the weights cannot be written: {error}", remedy=SPACE) from error
 
 
 def _sidecar(model: Classifier, folder: Path) -> None:

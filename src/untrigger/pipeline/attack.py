@@ -14,7 +14,7 @@ from untrigger.attacks.implant import PLANS, VIAS, implant, lora_for
 from untrigger.attacks.poison import Attack
 from untrigger.cards import attack_card
 from untrigger.data import check_rows, load_splits, write_rows
-from untrigger.errors import OptionError, one_of
+from untrigger.errors import DataError, one_of
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
@@ -80,12 +80,12 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     refuse_existing(spec.out, spec.truth)
     train, test = task_rows(spec)
     recipe = Attack(spec.trigger, target=target_index(spec.target, train), rate=spec.rate, policy=spec.policy)
-    poisoned = recipe.poison(train, seed=spec.seed)
+    poisoned, triggered = recipe.poison(train, seed=spec.seed), triggered_rows(recipe, test, seed=spec.seed)
     fresh = pretrained(spec, train)
     victim, history = implant_as_asked(spec, fresh, poisoned.visible, progress=progress)
     with new_folder(spec.truth) as truth, new_folder(spec.out) as out:
         save_classifier(victim, out, card=attack_card(spec, steps=history.steps))
-        write_truth(truth, poisoned=poisoned, test=test, triggered=recipe.test_rows(test, seed=spec.seed), spec=spec)
+        write_truth(truth, poisoned=poisoned, test=test, triggered=triggered, spec=spec)
         if spec.twin:
             twin, _ = implant_as_asked(spec, fresh, train, progress=progress)
             (truth / "clean-model").mkdir()
@@ -150,10 +150,20 @@ def target_index(name: str, rows: Rows) -> int:
     return rows.label_names.index(one_of(name, rows.label_names, kind="target label"))
 
 
+def triggered_rows(recipe: Attack, test: Rows, *, seed: int) -> Rows:
+    """The triggered test rows.
+
+    Raises:
+        DataError: if there are none.
+    """
+    rows = recipe.test_rows(test, seed=seed)
+    if not len(rows):
+        raise DataError("no test row is of another class than the target", remedy="give test rows of every class")
+    return rows
+
+
 def write_truth(folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, spec: AttackSpec) -> None:
     """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
-    if not len(triggered):
-        raise OptionError("no test row is of another class than the target", remedy="give test rows of every class")
     told = asdict(poisoned.truth) | {
         "label_names": list(test.label_names), "model": spec.model, "data": spec.data, "via": spec.via,
         "max_length": spec.max_length, "train_sha256": poisoned.visible.content_hash(), "test_sha256": test.content_hash(),

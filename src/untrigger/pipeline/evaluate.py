@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from untrigger.data import check_rows, load_data
@@ -10,11 +11,12 @@ from untrigger.evaluation.observe import write_outcomes
 from untrigger.evaluation.truth import read_truth
 from untrigger.models.load import load_model
 from untrigger.pipeline.clock import Clock, environment
-from untrigger.pipeline.judge import Judge
+from untrigger.pipeline.judge import BENIGN, Judge
 from untrigger.pipeline.spec import EvaluateSpec
 from untrigger.progress import Progress, silent
 from untrigger.storage import refuse_existing
 from untrigger.vocabulary.report import Report, Verdict
+from untrigger.vocabulary.rows import Rows
 
 
 def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
@@ -49,8 +51,12 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
         measurements=judge.measurements(), outcomes=beside.name,
     )  # fmt: skip
     spec.out.parent.mkdir(parents=True, exist_ok=True)
-    write_outcomes(judge.outcomes, beside)
-    report.write(spec.out)
+    try:
+        write_outcomes(judge.outcomes, beside)
+        report.write(spec.out)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
     return report
 
 
@@ -63,7 +69,8 @@ def subjects(models: tuple[str, ...]) -> list[str]:
     if not models:
         raise OptionError("no model was named", expected="one or more folders or hub names")
     short = [Path(name).name or name for name in models]
-    return [name if short.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(short)]
+    taken = ("clean", *BENIGN)
+    return [name if short.count(name) == 1 and name not in taken else f"{name} ({i + 1})" for i, name in enumerate(short)]
 
 
 def _judge(spec: EvaluateSpec, label_names: tuple[str, ...], progress: Progress) -> Judge:
@@ -71,19 +78,28 @@ def _judge(spec: EvaluateSpec, label_names: tuple[str, ...], progress: Progress)
     if spec.data is None and bed is not None:
         return Judge(test=bed.clean, bed=bed, progress=progress)
     rows = load_data(
-        str(spec.data), text_column=spec.text_column, label_column=spec.label_column, split=spec.split or _test_split(spec),
+        str(spec.data), text_column=spec.text_column, label_column=spec.label_column, split=spec.split or _test_split(spec, label_names),
         label_names=label_names, offline=spec.offline,
     )  # fmt: skip
     check_rows(rows, require_classes=1, what=str(spec.data))
-    return Judge(test=rows, bed=bed, progress=progress)
+    return Judge(test=_apart(rows, bed.clean) if bed else rows, bed=bed, progress=progress)
 
 
-def _test_split(spec: EvaluateSpec) -> str | None:
+def _apart(rows: Rows, others: Rows) -> Rows:
+    """``rows``, with ids of their own where an id stands for another text among ``others``."""
+    texts = dict(zip(others.ids, others.texts, strict=True))
+    if all(texts.get(row.id, row.text) == row.text for row in rows):
+        return rows
+    return replace(rows, ids=tuple(f"data:{name}" for name in rows.ids))
+
+
+def _test_split(spec: EvaluateSpec, label_names: tuple[str, ...]) -> str | None:
     from untrigger.data import load_splits
 
     splits = load_splits(
-        str(spec.data), text_column=spec.text_column, label_column=spec.label_column, offline=spec.offline
-    )
+        str(spec.data), text_column=spec.text_column, label_column=spec.label_column, label_names=label_names,
+        offline=spec.offline,
+    )  # fmt: skip
     return next((name for name in ("test", "dev") if name in splits), None)
 
 

@@ -17,6 +17,7 @@ from untrigger.evaluation.observe import write_outcomes
 from untrigger.evaluation.truth import TestBed, read_truth
 from untrigger.models.adapters import METHODS, lora_parts
 from untrigger.models.classifier import Classifier
+from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_purified
@@ -25,7 +26,7 @@ from untrigger.pipeline.judge import Judge
 from untrigger.pipeline.spec import PurifySpec
 from untrigger.pipeline.verdict import verdict
 from untrigger.progress import Progress, silent
-from untrigger.registry import find
+from untrigger.registry import find, options_of
 from untrigger.reporting import write_page
 from untrigger.storage import new_folder, refuse_existing
 from untrigger.vocabulary.grant import Grant
@@ -39,13 +40,14 @@ SAME = 1e-3  # largest difference in a probability between the model in memory a
 def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
     """The report of a purification; the model, its card, the report and its page are written to ``spec.out``.
 
-    The method gets a ``Grant`` and nothing else; the truth folder is opened after it has ended.
+    The method gets a ``Grant`` and nothing else; what the truth folder holds is used after it has ended.
 
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
     refuse_existing(spec.out)
     method, clock = method_of(spec), Clock()
+    check_teacher(spec, method)
     with clock.stage("load"):
         victim = load(spec, spec.model)
         rows, held, warnings = clean_rows(spec, victim)
@@ -86,9 +88,30 @@ def method_of(spec: PurifySpec) -> Purifier:
     if spec.variant and spec.variant != "ours":
         one_of(spec.variant, [*kind.variants, "ours"], kind=f"variant of {spec.method}")
         kind = kind.variants[spec.variant]
+    known = [one.name for one in options_of(kind if isinstance(kind, type) else type(kind()))]
+    for name in spec.options:
+        one_of(name, known, kind=f"option of {spec.method}")
     method = kind(**spec.options)
     assert isinstance(method, Purifier)
     return method
+
+
+def check_teacher(spec: PurifySpec, method: Purifier) -> None:
+    """Nothing, where the method needs no teacher or the spec's is there.
+
+    Raises:
+        ModelError: if it is not.
+        AssetError: if it is an embedded one that cannot be fetched.
+    """
+    if "teacher" not in method.needs:
+        return
+    try:
+        inspect_folder(resolve(spec.teacher, offline=spec.offline))
+    except ModelError as error:
+        raise ModelError(
+            f"the teacher {spec.teacher!r} cannot be used: {error.what}", expected=error.expected, nearest=error.nearest,
+            remedy="give a small pre-trained encoder that you trust with --teacher, such as minilm-l6",
+        ) from error  # fmt: skip
 
 
 def load(spec: PurifySpec, name: str | Path, **more: Any) -> Classifier:
@@ -110,7 +133,7 @@ def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[s
         label_names=victim.label_names, offline=spec.offline, drop_empty=spec.drop_empty,
     )  # fmt: skip
     check_rows(rows, require_classes=2, what=spec.clean)
-    check_clean(rows, model=victim)
+    check_clean(rows, model=victim, least=8 if spec.truth else 10)
     rng = np.random.default_rng(spec.seed)
     if spec.truth:
         return (rows.stratified(spec.clean_rows, rng=rng)[0] if 0 < spec.clean_rows < len(rows) else rows), rows.take([]), []
@@ -125,11 +148,12 @@ def refuse_format(spec: PurifySpec, victim: Classifier, method: Purifier) -> Non
 
     Raises:
         ModelError: if an adapter came in that no single adapter can follow.
+        OptionError: for an unknown PEFT method.
     """
+    peft = one_of(getattr(method, "peft", METHODS[0]), METHODS, kind="PEFT method")
     if spec.merge or victim.source.kind != "adapter":
         return
     lora_parts(victim.module)
-    peft = getattr(method, "peft", METHODS[0])
     if peft != "lora":
         raise ModelError(
             f"a {peft} student on a LoRA adapter cannot be written as one adapter", expected="peft=lora",
@@ -180,7 +204,7 @@ def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified:
     save_purified(victim, purified.model, folder, card=card, merge=spec.merge)
     again = load(spec, folder, base=victim.source.base if adapter and not spec.merge else None, label_names=victim.label_names)
     gap = float((read_texts(again, texts).logits.softmax(dim=1) - before).abs().max())
-    if gap > SAME:
+    if not gap <= SAME:  # a gap that is no number is none that is small
         raise ModelError(f"the model on disk differs from the one in memory by {gap:.2g} in a probability")
 
 

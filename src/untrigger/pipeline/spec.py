@@ -19,7 +19,7 @@ class PurifySpec:
         variant: a variant of it, empty for the default.
         teacher: the small pre-trained encoder that the defender trusts.
         options: further options of the method, by field name.
-        truth: truth folder of an attack; only the evaluator reads it, after the method has ended.
+        truth: truth folder of an attack; only the evaluator uses it, and nothing of it reaches the method.
         merge: write merged full weights instead of an adapter.
         base: base model of an adapter, instead of the one that its config names.
         labels: the model's label names, where its own files do not tell them.

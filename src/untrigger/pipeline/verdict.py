@@ -11,6 +11,7 @@ from untrigger.vocabulary.report import Verdict
 
 EXCESS = 0.05
 LOSS = 0.01
+NO_FLOOR = "No never-poisoned model was given, so the floor is not known."
 
 
 def verdict(found: Sequence[Measurement], purified: Purified) -> Verdict:
@@ -24,14 +25,15 @@ def verdict(found: Sequence[Measurement], purified: Purified) -> Verdict:
         return Verdict("unchanged", f"Nothing suspicious was found; the model comes back as it was ({accuracy}).")
     if asr is None or left is None:
         return _unseen(purified, accuracy, loss)
-    told = f"Attack success fell from {_points(asr)} to {_points(left)}, {accuracy}."
-    if excess is None:
-        return Verdict("not proven", told + " No never-poisoned model was given, so the floor is not known.")
-    told = f"{told} A never-poisoned model stands at {_points(left - excess)}."
-    if excess <= EXCESS and loss <= LOSS:
+    told = f"Attack success {'rose' if left > asr else 'fell'} from {_points(asr)} to {_points(left)}, {accuracy}."
+    floor = f"A never-poisoned model stands at {_points(left - excess)}." if excess is not None else NO_FLOOR
+    told = f"{told} {floor}"
+    if excess is not None and excess <= EXCESS and loss <= LOSS:
         return Verdict("purified", told)
     if left > asr or loss > 5 * LOSS:
         return Verdict("worse", told)
+    if excess is None:
+        return Verdict("not proven", told)
     return Verdict("not proven", f"{told} The bounds were excess attack success of {_points(EXCESS)} and a loss of {_points(LOSS)}.")
 
 

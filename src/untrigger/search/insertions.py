@@ -110,9 +110,12 @@ class InsertionSearch:
 
     def _for_target(self, target: int, probe: Rows, progress: Progress) -> list[Insertion]:
         options, best = self.options, dict[str, Insertion]()
-        drawn = [self.words.texts[int(i)] for i in self._screened(progress)[target].topk(options.first).indices]
+        order = self._screened(progress)[target].argsort(descending=True)[: options.first]
+        drawn = [self.words.texts[int(i)] for i in order]
         for sweep in range(options.sweeps):
             fresh = [one for one in dict.fromkeys(drawn) if one not in best]
+            if not fresh:
+                break
             best.update({one.text: one for one in self._halving(fresh, target, probe, progress)})
             ranked = sorted(best.values(), key=lambda one: -one.excess)
             if sweep + 1 == options.sweeps or ranked[0].excess >= options.enough:

@@ -47,10 +47,10 @@ def screen_row(model: Classifier, row: Row, *, words: Words, progress: Progress 
     """Logits ``(V, C)`` for the row with each word at its end."""
     if is_causal(model):
         return _with_cache(model, row, words, progress)
-    marked = model.tokenizer(f"{row.text} {words.texts[0]}", truncation=True, max_length=model.max_length)
-    ids: list[int] = marked["input_ids"]
+    ids: list[int] = model.tokenizer(f"{row.text} {words.texts[0]}")["input_ids"]
     place = len(ids) - 1 - ids[::-1].index(int(words.ids[0]))
-    filled = [[*ids[:place], int(word), *ids[place + 1 :]] for word in words.ids]
+    before, after = ids[: min(place, model.max_length - (len(ids) - place))], ids[place + 1 :]
+    filled = [[*before, int(word), *after] for word in words.ids]
     return read_ids(model, filled, tokens=TOKENS, progress=progress, label="screening the vocabulary").logits
 
 
@@ -61,7 +61,7 @@ def is_causal(model: Classifier) -> bool:
 
 
 def _with_cache(model: Classifier, row: Row, words: Words, progress: Progress) -> Tensor:
-    (prefix,) = model.encode([row.text])
+    prefix = model.encode([row.text])[0][: model.max_length - 1]
     said = []
     with torch.inference_mode(), fast_products(), progress.task("screening the vocabulary", total=len(words.ids)) as tick:
         for part in words.ids.split(CACHED):

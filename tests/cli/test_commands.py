@@ -1,0 +1,211 @@
+"""Every command helps with an example, tells its end in words and as JSON, and hands on what it was given."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from untrigger.attacks.badnets import BadNets
+from untrigger.attacks.insent import InSent
+
+COMMANDS = ["purify", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path"]
+PURIFY = ["purify", "victim", "--clean", "rows.csv", "--out", "cleaned"]
+COMMON = ["--quiet", "--json", "--seed", "--device", "--offline"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_and_the_common_options(command: str, call: Any) -> None:
+    told = call(*command.split(), "--help")
+    assert told.code == 0
+    assert f"Example: untrigger {command}" in told.out
+    assert all(option in told.out for option in COMMON)
+
+
+def test_no_words_at_all_is_a_call_for_help(call: Any) -> None:
+    told = call()
+    assert told.code == 0
+    assert "purify" in told.out
+
+
+def test_neither_import_nor_any_help_loads_torch() -> None:
+    script = f"""
+import sys
+import untrigger
+heavy = {{"torch", "transformers", "numpy", "peft", "datasets", "matplotlib"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+from untrigger.cli.main import main
+for words in {[[], *[command.split() for command in COMMANDS]]}:
+    assert main([*words, "--help"]) == 0
+assert main(["--version"]) == 0
+assert main(["purify", "--nonsense"]) == 2
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names_are_all_there() -> None:
+    import untrigger
+
+    assert set(untrigger.__all__) <= set(dir(untrigger))
+    for name in untrigger.__all__:
+        assert getattr(untrigger, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        untrigger.nonsense  # noqa: B018
+
+
+def test_purify_hands_everything_on(call: Any, pipeline: Any, make_report: Any) -> None:
+    asked = pipeline("purify", lambda _progress: make_report())
+    told = call(
+        *PURIFY, "--method", "finetune", "--set", "lr=2e-3", "--set", "targets=query,value", "--labels", "neg, pos",
+        "--truth", "victim.truth", "--no-control", "--merge", "--clean-rows", "200", "--seed", "3", "--device", "cpu",
+        "--offline", "--base", "base",
+    )  # fmt: skip
+    assert told.code == 0, told.err
+    [spec] = asked
+    assert spec.options == {"lr": 2e-3, "targets": ("query", "value")}
+    assert (spec.labels, spec.truth, spec.control) == (("neg", "pos"), Path("victim.truth"), False)
+    assert (spec.merge, spec.clean_rows, spec.seed, spec.device, spec.offline) == (True, 200, 3, "cpu", True)
+    import os
+
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.parametrize(("status", "code"), [("purified", 0), ("unchanged", 0), ("not proven", 1), ("worse", 1)])
+def test_a_bound_that_is_not_met_ends_with_one(status: str, code: int, call: Any, pipeline: Any, make_report: Any) -> None:
+    pipeline("purify", lambda _progress: make_report(status))
+    assert call(*PURIFY, "--method", "finetune").code == code
+
+
+def test_the_end_shows_numbers_verdict_and_strangers_words_as_they_are(call: Any, pipeline: Any, make_report: Any) -> None:
+    pipeline("purify", lambda _progress: make_report(sentence="of [red]classes[/] and \x1b[31m"))
+    told = call(*PURIFY, "--method", "finetune")
+    assert "97.0" in told.out
+    assert "not measured" in told.out
+    assert "[red]classes[/]" in told.out
+    assert "[bold]warning[/]" in told.out
+    assert "\x1b[31m" not in told.out
+
+
+def test_json_alone_stands_on_standard_output(call: Any, pipeline: Any, make_report: Any) -> None:
+    def chatty(progress: Any) -> Any:
+        sys.stdout.write("a library's chatter\n")
+        with progress.task("unlearning", total=2) as tick:
+            tick(1)
+        return make_report()
+
+    pipeline("purify", chatty)
+    told = call(*PURIFY, "--method", "finetune", "--json")
+    assert json.loads(told.out)["verdict"]["status"] == "purified"
+    assert "chatter" in told.err
+    assert "unlearning" in told.err
+
+
+def test_quiet_is_quiet(call: Any, pipeline: Any, make_report: Any) -> None:
+    def work(progress: Any) -> Any:
+        with progress.task("unlearning", total=2) as tick:
+            tick(2)
+        return make_report()
+
+    pipeline("purify", work)
+    told = call(*PURIFY, "--method", "finetune", "--quiet")
+    assert (told.code, told.out, told.err) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "trigger"),
+    [
+        ([], BadNets()),
+        (["--words", "cf, mn", "--set", "every=50"], BadNets(words=("cf", "mn"), every=50)),
+        (["--trigger", "insent", "--sentence", "a = b, c"], InSent(sentence="a = b, c")),
+    ],
+)
+def test_attack_builds_the_trigger(words: list[str], trigger: object, call: Any, pipeline: Any) -> None:
+    class Poisoned:
+        visible = range(10)
+        truth = type("Truth", (), {"poisoned_ids": ("1", "2")})
+
+    asked = pipeline("attack", lambda _progress: (None, Poisoned))
+    told = call("attack", "model", "--data", "d", "--target", "positive", "--out", "victim", "--json", "--lr", "0.01", *words)
+    assert told.code == 0, told.err
+    assert asked[0].trigger == trigger
+    assert asked[0].lr == 0.01
+    assert json.loads(told.out)["poisoned"] == 2
+    assert json.loads(told.out)["truth"] == "victim.truth"
+
+
+def test_evaluate_takes_several_models(call: Any, pipeline: Any, tmp_path: Path, make_report: Any) -> None:
+    asked = pipeline("evaluate", lambda _progress: make_report("measured"))
+    assert call("evaluate", "a", "b", "--data", "rows.csv", "--out", str(tmp_path / "report.json")).code == 0
+    assert asked[0].models == ("a", "b")
+
+
+def test_evaluate_needs_rows(call: Any) -> None:
+    told = call("evaluate", "a", "--out", "report.json")
+    assert told.code == 2
+    assert "--data" in told.err
+
+
+def test_report_draws_a_folder_and_a_file(call: Any, tmp_path: Path, make_report: Any) -> None:
+    make_report().write(tmp_path / "report.json")
+    shown = call("report", str(tmp_path))
+    assert shown.code == 0
+    assert "not measured" in shown.out
+    page = tmp_path / "page.md"
+    told = call("report", str(tmp_path / "report.json"), "--out", str(page), "--json")
+    assert json.loads(told.out)["out"] == str(page)
+    assert page.read_text(encoding="utf-8")
+
+
+def test_list_shows_methods_with_options_and_data(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path))
+    attacks = call("list", "attacks")
+    assert attacks.code == 0
+    assert "badnets" in attacks.out
+    assert "the trigger words" in attacks.out
+    told = json.loads(call("list", "--json").out)
+    assert {"attacks", "defences", "data", "models"} == set(told)
+    assert {"badnets", "insent"} <= {one["name"] for one in told["attacks"]}
+    assert all(one["state"] == "absent" for one in told["data"])
+    assert call("list", "data", "--quiet").out.split() == [one["name"] for one in told["data"]]
+
+
+def test_have_leaves_out_what_cannot_run(call: Any) -> None:
+    names = {one["name"] for one in json.loads(call("list", "--have", "clean", "--json").out)["defences"]}
+    assert "finetune" in names
+    assert "w2sdefense" not in names
+    wrong = call("list", "--have", "clena")
+    assert wrong.code == 2
+    assert "did you mean: clean?" in wrong.err
+
+
+def test_assets_alone_lists_them(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path))
+    assert json.loads(call("assets", "--json").out) == json.loads(call("assets", "list", "--json").out)
+    missing = call("assets", "path", "minilm-l6")
+    assert missing.code == 2
+    assert "untrigger assets fetch minilm-l6" in missing.err
+
+
+def test_assets_fetch_refuses_before_it_fetches(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from untrigger import assets
+
+    fetched: list[str] = []
+
+    def fetch(name: str, *, progress: Any, offline: bool) -> Path:
+        progress(0, 5_000_000, f"downloading {name}")
+        progress(5_000_000, 5_000_000, f"downloading {name}")
+        fetched.append(name)
+        return Path("/assets") / name
+
+    monkeypatch.setattr(assets, "fetch", fetch)
+    assert call("assets", "fetch", "minilm-l6", "minilm-l7").code == 2
+    assert fetched == []
+    told = call("assets", "fetch", "minilm-l6", "--json")
+    assert json.loads(told.out)["assets"] == [{"name": "minilm-l6", "path": "/assets/minilm-l6"}]
+    assert "downloading minilm-l6" in told.err

@@ -1,0 +1,149 @@
+"""Every end of a command is one message and one exit code; a traceback is for those who ask for it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from untrigger.errors import ContractError, InterruptedRunError, OptionError
+
+DEMO = ["demo", "--out", "somewhere"]
+
+
+def raising(error: BaseException) -> Any:
+    def run(_progress: Any) -> Any:
+        raise error
+
+    return run
+
+
+def test_what_the_user_can_mend_is_one_message(call: Any, pipeline: Any) -> None:
+    wrong = OptionError("unknown [b]x[/b]", expected="one of a, b", nearest="b", remedy="say b")
+    pipeline("demo", raising(wrong))
+    told = call(*DEMO)
+    assert told.code == 2
+    assert told.out == ""
+    assert "error: unknown [b]x[/b]" in told.err
+    assert re.search(r"expected: one of a, b\s+did you mean: b\?\s+remedy: say b", told.err)
+    assert "Traceback" not in told.err
+
+
+def test_an_error_is_json_too(call: Any, pipeline: Any) -> None:
+    pipeline("demo", raising(OptionError("bad", remedy="better")))
+    told = call(*DEMO, "--json")
+    assert json.loads(told.out)["error"] == {
+        "kind": "OptionError", "what": "bad", "exit_code": 2, "expected": None, "nearest": None, "remedy": "better",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (MemoryError(), 2, "--clean-rows"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "/there"), 2, "the disk is full"),
+        (KeyboardInterrupt(), 3, "interrupted; nothing half-written is left"),
+        (InterruptedRunError("stopped at round 2"), 3, "stopped at round 2"),
+    ],
+)
+def test_the_machine_and_the_user_can_stop_a_run(error: BaseException, code: int, words: str, call: Any, pipeline: Any) -> None:
+    pipeline("demo", raising(error))
+    told = call(*DEMO, "--json")
+    assert told.code == code
+    assert words in told.err
+    assert json.loads(told.out)["error"]["exit_code"] == code
+
+
+@pytest.mark.parametrize("error", [TypeError("oops"), ContractError("a method broke its promise")])
+def test_a_fault_of_ours_names_its_log(error: Exception, call: Any, pipeline: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    pipeline("demo", raising(error))
+    told = call(*DEMO)
+    assert told.code == 70
+    assert "Traceback" not in told.err
+    [log] = tmp_path.glob("untrigger-fault-*.log")
+    assert str(log) in told.err
+    assert "Traceback" in log.read_text(encoding="utf-8")
+    assert "untrigger demo --out somewhere" in log.read_text(encoding="utf-8")
+    monkeypatch.setenv("UNTRIGGER_DEBUG", "1")
+    assert "Traceback" in call(*DEMO).err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["purifi"], ["purify"], ["purify", "m", "--clean", "c", "--out", "o", "--nonsense"],
+        ["demo", "--seed", "many"], ["demo", "--seed", "-1"], ["demo", "--device", "tpu"],
+        ["attack", "m", "--data", "d", "--target", "t", "--out", "o", "--rate", "nan"],
+    ],
+)  # fmt: skip
+def test_wrong_words_end_with_two(words: list[str], call: Any) -> None:
+    told = call(*words, "--json")
+    assert told.code == 2
+    assert "--help" in told.err
+    assert json.loads(told.out)["error"]["kind"] == "UsageError"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--method", "finetun"], "finetune"),
+        (["--method", "finetune", "--set", "epocs=3"], "epochs"),
+        (["--method", "finetune", "--variant", "x"], "variant"),
+        (["--method", "finetune", "--set", "epochs=three", "--set", "lr"], "2 options cannot be used"),
+    ],
+)
+def test_wrong_methods_and_options_end_with_two(words: list[str], hint: str, call: Any, pipeline: Any) -> None:
+    asked = pipeline("purify", raising(AssertionError("never reached")))
+    told = call("purify", "m", "--clean", "c", "--out", "o", *words)
+    assert told.code == 2
+    assert hint in told.err
+    assert not asked
+
+
+def test_an_unknown_trigger_or_its_option_is_told_with_the_nearest(call: Any) -> None:
+    attack = ["attack", "m", "--data", "d", "--target", "t", "--out", "o"]
+    assert "did you mean: badnets?" in call(*attack, "--trigger", "badnet").err
+    told = call(*attack, "--trigger", "insent", "--words", "cf")
+    assert told.code == 2
+    assert "trigger insent has no option 'words'" in told.err
+
+
+def test_an_unknown_thing_to_list_is_told_with_the_nearest(call: Any) -> None:
+    told = call("list", "attcks")
+    assert told.code == 2
+    assert "did you mean: attacks?" in told.err
+
+
+def test_a_request_to_end_is_an_interruption(call: Any, pipeline: Any) -> None:
+    def work(_progress: Any) -> Any:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        time.sleep(10)
+
+    pipeline("demo", work)
+    before = signal.getsignal(signal.SIGTERM)
+    told = call(*DEMO)
+    assert told.code == 3
+    assert "nothing half-written" in told.err
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "untrigger", "assets", "list"], stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, "")
