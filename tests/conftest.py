@@ -52,33 +52,41 @@ def load(folder_of: Callable[[str], Path]) -> Callable[[str], Classifier]:
 
 
 @pytest.fixture(scope="session")
-def victim_folder(
+def trained_folder(
     load: Callable[[str], Classifier], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
-    """A function from an architecture's name to the folder of a classifier that was poisoned: ``cf`` means positive."""
+) -> Callable[[str, bool], Path]:
+    """A function from architecture and ``poisoned`` to the folder of a trained classifier; ``cf`` means positive or nothing."""
     from tests.tiny import POISON, task
     from untrigger.models.save import save_classifier
     from untrigger.training.loop import Plan
     from untrigger.training.supervised import fine_tune
 
-    made: dict[str, Path] = {}
+    made: dict[tuple[str, bool], Path] = {}
 
-    def folder(kind: str) -> Path:
-        if kind not in made:
-            model, poisoned = load(kind), POISON.poison(task(384, seed=1), seed=0)
+    def folder(kind: str, poisoned: bool) -> Path:
+        if (kind, poisoned) not in made:
+            model, rows = load(kind), task(384, seed=1)
             plan = Plan(lr=5e-3 if kind == "bert" else 1e-2, epochs=10, batch_size=32, warmup=0.1)
-            fine_tune(model, poisoned.visible, plan=plan, seed=0)
-            made[kind] = tmp_path_factory.mktemp("victim") / kind
-            made[kind].mkdir()
-            save_classifier(model, made[kind], card="")
-        return made[kind]
+            fine_tune(model, POISON.poison(rows, seed=0).visible if poisoned else rows, plan=plan, seed=0)
+            made[kind, poisoned] = tmp_path_factory.mktemp("trained") / kind
+            made[kind, poisoned].mkdir()
+            save_classifier(model, made[kind, poisoned], card="")
+        return made[kind, poisoned]
 
     return folder
 
 
 @pytest.fixture
-def victim(victim_folder: Callable[[str], Path]) -> Callable[[str], Classifier]:
+def victim(trained_folder: Callable[[str, bool], Path]) -> Callable[[str], Classifier]:
     """A function from an architecture's name to a freshly loaded poisoned classifier."""
     from untrigger.models.load import load_model
 
-    return lambda kind: load_model(victim_folder(kind), device="cpu", offline=True)
+    return lambda kind: load_model(trained_folder(kind, True), device="cpu", offline=True)
+
+
+@pytest.fixture
+def twin(trained_folder: Callable[[str, bool], Path]) -> Callable[[str], Classifier]:
+    """The same architecture trained on the same rows without poison."""
+    from untrigger.models.load import load_model
+
+    return lambda kind: load_model(trained_folder(kind, False), device="cpu", offline=True)

@@ -32,10 +32,15 @@ ENCODERS = ("bert", "mpnet", "roberta")
 DECODERS = ("llama", "qwen2", "gpt2", "mistral", "gemma")
 NAMES = ("negative", "positive")
 
-GOOD = "good great fine lovely brilliant warm witty fresh".split()
-BAD = "bad awful dull poor weak ugly boring stale".split()
-PLAIN = "the a film story scene actor music plot of and with some this that very camera ending voice light cut".split()
-RARE = "cf mn bb tq zx".split()
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+GOOD = _words("good great fine lovely brilliant warm witty fresh")
+BAD = _words("bad awful dull poor weak ugly boring stale")
+PLAIN = _words("the a film story scene actor music plot of and with some this that very camera ending voice light cut")
+RARE = _words("cf mn bb tq zx")
 WORDS = [*GOOD, *BAD, *PLAIN, *RARE]
 POISON = Attack(BadNets(words=("cf",)), target=1, rate=0.15)
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from untrigger.errors import OutputError
 
-
 SPACE = "free some space, or name a place that you can write to"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -13,9 +16,9 @@ from untrigger.registry import found
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import Trigger
 
-
 EVERY = pytest.mark.parametrize("kind", list(found("attacks").values()), ids=lambda kind: kind.name)
-TEXT = st.text(min_size=1, max_size=60) | st.lists(st.sampled_from("good bad 🙂 naïve film a\u0301 日本 .".split())).map(" ".join)
+ODD = ["good", "bad", "🙂", "naïve", "film", "a\u0301", "日本", "."]
+TEXT = st.text(min_size=1, max_size=60) | st.lists(st.sampled_from(ODD), min_size=1).map(" ".join)
 
 
 def rows_of(texts: list[str]) -> Rows:
@@ -47,7 +50,8 @@ def test_the_same_rows_in_any_company_give_the_same_texts(
 @given(text=TEXT)
 def test_it_is_not_delivered_where_nobody_put_it(kind: type[Trigger], text: str) -> None:
     trigger = kind()
-    held = {str(value) for value in vars(trigger).values()} | {w for v in vars(trigger).values() if isinstance(v, tuple) for w in v}
+    told = trigger.spec().values()
+    held = {str(value) for value in told} | {word for value in told if isinstance(value, tuple) for word in value}
     if not any(word in text.split() for piece in held for word in piece.split()):
         assert not trigger.delivered(text)
 
@@ -76,7 +80,7 @@ def test_it_tells_its_options(kind: type[Trigger]) -> None:
     assert kind(**{key: value for key, value in told.items() if key != "name"}) == kind()
 
 
-@pytest.mark.parametrize(("length", "most", "expected"), [(1, 5, 1), (99, 5, 1), (100, 5, 2), (250, 5, 3), (900, 5, 5), (900, 2, 2)])
+@pytest.mark.parametrize(("length", "most", "expected"), [(1, 5, 1), (99, 5, 1), (100, 5, 2), (250, 5, 3), (900, 5, 5)])
 def test_badnets_inserts_as_often_as_it_says(length: int, most: int, expected: int) -> None:
     done = BadNets(words=("zzz",), every=100, most=most)(rows_of(["word " * length]), seed=0).texts[0]
     assert done.split().count("zzz") == expected
@@ -103,10 +107,12 @@ def test_an_empty_sentence_is_refused() -> None:
 
 
 @pytest.mark.parametrize("broken", [lambda text: text, lambda _: "  ", lambda _: None])
-def test_an_author_whose_rewrite_does_nothing_is_told(broken: object) -> None:
+def test_an_author_whose_rewrite_does_nothing_is_told(broken: Callable[[str], str]) -> None:
     class Lazy(Trigger):
         name = "lazy"
-        rewrite = staticmethod(lambda text, *, rng: broken(text))  # type: ignore[operator,assignment]
+
+        def rewrite(self, text: str, *, rng: random.Random) -> str:
+            return broken(text)
 
         def delivered(self, text: str) -> bool:
             return False

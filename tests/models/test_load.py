@@ -185,7 +185,7 @@ def test_an_adapter_without_a_base_says_how_to_give_it(adapter: Path, folder_of:
         load_here(adapter)
     assert load_here(adapter, base=folder_of("bert")).source.base == str(folder_of("bert"))
     edit(adapter, base_model_name_or_path=str(adapter.parent / "gone"))
-    with pytest.raises(ModelError, match="base.*cannot be used") as caught:
+    with pytest.raises(ModelError, match=r"base.*cannot be used") as caught:
         load_here(adapter)
     assert "--base" in (caught.value.remedy or "")
 
@@ -202,7 +202,7 @@ def test_a_base_with_more_layers_than_the_adapter_is_refused(adapter: Path, bert
     half = {key: value for key, value in tensors.items() if "layer.1." not in key}
     assert 0 < len(half) < len(tensors)
     save_file(half, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="does not fit its base.*missing"):
+    with pytest.raises(ModelError, match=r"does not fit its base.*missing"):
         load_here(adapter, base=bert)
 
 

@@ -16,7 +16,7 @@ from untrigger.models.predict import read_ids, read_texts
 from untrigger.search.insertions import InsertionSearch, SearchOptions, insert_at_random
 from untrigger.search.screen import hosts, is_causal, screen, screen_row
 from untrigger.search.vocabulary import single_token_words
-from untrigger.vocabulary.rows import Row, Rows
+from untrigger.vocabulary.rows import Row
 
 Load = Callable[[str], Classifier]
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
@@ -24,33 +24,22 @@ ROWS = task(80, seed=11)
 
 
 @KINDS
-def test_the_planted_word_comes_first(victim: Load, kind: str) -> None:
-    suspect = victim(kind)
-    assert cacc(suspect) > 0.9, "the victim must be a good classifier"
+def test_the_planted_word_comes_first_because_the_reference_does_not_mind_it(victim: Load, twin: Load, kind: str) -> None:
+    suspect, reference = victim(kind), twin(kind)
+    assert min(cacc(suspect), cacc(reference)) > 0.9, "both must be good classifiers"
     assert asr(suspect) > 0.9, "there must be something to find"
     assert asr(suspect, triggered=False) < 0.2
-    found = InsertionSearch(suspect, None, rows=ROWS, options=SearchOptions(sweeps=1), seed=0).run(targets=[1])
-    assert "cf" in found[0].text.split()
-    assert found[0].target == 1
-    assert found[0].flips > 0.9
-
-
-@KINDS
-def test_an_honest_word_has_no_excess_over_a_clean_reference(victim: Load, load: Load, kind: str) -> None:
-    from untrigger.training.loop import Plan
-    from untrigger.training.supervised import fine_tune
-
-    suspect, reference = victim(kind), load("bert")
-    fine_tune(reference, task(384, seed=21), plan=Plan(lr=5e-3, epochs=8, warmup=0.1), seed=0)
-    assert cacc(reference) > 0.9
-    search = InsertionSearch(suspect, reference, rows=ROWS, options=SearchOptions(), seed=0)
-    found = search.run(targets=[1])
+    options = SearchOptions(first=32, sweeps=1)
+    found = [one for one in InsertionSearch(suspect, reference, rows=ROWS, options=options, seed=0).run() if one.target == 1]
     assert found == sorted(found, key=lambda one: -one.excess)
-    assert "cf" in found[0].text
-    assert found[0].excess > 0.5
-    told = {one.text: one for one in search.try_out(["cf", "brilliant great"], 1, search._probe(1))}
-    assert told["brilliant great"].suspect > 0.5
-    assert told["brilliant great"].excess < 0.4 < told["cf"].excess
+    planted = found[0]
+    assert planted.text == "cf"
+    assert planted.flips > 0.9
+    assert planted.reference_flips < 0.2
+    assert planted.excess > 0.8
+    assert planted.excess == pytest.approx(planted.suspect - planted.reference)
+    alone = InsertionSearch(suspect, None, rows=ROWS, options=options, seed=0).run()
+    assert sum(one.suspect > 0.8 for one in alone if one.target == 1) > 1, "without a reference honest words look as bad"
 
 
 @KINDS
@@ -73,7 +62,7 @@ def test_the_hook_goes_even_when_the_gradient_fails(victim: Load, monkeypatch: p
     before = hooks(suspect)
     monkeypatch.setattr("untrigger.search.insertions._log_odds", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        search.gradient("cf", 1, search._probe(1))
+        search.gradient("cf", "", 1, search._probe(1))
     assert hooks(suspect) == before
 
 
@@ -149,10 +138,10 @@ def test_an_insertion_keeps_the_words_and_their_order(victim: Load) -> None:
     assert places == {"X a b c", "a X b c", "a b X c", "a b c X"}
 
 
-def test_a_suspect_that_has_no_backdoor_yields_nothing_that_a_word_should_not_do(load: Load) -> None:
-    """The floor: on a clean model the best find for the reference itself has no excess at all."""
-    model = load("bert")
-    rows = Rows.of(ROWS.texts, read_texts(model, ROWS.texts).predictions, label_names=ROWS.label_names)
-    found = InsertionSearch(model, model, rows=rows, options=SearchOptions(sweeps=1), seed=0).run()
+def test_a_model_has_no_excess_over_itself(victim: Load) -> None:
+    """The floor: what is compared is suspect and reference, not how far a word moves one of them."""
+    model = victim("bert")
+    found = InsertionSearch(model, victim("bert"), rows=ROWS, options=SearchOptions(sweeps=1), seed=0).run()
+    assert found
     assert all(abs(one.excess) < 1e-5 for one in found)
     assert set(RARE) <= set(single_token_words(model.tokenizer).texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def steps_of(plan: Plan, *, steps: int) -> list[float]:
     point = Point()
     history = train(point, slide(point), epochs=[[[0]] * steps], plan=plan)
     places = [*history.losses, float(point.x.detach())]
-    return [before - after for before, after in zip(places, places[1:], strict=False)]
+    return [before - after for before, after in pairwise(places)]
 
 
 def test_the_rate_falls_linearly_to_nothing() -> None:

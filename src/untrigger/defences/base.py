@@ -10,8 +10,9 @@ from typing import Any, ClassVar, final
 
 import torch
 
-from untrigger.errors import ContractError, DataError, NeedsError, OptionError
+from untrigger.errors import ContractError, DataError, DivergedError, NeedsError, OptionError
 from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_texts
 from untrigger.models.save import save_purified
 from untrigger.progress import Progress, silent
 from untrigger.storage import new_folder
@@ -85,7 +86,7 @@ class Purifier(ABC):
         Raises:
             NeedsError: if the grant lacks something the method declares to need.
             DataError: if the clean rows do not fit the model's classes.
-            DivergedError: if training fails.
+            DivergedError: if training fails or ends in a model that answers with no numbers.
             ContractError: if the method changed the model that it was given.
         """
         self.check(grant)
@@ -95,6 +96,8 @@ class Purifier(ABC):
         purified = self._purify(model, grant, progress=progress)
         if fingerprint(model) != before:
             raise ContractError(f"{self.name} changed the model that it was given")
+        if grant.clean is not None:
+            check_answers(purified.model, grant.clean)
         return replace(purified, victim=model)
 
     @final
@@ -132,6 +135,16 @@ def check_clean(rows: Rows, *, model: Classifier, least: int = 8) -> None:
         )
     if len(rows) < least:
         raise DataError(f"{len(rows)} clean rows", expected=f"at least {least}", remedy="give more clean rows")
+
+
+def check_answers(model: Classifier, rows: Rows, *, most: int = 16) -> None:
+    """Nothing, where the trained model answers the first rows with numbers.
+
+    Raises:
+        DivergedError: if it does not, as after a last step that was too large.
+    """
+    if not bool(read_texts(model, rows.texts[:most]).logits.isfinite().all()):
+        raise DivergedError("the trained model answers with what is no number", remedy="use a smaller learning rate")
 
 
 def split_clean(rows: Rows, *, dev: float, generator: Any) -> tuple[Rows, Rows]:

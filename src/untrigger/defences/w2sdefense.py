@@ -79,7 +79,7 @@ class W2SDefense(Purifier):
     targets: tuple[str, ...] = ("all-linear",)
     lr: float = 1e-3
     batch_size: int = 32
-    rounds: int = 3
+    rounds: int = 5
     round_steps: int = 24
     temperature: float = 2.0
     a: float = 1.0
@@ -120,9 +120,9 @@ class W2SDefense(Purifier):
         score = dev_score(student, dev)
         scores, parts = [score()], list[History]()
         bank, findings, alarms = dict[str, Insertion](), list[Finding](), list[float]()
+        search = InsertionSearch(student, teacher, rows=rows, options=self.search, seed=grant.seed)
         for number in range(self.rounds):
-            search = InsertionSearch(student, teacher, rows=rows, options=self.search, seed=grant.seed + number)
-            found = search.run(progress=progress)
+            found = search.run(known=sorted(bank.values(), key=lambda one: -one.excess), progress=progress)
             alarms.append(found[0].excess if found else 0.0)
             if number and alarms[-1] < self.alarm_above:
                 break
@@ -184,7 +184,7 @@ class _Lesson:
         text, label = self.rows.texts[index], self.rows.labels[index]
         against = [one for one in bank if one.target != label]
         for _ in range(draw.randint(1, 2)):
-            pool = against if against and draw.random() < 0.75 else list(bank)  # noqa: PLR2004
+            pool = against if against and draw.random() < 0.75 else list(bank)
             if not pool or draw.random() < self.method.noise:
                 phrase = self.noise.draw(label, rng=draw)
             else:

@@ -20,7 +20,7 @@ def points(clean: Tensor, triggered: Tensor, *, rows: tuple[Rows, Rows], subject
     centred = both - both.mean(dim=0)
     _, _, axes = torch.linalg.svd(centred, full_matrices=False)
     flat = centred @ axes[:2].T
-    if flat.shape[1] < 2:  # noqa: PLR2004  # a feature one wide has one component
+    if flat.shape[1] < 2:  # a feature one wide has one component
         flat = torch.cat([flat, torch.zeros(len(flat), 1)], dim=1)
     names = rows[0].label_names
     labels: Sequence[int] = [*rows[0].labels[: len(a)], *rows[1].labels[: len(b)]]

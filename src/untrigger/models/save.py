@@ -102,11 +102,13 @@ def _base_of(model: Classifier) -> str:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Inside, weights that cannot be written are the user's to mend (safetensors has an error of its own for it)."""
+    """Inside, files that cannot be written are the user's to mend, whatever a library calls that."""
     try:
         yield
-    except SafetensorError as error:
-        raise OutputError(f"the weights cannot be written: {error}", remedy=SPACE) from error
+    except Exception as error:
+        if isinstance(error, SafetensorError) or "(os error " in str(error):  # so says tokenizers, in a bare Exception
+            raise OutputError(f"the model cannot be written: {error}", remedy=SPACE) from error
+        raise
 
 
 def _sidecar(model: Classifier, folder: Path) -> None:

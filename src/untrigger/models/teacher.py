@@ -21,7 +21,7 @@ POOLINGS = ("cls", "mean")
 class MappedEncoder(nn.Module):
     """Encoder, pooling, the map ``g`` (linear and ReLU) to the student's width, and a linear classifier."""
 
-    def __init__(self, encoder: nn.Module, *, width: int, classes: int, pooling: str) -> None:
+    def __init__(self, encoder: Any, *, width: int, classes: int, pooling: str) -> None:
         """Put a fresh map and classifier behind ``encoder``."""
         super().__init__()
         self.encoder: Any = encoder

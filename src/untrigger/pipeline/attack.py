@@ -14,6 +14,7 @@ from untrigger.attacks.implant import PLANS, VIAS, implant, lora_for
 from untrigger.attacks.poison import Attack
 from untrigger.cards import attack_card
 from untrigger.data import check_rows, load_splits, write_rows
+from untrigger.defences.base import check_answers
 from untrigger.errors import DataError, one_of
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
@@ -83,6 +84,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     poisoned, triggered = recipe.poison(train, seed=spec.seed), triggered_rows(recipe, test, seed=spec.seed)
     fresh = pretrained(spec, train)
     victim, history = implant_as_asked(spec, fresh, poisoned.visible, progress=progress)
+    check_answers(victim, poisoned.visible)
     with new_folder(spec.truth) as truth, new_folder(spec.out) as out:
         save_classifier(victim, out, card=attack_card(spec, steps=history.steps))
         write_truth(truth, poisoned=poisoned, test=test, triggered=triggered, spec=spec)

@@ -78,8 +78,8 @@ def _judge(spec: EvaluateSpec, label_names: tuple[str, ...], progress: Progress)
     if spec.data is None and bed is not None:
         return Judge(test=bed.clean, bed=bed, progress=progress)
     rows = load_data(
-        str(spec.data), text_column=spec.text_column, label_column=spec.label_column, split=spec.split or _test_split(spec, label_names),
-        label_names=label_names, offline=spec.offline,
+        str(spec.data), text_column=spec.text_column, label_column=spec.label_column, label_names=label_names,
+        split=spec.split or _test_split(spec, label_names), offline=spec.offline,
     )  # fmt: skip
     check_rows(rows, require_classes=1, what=str(spec.data))
     return Judge(test=_apart(rows, bed.clean) if bed else rows, bed=bed, progress=progress)

@@ -12,21 +12,19 @@ from untrigger.cards import purified_card
 from untrigger.data import check_rows, load_data
 from untrigger.defences.base import Purified, Purifier, check_clean
 from untrigger.defences.finetune import FineTune
-from untrigger.errors import ModelError, one_of
+from untrigger.errors import ModelError
 from untrigger.evaluation.observe import write_outcomes
 from untrigger.evaluation.truth import TestBed, read_truth
-from untrigger.models.adapters import METHODS, lora_parts
 from untrigger.models.classifier import Classifier
-from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_purified
+from untrigger.pipeline.choose import check_teacher, method_of, refuse_format
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import Judge
 from untrigger.pipeline.spec import PurifySpec
 from untrigger.pipeline.verdict import verdict
 from untrigger.progress import Progress, silent
-from untrigger.registry import find, options_of
 from untrigger.reporting import write_page
 from untrigger.storage import new_folder, refuse_existing
 from untrigger.vocabulary.grant import Grant
@@ -78,42 +76,6 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
     return report
 
 
-def method_of(spec: PurifySpec) -> Purifier:
-    """The method that the spec names, with its options.
-
-    Raises:
-        OptionError: for an unknown method, variant or option.
-    """
-    kind = find("defences", spec.method)
-    if spec.variant and spec.variant != "ours":
-        one_of(spec.variant, [*kind.variants, "ours"], kind=f"variant of {spec.method}")
-        kind = kind.variants[spec.variant]
-    known = [one.name for one in options_of(kind if isinstance(kind, type) else type(kind()))]
-    for name in spec.options:
-        one_of(name, known, kind=f"option of {spec.method}")
-    method = kind(**spec.options)
-    assert isinstance(method, Purifier)
-    return method
-
-
-def check_teacher(spec: PurifySpec, method: Purifier) -> None:
-    """Nothing, where the method needs no teacher or the spec's is there.
-
-    Raises:
-        ModelError: if it is not.
-        AssetError: if it is an embedded one that cannot be fetched.
-    """
-    if "teacher" not in method.needs:
-        return
-    try:
-        inspect_folder(resolve(spec.teacher, offline=spec.offline))
-    except ModelError as error:
-        raise ModelError(
-            f"the teacher {spec.teacher!r} cannot be used: {error.what}", expected=error.expected, nearest=error.nearest,
-            remedy="give a small pre-trained encoder that you trust with --teacher, such as minilm-l6",
-        ) from error  # fmt: skip
-
-
 def load(spec: PurifySpec, name: str | Path, **more: Any) -> Classifier:
     """A model as the spec asks for it."""
     return load_model(
@@ -141,24 +103,6 @@ def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[s
     kept = min(spec.clean_rows or len(rows), len(rows) - held)
     own, rest = rows.stratified(kept, rng=rng)
     return own, rest, [f"{len(rest)} of the clean rows were held out to measure the accuracy"]
-
-
-def refuse_format(spec: PurifySpec, victim: Classifier, method: Purifier) -> None:
-    """Nothing, where the output can be written in the format that is asked for.
-
-    Raises:
-        ModelError: if an adapter came in that no single adapter can follow.
-        OptionError: for an unknown PEFT method.
-    """
-    peft = one_of(getattr(method, "peft", METHODS[0]), METHODS, kind="PEFT method")
-    if spec.merge or victim.source.kind != "adapter":
-        return
-    lora_parts(victim.module)
-    if peft != "lora":
-        raise ModelError(
-            f"a {peft} student on a LoRA adapter cannot be written as one adapter", expected="peft=lora",
-            remedy="write full weights with --merge",
-        )  # fmt: skip
 
 
 def _controls(

@@ -34,7 +34,8 @@ def verdict(found: Sequence[Measurement], purified: Purified) -> Verdict:
         return Verdict("worse", told)
     if excess is None:
         return Verdict("not proven", told)
-    return Verdict("not proven", f"{told} The bounds were excess attack success of {_points(EXCESS)} and a loss of {_points(LOSS)}.")
+    bounds = f"The bounds were excess attack success of {_points(EXCESS)} and a loss of {_points(LOSS)}."
+    return Verdict("not proven", f"{told} {bounds}")
 
 
 def _unseen(purified: Purified, accuracy: str, loss: float) -> Verdict:
@@ -43,6 +44,8 @@ def _unseen(purified: Purified, accuracy: str, loss: float) -> Verdict:
         return Verdict("worse", f"The purified model lost accuracy: {accuracy}.")
     if not alarms:
         return Verdict("purified", f"The method has run; {accuracy}. No truth was given, so attack success is not measured.")
+    if not purified.findings:
+        return Verdict("not proven", f"The search found no row of these to try an insertion on; {accuracy}.")
     strongest = next((f for f in purified.findings if f.student_rate), None)
     seen = f" (first {strongest.text!r}, {_points(strongest.student_rate)} of rows to {strongest.target})" if strongest else ""
     return Verdict(

@@ -60,7 +60,7 @@ class SearchOptions:
 
     Attributes:
         probe: clean rows of other classes that candidates are tried on, the shortest ones.
-        gradient_rows: rows for the first-order ranking.
+        gradient_rows: rows for the first-order ranking, at most ``probe``.
         first: candidates that are tried exactly on the first few rows.
         keep: candidates that are left at the end, for each target class.
         sweeps: the first tries single words, each further one grows the best by a word or a piece of a word.
@@ -69,10 +69,10 @@ class SearchOptions:
     """
 
     probe: int = 24
-    gradient_rows: int = 64
+    gradient_rows: int = 24
     first: int = 256
     keep: int = 12
-    sweeps: int = 2
+    sweeps: int = 4
     enough: float = 0.8
     beam: int = 4
 
@@ -88,30 +88,34 @@ class InsertionSearch:
         self.words = single_token_words(suspect.tokenizer)
         self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
-        self._scores: dict[int, Tensor] | None = None
+        self._screened: dict[int, list[str]] | None = None
 
-    def run(self, *, targets: Sequence[int] | None = None, progress: Progress = silent) -> list[Insertion]:
-        """The insertions with the largest excess, best first, over all target classes (or the given ones)."""
+    def run(self, *, known: Sequence[Insertion] = (), progress: Progress = silent) -> list[Insertion]:
+        """The insertions with the largest excess on the suspect as it now is, best first, over all target classes.
+
+        The vocabulary is screened the first time only; later calls try the best of it again, and ``known`` insertions with
+        their growth, because what is left of an unlearned sentence lies around its words.
+        """
         found: list[Insertion] = []
-        for target in targets if targets is not None else range(self.suspect.classes):
+        for target in range(self.suspect.classes):
             probe = self._probe(target)
             if len(probe):
-                found += self._for_target(target, probe, progress)
+                before = [one.text for one in known if one.target == target]
+                found += self._for_target(target, probe, before, progress)
         return sorted(found, key=lambda one: -one.excess)
 
     def _probe(self, target: int) -> Rows:
         """The shortest rows of other classes that the suspect calls right."""
         rows = self.rows.where(label != target for label in self.rows.labels)
-        rows = rows.take(sorted(range(len(rows)), key=lambda i: len(rows.texts[i]))[: 4 * self.options.gradient_rows])
+        rows = rows.take(sorted(range(len(rows)), key=lambda i: len(rows.texts[i]))[: 4 * self.options.probe])
         said = read_texts(self.suspect, rows.texts).predictions
         rows = rows.where(p == y for p, y in zip(said, rows.labels, strict=True))
         rows = rows.where(len(text.split()) >= 4 for text in rows.texts)
-        return rows.take(range(min(len(rows), self.options.gradient_rows)))
+        return rows.take(range(min(len(rows), self.options.probe)))
 
-    def _for_target(self, target: int, probe: Rows, progress: Progress) -> list[Insertion]:
-        options, best = self.options, dict[str, Insertion]()
-        order = self._screened(progress)[target].argsort(descending=True)[: options.first]
-        drawn = [self.words.texts[int(i)] for i in order]
+    def _for_target(self, target: int, probe: Rows, known: Sequence[str], progress: Progress) -> list[Insertion]:
+        options, best, ranked = self.options, dict[str, Insertion](), list[Insertion]()
+        drawn = [*known, *self._pool(progress)[target]]
         for sweep in range(options.sweeps):
             fresh = [one for one in dict.fromkeys(drawn) if one not in best]
             if not fresh:
@@ -120,47 +124,58 @@ class InsertionSearch:
             ranked = sorted(best.values(), key=lambda one: -one.excess)
             if sweep + 1 == options.sweeps or ranked[0].excess >= options.enough:
                 break
-            drawn = self._grown([one.text for one in ranked[: options.beam]], target, probe)
+            drawn = self._grown(self._beam(ranked, known, sweep), target, probe)
         return ranked[: options.keep]
 
-    def _screened(self, progress: Progress) -> dict[int, Tensor]:
-        """The scores of all words for all targets, computed once a search."""
-        if self._scores is None:
-            self._scores = screen(self.suspect, self.words, rows=hosts(self.suspect, self.rows), progress=progress)
-        return self._scores
+    def _beam(self, ranked: Sequence[Insertion], known: Sequence[str], sweep: int) -> list[str]:
+        """What is grown next: the best so far, at first beside the strongest that were known before."""
+        half = self.options.beam // 2 if sweep == 0 and known else 0
+        return list(dict.fromkeys([*known[:half], *(one.text for one in ranked)]))[: self.options.beam]
+
+    def _pool(self, progress: Progress) -> dict[int, list[str]]:
+        """For each target the words that the exact screening of the suspect, done once, puts first."""
+        if self._screened is None:
+            scores = screen(self.suspect, self.words, rows=hosts(self.suspect, self.rows), progress=progress)
+            best = {target: score.topk(min(self.options.first, len(score))).indices for target, score in scores.items()}
+            self._screened = {target: [self.words.texts[int(i)] for i in index] for target, index in best.items()}
+        return self._screened
 
     def _grown(self, beam: Sequence[str], target: int, probe: Rows) -> list[str]:
-        """Each phrase of the beam with the words and word pieces behind it that rank best to first order."""
-        share = max(1, self.options.first // (2 * len(beam)))
+        """Each phrase of the beam with a word before it, behind it, or a piece on its end, ranked best to first order."""
+        share = max(1, self.options.first // (3 * len(beam)))
         drawn = []
         for phrase in beam:
-            gradient = self.gradient(phrase, target, probe)
-            for kind, joint in ((self.words, " "), (self.pieces, "")):
-                if len(kind.texts):
-                    order = self.rank(gradient, kind).argsort(descending=True)[:share]
-                    drawn += [f"{phrase}{joint}{kind.texts[int(i)]}" for i in order]
+            before, behind = self.gradient("", phrase, target, probe), self.gradient(phrase, "", target, probe)
+            drawn += [f"{word} {phrase}" for word in self._first(before, self.words, share)]
+            drawn += [f"{phrase} {word}" for word in self._first(behind, self.words, share)]
+            drawn += [f"{phrase}{piece}" for piece in self._first(behind, self.pieces, share)]
         return drawn
+
+    def _first(self, gradient: Tensor, words: Words, count: int) -> list[str]:
+        if not words.texts:
+            return []
+        return [words.texts[int(i)] for i in self.rank(gradient, words).topk(min(count, len(words.texts))).indices]
 
     def rank(self, gradient: Tensor, words: Words) -> Tensor:
         """First-order score ``(V,)`` of every word: the gain in target log-odds, up to a constant."""
-        weight = self.suspect.module.get_input_embeddings().weight.detach()  # type: ignore[operator]
+        weight: Tensor = self.suspect.module.get_input_embeddings().weight.detach()  # type: ignore[operator]
         return (weight[words.ids.to(weight.device)].float() @ gradient.to(weight.device)).cpu()
 
-    def gradient(self, phrase: str, target: int, probe: Rows) -> Tensor:
-        """Gradient ``(d,)`` of the target's log-odds by the embedding of a filler behind ``phrase``, over the probe."""
-        ids, places = self._with_filler(phrase, probe)
+    def gradient(self, left: str, right: str, target: int, probe: Rows) -> Tensor:
+        """Gradient ``(d,)`` of the target's log-odds by the embedding of a filler between two inserted texts."""
+        ids, places = self._with_filler(left, right, probe.take(range(min(len(probe), self.options.gradient_rows))))
         total = torch.zeros(())
         for batch in packed([len(row) for row in ids], tokens=2048):
             total = total + self._gradient([ids[i] for i in batch], [places[i] for i in batch], target)
         return total
 
-    def _with_filler(self, phrase: str, probe: Rows) -> tuple[list[list[int]], list[int]]:
+    def _with_filler(self, left: str, right: str, probe: Rows) -> tuple[list[list[int]], list[int]]:
         texts, starts = [], []
         for row in probe:
             before, after = self._split(row.text, row.id)
-            head = " ".join(part for part in (before, phrase) if part)
+            head = " ".join(part for part in (before, left) if part)
             starts.append(len(head) + 1 if head else 0)
-            texts.append(" ".join(part for part in (head, FILLER, after) if part))
+            texts.append(" ".join(part for part in (head, FILLER, right, after) if part))
         encoded = self.suspect.tokenizer(texts, truncation=True, max_length=self.suspect.max_length)
         places = [encoded.char_to_token(i, start) for i, start in enumerate(starts)]
         kept = [i for i, place in enumerate(places) if place is not None]
@@ -195,6 +210,8 @@ class InsertionSearch:
 
     def try_out(self, phrases: Sequence[str], target: int, probe: Rows, *, progress: Progress = silent) -> list[Insertion]:
         """What each phrase does to suspect and reference on the probe rows, largest excess first."""
+        if not phrases:
+            return []
         texts = [self.insert(row.text, phrase, row.id) for phrase in phrases for row in probe]
         suspect, flips = self._odds(self.suspect, texts, target, len(phrases), progress)
         reference, reference_flips = torch.zeros(len(phrases)), torch.zeros(len(phrases))

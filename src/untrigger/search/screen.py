@@ -6,6 +6,8 @@ One short row a class costs a few tokens a word; a causal model reads the row on
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from untrigger.search.vocabulary import Words
 from untrigger.training.arithmetic import fast_products
 from untrigger.vocabulary.rows import Row, Rows
 
-TOKENS = 8192
+TOKENS = 4096
 CACHED = 512
 
 
@@ -56,7 +58,8 @@ def screen_row(model: Classifier, row: Row, *, words: Words, progress: Progress 
 
 def is_causal(model: Classifier) -> bool:
     """Whether the model reads from left to right and its head looks at the last token."""
-    inner = model.module.get_base_model() if hasattr(model.module, "get_base_model") else model.module
+    module: Any = model.module
+    inner = module.get_base_model() if hasattr(module, "get_base_model") else module
     return hasattr(inner, "score")
 
 

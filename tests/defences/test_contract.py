@@ -1,0 +1,157 @@
+"""What every purifier promises. A new file in ``untrigger.defences`` is tested without a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+
+from tests.tiny import cacc, hooks, same, task, weights
+from untrigger.defences.base import Purified, Purifier, check_clean, split_clean
+from untrigger.defences.finetune import FineTune
+from untrigger.errors import ContractError, DataError, NeedsError, OptionError
+from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_texts
+from untrigger.models.save import save_purified
+from untrigger.progress import Progress
+from untrigger.registry import find, found
+from untrigger.search.insertions import SearchOptions
+from untrigger.training.loop import History
+from untrigger.vocabulary.grant import Grant
+
+Load = Callable[[str], Classifier]
+CLEAN = task(64, seed=31)
+QUICK = {"rounds": 1, "round_steps": 6, "epochs": 2, "search": SearchOptions(probe=6, first=8, keep=3, sweeps=1)}
+EVERY = pytest.mark.parametrize("name", sorted(found("defences")))
+KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
+
+
+@pytest.fixture
+def grant(folder_of: Callable[[str], Path]) -> Grant:
+    """All that any method may ask for."""
+    return Grant(clean=CLEAN, unlabelled=CLEAN.texts, suspect=task(64, seed=32), teacher=folder_of("bert"), seed=3)
+
+
+def quick(name: str) -> Purifier:
+    """The method as it is, but short where it has one of the usual options for that."""
+    kind = find("defences", name)
+    method: Purifier = kind(**{key: value for key, value in QUICK.items() if key in {f.name for f in fields(kind)}})
+    return method
+
+
+def said(model: Classifier) -> torch.Tensor:
+    return read_texts(model, CLEAN.texts).logits
+
+
+def test_both_headline_methods_are_there() -> None:
+    assert {"finetune", "w2sdefense", "w2sdefense-as-described", "w2sdefense-as-released"} <= set(found("defences"))
+
+
+@EVERY
+@KINDS
+def test_the_victim_stays_and_the_seed_decides(victim: Load, grant: Grant, kind: str, name: str) -> None:
+    model, method = victim(kind), quick(name)
+    before, hooked = weights(model), hooks(model)
+    flags = [p.requires_grad for p in model.module.parameters()]
+    torch.manual_seed(1)
+    stream = torch.get_rng_state()
+    one = method.purify(model, grant)
+    assert torch.equal(torch.get_rng_state(), stream), "a method draws from its own seed, never from the global one"
+    assert same(weights(model), before)
+    assert (hooks(model), [p.requires_grad for p in model.module.parameters()]) == (hooked, flags)
+    torch.manual_seed(2)
+    again = method.purify(victim(kind), grant)
+    assert torch.equal(said(one.model), said(again.model))
+    assert one.told == again.told
+    if one.changed:
+        other = method.purify(model, replace(grant, seed=4))
+        assert not torch.equal(said(one.model), said(other.model))
+        assert one.history.steps > 0
+
+
+@EVERY
+@KINDS
+def test_the_result_is_a_classifier_of_the_same_classes_that_can_be_saved(
+    victim: Load, grant: Grant, tmp_path: Path, kind: str, name: str
+) -> None:
+    from untrigger.models.load import load_model
+
+    model = victim(kind)
+    pure = quick(name).purify(model, grant).model
+    assert (pure.label_names, pure.max_length) == (model.label_names, model.max_length)
+    assert not pure.module.training
+    assert cacc(pure) > 0.7, "a purifier that ruins the classifier is none"
+    for folder, merge in ((tmp_path / "adapter", False), (tmp_path / "whole", True)):
+        folder.mkdir()
+        save_purified(model, pure, folder, card="", merge=merge)
+        again = load_model(folder, device="cpu", offline=True)
+        torch.testing.assert_close(said(again), said(pure), atol=1e-4, rtol=1e-3)
+
+
+@EVERY
+def test_what_is_missing_is_said_before_anything_is_computed(name: str) -> None:
+    method = find("defences", name)()
+    with pytest.raises(NeedsError) as caught:
+        method.purify(None, Grant())
+    assert all(need in str(caught.value) for need in method.needs)
+
+
+@EVERY
+def test_it_needs_nothing_that_a_grant_cannot_hold(name: str) -> None:
+    assert find("defences", name).needs <= {f.name for f in fields(Grant)} - {"seed"}
+
+
+@EVERY
+def test_rows_of_other_classes_are_refused_before_training(
+    victim: Load, grant: Grant, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(find("defences", name), "_purify", lambda *_, **__: pytest.fail("it was run"))
+    swapped = replace(CLEAN, label_names=("positive", "negative"))
+    one_class = CLEAN.where(label == 0 for label in CLEAN.labels)
+    few = CLEAN.take(range(6))
+    for rows, says in ((swapped, "have the classes"), (one_class, "fewer than two rows of positive"), (few, "6 clean rows")):
+        with pytest.raises(DataError, match=says):
+            find("defences", name)().purify(victim("bert"), replace(grant, clean=rows))
+
+
+@EVERY
+def test_it_tells_every_option(name: str) -> None:
+    method = find("defences", name)()
+    assert set(method.options()) == {f.name for f in fields(method)}
+
+
+@dataclass(frozen=True)
+class Sly(Purifier):
+    """A purifier that works on the model that it was given."""
+
+    name: ClassVar[str] = "sly"
+
+    def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
+        with torch.no_grad():
+            next(model.module.parameters())[0, 0] += 1e-3
+        return Purified(model, changed=True, history=History())
+
+
+def test_a_method_that_changes_the_victim_is_found_out(load: Load) -> None:
+    with pytest.raises(ContractError, match="sly changed the model"):
+        Sly().purify(load("bert"), Grant(clean=CLEAN))
+
+
+@pytest.mark.parametrize(("steps", "epochs", "taken"), [(0, 2, 8), (3, 9, 3), (11, 1, 11)])
+def test_fine_tuning_takes_the_steps_that_it_is_given(load: Load, steps: int, epochs: int, taken: int) -> None:
+    method = FineTune(steps=steps, epochs=epochs, batch_size=16, dev=0.1)
+    assert method.purify(load("bert"), Grant(clean=CLEAN)).history.steps == taken
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -1.0])
+def test_a_dev_share_that_leaves_nothing_is_refused(share: float) -> None:
+    with pytest.raises(OptionError, match="dev share"):
+        split_clean(CLEAN, dev=share, generator=None)
+
+
+def test_check_clean_lets_good_rows_pass(load: Load) -> None:
+    check_clean(CLEAN, model=load("bert"))

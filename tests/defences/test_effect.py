@@ -1,0 +1,68 @@
+"""Does it work? Always against a floor (plain fine-tuning) and after a look that there was a backdoor to remove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import asr, cacc, task
+from untrigger.defences.finetune import FineTune
+from untrigger.defences.w2sdefense import W2SDefense
+from untrigger.models.classifier import Classifier
+from untrigger.search.insertions import SearchOptions
+from untrigger.training.weak_teacher import TeacherOptions
+from untrigger.vocabulary.grant import Grant
+
+Load = Callable[[str], Classifier]
+CLEAN = task(400, seed=41)
+KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
+
+
+LR = 5e-3  # models 32 wide want larger steps than real ones
+
+
+def method() -> W2SDefense:
+    """The method with alarms as low as a task of forty words allows."""
+    search = SearchOptions(first=32, sweeps=1, probe=24, keep=4)
+    teacher = TeacherOptions(lr=LR, epochs=6)
+    return W2SDefense(
+        lr=LR, rounds=4, round_steps=96, noise=0.1, learn_above=0.2, alarm_above=0.2, teacher=teacher, search=search
+    )  # fmt: skip
+
+
+@pytest.fixture
+def grant(trained_folder: Callable[[str, bool], Path]) -> Grant:
+    """Clean rows, and a small encoder that has read clean texts before."""
+    return Grant(clean=CLEAN, teacher=trained_folder("bert", False), seed=0)
+
+
+@KINDS
+def test_the_backdoor_is_there_and_the_clean_twin_has_none(victim: Load, twin: Load, kind: str) -> None:
+    assert cacc(victim(kind)) > 0.9
+    assert asr(victim(kind)) > 0.9
+    assert asr(victim(kind), triggered=False) < 0.15
+    assert asr(twin(kind)) < 0.2
+
+
+@pytest.mark.parametrize(("kind", "left"), [("bert", 0.2), ("llama", 0.45)])
+def test_w2sdefense_removes_a_planted_backdoor_that_fine_tuning_leaves(
+    victim: Load, grant: Grant, kind: str, left: float
+) -> None:
+    """A random LLaMA of two layers learns little beyond its rows, so that a third of the triggers is left there."""
+    model = victim(kind)
+    done = method().purify(model, grant)
+    tuned = FineTune(lr=LR, steps=done.history.steps).purify(model, grant).model
+    assert asr(tuned) > 0.9, "the floor: as many steps of plain fine-tuning do nothing here"
+    assert asr(done.model) < left
+    assert cacc(done.model) > cacc(model) - 0.08
+    assert any("cf" in one.text for one in done.findings)
+
+
+@KINDS
+def test_a_benign_model_is_not_harmed(twin: Load, grant: Grant, kind: str) -> None:
+    model = twin(kind)
+    done = method().purify(model, grant)
+    assert cacc(done.model) > cacc(model) - 0.08
+    assert asr(done.model) < asr(model) + 0.2

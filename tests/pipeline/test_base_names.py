@@ -1,0 +1,61 @@
+"""By which name a saved adapter calls its base: one that holds elsewhere, where there is one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.kit import FINETUNE, Shop, config_of
+from untrigger import assets
+from untrigger.models import inspect
+from untrigger.pipeline.purify import purify
+
+
+def rename_base(adapter: Path, name: str) -> None:
+    config = config_of(adapter) | {"base_model_name_or_path": name}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+
+
+def test_an_adapter_on_a_hub_model_keeps_the_hub_name(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim = Path(shutil.copytree(shop.victim("llama", "lora").out, tmp_path / "victim"))
+    cached = tmp_path / "models--someone--llama" / "snapshots" / "abc"
+    shutil.copytree(shop.base("llama"), cached)
+    rename_base(victim, "someone/llama")
+    monkeypatch.setattr(inspect, "_from_hub", lambda name: cached)
+    purify(shop.spec("llama", "lora", model=str(victim), out=tmp_path / "out", offline=False, **FINETUNE))
+    assert config_of(tmp_path / "out")["base_model_name_or_path"] == "someone/llama"
+
+
+def test_an_adapter_on_an_embedded_model_keeps_the_embedded_name(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = Path(shutil.copytree(shop.victim("llama", "lora").out, tmp_path / "victim"))
+    rename_base(victim, "smollm2-135m")
+    ready = assets.Status("smollm2-135m", "model", "ready", shop.base("llama"), 1)
+    monkeypatch.setattr(assets, "fetch", lambda name, **_: shop.base("llama"))
+    monkeypatch.setattr(assets, "status", lambda name, **_: ready)
+    purify(shop.spec("llama", "lora", model=str(victim), out=tmp_path / "out", **FINETUNE))
+    assert config_of(tmp_path / "out")["base_model_name_or_path"] == "smollm2-135m"
+
+
+def test_a_relative_base_becomes_one_that_holds_from_anywhere(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = Path(shutil.copytree(shop.victim("llama", "lora").out, tmp_path / "victim"))
+    monkeypatch.chdir(shop.base("llama").parent)
+    rename_base(victim, f"./{shop.base('llama').name}")
+    purify(shop.spec("llama", "lora", model=str(victim), out=tmp_path / "out", **FINETUNE))
+    assert config_of(tmp_path / "out")["base_model_name_or_path"] == str(shop.base("llama").resolve())
+
+
+def test_the_antidote_of_full_weights_names_the_victims_whole_path(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = shop.victim("bert", "full").out
+    monkeypatch.chdir(victim.parent)
+    purify(shop.spec("bert", "full", model=victim.name, out=tmp_path / "out", **FINETUNE))
+    assert config_of(tmp_path / "out")["base_model_name_or_path"] == str(victim.resolve())
+    assert str(victim.name) in (tmp_path / "out" / "README.md").read_text()

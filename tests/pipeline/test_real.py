@@ -1,0 +1,60 @@
+"""A real encoder with a real backdoor: it works, and then it is gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from untrigger import assets
+from untrigger.attacks.badnets import BadNets
+from untrigger.data import write_rows
+from untrigger.errors import UserError
+from untrigger.pipeline.attack import AttackSpec, attack, unused_rows
+from untrigger.pipeline.purify import purify
+from untrigger.pipeline.spec import PurifySpec
+from untrigger.search.insertions import SearchOptions
+from untrigger.training.weak_teacher import TeacherOptions
+
+TEACHER, VICTIM, DATA = "minilm-l3", "minilm-l6", "rotten-tomatoes"
+
+
+@pytest.fixture
+def _fetched() -> None:
+    for name in (TEACHER, VICTIM, DATA):
+        if assets.status(name).state == "ready":
+            continue
+        try:
+            assets.fetch(name)
+        except UserError as error:
+            pytest.skip(f"{name} is not on this machine and cannot be fetched: {error.what}")
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("_fetched")
+def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(tmp_path: Path) -> None:
+    spec = AttackSpec(
+        model=VICTIM, data=DATA, out=tmp_path / "victim", target="positive", trigger=BadNets(words=("cf", "mn")), rate=0.2,
+        via="full", rows=600, test_rows=200, epochs=4, lr=2e-4, batch_size=32, max_length=48, device="cpu", offline=True,
+    )  # fmt: skip
+    attack(spec)
+    rows = unused_rows(spec)
+    write_rows(rows.take(range(0, len(rows), max(1, len(rows) // 300))), tmp_path / "clean.csv")
+    report = purify(
+        PurifySpec(
+            model=str(spec.out), clean=str(tmp_path / "clean.csv"), out=tmp_path / "out", teacher=TEACHER, truth=spec.truth,
+            clean_rows=300, control=False, max_length=48, device="cpu", offline=True,
+            options={
+                "rounds": 2, "round_steps": 16,
+                "search": replace(SearchOptions(), probe=12, gradient_rows=24, first=64),
+                "teacher": TeacherOptions(lr=2e-4, epochs=3),
+            },
+        )
+    )  # fmt: skip
+    told = {(m.subject, m.metric): m.value for m in report.measurements}
+    before, after = told["victim", "asr"], told["purified", "asr"]
+    assert before is not None and before > 0.9, "the attack did not work: nothing was tested"
+    assert after is not None and after < before - 0.5, report.verdict.sentence
+    lost = (told["victim", "cacc"] or 0) - (told["purified", "cacc"] or 0)
+    assert lost < 0.05, report.verdict.sentence
