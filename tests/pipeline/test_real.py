@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,15 +15,17 @@ from untrigger.errors import UserError
 from untrigger.pipeline.attack import AttackSpec, attack, unused_rows
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
+from untrigger.search import insertions
 from untrigger.search.insertions import SearchOptions
+from untrigger.search.vocabulary import Words
 from untrigger.training.weak_teacher import TeacherOptions
 
-TEACHER, VICTIM, DATA = "minilm-l3", "minilm-l6", "rotten-tomatoes"
+TEACHER, VICTIM, DATA = "minilm-l3", "minilm-l3", "rotten-tomatoes"
 
 
 @pytest.fixture
 def _fetched() -> None:
-    for name in (TEACHER, VICTIM, DATA):
+    for name in {TEACHER, VICTIM, DATA}:
         if assets.status(name).state == "ready":
             continue
         try:
@@ -31,8 +34,21 @@ def _fetched() -> None:
             pytest.skip(f"{name} is not on this machine and cannot be fetched: {error.what}")
 
 
+@pytest.fixture
+def _short_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search looks at words of up to three letters: a tenth of the vocabulary, and of the time."""
+    whole = insertions.single_token_words
+
+    def short(tokenizer: Any) -> Words:
+        words = whole(tokenizer)
+        kept = [i for i, text in enumerate(words.texts) if len(text) <= 3]
+        return Words(words.ids[kept], tuple(words.texts[i] for i in kept))
+
+    monkeypatch.setattr(insertions, "single_token_words", short)
+
+
 @pytest.mark.real
-@pytest.mark.usefixtures("_fetched")
+@pytest.mark.usefixtures("_fetched", "_short_words")
 def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(tmp_path: Path) -> None:
     spec = AttackSpec(
         model=VICTIM, data=DATA, out=tmp_path / "victim", target="positive", trigger=BadNets(words=("cf", "mn")), rate=0.2,
@@ -46,7 +62,7 @@ def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(
             model=str(spec.out), clean=str(tmp_path / "clean.csv"), out=tmp_path / "out", teacher=TEACHER, truth=spec.truth,
             clean_rows=300, control=False, max_length=48, device="cpu", offline=True,
             options={
-                "rounds": 2, "round_steps": 16,
+                "rounds": 1, "round_steps": 24,
                 "search": replace(SearchOptions(), probe=12, gradient_rows=24, first=64),
                 "teacher": TeacherOptions(lr=2e-4, epochs=3),
             },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from untrigger.defences.base import Purified, Purifier, split_clean
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress
-from untrigger.training.loop import Plan
+from untrigger.training.loop import MICRO, Plan
 from untrigger.training.supervised import fine_tune
 from untrigger.vocabulary.grant import Grant
 
@@ -48,9 +48,9 @@ class FineTune(Purifier):
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=rng)
         options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
         student = attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
-        plan = Plan(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size)
+        plan = Plan(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, micro=MICRO)
         if self.steps:
             per_epoch = -(-len(rows) // self.batch_size)
-            plan = Plan(lr=self.lr, epochs=-(-self.steps // per_epoch), batch_size=self.batch_size, most=self.steps)
+            plan = replace(plan, epochs=-(-self.steps // per_epoch), most=self.steps)
         history = fine_tune(student, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="fine-tuning (control)")
         return Purified(student, changed=True, history=history)

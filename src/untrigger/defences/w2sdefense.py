@@ -27,8 +27,9 @@ from untrigger.progress import Progress
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions, insert_at_random
 from untrigger.search.noise import NoiseInsertions
 from untrigger.search.vocabulary import single_token_words
+from untrigger.training.batches import shuffled_batches
 from untrigger.training.distillation import soft_cross
-from untrigger.training.loop import History, Plan, train
+from untrigger.training.loop import MICRO, History, Plan, train
 from untrigger.training.supervised import dev_score
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
@@ -149,6 +150,7 @@ class _Lesson:
     ) -> None:
         self.method, self.student, self.teacher, self.rows, self.victim = method, student, teacher, rows, victim
         self.labels = torch.tensor(rows.labels)
+        self.lengths = [len(row) for row in student.encode(rows.texts)]
         self.noise = NoiseInsertions(single_token_words(student.tokenizer), rows)
 
     def give(self, bank: Sequence[Insertion], *, seed: int, progress: Progress) -> History:
@@ -170,14 +172,16 @@ class _Lesson:
                 value = value + method.c * terms["teacher's answers"]
             return value, {name: float(term.detach()) for name, term in terms.items()}
 
-        plan = Plan(lr=method.lr, batch_size=method.batch_size, warmup=0.1)
+        plan = Plan(lr=method.lr, batch_size=method.batch_size, warmup=0.1, micro=MICRO)
         batches = self._batches(np.random.default_rng(seed))
         return train(self.student.module, loss, epochs=[batches], plan=plan, progress=progress, label="unlearning")
 
     def _batches(self, rng: np.random.Generator) -> list[list[int]]:
-        size, need = self.method.batch_size, self.method.round_steps * self.method.batch_size
-        order = np.concatenate([rng.permutation(len(self.rows)) for _ in range(-(-need // len(self.rows)))])
-        return [[int(i) for i in order[start : start + size]] for start in range(0, need, size)]
+        """``round_steps`` batches of rows of like length, every row once before any comes again."""
+        batches: list[list[int]] = []
+        while len(batches) < self.method.round_steps:
+            batches += shuffled_batches(self.lengths, size=self.method.batch_size, rng=rng)
+        return batches[: self.method.round_steps]
 
     def _insert(self, index: int, bank: Sequence[Insertion], draw: random.Random) -> str:
         """The row with one or two insertions: mostly such as would move it, sometimes others, sometimes noise."""

@@ -172,9 +172,17 @@ def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier) -> dict[
     return {"facts": facts, "front": front, "sentence": report.verdict.sentence, "loading": loading}
 
 
+def shown(name: str) -> str:
+    """A model as reports call it: the last part of a local path, hub names whole."""
+    return Path(name).name if Path(name).exists() else name
+
+
 def _given(spec: PurifySpec, victim: Classifier, grant: Grant, judge: Judge) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "model": {"name": spec.model, "kind": victim.source.kind, "base": victim.source.base, "sha256": victim.source.sha256},
+        "model": {
+            "name": shown(spec.model), "kind": victim.source.kind, "sha256": victim.source.sha256,
+            "base": shown(victim.source.base) if victim.source.base else None,
+        },
         "labels": list(victim.label_names), "defender": grant.describe(), "max_length": victim.max_length,
         "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()},
     }  # fmt: skip

@@ -68,13 +68,13 @@ class SearchOptions:
         beam: phrases that are grown at each sweep.
     """
 
-    probe: int = 24
-    gradient_rows: int = 24
-    first: int = 256
-    keep: int = 12
-    sweeps: int = 4
+    probe: int = 16
+    gradient_rows: int = 16
+    first: int = 192
+    keep: int = 10
+    sweeps: int = 3
     enough: float = 0.8
-    beam: int = 4
+    beam: int = 3
 
 
 class InsertionSearch:
@@ -203,7 +203,7 @@ class InsertionSearch:
         """Exact evaluation on more and more rows of fewer and fewer candidates."""
         options, left = self.options, list(drawn)
         scored: list[Insertion] = []
-        for rows, kept in ((options.probe // 12, len(left) // 4), (options.probe // 3, 2 * options.keep), (options.probe, 0)):
+        for rows, kept in ((options.probe // 8, len(left) // 4), (options.probe // 3, 2 * options.keep), (options.probe, 0)):
             scored = self.try_out(left, target, probe.take(range(min(max(1, rows), len(probe)))), progress=progress)
             left = [one.text for one in scored[: max(options.keep, kept)]]
         return scored[: options.keep]

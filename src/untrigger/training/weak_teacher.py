@@ -15,7 +15,16 @@ from untrigger.vocabulary.rows import Rows
 
 @dataclass(frozen=True)
 class TeacherOptions:
-    """How the teacher is trained; see ``Plan`` for ranges. ``pooling`` is ``cls`` or ``mean``."""
+    """How the teacher is trained.
+
+    Attributes:
+        lr: peak learning rate.
+        epochs: passes over the clean rows; the best on the dev rows is kept.
+        batch_size: rows a step.
+        warmup: share of the steps in which the rate climbs.
+        pooling: ``cls`` (as the paper) or ``mean`` over the real tokens.
+        dropout: whether the encoder's own dropout is active.
+    """
 
     lr: float = 1e-4
     epochs: int = 4
