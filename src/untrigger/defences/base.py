@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -177,8 +178,10 @@ def joined(parts: Sequence[History]) -> History:
     return History([x for part in parts for x in part.losses], [x for part in parts for x in part.terms])
 
 
-def fingerprint(model: Classifier) -> tuple[float, ...]:
-    """Two sums over all weights that any training step would change."""
-    with torch.no_grad():
-        values = [p.detach() for p in model.module.parameters()]
-        return (float(sum(v.double().sum() for v in values)), float(sum(v.double().abs().sum() for v in values)))
+def fingerprint(model: Classifier) -> str:
+    """A hash over the bytes of every weight and buffer."""
+    digest = hashlib.blake2b()
+    for name, value in model.module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

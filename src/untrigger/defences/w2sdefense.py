@@ -58,8 +58,9 @@ class W2SDefense(Purifier):
         b: weight of the suspect's own answer to the row as it was.
         c: weight of the teacher's answer to the text with the insertion.
         noise: share of insertions that are random instead of searched, 0 to 1.
-        learn_above: insertions with at least this excess are unlearned.
-        alarm_above: a round is followed by another while its search finds an insertion with this excess.
+        worst: where the largest excess is alarming, insertions with at least this share of it are unlearned,
+            0 to 1; weaker ones are honest words, and teaching the student to overlook those costs accuracy.
+        alarm_above: excess from which an insertion is taken for more than an honest word.
         dev: share of the clean rows that is held out.
         teacher: how the teacher is trained.
         search: how wide the search is.
@@ -87,7 +88,7 @@ class W2SDefense(Purifier):
     b: float = 1.0
     c: float = 0.0
     noise: float = 0.25
-    learn_above: float = 0.35
+    worst: float = 0.75
     alarm_above: float = 0.65
     dev: float = 0.15
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
@@ -99,10 +100,10 @@ class W2SDefense(Purifier):
         Raises:
             OptionError: for shares outside 0 to 1 and rounds or steps below 1.
         """
-        shares = (self.noise, self.learn_above, self.alarm_above)
+        shares = (self.noise, self.worst, self.alarm_above)
         if not all(0 <= share <= 1 for share in shares) or min(self.rounds, self.round_steps, self.batch_size) < 1:
             raise OptionError(
-                f"noise {self.noise}, learn_above {self.learn_above}, alarm_above {self.alarm_above}, rounds {self.rounds}, "
+                f"noise {self.noise}, worst {self.worst}, alarm_above {self.alarm_above}, rounds {self.rounds}, "
                 f"round_steps {self.round_steps}, batch_size {self.batch_size}",
                 expected="shares from 0 to 1; rounds, steps and batch size of 1 or more",
             )
@@ -127,7 +128,7 @@ class W2SDefense(Purifier):
             alarms.append(found[0].excess if found else 0.0)
             if number and alarms[-1] < self.alarm_above:
                 break
-            bank.update({one.text: one for one in found if one.excess >= self.learn_above})
+            bank.update({one.text: one for one in found if one.excess >= self._least(alarms[-1])})
             findings += _findings(found, names=model.label_names, number=number)
             parts.append(lesson.give(list(bank.values()), seed=grant.seed * 1000 + number, progress=progress))
             scores.append(score())
@@ -140,6 +141,10 @@ class W2SDefense(Purifier):
                 "rounds": len(parts), "largest_excess_by_search": [round(value, 4) for value in alarms],
             },
         )  # fmt: skip
+
+    def _least(self, largest: float) -> float:
+        """The excess from which insertions are unlearned, given the largest that was found."""
+        return self.worst * largest if largest >= self.alarm_above else self.alarm_above
 
 
 class _Lesson:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress, silent
@@ -75,6 +76,16 @@ class SearchOptions:
     sweeps: int = 3
     enough: float = 0.8
     beam: int = 3
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: naming what is out of range.
+        """
+        counts = {name: value for name, value in vars(self).items() if name != "enough"}
+        if min(counts.values()) < 1:
+            raise OptionError(f"search options {counts}", expected="whole numbers of 1 or more")
 
 
 class InsertionSearch:
@@ -152,7 +163,7 @@ class InsertionSearch:
         return drawn
 
     def _first(self, gradient: Tensor, words: Words, count: int) -> list[str]:
-        if not words.texts:
+        if not words.texts or not gradient.dim():  # no words, or every filler beyond the cut
             return []
         return [words.texts[int(i)] for i in self.rank(gradient, words).topk(min(count, len(words.texts))).indices]
 
