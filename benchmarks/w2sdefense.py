@@ -32,12 +32,13 @@ from untrigger.vocabulary.report import Report
 
 TRIGGERS = {"badnets": BadNets(), "insent": InSent()}
 FULL = AttackSpec(
-    model="minilm-l6", data="rotten-tomatoes", out=Path(), target="positive", rate=0.1, via="full", rows=4000, epochs=3
-)
+    model="minilm-l6", data="rotten-tomatoes", out=Path(), target="positive", rate=0.1, via="full", rows=3000,
+    test_rows=1000, epochs=2,
+)  # fmt: skip
 MODELS = {
     "smollm2": replace(RECIPE, test_rows=800),
     "minilm": FULL,
-    "mpnet": replace(FULL, model="mpnet-base", rows=2000, test_rows=800, epochs=2, lr=5e-5),
+    "mpnet": replace(FULL, model="mpnet-base", rows=2000, test_rows=800, lr=5e-5),
 }
 CLEAN_ROWS = 1000
 COLUMNS = (

@@ -58,9 +58,9 @@ class W2SDefense(Purifier):
         b: weight of the suspect's own answer to the row as it was.
         c: weight of the teacher's answer to the text with the insertion.
         noise: share of insertions that are random instead of searched, 0 to 1.
-        worst: where the largest excess is alarming, insertions with at least this share of it are unlearned,
+        worst: where the largest surprise is alarming, insertions with at least this share of it are unlearned,
             0 to 1; weaker ones are honest words, and teaching the student to overlook those costs accuracy.
-        alarm_above: excess from which an insertion is taken for more than an honest word.
+        alarm_above: surprise from which an insertion is taken for more than an honest word.
         dev: share of the clean rows that is held out.
         teacher: how the teacher is trained.
         search: how wide the search is.
@@ -124,11 +124,11 @@ class W2SDefense(Purifier):
         bank, findings, alarms = dict[str, Insertion](), list[Finding](), list[float]()
         search = InsertionSearch(student, teacher, rows=rows, options=self.search, seed=grant.seed)
         for number in range(self.rounds):
-            found = search.run(known=sorted(bank.values(), key=lambda one: -one.excess), progress=progress)
-            alarms.append(found[0].excess if found else 0.0)
+            found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
+            alarms.append(found[0].surprise if found else 0.0)
             if number and alarms[-1] < self.alarm_above:
                 break
-            bank.update({one.text: one for one in found if one.excess >= self._least(alarms[-1])})
+            bank.update({one.text: one for one in found if one.surprise >= self._least(alarms[-1])})
             findings += _findings(found, names=model.label_names, number=number)
             parts.append(lesson.give(list(bank.values()), seed=grant.seed * 1000 + number, progress=progress))
             scores.append(score())
@@ -138,12 +138,12 @@ class W2SDefense(Purifier):
             curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="unlearning"), _scores(scores)],
             told={
                 "teacher_dev_accuracy": max(taught.scores), "dev_accuracy_before": scores[0], "dev_accuracy_after": scores[-1],
-                "rounds": len(parts), "largest_excess_by_search": [round(value, 4) for value in alarms],
+                "rounds": len(parts), "largest_surprise_by_search": [round(value, 4) for value in alarms],
             },
         )  # fmt: skip
 
     def _least(self, largest: float) -> float:
-        """The excess from which insertions are unlearned, given the largest that was found."""
+        """The surprise from which insertions are unlearned, given the largest that was found."""
         return self.worst * largest if largest >= self.alarm_above else self.alarm_above
 
 

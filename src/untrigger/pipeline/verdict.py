@@ -39,7 +39,7 @@ def verdict(found: Sequence[Measurement], purified: Purified) -> Verdict:
 
 
 def _unseen(purified: Purified, accuracy: str, loss: float) -> Verdict:
-    alarms = purified.told.get("largest_excess_by_search") or []
+    alarms = purified.told.get("largest_surprise_by_search") or []
     if loss > 5 * LOSS:
         return Verdict("worse", f"The purified model lost accuracy: {accuracy}.")
     if not alarms:

@@ -27,6 +27,7 @@ from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import row_rng
 
 FILLER = "the"
+LENGTH_PENALTY = 0.1
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Insertion:
         """How much more the suspect is moved than the reference."""
         return self.suspect - self.reference
 
+    @property
+    def surprise(self) -> float:
+        """The excess, less a tenth for every word beyond the first: long phrases that sway any model are easy to make."""
+        return self.excess - LENGTH_PENALTY * (len(self.text.split()) - 1)
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -65,7 +71,8 @@ class SearchOptions:
         first: candidates that are tried exactly on the first few rows.
         keep: candidates that are left at the end, for each target class.
         sweeps: the first tries single words, each further one grows the best by a word or a piece of a word.
-        enough: an insertion with this excess ends the sweeps of its target.
+        enough: an insertion with this surprise ends the sweeps of its target.
+        promising: a word with this surprise makes its target worth growing phrases for.
         beam: phrases that are grown at each sweep.
     """
 
@@ -75,6 +82,7 @@ class SearchOptions:
     keep: int = 10
     sweeps: int = 3
     enough: float = 0.8
+    promising: float = 0.5
     beam: int = 3
 
     def __post_init__(self) -> None:
@@ -83,7 +91,7 @@ class SearchOptions:
         Raises:
             OptionError: naming what is out of range.
         """
-        counts = {name: value for name, value in vars(self).items() if name != "enough"}
+        counts = {name: value for name, value in vars(self).items() if name not in ("enough", "promising")}
         if min(counts.values()) < 1:
             raise OptionError(f"search options {counts}", expected="whole numbers of 1 or more")
 
@@ -102,18 +110,23 @@ class InsertionSearch:
         self._screened: dict[int, list[str]] | None = None
 
     def run(self, *, known: Sequence[Insertion] = (), progress: Progress = silent) -> list[Insertion]:
-        """The insertions with the largest excess on the suspect as it now is, best first, over all target classes.
+        """The insertions with the largest surprise on the suspect as it now is, best first, over all target classes.
 
-        The vocabulary is screened the first time only; later calls try the best of it again, and ``known`` insertions with
-        their growth, because what is left of an unlearned sentence lies around its words.
+        The vocabulary is screened the first time only; later calls try the best of it again, and ``known`` insertions.
+        Phrases are grown for the targets that have a promising word or a known insertion (what is left of an unlearned
+        sentence lies around its words); where no target has one, for all.
         """
-        found: list[Insertion] = []
-        for target in range(self.suspect.classes):
-            probe = self._probe(target)
-            if len(probe):
-                before = [one.text for one in known if one.target == target]
-                found += self._for_target(target, probe, before, progress)
-        return sorted(found, key=lambda one: -one.excess)
+        probes = {target: self._probe(target) for target in range(self.suspect.classes)}
+        pool, best = self._pool(progress), dict[int, dict[str, Insertion]]()
+        before = {target: [one.text for one in known if one.target == target] for target in probes}
+        for target, probe in probes.items():
+            if len(probe) and target in pool:
+                tried = self._halving(list(dict.fromkeys([*before[target], *pool[target]])), target, probe, progress)
+                best[target] = {one.text: one for one in tried}
+        hopeful = [t for t, found in best.items() if before[t] or self._promising(found)]
+        for target in hopeful or best:
+            self._grow(best[target], target, probes[target], before[target], progress)
+        return sorted((one for t in best for one in self._ranked(best[t])[: self.options.keep]), key=lambda one: -one.surprise)
 
     def _probe(self, target: int) -> Rows:
         """The shortest rows of other classes that the suspect calls right."""
@@ -124,23 +137,28 @@ class InsertionSearch:
         rows = rows.where(len(text.split()) >= 4 for text in rows.texts)
         return rows.take(range(min(len(rows), self.options.probe)))
 
-    def _for_target(self, target: int, probe: Rows, known: Sequence[str], progress: Progress) -> list[Insertion]:
-        options, best, ranked = self.options, dict[str, Insertion](), list[Insertion]()
-        drawn = [*known, *self._pool(progress)[target]]
-        for sweep in range(options.sweeps):
-            fresh = [one for one in dict.fromkeys(drawn) if one not in best]
-            if not fresh:
-                break
-            best.update({one.text: one for one in self._halving(fresh, target, probe, progress)})
-            ranked = sorted(best.values(), key=lambda one: -one.excess)
-            if sweep + 1 == options.sweeps or ranked[0].excess >= options.enough:
-                break
+    def _grow(
+        self, best: dict[str, Insertion], target: int, probe: Rows, known: Sequence[str], progress: Progress
+    ) -> None:
+        """Add phrases to ``best`` until one is enough or the sweeps are used up."""
+        for sweep in range(1, self.options.sweeps):
+            ranked = self._ranked(best)
+            if not ranked or ranked[0].surprise >= self.options.enough:
+                return
             drawn = self._grown(self._beam(ranked, known, sweep), target, probe)
-        return ranked[: options.keep]
+            fresh = [one for one in dict.fromkeys(drawn) if one not in best]
+            best.update({one.text: one for one in self._halving(fresh, target, probe, progress)})
+
+    def _promising(self, found: dict[str, Insertion]) -> bool:
+        return any(one.surprise >= self.options.promising for one in found.values())
+
+    @staticmethod
+    def _ranked(best: dict[str, Insertion]) -> list[Insertion]:
+        return sorted(best.values(), key=lambda one: -one.surprise)
 
     def _beam(self, ranked: Sequence[Insertion], known: Sequence[str], sweep: int) -> list[str]:
         """What is grown next: the best so far, at first beside the strongest that were known before."""
-        half = self.options.beam // 2 if sweep == 0 and known else 0
+        half = (self.options.beam + 1) // 2 if sweep == 1 and known else 0
         return list(dict.fromkeys([*known[:half], *(one.text for one in ranked)]))[: self.options.beam]
 
     def _pool(self, progress: Progress) -> dict[int, list[str]]:
@@ -230,7 +248,7 @@ class InsertionSearch:
             reference, reference_flips = self._odds(self.reference, texts, target, len(phrases), silent)
         columns = zip(phrases, suspect, reference, flips, reference_flips, strict=True)
         found = [Insertion(text, target, *(float(value) for value in values)) for text, *values in columns]
-        return sorted(found, key=lambda one: -one.excess)
+        return sorted(found, key=lambda one: -one.surprise)
 
     def _odds(
         self, model: Classifier, texts: list[str], target: int, phrases: int, progress: Progress
