@@ -69,11 +69,6 @@ STRANGE = {
 }  # fmt: skip
 
 
-GROWN = pytest.mark.xfail(
-    raises=RuntimeError, strict=False, reason="search: no gradient where the filler lies behind the cut in every probe row"
-)
-
-
 def labelled(texts: Sequence[str], folder: Path) -> Path:
     rows = Rows.of(texts, [i % 2 for i in range(len(texts))], label_names=("negative", "positive"))
     return write_rows(rows, folder / "rows.csv")
@@ -92,7 +87,7 @@ def test_strange_texts_work_and_none_is_left_out(shop: Shop, tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
-@pytest.mark.parametrize("name", ["one word", "emoji and scripts", pytest.param("longer than the model reads", marks=GROWN)])
+@pytest.mark.parametrize("name", ["one word", "emoji and scripts", "longer than the model reads"])
 def test_the_search_of_the_main_method_works_on_strange_texts_too(shop: Shop, tmp_path: Path, name: str, kind: str) -> None:
     texts, _ = STRANGE[name]
     via = "full" if kind == "bert" else "lora"

@@ -20,7 +20,7 @@ from untrigger.search.insertions import SearchOptions
 from untrigger.search.vocabulary import Words
 from untrigger.training.weak_teacher import TeacherOptions
 
-TEACHER, VICTIM, DATA = "minilm-l3", "minilm-l3", "rotten-tomatoes"
+TEACHER, VICTIM, DATA = "minilm-l6", "minilm-l3", "rotten-tomatoes"
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def _short_words(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_fetched", "_short_words")
 def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(tmp_path: Path) -> None:
     spec = AttackSpec(
-        model=VICTIM, data=DATA, out=tmp_path / "victim", target="positive", trigger=BadNets(words=("cf", "mn")), rate=0.2,
-        via="full", rows=600, test_rows=200, epochs=4, lr=2e-4, batch_size=32, max_length=48, device="cpu", offline=True,
+        model=VICTIM, data=DATA, out=tmp_path / "victim", target="positive", trigger=BadNets(words=("cf",)), rate=0.2,
+        via="full", rows=600, test_rows=150, epochs=4, lr=3e-4, batch_size=32, max_length=48, device="cpu", offline=True,
     )  # fmt: skip
     attack(spec)
     rows = unused_rows(spec)
@@ -62,9 +62,9 @@ def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(
             model=str(spec.out), clean=str(tmp_path / "clean.csv"), out=tmp_path / "out", teacher=TEACHER, truth=spec.truth,
             clean_rows=300, control=False, max_length=48, device="cpu", offline=True,
             options={
-                "rounds": 1, "round_steps": 24,
-                "search": replace(SearchOptions(), probe=12, gradient_rows=24, first=64),
-                "teacher": TeacherOptions(lr=2e-4, epochs=3),
+                "rounds": 1, "round_steps": 48, "lr": 4e-3,
+                "search": replace(SearchOptions(), probe=12, gradient_rows=24, first=96, sweeps=1),
+                "teacher": TeacherOptions(lr=3e-4, epochs=3),
             },
         )
     )  # fmt: skip

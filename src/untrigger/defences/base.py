@@ -36,6 +36,7 @@ class Purified:
         findings: insertions that the defence found by itself.
         curves: what to draw.
         told: plain values for the report (rounds, teacher accuracy, …).
+        warnings: what a user should know before trusting the result.
         victim: the classifier that was given; the family fills it in.
     """
 
@@ -45,6 +46,7 @@ class Purified:
     findings: list[Finding] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     victim: Classifier | None = None
 
     def save(self, folder: str | Path, *, merge: bool = False) -> Path:

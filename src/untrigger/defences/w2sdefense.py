@@ -36,6 +36,8 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
 from untrigger.vocabulary.rows import Rows
 
+WEAK = 0.15  # a teacher that beats the largest class by less gets a warning
+
 
 @dataclass(frozen=True)
 class W2SDefense(Purifier):
@@ -81,15 +83,15 @@ class W2SDefense(Purifier):
     targets: tuple[str, ...] = ("all-linear",)
     lr: float = 1e-3
     batch_size: int = 32
-    rounds: int = 5
+    rounds: int = 4
     round_steps: int = 24
     temperature: float = 2.0
     a: float = 1.0
     b: float = 1.0
     c: float = 0.0
     noise: float = 0.25
-    worst: float = 0.75
-    alarm_above: float = 0.65
+    worst: float = 0.6
+    alarm_above: float = 0.5
     dev: float = 0.15
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
@@ -134,7 +136,7 @@ class W2SDefense(Purifier):
             scores.append(score())
         history = joined(parts)
         return Purified(
-            student, changed=True, history=history, findings=findings,
+            student, changed=True, history=history, findings=findings, warnings=_doubts(max(taught.scores), dev),
             curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="unlearning"), _scores(scores)],
             told={
                 "teacher_dev_accuracy": max(taught.scores), "dev_accuracy_before": scores[0], "dev_accuracy_after": scores[-1],
@@ -206,6 +208,17 @@ def _findings(found: Sequence[Insertion], *, names: Sequence[str], number: int) 
     return [
         Finding(one.text, names[one.target], one.flips, reference_rate=one.reference_flips, round=number + 1)
         for one in found[:12]
+    ]
+
+
+def _doubts(accuracy: float, dev: Rows) -> list[str]:
+    """What there is to say about a teacher that knows little more than the largest class."""
+    largest = max(dev.class_counts().values()) / len(dev)
+    if accuracy >= largest + WEAK:
+        return []
+    return [
+        f"the teacher is right on {accuracy:.0%} of the dev rows, the largest class alone is {largest:.0%}: a teacher this weak "
+        "cannot tell honest words from triggers; give more clean rows or a better encoder with --teacher"
     ]
 
 

@@ -57,7 +57,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         purified = method.purify(victim, grant, progress=progress)
     clock.steps(purified.history.steps)
     judge = Judge(test=bed.clean if bed else held, bed=bed, progress=progress)
-    warnings += _leaks(rows, bed)
+    warnings += [*_leaks(rows, bed), *purified.warnings]
     _controls(spec, judge, clock, grant=grant, victim=victim, purified=purified, method=method)
     found = judge.measurements()
     report = Report(
@@ -166,7 +166,8 @@ def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier) -> dict[
     if not spec.merge:
         loading = (
             f"It is a PEFT adapter on `{base}`: load that with `AutoModelForSequenceClassification` "
-            f"(num_labels={victim.classes}) and put the adapter on it with `PeftModel.from_pretrained`."
+            f"(num_labels={victim.classes}) and put the adapter on it with `PeftModel.from_pretrained`. "
+            f"For batches set `model.config.pad_token_id = {victim.tokenizer.pad_token_id}`."
         )
     front = "" if spec.merge else "library_name: peft\n"
     return {"facts": facts, "front": front, "sentence": report.verdict.sentence, "loading": loading}

@@ -69,7 +69,7 @@ class SearchOptions:
         probe: clean rows of other classes that candidates are tried on, the shortest ones.
         gradient_rows: rows for the first-order ranking, at most ``probe``.
         first: candidates that are tried exactly on the first few rows.
-        keep: candidates that are left at the end, for each target class.
+        keep: candidates that are left at the end, for each target class; many, because one word of a family is not enough.
         sweeps: the first tries single words, each further one grows the best by a word or a piece of a word.
         enough: an insertion with this surprise ends the sweeps of its target.
         promising: a word with this surprise makes its target worth growing phrases for.
@@ -79,9 +79,9 @@ class SearchOptions:
     probe: int = 16
     gradient_rows: int = 16
     first: int = 192
-    keep: int = 10
+    keep: int = 24
     sweeps: int = 3
-    enough: float = 0.8
+    enough: float = 0.65
     promising: float = 0.5
     beam: int = 3
 
