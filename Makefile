@@ -3,7 +3,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH  ?= torch==2.13.0
-ASSETS ?= minilm-l6 smollm2-135m rotten-tomatoes customer-reviews
+ASSETS ?= minilm-l3 minilm-l6 smollm2-135m rotten-tomatoes customer-reviews
 PYTEST_ARGS ?=
 
 BIN   := .venv/bin
