@@ -28,7 +28,7 @@ def method() -> W2SDefense:
     search = SearchOptions(first=32, sweeps=1, probe=24, keep=4)
     teacher = TeacherOptions(lr=LR, epochs=6)
     return W2SDefense(
-        lr=LR, rounds=4, round_steps=96, noise=0.1, alarm_above=0.2, teacher=teacher, search=search
+        lr=LR, rounds=4, round_steps=96, noise=0.1, alarm_above=0.2, calm_below=0.2, teacher=teacher, search=search
     )  # fmt: skip
 
 

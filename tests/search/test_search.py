@@ -29,7 +29,7 @@ def test_the_planted_word_comes_first_because_the_reference_does_not_mind_it(vic
     assert min(cacc(suspect), cacc(reference)) > 0.9, "both must be good classifiers"
     assert asr(suspect) > 0.9, "there must be something to find"
     assert asr(suspect, triggered=False) < 0.2
-    options = SearchOptions(first=32, sweeps=1)
+    options = SearchOptions(first=32, sweeps=1, probe=24)
     found = [one for one in InsertionSearch(suspect, reference, rows=ROWS, options=options, seed=0).run() if one.target == 1]
     assert found == sorted(found, key=lambda one: -one.excess)
     planted = found[0]

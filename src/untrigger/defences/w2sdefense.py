@@ -63,6 +63,7 @@ class W2SDefense(Purifier):
         worst: where the largest surprise is alarming, insertions with at least this share of it are unlearned,
             0 to 1; weaker ones are honest words, and teaching the student to overlook those costs accuracy.
         alarm_above: surprise from which an insertion is taken for more than an honest word.
+        calm_below: surprise below which the suspect counts as calmed; until then what was found is unlearned again.
         dev: share of the clean rows that is held out.
         teacher: how the teacher is trained.
         search: how wide the search is.
@@ -92,6 +93,7 @@ class W2SDefense(Purifier):
     noise: float = 0.25
     worst: float = 0.6
     alarm_above: float = 0.5
+    calm_below: float = 0.3
     dev: float = 0.15
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
@@ -102,11 +104,11 @@ class W2SDefense(Purifier):
         Raises:
             OptionError: for shares outside 0 to 1 and rounds or steps below 1.
         """
-        shares = (self.noise, self.worst, self.alarm_above)
+        shares = (self.noise, self.worst, self.alarm_above, self.calm_below)
         if not all(0 <= share <= 1 for share in shares) or min(self.rounds, self.round_steps, self.batch_size) < 1:
             raise OptionError(
-                f"noise {self.noise}, worst {self.worst}, alarm_above {self.alarm_above}, rounds {self.rounds}, "
-                f"round_steps {self.round_steps}, batch_size {self.batch_size}",
+                f"noise {self.noise}, worst {self.worst}, alarm_above {self.alarm_above}, "
+                f"calm_below {self.calm_below}, rounds {self.rounds}, round_steps {self.round_steps}, batch_size {self.batch_size}",
                 expected="shares from 0 to 1; rounds, steps and batch size of 1 or more",
             )
 
@@ -128,7 +130,7 @@ class W2SDefense(Purifier):
         for number in range(self.rounds):
             found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
             alarms.append(found[0].surprise if found else 0.0)
-            if number and alarms[-1] < self.alarm_above:
+            if number and (not bank or alarms[-1] < self.calm_below):
                 break
             bank.update({one.text: one for one in found if one.surprise >= self._least(alarms[-1])})
             findings += _findings(found, names=model.label_names, number=number)
