@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from untrigger.defences.base import Purified, Purifier, curves_of, split_clean
 from untrigger.models.adapters import AdapterOptions, attach, query_value
-from untrigger.models.classifier import Classifier, FeatureTap, head_of
+from untrigger.models.classifier import Classifier, FeatureTap
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
 from untrigger.training.batches import shuffled_batches
@@ -69,13 +69,9 @@ class W2SAsDescribed(Purifier):
     teacher: TeacherOptions = field(default=PUBLISHED_TEACHER)
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
-        assert grant.clean is not None and grant.teacher is not None
+        assert grant.clean is not None
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
-        width = head_of(model.module, classes=model.classes).in_features
-        teacher, taught = trained_teacher(
-            grant.teacher, rows, dev=dev, width=width, options=self.teacher, seed=grant.seed,
-            max_length=model.max_length, device=str(model.device), progress=progress,
-        )  # fmt: skip
+        teacher, taught = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
         theirs = read_texts(teacher, rows.texts, progress=progress, label="the teacher's answers")
         adapter = AdapterOptions(
             method=self.peft, rank=self.rank, targets=self.targets or query_value(model), dropout=self.dropout

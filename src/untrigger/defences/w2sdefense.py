@@ -21,7 +21,7 @@ from untrigger.defences.base import Purified, Purifier, curves_of, joined, split
 from untrigger.defences.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.errors import OptionError
 from untrigger.models.adapters import AdapterOptions, attach
-from untrigger.models.classifier import Classifier, head_of
+from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions, insert_at_random
@@ -113,13 +113,9 @@ class W2SDefense(Purifier):
             )
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
-        assert grant.clean is not None and grant.teacher is not None
+        assert grant.clean is not None
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
-        width = head_of(model.module, classes=model.classes).in_features
-        teacher, taught = trained_teacher(
-            grant.teacher, rows, dev=dev, width=width, options=self.teacher, seed=grant.seed,
-            max_length=model.max_length, device=str(model.device), progress=progress,
-        )  # fmt: skip
+        teacher, taught = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
         options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
         student = attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
         lesson = _Lesson(self, student, teacher, rows, victim=read_texts(model, rows.texts).logits)

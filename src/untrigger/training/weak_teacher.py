@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from untrigger.models.classifier import Classifier
+from untrigger.models.classifier import Classifier, head_of
 from untrigger.models.teacher import new_teacher
 from untrigger.progress import Progress, silent
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import fine_tune
+from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.rows import Rows
 
 
@@ -35,25 +35,26 @@ class TeacherOptions:
 
 
 def trained_teacher(
-    name: str | Path,
-    rows: Rows,
-    *,
-    dev: Rows,
-    width: int,
-    options: TeacherOptions,
-    seed: int,
-    max_length: int,
-    device: str = "auto",
-    progress: Progress = silent,
+    student: Classifier, grant: Grant, *, rows: Rows, dev: Rows, options: TeacherOptions, progress: Progress = silent
 ) -> tuple[Classifier, History]:
-    """A teacher whose feature is ``width`` wide, frozen, best dev epoch kept, and the history of its training."""
+    """A teacher whose feature is as wide as the student's, frozen, best dev epoch kept, and the history of its training.
+
+    Args:
+        student: says width, device and where texts are cut.
+        grant: names the trusted encoder and the seed.
+        rows: clean rows to train on.
+        dev: clean rows that choose the epoch.
+        options: how to train.
+        progress: told of every step.
+    """
+    assert grant.teacher is not None
     teacher = new_teacher(
-        name, width=width, label_names=rows.label_names, pooling=options.pooling, seed=seed, max_length=max_length,
-        device=device,
+        grant.teacher, width=head_of(student.module, classes=student.classes).in_features, label_names=rows.label_names,
+        pooling=options.pooling, seed=grant.seed, max_length=student.max_length, device=str(student.device),
     )  # fmt: skip
     plan = Plan(
         lr=options.lr, epochs=options.epochs, batch_size=options.batch_size, warmup=options.warmup, dropout=options.dropout
     )
-    history = fine_tune(teacher, rows, plan=plan, seed=seed, dev=dev, progress=progress, label="training the teacher")
+    history = fine_tune(teacher, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="training the teacher")
     teacher.module.requires_grad_(False)
     return teacher, history
