@@ -62,7 +62,7 @@ def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(
             model=str(spec.out), clean=str(tmp_path / "clean.csv"), out=tmp_path / "out", teacher=TEACHER, truth=spec.truth,
             clean_rows=300, control=False, max_length=48, device="cpu", offline=True,
             options={
-                "rounds": 1, "round_steps": 48, "lr": 4e-3,
+                "rounds": 3, "round_steps": 48, "lr": 4e-3,
                 "search": replace(SearchOptions(), probe=12, gradient_rows=24, first=96, sweeps=1),
                 "teacher": TeacherOptions(lr=3e-4, epochs=3),
             },
