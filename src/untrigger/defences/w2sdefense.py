@@ -26,7 +26,6 @@ from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions, insert_at_random
 from untrigger.search.noise import NoiseInsertions
-from untrigger.search.vocabulary import single_token_words
 from untrigger.training.batches import shuffled_batches
 from untrigger.training.distillation import soft_cross
 from untrigger.training.loop import MICRO, History, Plan, train
@@ -118,11 +117,11 @@ class W2SDefense(Purifier):
         teacher, taught = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
         options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
         student = attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
-        lesson = _Lesson(self, student, teacher, rows, victim=read_texts(model, rows.texts).logits)
+        search = InsertionSearch(student, teacher, rows=rows, options=self.search, seed=grant.seed)
+        lesson = _Lesson(self, search, teacher, victim=read_texts(model, rows.texts).logits)
         score = dev_score(student, dev)
         scores, parts = [score()], list[History]()
         bank, findings, alarms = dict[str, Insertion](), list[Finding](), list[float]()
-        search = InsertionSearch(student, teacher, rows=rows, options=self.search, seed=grant.seed)
         for number in range(self.rounds):
             found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
             alarms.append(found[0].surprise if found else 0.0)
@@ -150,13 +149,11 @@ class W2SDefense(Purifier):
 class _Lesson:
     """Rounds of unlearning of one student; what does not change is computed once."""
 
-    def __init__(
-        self, method: W2SDefense, student: Classifier, teacher: Classifier, rows: Rows, *, victim: Tensor
-    ) -> None:
-        self.method, self.student, self.teacher, self.rows, self.victim = method, student, teacher, rows, victim
-        self.labels = torch.tensor(rows.labels)
-        self.lengths = [len(row) for row in student.encode(rows.texts)]
-        self.noise = NoiseInsertions(single_token_words(student.tokenizer), rows)
+    def __init__(self, method: W2SDefense, search: InsertionSearch, teacher: Classifier, *, victim: Tensor) -> None:
+        self.method, self.student, self.teacher, self.rows, self.victim = method, search.suspect, teacher, search.rows, victim
+        self.labels = torch.tensor(self.rows.labels)
+        self.lengths = [len(row) for row in self.student.encode(self.rows.texts)]
+        self.noise = NoiseInsertions(search.words, self.rows)
 
     def give(self, bank: Sequence[Insertion], *, seed: int, progress: Progress) -> History:
         """The history of ``round_steps`` steps on clean rows and on rows with insertions."""

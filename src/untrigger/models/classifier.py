@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -161,8 +160,3 @@ class FeatureTap:
     def positions(self) -> Tensor | None:
         """``(B, S, d)`` for a head over every position, else None."""
         return self._caught if self._caught is not None and self._caught.dim() == 3 else None
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder, sorted by name."""
-    return sorted(folder.glob("*.safetensors"))
