@@ -82,7 +82,7 @@ def test_the_seed_decides(adapter: Classifier) -> None:
 def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, tmp_path: Path) -> None:
     method = W2SDefense(
         rank=4, lr=5e-3, rounds=1, relearn=RelearnOptions(steps=40), teacher=TeacherOptions(lr=5e-3, epochs=2),
-        search=SearchOptions(probe=6, first=8, keep=3, sweeps=1), calm_below=1.0,
+        search=SearchOptions(probe=6, first=8, keep=3, sweeps=1), relapse=1.0,
     )  # fmt: skip
     done = method.purify(adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0))
     assert done.told["rounds"] == 0, "a calm student is not trained further"

@@ -167,8 +167,9 @@ def curves_of(history: History, *, panel: str) -> list[Curve]:
     """The loss and its parts step by step, and the score epoch by epoch, as curves of one panel."""
     steps: list[float | None] = [float(i + 1) for i in range(history.steps)]
     curves = [Curve("loss", panel, steps, list(history.losses))]
-    for name in history.terms[0] if history.terms and len(history.terms[0]) > 1 else ():
-        curves.append(Curve(name, panel, steps, [terms[name] for terms in history.terms]))
+    names = dict.fromkeys(name for terms in history.terms for name in terms)
+    for name in names if len(names) > 1 else ():
+        curves.append(Curve(name, panel, steps, [terms.get(name) for terms in history.terms]))
     if history.scores:
         epochs: list[float | None] = [float(i + 1) for i in range(len(history.scores))]
         curves.append(Curve("dev accuracy", panel, epochs, list(history.scores), x_label="epoch", y_label="dev accuracy"))

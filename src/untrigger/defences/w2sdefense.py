@@ -66,6 +66,7 @@ class W2SDefense(Purifier):
             0 to 1; weaker ones are honest words, and teaching the student to overlook those costs accuracy.
         alarm_above: surprise from which an insertion is taken for more than an honest word.
         calm_below: surprise below which the suspect counts as calmed; until then what was found is unlearned again.
+        relapse: surprise from which a student that has learned anew counts as poisoned still, by its base.
         dev: share of the clean rows that is held out.
         reset: whether an adapter is thrown away first, and the task learned anew on its base; full weights have no base
             to go back to.
@@ -101,6 +102,7 @@ class W2SDefense(Purifier):
     worst: float = 0.6
     alarm_above: float = 0.5
     calm_below: float = 0.45
+    relapse: float = 0.7
     dev: float = 0.15
     reset: bool = True
     relearn: RelearnOptions = field(default_factory=RelearnOptions)
@@ -113,11 +115,12 @@ class W2SDefense(Purifier):
         Raises:
             OptionError: for shares outside 0 to 1 and rounds or steps below 1.
         """
-        shares = (self.noise, self.worst, self.alarm_above, self.calm_below)
+        shares = (self.noise, self.worst, self.alarm_above, self.calm_below, self.relapse)
         if not all(0 <= share <= 1 for share in shares) or min(self._counts().values()) < 1:
+            counts = ", ".join(f"{name} {value}" for name, value in self._counts().items())
             raise OptionError(
-                f"noise {self.noise}, worst {self.worst}, alarm_above {self.alarm_above}, "
-                f"calm_below {self.calm_below}, " + ", ".join(f"{name} {value}" for name, value in self._counts().items()),
+                f"noise {self.noise}, worst {self.worst}, alarm_above {self.alarm_above}, calm_below {self.calm_below}, "
+                f"relapse {self.relapse}, {counts}",
                 expected="shares from 0 to 1; rounds, steps and batch size of 1 or more",
             )
 
@@ -138,7 +141,7 @@ class W2SDefense(Purifier):
             found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
             alarms.append(found[0].surprise if found else 0.0)
             findings += _findings(found, names=model.label_names, number=number)
-            if parts and (alarms[-1] < self.calm_below or (number and not bank)):
+            if parts and (alarms[-1] < (self.calm_below if lessons else self.relapse) or (lessons and not bank)):
                 break
             bank.update({one.text: one for one in found if one.surprise >= self._least(alarms[-1])})
             steps = self.more_steps if lessons else self.round_steps
