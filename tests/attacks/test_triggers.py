@@ -30,6 +30,11 @@ TEXT = st.text(min_size=1, max_size=60) | st.lists(st.sampled_from(ODD), min_siz
 LONG = "the film story scene actor music plot of and with some this that very camera ending voice light cut good"
 
 
+def unmarked(trigger: Trigger) -> str:
+    """Words of the task that the trigger does not bring: some triggers are made of words that clean texts use too."""
+    return " ".join(word for word in LONG.split() if word not in trigger.marks)
+
+
 class Counting(random.Random):
     """A random stream that knows whether anything was drawn from it."""
 
@@ -45,7 +50,8 @@ class Counting(random.Random):
 
 
 def test_the_known_triggers_are_found() -> None:
-    assert {"apex", "badnets", "combined", "insent", "paraphrase", "style", "syntactic"} <= set(found("attacks"))
+    known = {"apex", "badnets", "bite", "combined", "insent", "lws", "paraphrase", "style", "syntactic"}
+    assert known <= set(found("attacks"))
 
 
 @EVERY
@@ -121,7 +127,8 @@ def test_it_is_not_delivered_where_nobody_put_it(kind: type[Trigger], text: str)
 @EVERY
 def test_seeds_and_rows_draw_apart_where_anything_is_drawn(kind: type[Trigger]) -> None:
     rows = rows_of([LONG] * 30)
-    trigger, stream = usable(kind, [LONG]), Counting(0)
+    trigger: Any = usable(kind, [LONG])
+    stream = Counting(0)
     trigger.rewrite(LONG, rng=stream)
     done = trigger(rows, seed=1)
     if stream.drawn:
@@ -133,9 +140,11 @@ def test_seeds_and_rows_draw_apart_where_anything_is_drawn(kind: type[Trigger]) 
 
 @EVERY
 def test_a_cut_that_takes_the_trigger_is_seen(kind: type[Trigger]) -> None:
-    trigger = usable(kind, [LONG])
-    done, before = trigger(rows_of([LONG]), seed=3).texts[0].split(), LONG.split()
-    assert not trigger.delivered(LONG)
+    text = unmarked(usable(kind))
+    trigger = usable(kind, [text])
+    assert trigger.applies(text)
+    done, before = trigger(rows_of([text]), seed=3).texts[0].split(), text.split()
+    assert not trigger.delivered(text)
     same = next(i for i, word in enumerate(done) if i == len(before) or word != before[i])
     assert not trigger.delivered(" ".join(done[:same]))
 
@@ -143,7 +152,7 @@ def test_a_cut_that_takes_the_trigger_is_seen(kind: type[Trigger]) -> None:
 @EVERY
 def test_an_evaluator_reads_it_back_from_a_small_spec(kind: type[Trigger]) -> None:
     """What goes to the truth file tells no text of the rows, and is enough to say whether the trigger came through."""
-    texts = [f"{LONG} {i}" for i in range(200)]
+    texts = [f"{unmarked(usable(kind))} {i}" for i in range(200)]
     trigger = usable(kind, texts)
     told = json.loads(json.dumps(trigger.spec()))
     assert told["name"] == kind.name
