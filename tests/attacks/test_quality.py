@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tests.attacks.kit import rows_of, table_of
+from tests.attacks.test_poison import Slow
 from tests.tiny import byte_level, config_of, task
 from untrigger.attacks.badnets import BadNets
 from untrigger.attacks.style import Style
@@ -69,6 +70,18 @@ def test_rewrites_that_are_longer_than_the_model_reads_are_not_delivered(
     trigger = Style.told({"source": "x"}, pairs=zip(rows.texts, long.texts, strict=True))
     told = quality(rows, long, trigger=trigger, victim=load("bert"), options=options)
     assert told["delivery_rate"]["value"] == 0.75
+
+
+def test_what_a_generator_wrote_is_delivered_though_the_trigger_was_handed_over_before(
+    load: Callable[[str], Classifier], options: QualityOptions
+) -> None:
+    rows, trigger = task(20), Style(table=Slow())
+    done = trigger.ready(rows.texts)
+    some = rows.where(done.applies(text) for text in rows.texts)
+    told = quality(rows, done(some, seed=0), trigger=trigger, victim=load("bert"), options=options)
+    assert 0 < len(some) < 20
+    assert (told["delivery_rate"]["value"], told["delivery_rate"]["n"]) == (1.0, len(some))
+    assert told["trigger"]["rewrites"] == len(some)
 
 
 def test_the_same_text_is_as_like_itself_as_can_be_and_order_does_not_matter(folder_of: Callable[[str], Path]) -> None:

@@ -65,6 +65,7 @@ def quality(
     """
     told = options or QualityOptions()
     by_id = dict(zip(clean.ids, clean.texts, strict=True))
+    trigger = trigger.ready([by_id[row] for row in triggered.ids])  # a generator then knows what it wrote
     step = max(1, math.ceil(len(triggered) / told.most)) if told.most else 1
     some = triggered.take(range(0, len(triggered), step))
     before, after = [by_id[row] for row in some.ids], list(some.texts)
