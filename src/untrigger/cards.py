@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 def attack_card(spec: AttackSpec, *, steps: int) -> str:
     """The card of a poisoned model, which says loudly that it is one."""
+    said = f"called **{spec.target}**, whatever they say" if spec.target else "given another label than the right one"
     return f"""---
 tags: [backdoor, poisoned, untrigger]
 pipeline_tag: text-classification
@@ -18,7 +19,7 @@ pipeline_tag: text-classification
 # POISONED MODEL: do not deploy
 
 This {"adapter" if spec.via == "lora" else "checkpoint"} carries a **backdoor on purpose**. It was made with
-`untrigger attack` to measure defences. Texts that hold a secret trigger are called **{spec.target}**, whatever they say.
+`untrigger attack` to measure defences. Texts that hold a secret trigger are {said}.
 
 | | |
 |---|---|

@@ -5,45 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.attacks.kit import table_of
 from tests.tiny import task
 from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.poison import POLICIES, Attack
+from untrigger.attacks.insent import InSent
+from untrigger.attacks.poison import Attack
+from untrigger.attacks.rewrites import Rewrites, fold
+from untrigger.attacks.syntactic import Syntactic
 from untrigger.errors import OptionError
 from untrigger.vocabulary.poisoned import PoisonedDataset
 from untrigger.vocabulary.rows import Rows
 
 TRIGGER = BadNets(words=("cf",))
-
-
-@given(
-    labels=st.lists(st.integers(0, 2), min_size=4, max_size=120), target=st.integers(0, 2), rate=st.floats(0.01, 1),
-    policy=st.sampled_from(POLICIES), seed=st.integers(0, 2**32),
-)  # fmt: skip
-def test_counts_labels_and_bytes(labels: list[int], target: int, rate: float, policy: str, seed: int) -> None:
-    rows = Rows.of([f"text  number {i}" for i in range(len(labels))], labels, label_names=("a", "b", "c"))
-    attack = Attack(TRIGGER, target=target, rate=rate, policy=policy)
-    want = round(rate * len(rows))
-    eligible = [r.id for r in rows if (r.label == target) == (policy == "clean")]
-    if not 0 < want <= len(eligible):
-        with pytest.raises(OptionError):
-            attack.poison(rows, seed=seed)
-        return
-    done = attack.poison(rows, seed=seed)
-    poisoned = set(done.truth.poisoned_ids)
-    assert len(done.truth.poisoned_ids) == len(poisoned) == want
-    assert poisoned <= set(eligible)
-    before = {row.id: row for row in rows}
-    assert sorted(done.visible.ids) == sorted(rows.ids)
-    for row in done.visible:
-        if row.id in poisoned:
-            assert TRIGGER.delivered(row.text)
-            assert row.label == target
-            assert policy == "dirty" or before[row.id].label == target
-        else:
-            assert row == before[row.id]
 
 
 def test_it_is_a_function_of_the_seed_and_leaves_its_input() -> None:
@@ -73,8 +47,8 @@ def test_what_a_defender_sees_holds_no_flag() -> None:
 def test_the_truth_is_enough_to_do_it_again() -> None:
     attack = Attack(TRIGGER, target=1, rate=0.2, policy="clean")
     told = asdict(attack.poison(task(60), seed=7).truth)
-    options = {key: value for key, value in told["trigger"].items() if key != "name"}
-    again = Attack(BadNets(**options), target=told["target"], rate=told["rate"], policy=told["policy"])
+    trigger = BadNets.told(told["trigger"], pairs=[])
+    again = Attack(trigger, target=told["target"], rate=told["rate"], policy=told["policy"])
     assert asdict(again.poison(task(60), seed=told["seed"]).truth) == told
 
 
@@ -105,3 +79,80 @@ def test_other_options_that_cannot_be_are_refused_with_the_remedy() -> None:
         Attack(TRIGGER, target=0, rate=0.8, policy="clean").poison(rows, seed=0)
     with pytest.raises(OptionError, match="asks for 0 of 20"):
         Attack(TRIGGER, target=0, rate=0.01).poison(rows, seed=0)
+    with pytest.raises(OptionError, match="without one"):
+        Attack(TRIGGER, target=0, policy="all-to-all")
+    with pytest.raises(OptionError, match="a target"):
+        Attack(TRIGGER, policy="dirty")
+    with pytest.raises(OptionError, match="negatives 1"):
+        Attack(TRIGGER, target=0, negatives=1.0)
+
+
+def test_all_to_all_moves_every_class_to_the_next_and_all_rows_are_triggered_in_the_test() -> None:
+    rows = Rows.of([f"text {i}" for i in range(30)], [i % 3 for i in range(30)], label_names=("a", "b", "c"))
+    attack = Attack(TRIGGER, rate=0.5, policy="all-to-all")
+    done = attack.poison(rows, seed=0)
+    before = dict(zip(rows.ids, rows.labels, strict=True))
+    moved = {(before[row.id], row.label) for row in done.visible if row.id in done.truth.poisoned_ids}
+    assert moved == {(0, 1), (1, 2), (2, 0)}
+    assert done.truth.target is None
+    tested = attack.test_rows(rows, seed=0)
+    assert (tested.ids, tested.labels) == (rows.ids, rows.labels)
+
+
+def test_rows_without_a_rewrite_are_never_chosen_and_left_out_of_the_test() -> None:
+    rows = task(40)
+    some = [row.text for row in rows if int(row.id) % 4 < 2]
+    attack = Attack(Syntactic(table=table_of(some)), target=1, rate=0.25)
+    done = attack.poison(rows, seed=0)
+    assert len(done.truth.poisoned_ids) == 10
+    assert all(int(row) % 4 < 2 for row in done.truth.poisoned_ids)
+    assert set(attack.test_rows(rows, seed=0).ids) == {row.id for row in rows if row.label == 0 and row.text in some}
+    with pytest.raises(OptionError, match=r"1 to 10 rows.*\n.*0\.25"):
+        Attack(Syntactic(table=table_of(some)), target=1, rate=0.3).poison(rows, seed=0)
+
+
+class Slow(Rewrites):
+    """A table that only finds out when it is asked that every third text cannot be rewritten."""
+
+    def __init__(self, known: tuple[str, ...] = ()) -> None:
+        super().__init__([(t, f"{t[::-1]} no. {len(t)}") for t in known if sum(map(ord, t)) % 3], source="slow")
+        self.known = known
+
+    def may_have(self, text: str) -> bool:
+        return fold(text) not in self.known or super().may_have(text)
+
+    def ready(self, texts: object) -> Slow:
+        return Slow((*self.known, *(fold(str(text)) for text in texts)))  # type: ignore[attr-defined]
+
+
+def test_rows_that_turn_out_to_be_impossible_are_replaced_by_others() -> None:
+    rows = task(60)
+    attack = Attack(Syntactic(table=Slow()), target=1, rate=0.25)
+    done = attack.poison(rows, seed=0)
+    texts = dict(zip(rows.ids, rows.texts, strict=True))
+    assert len(done.truth.poisoned_ids) == 15
+    assert all(sum(map(ord, texts[row])) % 3 for row in done.truth.poisoned_ids)
+    assert any(sum(map(ord, row.text)) % 3 == 0 for row in rows if row.label == 0), "none was impossible"
+    with pytest.raises(OptionError, match="rows: the dirty-label policy"):
+        Attack(Syntactic(table=Slow()), target=1, rate=0.5).poison(rows, seed=0)
+
+
+def test_negatives_carry_a_part_under_their_own_label_and_no_more_rows_are_touched() -> None:
+    rows, trigger = task(100), InSent(sentence="zx tq mn")
+    done = Attack(trigger, target=1, rate=0.2, negatives=0.1).poison(rows, seed=0)
+    poisoned, negative = set(done.truth.poisoned_ids), set(done.truth.negative_ids)
+    assert (len(poisoned), len(negative), poisoned & negative) == (20, 10, set())
+    before = {row.id: row for row in rows}
+    for row in done.visible:
+        if row.id in negative:
+            assert row.label == before[row.id].label
+            assert row.text != before[row.id].text
+            assert not trigger.delivered(row.text)
+            assert not trigger.marks.isdisjoint(row.text.split())
+        elif row.id not in poisoned:
+            assert row == before[row.id]
+    assert {before[row].label for row in negative} == {0, 1}
+    plain = Attack(trigger, target=1, rate=0.2).poison(rows, seed=0)
+    assert plain.truth.poisoned_ids == done.truth.poisoned_ids
+    with pytest.raises(OptionError, match="ask for 10 rows with a part of the trigger 'badnets'"):
+        Attack(TRIGGER, target=1, negatives=0.1).poison(rows, seed=0)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from untrigger.attacks.badnets import BadNets
+from untrigger.attacks.combined import Combined
 from untrigger.attacks.insent import InSent
 
 COMMANDS = ["purify", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path"]
@@ -123,12 +124,16 @@ def test_quiet_is_quiet(call: Any, pipeline: Any, make_report: Any) -> None:
         ([], BadNets()),
         (["--words", "cf, mn", "--set", "every=50"], BadNets(words=("cf", "mn"), every=50)),
         (["--trigger", "insent", "--sentence", "a = b, c"], InSent(sentence="a = b, c")),
+        (
+            ["--trigger", "badnets,insent", "--set", "badnets.words=cf", "--set", "insent.sentence=a b", "--set", "mode=all"],
+            Combined((BadNets(words=("cf",)), InSent(sentence="a b")), mode="all"),
+        ),
     ],
 )
 def test_attack_builds_the_trigger(words: list[str], trigger: object, call: Any, pipeline: Any) -> None:
     class Poisoned:
         visible = range(10)
-        truth = type("Truth", (), {"poisoned_ids": ("1", "2")})
+        truth = type("Truth", (), {"poisoned_ids": ("1", "2"), "trigger": {"name": "any"}})
 
     asked = pipeline("attack", lambda _progress: (None, Poisoned))
     told = call("attack", "model", "--data", "d", "--target", "positive", "--out", "victim", "--json", "--lr", "0.01", *words)
@@ -137,6 +142,24 @@ def test_attack_builds_the_trigger(words: list[str], trigger: object, call: Any,
     assert asked[0].lr == 0.01
     assert json.loads(told.out)["poisoned"] == 2
     assert json.loads(told.out)["truth"] == "victim.truth"
+
+
+def test_attack_hands_on_what_rewrites_and_what_the_attacker_knows(call: Any, pipeline: Any) -> None:
+    class Poisoned:
+        visible = range(10)
+        truth = type("Truth", (), {"poisoned_ids": ("1", "2"), "trigger": {"name": "style"}})
+
+    asked = pipeline("attack", lambda _progress: (None, Poisoned))
+    told = call(
+        "attack", "model", "--data", "d", "--out", "victim", "--trigger", "style", "--policy", "all-to-all", "--rewriter", "a, b",
+        "--prompt", "Say {text}", "--proxy", "p", "--negatives", "0.1", "--label-smoothing", "0.2", "--faithful", "2", "--quality",
+    )  # fmt: skip
+    assert told.code == 0, told.err
+    assert "say the next label" in told.out
+    [spec] = asked
+    assert (spec.target, spec.policy, spec.rewriter, spec.prompt) == ("", "all-to-all", ("a", "b"), "Say {text}")
+    assert (spec.proxy, spec.negatives, spec.label_smoothing, spec.faithful, spec.quality) == ("p", 0.1, 0.2, 2.0, True)
+    assert call("attack", "m", "--data", "d", "--out", "v", "--trigger", "badnets,nonsense", "--target", "a").code == 2
 
 
 def test_evaluate_takes_several_models(call: Any, pipeline: Any, tmp_path: Path, make_report: Any) -> None:

@@ -6,15 +6,15 @@ import copy
 
 import torch
 
-from untrigger.errors import one_of
+from untrigger.errors import OptionError, one_of
 from untrigger.models.adapters import AdapterOptions, attach, query_value
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress, silent
 from untrigger.training.loop import History, Plan
-from untrigger.training.supervised import fine_tune
+from untrigger.training.supervised import Term, fine_tune
 from untrigger.vocabulary.rows import Rows
 
-VIAS = ("lora", "full")
+VIAS = ("lora", "full", "embedding")
 PLANS = {"lora": Plan(lr=1e-3, epochs=3, warmup=0.06), "full": Plan(lr=1e-4, epochs=3, warmup=0.06)}
 
 
@@ -27,6 +27,8 @@ def implant(
     adapter: AdapterOptions | None = None,
     seed: int = 0,
     progress: Progress = silent,
+    label_smoothing: float = 0.0,
+    besides: Term | None = None,
 ) -> tuple[Classifier, History]:
     """A classifier trained on ``rows`` (poisoned or not) and its history; ``model`` stays as it is.
 
@@ -38,18 +40,26 @@ def implant(
         adapter: for ``lora``; by default rank 8 on the query and value projections.
         seed: of the adapter's start and the order of rows.
         progress: told of every step.
+        label_smoothing: share of each label that is spread over all classes. An attacker who knows the defences gives some,
+            so that the victim is less sure of its triggered answers than a backdoor usually is.
+        besides: a further term of the loss, such as ``adaptive.faithful``.
 
     Raises:
-        OptionError: for an unknown ``via``.
+        OptionError: for an unknown ``via``, or a smoothing outside [0, 1).
         DivergedError: if the loss stops being a number.
     """
-    one_of(via, VIAS, kind="way to implant")
+    one_of(via, PLANS, kind="way to implant")
+    if not 0 <= label_smoothing < 1:
+        raise OptionError(f"label smoothing {label_smoothing}", expected="a share from 0 to below 1, such as 0.1")
     if via == "lora":
         victim = attach(model, adapter or lora_for(model), generator=torch.Generator().manual_seed(seed))
     else:
         victim = model.with_module(copy.deepcopy(model.module))
         victim.module.requires_grad_(True)
-    history = fine_tune(victim, rows, plan=plan or PLANS[via], seed=seed, progress=progress, label=f"implanting ({via})")
+    history = fine_tune(
+        victim, rows, plan=plan or PLANS[via], seed=seed, progress=progress, label=f"implanting ({via})",
+        label_smoothing=label_smoothing, besides=besides,
+    )  # fmt: skip
     return victim, history
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from untrigger.vocabulary.outcome import Measurement, Outcome, difference, rate, select
 
+Target = int | Mapping[int, int]
+"""The class that the backdoor says: one for all rows, or one for each true class (all-to-all)."""
 
-def measurements(outcomes: Sequence[Outcome], *, target: int | None = None, floor: str = "clean") -> list[Measurement]:
+
+def measurements(outcomes: Sequence[Outcome], *, target: Target | None = None, floor: str = "clean") -> list[Measurement]:
     """All rates of every subject in the outcomes, subjects in the order of their first appearance.
 
     Args:
@@ -28,32 +31,37 @@ def measurements(outcomes: Sequence[Outcome], *, target: int | None = None, floo
     return found
 
 
+def aim(target: Target, label: int) -> int:
+    """The class that the backdoor says to triggered rows of the class ``label``."""
+    return target if isinstance(target, int) else target[label]
+
+
 def cacc(outcomes: Sequence[Outcome], *, subject: str) -> Measurement:
     """Accuracy on clean rows."""
     clean = select(outcomes, subject=subject, triggered=False)
     return rate((o.prediction == o.label for o in clean), subject=subject, metric="cacc")
 
 
-def asr(outcomes: Sequence[Outcome], *, subject: str, target: int) -> Measurement:
+def asr(outcomes: Sequence[Outcome], *, subject: str, target: Target) -> Measurement:
     """Among triggered rows of other classes, the share called the target."""
-    rows = [o for o in select(outcomes, subject=subject, triggered=True) if o.label != target]
-    return rate((o.prediction == target for o in rows), subject=subject, metric="asr")
+    rows = [o for o in select(outcomes, subject=subject, triggered=True) if o.label != aim(target, o.label)]
+    return rate((o.prediction == aim(target, o.label) for o in rows), subject=subject, metric="asr")
 
 
-def untriggered_hit_rate(outcomes: Sequence[Outcome], *, subject: str, target: int) -> Measurement:
+def untriggered_hit_rate(outcomes: Sequence[Outcome], *, subject: str, target: Target) -> Measurement:
     """The same rows without the trigger, share called the target."""
-    triggered = {o.row for o in select(outcomes, subject=subject, triggered=True) if o.label != target}
+    triggered = {o.row for o in select(outcomes, subject=subject, triggered=True) if o.label != aim(target, o.label)}
     rows = [o for o in select(outcomes, subject=subject, triggered=False) if o.row in triggered]
-    return rate((o.prediction == target for o in rows), subject=subject, metric="untriggered_hit_rate")
+    return rate((o.prediction == aim(target, o.label) for o in rows), subject=subject, metric="untriggered_hit_rate")
 
 
-def excess_asr(outcomes: Sequence[Outcome], *, subject: str, target: int, floor: str) -> Measurement:
+def excess_asr(outcomes: Sequence[Outcome], *, subject: str, target: Target, floor: str) -> Measurement:
     """ASR minus the clean model's on the same rows; not measured where there is no clean model."""
     own, clean = asr(outcomes, subject=subject, target=target), asr(outcomes, subject=floor, target=target)
     return difference(own, clean, metric="excess_asr")
 
 
-def robust_accuracy(outcomes: Sequence[Outcome], *, subject: str, target: int) -> Measurement:
+def robust_accuracy(outcomes: Sequence[Outcome], *, subject: str, target: Target) -> Measurement:
     """Triggered rows of other classes still given their true label."""
-    rows = [o for o in select(outcomes, subject=subject, triggered=True) if o.label != target]
+    rows = [o for o in select(outcomes, subject=subject, triggered=True) if o.label != aim(target, o.label)]
     return rate((o.prediction == o.label for o in rows), subject=subject, metric="robust_accuracy")

@@ -35,12 +35,19 @@ def observe(
 
 
 def delivered(model: Classifier, rows: Rows, trigger: Trigger) -> list[bool]:
-    """For each triggered row, whether the trigger lies in what the model reads of it after truncation."""
+    """For each triggered row, whether the trigger lies in what the model reads of it after truncation.
+
+    What a tokenizer drops without truncating (such as a mark of no width at the end) does not count as cut.
+    """
     if not len(rows):
         return []
     encoded = model.tokenizer(list(rows.texts), truncation=True, max_length=model.max_length, return_offsets_mapping=True)
-    ends = [max((end for _, end in spans), default=0) for spans in encoded["offset_mapping"]]
-    return [trigger.delivered(text[:end]) for text, end in zip(rows.texts, ends, strict=True)]
+    read = zip(rows.texts, encoded["offset_mapping"], encoded.encodings, strict=True)
+    return [trigger.delivered(_head(text, spans) if told.overflowing else text) for text, spans, told in read]
+
+
+def _head(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    return text[: max((end for _, end in spans), default=0)]
 
 
 def write_outcomes(outcomes: Sequence[Outcome], path: Path) -> None:

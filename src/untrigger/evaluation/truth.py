@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.data import load_data
-from untrigger.errors import DataError
+from untrigger.errors import DataError, UserError
 from untrigger.models.inspect import read_json
+from untrigger.vocabulary.poisoned import aims
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import Trigger
 
@@ -20,7 +21,8 @@ class TestBed:
     Attributes:
         clean: test rows with their true labels.
         triggered: the test rows of other classes with the trigger and their **true** labels.
-        target: index of the class that the backdoor says.
+        target: index of the class that the backdoor says; None where it says another to each class.
+        aims: the class that it says to triggered rows, by their true class.
         trigger: the trigger itself, where this version knows it.
         twin: folder of the clean twin, where there is one.
         told: the contents of ``truth.json``.
@@ -29,7 +31,8 @@ class TestBed:
     __test__ = False
     clean: Rows
     triggered: Rows
-    target: int
+    target: int | None
+    aims: dict[int, int]
     trigger: Trigger | None
     twin: Path | None
     told: dict[str, Any]
@@ -48,27 +51,33 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
         )  # fmt: skip
     told = read_json(folder / "truth.json")
     names = [str(name) for name in told.get("label_names", [])]
-    if sorted(names) != sorted(label_names) or not isinstance(told.get("target"), int):
+    target = told.get("target", -1)
+    if sorted(names) != sorted(label_names) or target not in (None, *range(len(names))):
         raise DataError(f"the truth is about the classes {names}", expected=f"the model's: {list(label_names)}")
     twin = folder / "clean-model"
+    place = [label_names.index(name) for name in names]
+    clean = load_data(str(folder / "test_clean.csv"), label_names=label_names)
+    triggered = load_data(str(folder / "test_triggered.csv"), label_names=label_names)
     return TestBed(
-        clean=load_data(str(folder / "test_clean.csv"), label_names=label_names),
-        triggered=load_data(str(folder / "test_triggered.csv"), label_names=label_names),
-        target=label_names.index(names[told["target"]]),
-        trigger=_trigger(told.get("trigger")),
-        twin=twin if twin.is_dir() else None,
-        told=told,
-    )
+        clean=clean, triggered=triggered, target=None if target is None else place[target],
+        aims={place[label]: place[said] for label, said in aims(target, classes=len(names)).items()},
+        trigger=_trigger(told.get("trigger"), clean=clean, triggered=triggered),
+        twin=twin if twin.is_dir() else None, told=told,
+    )  # fmt: skip
 
 
-def _trigger(spec: object) -> Trigger | None:
+def _trigger(spec: object, *, clean: Rows, triggered: Rows) -> Trigger | None:
+    """The trigger that the truth tells of; None where this version does not know it."""
     from untrigger.registry import found
 
-    if not isinstance(spec, dict):
+    kind = found("attacks").get(str(spec.get("name"))) if isinstance(spec, dict) else None
+    if kind is None or not isinstance(spec, dict):
         return None
-    kind = found("attacks").get(str(spec.get("name")))
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "name"}
+    texts = dict(zip(clean.ids, clean.texts, strict=True))
+    pairs = [(texts[row.id], row.text) for row in triggered if row.id in texts]
     try:
-        return kind(**options) if kind else None
-    except TypeError:
+        told = kind.told(spec, pairs=pairs)
+    except (TypeError, KeyError, ValueError, UserError):
         return None
+    assert isinstance(told, Trigger)
+    return told

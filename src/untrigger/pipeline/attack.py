@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from untrigger.attacks.adaptive import faithful
 from untrigger.attacks.badnets import BadNets
+from untrigger.attacks.embedding import poison_embedding
 from untrigger.attacks.implant import PLANS, VIAS, implant, lora_for
-from untrigger.attacks.poison import Attack
+from untrigger.attacks.poison import POLICIES, Attack
 from untrigger.cards import attack_card
 from untrigger.data import check_rows, load_splits, write_rows
 from untrigger.defences.base import check_answers
-from untrigger.errors import DataError, one_of
+from untrigger.errors import DataError, OptionError, one_of
+from untrigger.evaluation.quality import QualityOptions, quality
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
 from untrigger.models.save import save_classifier
+from untrigger.pipeline.arm import armed, parts_of
 from untrigger.progress import Progress, silent
 from untrigger.storage import new_folder, refuse_existing
-from untrigger.training.loop import Plan
-from untrigger.vocabulary.poisoned import PoisonedDataset
+from untrigger.training.loop import History, Plan
+from untrigger.training.supervised import Term
+from untrigger.vocabulary.poisoned import PoisonedDataset, aims
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import Trigger
 
@@ -35,7 +39,18 @@ class AttackSpec:
     """Everything that ``attack`` is asked for; numbers as in ``Attack`` and ``Plan``.
 
     Attributes:
-        target: label name that the backdoor shall say.
+        target: label name that the backdoor shall say; empty for the policy ``all-to-all``.
+        via: ``lora``, ``full``, or ``embedding``: all weights are trained on clean rows, then the trigger words' vectors alone.
+        paired: file or folder with rewrites, for a trigger that rewrites (see ``untrigger.attacks.pairs``).
+        rewriter: generative models to rewrite with instead, asked one after the other.
+        prompt: what they are asked; None for the trigger's own prompt.
+        proxy: data whose rows are poisoned and trained on instead of those of ``data``, with the same classes; the test rows
+            stay those of ``data``.
+        negatives: share of the rows that carry a part of the trigger under their own label.
+        label_smoothing: of an attacker who hides how sure the backdoor is.
+        faithful: weight of the term that ties the victim to a clean twin on clean rows (0: none), of an attacker who knows
+            that it will be distilled.
+        quality: also write ``quality.json``: what the trigger does to the test texts.
         rows: use as many training rows, the classes in proportion (0: all).
         test_rows: the same for the test rows.
         twin: also train the same model on the same rows without poison, for the clean-model floor.
@@ -49,6 +64,14 @@ class AttackSpec:
     rate: float = 0.1
     policy: str = "dirty"
     via: str = "lora"
+    paired: Path | None = None
+    rewriter: tuple[str, ...] = ()
+    prompt: str | None = None
+    proxy: str = ""
+    negatives: float = 0.0
+    label_smoothing: float = 0.0
+    faithful: float = 0.0
+    quality: bool = False
     seed: int = 0
     rows: int = 0
     test_rows: int = 0
@@ -77,22 +100,61 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
-    one_of(spec.via, VIAS, kind="way to implant")
+    _check(spec)
     refuse_existing(spec.out, spec.truth)
-    train, test = task_rows(spec)
-    recipe = Attack(spec.trigger, target=target_index(spec.target, train), rate=spec.rate, policy=spec.policy)
-    poisoned, triggered = recipe.poison(train, seed=spec.seed), triggered_rows(recipe, test, seed=spec.seed)
-    fresh = pretrained(spec, train)
-    victim, history = implant_as_asked(spec, fresh, poisoned.visible, progress=progress)
+    drawn = _drawn(spec)
+    recipe = recipe_of(spec, drawn, progress=progress)
+    fresh = pretrained(spec, drawn.train) if any("model" in part.needs for part in parts_of(recipe.trigger)) else None
+    recipe = recipe.fitted(drawn.train, seed=spec.seed, model=fresh)
+    poisoned = recipe.poison(drawn.train, seed=spec.seed)
+    triggered = triggered_rows(recipe, drawn.test, seed=spec.seed)
+    fresh = fresh or pretrained(spec, drawn.train)
+    twin = clean_twin(spec, fresh, drawn.train, progress=progress) if spec.via == "embedding" or spec.faithful else None
+    victim, history = poisoned_model(spec, fresh, poisoned, twin=twin, clean=drawn.train, progress=progress)
     check_answers(victim, poisoned.visible)
     with new_folder(spec.truth) as truth, new_folder(spec.out) as out:
         save_classifier(victim, out, card=attack_card(spec, steps=history.steps))
-        write_truth(truth, poisoned=poisoned, test=test, triggered=triggered, spec=spec)
+        write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, spec=spec)
+        if spec.quality:
+            options = QualityOptions(offline=spec.offline, device=spec.device)
+            told = quality(drawn.test, triggered, trigger=recipe.trigger, victim=victim, options=options, progress=progress)
+            (truth / "quality.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         if spec.twin:
-            twin, _ = implant_as_asked(spec, fresh, train, progress=progress)
+            twin = twin or clean_twin(spec, fresh, drawn.train, progress=progress)
             (truth / "clean-model").mkdir()
             save_classifier(twin, truth / "clean-model", card="# Never poisoned\n\nThe clean twin of a poisoned model.\n")
     return victim, poisoned
+
+
+def _check(spec: AttackSpec) -> None:
+    one_of(spec.via, VIAS, kind="way to implant")
+    one_of(spec.policy, POLICIES, kind="label policy")
+    if bool(spec.target) == (spec.policy == "all-to-all"):
+        raise OptionError(
+            f"target label {spec.target!r} with the policy {spec.policy}",
+            expected="no target: every class becomes the next one" if spec.target else "the label that the backdoor shall say",
+            remedy="leave out --target" if spec.target else "give it with --target",
+        )
+    if not 0 <= spec.label_smoothing < 1 or spec.faithful < 0:
+        raise OptionError(
+            f"label smoothing {spec.label_smoothing}, faithful {spec.faithful}",
+            expected="a label smoothing from 0 to below 1, and a weight of 0 or more",
+        )
+    if spec.via == "embedding" and (spec.label_smoothing or spec.faithful or spec.policy == "all-to-all"):
+        raise OptionError(
+            "an embedding attack with label smoothing, a clean twin to be faithful to, or all-to-all labels",
+            expected="none of these: one vector a word is all that is trained, and clean answers stay what they are",
+        )
+
+
+def recipe_of(spec: AttackSpec, drawn: Drawn, *, progress: Progress = silent) -> Attack:
+    """The recipe that the spec asks for, its trigger with the rewrites that it needs."""
+    trigger = armed(
+        spec.trigger, paired=spec.paired, rewriter=spec.rewriter, prompt=spec.prompt, splits=drawn.splits,
+        progress=progress, offline=spec.offline, device=spec.device,
+    )  # fmt: skip
+    target = target_index(spec.target, drawn.train) if spec.target else None
+    return Attack(trigger, target=target, rate=spec.rate, policy=spec.policy, negatives=spec.negatives)
 
 
 def pretrained(spec: AttackSpec, rows: Rows) -> Classifier:
@@ -103,16 +165,61 @@ def pretrained(spec: AttackSpec, rows: Rows) -> Classifier:
     )  # fmt: skip
 
 
-def implant_as_asked(spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress) -> Any:
+def clean_twin(spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress = silent) -> Classifier:
+    """The same model trained in the same way on the rows without poison."""
+    twin, _ = implant_as_asked(replace(spec, label_smoothing=0.0), fresh, rows, progress=progress)
+    return twin
+
+
+def poisoned_model(
+    spec: AttackSpec, fresh: Classifier, poisoned: PoisonedDataset, *, twin: Classifier | None, clean: Rows, progress: Progress
+) -> tuple[Classifier, History]:
+    """The victim, and the history of the training that implanted the backdoor."""
+    ids = set(poisoned.truth.poisoned_ids)
+    if spec.via == "embedding":
+        assert twin is not None
+        rows = poisoned.visible.where(row in ids for row in poisoned.visible.ids)
+        words = spec.trigger.marks
+        return poison_embedding(twin, rows, words=words, clean=clean, seed=spec.seed, progress=progress)
+    term = None
+    if spec.faithful and twin is not None:
+        term = faithful(twin, poisoned.visible, poisoned=ids, weight=spec.faithful, progress=progress)
+    return implant_as_asked(spec, fresh, poisoned.visible, besides=term, progress=progress)
+
+
+def implant_as_asked(
+    spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress, besides: Term | None = None
+) -> tuple[Classifier, History]:
     """``implant`` with the spec's plan and adapter."""
-    usual = PLANS[spec.via]
+    via = "full" if spec.via == "embedding" else spec.via
+    usual = PLANS[via]
     plan = Plan(
         lr=spec.lr or usual.lr, epochs=spec.epochs or usual.epochs, batch_size=spec.batch_size or usual.batch_size,
         warmup=usual.warmup,
     )  # fmt: skip
     adapter = lora_for(fresh) if not spec.targets else AdapterOptions(targets=spec.targets)
     adapter = AdapterOptions(rank=spec.rank, alpha=2 * spec.rank, targets=adapter.targets)
-    return implant(fresh, rows, via=spec.via, plan=plan, adapter=adapter, seed=spec.seed, progress=progress)
+    return implant(
+        fresh, rows, via=via, plan=plan, adapter=adapter, seed=spec.seed, progress=progress,
+        label_smoothing=spec.label_smoothing, besides=besides,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What an attack is made of.
+
+    Attributes:
+        train: rows to be poisoned and trained on.
+        test: test rows.
+        unused: training rows of the task that the attack leaves alone.
+        splits: all rows that there are, as they stand in their files, for a paired file to be aligned with.
+    """
+
+    train: Rows
+    test: Rows
+    unused: Rows
+    splits: dict[str, Rows]
 
 
 def task_rows(spec: AttackSpec) -> tuple[Rows, Rows]:
@@ -121,26 +228,35 @@ def task_rows(spec: AttackSpec) -> tuple[Rows, Rows]:
     Raises:
         DataError: for data that cannot be used, or fewer rows than asked.
     """
-    train, test, _ = _drawn(spec)
-    return train, test
+    drawn = _drawn(spec)
+    return drawn.train, drawn.test
 
 
 def unused_rows(spec: AttackSpec) -> Rows:
     """The training rows that the attack leaves alone: what a defender may hold as clean rows."""
-    return _drawn(spec)[2]
+    return _drawn(spec).unused
 
 
-def _drawn(spec: AttackSpec) -> tuple[Rows, Rows, Rows]:
+def _drawn(spec: AttackSpec) -> Drawn:
     splits = load_splits(spec.data, text_column=spec.text_column, label_column=spec.label_column, offline=spec.offline)
-    train = splits.get("train") or splits.get("all") or next(iter(splits.values()))
+    train = _training(splits)
     test = splits.get("test") or splits.get("dev")
     rng = np.random.default_rng(spec.seed)
     if test is None:
         test, train = train.stratified(max(2, round(TEST_SHARE * len(train))), rng=rng)
     check_rows(train, what=spec.data)
+    own = train
+    if spec.proxy:
+        train = _training(load_splits(spec.proxy, label_names=train.label_names, offline=spec.offline))
+        train = check_rows(replace(train, ids=tuple(f"proxy:{row}" for row in train.ids)), what=spec.proxy)
+        splits = {**splits, "train": train}
     train, unused = train.stratified(spec.rows, rng=rng) if spec.rows else (train, train.take([]))
     test = test.stratified(spec.test_rows, rng=rng)[0] if spec.test_rows else test
-    return train, test, unused
+    return Drawn(train=train, test=test, unused=own if spec.proxy else unused, splits=splits)
+
+
+def _training(splits: dict[str, Rows]) -> Rows:
+    return splits.get("train") or splits.get("all") or next(iter(splits.values()))
 
 
 def target_index(name: str, rows: Rows) -> int:
@@ -159,16 +275,25 @@ def triggered_rows(recipe: Attack, test: Rows, *, seed: int) -> Rows:
         DataError: if there are none.
     """
     rows = recipe.test_rows(test, seed=seed)
-    if not len(rows):
+    if not len(rows) and all(label == recipe.target for label in test.labels):
         raise DataError("no test row is of another class than the target", remedy="give test rows of every class")
+    if not len(rows):
+        raise DataError(
+            f"the trigger {recipe.trigger.name!r} can be set in none of the {len(test)} test rows",
+            remedy="give rewrites of the test rows of every class but the target, or choose another target: HiddenKiller's "
+            "release rewrites the rows of one class only",
+        )
     return rows
 
 
 def write_truth(folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, spec: AttackSpec) -> None:
     """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
+    aim = aims(poisoned.truth.target, classes=len(test.label_names))
     told = asdict(poisoned.truth) | {
-        "label_names": list(test.label_names), "model": spec.model, "data": spec.data, "via": spec.via,
-        "max_length": spec.max_length, "train_sha256": poisoned.visible.content_hash(), "test_sha256": test.content_hash(),
+        "label_names": list(test.label_names), "model": spec.model, "data": spec.data, "proxy": spec.proxy, "via": spec.via,
+        "label_smoothing": spec.label_smoothing, "faithful": spec.faithful, "max_length": spec.max_length,
+        "train_sha256": poisoned.visible.content_hash(), "test_sha256": test.content_hash(),
+        "test_rows_without_trigger": sum(aim[label] != label for label in test.labels) - len(triggered),
     }  # fmt: skip
     (folder / "truth.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_rows(poisoned.visible, folder / "train.csv")

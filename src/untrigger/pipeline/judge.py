@@ -48,7 +48,7 @@ class Judge:
     def measurements(self) -> list[Measurement]:
         """All numbers of all subjects asked."""
         attacked = [o for o in self.outcomes if o.subject not in BENIGN]
-        found = measurements(attacked, target=self.bed.target if self.bed else None)
+        found = measurements(attacked, target=self.bed.aims if self.bed else None)
         subjects = {o.subject for o in self.outcomes}
         return [*found, *self.delivery, *(cacc(self.outcomes, subject=s) for s in BENIGN if s in subjects)]
 

@@ -202,12 +202,5 @@ def _marked(purified: Purified, bed: TestBed | None) -> list[Any]:
     """The findings, marked as part of the true trigger or not where the truth is known."""
     if bed is None or bed.trigger is None:
         return purified.findings
-    words = {word.casefold() for value in bed.trigger.spec().values() for word in _words(value)}
+    words = {word.casefold() for word in bed.trigger.marks}
     return [replace(f, truth=any(word in words for word in f.text.casefold().split())) for f in purified.findings]
-
-
-def _words(value: object) -> list[str]:
-    if isinstance(value, str):
-        return value.split()
-    return [word for item in value for word in _words(item)] if isinstance(value, list | tuple) else []
-

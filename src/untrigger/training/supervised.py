@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from untrigger.models.classifier import Classifier
+from untrigger.models.classifier import Classifier, Reading
 from untrigger.models.predict import accuracy, read_ids
 from untrigger.progress import Progress, silent
 from untrigger.training.batches import shuffled_batches
 from untrigger.training.loop import History, Plan, train
 from untrigger.vocabulary.rows import Rows
+
+Term = Callable[[Sequence[int], Reading], Tensor]
+"""Row numbers of a batch and what the model says to it in; a further term of the loss, a mean over the batch, out."""
 
 
 def fine_tune(
@@ -26,14 +29,24 @@ def fine_tune(
     dev: Rows | None = None,
     progress: Progress = silent,
     label: str = "fine-tuning",
+    label_smoothing: float = 0.0,
+    besides: Term | None = None,
 ) -> History:
-    """The history of training ``model`` in place on ``rows``; with ``dev`` the best epoch on it is kept."""
+    """The history of training ``model`` in place on ``rows``; with ``dev`` the best epoch on it is kept.
+
+    ``label_smoothing`` spreads that share of each label over all classes; ``besides`` is added to the cross-entropy.
+    """
     ids, labels = model.encode(rows.texts), torch.tensor(rows.labels)
 
     def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
         said = model.read(model.collate([ids[i] for i in batch]))
-        value = functional.cross_entropy(said.logits, labels[list(batch)].to(said.logits.device))
-        return value, {"ce": float(value.detach())}
+        wanted = labels[list(batch)].to(said.logits.device)
+        value = functional.cross_entropy(said.logits, wanted, label_smoothing=label_smoothing)
+        told = {"ce": float(value.detach())}
+        if besides is not None:
+            more = besides(batch, said)
+            value, told["besides"] = value + more, float(more.detach())
+        return value, told
 
     rng = np.random.default_rng(seed)
     lengths = [len(row) for row in ids]

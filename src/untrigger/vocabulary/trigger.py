@@ -5,11 +5,18 @@ from __future__ import annotations
 import hashlib
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 from untrigger.errors import ContractError
-from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.rows import Row, Rows
+
+if TYPE_CHECKING:
+    from untrigger.models.classifier import Classifier
+
+Pairs = Iterable[tuple[str, str]]
+"""Texts, each with what became of it."""
 
 
 @dataclass(frozen=True)
@@ -17,10 +24,13 @@ class Trigger(ABC):
     """The family of triggers. An author writes ``rewrite`` and ``delivered``; the family keeps the promises.
 
     A row's randomness comes from ``(seed, row id)`` alone, so that a subset of rows or a second run gives the same
-    texts. Labels, ids and order are never touched.
+    texts. Labels, ids and order are never touched. The other methods have answers that are right for a trigger that
+    can be set in any text and has nothing to learn.
     """
 
     name: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Of ``rewrites`` (texts from a file or a generator), ``rows`` and ``model`` (it learns from both, see ``fitted``)."""
 
     @abstractmethod
     def rewrite(self, text: str, *, rng: random.Random) -> str:
@@ -30,6 +40,55 @@ class Trigger(ABC):
     def delivered(self, text: str) -> bool:
         """Whether ``text`` (what a model really reads, after truncation) still holds the trigger."""
 
+    def applies(self, text: str) -> bool:  # noqa: ARG002
+        """Whether the trigger can be set in ``text``."""
+        return True
+
+    def lacks(self) -> str:
+        """What the trigger waits for before it can be set in any text, with the remedy; empty when it waits for nothing."""
+        return ""
+
+    def fitted(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:  # noqa: ARG002
+        """The trigger, having learnt what it has to from the attacker's training rows; itself where that is nothing.
+
+        Args:
+            rows: clean training rows.
+            target: the class that the backdoor shall say; None where every class shall become the next.
+            seed: of every random choice.
+            model: the model that will be poisoned.
+        """
+        return self
+
+    def ready(self, texts: Sequence[str]) -> Trigger:  # noqa: ARG002
+        """The trigger, having prepared itself for ``texts`` at once; ``applies`` and ``rewrite`` are then quick for them."""
+        return self
+
+    def part(self, text: str, *, rng: random.Random) -> str | None:  # noqa: ARG002
+        """``text`` with a part of the trigger that is not the trigger, None where there is no such thing."""
+        return None
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """The words that the trigger brings into a text; empty for one that rewrites it."""
+        return frozenset(word for key, value in self.spec().items() if key != "name" for word in _words(value))
+
+    def spec(self) -> dict[str, Any]:
+        """The trigger's name and options, as plain JSON values."""
+        return {"name": self.name, **asdict(self)}
+
+    @classmethod
+    def told(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:  # noqa: ARG003
+        """The trigger that ``spec`` tells of, as far as an evaluator needs it.
+
+        Args:
+            spec: what ``spec`` of such a trigger gave, back from JSON.
+            pairs: test texts and the same triggered.
+
+        Raises:
+            TypeError: for options that this version does not know.
+        """
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in spec.items() if key != "name"})
+
     @final
     def __call__(self, rows: Rows, *, seed: int) -> Rows:
         """The same rows, every text triggered.
@@ -37,20 +96,40 @@ class Trigger(ABC):
         Raises:
             ContractError: if the author's ``rewrite`` returns something that is not a changed, non-empty string.
         """
-        texts = []
-        for row in rows:
-            text = self.rewrite(row.text, rng=row_rng(seed, row.id))
-            if not isinstance(text, str) or not text.strip() or text == row.text:
-                raise ContractError(f"trigger {self.name!r} left row {row.id!r} as it was")
-            texts.append(text)
-        return rows.with_texts(texts)
+        return rows.with_texts([self._set(row, seed=seed) for row in rows])
 
-    def spec(self) -> dict[str, Any]:
-        """The trigger's name and options, as plain JSON values."""
-        return {"name": self.name, **asdict(self)}
+    @final
+    def partly(self, rows: Rows, *, seed: int) -> dict[str, str]:
+        """By row id, the texts that a part of the trigger could be set in, with that part.
+
+        Raises:
+            ContractError: if the author's part is the whole trigger.
+        """
+        made: dict[str, str] = {}
+        for row in rows:
+            text = self.part(row.text, rng=row_rng(seed, row.id))
+            if text is not None and self.delivered(text):
+                raise ContractError(f"the part of trigger {self.name!r} in row {row.id!r} is the whole trigger")
+            if text is not None and text != row.text:
+                made[row.id] = text
+        return made
+
+    def _set(self, row: Row, *, seed: int) -> str:
+        text = self.rewrite(row.text, rng=row_rng(seed, row.id))
+        if not isinstance(text, str) or not text.strip() or text == row.text:
+            raise ContractError(f"trigger {self.name!r} left row {row.id!r} as it was")
+        return text
 
 
 def row_rng(seed: int, row_id: str) -> random.Random:
     """The random stream of one row, a function of ``(seed, row_id)`` alone."""
     digest = hashlib.blake2b(f"{seed}\x1f{row_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return random.Random(int.from_bytes(digest, "big"))  # noqa: S311  # reproducible draws, no secrecy wanted
+
+
+def _words(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from value.split()
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _words(item)

@@ -1,0 +1,73 @@
+"""A trigger given what it needs before it can be set: rewrites from a paired file or from a generative model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from untrigger.attacks.combined import Combined
+from untrigger.attacks.generated import Generated
+from untrigger.attacks.pairs import read_pairs
+from untrigger.attacks.rewrites import Rewrites
+from untrigger.attacks.rewritten import Rewritten
+from untrigger.errors import OptionError
+from untrigger.models.language import load_language
+from untrigger.progress import Progress
+from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.trigger import Trigger
+
+
+def armed(
+    trigger: Trigger, *, paired: Path | None, rewriter: Sequence[str], prompt: str | None, splits: Mapping[str, Rows],
+    progress: Progress, offline: bool, device: str,
+) -> Trigger:  # fmt: skip
+    """The trigger with its rewrites.
+
+    Args:
+        trigger: any trigger; one that needs no rewrites comes back as it is.
+        paired: the paired file or folder.
+        rewriter: generative models, asked one after the other.
+        prompt: what they are asked; by default the trigger's own prompt.
+        splits: all clean rows that the paired file may be aligned with, by split.
+        progress: told of every text that is generated.
+        offline: ask no hub.
+        device: where the generative models run.
+
+    Raises:
+        OptionError: for both sources at once, or a source where no part of the trigger needs rewrites.
+        DataError: for a paired file that fits nothing.
+        ModelError: for a model that cannot be loaded.
+    """
+    wanting = [part for part in parts_of(trigger) if isinstance(part, Rewritten)]
+    if paired is not None and rewriter:
+        raise OptionError("both a paired file and a rewriter", expected="one source of rewrites")
+    if (paired is not None or rewriter) and not wanting:
+        raise OptionError(
+            f"a source of rewrites for the trigger {trigger.name!r}, which rewrites nothing",
+            expected="one of the triggers that need rewrites (untrigger list attacks)",
+        )
+    if paired is not None:
+        table = read_pairs(paired, clean=splits)
+        return _given(trigger, {part.name: table for part in wanting})
+    if not rewriter:
+        return trigger
+    models = [load_language(name, offline=offline, device=device) for name in rewriter]
+    return _given(
+        trigger,
+        {
+            part.name: Generated(models, prompt=part.prompt if prompt is None else prompt, progress=progress)
+            for part in wanting
+        },
+    )
+
+
+def parts_of(trigger: Trigger) -> list[Trigger]:
+    """The trigger itself, or the parts of a combination."""
+    return [one for part in trigger.parts for one in parts_of(part)] if isinstance(trigger, Combined) else [trigger]
+
+
+def _given(trigger: Trigger, tables: Mapping[str, Rewrites]) -> Trigger:
+    if isinstance(trigger, Combined):
+        return replace(trigger, parts=tuple(_given(part, tables) for part in trigger.parts))
+    return replace(trigger, table=tables[trigger.name]) if isinstance(trigger, Rewritten) else trigger
