@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
 from untrigger.models.save import save_classifier
+from untrigger.pipeline.protocol import held
 from untrigger.progress import Progress, silent
 from untrigger.storage import new_folder, refuse_existing
 from untrigger.training.loop import Plan
 from untrigger.vocabulary.poisoned import PoisonedDataset
-from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.rows import Rows, overlap
 from untrigger.vocabulary.trigger import Trigger
 
 TEST_SHARE = 0.2
@@ -36,6 +37,10 @@ class AttackSpec:
 
     Attributes:
         target: label name that the backdoor shall say.
+        proxy: data whose rows are poisoned and trained on instead of those of ``data``, with the same classes; the test rows
+            stay those of ``data``.
+        preset: the protocol that this spec keeps (see ``untrigger.protocols``); empty for none.
+        test_split: the split that is tested on; empty for ``test``, or ``dev`` where there is no other.
         rows: use as many training rows, the classes in proportion (0: all).
         test_rows: the same for the test rows.
         twin: also train the same model on the same rows without poison, for the clean-model floor.
@@ -49,6 +54,9 @@ class AttackSpec:
     rate: float = 0.1
     policy: str = "dirty"
     via: str = "lora"
+    proxy: str = ""
+    preset: str = ""
+    test_split: str = ""
     seed: int = 0
     rows: int = 0
     test_rows: int = 0
@@ -77,6 +85,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
+    held(spec)
     one_of(spec.via, VIAS, kind="way to implant")
     refuse_existing(spec.out, spec.truth)
     train, test = task_rows(spec)
@@ -132,15 +141,34 @@ def unused_rows(spec: AttackSpec) -> Rows:
 
 def _drawn(spec: AttackSpec) -> tuple[Rows, Rows, Rows]:
     splits = load_splits(spec.data, text_column=spec.text_column, label_column=spec.label_column, offline=spec.offline)
-    train = splits.get("train") or splits.get("all") or next(iter(splits.values()))
-    test = splits.get("test") or splits.get("dev")
+    train = _training(splits)
+    test = _tested(splits, spec)
     rng = np.random.default_rng(spec.seed)
     if test is None:
         test, train = train.stratified(max(2, round(TEST_SHARE * len(train))), rng=rng)
     check_rows(train, what=spec.data)
+    own = train
+    if spec.proxy:
+        train = _training(load_splits(spec.proxy, label_names=train.label_names, offline=spec.offline))
+        train = check_rows(replace(train, ids=tuple(f"proxy:{row}" for row in train.ids)), what=spec.proxy)
     train, unused = train.stratified(spec.rows, rng=rng) if spec.rows else (train, train.take([]))
     test = test.stratified(spec.test_rows, rng=rng)[0] if spec.test_rows else test
-    return train, test, unused
+    return train, test, own if spec.proxy else unused
+
+
+def _training(splits: dict[str, Rows]) -> Rows:
+    return splits.get("train") or splits.get("all") or next(iter(splits.values()))
+
+
+def _tested(splits: dict[str, Rows], spec: AttackSpec) -> Rows | None:
+    """The split that is tested on; None where one has to be drawn.
+
+    Raises:
+        OptionError: if the spec names one that is not there.
+    """
+    if spec.test_split:
+        return splits[one_of(spec.test_split, splits, kind="test split")]
+    return splits.get("test") or splits.get("dev")
 
 
 def target_index(name: str, rows: Rows) -> int:
@@ -168,6 +196,7 @@ def write_truth(folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggere
     """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
     told = asdict(poisoned.truth) | {
         "label_names": list(test.label_names), "model": spec.model, "data": spec.data, "via": spec.via,
+        "preset": held(spec), "overlap": overlap(poisoned.visible, test),
         "max_length": spec.max_length, "train_sha256": poisoned.visible.content_hash(), "test_sha256": test.content_hash(),
     }  # fmt: skip
     (folder / "truth.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

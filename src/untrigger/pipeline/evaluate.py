@@ -46,7 +46,8 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
         judge.ask(load_model(judge.bed.twin, base=spec.base, device=spec.device, max_length=spec.max_length), "clean")
     report = Report(
         kind="evaluation", title="Evaluation of " + ", ".join(kinds), verdict=Verdict("measured", _sentence(judge)),
-        given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}},
+        given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}}
+        | ({"truth": judge.bed.facts()} if judge.bed else {}),
         environment=environment(seed=spec.seed, device=spec.device), stages=clock.stages,
         measurements=judge.measurements(), outcomes=beside.name,
     )  # fmt: skip
