@@ -13,7 +13,10 @@ import pytest
 from untrigger.attacks.badnets import BadNets
 from untrigger.attacks.insent import InSent
 
-COMMANDS = ["purify", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path"]
+COMMANDS = [
+    "purify", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path", "zoo",
+    "zoo list", "zoo make",
+]  # fmt: skip
 PURIFY = ["purify", "victim", "--clean", "rows.csv", "--out", "cleaned"]
 COMMON = ["--quiet", "--json", "--seed", "--device", "--offline"]
 

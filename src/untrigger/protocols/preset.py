@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from untrigger.data.sets import SETS, known_set
+from untrigger.vocabulary.record import plain_record, record_hash
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -51,13 +50,11 @@ class Preset:
             "triggers": {name: dict(options) for name, options in self.triggers},
         }  # fmt: skip
         del told["source"]
-        plain: dict[str, Any] = json.loads(json.dumps(told))
-        return plain
+        return plain_record(told)
 
     def sha256(self) -> str:
-        """SHA-256 over the canonical JSON (sorted keys, no blanks, ASCII) of the record, 64 hex digits."""
-        text = json.dumps(self.record(), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-        return hashlib.sha256(text.encode("ascii")).hexdigest()
+        """SHA-256 over the canonical JSON of the record, 64 hex digits."""
+        return record_hash(self.record())
 
     def told(self) -> dict[str, Any]:
         """Name, hash and record, as truth files and reports print them."""
