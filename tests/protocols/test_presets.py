@@ -116,6 +116,9 @@ def test_an_option_in_the_users_words_that_agrees_is_no_contradiction(tmp_path: 
 def test_data_that_a_preset_does_not_name_takes_its_target_from_the_user(tmp_path: Path) -> None:
     made = filled_in(spec_of(tmp_path, "bedkd", data="rows.csv", target="good"), given={"target"})
     assert (made.target, made.test_split, made.rate) == ("good", "", 0.2)
+    with pytest.raises(OptionError, match="does not say the target for rows.csv") as told:
+        filled_in(spec_of(tmp_path, "bedkd", data="rows.csv"), given=())
+    assert "sst2=PATH" in str(told.value) and "sst2, olid, agnews" in str(told.value)
 
 
 def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:

@@ -22,13 +22,21 @@ def filled_in(spec: AttackSpec, *, given: Collection[str]) -> AttackSpec:
         given: the fields that the user set with their own words; a trigger's option is called ``trigger.NAME``.
 
     Raises:
-        OptionError: for an unknown preset, or for fields that were given and that it contradicts.
+        OptionError: for an unknown preset, for fields that were given and that it contradicts, or where neither it nor the
+            user names the target.
     """
     if not spec.preset:
         return spec
     chosen = preset(spec.preset)
+    said = chosen.says(spec.data)
     _refuse(chosen, [name for name in _other(spec, chosen) if name in given], spec)
-    return replace(spec, **chosen.says(spec.data), trigger=replace(spec.trigger, **chosen.options(spec.trigger.name)))
+    if not spec.target and "target" not in said:
+        raise OptionError(
+            f"the preset {chosen.name} does not say the target for {spec.data}",
+            expected="data that it names: " + ", ".join(name for name, _ in chosen.targets),
+            remedy=f"say which of them it is, such as {chosen.targets[0][0]}=PATH, or give --target",
+        )
+    return replace(spec, **said, trigger=replace(spec.trigger, **chosen.options(spec.trigger.name)))
 
 
 def held(spec: AttackSpec) -> dict[str, Any] | None:
