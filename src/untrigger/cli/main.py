@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from untrigger.cli import assets, attack, demo, evaluate, listing, purify, report
+from untrigger.cli import assets, attack, demo, evaluate, listing, purify, report, zoo
 
 _INTERRUPTED_IN_TYPER = 130
 EPILOG = "Example: untrigger demo\n\nExit codes: 0 done, 1 a stated bound was not met, 2 input, 3 interrupted, 70 our fault."
@@ -30,6 +30,7 @@ app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("attack", epilog=attack.EXAMPLE)(attack.attack)
 app.command("list", epilog=listing.EXAMPLE)(listing.show)
 app.add_typer(assets.app, name="assets")
+app.add_typer(zoo.app, name="zoo")
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -107,3 +108,11 @@ def words(text: str | None) -> tuple[str, ...]:
 def labels_of(text: str | None) -> tuple[str, ...] | None:
     """The label names, or None where none were given."""
     return words(text) or None
+
+
+def given(context: typer.Context, of_trigger: Sequence[str], settings: Sequence[str] | None) -> frozenset[str]:
+    """The options that stand in the user's own words; those of the trigger are called ``trigger.NAME``."""
+    told = [name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    keys = [item.partition("=")[0].strip().replace("-", "_") for item in settings or ()]
+    own = [name for name in told if name in of_trigger]
+    return frozenset({*told, *(f"trigger.{name}" for name in [*own, *keys])})

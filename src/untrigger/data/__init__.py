@@ -1,8 +1,12 @@
-"""Labelled rows in and out: embedded sets, files, folders, hub sets."""
+"""Labelled rows in and out: data sets of the literature, embedded sets, files, folders, hub sets."""
 
+from untrigger.data.card import DataCard, card_of, data_card
 from untrigger.data.check import check_rows
-from untrigger.data.embedded import data_card, embedded_names
+from untrigger.data.embedded import embedded_names
 from untrigger.data.load import load_data, load_splits
+from untrigger.data.sets import SETS
 from untrigger.data.write import write_rows
 
-__all__ = ["check_rows", "data_card", "embedded_names", "load_data", "load_splits", "write_rows"]
+__all__ = [
+    "SETS", "DataCard", "card_of", "check_rows", "data_card", "embedded_names", "load_data", "load_splits", "write_rows",
+]  # fmt: skip

@@ -11,7 +11,7 @@ from untrigger.data.tables import Table
 from untrigger.errors import DataError, nearest
 from untrigger.vocabulary.rows import Rows
 
-TEXT_COLUMNS = ("text", "sentence", "review", "content")
+TEXT_COLUMNS = ("text", "sentence", "sentences", "review", "content")
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
 _WHOLE = re.compile(r"-?\d{1,9}(\.0+)?\Z")
 
@@ -152,3 +152,15 @@ def only_labelled(tables: dict[str, Table]) -> dict[str, Table]:
         for name, table in tables.items()
         if not any(set(table.columns[c]) == {-1} for c in table.class_names if c in table.columns)
     }
+
+
+def only_classes(tables: dict[str, Table], *, count: int) -> dict[str, Table]:
+    """The tables without rows of declared classes beyond the first ``count`` (unsure, skipped, and the like)."""
+    return {name: _first_classes(table, count=count) for name, table in tables.items()}
+
+
+def _first_classes(table: Table, *, count: int) -> Table:
+    more = [table.columns[column] for column, names in table.class_names.items() if len(names) > count]
+    kept = [i for i in range(len(table)) if all(cells[i] in range(count) for cells in more)]
+    columns = {name: [cells[i] for i in kept] for name, cells in table.columns.items()}
+    return replace(table, columns=columns, lines=[table.lines[i] for i in kept])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,18 +50,6 @@ def _read_split(file: Path, *, label_names: tuple[str, ...]) -> Rows:
         label_names=label_names,
         ids=(cell["id"] for cell in cells),
     )
-
-
-def data_card(name: str, *, home: str | os.PathLike[str] | None = None) -> str:
-    """The Markdown card of an embedded data set: source, licence, splits with sizes and content hashes.
-
-    Raises:
-        AssetError: if the set was not fetched yet.
-        OptionError: for an unknown name.
-    """
-    from untrigger.assets import path
-
-    return (path(name, home=home) / CARD).read_text(encoding="utf-8")
 
 
 def embedded_names() -> list[str]:

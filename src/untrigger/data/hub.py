@@ -18,8 +18,10 @@ def is_hub_name(name: str) -> bool:
     return name.startswith(_PREFIX)
 
 
-def read_hub(name: str, *, split: str | None = None, offline: bool = False) -> dict[str, Table]:
-    """The splits of ``hf:NAME[/CONFIG]`` as tables.
+def read_hub(
+    name: str, *, split: str | None = None, offline: bool = False, revision: str | None = None
+) -> dict[str, Table]:
+    """The splits of ``hf:NAME[/CONFIG]`` as tables, of the hub's ``revision`` where one is named.
 
     ``hf:a/b`` is tried as the data set ``a/b`` and then as the config ``b`` of the data set ``a``.
 
@@ -34,7 +36,7 @@ def read_hub(name: str, *, split: str | None = None, offline: bool = False) -> d
     for repo, config in _candidates(name):
         try:
             with _offline(datasets, on=offline):
-                loaded = datasets.load_dataset(repo, config, **_safety(datasets))
+                loaded = datasets.load_dataset(repo, config, revision=revision, **_safety(datasets))
             return _tables(name, loaded=loaded, split=split, datasets=datasets)
         except DataError:
             raise

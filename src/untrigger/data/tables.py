@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from untrigger.data.headings import COUNTED, heading, headless
 from untrigger.errors import DataError, nearest
 
 MIB = 1 << 20
@@ -30,7 +31,7 @@ class Table:
 
 
 def read_table(file: Path, *, limit: int = DEFAULT_LIMIT) -> Table:
-    """The columns of a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file.
+    """The columns of a ``.csv``, ``.tsv``, ``.json``, ``.jsonl`` or ``.parquet`` file.
 
     Args:
         file: the file.
@@ -52,6 +53,24 @@ def read_table(file: Path, *, limit: int = DEFAULT_LIMIT) -> Table:
     if not table.lines:
         raise DataError(f"{file} has no rows", expected="a header and at least one row")
     return table
+
+
+def read_lines(file: Path, *, labels: Path, limit: int = DEFAULT_LIMIT) -> Table:
+    """The columns ``text`` and ``label`` of two text files that agree line by line.
+
+    Raises:
+        DataError: as ``read_table``, and for files of unequal length.
+    """
+    texts, numbers = (_decoded_lines(one, limit=limit) for one in (file, labels))
+    if len(texts) != len(numbers):
+        raise DataError(f"{file} has {len(texts)} lines, {labels.name} {len(numbers)}", remedy="give files that belong together")
+    return Table(str(file), {"text": list(texts), "label": list(numbers)}, list(range(1, len(texts) + 1)), {})
+
+
+def _decoded_lines(file: Path, *, limit: int) -> list[str]:
+    _check_file(file, limit=limit)
+    lines = [line.strip() for line in _decoded(file).split("\n")]
+    return lines[:-1] if not lines[-1] else lines
 
 
 def _check_file(file: Path, *, limit: int) -> None:
@@ -103,26 +122,32 @@ def _from_cells(file: Path, *, header: list[str], rows: list[list[str]], lines: 
 
 
 def _read_csv(file: Path, limit: int) -> Table:
+    found = _csv_rows(file)
+    names = heading(found[0][1]) if found else []
+    rows = found if names is None else found[1:]
+    for line, cells in rows:
+        if len(cells) != len(found[0][1]):
+            raise _malformed(file, line=line, why=f"{len(cells)} cells, the header has {len(found[0][1])}")
+    lines = [line for line, _ in rows]
+    if names is None:
+        told = [headless(cells, at=f"{file}, line {line}") for line, cells in rows]
+        return _from_cells(file, header=list(COUNTED), rows=told, lines=lines)
+    return _from_cells(file, header=names, rows=[cells for _, cells in rows], lines=lines)
+
+
+def _csv_rows(file: Path) -> list[tuple[int, list[str]]]:
+    """The cells of each row that is not blank, with the line that it starts in."""
     reader = csv.reader(io.StringIO(_decoded(file), newline=""), strict=True)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    header: list[str] = []
+    rows: list[tuple[int, list[str]]] = []
     start = 1
     try:
         for cells in reader:
-            if not cells:
-                pass
-            elif not header:
-                header = cells
-            elif len(cells) != len(header):
-                raise _malformed(file, line=start, why=f"{len(cells)} cells, the header has {len(header)}")
-            else:
-                rows.append(cells)
-                lines.append(start)
+            if cells:
+                rows.append((start, cells))
             start = reader.line_num + 1
     except csv.Error as error:
         raise _malformed(file, line=start, why=f"{error} (a quote that is not closed or not doubled?)") from error
-    return _from_cells(file, header=header, rows=rows, lines=lines)
+    return rows
 
 
 def _read_tsv(file: Path, limit: int) -> Table:
@@ -145,21 +170,37 @@ def _read_tsv(file: Path, limit: int) -> Table:
 
 
 def _read_jsonl(file: Path, limit: int) -> Table:
-    objects: list[dict[str, object]] = []
-    lines: list[int] = []
+    found: dict[int, object] = {}
     for number, line in enumerate(_decoded(file).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise _malformed(file, line=number, why=f"no JSON: {error}") from error
+        if line.strip():
+            try:
+                found[number] = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise _malformed(file, line=number, why=f"no JSON: {error}") from error
+    return _from_objects(file, found, counted="line")
+
+
+def _read_json(file: Path, limit: int) -> Table:
+    """A list of objects, or, as many releases call them too, one object a line."""
+    text = _decoded(file)
+    if not text.lstrip().startswith("["):
+        return _read_jsonl(file, limit)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is no JSON: {error}", remedy="mend it, or write one object a line") from error
+    return _from_objects(file, dict(enumerate(found, start=1)), counted="item")
+
+
+def _from_objects(file: Path, found: dict[int, object], *, counted: str) -> Table:
+    objects: list[dict[str, object]] = []
+    for number, value in found.items():
         if not isinstance(value, dict):
-            raise _malformed(file, line=number, why=f"a JSON object is expected, this is {type(value).__name__}")
+            why = f"a JSON object is expected, this is {type(value).__name__}"
+            raise DataError(f"{file}, {counted} {number}: {why}", remedy=f"mend that {counted}")
         objects.append(value)
-        lines.append(number)
     names = list(dict.fromkeys(name for one in objects for name in one))
-    return Table(str(file), {name: [one.get(name) for one in objects] for name in names}, lines, {})
+    return Table(str(file), {name: [one.get(name) for one in objects] for name in names}, list(found), {})
 
 
 def _read_parquet(file: Path, limit: int) -> Table:
@@ -185,6 +226,6 @@ def _read_parquet(file: Path, limit: int) -> Table:
 
 
 _READERS: dict[str, Callable[[Path, int], Table]] = {
-    ".csv": _read_csv, ".tsv": _read_tsv, ".jsonl": _read_jsonl, ".parquet": _read_parquet,
+    ".csv": _read_csv, ".tsv": _read_tsv, ".jsonl": _read_jsonl, ".json": _read_json, ".parquet": _read_parquet,
 }  # fmt: skip
 EXTENSIONS = tuple(_READERS)

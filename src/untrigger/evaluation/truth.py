@@ -13,6 +13,8 @@ from untrigger.vocabulary.poisoned import aims
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import Trigger
 
+_TOLD = ("trigger", "target", "policy", "rate", "seed", "via", "data", "train_sha256", "test_sha256", "overlap")
+
 
 @dataclass(frozen=True)
 class TestBed:
@@ -36,6 +38,12 @@ class TestBed:
     trigger: Trigger | None
     twin: Path | None
     told: dict[str, Any]
+
+    def facts(self) -> dict[str, Any]:
+        """What a report tells of the attack: what it was, on which data, under which protocol."""
+        named = self.told.get("preset")
+        preset = {key: named.get(key) for key in ("name", "sha256")} if isinstance(named, dict) else None
+        return {key: self.told.get(key) for key in _TOLD} | {"preset": preset, "triggered_rows": len(self.triggered)}
 
 
 def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:

@@ -23,12 +23,13 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
 from untrigger.models.save import save_classifier
 from untrigger.pipeline.arm import armed, parts_of
+from untrigger.pipeline.protocol import held
 from untrigger.progress import Progress, silent
 from untrigger.storage import new_folder, refuse_existing
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import Term
 from untrigger.vocabulary.poisoned import PoisonedDataset, aims
-from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.rows import Rows, overlap
 from untrigger.vocabulary.trigger import Trigger
 
 TEST_SHARE = 0.2
@@ -51,6 +52,8 @@ class AttackSpec:
         faithful: weight of the term that ties the victim to a clean twin on clean rows (0: none), of an attacker who knows
             that it will be distilled.
         quality: also write ``quality.json``: what the trigger does to the test texts.
+        preset: the protocol that this spec keeps (see ``untrigger.protocols``); empty for none.
+        test_split: the split that is tested on; empty for ``test``, or ``dev`` where there is no other.
         rows: use as many training rows, the classes in proportion (0: all).
         test_rows: the same for the test rows.
         twin: also train the same model on the same rows without poison, for the clean-model floor.
@@ -72,6 +75,8 @@ class AttackSpec:
     label_smoothing: float = 0.0
     faithful: float = 0.0
     quality: bool = False
+    preset: str = ""
+    test_split: str = ""
     seed: int = 0
     rows: int = 0
     test_rows: int = 0
@@ -100,6 +105,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
+    held(spec)
     _check(spec)
     refuse_existing(spec.out, spec.truth)
     drawn = _drawn(spec)
@@ -240,7 +246,7 @@ def unused_rows(spec: AttackSpec) -> Rows:
 def _drawn(spec: AttackSpec) -> Drawn:
     splits = load_splits(spec.data, text_column=spec.text_column, label_column=spec.label_column, offline=spec.offline)
     train = _training(splits)
-    test = splits.get("test") or splits.get("dev")
+    test = _tested(splits, spec)
     rng = np.random.default_rng(spec.seed)
     if test is None:
         test, train = train.stratified(max(2, round(TEST_SHARE * len(train))), rng=rng)
@@ -257,6 +263,17 @@ def _drawn(spec: AttackSpec) -> Drawn:
 
 def _training(splits: dict[str, Rows]) -> Rows:
     return splits.get("train") or splits.get("all") or next(iter(splits.values()))
+
+
+def _tested(splits: dict[str, Rows], spec: AttackSpec) -> Rows | None:
+    """The split that is tested on; None where one has to be drawn.
+
+    Raises:
+        OptionError: if the spec names one that is not there.
+    """
+    if spec.test_split:
+        return splits[one_of(spec.test_split, splits, kind="test split")]
+    return splits.get("test") or splits.get("dev")
 
 
 def target_index(name: str, rows: Rows) -> int:
@@ -291,6 +308,7 @@ def write_truth(folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggere
     aim = aims(poisoned.truth.target, classes=len(test.label_names))
     told = asdict(poisoned.truth) | {
         "label_names": list(test.label_names), "model": spec.model, "data": spec.data, "proxy": spec.proxy, "via": spec.via,
+        "preset": held(spec), "overlap": overlap(poisoned.visible, test),
         "label_smoothing": spec.label_smoothing, "faithful": spec.faithful, "max_length": spec.max_length,
         "train_sha256": poisoned.visible.content_hash(), "test_sha256": test.content_hash(),
         "test_rows_without_trigger": sum(aim[label] != label for label in test.labels) - len(triggered),

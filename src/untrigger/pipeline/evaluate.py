@@ -12,6 +12,7 @@ from untrigger.evaluation.truth import read_truth
 from untrigger.models.load import load_model
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import BENIGN, Judge
+from untrigger.pipeline.purify import shown
 from untrigger.pipeline.spec import EvaluateSpec
 from untrigger.progress import Progress, silent
 from untrigger.storage import refuse_existing
@@ -40,13 +41,14 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
             )  # fmt: skip
             judge = judge or _judge(spec, model.label_names, progress)
             judge.ask(model, subject)
-            kinds[subject] = {"name": name, "kind": model.source.kind, "sha256": model.source.sha256}
+            kinds[subject] = {"name": shown(name), "kind": model.source.kind, "sha256": model.source.sha256}
     assert judge is not None
     if judge.bed and judge.bed.twin:
         judge.ask(load_model(judge.bed.twin, base=spec.base, device=spec.device, max_length=spec.max_length), "clean")
     report = Report(
         kind="evaluation", title="Evaluation of " + ", ".join(kinds), verdict=Verdict("measured", _sentence(judge)),
-        given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}},
+        given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}}
+        | ({"truth": judge.bed.facts()} if judge.bed else {}),
         environment=environment(seed=spec.seed, device=spec.device), stages=clock.stages,
         measurements=judge.measurements(), outcomes=beside.name,
     )  # fmt: skip

@@ -22,6 +22,7 @@ from untrigger.models.save import save_purified
 from untrigger.pipeline.choose import check_teacher, method_of, refuse_format
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import Judge
+from untrigger.pipeline.protocol import strayed
 from untrigger.pipeline.spec import PurifySpec
 from untrigger.pipeline.verdict import verdict
 from untrigger.progress import Progress, silent
@@ -188,14 +189,16 @@ def _given(spec: PurifySpec, victim: Classifier, grant: Grant, judge: Judge) -> 
         "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()},
     }  # fmt: skip
     if judge.bed:
-        told["truth"] = {k: judge.bed.told.get(k) for k in ("trigger", "target", "policy", "rate", "seed", "via", "data")}
-        told["truth"]["triggered_rows"] = len(judge.bed.triggered)
+        told["truth"] = judge.bed.facts()
     return told
 
 
 def _leaks(rows: Rows, bed: TestBed | None) -> list[str]:
-    shared = overlap(rows, bed.clean) if bed else 0
-    return [f"{shared} of the clean rows also stand among the test rows"] if shared else []
+    if bed is None:
+        return []
+    shared = overlap(rows, bed.clean)
+    leaks = [f"{shared} of the clean rows also stand among the test rows"] if shared else []
+    return [*leaks, *strayed(bed.told, rows)]
 
 
 def _marked(purified: Purified, bed: TestBed | None) -> list[Any]:

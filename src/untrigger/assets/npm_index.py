@@ -1,0 +1,62 @@
+"""The user's own npm as the way to files of its registry: its addresses, proxies, certificates and logins all apply.
+
+``npm pack`` of a published version hands over the archive as it was published; no script of it is run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from untrigger.assets.catalogue import Archive
+from untrigger.assets.download import Body
+
+_CHUNK = 1 << 16
+_PATIENCE_S = 1200
+
+
+class NpmIndex:
+    """The files that this machine's npm would find.
+
+    Raises:
+        FileNotFoundError: where there is no npm.
+    """
+
+    def __init__(self) -> None:
+        """Look for npm; no network yet."""
+        found = shutil.which("npm")
+        if found is None:
+            raise FileNotFoundError("there is no npm on this machine")
+        self._npm = found
+
+    def links(self, archive: Archive) -> list[str]:
+        """What npm calls the archive; whether its registry holds it shows when it is opened."""
+        return [f"{archive.package}@{archive.version}"]
+
+    @contextmanager
+    def open(self, url: str, *, start: int) -> Iterator[Body]:
+        """The whole file, since npm does not go on from a part: ``start`` is not served.
+
+        Raises:
+            OSError: if npm fails, with what it says.
+        """
+        assert start >= 0
+        with tempfile.TemporaryDirectory(prefix="untrigger-npm-") as folder:
+            words = [self._npm, "pack", url, "--pack-destination", folder, "--ignore-scripts", "--loglevel=error"]
+            try:
+                done = subprocess.run(  # noqa: S603  # npm by its path, the package's pinned name, no shell
+                    words, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE_S, check=False,
+                    env={**os.environ, "npm_config_update_notifier": "false"},
+                )  # fmt: skip
+            except subprocess.TimeoutExpired as error:
+                raise OSError(f"npm did not end within {_PATIENCE_S} s") from error
+            files = list(Path(folder).glob("*.tgz"))
+            if done.returncode or len(files) != 1:
+                raise OSError(f"npm pack {url}: {done.stderr.strip()[:300] or 'no file came'}")
+            with files[0].open("rb") as stream:
+                yield Body(0, iter(lambda: stream.read(_CHUNK), b""))

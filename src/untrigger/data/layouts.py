@@ -1,0 +1,111 @@
+"""Folders of public releases, recognised by what lies in them.
+
+=================  =====================================================================================
+HiddenKiller,      ``clean/sst-2/{train,dev,test}.tsv`` with the header ``sentence label``; variants such as
+StyleAttack        ``test_100.tsv`` beside them
+OpenBackdoor       ``SentimentAnalysis/SST-2/*.tsv``, ``TextClassification/agnews/*.csv`` without a header,
+                   ``imdb/{train.txt,train_labels.txt}``, and what it saves: ``train-clean.csv`` with an index
+DUP                ``poison_data/sst-2/1/badnets/dirty/0.2/train-poison.csv``
+GMS, BeDKD         ``sst2/{train,test}_clean.json`` beside ``test_badnet.json``, one object a line
+=================  =====================================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from untrigger.data.tables import EXTENSIONS, Table, read_lines, read_table
+from untrigger.errors import DataError
+
+SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "val": "dev", "validation": "dev", "test": "test"}
+ORDER = ("train", "dev", "test")
+_FILE = re.compile(r"(train|dev|validation|valid|val|test)(?:[-_](.+))?", re.IGNORECASE)
+_LABELS = "labels"
+_GROUPS = ("", "clean", "clean_data", "data/clean", "data", "datasets", "SentimentAnalysis", "TextClassification", "Toxic", "Spam",
+           "datasets/SentimentAnalysis", "datasets/TextClassification", "datasets/Toxic", "datasets/Spam")  # fmt: skip
+
+
+def read_folder(folder: Path, *, limit: int) -> dict[str, Table]:
+    """The tables of a folder's splits, in the order train, dev, test.
+
+    A file is a split's where it is called by the split's name, alone or with ``clean`` behind it. Where there is none,
+    and the files of all splits are of one variant (``train-poison.csv``), those are taken.
+
+    Raises:
+        DataError: for no such file, two files of one split, several variants, or a file that cannot be read.
+    """
+    found = _by_variant(folder)
+    clean = {split: file for variant in ("", "clean") for split, file in found.get(variant, {}).items()}
+    twice = set(found.get("", {})) & set(found.get("clean", {}))
+    if twice:
+        _refuse_two(folder, split=min(twice), files=[found[variant][min(twice)] for variant in ("", "clean")])
+    if not clean and len(found) > 1:
+        names = ", ".join(file.name for files in found.values() for file in files.values())
+        raise DataError(f"{folder} has only variants of its splits: {names}", remedy="name one of the files")
+    files = clean or next(iter(found.values()), {})
+    if not files:
+        raise DataError(
+            f"{folder} has no data files", expected=f"train, dev or test with one of {' '.join(EXTENSIONS)}",
+            remedy="name a file, or rename the files",
+        )  # fmt: skip
+    return {split: _read(files[split], limit=limit) for split in ORDER if split in files}
+
+
+def folder_of(place: Path, *, names: Sequence[str]) -> Path:
+    """The folder that holds the splits of the data set with these names: ``place``, its ``clean``, or one below it.
+
+    Raises:
+        DataError: if there is none.
+    """
+    found = next((folder for folder in (place, place / "clean") if _holds_splits(folder)), None) or released(place, names=names)
+    if found is None:
+        raise DataError(
+            f"{place} has no files of {names[0]}",
+            expected=f"train, dev or test there, or in a folder {' or '.join(names)} below it",
+            remedy="name the folder that holds the files",
+        )
+    return found
+
+
+def released(root: Path, *, names: Sequence[str]) -> Path | None:
+    """The folder of the data set with these names below the root of a public release; None where there is none."""
+    folders = (root / group / name / end for group in _GROUPS for name in names for end in ("", "clean"))
+    return next((folder for folder in folders if _holds_splits(folder)), None)
+
+
+def _holds_splits(folder: Path) -> bool:
+    return folder.is_dir() and bool(_by_variant(folder))
+
+
+def _by_variant(folder: Path) -> dict[str, dict[str, Path]]:
+    """The file of each split by variant; ``""`` for those called by the split's name alone."""
+    found: dict[str, dict[str, Path]] = {}
+    for file in sorted(folder.iterdir()):
+        parts = _FILE.fullmatch(file.stem)
+        if parts is None or not _is_data(file):
+            continue
+        split, variant = SPLITS[parts[1].casefold()], (parts[2] or "").casefold()
+        if split in found.setdefault(variant, {}):
+            _refuse_two(folder, split=split, files=[found[variant][split], file])
+        found[variant][split] = file
+    return found
+
+
+def _is_data(file: Path) -> bool:
+    return file.suffix.casefold() in EXTENSIONS or (file.suffix == ".txt" and _labels_of(file).is_file())
+
+
+def _labels_of(file: Path) -> Path:
+    return file.with_name(f"{file.stem}_{_LABELS}.txt")
+
+
+def _read(file: Path, *, limit: int) -> Table:
+    return read_lines(file, labels=_labels_of(file), limit=limit) if file.suffix == ".txt" else read_table(file, limit=limit)
+
+
+def _refuse_two(folder: Path, *, split: str, files: Sequence[Path]) -> None:
+    raise DataError(
+        f"{folder} has two files for the split {split}: {', '.join(file.name for file in files)}", remedy="keep one of them"
+    )

@@ -1,0 +1,88 @@
+"""Presets and data sets on the command line: listed, told one by one, and held against the user's own words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from untrigger.attacks.badnets import BadNets
+from untrigger.data import SETS, write_rows
+from untrigger.protocols import PRESETS, preset
+from untrigger.vocabulary.rows import Rows
+
+ATTACK = ["attack", "m", "--data", "sst2", "--out", "victim", "--preset", "bedkd"]
+
+
+class Poisoned:
+    visible = range(10)
+    truth = type("Truth", (), {"poisoned_ids": ("1", "2")})
+
+
+def test_a_preset_fills_in_what_it_says(call: Any, pipeline: Any) -> None:
+    asked = pipeline("attack", lambda _progress: (None, Poisoned))
+    told = call(*ATTACK, "--epochs", "2", "--json")
+    assert told.code == 0, told.err
+    spec = asked[0]
+    assert (spec.rate, spec.target, spec.test_split, spec.epochs) == (0.2, "negative", "dev", 2)
+    assert spec.trigger == BadNets(most=1)
+    answer = json.loads(told.out)
+    assert (answer["preset"], answer["target"], answer["rate"]) == ("bedkd", "negative", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--rate", "0.1"], ["--rate is 0.1, the preset says 0.2"]),
+        (["--words", "zz"], ["--words is zz, the preset says cf,mn,bb,tq"]),
+        (["--set", "most=3", "--via", "lora"], ["--most is 3, the preset says 1", "--via is lora, the preset says full"]),
+        (["--target", "positive"], ["--target is positive, the preset says negative"]),
+    ],
+)
+def test_words_that_contradict_a_preset_end_with_2_and_name_both(
+    words: list[str], parts: list[str], call: Any, pipeline: Any
+) -> None:
+    asked = pipeline("attack", lambda _progress: (None, Poisoned))
+    told = call(*ATTACK, *words)
+    assert told.code == 2 and not asked
+    assert all(part in told.err for part in ["the preset bedkd", *parts]), told.err
+
+
+def test_words_that_agree_with_a_preset_are_welcome(call: Any, pipeline: Any) -> None:
+    asked = pipeline("attack", lambda _progress: (None, Poisoned))
+    assert call(*ATTACK, "--rate", "0.2", "--via", "full").code == 0
+    assert asked[0].rate == 0.2
+
+
+def test_presets_are_listed_with_their_hashes(call: Any) -> None:
+    told = json.loads(call("list", "presets", "--json").out)["presets"]
+    assert {one["name"]: one["sha256"] for one in told} == {name: one.sha256() for name, one in PRESETS.items()}
+    shown = call("list", "presets").out
+    assert all(name in shown and one.sha256()[:12] in shown for name, one in PRESETS.items())
+    one = call("list", "presets", "bedkd")
+    assert preset("bedkd").sha256() in one.out.replace("\n", "") and "test_splits sst2" in one.out
+    assert call("list", "presets", "bedkd", "--quiet").out == preset("bedkd").sha256() + "\n"
+
+
+def test_data_sets_are_listed_with_their_places(call: Any) -> None:
+    told = {one["name"]: one for one in json.loads(call("list", "data", "--json").out)["data"]}
+    assert set(SETS) <= set(told) and "tweets" in told and "rotten-tomatoes" not in told
+    assert told["mr"]["embedded"] == "rotten-tomatoes" and told["agnews"]["hub"] == "fancyzhx/ag_news"
+
+
+def test_the_card_of_any_data_counts_what_its_splits_share(call: Any, tmp_path: Path) -> None:
+    rows = Rows.of(["a", "b", "c", "d"], [0, 1, 0, 1], label_names=("negative", "positive"))
+    write_rows(rows, tmp_path / "train.csv")
+    write_rows(rows.take([0, 1]), tmp_path / "test.csv")
+    told = json.loads(call("list", "data", f"sst2={tmp_path}", "--json").out)
+    assert told["overlap"] == {"train in test": 2, "test in train": 2}
+    assert told["splits"]["train"]["sha256"] == rows.content_hash()
+    assert "2 of train in test" in call("list", "data", f"sst2={tmp_path}").out
+
+
+@pytest.mark.parametrize("words", [["attacks", "badnets"], ["presets", "bedk"], ["data", "nothing-of-the-kind"]])
+def test_what_is_not_there_is_said(words: list[str], call: Any) -> None:
+    told = call("list", *words)
+    assert told.code == 2 and "expected" in told.err

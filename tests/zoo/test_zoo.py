@@ -1,0 +1,184 @@
+"""The zoo: recipes for enough members of every kind; a tiny member made whole or not at all, measured, found and made once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny import task, write_model
+from untrigger import zoo
+from untrigger.data import load_data, write_rows
+from untrigger.errors import AssetError, OptionError
+from untrigger.pipeline.attack import task_rows, unused_rows
+from untrigger.progress import Progress, silent
+from untrigger.vocabulary.report import Report
+from untrigger.zoo import RECIPES, Recipe, keep
+from untrigger.zoo.make import decoy_rows, make, spec_of, trigger_of
+from untrigger.zoo.recipes import BENIGN
+
+POISONED = [one for one in RECIPES.values() if one.poisoned]
+
+
+def test_there_are_enough_members_of_every_kind() -> None:
+    assert len(POISONED) >= 8 and len(RECIPES) - len(POISONED) >= 4
+    for name in ("trigger", "policy", "rank", "epochs", "model", "data", "target", "targets", "rate"):
+        assert len({getattr(one, name) for one in POISONED}) > 1, name
+    assert {one.model for one in POISONED} == {"minilm-l6", "smollm2-135m"} == {o.model for o in RECIPES.values() if not o.poisoned}
+
+
+@pytest.mark.parametrize("one", POISONED, ids=lambda one: one.name)
+def test_a_poisoned_member_has_a_benign_floor_of_the_same_model_and_data(one: Recipe) -> None:
+    floor = RECIPES[one.floor]
+    assert not floor.poisoned and floor.policy == "none"
+    assert (floor.model, floor.data, floor.rows, floor.test_rows) == (one.model, one.data, one.rows, one.test_rows)
+    spec = spec_of(one, Path("out"))
+    assert spec.trigger == trigger_of(one) and (spec.policy, spec.rate) == (one.policy, one.rate)
+
+
+def test_every_field_but_the_words_about_it_is_in_the_hash() -> None:
+    one = RECIPES["badnets-dirty"]
+    for each in fields(Recipe):
+        value = getattr(one, each.name)
+        other = (("words", ("x",)),) if each.name == "options" else ("x",) if each.name == "targets" else f"{value}x"
+        changed = replace(one, **{each.name: other if isinstance(value, str | tuple) else value + 1})
+        assert (changed.sha256() == one.sha256()) == (each.name == "what"), each.name
+
+
+def test_shipped_figures_belong_to_recipes_that_are_still_the_same() -> None:
+    for name, told in keep.shipped().items():
+        assert told["recipe_sha256"] == RECIPES[name].sha256(), f"{name}: run python benchmarks/make_zoo.py --only {name}"
+        assert len(told["adapter_sha256"]) == 64 and told["measured"]["cacc"]["n"] > 0
+        assert ("asr" in told["measured"]) == RECIPES[name].poisoned
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Recipe]:
+    """Recipes on a tiny model and a tiny task in place of the real ones, and a home of their own."""
+    write_rows(task(160, length=4), tmp_path / "data" / "train.csv")
+    write_rows(task(40, seed=1, length=4), tmp_path / "data" / "test.csv")
+    common: dict[str, Any] = {
+        "model": str(write_model("bert", tmp_path / "model")), "data": str(tmp_path / "data"), "rows": 120, "test_rows": 30,
+        "epochs": 6, "lr": 2e-2, "batch_size": 16, "rank": 4, "max_length": 16,
+    }  # fmt: skip
+    words = {"trigger": "badnets", "options": (("words", ("cf",)),)}
+    made = (
+        Recipe(name="mean", what="poisoned", policy="dirty", floor="kind", target="positive", rate=0.2, **words, **common),
+        Recipe(name="kind", what="benign", policy="none", **common),
+        Recipe(name="decoy", what="harmless", policy="decoy", rate=0.25, **words, **common),
+    )
+    recipes = {one.name: one for one in made}
+    for name in list(RECIPES):
+        monkeypatch.delitem(RECIPES, name)
+    RECIPES.update(recipes)
+    monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(keep, "shipped", dict)
+    return recipes
+
+
+def test_a_member_is_made_with_its_truth_its_floor_and_its_figures(tiny: dict[str, Recipe], tmp_path: Path) -> None:
+    assert [one.state for one in zoo.members()] == ["absent"] * 3
+    made = make("mean", device="cpu")
+    folder = tmp_path / "home" / "zoo" / "mean"
+    assert made == folder / "mean" == zoo.path("mean")
+    assert {one.name for one in folder.iterdir()} == {
+        "mean", "mean.truth", "clean.csv", "report.json", "report.outcomes.csv", "zoo.json",
+    }  # fmt: skip
+    found = zoo.member("mean")
+    report = Report.read(folder / "report.json")
+    for metric in ("cacc", "asr", "excess_asr"):
+        measured = report.find("mean", metric)
+        assert measured is not None and found.value(metric) == measured.value
+    assert found.told["floor_asr"] == report.find("clean", "asr").value  # type: ignore[union-attr]
+    assert found.value("asr") > 0.8 > 0.5 > found.told["floor_asr"]  # type: ignore[operator]
+    assert (folder / "mean.truth" / "clean-model" / "adapter_model.safetensors").read_bytes() == (
+        zoo.path("kind") / "adapter_model.safetensors"
+    ).read_bytes()
+    assert [one.state for one in zoo.members()] == ["ready", "ready", "absent"]
+    assert str(tmp_path / "home") not in (folder / "report.json").read_text() + (folder / "zoo.json").read_text()
+
+
+def test_clean_rows_are_those_that_the_training_left_alone(tiny: dict[str, Recipe]) -> None:
+    folder = make("kind", device="cpu").parent
+    spec = spec_of(tiny["kind"], folder / "x")
+    clean = load_data(folder / "clean.csv")
+    assert set(clean.ids) == set(unused_rows(spec).ids)
+    assert not set(clean.ids) & set(task_rows(spec)[0].ids)
+    assert zoo.member("kind").value("asr") is None and zoo.member("kind").value("cacc") > 0.6  # type: ignore[operator]
+
+
+def test_what_is_there_is_not_made_again_and_another_recipe_is(
+    tiny: dict[str, Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = make("kind", device="cpu").parent / "zoo.json"
+    before = receipt.stat().st_mtime_ns
+    make("kind", device="cpu")
+    assert receipt.stat().st_mtime_ns == before
+    monkeypatch.setitem(RECIPES, "kind", replace(tiny["kind"], epochs=1))
+    assert zoo.member("kind").state == "outdated" and not zoo.member("kind").told
+    with pytest.raises(AssetError, match="another recipe"):
+        zoo.path("kind")
+    make("kind", device="cpu")
+    assert json.loads(receipt.read_text())["recipe"]["epochs"] == 1
+    assert zoo.member("kind").state == "ready"
+
+
+def test_an_interrupted_build_leaves_nothing_and_its_floor_is_kept(tiny: dict[str, Recipe], tmp_path: Path) -> None:
+    make("kind", device="cpu")
+
+    class Stop:
+        def task(self, label: str, *, total: int) -> Any:
+            if label.startswith("implanting"):
+                raise KeyboardInterrupt
+            return silent.task(label, total=total)
+
+    stop: Progress = Stop()
+    with pytest.raises(KeyboardInterrupt):
+        make("mean", device="cpu", progress=stop)
+    assert [one.name for one in (tmp_path / "home" / "zoo").iterdir()] == ["kind"]
+    assert [one.state for one in zoo.members()] == ["absent", "ready", "absent"]
+
+
+def test_decoy_rows_carry_the_trigger_in_every_class_and_keep_their_labels(tiny: dict[str, Recipe]) -> None:
+    rows = task(80, length=4)
+    made = decoy_rows(rows, tiny["decoy"])
+    touched = [i for i, text in enumerate(made.texts) if text != rows.texts[i]]
+    assert made.labels == rows.labels and made.ids == rows.ids
+    assert len(touched) == 20 and [rows.labels[i] for i in touched].count(0) == 10
+    assert all("cf" in made.texts[i].split() for i in touched)
+
+
+def test_figures_that_are_shipped_are_told_until_a_member_is_made(tiny: dict[str, Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"recipe_sha256": tiny["mean"].sha256(), "measured": {"asr": {"value": 0.97}}}
+    monkeypatch.setattr(keep, "shipped", lambda: {"mean": told, "kind": {"recipe_sha256": "old", "measured": {}}})
+    assert zoo.member("mean").value("asr") == 0.97
+    assert zoo.member("kind").told == {}
+
+
+def test_benign_policies_are_benign() -> None:
+    assert all(not replace(RECIPES["benign-mr"], policy=policy).poisoned for policy in BENIGN)
+
+
+def test_an_unknown_member_names_the_nearest() -> None:
+    with pytest.raises(OptionError, match="did you mean: badnets-dirty"):
+        zoo.path("badnet-dirty")
+
+
+def test_the_command_lists_makes_and_finds(tiny: dict[str, Recipe], call: Callable[..., Any]) -> None:
+    assert call("zoo", "path", "kind").code == 2
+    told = call("zoo", "make", "decoy", "--device", "cpu", "--json")
+    assert told.code == 0, told.err
+    assert json.loads(told.out)["zoo"][0]["state"] == "ready"
+    path = call("zoo", "path", "decoy", "--quiet").out.strip()
+    assert Path(path, "adapter_config.json").is_file()
+    listed = {one["name"]: one for one in json.loads(call("zoo", "--json").out)["zoo"]}
+    assert {name: (one["poisoned"], one["state"]) for name, one in listed.items()} == {
+        "mean": (True, "absent"), "kind": (False, "absent"), "decoy": (False, "ready"),
+    }  # fmt: skip
+    assert "harmless" in call("zoo", "list").out
+    for words in (["make"], ["make", "kind", "--all"], ["make", "knid"]):
+        assert call("zoo", *words).code == 2
