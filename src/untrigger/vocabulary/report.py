@@ -14,9 +14,10 @@ from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 from untrigger.errors import DataError, OutputError, nearest
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.plain import LARGEST, SURROGATE, bounded, plain, tidy
+from untrigger.vocabulary.scan import Scan
 
 SCHEMA = "untrigger.report/1"
-KINDS = ("purification", "evaluation", "attack")
+KINDS = ("purification", "evaluation", "attack", "scan", "audit")
 MAX_BYTES = 64 * 2**20
 
 
@@ -102,6 +103,7 @@ class Report:
         environment: versions, machine, seed.
         outcomes: name of the file with one row per text.
         features: ``{"method": "PCA", "points": [{"subject", "x", "y", "label", "triggered"}, ...]}``.
+        scan: what a scan found; None for every other kind.
     """
 
     kind: str
@@ -117,6 +119,7 @@ class Report:
     curves: list[Curve] = field(default_factory=list)
     features: dict[str, Any] | None = None
     findings: list[Finding] = field(default_factory=list)
+    scan: Scan | None = None
 
     def __post_init__(self) -> None:
         """Keep plain values only.
