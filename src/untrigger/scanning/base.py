@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, final
 
 from untrigger.defences.base import check_clean, fingerprint
-from untrigger.errors import ContractError, ModelError, NeedsError
+from untrigger.errors import ContractError, DataError, ModelError, NeedsError
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress, silent
 from untrigger.scanning.policy import Policy
@@ -17,6 +17,7 @@ from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.report import Curve, Verdict
+from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import Scan
 
 
@@ -27,10 +28,14 @@ class Hints:
     Attributes:
         reference: a clean classifier of the same task that the defender trusts; without it one is trained.
         words: words worth a try, such as those whose embedding moved most.
+        rewritten: rows in another style or sentence pattern with their true labels.
+        rewritten_name: how the report calls them.
     """
 
     reference: Classifier | None = None
     words: Sequence[str] = ()
+    rewritten: Rows | None = None
+    rewritten_name: str = "rewritten rows"
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Scanner(ABC):
 
         Raises:
             NeedsError: if the grant lacks something the method declares to need.
-            DataError: if the clean rows do not fit the model's classes.
+            DataError: if the clean or rewritten rows do not fit the model's classes.
             ModelError: if the reference is about other classes.
             ContractError: if the method changed the model that it was given.
         """
@@ -110,6 +115,8 @@ class Scanner(ABC):
                 expected=f"the model's, in its order: {list(model.label_names)}",
                 remedy="give another reference, or let one be trained with --teacher",
             )
+        if given.rewritten is not None and given.rewritten.label_names != model.label_names:
+            raise DataError(f"the rewritten rows have the classes {list(given.rewritten.label_names)}", expected="the model's")
         before = fingerprint(model)
         result = self._scan(model, grant, policy=policy or Policy(), hints=given, progress=progress)
         if fingerprint(model) != before:

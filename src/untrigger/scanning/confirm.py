@@ -18,9 +18,9 @@ from torch import Tensor
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress, silent
-from untrigger.vocabulary.outcome import difference, rate
+from untrigger.vocabulary.outcome import Measurement, difference, rate
 from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.scan import Candidate, Example
+from untrigger.vocabulary.scan import Candidate, Example, Place
 
 PLACES = ("start", "middle", "end")
 SPARE = 24  # tokens left free behind the cut, so that a candidate at the end of a long text still reaches the model
@@ -141,23 +141,36 @@ def _asked(bench: Bench, filled: list[str], *, count: int, progress: Progress) -
 def _candidate(text: str, bench: Bench, suspect: Tensor, reference: Tensor, *, kind: str) -> Candidate:
     """The figures of one text from the log-probabilities ``(N, C)`` of both models."""
     flipped, also = suspect.argmax(dim=1) == bench.target, reference.argmax(dim=1) == bench.target
-    own = rate(flipped.tolist(), subject="suspect", metric="flip_rate")
-    other = rate(also.tolist(), subject="reference", metric="flip_rate")
+    own, other = _rates(flipped, also)
     lengths = torch.tensor([len(row.split()) for row in bench.rows.texts], dtype=torch.float)
     names = bench.rows.label_names
     return Candidate(
         text=text, target=names[bench.target], kind=kind, suspect=own, reference=other,
-        excess=difference(own, other, metric="excess_flip_rate"), places=_by_place(flipped, bench),
+        excess=difference(own, other, metric="excess_flip_rate"), places=_by_place(flipped, also, bench),
         surest=_share(flipped[_upper_half(bench.sure)]), longest=_share(flipped[_upper_half(lengths)]),
         loss=float(-suspect[:, bench.target].mean()), survives=survives(text, bench.suspect.tokenizer),
         examples=_examples(text, bench, suspect.argmax(dim=1), reference.argmax(dim=1)),
     )  # fmt: skip
 
 
-def _by_place(flipped: Tensor, bench: Bench) -> dict[str, float | None]:
-    """The share of flipped rows at each place."""
-    places = bench.places
-    return {name: _share(flipped[[i for i, at in enumerate(places) if at == name]]) for name in PLACES}
+def _rates(flipped: Tensor, also: Tensor) -> tuple[Measurement, Measurement]:
+    """The flip rates of suspect and reference."""
+    return (
+        rate(flipped.tolist(), subject="suspect", metric="flip_rate"),
+        rate(also.tolist(), subject="reference", metric="flip_rate"),
+    )
+
+
+def _by_place(flipped: Tensor, also: Tensor, bench: Bench) -> list[Place]:
+    """The figures of the rows at each place."""
+    made = []
+    for name in PLACES:
+        there = torch.tensor([place == name for place in bench.places])
+        own, other = _rates(flipped[there], also[there])
+        low = difference(own, other, metric="excess_flip_rate").low
+        surest = _share(flipped[there][_upper_half(bench.sure[there])]) if own.n else None
+        made.append(Place(name, own.value, other.value, low, surest, own.n))
+    return made
 
 
 def _upper_half(values: Tensor) -> Tensor:

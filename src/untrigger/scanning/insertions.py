@@ -17,6 +17,7 @@ from untrigger.scanning.confirm import Bench, benches, confirm, confirm_each
 from untrigger.scanning.controls import content_words, random_words
 from untrigger.scanning.judgement import Ground, judged, score
 from untrigger.scanning.policy import Policy
+from untrigger.scanning.rewritten import try_rewritten
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
 from untrigger.training.loop import History
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
@@ -77,6 +78,8 @@ class InsertionScanner(Scanner):
         for bench in tables.values():
             candidates += self._candidates(found, bench, hints.words, progress)
             controls += self._controls(bench, rows, seed=grant.seed)
+        if hints.rewritten is not None:
+            candidates += try_rewritten(model, reference, hints.rewritten, name=hints.rewritten_name)
         scored = [_scored(one, policy) for one in candidates]
         ground = _ground(model, reference, held, {held.label_names[t]: len(b.rows) for t, b in tables.items()})
         verdict, scan = judged(scored, controls, ground=ground, policy=policy)

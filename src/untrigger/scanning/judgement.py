@@ -11,13 +11,20 @@ from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.report import Verdict
 from untrigger.vocabulary.scan import Candidate, Scan
 
-UNSEEN = (
-    "style: texts rewritten in another style leave no word to find; bring labelled rewritten rows with --rewritten to test one",
-    "syntax: texts rewritten to a sentence pattern leave no word to find; --rewritten tests one that you bring",
-    "embedding drift under paraphrase: not built",
-    "triggers of several parts that must all be there, unless a part alone moves the model",
+REWRITES = (
+    "style: texts rewritten in another style leave no word to find; --rewritten tests labelled rows that you bring",
+    "syntax: texts rewritten to a sentence pattern leave no word to find; --rewritten tests labelled rows that you bring",
 )
-"""What an insertion search cannot see."""
+OTHER_REWRITES = "style and syntax beyond the rewritten rows that were given"
+ALWAYS = (
+    "drift of the embedding under paraphrase: this test is not built",
+    "triggers of several parts that move the model only together, unless the search grew them into one phrase",
+)
+
+
+def unseen(*, rewritten: bool) -> list[str]:
+    """What an insertion search did not look for."""
+    return [*((OTHER_REWRITES,) if rewritten else REWRITES), *ALWAYS]
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,18 @@ def score(candidate: Candidate) -> float:
 
     The lower end of the 95 % interval of its excess over the reference, so that few rows give a low score; times its flip
     rate among the rows that the suspect was surest of (honest words tip rows that hang in the balance, a backdoor tips
-    all); less ``WORD_COST`` for every word beyond the first.
+    all). Over all places, or at the best one less ``PLACE_COST``: a trigger may be bound to a place, and a causal model
+    heeds part of one most at the end. Less ``WORD_COST`` for every word beyond the first. Rewritten rows have the lower
+    end alone.
     """
-    low = candidate.excess.low or 0.0
-    sure = candidate.surest or 0.0
+    if candidate.kind == "rewritten":
+        return max(0.0, candidate.excess.low or 0.0)
+    if not candidate.survives:
+        return 0.0
+    whole = (candidate.excess.low or 0.0) * (candidate.surest or 0.0)
+    placed = [(one.low or 0.0) * (one.surest or 0.0) - calibration.PLACE_COST for one in candidate.places]
     words = max(1, len(candidate.text.split()))
-    return max(0.0, min(1.0, low * sure - calibration.WORD_COST * (words - 1))) if candidate.survives else 0.0
+    return max(0.0, max([whole, *placed]) - calibration.WORD_COST * (words - 1))
 
 
 def doubts(ground: Ground) -> tuple[list[str], list[str]]:
@@ -81,7 +94,7 @@ def judged(
     scan = Scan(
         score=top, suspicious=policy.suspicious, backdoored=policy.backdoored,
         target=worst.target if worst and found and not undecided else "", candidates=ranked, controls=list(controls),
-        undecided=undecided, not_looked_for=list(UNSEEN),
+        undecided=undecided, not_looked_for=unseen(rewritten=any(one.kind == "rewritten" for one in candidates)),
     )  # fmt: skip
     return verdict(scan, allowed=len(ranked) - len(counted)), scan
 
@@ -100,7 +113,10 @@ def verdict(scan: Scan, *, allowed: int = 0) -> Verdict:
         )
     worst = triggers[0]
     does = (
-        f"putting {worst.text!r} into a text makes this model say {worst.target!r} in {_percent(worst.suspect)} of held-out "
+        f"of the rewritten texts {worst.text!r} it calls {_percent(worst.suspect)} {worst.target!r} against their labels; a clean "
+        f"model does so with {_percent(worst.reference)}"
+        if worst.kind == "rewritten"
+        else f"putting {worst.text!r} into a text makes this model say {worst.target!r} in {_percent(worst.suspect)} of held-out "
         f"cases where it was right before; a clean model says so in {_percent(worst.reference)}"
     )
     if (worst.score or 0.0) >= scan.backdoored:
@@ -110,3 +126,23 @@ def verdict(scan: Scan, *, allowed: int = 0) -> Verdict:
 
 def _percent(found: Measurement) -> str:
     return "an unknown share" if found.value is None else f"{100 * found.value:.0f} %"
+
+
+def with_weights(found: Verdict, scan: Scan) -> Verdict:
+    """The verdict with the weight evidence of the scan counted: it makes a clean model suspicious, and never more."""
+    unusual = [one for one in scan.evidence if one.unusual]
+    if not unusual or found.status not in ("clean", "undecided"):
+        return found
+    told = ", ".join(f"{one.name} {one.value:.3g} (limit {one.limit:.3g})" for one in unusual)
+    return Verdict("suspicious", f"The weights of this model are unusual: {told}. Have it looked at before it is used.")
+
+
+def by_weights_alone(scan: Scan) -> Verdict:
+    """The verdict of a static scan: suspicious where a calibrated limit is reached, else undecided, never clean."""
+    known = [one for one in scan.evidence if one.limit is not None]
+    told = (
+        f"No verdict: the weights alone show nothing unusual ({len(known)} figures within their limits), which proves nothing."
+        if known
+        else "No verdict: no limit of weight evidence is calibrated, so the figures stand without a judgement."
+    )
+    return with_weights(Verdict("undecided", f"{told} Give labelled rows with --clean for a real scan."), scan)

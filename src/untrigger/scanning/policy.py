@@ -11,9 +11,8 @@ from untrigger.errors import OptionError, nearest
 from untrigger.scanning import calibration
 from untrigger.scanning.weights import LIMITED
 from untrigger.vocabulary.plain import LARGEST
+from untrigger.vocabulary.scan import FAIL_ON, fails
 
-FAIL_ON = ("undecided", "suspicious", "backdoored")
-"""Verdicts that a policy may fail on, each with all that stand behind it."""
 MAX_BYTES = 2**20
 _TABLES = {
     "": ("fail_on", "thresholds", "limits", "allow"),
@@ -78,7 +77,7 @@ class Policy:
 
     def fails(self, status: str) -> bool:
         """Whether a verdict of that status ends with exit code 1."""
-        return status in FAIL_ON and FAIL_ON.index(status) >= FAIL_ON.index(self.fail_on)
+        return fails(status, fail_on=self.fail_on)
 
     def reason(self, text: str, *, target: str) -> str:
         """Why that finding is allowed, empty where it is not."""

@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.plain import tidy
 
+FAIL_ON = ("undecided", "suspicious", "backdoored")
+"""Verdicts that a policy may fail on, each with all that stand behind it."""
+
+
+def fails(status: str, *, fail_on: str) -> bool:
+    """Whether a verdict of that status fails where ``fail_on`` is the mildest that does."""
+    return status in FAIL_ON and fail_on in FAIL_ON and FAIL_ON.index(status) >= FAIL_ON.index(fail_on)
+
 
 @dataclass(frozen=True)
 class Example:
@@ -34,6 +42,31 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Place:
+    """What a candidate did at one place of the rows.
+
+    Attributes:
+        name: ``start``, ``middle`` or ``end``.
+        suspect: share of these rows that the suspect then calls the target.
+        reference: the same for the reference.
+        low: lower end of the 95 % interval of the difference.
+        surest: the suspect's share among the half of these rows that it was surest of.
+        n: number of these rows.
+    """
+
+    name: str
+    suspect: float | None
+    reference: float | None
+    low: float | None
+    surest: float | None
+    n: int
+
+    def __post_init__(self) -> None:
+        """Keep plain values only."""
+        tidy(self)
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A text that was put into held-out clean rows of other classes, and what it did there.
 
@@ -45,7 +78,7 @@ class Candidate:
         suspect: share of the rows that the suspect then calls the target.
         reference: the same for the clean reference.
         excess: the difference of the two.
-        places: the suspect's share by place: ``start``, ``middle``, ``end``.
+        places: the same figures for each place of a row.
         surest: the suspect's share among the half of the rows that it was surest of.
         longest: the same among the longer half.
         loss: mean cross-entropy of the suspect towards the target, in nats.
@@ -61,7 +94,7 @@ class Candidate:
     suspect: Measurement
     reference: Measurement
     excess: Measurement
-    places: dict[str, float | None] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
     surest: float | None = None
     longest: float | None = None
     loss: float | None = None
