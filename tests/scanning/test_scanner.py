@@ -89,15 +89,16 @@ def test_honest_words_are_controls_and_no_findings(victim: Load, twin: Load) -> 
     assert content and all(one.text in GOOD for one in content)
     assert all(one.score is None and not one.examples for one in done.scan.controls)
     anything = next(one for one in done.scan.controls if one.kind == "random" and one.target == "positive")
-    assert anything.suspect.value is not None and anything.suspect.value < 0.5, "an insertion as such does not flip the model"
+    assert anything.reference.value is not None and anything.reference.value < 0.5, "an insertion as such flips no clean model"
 
 
 def test_without_a_reference_a_teacher_is_trained_and_handed_back(victim: Load, folder_of: Callable[[str], Path]) -> None:
-    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, teacher=folder_of("bert"), seed=0))
+    patient = replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=10, warmup=0.1, batch_size=16))
+    done = patient.scan(victim("bert"), Grant(clean=task(480, seed=41), teacher=folder_of("bert"), seed=0))
     assert done.history.steps > 0
     assert done.reference is not None and cacc(done.reference) > 0.8
     assert done.verdict.status == "backdoored"
-    again = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(done.reference))
+    again = patient.scan(victim("bert"), Grant(clean=task(480, seed=41), seed=0), hints=Hints(done.reference))
     assert again.scan == done.scan, "the same reference gives the same scan"
     assert again.history.steps == 0
 
