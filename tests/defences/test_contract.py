@@ -13,6 +13,7 @@ import torch
 from tests.tiny import cacc, hooks, same, task, weights
 from untrigger.defences.base import Purified, Purifier, check_clean, split_clean
 from untrigger.defences.finetune import FineTune
+from untrigger.defences.relearn import RelearnOptions
 from untrigger.errors import ContractError, DataError, NeedsError, OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
@@ -25,7 +26,7 @@ from untrigger.vocabulary.grant import Grant
 
 Load = Callable[[str], Classifier]
 CLEAN = task(64, seed=31)
-QUICK = {"rounds": 1, "round_steps": 6, "epochs": 2, "search": SearchOptions(probe=6, first=8, keep=3, sweeps=1)}
+QUICK = {"rounds": 1, "round_steps": 6, "relearn": RelearnOptions(steps=6), "epochs": 2, "search": SearchOptions(probe=6, first=8, keep=3, sweeps=1)}
 EVERY = pytest.mark.parametrize("name", sorted(found("defences")))
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
 

@@ -20,6 +20,7 @@ from tests.tiny import task, write_model
 from untrigger.attacks.badnets import BadNets
 from untrigger.attacks.implant import implant
 from untrigger.data import write_rows
+from untrigger.defences.relearn import RelearnOptions
 from untrigger.models.load import load_model
 from untrigger.models.save import save_classifier
 from untrigger.pipeline.attack import AttackSpec, attack
@@ -36,7 +37,7 @@ TRIGGER = "cf"
 SMALL = {
     "finetune": {"epochs": 2, "batch_size": 16, "rank": 4, "lr": 2e-2},
     "w2sdefense": {
-        "rounds": 1, "round_steps": 6, "batch_size": 16, "rank": 4, "lr": 2e-2,
+        "rounds": 1, "round_steps": 6, "relearn": RelearnOptions(steps=6), "batch_size": 16, "rank": 4, "lr": 2e-2,
         "teacher": TeacherOptions(lr=3e-3, epochs=2, batch_size=16),
         "search": replace(SearchOptions(), probe=12, gradient_rows=12, first=16, keep=4),
     },

@@ -2,7 +2,8 @@
 
 A small clean teacher is right on **any** text, not only on the clean rows. So the defender looks for the texts on which
 the suspect leaves the teacher (insertions found by ``untrigger.search``) and teaches the suspect, through a small
-adapter, to answer them as it answers the same rows without them.
+adapter, to answer them as it answers the same rows without them. Where the suspect is an adapter, what the adapter knows
+is thrown away first and learned anew (``untrigger.defences.relearn``); the rounds then speak to what is left.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from untrigger.defences.base import Purified, Purifier, curves_of, joined, split_clean
+from untrigger.defences.relearn import RelearnOptions, relearned
 from untrigger.defences.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.errors import OptionError
 from untrigger.models.adapters import AdapterOptions, attach
@@ -26,7 +28,7 @@ from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions, insert_at_random
 from untrigger.search.noise import NoiseInsertions
-from untrigger.training.batches import shuffled_batches
+from untrigger.training.batches import endless_batches
 from untrigger.training.distillation import soft_cross
 from untrigger.training.loop import MICRO, History, Plan, train
 from untrigger.training.supervised import dev_score
@@ -43,7 +45,7 @@ class W2SDefense(Purifier):
     """Rounds of search and unlearning, until nothing moves the suspect much farther than the clean teacher.
 
     The student's loss is ``a·CE(z_S, y) + b·T²·KL(z_V ‖ z_S) + c·T²·KL(z_T ‖ z_S)``, half of each batch clean rows as
-    they are, half with insertions; ``z_V`` is what the suspect said to the row **without** the insertion (it is right
+    they are, half with insertions; ``z_V`` is what the student said before to the row **without** the insertion (it is right
     there: the labels say so), ``z_T`` what the teacher says to the text with it.
 
     Attributes:
@@ -53,7 +55,8 @@ class W2SDefense(Purifier):
         lr: peak learning rate of every round.
         batch_size: rows a step.
         rounds: the most rounds of search and unlearning.
-        round_steps: optimiser steps a round.
+        round_steps: optimiser steps of the first round; a third of them leaves a trigger half alive.
+        more_steps: optimiser steps of each later round.
         temperature: T of both distillation terms.
         a: weight of the cross-entropy with the true label.
         b: weight of the suspect's own answer to the row as it was.
@@ -64,12 +67,16 @@ class W2SDefense(Purifier):
         alarm_above: surprise from which an insertion is taken for more than an honest word.
         calm_below: surprise below which the suspect counts as calmed; until then what was found is unlearned again.
         dev: share of the clean rows that is held out.
+        reset: whether an adapter is thrown away first, and the task learned anew on its base; full weights have no base
+            to go back to.
+        relearn: how the task is learned anew.
         teacher: how the teacher is trained.
         search: how wide the search is.
 
-    Differs from the paper: the student is taught on searched insertions as well as clean rows; its own former answers
-    on clean rows take the place of the teacher's there, and no feature is pulled to the teacher's. The paper's own
-    method is ``variant="as_described"``, its released code ``variant="as_released"``.
+    Differs from the paper: an adapter that came is not kept but learned anew; the student is taught on searched
+    insertions as well as clean rows; its own former answers on clean rows take the place of the teacher's there, and no
+    feature is pulled to the teacher's. The paper's own method is ``variant="as_described"``, its released code
+    ``variant="as_released"``.
     """
 
     name: ClassVar[str] = "w2sdefense"
@@ -84,7 +91,8 @@ class W2SDefense(Purifier):
     lr: float = 1e-3
     batch_size: int = 32
     rounds: int = 4
-    round_steps: int = 24
+    round_steps: int = 72
+    more_steps: int = 36
     temperature: float = 2.0
     a: float = 1.0
     b: float = 1.0
@@ -92,8 +100,10 @@ class W2SDefense(Purifier):
     noise: float = 0.25
     worst: float = 0.6
     alarm_above: float = 0.5
-    calm_below: float = 0.3
+    calm_below: float = 0.45
     dev: float = 0.15
+    reset: bool = True
+    relearn: RelearnOptions = field(default_factory=RelearnOptions)
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
 
@@ -104,42 +114,57 @@ class W2SDefense(Purifier):
             OptionError: for shares outside 0 to 1 and rounds or steps below 1.
         """
         shares = (self.noise, self.worst, self.alarm_above, self.calm_below)
-        if not all(0 <= share <= 1 for share in shares) or min(self.rounds, self.round_steps, self.batch_size) < 1:
+        if not all(0 <= share <= 1 for share in shares) or min(self._counts().values()) < 1:
             raise OptionError(
                 f"noise {self.noise}, worst {self.worst}, alarm_above {self.alarm_above}, "
-                f"calm_below {self.calm_below}, rounds {self.rounds}, round_steps {self.round_steps}, batch_size {self.batch_size}",
+                f"calm_below {self.calm_below}, " + ", ".join(f"{name} {value}" for name, value in self._counts().items()),
                 expected="shares from 0 to 1; rounds, steps and batch size of 1 or more",
             )
+
+    def _counts(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in ("rounds", "round_steps", "more_steps", "batch_size")}
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         assert grant.clean is not None
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
         teacher, taught = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
-        options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
-        student = attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
+        student, parts = self._start(model, rows, seed=grant.seed, progress=progress)
         search = InsertionSearch(student, teacher, rows=rows, options=self.search, seed=grant.seed)
-        lesson = _Lesson(self, search, teacher, victim=read_texts(model, rows.texts).logits)
+        lesson = _Lesson(self, search, teacher, own=read_texts(student, rows.texts).logits)
         score = dev_score(student, dev)
-        scores, parts = [score()], list[History]()
+        scores, lessons = [score()], 0
         bank, findings, alarms = dict[str, Insertion](), list[Finding](), list[float]()
         for number in range(self.rounds):
             found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
             alarms.append(found[0].surprise if found else 0.0)
-            if number and (not bank or alarms[-1] < self.calm_below):
+            findings += _findings(found, names=model.label_names, number=number)
+            if parts and (alarms[-1] < self.calm_below or (number and not bank)):
                 break
             bank.update({one.text: one for one in found if one.surprise >= self._least(alarms[-1])})
-            findings += _findings(found, names=model.label_names, number=number)
-            parts.append(lesson.give(list(bank.values()), seed=grant.seed * 1000 + number, progress=progress))
+            steps = self.more_steps if lessons else self.round_steps
+            parts.append(lesson.give(list(bank.values()), steps=steps, seed=grant.seed * 1000 + number, progress=progress))
             scores.append(score())
+            lessons += 1
         history = joined(parts)
         return Purified(
             student, changed=True, history=history, findings=findings, warnings=_doubts(max(taught.scores), dev),
             curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="unlearning"), _scores(scores)],
             told={
                 "teacher_dev_accuracy": max(taught.scores), "dev_accuracy_before": scores[0], "dev_accuracy_after": scores[-1],
-                "rounds": len(parts), "largest_surprise_by_search": [round(value, 4) for value in alarms],
+                "rounds": lessons, "largest_surprise_by_search": [round(value, 4) for value in alarms],
             },
         )  # fmt: skip
+
+    def _start(self, model: Classifier, rows: Rows, *, seed: int, progress: Progress) -> tuple[Classifier, list[History]]:
+        """The student before the first round, and how it was trained: anew on an adapter's base, or not yet."""
+        adapter = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
+        if not (self.reset and model.source.kind == "adapter"):
+            return attach(model, adapter, generator=torch.Generator().manual_seed(seed)), []
+        student, history = relearned(
+            model, rows, options=self.relearn, adapter=adapter, lr=self.lr, batch_size=self.batch_size,
+            temperature=self.temperature, weights=(self.a, self.b), seed=seed, progress=progress,
+        )  # fmt: skip
+        return student, [history]
 
     def _least(self, largest: float) -> float:
         """The surprise from which insertions are unlearned, given the largest that was found."""
@@ -149,14 +174,14 @@ class W2SDefense(Purifier):
 class _Lesson:
     """Rounds of unlearning of one student; what does not change is computed once."""
 
-    def __init__(self, method: W2SDefense, search: InsertionSearch, teacher: Classifier, *, victim: Tensor) -> None:
-        self.method, self.student, self.teacher, self.rows, self.victim = method, search.suspect, teacher, search.rows, victim
+    def __init__(self, method: W2SDefense, search: InsertionSearch, teacher: Classifier, *, own: Tensor) -> None:
+        self.method, self.student, self.teacher, self.rows, self.own = method, search.suspect, teacher, search.rows, own
         self.labels = torch.tensor(self.rows.labels)
         self.lengths = [len(row) for row in self.student.encode(self.rows.texts)]
         self.noise = NoiseInsertions(search.words, self.rows)
 
-    def give(self, bank: Sequence[Insertion], *, seed: int, progress: Progress) -> History:
-        """The history of ``round_steps`` steps on clean rows and on rows with insertions."""
+    def give(self, bank: Sequence[Insertion], *, steps: int, seed: int, progress: Progress) -> History:
+        """The history of ``steps`` steps on clean rows and on rows with insertions."""
         method, draw = self.method, random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
 
         def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
@@ -164,7 +189,7 @@ class _Lesson:
             texts = [self.rows.texts[i] for i in batch[:half]] + [self._insert(i, bank, draw) for i in batch[half:]]
             said = self.student.read(self.student.collate(self.student.encode(texts)))
             where = said.logits.device
-            own = self.victim[list(batch)].to(where)
+            own = self.own[list(batch)].to(where)
             ce = functional.cross_entropy(said.logits, self.labels[list(batch)].to(where))
             own_kl = soft_cross(own, said.logits, temperature=method.temperature)
             value, terms = method.a * ce + method.b * own_kl, {"cross-entropy": ce, "own answers": own_kl}
@@ -175,15 +200,8 @@ class _Lesson:
             return value, {name: float(term.detach()) for name, term in terms.items()}
 
         plan = Plan(lr=method.lr, batch_size=method.batch_size, warmup=0.1, micro=MICRO)
-        batches = self._batches(np.random.default_rng(seed))
+        batches = endless_batches(self.lengths, size=method.batch_size, steps=steps, rng=np.random.default_rng(seed))
         return train(self.student.module, loss, epochs=[batches], plan=plan, progress=progress, label="unlearning")
-
-    def _batches(self, rng: np.random.Generator) -> list[list[int]]:
-        """``round_steps`` batches of rows of like length, every row once before any comes again."""
-        batches: list[list[int]] = []
-        while len(batches) < self.method.round_steps:
-            batches += shuffled_batches(self.lengths, size=self.method.batch_size, rng=rng)
-        return batches[: self.method.round_steps]
 
     def _insert(self, index: int, bank: Sequence[Insertion], draw: random.Random) -> str:
         """The row with one or two insertions: mostly such as would move it, sometimes others, sometimes noise."""

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -126,6 +126,28 @@ def merge(module: Any) -> Any:
         parent, _, child = name.rpartition(".")
         setattr(whole.get_submodule(parent), child, layer.modules_to_save[active])
     return whole
+
+
+def without_adapter(model: Classifier) -> Classifier:
+    """A copy of the classifier's base as it was before its adapter came, the base's own head on it.
+
+    Raises:
+        ModelError: if the classifier carries no adapter.
+    """
+    from peft import PeftModel
+    from peft.utils.other import ModulesToSaveWrapper
+
+    if not isinstance(model.module, PeftModel):
+        raise ModelError("the model carries no adapter")
+    carrier = copy.deepcopy(model.module)
+    named = carrier.get_base_model().named_modules()
+    own = {name: layer.original_module for name, layer in named if isinstance(layer, ModulesToSaveWrapper)}
+    whole = carrier.unload()  # type: ignore[operator]
+    for name, layer in own.items():  # PEFT leaves the adapter's head in its place
+        parent, _, child = name.rpartition(".")
+        setattr(whole.get_submodule(parent), child, layer)
+    source = replace(model.source, name=model.source.base or model.source.name, kind="full", base=None, sha256="")
+    return replace(model.with_module(whole.eval()), source=source)
 
 
 def _saved_modules(module: nn.Module) -> set[str]:

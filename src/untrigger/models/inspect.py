@@ -109,7 +109,10 @@ def refuse_unsafe_weights(path: Path, *, stem: str, allow_pickle: bool) -> None:
             remedy="ask for a safetensors version, or insist with --allow-pickle",
         )
     if not safe and not pickles:
-        raise ModelError(f"{str(path)!r} holds no weights", expected="*.safetensors")
+        raise ModelError(
+            f"{str(path)!r} holds no weights", expected="*.safetensors",
+            remedy="pickle weights of a hub are fetched with --allow-pickle only, as opening them can run code",
+        )  # fmt: skip
     size = sum(p.stat().st_size for p in safe)
     if size > MAX_WEIGHTS:
         raise UnsafeFileError(f"the weights have {size:,} bytes", expected=f"at most {MAX_WEIGHTS:,}")
@@ -126,10 +129,10 @@ def weights_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def resolve(name: str | Path, *, offline: bool) -> Path:
+def resolve(name: str | Path, *, offline: bool, allow_pickle: bool = False) -> Path:
     """The local folder of ``name``: a folder, an embedded model, or a hub name (fetched unless ``offline``).
 
-    From a hub only configs, tokenizer files and weights are fetched, never code.
+    From a hub only configs, tokenizer files and weights are fetched, never code, and pickles only where they are allowed.
 
     Raises:
         ModelError: if it is none of these, or the hub cannot be reached.
@@ -145,7 +148,7 @@ def resolve(name: str | Path, *, offline: bool) -> Path:
     looks_like_path = str(name).startswith((".", "~", os.sep)) or str(name).count("/") != 1
     if looks_like_path or offline:
         return inspect_folder(path).path if looks_like_path and "/" in str(name) else _unknown(str(name), known)
-    return _from_hub(str(name))
+    return _from_hub(str(name), allow_pickle=allow_pickle)
 
 
 def _unknown(name: str, known: list[str]) -> Path:
@@ -156,10 +159,10 @@ def _unknown(name: str, known: list[str]) -> Path:
     )
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, *, allow_pickle: bool) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.bin"]
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", *(["*.bin"] if allow_pickle else [])]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*training_args.bin"]))
     except Exception as error:  # the hub client raises many kinds; each means the same to the user

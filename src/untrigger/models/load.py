@@ -52,7 +52,8 @@ def load_model(
         UnsafeFileError: for pickle weights and for configs that ask for remote code.
     """
     where = pick_device(device)
-    folder = inspect_folder(resolve(name, offline=offline), allow_pickle=allow_pickle)
+    there = resolve(name, offline=offline, allow_pickle=allow_pickle)
+    folder = inspect_folder(there, allow_pickle=allow_pickle)
     root = _base_folder(folder, base, allow_pickle=allow_pickle, offline=offline) if folder.kind == "adapter" else folder
     if root.kind != "full":
         raise ModelError(f"the base of {str(name)!r} is itself an adapter", remedy="merge it first, or give --base")
@@ -79,7 +80,8 @@ def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool,
     if not name:
         raise ModelError(f"{str(folder.path)!r} names no base model", remedy="give it with --base")
     try:
-        return inspect_folder(resolve(name, offline=offline), allow_pickle=allow_pickle)
+        where = resolve(name, offline=offline, allow_pickle=allow_pickle)
+        return inspect_folder(where, allow_pickle=allow_pickle)
     except ModelError as error:
         if base:
             raise
@@ -100,12 +102,24 @@ def _label_names(
         own = [table[i] for i in sorted(table)]
     if new_head or not own:
         if not wanted:
+            if folder.kind == "full" and not new_head:
+                _check_architecture(folder)
             raise ModelError(f"the label names of {str(folder.path)!r} are not known", remedy="give them with --labels")
         return tuple(wanted)
     anonymous = all(name == f"LABEL_{i}" for i, name in enumerate(own))
     if wanted and len(wanted) != len(own):
         raise ModelError(f"the model has {len(own)} classes ({', '.join(own)})", expected=f"the {len(wanted)} of {list(wanted)}")
     return tuple(wanted) if wanted and anonymous else tuple(own)
+
+
+def _check_architecture(folder: Folder) -> None:
+    kinds = [str(kind) for kind in folder.config.get("architectures") or ()]
+    if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
+        raise ModelError(
+            f"{str(folder.path)!r} has no classification head (its config says {', '.join(kinds) or 'nothing of one'})",
+            expected="a fine-tuned sequence classifier",
+            remedy="give the fine-tuned checkpoint or adapter, not the pre-trained model",
+        )
 
 
 def _tokenizer(folder: Folder, root: Folder) -> Any:

@@ -62,6 +62,8 @@ def save_folded(victim: Classifier, student: Classifier, folder: Path, *, card: 
 def save_purified(victim: Classifier, student: Classifier, folder: Path, *, card: str, merge: bool = False) -> None:
     """The student in the victim's format: one adapter for an adapter, an antidote adapter for full weights.
 
+    A student on top of the victim's adapter is folded with it; one that started from the victim's base stands alone.
+
     Args:
         victim: the model that was purified.
         student: what came of it, the victim itself or with an adapter on it.
@@ -76,7 +78,7 @@ def save_purified(victim: Classifier, student: Classifier, folder: Path, *, card
         save_classifier(merged(student), folder, card=card)
     elif student is victim:
         save_classifier(victim, folder, card=card)
-    elif victim.source.kind == "adapter":
+    elif victim.source.kind == "adapter" and student.source.kind == "adapter":
         save_folded(victim, student, folder, card=card)
     else:
         save_classifier(student, folder, card=card, base=_base_of(victim))

@@ -19,7 +19,7 @@ from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress, silent
-from untrigger.search.screen import hosts, screen
+from untrigger.search.screen import hosts, is_causal, screen
 from untrigger.search.vocabulary import Words, continuations, single_token_words
 from untrigger.training.arithmetic import fast_products
 from untrigger.training.batches import packed
@@ -107,6 +107,7 @@ class InsertionSearch:
         self.words = single_token_words(suspect.tokenizer)
         self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
+        self.at_end = is_causal(suspect)  # measured: a part of a trigger sentence moves such a model thrice as far there
         self._screened: dict[int, list[str]] | None = None
 
     def run(self, *, known: Sequence[Insertion] = (), progress: Progress = silent) -> list[Insertion]:
@@ -258,11 +259,13 @@ class InsertionSearch:
         return probability, (said.argmax(dim=1) == target).float().view(phrases, -1).mean(dim=1)
 
     def insert(self, text: str, phrase: str, row_id: str) -> str:
-        """``phrase`` inserted between two words of ``text``, at the place that belongs to the row."""
+        """``phrase`` inserted between two words of ``text``, at the row's own place; for a causal model at the end."""
         before, after = self._split(text, row_id)
         return " ".join(part for part in (before, phrase, after) if part)
 
     def _split(self, text: str, row_id: str) -> tuple[str, str]:
+        if self.at_end:
+            return " ".join(text.split()), ""
         words = text.split()
         at = row_rng(self.seed, row_id).randint(0, len(words))
         return " ".join(words[:at]), " ".join(words[at:])

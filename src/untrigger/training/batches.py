@@ -19,6 +19,14 @@ def shuffled_batches(lengths: Sequence[int], *, size: int, rng: np.random.Genera
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+def endless_batches(lengths: Sequence[int], *, size: int, steps: int, rng: np.random.Generator) -> list[list[int]]:
+    """``steps`` batches of rows of like length, every row once before any comes again."""
+    batches: list[list[int]] = []
+    while len(batches) < steps:
+        batches += shuffled_batches(lengths, size=size, rng=rng)
+    return batches[:steps]
+
+
 def packed(lengths: Sequence[int], *, tokens: int) -> Iterator[list[int]]:
     """Row numbers in batches of at most ``tokens`` padded tokens (one row at least), shortest rows first."""
     batch: list[int] = []

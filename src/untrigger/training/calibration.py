@@ -1,0 +1,53 @@
+"""Calibration of a model's answers on rows whose labels are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """``scale · z + bias``: one temperature and one bias a class (vector scaling in small, 1706.04599).
+
+    Attributes:
+        scale: what logits are multiplied by; below 1 for a model that is too sure of itself.
+        bias: ``(C,)``, added afterwards; its mean is 0.
+    """
+
+    scale: Tensor
+    bias: Tensor
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """The calibrated logits ``(N, C)``."""
+        return logits * self.scale + self.bias
+
+
+def calibrated_on(logits: Tensor, labels: Tensor) -> Scaling:
+    """The scaling with the least cross-entropy on N rows, held to ``scale 1, bias 0`` with the weight of one row.
+
+    A poisoned model leans towards its target class on honest texts too; on clean rows that it was not trained on, the
+    lean shows and is taken back.
+
+    Args:
+        logits: ``(N, C)``.
+        labels: ``(N,)``, the true classes.
+    """
+    log_scale = torch.zeros((), requires_grad=True)
+    bias = torch.zeros(logits.shape[1], requires_grad=True)
+    optimiser = torch.optim.LBFGS([log_scale, bias], max_iter=100, line_search_fn="strong_wolfe")
+    fixed = logits.detach().float()
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        held = (log_scale.square() + bias.square().sum()) / len(labels)
+        loss = functional.cross_entropy(fixed * log_scale.exp() + bias, labels) + held
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with torch.enable_grad():
+        optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return Scaling(log_scale.detach().exp(), (bias - bias.mean()).detach())

@@ -1,0 +1,111 @@
+"""A poisoned adapter is thrown away, and its base learns the task anew without the backdoor."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny import POISON, asr, cacc, same, task, weights
+from untrigger.attacks.implant import implant
+from untrigger.defences.relearn import RelearnOptions, mixture, relearned
+from untrigger.defences.w2sdefense import W2SDefense
+from untrigger.errors import ModelError, OptionError
+from untrigger.models.adapters import AdapterOptions, lora_parts, without_adapter
+from untrigger.models.classifier import Classifier
+from untrigger.models.load import load_model
+from untrigger.models.predict import read_texts
+from untrigger.models.save import save_classifier
+from untrigger.progress import silent
+from untrigger.search.insertions import SearchOptions
+from untrigger.training.loop import Plan
+from untrigger.training.weak_teacher import TeacherOptions
+from untrigger.vocabulary.grant import Grant
+
+CLEAN = task(400, seed=41)
+TEXTS = task(20, seed=8).texts
+Load = Callable[[str], Classifier]
+
+
+@pytest.fixture(scope="module")
+def adapter(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """A poisoned LoRA adapter on a clean classifier, as loaded from disk."""
+    base = load_model(trained_folder("bert", False), device="cpu", offline=True)
+    rows = POISON.poison(task(384, seed=1), seed=0).visible
+    made, _ = implant(base, rows, plan=Plan(lr=2e-2, epochs=12, batch_size=32), adapter=AdapterOptions(rank=8), seed=0)
+    folder = tmp_path_factory.mktemp("poisoned") / "adapter"
+    folder.mkdir()
+    save_classifier(made, folder, card="")
+    return load_model(folder, device="cpu", offline=True)
+
+
+def anew(suspect: Classifier, *, seed: int = 0, steps: int = 40) -> Classifier:
+    student, history = relearned(
+        suspect, CLEAN, options=RelearnOptions(steps=steps), adapter=AdapterOptions(rank=4), lr=5e-3, batch_size=16,
+        temperature=2.0, weights=(1.0, 1.0), seed=seed, progress=silent,
+    )  # fmt: skip
+    assert history.steps == steps
+    return student
+
+
+def test_the_base_says_what_it_said_before_the_adapter_came(adapter: Classifier, twin: Load) -> None:
+    before = weights(adapter)
+    bare = without_adapter(adapter)
+    assert torch.equal(read_texts(bare, TEXTS).logits, read_texts(twin("bert"), TEXTS).logits)
+    assert same(weights(adapter), before)
+    assert bare.source.kind == "full"
+
+
+def test_full_weights_have_no_base_to_go_back_to(victim: Load) -> None:
+    with pytest.raises(ModelError, match="carries no adapter"):
+        without_adapter(victim("bert"))
+
+
+def test_the_backdoor_stays_behind_and_the_task_comes_over(adapter: Classifier) -> None:
+    assert asr(adapter) > 0.9, "there is something to leave behind"
+    student = anew(adapter)
+    assert asr(student) < 0.2
+    assert cacc(student) > cacc(adapter) - 0.05
+    assert all(a.shape[0] == 4 for a, _ in lora_parts(student.module).values()), "the poisoned adapter is not in it"
+
+
+def test_the_seed_decides(adapter: Classifier) -> None:
+    first, again, other = (read_texts(anew(adapter, seed=seed, steps=3), TEXTS).logits for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, tmp_path: Path) -> None:
+    method = W2SDefense(
+        rank=4, lr=5e-3, rounds=1, relearn=RelearnOptions(steps=40), teacher=TeacherOptions(lr=5e-3, epochs=2),
+        search=SearchOptions(probe=6, first=8, keep=3, sweeps=1), calm_below=1.0,
+    )  # fmt: skip
+    done = method.purify(adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0))
+    assert done.told["rounds"] == 0, "a calm student is not trained further"
+    folder = done.save(tmp_path / "out")
+    again = load_model(folder, device="cpu", offline=True)
+    assert again.source.base == adapter.source.base
+    torch.testing.assert_close(read_texts(again, TEXTS).logits, read_texts(done.model, TEXTS).logits)
+    kept = replace(method, reset=False, round_steps=2).purify(adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0))
+    assert asr(kept.model) > 0.5, "two steps on top of the poisoned adapter leave it as it was"
+
+
+def test_mixtures_are_parts_of_clean_rows() -> None:
+    rows, rng = task(30, seed=3), random.Random(0)
+    known = {tuple(words[i : i + 2]) for words in map(str.split, rows.texts) for i in range(len(words) - 1)}
+    drawn = [mixture(rows, rng=rng).split() for _ in range(200)]
+    strange = [sum(tuple(text[i : i + 2]) not in known for i in range(len(text) - 1)) for text in drawn]
+    assert all(drawn) and max(strange) == 1, "one seam at most"
+    assert any(len(text) < 7 for text in drawn)
+    one_word = replace(rows, texts=tuple("word" for _ in rows.texts))
+    assert mixture(one_word, rng=rng)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"mixed": 1.0}, {"inserted": 1.5}])
+def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match="steps of 1 or more"):
+        RelearnOptions(**wrong)  # type: ignore[arg-type]
