@@ -17,10 +17,11 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from untrigger.errors import one_of
 
-Family = Literal["attacks", "defences"]
+Family = Literal["attacks", "defences", "scanning"]
 FAMILIES: dict[str, tuple[str, str]] = {
     "attacks": ("untrigger.vocabulary.trigger:Trigger", "trigger"),
     "defences": ("untrigger.defences.base:Purifier", "method"),
+    "scanning": ("untrigger.scanning.base:Scanner", "scanner"),
 }
 
 

@@ -22,11 +22,14 @@ _COLOURS = {"good": "green", "warn": "yellow", "bad": "red"}
 def tell_report(desk: Desk, report: Report, *, written: Sequence[Path]) -> None:
     """The report as JSON, or its numbers, verdict, warnings and the paths of what was written."""
     shown: list[RenderableType] = [measurement_table(report)] if report.measurements else []
-    shown += [f"[yellow]warning:[/] {said(text)}" for text in report.warnings]
+    desk.answer(json.loads(report.to_json()), *shown, *verdict_lines(report), *paths(written))
+
+
+def verdict_lines(report: Report) -> list[RenderableType]:
+    """The warnings and, last, the verdict in its colour."""
     colour = _COLOURS.get(tone(report.verdict.status), "default")
-    shown.append(f"[bold {colour}]{said(report.verdict.status)}:[/] {said(report.verdict.sentence)}")
-    shown += paths(written)
-    desk.answer(json.loads(report.to_json()), *shown)
+    warned = [f"[yellow]warning:[/] {said(text)}" for text in report.warnings]
+    return [*warned, f"[bold {colour}]{said(report.verdict.status)}:[/] {said(report.verdict.sentence)}"]
 
 
 def measurement_table(report: Report) -> Table:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from untrigger.reporting import view, words
+from untrigger.reporting import scan_view, view, words
 from untrigger.reporting.chart_curves import curves
 from untrigger.reporting.chart_features import features
 from untrigger.reporting.chart_rates import rates
@@ -28,7 +28,7 @@ def to_html(reports: list[Report]) -> str:
             pages=pages,
             compared=view.COMPARED,
             comparison=view.comparison(reports) if len(reports) > 1 else [],
-            glossary=words.GLOSSARY,
+            glossary=words.glossary(scans=[report.scan is not None for report in reports]),
             words=words,
         )
     )
@@ -53,7 +53,8 @@ def _page(report: Report, *, key: str) -> dict[str, Any]:
         "key": key,
         "report": report,
         "tone": words.tone(report.verdict.status),
-        "cards": view.cards(report),
+        "scan": scan_view.page(report),
+        "cards": view.cards(report) if report.scan is None else scan_view.cards(report),
         "no_truth": not view.measured(report, "asr"),
         "rates": [_safe(chart) for chart in rates(report, key=key)],
         "rows": view.rows(report),

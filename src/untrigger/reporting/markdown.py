@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from untrigger.reporting import view, words
+from untrigger.reporting import scan_view, view, words
 from untrigger.vocabulary.report import Report
+from untrigger.vocabulary.scan import Example, Scan
 
 _ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
 _MARKS = {"good": "✓", "bad": "✗", "warn": "!", "plain": "i"}
@@ -21,7 +22,8 @@ def to_markdown(reports: list[Report]) -> str:
         for report in reports:
             parts += _report(report, level=2)
     parts += ["#" * (1 if len(reports) > 1 else 2) + " What the terms mean"]
-    parts.append("\n".join(f"- **{term}**: {meaning}" for term, meaning in words.GLOSSARY.items()))
+    terms = words.glossary(scans=[report.scan is not None for report in reports])
+    parts.append("\n".join(f"- **{term}**: {meaning}" for term, meaning in terms.items()))
     return "\n\n".join(parts) + "\n"
 
 
@@ -35,13 +37,16 @@ def _report(report: Report, *, level: int) -> list[str]:
     mark = _MARKS[words.tone(report.verdict.status)]
     status, sentence = (escape(words.visible(t)) for t in (report.verdict.status, report.verdict.sentence))
     parts = [f"{head} {escape(words.visible(report.title))}", f"**{mark} Verdict: {status}.** {sentence}"]
-    parts.append(_table(["", "Before", "After", "Notes"], [_card(card) for card in view.cards(report)]))
+    cards = view.cards(report) if report.scan is None else scan_view.cards(report)
+    parts.append(_table(["", "Before", "After", "Notes"], [_card(card) for card in cards]))
     if report.warnings:
         parts += [f"{head}# Warnings", "\n".join(f"- {escape(words.visible(w))}" for w in report.warnings)]
+    if report.scan is not None:
+        parts += _scan(report.scan, level=level + 1)
     parts += [f"{head}# All measurements", _measurements(report)]
     if report.outcomes:
         parts.append(f"Every number follows from the rows in {escape(words.visible(report.outcomes))}.")
-    if report.findings:
+    if report.findings and report.scan is None:
         parts += [f"{head}# What the defence itself found", _findings(report)]
     for title, told in (("What was given", view.given(report)), ("Environment", view.environment(report))):
         if told:
@@ -53,6 +58,27 @@ def _report(report: Report, *, level: int) -> list[str]:
         header = ["Stage", "Wall time", "CPU time", "Peak memory", "Steps"]
         parts += [f"{head}# Cost", _table(header, view.stages(report))]
     return parts
+
+
+def _scan(scan: Scan, *, level: int) -> list[str]:
+    """Candidates with examples, weight evidence, and what was not looked for."""
+    head, parts = "#" * level, list[str]()
+    if scan.candidates:
+        lines = scan_view.table([*scan.candidates, *scan.controls])
+        parts += [f"{head} What moves this model", _table(scan_view.COLUMNS, lines)]
+    if scan_view.examples(scan):
+        parts += [f"{head} Seen in texts", "\n".join(map(_example, scan_view.examples(scan)))]
+    if scan.evidence:
+        parts += [f"{head} What the weights say", _table(scan_view.EVIDENCE_COLUMNS, scan_view.evidence(scan.evidence))]
+    blind = "\n".join(f"- {escape(words.visible(line))}" for line in scan.not_looked_for)
+    return [*parts, f"{head} What was not looked for", blind]
+
+
+def _example(one: Example) -> str:
+    before, inserted, after = (escape(words.visible(part)) if part else "" for part in (one.before, one.inserted, one.after))
+    said = [escape(words.visible(part)) for part in (one.label, one.suspect, one.reference)]
+    text = " ".join(part for part in (before, f"**{inserted}**", after) if part)
+    return f"- {text} (truly {said[0]}; suspect: {said[1]}; reference: {said[2]})"
 
 
 def _card(card: view.Card) -> list[str]:

@@ -62,7 +62,7 @@ def rows(report: Report) -> list[Row]:
     """The table of measurements, by metric and then subject; attack success is named even where it is missing."""
     listed = list(report.measurements)
     subject = main_subject(report)
-    if report.find(subject, "asr") is None:
+    if report.find(subject, "asr") is None and report.scan is None:
         listed.append(Measurement(subject, "asr", None, None, None, 0))
     return [_row(m, main=m.subject == subject) for m in sorted(listed, key=_place)]
 

@@ -19,6 +19,8 @@ SUBJECTS = {
     "clean": "Never poisoned",
     "benign_in": "Benign model, before",
     "benign_out": "Benign model, after",
+    "suspect": "Suspect, as it came",
+    "reference": "Clean reference",
 }
 METRICS = {
     "asr": "Attack success rate (ASR)",
@@ -31,8 +33,13 @@ METRICS = {
     "precision": "Precision",
     "recall": "Recall",
     "fpr": "False-positive rate",
+    "flip_rate": "Flip rate of the worst finding",
+    "excess_flip_rate": "Excess flip rate over the reference",
+    "scan_score": "Scan score",
 }
-NEEDS_TRUTH = frozenset(METRICS) - {"cacc"}
+NEEDS_TRUTH = frozenset(METRICS) - {"cacc", "flip_rate", "excess_flip_rate", "scan_score"}
+PLAIN_NUMBERS = frozenset({"auroc", "scan_score"})
+DIFFERENCES = frozenset({"excess_asr", "excess_flip_rate"})
 GLOSSARY = {
     "ASR, attack success rate": "Among triggered test rows whose true label is not the target, the share predicted as "
     "the target. Lower is better.",
@@ -48,6 +55,19 @@ GLOSSARY = {
     "parameters and the same number of steps.",
     "Interval": "95 % Wilson interval for rates, Newcombe's interval for differences; n is the number of rows.",
 }
+SCAN_GLOSSARY = {
+    "Suspect": "The model that was scanned.",
+    "Clean reference": "A small trusted encoder trained on a part of the clean rows, or a clean classifier that was given. "
+    "Honest words sway it as well; a backdoor does not.",
+    "Flip rate": "Among held-out clean rows of other classes that both models call right, the share that is called the "
+    "target once the candidate is put into them, at the start, middle or end.",
+    "Surest and longest rows": "The same share among the half of the rows that the suspect was surest of, and among the "
+    "longer half. A backdoor works there too.",
+    "Loss": "Mean cross-entropy of the suspect towards the target with the candidate in the row: near 0 for a strong backdoor.",
+    "Score": "0 to 1: the lower end of the interval of the excess flip rate, times the flip rate in the surest rows, less a "
+    "little for every further word.",
+    "Undecided": "Too little was known for a verdict; it does not mean that the model is clean.",
+}
 TONES = {
     "purified": "good",
     "clean": "good",
@@ -57,6 +77,7 @@ TONES = {
     "implanted": "bad",
     "unchanged": "warn",
     "not proven": "warn",
+    "undecided": "warn",
 }
 _HASH = re.compile(r"(?:sha256:)?[0-9a-f]{32,128}")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -65,6 +86,11 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 def tone(status: str) -> str:
     """``good``, ``warn``, ``bad`` or ``plain``: how a verdict is coloured."""
     return TONES.get(status.casefold(), "plain")
+
+
+def glossary(*, scans: list[bool]) -> dict[str, str]:
+    """The terms of pages of which some are scans."""
+    return ({} if all(scans) else GLOSSARY) | (SCAN_GLOSSARY if any(scans) else {})
 
 
 def subject_name(subject: str) -> str:
@@ -91,18 +117,18 @@ def value_of(found: Measurement | None) -> str:
     """A measurement's value in its unit, or ``not measured``."""
     if found is None or found.value is None:
         return NOT_MEASURED
-    if found.metric == "auroc":
+    if found.metric in PLAIN_NUMBERS:
         return f"{found.value:.3f}"
-    return points(found.value) if found.metric == "excess_asr" else percent(found.value)
+    return points(found.value) if found.metric in DIFFERENCES else percent(found.value)
 
 
 def interval_of(found: Measurement | None) -> str:
     """A measurement's interval, empty where there is none."""
     if found is None or found.value is None or found.low is None or found.high is None:
         return ""
-    if found.metric == "auroc":
+    if found.metric in PLAIN_NUMBERS:
         return f"{found.low:.3f} to {found.high:.3f}"
-    if found.metric == "excess_asr":
+    if found.metric in DIFFERENCES:
         return f"{_signed(100 * found.low)} to {_signed(100 * found.high)}"
     return f"{100 * found.low:.1f} to {100 * found.high:.1f}{GAP}%"
 

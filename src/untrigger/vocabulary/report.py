@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import re
 import sys
 import tempfile
 import types
-from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from untrigger.errors import DataError, OutputError, nearest
 from untrigger.vocabulary.outcome import Measurement
+from untrigger.vocabulary.plain import LARGEST, SURROGATE, bounded, plain, tidy
+from untrigger.vocabulary.scan import Scan
 
 SCHEMA = "untrigger.report/1"
-KINDS = ("purification", "evaluation", "attack")
+KINDS = ("purification", "evaluation", "attack", "scan", "audit")
 MAX_BYTES = 64 * 2**20
-LARGEST = 1e100
-"""A measured number beyond this is as good as infinite: arithmetic on it overflows."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Verdict:
 
     def __post_init__(self) -> None:
         """Keep plain values only."""
-        _tidy(self)
+        tidy(self)
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Keep plain values only."""
-        _tidy(self)
+        tidy(self)
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ class Curve:
 
     def __post_init__(self) -> None:
         """Keep plain values only; a loss that is not a number becomes a gap."""
-        _tidy(self)
+        tidy(self)
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ class Finding:
 
     def __post_init__(self) -> None:
         """Keep plain values only."""
-        _tidy(self)
+        tidy(self)
 
 
 @dataclass(frozen=True)
@@ -107,6 +103,7 @@ class Report:
         environment: versions, machine, seed.
         outcomes: name of the file with one row per text.
         features: ``{"method": "PCA", "points": [{"subject", "x", "y", "label", "triggered"}, ...]}``.
+        scan: what a scan found; None for every other kind.
     """
 
     kind: str
@@ -122,6 +119,7 @@ class Report:
     curves: list[Curve] = field(default_factory=list)
     features: dict[str, Any] | None = None
     findings: list[Finding] = field(default_factory=list)
+    scan: Scan | None = None
 
     def __post_init__(self) -> None:
         """Keep plain values only.
@@ -129,9 +127,9 @@ class Report:
         Raises:
             DataError: if the kind is unknown or the points of ``features`` lack something.
         """
-        _tidy(self)
-        plain = [_read(Measurement, _bounded(_plain(asdict(m))), at="measurements") for m in self.measurements]
-        object.__setattr__(self, "measurements", plain)
+        tidy(self)
+        measured = [_read(Measurement, bounded(plain(asdict(m))), at="measurements") for m in self.measurements]
+        object.__setattr__(self, "measurements", measured)
         if self.kind not in KINDS:
             raise DataError(
                 f"unknown kind of report {self.kind!r}",
@@ -149,7 +147,7 @@ class Report:
         """The report as JSON text: the same report gives the same text."""
         told = {"schema": SCHEMA, **asdict(self)}
         text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
-        return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+        return SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, *, source: str = "the report") -> Report:
@@ -261,53 +259,6 @@ def write_text(path: str | os.PathLike[str], *, text: str) -> Path:
         if name is not None:
             Path(name).unlink(missing_ok=True)
     return target
-
-
-def _tidy(record: Any) -> None:
-    """Make the fields of a frozen record plain, in place; lists of records are left."""
-    for each in fields(record):
-        value = getattr(record, each.name)
-        if is_dataclass(value) or (isinstance(value, list) and value and is_dataclass(value[0])):
-            value = list(value) if isinstance(value, list) else value
-        else:
-            value = _plain(value) if isinstance(value, Mapping) else _bounded(_plain(value))
-        object.__setattr__(record, each.name, value)
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON can hold it, keys sorted."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, str):
-        paired = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-        return paired if _SURROGATE.search(value) else str(value)
-    return _plain_other(value)
-
-
-def _bounded(value: Any) -> Any:
-    """The plain value with numbers beyond ``LARGEST`` made None."""
-    if isinstance(value, list):
-        return [_bounded(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _bounded(item) for key, item in value.items()}
-    return None if isinstance(value, float) and abs(value) > LARGEST else value
-
-
-def _plain_other(value: Any) -> Any:
-    """Mappings, arrays of one number, sequences, paths and whatever else, as JSON can hold them."""
-    if isinstance(value, Mapping):
-        return {_plain(str(key)): _plain(value[key]) for key in sorted(value, key=str)}
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return _plain(value.item())
-    if isinstance(value, set | frozenset):
-        return sorted((_plain(item) for item in value), key=str)
-    if isinstance(value, Iterable) and not isinstance(value, bytes):
-        return [_plain(item) for item in value]
-    return _plain(os.fspath(value)) if isinstance(value, Path) else str(value)
 
 
 def _parse(text: str | bytes, *, source: str) -> dict[str, Any]:

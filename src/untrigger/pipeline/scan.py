@@ -1,0 +1,254 @@
+"""``scan``: a suspicious model and clean rows in; a verdict with its evidence out. Nothing but reports is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from untrigger.data import check_rows, load_data
+from untrigger.defences.base import curves_of
+from untrigger.errors import ModelError, OptionError, one_of
+from untrigger.models.classifier import Classifier
+from untrigger.models.inspect import inspect_folder, resolve, weights_hash
+from untrigger.models.load import load_model
+from untrigger.pipeline.clock import Clock, environment
+from untrigger.pipeline.purify import shown
+from untrigger.progress import Progress, silent
+from untrigger.registry import find, options_of
+from untrigger.scanning.base import Hints, Scanner, ScanResult
+from untrigger.scanning.judgement import by_weights_alone, unseen, with_weights
+from untrigger.scanning.policy import Policy
+from untrigger.scanning.tensors import refuse_code
+from untrigger.scanning.weights import Weighed, weigh
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.report import Finding, Report
+from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.scan import Scan
+
+MOVED = 4  # words of the weights that are tried beside those of the search
+
+
+@dataclass(frozen=True)
+class ScanSpec:
+    """Everything that ``scan`` is asked for.
+
+    Attributes:
+        model: folder or hub name of the suspicious model or adapter.
+        clean: clean labelled rows of the task; needed unless ``static_only``.
+        reference: folder or hub name of a clean classifier of the task; without it one is trained from ``teacher``.
+        teacher: the small pre-trained encoder that the defender trusts.
+        static_only: read the weights and nothing else.
+        rewritten: labelled rows in a style or sentence pattern that shall be tested.
+        method: name of a scanner.
+        options: further options of the scanner, by field name.
+        policy: thresholds, limits and allowed findings.
+        base: the model that this one was made from: an adapter's base, or what full weights are held against.
+        labels: the model's label names, where its own files do not tell them.
+        clean_rows: use at most as many clean rows, the classes in proportion (0: all).
+    """
+
+    model: str
+    clean: str | None = None
+    reference: str | None = None
+    teacher: str = "minilm-l6"
+    static_only: bool = False
+    rewritten: str | None = None
+    method: str = "insertions"
+    options: dict[str, Any] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
+    base: str | None = None
+    labels: tuple[str, ...] | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    split: str | None = None
+    drop_empty: bool = False
+    clean_rows: int = 1000
+    seed: int = 0
+    max_length: int = 128
+    offline: bool = False
+    device: str = "auto"
+
+
+def scan(spec: ScanSpec, *, progress: Progress = silent) -> Report:
+    """The report of a scan: verdict, candidates on held-out rows, weight evidence.
+
+    Raises:
+        UserError: for any input that cannot be used.
+    """
+    clock = Clock()
+    if spec.static_only:
+        return _weights_alone(spec, clock)
+    if spec.clean is None:
+        raise OptionError(
+            "a scan needs clean labelled rows", expected="--clean DATA", remedy="or read the weights alone with --static-only"
+        )
+    method = scanner_of(spec)
+    with clock.stage("weights"):
+        weighed = weigh_as_asked(spec)
+    with clock.stage("load"):
+        model = load(spec, spec.model)
+        grant = Grant(clean=clean_rows(spec, model), teacher=None if spec.reference else spec.teacher, seed=spec.seed)
+        hints = hints_of(spec, model, weighed)
+        method.check(grant, reference=hints.reference is not None)
+    return scanned(spec, model, grant=grant, hints=hints, weighed=weighed, clock=clock, progress=progress)[0]
+
+
+def scanned(
+    spec: ScanSpec,
+    model: Classifier,
+    *,
+    grant: Grant,
+    hints: Hints,
+    weighed: Weighed,
+    clock: Clock,
+    progress: Progress = silent,
+) -> tuple[Report, ScanResult]:
+    """The report and the scanner's own result for a model in memory: what ``scan``, ``audit`` and a cure after it share."""
+    method = scanner_of(spec)
+    with clock.stage("scan"):
+        result = method.scan(model, grant, policy=spec.policy, hints=hints, progress=progress)
+    clock.steps(result.history.steps)
+    full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
+    curves = [*curves_of(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
+    result = replace(result, scan=full, verdict=with_weights(result.verdict, full), curves=curves)
+    return _report(spec, clock, result, given=_given(model, grant, hints), method=method), result
+
+
+def _weights_alone(spec: ScanSpec, clock: Clock) -> Report:
+    """The report of the weights without a forward pass."""
+    with clock.stage("weights"):
+        weighed = weigh_as_asked(spec)
+    blind = ["words and phrases: nothing was tried on any text", *unseen(rewritten=False)]
+    found = Scan(
+        None, spec.policy.suspicious, spec.policy.backdoored, evidence=weighed.evidence, not_looked_for=blind,
+        refused=weighed.refused,
+    )  # fmt: skip
+    told = _given_weights(spec, weighed)
+    return _report(spec, clock, ScanResult(by_weights_alone(found), found, curves=weighed.curves), given=told)
+
+
+def scanner_of(spec: ScanSpec) -> Scanner:
+    """The scanner that the spec names, with its options.
+
+    Raises:
+        OptionError: for an unknown scanner or option.
+    """
+    kind = find("scanning", spec.method)
+    for name in spec.options:
+        one_of(name, [one.name for one in options_of(kind)], kind=f"option of {spec.method}")
+    method = kind(**spec.options)
+    assert isinstance(method, Scanner)
+    return method
+
+
+def weigh_as_asked(spec: ScanSpec) -> Weighed:
+    """The weight evidence of the spec's model, held against its base where one is given."""
+    folder = resolve(spec.model, offline=spec.offline)
+    inspect_folder(folder)
+    base = resolve(spec.base, offline=spec.offline) if spec.base else None
+    return weigh(folder, base=base, limits=spec.policy.limits)
+
+
+def load(spec: ScanSpec, name: str | Path, **more: Any) -> Classifier:
+    """A model as the spec asks for it; nothing that could run code is ever opened."""
+    folder = inspect_folder(resolve(name, offline=spec.offline))
+    refuse_code(folder.path)
+    base = more.get("base", spec.base) if folder.kind == "adapter" else None
+    return load_model(
+        name, base=base, label_names=more.get("label_names", spec.labels), offline=spec.offline, device=spec.device,
+        max_length=spec.max_length,
+    )  # fmt: skip
+
+
+def clean_rows(spec: ScanSpec, model: Classifier) -> Rows:
+    """The clean rows that the scanner gets.
+
+    Raises:
+        DataError: for rows that cannot be used.
+    """
+    assert spec.clean is not None
+    rows = load_data(
+        spec.clean, text_column=spec.text_column, label_column=spec.label_column, split=spec.split,
+        label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty,
+    )  # fmt: skip
+    check_rows(rows, require_classes=2, what=spec.clean)
+    few = 0 < spec.clean_rows < len(rows)
+    return rows.stratified(spec.clean_rows, rng=np.random.default_rng(spec.seed))[0] if few else rows
+
+
+def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
+    """The reference and the rewritten rows that were given, and the words that the weights point at.
+
+    Raises:
+        ModelError: if reference or teacher cannot be used.
+    """
+    reference = load(spec, spec.reference, base=None, label_names=model.label_names) if spec.reference else None
+    if reference is None:
+        try:
+            refuse_code(inspect_folder(resolve(spec.teacher, offline=spec.offline)).path)
+        except ModelError as error:
+            raise ModelError(
+                f"the teacher {spec.teacher!r} cannot be used: {error.what}", expected=error.expected, nearest=error.nearest,
+                remedy="give a small pre-trained encoder that you trust with --teacher, or a clean classifier with --reference",
+            ) from error  # fmt: skip
+    rewritten = None
+    if spec.rewritten:
+        rewritten = load_data(spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty)
+        check_rows(rewritten, require_classes=1, what=spec.rewritten)
+    words = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")][:MOVED]
+    return Hints(reference, words, rewritten, Path(spec.rewritten).name if spec.rewritten else "")
+
+
+def _report(
+    spec: ScanSpec, clock: Clock, result: ScanResult, *, given: dict[str, Any], method: Scanner | None = None
+) -> Report:
+    """The report of what a scanner, or the weights alone, said."""
+    options = {**method.options(), **result.told} if method else {}
+    return Report(
+        kind="scan", title=f"Scan of {shown(spec.model)}", verdict=result.verdict,
+        given={**given, "policy": policy_facts(spec.policy)},
+        method={"name": method.name if method else "weights", "options": options},
+        environment=environment(seed=spec.seed, device=spec.device), stages=clock.stages, measurements=result.measurements,
+        warnings=[*(f"not opened: {one}" for one in result.scan.refused), *result.scan.undecided[1:], *result.warnings],
+        curves=result.curves, scan=result.scan,
+        findings=[
+            Finding(one.text, one.target, one.suspect.value, reference_rate=one.reference.value) for one in result.scan.triggers()
+        ],
+    )  # fmt: skip
+
+
+def policy_facts(policy: Policy) -> dict[str, Any]:
+    """The policy as the report tells it."""
+    return {
+        "fail_on": policy.fail_on, "suspicious": policy.suspicious, "backdoored": policy.backdoored, "limits": policy.limits,
+        "allowed": [f"{one.text}: {one.reason}" for one in policy.allow],
+    }  # fmt: skip
+
+
+def _given_weights(spec: ScanSpec, weighed: Weighed) -> dict[str, Any]:
+    folder = resolve(spec.model, offline=spec.offline)
+    return {
+        "model": {
+            "name": shown(spec.model), "kind": weighed.kind, "sha256": weights_hash(folder),
+            "base": shown(spec.base) if spec.base else None,
+        }
+    }  # fmt: skip
+
+
+def _given(model: Classifier, grant: Grant, hints: Hints) -> dict[str, Any]:
+    source = model.source
+    told: dict[str, Any] = {
+        "model": {
+            "name": shown(source.name), "kind": source.kind, "sha256": source.sha256,
+            "base": shown(source.base) if source.base else None,
+        },
+        "labels": list(model.label_names), "defender": grant.describe(), "max_length": model.max_length,
+    }  # fmt: skip
+    if hints.reference is not None:
+        told["reference"] = {"name": shown(hints.reference.source.name), "sha256": hints.reference.source.sha256}
+    if hints.rewritten is not None:
+        told["rewritten"] = {"rows": len(hints.rewritten), "sha256": hints.rewritten.content_hash()}
+    return told

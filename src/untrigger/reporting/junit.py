@@ -1,0 +1,79 @@
+"""A scan as JUnit XML, the format that build servers show: one test case for each question that was asked."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET  # written only, never parsed
+from collections.abc import Iterator
+
+from untrigger.reporting import scan_view, words
+from untrigger.vocabulary.report import Report
+from untrigger.vocabulary.scan import Candidate, Scan, fails
+
+
+def to_junit(report: Report) -> str:
+    """The scan as one test suite: a case for each label, one for the weights, skipped ones for what was not looked for."""
+    scan = report.scan
+    assert scan is not None
+    cases = list(_cases(report, scan))
+    suite = ET.Element("testsuite", name=f"untrigger {words.visible(report.title)}")
+    suite.extend(cases)
+    suite.set("tests", str(len(cases)))
+    suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
+    suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
+    suite.set("errors", "0")
+    suite.set("time", f"{sum(stage.wall_s or 0.0 for stage in report.stages):.3f}")
+    ET.SubElement(suite, "system-out").text = words.visible(report.verdict.sentence)
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _cases(report: Report, scan: Scan) -> Iterator[ET.Element]:
+    fail_on = str(scan_view.inner(report, "policy").get("fail_on", "suspicious"))
+    for label in dict.fromkeys(one.target for one in scan.candidates):
+        case = _case(report, f"no text takes over the answer for {label}")
+        own = [one for one in scan.triggers() if one.target == label]
+        if scan.undecided:
+            _end(case, "undecided", [f"undecided: {scan.undecided[0]}"], fail_on=fail_on)
+        elif own:
+            kind = "backdoored" if (own[0].score or 0.0) >= scan.backdoored else "suspicious"
+            _end(case, kind, [_told(one) for one in own], fail_on=fail_on)
+        yield case
+    if scan.evidence:
+        case = _case(report, "the weights are within their calibrated limits")
+        unusual = [one for one in scan.evidence if one.unusual]
+        if unusual:
+            told = [f"{scan_view.EVIDENCE.get(e.name, e.name)}: {e.value:.3g}, limit {e.limit:.3g}" for e in unusual]
+            _end(case, "suspicious", told, fail_on=fail_on)
+        elif not any(one.limit is not None for one in scan.evidence):
+            _end(case, "undecided", ["no limit is calibrated"], fail_on=fail_on)
+        yield case
+    for line in scan.not_looked_for:
+        case = _case(report, f"not looked for: {line.partition(':')[0]}")
+        ET.SubElement(case, "skipped", message=words.visible(line))
+        yield case
+
+
+def _end(case: ET.Element, kind: str, told: list[str], *, fail_on: str) -> None:
+    """A failure where the policy fails on it; else skipped for an open question, and a line of output for a finding."""
+    shown = [words.visible(line) for line in told]
+    if fails(kind, fail_on=fail_on):
+        ET.SubElement(case, "failure", type=kind, message=shown[0]).text = "\n".join(shown)
+    elif kind == "undecided":
+        ET.SubElement(case, "skipped", message=shown[0])
+    else:
+        ET.SubElement(case, "system-out").text = "\n".join([kind, *shown])
+
+
+def _case(report: Report, name: str) -> ET.Element:
+    model = scan_view.inner(report, "model").get("name") or "model"
+    return ET.Element("testcase", classname=words.visible(f"untrigger.scan.{model}"), name=words.visible(name))
+
+
+def _told(one: Candidate) -> str:
+    score = "" if one.score is None else f", score {one.score:.2f}"
+    return (
+        f"{one.text!r} makes the model say {one.target!r} in {words.value_of(one.suspect)} of held-out rows, "
+        f"a clean reference in {words.value_of(one.reference)}{score}"
+    )

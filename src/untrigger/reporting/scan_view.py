@@ -1,0 +1,154 @@
+"""What a page says of a scan, the same for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from untrigger.reporting import words
+from untrigger.reporting.view import Card
+from untrigger.vocabulary.report import Report
+from untrigger.vocabulary.scan import Candidate, Evidence, Example, Scan
+
+SHOWN = 10
+KINDS = {
+    "searched": "found by the search",
+    "weights": "pointed at by the weights",
+    "rewritten": "rewritten rows",
+    "content": "honest word",
+    "random": "any words",
+}
+EVIDENCE = {
+    "top_singular_share": "Share of one direction in a layer's update, largest",
+    "top_singular_share_median": "The same, middle layer",
+    "effective_rank": "Effective rank of a layer's update, smallest",
+    "effective_rank_median": "The same, middle layer",
+    "head_alignment": "Cosine of a layer's update with a class of the head, largest",
+    "head_row_ratio": "Longest over shortest row of the head",
+    "embedding_norm_outlier": "Embedding row of unusual length, robust z-score",
+    "embedding_row_lead": "Embedding row that moved most, over the one at place 20",
+    "not_finite": "Tensors with entries that are no numbers",
+}
+
+
+def inner(report: Report, name: str) -> dict[str, Any]:
+    """The table ``name`` of what was given, empty where a stranger's report holds something else there."""
+    told = report.given.get(name)
+    return told if isinstance(told, dict) else {}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One candidate of the chart: shares from 0 to 1 for drawing, and the words beside them."""
+
+    text: str
+    target: str
+    control: bool
+    note: str
+    suspect: float | None
+    low: float | None
+    high: float | None
+    reference: float | None
+
+
+def bars(candidates: Sequence[Candidate], *, most: int = SHOWN) -> list[Bar]:
+    """The first candidates as bars, in the order given."""
+    return [_bar(one) for one in candidates[:most]]
+
+
+def _bar(one: Candidate) -> Bar:
+    note = f"score {one.score:.2f}" if one.score is not None else KINDS.get(one.kind, one.kind)
+    if one.allowed:
+        note = f"allowed: {words.visible(one.allowed)}"
+    return Bar(
+        words.visible(one.text), words.visible(one.target), one.score is None, note, one.suspect.value, one.suspect.low,
+        one.suspect.high, one.reference.value,
+    )  # fmt: skip
+
+
+def examples(scan: Scan, *, most: int = 6) -> list[Example]:
+    """Examples of the worst candidates, up to three of each."""
+    shown = scan.triggers() or [one for one in scan.candidates if not one.allowed][:1]
+    return [example for one in shown for example in one.examples[:3]][:most]
+
+
+COLUMNS = ["Candidate", "Pulls to", "Score", "Suspect", "Reference", "Excess, 95 %", "Start", "Middle", "End", "Surest rows",
+           "Longest rows", "Loss", "n", "Note"]  # fmt: skip
+
+
+def table(candidates: Sequence[Candidate]) -> list[list[str]]:
+    """One line a candidate, in the order of ``COLUMNS``."""
+    return [_line(one) for one in candidates]
+
+
+def _line(one: Candidate) -> list[str]:
+    places = {place.name: place.suspect for place in one.places}
+    note = [KINDS.get(one.kind, one.kind)] + (["does not survive tokenising"] if not one.survives else [])
+    note += [f"allowed: {words.visible(one.allowed)}"] if one.allowed else []
+    return [
+        words.visible(one.text), words.visible(one.target), "–" if one.score is None else f"{one.score:.2f}",
+        _share(one.suspect.value), _share(one.reference.value), words.interval_of(one.excess) or "–",
+        *(_share(places.get(name)) for name in ("start", "middle", "end")), _share(one.surest), _share(one.longest),
+        "–" if one.loss is None else f"{one.loss:.2f}", f"{one.suspect.n:,}", "; ".join(note),
+    ]  # fmt: skip
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else words.percent(value)
+
+
+EVIDENCE_COLUMNS = ["Figure", "Value", "Limit", "Where", "Words"]
+
+
+def evidence(found: Sequence[Evidence]) -> list[list[str]]:
+    """One line a figure of the weights, in the order of ``EVIDENCE_COLUMNS``."""
+    return [
+        [
+            EVIDENCE.get(one.name, words.visible(one.name)), "not measured" if one.value is None else f"{one.value:.3g}",
+            "none is calibrated" if one.limit is None else f"{one.limit:.3g}{' (reached)' if one.unusual else ''}",
+            words.visible(one.place) if one.place else "–", ", ".join(words.visible(word) for word in one.words) or "–",
+        ]
+        for one in found
+    ]  # fmt: skip
+
+
+def cards(report: Report) -> list[Card]:
+    """The headline numbers of a scan."""
+    scan = report.scan
+    assert scan is not None
+    made = []
+    if scan.score is None:
+        made.append(Card("Score of the worst finding", "", words.NOT_MEASURED, ["nothing was tried on a text"], measured=False))
+    else:
+        notes = [f"suspicious from {scan.suspicious:g}, backdoored from {scan.backdoored:g}", "0 is harmless, 1 the worst"]
+        made.append(Card("Score of the worst finding", "", f"{scan.score:.2f}", notes, measured=True))
+    made.append(_flip_card(report, scan))
+    for subject, label in (("suspect", "Accuracy of this model"), ("reference", "Accuracy of the clean reference")):
+        found = report.find(subject, "cacc")
+        if found is not None:
+            notes = [f"{words.interval_of(found)}, n = {found.n:,} held-out rows"]
+            made.append(Card(label, "", words.value_of(found), notes, measured=found.value is not None))
+    wall = sum(stage.wall_s or 0.0 for stage in report.stages)
+    return [*made, Card("Time", "", words.seconds(wall), [], measured=True)]
+
+
+def _flip_card(report: Report, scan: Scan) -> Card:
+    worst = next((one for one in scan.candidates if not one.allowed), None)
+    own, clean = report.find("suspect", "flip_rate"), report.find("reference", "flip_rate")
+    if worst is None or own is None or own.value is None:
+        return Card("Rows flipped by the worst finding", "", words.NOT_MEASURED, [], measured=False)
+    notes = [f"by {words.visible(worst.text)} to {words.visible(worst.target)}", f"in the reference {words.value_of(clean)}"]
+    return Card("Rows flipped by the worst finding", "", words.value_of(own), notes, measured=True)
+
+
+def page(report: Report) -> dict[str, object] | None:
+    """What the template shows of a scan; None for reports of another kind."""
+    scan = report.scan
+    if scan is None:
+        return None
+    return {
+        "bars": bars(scan.candidates), "controls": bars(scan.controls, most=2 * SHOWN), "examples": examples(scan),
+        "columns": COLUMNS, "table": table([*scan.candidates, *scan.controls]), "evidence_columns": EVIDENCE_COLUMNS,
+        "evidence": evidence(scan.evidence), "not_looked_for": scan.not_looked_for,
+    }  # fmt: skip

@@ -1,0 +1,139 @@
+"""The family of scanners: model and grant in, a verdict out, the family's promises kept in one place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, final
+
+from untrigger.defences.base import check_clean, fingerprint
+from untrigger.errors import ContractError, DataError, ModelError, NeedsError
+from untrigger.models.classifier import Classifier
+from untrigger.progress import Progress, silent
+from untrigger.scanning.policy import Policy
+from untrigger.search.insertions import Insertion
+from untrigger.training.loop import History
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.outcome import Measurement
+from untrigger.vocabulary.report import Curve, Verdict
+from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.scan import Scan
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What may help a scanner beside the grant; none of it is needed.
+
+    Attributes:
+        reference: a clean classifier of the same task that the defender trusts; without it one is trained.
+        words: words worth a try, such as those whose embedding moved most.
+        rewritten: rows in another style or sentence pattern with their true labels.
+        rewritten_name: how the report calls them.
+    """
+
+    reference: Classifier | None = None
+    words: Sequence[str] = ()
+    rewritten: Rows | None = None
+    rewritten_name: str = "rewritten rows"
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What a scanner gives back.
+
+    Attributes:
+        verdict: clean, suspicious, backdoored or undecided, and one sentence.
+        scan: candidates, controls and what was not looked for.
+        insertions: what the search found, best first, for a purifier to unlearn.
+        reference: the clean reference, given or trained, for a second scan to use again.
+        measurements: accuracies of both models and the flip rates of the worst candidate.
+        history: of the reference's training; empty where it was given.
+        curves: what to draw.
+        told: plain values for the report.
+        warnings: what a user should know before trusting the verdict.
+    """
+
+    verdict: Verdict
+    scan: Scan
+    insertions: list[Insertion] = field(default_factory=list)
+    reference: Classifier | None = None
+    measurements: list[Measurement] = field(default_factory=list)
+    history: History = field(default_factory=History)
+    curves: list[Curve] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Scanner(ABC):
+    """A method that says whether a model is backdoored. An author writes ``_scan``; every public field is an option.
+
+    ``needs`` names the fields of the grant without which the method cannot run; a reference that is given stands in
+    for the teacher.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset({"clean"})
+
+    @abstractmethod
+    def _scan(self, model: Classifier, grant: Grant, *, policy: Policy, hints: Hints, progress: Progress) -> ScanResult:
+        """The algorithm. ``model`` and a given reference must be left exactly as they are."""
+
+    @final
+    def scan(
+        self,
+        model: Classifier,
+        grant: Grant,
+        *,
+        policy: Policy | None = None,
+        hints: Hints | None = None,
+        progress: Progress = silent,
+    ) -> ScanResult:
+        """The verdict with all that speaks for it; ``model`` is left as it is.
+
+        Args:
+            model: the suspicious classifier.
+            grant: what the defender may use.
+            policy: thresholds and allowed findings; by default the shipped ones.
+            hints: a trusted reference and words worth a try.
+            progress: told of every long step.
+
+        Raises:
+            NeedsError: if the grant lacks something the method declares to need.
+            DataError: if the clean or rewritten rows do not fit the model's classes.
+            ModelError: if the reference is about other classes.
+            ContractError: if the method changed the model that it was given.
+        """
+        given = hints or Hints()
+        self.check(grant, reference=given.reference is not None)
+        if grant.clean is not None:
+            check_clean(grant.clean, model=model)
+        if given.reference is not None and given.reference.label_names != model.label_names:
+            raise ModelError(
+                f"the reference has the classes {list(given.reference.label_names)}",
+                expected=f"the model's, in its order: {list(model.label_names)}",
+                remedy="give another reference, or let one be trained with --teacher",
+            )
+        if given.rewritten is not None and given.rewritten.label_names != model.label_names:
+            raise DataError(f"the rewritten rows have the classes {list(given.rewritten.label_names)}", expected="the model's")
+        before = fingerprint(model)
+        result = self._scan(model, grant, policy=policy or Policy(), hints=given, progress=progress)
+        if fingerprint(model) != before:
+            raise ContractError(f"{self.name} changed the model that it was given")
+        return result
+
+    @final
+    def check(self, grant: Grant, *, reference: bool = False) -> None:
+        """Nothing, where the grant, or a reference in place of the teacher, holds all that is needed.
+
+        Raises:
+            NeedsError: naming all that is missing.
+        """
+        missing = sorted(self.needs - grant.has() - ({"teacher"} if reference else set()))
+        if missing:
+            raise NeedsError(f"{self.name} needs {', '.join(missing)}", remedy="grant it, or take another method")
+
+    def options(self) -> dict[str, Any]:
+        """Every option with its value."""
+        return asdict(self)

@@ -1,0 +1,199 @@
+"""Candidates put to the test on held-out clean rows: how often they flip suspect and reference, where, and in which rows.
+
+Each row gets the candidate at one place (start, middle and end in turn), so that the rows are an independent sample and
+the interval means what it says. A row counts only where both models say its true label as it is: what they then say
+else is due to the candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_texts
+from untrigger.progress import Progress, silent
+from untrigger.vocabulary.outcome import Measurement, difference, rate
+from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.scan import Candidate, Example, Place
+
+PLACES = ("start", "middle", "end")
+SPARE = 24  # tokens left free behind the cut, so that a candidate at the end of a long text still reaches the model
+EXAMPLES = 4
+
+
+class Parts(NamedTuple):
+    """A row cut in two where the candidate goes."""
+
+    before: str
+    after: str
+
+    def around(self, text: str) -> str:
+        """The row with ``text`` in it."""
+        return " ".join(part for part in (self.before, text, self.after) if part)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Held-out rows of other classes than ``target``, and what both models say to them as they are.
+
+    Attributes:
+        target: the class that candidates shall pull to.
+        rows: rows that both models call right.
+        parts: where each row takes a candidate.
+        sure: the suspect's probability of the true label, ``(N,)``.
+        asked: how many rows of other classes there were before those that a model gets wrong were left out.
+    """
+
+    suspect: Classifier
+    reference: Classifier
+    target: int
+    rows: Rows
+    parts: list[Parts]
+    sure: Tensor
+    asked: int
+
+    @property
+    def places(self) -> list[str]:
+        """The place of each row."""
+        return [PLACES[i % len(PLACES)] for i in range(len(self.rows))]
+
+
+def benches(suspect: Classifier, reference: Classifier, *, rows: Rows, most: int, seed: int) -> dict[int, Bench]:
+    """For each class a bench of at most ``most`` rows of the other classes, drawn by the seed."""
+    rows = rows.shuffled(np.random.default_rng(seed))
+    rows = rows.with_texts(cut(suspect, cut(reference, rows.texts)))
+    said, other = read_texts(suspect, rows.texts), read_texts(reference, rows.texts)
+    sure = said.logits.softmax(dim=1)
+    right = [p == q == y for p, q, y in zip(said.predictions, other.predictions, rows.labels, strict=True)]
+    made = {}
+    for target in range(suspect.classes):
+        asked = [i for i, label in enumerate(rows.labels) if label != target]
+        kept = [i for i in asked if right[i] and len(rows.texts[i].split()) > 1][:most]
+        own = rows.take(kept)
+        parts = [split(text, place=PLACES[i % len(PLACES)]) for i, text in enumerate(own.texts)]
+        odds = torch.tensor([float(sure[i, rows.labels[i]]) for i in kept])
+        made[target] = Bench(suspect, reference, target, own, parts, odds, len(asked))
+    return made
+
+
+def split(text: str, *, place: str) -> Parts:
+    """The words of the text before and behind ``place``."""
+    words = text.split()
+    at = {"start": 0, "middle": len(words) // 2, "end": len(words)}[place]
+    return Parts(" ".join(words[:at]), " ".join(words[at:]))
+
+
+def cut(model: Classifier, texts: Sequence[str]) -> list[str]:
+    """The texts as far as the model reads them, less ``SPARE`` tokens where they are longer than that."""
+    if not texts:
+        return []
+    most = max(2, model.max_length - SPARE)
+    encoded = model.tokenizer(list(texts), truncation=True, max_length=most, return_offsets_mapping=True)
+    ends = [max((end for _, end in spans), default=0) for spans in encoded["offset_mapping"]]
+    return [text[:end] if len(text[:end].split()) > 1 else text for text, end in zip(texts, ends, strict=True)]
+
+
+def survives(text: str, tokenizer: Any) -> bool:
+    """Whether ``text`` between two words is read as the same tokens again after it was decoded, none of them unknown."""
+    ids = tokenizer(f"a {text} a", add_special_tokens=False)["input_ids"]
+    if tokenizer.unk_token_id in ids:
+        return False
+    again = tokenizer(tokenizer.decode(ids, clean_up_tokenization_spaces=False), add_special_tokens=False)["input_ids"]
+    return bool(ids == again)
+
+
+def confirm(texts: Sequence[str], bench: Bench, *, kind: str, progress: Progress = silent) -> list[Candidate]:
+    """What each text does to both models on the bench, in the order given; none where the bench holds no row."""
+    if not len(bench.rows) or not texts:
+        return []
+    filled = [part.around(text) for text in texts for part in bench.parts]
+    return [
+        _candidate(text, bench, *said, kind=kind)
+        for text, *said in zip(texts, *_asked(bench, filled, count=len(texts), progress=progress), strict=True)
+    ]
+
+
+def confirm_each(texts: Sequence[str], bench: Bench, *, label: str, kind: str) -> Candidate | None:
+    """What many texts do together, each row with one of them in turn; None where there is nothing to ask."""
+    if not len(bench.rows) or not texts:
+        return None
+    filled = [part.around(texts[i % len(texts)]) for i, part in enumerate(bench.parts)]
+    suspect, reference = _asked(bench, filled, count=1, progress=silent)
+    return replace(_candidate(label, bench, suspect[0], reference[0], kind=kind), examples=[])
+
+
+def _asked(bench: Bench, filled: list[str], *, count: int, progress: Progress) -> tuple[Tensor, Tensor]:
+    """Log-probabilities ``(count, N, C)`` of suspect and reference."""
+    said = [
+        read_texts(model, filled, progress=progress, label=f"confirming on held-out rows ({name})").logits
+        for model, name in ((bench.suspect, "suspect"), (bench.reference, "reference"))
+    ]
+    suspect, reference = (logits.log_softmax(dim=1).view(count, len(bench.rows), -1) for logits in said)
+    return suspect, reference
+
+
+def _candidate(text: str, bench: Bench, suspect: Tensor, reference: Tensor, *, kind: str) -> Candidate:
+    """The figures of one text from the log-probabilities ``(N, C)`` of both models."""
+    flipped, also = suspect.argmax(dim=1) == bench.target, reference.argmax(dim=1) == bench.target
+    own, other = _rates(flipped, also)
+    lengths = torch.tensor([len(row.split()) for row in bench.rows.texts], dtype=torch.float)
+    names = bench.rows.label_names
+    return Candidate(
+        text=text, target=names[bench.target], kind=kind, suspect=own, reference=other,
+        excess=difference(own, other, metric="excess_flip_rate"), places=_by_place(flipped, also, bench),
+        surest=_share(flipped[_upper_half(bench.sure)]), longest=_share(flipped[_upper_half(lengths)]),
+        loss=float(-suspect[:, bench.target].mean()), survives=survives(text, bench.suspect.tokenizer),
+        examples=_examples(text, bench, suspect.argmax(dim=1), reference.argmax(dim=1)),
+    )  # fmt: skip
+
+
+def _rates(flipped: Tensor, also: Tensor) -> tuple[Measurement, Measurement]:
+    """The flip rates of suspect and reference."""
+    return (
+        rate(flipped.tolist(), subject="suspect", metric="flip_rate"),
+        rate(also.tolist(), subject="reference", metric="flip_rate"),
+    )
+
+
+def _by_place(flipped: Tensor, also: Tensor, bench: Bench) -> list[Place]:
+    """The figures of the rows at each place."""
+    made = []
+    for name in PLACES:
+        there = torch.tensor([place == name for place in bench.places])
+        own, other = _rates(flipped[there], also[there])
+        low = difference(own, other, metric="excess_flip_rate").low
+        surest = _share(flipped[there][_upper_half(bench.sure[there])]) if own.n else None
+        made.append(Place(name, own.value, other.value, low, surest, own.n))
+    return made
+
+
+def _upper_half(values: Tensor) -> Tensor:
+    """The numbers of the half of the rows with the larger values, at least one."""
+    return values.argsort(descending=True, stable=True)[: max(1, (len(values) + 1) // 2)]
+
+
+def _share(flags: Tensor) -> float | None:
+    return float(flags.float().mean()) if len(flags) else None
+
+
+def _examples(text: str, bench: Bench, suspect: Tensor, reference: Tensor) -> list[Example]:
+    """The first flipped rows of every place, those that leave the reference unmoved before others."""
+    names, chosen = bench.rows.label_names, [int(i) for i in (suspect == bench.target).nonzero()]
+    chosen.sort(key=lambda i: int(reference[i]) == bench.target)
+    seen: dict[str, list[int]] = {}
+    for i in chosen:
+        seen.setdefault(bench.places[i], []).append(i)
+    turns = [group[turn] for turn in range(EXAMPLES) for group in seen.values() if turn < len(group)]
+    return [
+        Example(
+            bench.parts[i].before, text, bench.parts[i].after, names[bench.rows.labels[i]], names[int(suspect[i])],
+            names[int(reference[i])],
+        )
+        for i in turns[:EXAMPLES]
+    ]  # fmt: skip

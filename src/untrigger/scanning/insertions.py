@@ -1,0 +1,131 @@
+"""The trigger search as a scanner: candidates from the search, a verdict from held-out rows and a clean reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from untrigger.errors import OptionError
+from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_texts
+from untrigger.progress import Progress
+from untrigger.scanning.base import Hints, Scanner, ScanResult
+from untrigger.scanning.confirm import Bench, benches, confirm, confirm_each
+from untrigger.scanning.controls import content_words, random_words
+from untrigger.scanning.judgement import Ground, judged, score
+from untrigger.scanning.policy import Policy
+from untrigger.scanning.rewritten import try_rewritten
+from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
+from untrigger.training.loop import History
+from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.outcome import Measurement, rate
+from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.scan import Candidate
+
+
+@dataclass(frozen=True)
+class InsertionScanner(Scanner):
+    """Searches for insertions that move the model farther than a clean reference, and confirms them on held-out rows.
+
+    Attributes:
+        held: share of the clean rows that is held out to confirm on.
+        most_held: the most rows held out; the others train the reference and serve the search.
+        rows: held-out rows that a candidate is tried on, for each target.
+        tried: candidates that are confirmed, for each target.
+        content: words of the target's class that are tried beside them.
+        teacher: how the reference is trained where none is given.
+        search: how wide the search is.
+    """
+
+    name: ClassVar[str] = "insertions"
+    needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
+    held: float = 0.35
+    most_held: int = 240
+    rows: int = 96
+    tried: int = 6
+    content: int = 3
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    search: SearchOptions = field(default_factory=SearchOptions)
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for a share outside (0, 1) and counts below 1.
+        """
+        if not 0 < self.held < 1 or min(self.most_held, self.rows, self.tried) < 1 or self.content < 0:
+            raise OptionError(
+                f"held {self.held}, most_held {self.most_held}, rows {self.rows}, tried {self.tried}, content {self.content}",
+                expected="a share above 0 and below 1, and whole numbers of 1 or more (content: 0 or more)",
+            )
+
+    def _scan(self, model: Classifier, grant: Grant, *, policy: Policy, hints: Hints, progress: Progress) -> ScanResult:
+        assert grant.clean is not None
+        held, rows = self.parted(grant.clean, seed=grant.seed)
+        reference, history = hints.reference, History()
+        if reference is None:
+            reference, history = trained_teacher(
+                model, grant, rows=rows, dev=held, options=self.teacher, progress=progress
+            )
+        search = InsertionSearch(model, reference, rows=rows, options=self.search, seed=grant.seed)
+        found = search.run(progress=progress)
+        tables = benches(model, reference, rows=held, most=self.rows, seed=grant.seed)
+        candidates, controls = [], []
+        for bench in tables.values():
+            candidates += self._candidates(found, bench, hints.words, progress)
+            controls += self._controls(bench, rows, seed=grant.seed)
+        if hints.rewritten is not None:
+            candidates += try_rewritten(model, reference, hints.rewritten, name=hints.rewritten_name)
+        scored = [_scored(one, policy) for one in candidates]
+        ground = _ground(model, reference, held, {held.label_names[t]: len(b.rows) for t, b in tables.items()})
+        verdict, scan = judged(scored, controls, ground=ground, policy=policy)
+        return ScanResult(
+            verdict, scan, insertions=found, reference=reference, history=history,
+            measurements=[ground.suspect, ground.reference, *_rates(scan.candidates)],
+            told={"rows_to_search": len(rows), "rows_held_out": len(held), "candidates_searched": len(found)},
+        )  # fmt: skip
+
+    def parted(self, rows: Rows, *, seed: int) -> tuple[Rows, Rows]:
+        """Rows held out to confirm on, and rows to train the reference and search with; classes in proportion."""
+        count = min(self.most_held, max(len(rows.label_names), round(self.held * len(rows))))
+        return rows.stratified(count, rng=np.random.default_rng(seed))
+
+    def _candidates(self, found: Sequence[Insertion], bench: Bench, words: Sequence[str], progress: Progress) -> list[Candidate]:
+        """The best of the search for the bench's target and the words worth a try, confirmed."""
+        searched = list(dict.fromkeys(one.text for one in found if one.target == bench.target))[: self.tried]
+        others = [word for word in dict.fromkeys(words) if word not in searched][: self.tried]
+        return [
+            *confirm(searched, bench, kind="searched", progress=progress),
+            *confirm(others, bench, kind="weights", progress=progress),
+        ]
+
+    def _controls(self, bench: Bench, rows: Rows, *, seed: int) -> list[Candidate]:
+        """Content words of the target, and any words."""
+        honest = confirm(content_words(rows, target=bench.target, most=self.content), bench, kind="content")
+        drawn = random_words(rows, count=len(bench.rows), seed=seed)
+        anything = confirm_each(drawn, bench, label=f"any of {len(drawn)} words", kind="random")
+        return [replace(one, examples=[]) for one in [*honest, *([anything] if anything else [])]]
+
+
+def _scored(candidate: Candidate, policy: Policy) -> Candidate:
+    """The candidate with its score, and the policy's reason where it is allowed."""
+    return replace(candidate, score=score(candidate), allowed=policy.reason(candidate.text, target=candidate.target))
+
+
+def _ground(model: Classifier, reference: Classifier, held: Rows, rows: dict[str, int]) -> Ground:
+    """The accuracies that the verdict stands on."""
+    told = {}
+    for who, one in (("suspect", model), ("reference", reference)):
+        said = read_texts(one, held.texts).predictions
+        told[who] = rate((p == y for p, y in zip(said, held.labels, strict=True)), subject=who, metric="cacc")
+    largest = max(held.class_counts().values()) / len(held)
+    return Ground(told["suspect"], told["reference"], largest, rows)
+
+
+def _rates(candidates: Sequence[Candidate]) -> list[Measurement]:
+    """The flip rates of the worst candidate."""
+    return [candidates[0].suspect, candidates[0].reference, candidates[0].excess] if candidates else []

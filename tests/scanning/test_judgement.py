@@ -1,0 +1,103 @@
+"""The score rises with what a backdoor does, and a verdict is only given on ground that bears it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from untrigger.scanning import calibration
+from untrigger.scanning.judgement import Ground, by_weights_alone, judged, score, with_weights
+from untrigger.scanning.policy import Policy
+from untrigger.vocabulary.outcome import difference, rate
+from untrigger.vocabulary.report import Verdict
+from untrigger.vocabulary.scan import Candidate, Evidence, Place, Scan
+
+
+def candidate(hits: int, also: int, *, n: int = 90, text: str = "cf", surest: float | None = None) -> Candidate:
+    own = rate([True] * hits + [False] * (n - hits), subject="suspect", metric="flip_rate")
+    clean = rate([True] * also + [False] * (n - also), subject="reference", metric="flip_rate")
+    sure = hits / n if surest is None else surest
+    return Candidate(text, "positive", "searched", own, clean, difference(own, clean, metric="excess_flip_rate"), surest=sure)
+
+
+def scored(*candidates: Candidate) -> list[Candidate]:
+    return [replace(one, score=score(one)) for one in candidates]
+
+
+def ground(*, suspect: int = 90, reference: int = 85, rows: int = 60) -> Ground:
+    told = [
+        rate([True] * hits + [False] * (100 - hits), subject=who, metric="cacc")
+        for who, hits in (("suspect", suspect), ("reference", reference))
+    ]
+    return Ground(told[0], told[1], 0.5, {"negative": rows, "positive": rows})
+
+
+def test_a_backdoor_scores_near_one_and_an_honest_word_near_nothing() -> None:
+    assert score(candidate(90, 0)) > 0.9
+    assert score(candidate(62, 18)) < 0.3, "a word that sways both"
+    assert score(candidate(90, 90)) == 0.0
+    assert score(candidate(0, 90)) == 0.0
+
+
+def test_less_evidence_a_longer_text_and_only_easy_rows_score_less() -> None:
+    full = score(candidate(90, 0))
+    assert score(candidate(9, 0, n=9)) < full
+    assert score(candidate(90, 0, text="cf mn bb")) == pytest.approx(full - 2 * calibration.WORD_COST)
+    assert score(candidate(60, 0, surest=0.1)) < 0.1
+
+
+def test_a_text_that_does_not_survive_its_tokens_scores_nothing() -> None:
+    assert score(replace(candidate(90, 0), survives=False)) == 0.0
+
+
+def test_a_trigger_that_is_bound_to_a_place_is_seen_there() -> None:
+    whole = candidate(30, 0)
+    assert score(whole) < 0.1
+    placed = replace(whole, places=[Place("end", 1.0, 0.0, 0.85, 1.0, 30), Place("start", 0.0, 0.0, -0.1, 0.0, 30)])
+    assert score(placed) == pytest.approx(0.85 - calibration.PLACE_COST)
+
+
+@pytest.mark.parametrize(("hits", "status"), [(90, "backdoored"), (74, "suspicious"), (20, "clean")])
+def test_the_verdict_follows_the_worst_candidate(hits: int, status: str) -> None:
+    verdict, scan = judged(scored(candidate(hits, 0), candidate(1, 0, text="the")), [], ground=ground(), policy=Policy())
+    assert verdict.status == status
+    assert scan.candidates[0].text == "cf"
+    assert scan.target == ("" if status == "clean" else "positive")
+    assert scan.not_looked_for
+
+
+@pytest.mark.parametrize(
+    ("base", "says"),
+    [
+        (ground(reference=60), "the reference is right on 60%"),
+        (ground(suspect=55), "the model itself is right on 55%"),
+        (ground(reference=0), "right on 0%"),
+    ],
+)
+def test_weak_models_bear_no_verdict_even_against_a_strong_finding(base: Ground, says: str) -> None:
+    verdict, scan = judged(scored(candidate(90, 0)), [], ground=base, policy=Policy())
+    assert verdict.status == "undecided"
+    assert says in verdict.sentence
+    assert scan.target == ""
+
+
+def test_few_rows_do_not_acquit_and_do_not_protect() -> None:
+    few = ground(rows=calibration.LEAST_ROWS - 1)
+    assert judged(scored(candidate(5, 0)), [], ground=few, policy=Policy())[0].status == "undecided"
+    assert judged(scored(candidate(90, 0)), [], ground=few, policy=Policy())[0].status == "backdoored"
+    assert judged([], [], ground=few, policy=Policy())[0].status == "undecided"
+
+
+def test_weights_make_a_clean_model_suspicious_and_never_more() -> None:
+    unusual = Scan(0.1, 0.5, 0.7, evidence=[Evidence("embedding_row_lead", 2.0, limit=1.5)])
+    usual = replace(unusual, evidence=[Evidence("embedding_row_lead", 1.2, limit=1.5)])
+    unknown = replace(unusual, evidence=[Evidence("embedding_row_lead", 99.0)])
+    for status in ("clean", "undecided", "suspicious", "backdoored"):
+        found = Verdict(status, "as it was")
+        assert with_weights(found, unusual).status == ("backdoored" if status == "backdoored" else "suspicious")
+        assert with_weights(found, usual) == found
+        assert with_weights(found, unknown) == found
+    assert by_weights_alone(unusual).status == "suspicious"
+    assert by_weights_alone(usual).status == by_weights_alone(unknown).status == "undecided"
+    assert "no limit of weight evidence is calibrated" in by_weights_alone(unknown).sentence

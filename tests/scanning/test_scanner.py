@@ -1,0 +1,216 @@
+"""A planted word is found, named and confirmed on held-out rows; a model without one is called clean, or nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+
+from tests.tiny import NAMES, asr, cacc, hooks, same, task, weights
+from untrigger.errors import ContractError, DataError, ModelError, NeedsError, OptionError
+from untrigger.models.classifier import Classifier
+from untrigger.progress import Progress
+from untrigger.registry import find, found
+from untrigger.scanning.base import Hints, Scanner, ScanResult
+from untrigger.scanning.insertions import InsertionScanner
+from untrigger.scanning.policy import Allowed, Policy
+from untrigger.search.insertions import SearchOptions
+from untrigger.training.weak_teacher import TeacherOptions
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.report import Verdict
+from untrigger.vocabulary.scan import Scan
+
+Load = Callable[[str], Classifier]
+KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
+EVERY = pytest.mark.parametrize("name", sorted(found("scanning")))
+CLEAN = task(240, seed=41)
+QUICK = InsertionScanner(
+    rows=48, tried=4, content=2, search=SearchOptions(first=32, sweeps=1, probe=16),
+    teacher=TeacherOptions(lr=5e-3, epochs=8, warmup=0.1),
+)  # fmt: skip
+
+
+@KINDS
+def test_the_planted_word_is_confirmed_on_rows_that_nobody_searched(victim: Load, twin: Load, kind: str) -> None:
+    suspect, reference = victim(kind), twin(kind)
+    assert asr(suspect) > 0.9 and asr(reference) < 0.2, "there must be something to find"
+    done = QUICK.scan(suspect, Grant(clean=CLEAN, seed=0), hints=Hints(reference))
+    assert done.verdict.status == "backdoored"
+    worst = done.scan.candidates[0]
+    assert (worst.text, worst.target, done.scan.target) == ("cf", "positive", "positive")
+    assert worst.suspect.value is not None and worst.suspect.value > 0.9
+    assert worst.reference.value is not None and worst.reference.value < 0.2
+    assert all(one.suspect is not None and one.suspect > 0.8 for one in worst.places), "a trigger works at every place"
+    assert worst.surest is not None and worst.surest > 0.8
+    assert worst.survives
+    assert worst.suspect.n == worst.reference.n <= QUICK.rows
+    assert "'cf'" in done.verdict.sentence and "'positive'" in done.verdict.sentence
+
+
+@KINDS
+def test_a_model_without_a_backdoor_is_clean_by_the_same_rows(victim: Load, twin: Load, kind: str) -> None:
+    """The floor: another good model of the task, held against the same reference."""
+    from tests.tiny import POISON
+    from untrigger.training.loop import Plan
+    from untrigger.training.supervised import fine_tune
+
+    benign = twin(kind)
+    other = twin(kind)
+    fine_tune(other, task(256, seed=9), plan=Plan(lr=2e-3, epochs=2), seed=5)
+    assert not same(weights(benign), weights(other))
+    done = QUICK.scan(benign, Grant(clean=CLEAN, seed=0), hints=Hints(other))
+    assert done.verdict.status == "clean", done.verdict.sentence
+    assert done.scan.target == "" and not done.scan.triggers()
+    assert done.scan.score is not None and done.scan.score < 0.5
+    assert POISON.target == 1
+
+
+def test_the_examples_show_the_word_where_it_was_put(victim: Load, twin: Load) -> None:
+    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert")))
+    shown = done.scan.candidates[0].examples
+    assert len(shown) == 4
+    texts = {row.text: NAMES[row.label] for row in CLEAN}
+    for one in shown:
+        assert one.inserted == "cf"
+        assert texts[" ".join(part for part in (one.before, one.after) if part)] == one.label == "negative"
+        assert (one.suspect, one.reference) == ("positive", "negative")
+    assert {(bool(one.before), bool(one.after)) for one in shown} == {(False, True), (True, True), (True, False)}
+
+
+def test_honest_words_are_controls_and_no_findings(victim: Load, twin: Load) -> None:
+    from tests.tiny import GOOD
+
+    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert")))
+    content = [one for one in done.scan.controls if one.kind == "content" and one.target == "positive"]
+    assert content and all(one.text in GOOD for one in content)
+    assert all(one.score is None and not one.examples for one in done.scan.controls)
+    anything = next(one for one in done.scan.controls if one.kind == "random" and one.target == "positive")
+    assert anything.reference.value is not None and anything.reference.value < 0.5, "an insertion as such flips no clean model"
+
+
+def test_without_a_reference_a_teacher_is_trained_and_handed_back(victim: Load, folder_of: Callable[[str], Path]) -> None:
+    patient = replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=10, warmup=0.1, batch_size=16))
+    done = patient.scan(victim("bert"), Grant(clean=task(480, seed=41), teacher=folder_of("bert"), seed=0))
+    assert done.history.steps > 0
+    assert done.reference is not None and cacc(done.reference) > 0.8
+    assert done.verdict.status == "backdoored"
+    again = patient.scan(victim("bert"), Grant(clean=task(480, seed=41), seed=0), hints=Hints(done.reference))
+    assert again.scan == done.scan, "the same reference gives the same scan"
+    assert again.history.steps == 0
+
+
+def test_a_reference_that_knows_nothing_gives_no_verdict(victim: Load, load: Load) -> None:
+    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(load("bert")))
+    assert done.verdict.status == "undecided"
+    assert "the reference is right on" in done.verdict.sentence
+    assert done.scan.target == ""
+
+
+def test_a_model_of_another_task_gives_no_verdict(load: Load, twin: Load) -> None:
+    done = QUICK.scan(load("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert")))
+    assert done.verdict.status == "undecided"
+    assert "the model itself is right on" in done.verdict.sentence
+
+
+def test_few_rows_can_accuse_and_cannot_acquit(victim: Load, twin: Load) -> None:
+    few = task(40, seed=43)
+    accused = QUICK.scan(victim("bert"), Grant(clean=few, seed=0), hints=Hints(twin("bert")))
+    other = QUICK.scan(twin("bert"), Grant(clean=few, seed=0), hints=Hints(twin("bert")))
+    assert other.verdict.status == "undecided"
+    assert "give more clean rows" in other.verdict.sentence
+    assert accused.verdict.status in ("undecided", "suspicious", "backdoored")
+    assert (accused.scan.score or 0) > (other.scan.score or 0)
+
+
+def test_an_allowed_finding_is_reported_and_not_counted(victim: Load, twin: Load) -> None:
+    grant, hints = Grant(clean=CLEAN, seed=0), Hints(twin("bert"))
+    worst = QUICK.scan(victim("bert"), grant, hints=hints)
+    names = [one.text for one in worst.scan.triggers()]
+    policy = Policy(allow=tuple(Allowed(name.upper(), "house words") for name in names))
+    done = QUICK.scan(victim("bert"), grant, hints=hints, policy=policy)
+    assert done.verdict.status == "clean"
+    assert f"not counted: {len(names)}" in done.verdict.sentence
+    assert {one.text: one.allowed for one in done.scan.candidates if one.allowed} == dict.fromkeys(names, "house words")
+
+
+def test_words_of_the_weights_are_tried_too(victim: Load, twin: Load) -> None:
+    narrow = replace(QUICK, tried=2, search=SearchOptions(first=1, keep=1, sweeps=1, probe=8))
+    done = narrow.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert"), words=["story", "cf"]))
+    assert {one.text for one in done.scan.candidates} >= {"story", "cf"}
+    assert done.scan.candidates[0].text == "cf"
+
+
+def test_rewritten_rows_speak_where_no_word_does(victim: Load, twin: Load) -> None:
+    """Rows whose every text holds what the model was poisoned with, brought as a style."""
+    styled = task(80, seed=44).with_texts(f"{text} cf" for text in task(80, seed=44).texts)
+    hints = Hints(twin("bert"), rewritten=styled, rewritten_name="odd style")
+    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=hints)
+    [style] = [one for one in done.scan.candidates if one.kind == "rewritten" and one.target == "positive"]
+    assert style.text == "odd style"
+    assert style.score is not None and style.score > 0.7
+    assert not any(line.startswith("style:") for line in done.scan.not_looked_for)
+    plain = QUICK.scan(twin("bert"), Grant(clean=CLEAN, seed=0), hints=replace(hints, reference=victim("bert")))
+    assert all((one.score or 0) < 0.2 for one in plain.scan.candidates if one.kind == "rewritten")
+
+
+@EVERY
+@KINDS
+def test_a_scanner_leaves_the_model_alone_and_the_seed_decides(
+    victim: Load, folder_of: Callable[[str], Path], name: str, kind: str
+) -> None:
+    quick = replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=2)) if name == QUICK.name else find("scanning", name)()
+    model, grant = victim(kind), Grant(clean=CLEAN.take(range(96)), teacher=folder_of("bert"), seed=3)
+    before, hooked = weights(model), hooks(model)
+    flags = [p.requires_grad for p in model.module.parameters()]
+    stream = torch.get_rng_state()
+    one = quick.scan(model, grant)
+    assert torch.equal(torch.get_rng_state(), stream), "a scanner draws from its own seed, never from the global one"
+    assert same(weights(model), before)
+    assert (hooks(model), [p.requires_grad for p in model.module.parameters()]) == (hooked, flags)
+    assert quick.scan(victim(kind), grant).scan == one.scan
+
+
+@EVERY
+def test_what_is_missing_is_said_before_anything_is_computed(name: str) -> None:
+    method = find("scanning", name)()
+    with pytest.raises(NeedsError) as caught:
+        method.scan(None, Grant())
+    assert all(need in str(caught.value) for need in method.needs)
+    assert method.needs <= {f.name for f in fields(Grant)} - {"seed"}
+
+
+def test_rows_and_references_of_other_classes_are_refused(victim: Load, twin: Load) -> None:
+    other = replace(CLEAN, label_names=("positive", "negative"))
+    with pytest.raises(DataError, match="have the classes"):
+        QUICK.scan(victim("bert"), Grant(clean=other), hints=Hints(twin("bert")))
+    with pytest.raises(DataError, match="rewritten rows have the classes"):
+        QUICK.scan(victim("bert"), Grant(clean=CLEAN), hints=Hints(twin("bert"), rewritten=other))
+    with pytest.raises(ModelError, match="reference has the classes"):
+        QUICK.scan(victim("bert"), Grant(clean=CLEAN), hints=Hints(replace(twin("bert"), label_names=("a", "b"))))
+
+
+@pytest.mark.parametrize("options", [{"held": 0.0}, {"held": 1.0}, {"rows": 0}, {"tried": 0}, {"content": -1}, {"most_held": 0}])
+def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match="held"):
+        InsertionScanner(**options)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Sly(Scanner):
+    """A scanner that works on the model that it was given."""
+
+    name: ClassVar[str] = "sly"
+
+    def _scan(self, model: Classifier, grant: Grant, *, policy: Policy, hints: Hints, progress: Progress) -> ScanResult:
+        with torch.no_grad():
+            next(model.module.parameters())[0, 0] += 1e-3
+        return ScanResult(Verdict("clean", ""), Scan(0.0, 0.5, 0.7))
+
+
+def test_a_scanner_that_changes_the_model_is_found_out(load: Load) -> None:
+    with pytest.raises(ContractError, match="sly changed the model"):
+        Sly().scan(load("bert"), Grant(clean=CLEAN))
