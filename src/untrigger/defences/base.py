@@ -24,7 +24,7 @@ from untrigger.storage import new_folder
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
-from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.rows import Rows, overlap
 
 PLAIN_CARD = "# Purified by untrigger\n\nMade through the Python interface, without an evaluation.\n"
 
@@ -77,6 +77,7 @@ class Method(ABC):
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset({"clean"})
     uses: ClassVar[frozenset[str]] = frozenset()
+    variants: ClassVar[Mapping[str, Callable[..., Any]]] = {}
 
     def options(self) -> dict[str, Any]:
         """Every option with its value."""
@@ -91,8 +92,6 @@ class Method(ABC):
 @dataclass(frozen=True)
 class Purifier(Method):
     """A method that cleans a model. An author writes ``_purify``; every public field is an option."""
-
-    variants: ClassVar[Mapping[str, Callable[..., Purifier]]] = {}
 
     @abstractmethod
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
@@ -119,7 +118,7 @@ class Purifier(Method):
             purified = self._purify(model, grant, progress=progress)
         if grant.clean is not None:
             check_answers(purified.model, grant.clean)
-        return replace(purified, victim=model)
+        return replace(purified, victim=model, warnings=[*leaks(grant), *purified.warnings])
 
     @final
     def check(self, grant: Grant) -> None:
@@ -141,6 +140,19 @@ def check_rows(grant: Grant, *, model: Classifier) -> None:
         check_clean(grant.clean, model=model)
     if grant.suspect is not None:
         _check_classes(grant.suspect, model=model, what="suspect")
+
+
+def leaks(grant: Grant) -> list[str]:
+    """What there is to say of clean rows that are suspect rows too."""
+    if grant.clean is None or grant.suspect is None:
+        return []
+    shared = overlap(grant.clean, grant.suspect)
+    if not shared:
+        return []
+    return [
+        f"{shared} of the {len(grant.clean)} clean rows also stand among the suspect rows: what was learned or calibrated "
+        "on them says too little about the others"
+    ]
 
 
 def check_clean(rows: Rows, *, model: Classifier, least: int = 8) -> None:

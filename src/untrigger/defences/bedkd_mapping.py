@@ -21,7 +21,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.predict import accuracy, read_ids
 from untrigger.progress import Progress, silent
 from untrigger.training.batches import shuffled_batches
-from untrigger.training.directed import Blend, Directed, answers_of
+from untrigger.training.directed import Blend, Directed, answers_of, log_odds
 from untrigger.training.loop import History, Plan, train
 from untrigger.vocabulary.rows import Rows
 
@@ -152,13 +152,6 @@ def by_class(
             short.append(f"{most} of {name}")
     told = f"{what} wants {count} clean rows a class and got fewer: {', '.join(short)}"
     return rows.take(sorted(taken)), rows.where(i not in taken for i in range(len(rows))), [told] if short else []
-
-
-def log_odds(logits: Tensor, labels: Sequence[int]) -> Tensor:
-    """``log p(y) - log p(not y)`` of each row's label, ``(N,)``."""
-    index = torch.tensor(list(labels), dtype=torch.long).unsqueeze(1)
-    others = logits.scatter(1, index, -torch.inf).logsumexp(dim=1)
-    return logits.gather(1, index).squeeze(1) - others
 
 
 class Mapped(NamedTuple):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any, ClassVar, final
+from typing import Any, final
 
-from untrigger.defences.base import Method, check_rows, untouched
+from untrigger.defences.base import Method, check_rows, leaks, untouched
 from untrigger.errors import ContractError, DivergedError
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress, silent
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve
-from untrigger.vocabulary.rows import Rows, overlap
+from untrigger.vocabulary.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,6 @@ class Detected:
 class Detector(Method):
     """A method that finds poisoned rows. An author writes ``_detect``; every public field is an option."""
 
-    detectors: ClassVar[Mapping[str, Callable[..., Detector]]] = {}
-
     @abstractmethod
     def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
         """The algorithm. ``model`` must be left exactly as it is; ``grant.suspect`` is the pool."""
@@ -102,19 +100,6 @@ class Detector(Method):
         if not all(map(isfinite, told.scores)):
             raise DivergedError("a score is no number", remedy="use a smaller learning rate")
         return replace(told, warnings=[*leaks(grant), *told.warnings])
-
-
-def leaks(grant: Grant) -> list[str]:
-    """What there is to say of clean rows that are suspect rows too."""
-    if grant.clean is None or grant.suspect is None:
-        return []
-    shared = overlap(grant.clean, grant.suspect)
-    if not shared:
-        return []
-    return [
-        f"{shared} of the {len(grant.clean)} clean rows also stand among the suspect rows: what was learned or calibrated "
-        "on them says too little about the others"
-    ]
 
 
 def ranks(order: Sequence[int]) -> list[int]:

@@ -251,6 +251,27 @@ def fold(first: nn.Module, second: nn.Module) -> tuple[Any, dict[str, Tensor]]:
     return config, tensors
 
 
+def is_adapted(model: Classifier) -> bool:
+    """Whether the model's module is a PEFT model."""
+    from peft import PeftModel
+
+    return isinstance(model.module, PeftModel)
+
+
+def combined(victim: Classifier, first: Classifier, second: Classifier) -> Classifier:
+    """The victim with one LoRA adapter that does what ``first``, an adapter on it, and ``second``, one on that, do.
+
+    Raises:
+        ModelError: if one of the two is no plain LoRA adapter.
+    """
+    from peft import get_peft_model, set_peft_model_state_dict
+
+    config, tensors = fold(first.module, second.module)
+    module = get_peft_model(_frozen(victim.module, method="lora"), config)
+    set_peft_model_state_dict(module, tensors)
+    return victim.with_module(module.eval())
+
+
 def _pattern_of(names: dict[str, int]) -> str:
     """A regular expression that matches exactly ``names``, block numbers of one layer kind drawn together."""
     kinds: dict[tuple[str, str], list[str]] = defaultdict(list)

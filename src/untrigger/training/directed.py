@@ -99,6 +99,21 @@ def state_gap(student: Tensor, frozen: Tensor, *, mask: Tensor | None) -> Tensor
     return gap.mean() if mask is None else (gap * mask).sum() / mask.sum()
 
 
+def log_odds(logits: Tensor, labels: Sequence[int]) -> Tensor:
+    """``log p(y) - log p(not y)`` of each row's label, ``(B,)``; the logits are ``(B, C)``."""
+    index = torch.tensor(list(labels), dtype=torch.long, device=logits.device).unsqueeze(1)
+    others = logits.scatter(1, index, -torch.inf).logsumexp(dim=1)
+    return logits.gather(1, index).squeeze(1) - others
+
+
+def unlikelihood(logits: Tensor, labels: Sequence[int]) -> Tensor:
+    """``-log(1 - p(y))``, mean over the batch: a punishment that is never below 0 and fades as the label is given up.
+
+    Its gradient by the label's log-odds is ``p(y)`` (unlikelihood training, 1908.04319).
+    """
+    return functional.softplus(log_odds(logits, labels)).mean()
+
+
 class Directed:
     """The loss of a copy on rows with labels, against a frozen model whose answers were computed once."""
 
