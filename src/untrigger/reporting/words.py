@@ -19,6 +19,7 @@ SUBJECTS = {
     "clean": "Never poisoned",
     "benign_in": "Benign model, before",
     "benign_out": "Benign model, after",
+    "detector": "Detector",
 }
 METRICS = {
     "asr": "Attack success rate (ASR)",
@@ -51,6 +52,7 @@ GLOSSARY = {
 TONES = {
     "purified": "good",
     "clean": "good",
+    "nothing found": "good",
     "worse": "bad",
     "backdoored": "bad",
     "suspicious": "bad",

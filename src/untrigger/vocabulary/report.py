@@ -18,7 +18,7 @@ from untrigger.errors import DataError, OutputError, nearest
 from untrigger.vocabulary.outcome import Measurement
 
 SCHEMA = "untrigger.report/1"
-KINDS = ("purification", "evaluation", "attack")
+KINDS = ("purification", "evaluation", "attack", "detection")
 MAX_BYTES = 64 * 2**20
 LARGEST = 1e100
 """A measured number beyond this is as good as infinite: arithmetic on it overflows."""
