@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from untrigger.attacks.insent import InSent
     from untrigger.attacks.poison import Attack
     from untrigger.data import load_data
+    from untrigger.defences.bedkd import BeDKD
     from untrigger.defences.finetune import FineTune
     from untrigger.defences.w2sdefense import W2SDefense
     from untrigger.models.load import load_model
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Attack": "untrigger.attacks.poison",
     "BadNets": "untrigger.attacks.badnets",
+    "BeDKD": "untrigger.defences.bedkd",
     "FineTune": "untrigger.defences.finetune",
     "Grant": "untrigger.vocabulary.grant",
     "InSent": "untrigger.attacks.insent",
@@ -67,6 +69,6 @@ def _version() -> str:
 
 
 __all__ = [
-    "Attack", "BadNets", "FineTune", "Grant", "InSent", "Report", "Rows", "W2SDefense", "__version__", "evaluate",
+    "Attack", "BadNets", "BeDKD", "FineTune", "Grant", "InSent", "Report", "Rows", "W2SDefense", "__version__", "evaluate",
     "fetch", "load_data", "load_model",
 ]  # fmt: skip

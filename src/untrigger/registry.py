@@ -17,12 +17,15 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from untrigger.errors import one_of
 
-Family = Literal["attacks", "defences", "scanning"]
+Family = Literal["attacks", "defences", "detectors", "scanning"]
 FAMILIES: dict[str, tuple[str, str]] = {
     "attacks": ("untrigger.vocabulary.trigger:Trigger", "trigger"),
     "defences": ("untrigger.defences.base:Purifier", "method"),
+    "detectors": ("untrigger.defences.detector:Detector", "method"),
     "scanning": ("untrigger.scanning.base:Scanner", "scanner"),
 }
+HOMES = {"detectors": "defences"}
+"""The package of a family, where it is not called like the family."""
 
 
 class PluginWarning(UserWarning):
@@ -41,7 +44,7 @@ class Option(NamedTuple):
 def found(family: Family) -> dict[str, type[Any]]:
     """The classes of a family by name, sorted; a broken third-party package is left out with a warning."""
     parent = _parent(family)
-    own = {kind.name: kind for module in _modules(f"untrigger.{family}") for kind in _defined(module, parent)}
+    own = {kind.name: kind for module in _modules(f"untrigger.{HOMES.get(family, family)}") for kind in _defined(module, parent)}
     return dict(sorted({**_plugged(family, parent=parent, taken=set(own)), **own}.items()))
 
 

@@ -15,8 +15,8 @@ from untrigger.attacks.combined import Combined
 from untrigger.attacks.insent import InSent
 
 COMMANDS = [
-    "purify", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path", "zoo",
-    "zoo list", "zoo make",
+    "purify", "detect", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path",
+    "scan", "zoo", "zoo list", "zoo make",
 ]  # fmt: skip
 PURIFY = ["purify", "victim", "--clean", "rows.csv", "--out", "cleaned"]
 COMMON = ["--quiet", "--json", "--seed", "--device", "--offline"]

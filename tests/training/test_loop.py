@@ -51,6 +51,26 @@ def test_the_rate_climbs_first_where_a_warm_up_is_asked_for() -> None:
     assert went == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_constant_rate_stays_where_it_is() -> None:
+    assert steps_of(Plan(lr=0.1, weight_decay=0.0, constant=True), steps=4) == pytest.approx([0.1] * 4, rel=1e-4)
+
+
+def test_a_training_ends_where_it_is_told_that_it_is_enough() -> None:
+    point = Point()
+    plan = Plan(lr=0.1, weight_decay=0.0, epochs=9, constant=True)
+    scores: list[float] = []
+
+    def score() -> float:
+        scores.append(-float(point.x.detach()))
+        return scores[-1]
+
+    history = train(
+        point, slide(point), epochs=lambda _: [[0], [0]], plan=plan, score=score, enough=lambda: scores[-1] > 0.5
+    )
+    assert history.steps == 6
+    assert history.scores == pytest.approx([0.2, 0.4, 0.6], rel=1e-4)
+
+
 def test_weights_decay_apart_from_the_gradient() -> None:
     point = Point()
     with torch.no_grad():

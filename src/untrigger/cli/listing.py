@@ -112,7 +112,7 @@ def facts(kind: Kind | None, *, granted: frozenset[str] | None) -> dict[str, lis
         if one is Kind.attacks:
             told[one.value] = methods("attacks")
         elif one is Kind.defences:
-            told[one.value] = [d for d in methods("defences") if granted is None or set(d["needs"]) <= granted]
+            told[one.value] = [d for d in defences() if granted is None or set(d["needs"]) <= granted]
         elif one is Kind.data:
             told[one.value] = data_facts()
         elif one is Kind.presets:
@@ -139,6 +139,18 @@ def methods(family: Family) -> list[dict[str, Any]]:
         }
         for name, kind in found(family).items()
     ]  # fmt: skip
+
+
+def defences() -> list[dict[str, Any]]:
+    """All methods that defend, each with the commands that take it."""
+    from untrigger.registry import found
+
+    detectors, known = set(found("detectors")), methods("defences")
+    purifiers = {one["name"] for one in known}
+    alone = [one | {"needs": sorted({*one["needs"], "suspect"})} for one in methods("detectors") if one["name"] not in purifiers]
+    both = sorted([*known, *alone], key=lambda one: str(one["name"]))
+    by_command = (("purify", purifiers), ("detect", detectors))
+    return [one | {"commands": [word for word, names in by_command if one["name"] in names]} for one in both]
 
 
 def type_name(hint: Any) -> str:
@@ -179,10 +191,12 @@ def _method_table(entries: list[dict[str, Any]]) -> RenderableType:
 
     from untrigger.cli.screen import said
 
-    table = Table("name", "needs", "variants", "what it does")
+    commands = any("commands" in one for one in entries)
+    table = Table("name", "needs", "variants", *(["for"] if commands else []), "what it does")
     for one in entries:
         needs, variants = ", ".join(one["needs"]) or "-", ", ".join(one["variants"]) or "-"
-        table.add_row(said(one["name"]), said(needs), said(variants), said(bare(one["summary"])))
+        used = [", ".join(one["commands"])] if commands else []
+        table.add_row(*map(said, (one["name"], needs, variants, *used, bare(one["summary"]))))
     return table
 
 

@@ -12,12 +12,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from untrigger.cli import assets, attack, demo, evaluate, listing, purify, report, scan, zoo
+from untrigger.cli import assets, attack, demo, detect, evaluate, listing, purify, report, scan, zoo
 
 _INTERRUPTED_IN_TYPER = 130
 EPILOG = """Example: untrigger demo
 
-Exit codes: 0 done, 1 a stated bound was not met or something suspicious found, 2 input, 3 interrupted, 70 our fault."""
+Exit codes: 0 done, 1 something suspicious or a stated bound not met, 2 input, 3 interrupted, 70 our fault."""
 
 app = typer.Typer(
     name="untrigger",
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("scan", epilog=scan.EXAMPLE)(scan.scan)
 app.command("purify", epilog=purify.EXAMPLE)(purify.purify)
+app.command("detect", epilog=detect.EXAMPLE)(detect.detect)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("attack", epilog=attack.EXAMPLE)(attack.attack)

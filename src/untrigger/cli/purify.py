@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from untrigger.cli import options as o
 from untrigger.cli.desk import Desk
+
+if TYPE_CHECKING:
+    from untrigger.registry import Family
 
 EXAMPLE = "Example: untrigger purify suspicious-adapter --clean rows.csv --out cleaned --set rounds=2 --set search.first=128"
 
@@ -21,9 +24,14 @@ def purify(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")],
     clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for model, card and reports.")],
-    method: Annotated[str, typer.Option("--method", metavar="NAME", help="See untrigger list defences.")] = "w2sdefense",
+    method: Annotated[
+        str, typer.Option("--method", metavar="NAME[,NAME]", help="See untrigger list defences; several work in turn.")
+    ] = "w2sdefense",
     variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="A variant of the method.")] = "",
     teacher: Annotated[str, typer.Option("--teacher", metavar="MODEL", help="Small encoder that you trust.")] = "minilm-l6",
+    suspect: Annotated[
+        str | None, typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked.")
+    ] = None,
     settings: o.Set = None,
     clean_rows: Annotated[int, typer.Option("--clean-rows", min=0, help="Use at most as many rows; 0: all.")] = 1000,
     control: Annotated[
@@ -56,7 +64,7 @@ def purify(
         from untrigger.pipeline.spec import PurifySpec
 
         spec = PurifySpec(
-            model=model, clean=clean, out=out, method=method, variant=variant, teacher=teacher,
+            model=model, clean=clean, out=out, suspect=suspect, method=method, variant=variant, teacher=teacher,
             options=method_options(method, variant, given=settings or []), truth=truth, merge=merge, base=base,
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
             drop_empty=drop_empty, clean_rows=clean_rows, control=control, benign=benign, seed=seed,
@@ -69,17 +77,24 @@ def purify(
     return 1 if report.verdict.status in NOT_MET else 0
 
 
-def method_options(method: str, variant: str, *, given: Sequence[str]) -> dict[str, Any]:
-    """The options of ``--set`` for a method, its nested records started from the variant's.
+def method_options(method: str, variant: str, *, given: Sequence[str], family: Family = "defences") -> dict[str, Any]:
+    """The options of ``--set`` for a method, its nested records started from the variant's; of several, by method name.
 
     Raises:
         OptionError: for an unknown method, variant or option, or a value of the wrong type.
     """
     from untrigger.cli.settings import settings
-    from untrigger.errors import one_of
+    from untrigger.errors import OptionError, one_of
     from untrigger.registry import find
 
-    kind = find("defences", method)
+    names = [name.strip() for name in method.split(",")]
+    if len(names) > 1:
+        loose = [item for item in given if item.partition(".")[0] not in names]
+        if loose:
+            raise OptionError(f"--set {loose[0]}", expected="METHOD.KEY=VALUE, the method one of " + ", ".join(names))
+        own = {name: [item.partition(".")[2] for item in given if item.partition(".")[0] == name] for name in names}
+        return {name: method_options(name, "", given=items) for name, items in own.items() if items}
+    kind = find(family, method)
     variants = getattr(kind, "variants", {})
     other = variant not in ("", USUAL)
     if other:

@@ -5,8 +5,9 @@ from untrigger.data.check import check_rows
 from untrigger.data.embedded import embedded_names
 from untrigger.data.load import load_data, load_splits
 from untrigger.data.sets import SETS
-from untrigger.data.write import write_rows
+from untrigger.data.write import write_rows, write_table
 
 __all__ = [
     "SETS", "DataCard", "card_of", "check_rows", "data_card", "embedded_names", "load_data", "load_splits", "write_rows",
+    "write_table",
 ]  # fmt: skip

@@ -1,10 +1,14 @@
-"""The family of purifiers: model and grant in, a purified model out, the family's promises kept in one place."""
+"""The family of purifiers: model and grant in, a purified model out, the family's promises kept in one place.
+
+What purifiers share with other families of defences (``detector``) stands here too.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -20,7 +24,7 @@ from untrigger.storage import new_folder
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
-from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.rows import Rows, overlap
 
 PLAIN_CARD = "# Purified by untrigger\n\nMade through the Python interface, without an evaluation.\n"
 
@@ -63,15 +67,31 @@ class Purified:
 
 
 @dataclass(frozen=True)
-class Purifier(ABC):
-    """A method that cleans a model. An author writes ``_purify``; every public field is an option.
+class Method(ABC):
+    """What every defence is: a name, options (every public field), and what it needs.
 
-    ``needs`` names the fields of the grant without which the method cannot run.
+    ``needs`` names the fields of the grant without which the method cannot run, ``uses`` those that it uses where they
+    are there.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset({"clean"})
-    variants: ClassVar[Mapping[str, Callable[..., Purifier]]] = {}
+    uses: ClassVar[frozenset[str]] = frozenset()
+    variants: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+
+    def options(self) -> dict[str, Any]:
+        """Every option with its value."""
+        return asdict(self)
+
+    def _check_needs(self, grant: Grant, needs: frozenset[str]) -> None:
+        missing = sorted(needs - grant.has())
+        if missing:
+            raise NeedsError(f"{self.name} needs {', '.join(missing)}", remedy="grant it, or take another method")
+
+
+@dataclass(frozen=True)
+class Purifier(Method):
+    """A method that cleans a model. An author writes ``_purify``; every public field is an option."""
 
     @abstractmethod
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
@@ -93,15 +113,12 @@ class Purifier(ABC):
             ContractError: if the method changed the model that it was given.
         """
         self.check(grant)
-        if grant.clean is not None:
-            check_clean(grant.clean, model=model)
-        before = fingerprint(model)
-        purified = self._purify(model, grant, progress=progress)
-        if fingerprint(model) != before:
-            raise ContractError(f"{self.name} changed the model that it was given")
+        check_rows(grant, model=model)
+        with untouched(model, self.name):
+            purified = self._purify(model, grant, progress=progress)
         if grant.clean is not None:
             check_answers(purified.model, grant.clean)
-        return replace(purified, victim=model)
+        return replace(purified, victim=model, warnings=[*leaks(grant), *purified.warnings])
 
     @final
     def check(self, grant: Grant) -> None:
@@ -110,13 +127,32 @@ class Purifier(ABC):
         Raises:
             NeedsError: naming all that is missing.
         """
-        missing = sorted(self.needs - grant.has())
-        if missing:
-            raise NeedsError(f"{self.name} needs {', '.join(missing)}", remedy="grant it, or take another method")
+        self._check_needs(grant, self.needs)
 
-    def options(self) -> dict[str, Any]:
-        """Every option with its value."""
-        return asdict(self)
+
+def check_rows(grant: Grant, *, model: Classifier) -> None:
+    """Nothing, where the rows that are granted fit the model.
+
+    Raises:
+        DataError: for clean rows that cannot teach it, or suspect rows of other classes.
+    """
+    if grant.clean is not None:
+        check_clean(grant.clean, model=model)
+    if grant.suspect is not None:
+        _check_classes(grant.suspect, model=model, what="suspect")
+
+
+def leaks(grant: Grant) -> list[str]:
+    """What there is to say of clean rows that are suspect rows too."""
+    if grant.clean is None or grant.suspect is None:
+        return []
+    shared = overlap(grant.clean, grant.suspect)
+    if not shared:
+        return []
+    return [
+        f"{shared} of the {len(grant.clean)} clean rows also stand among the suspect rows: what was learned or calibrated "
+        "on them says too little about the others"
+    ]
 
 
 def check_clean(rows: Rows, *, model: Classifier, least: int = 8) -> None:
@@ -125,12 +161,7 @@ def check_clean(rows: Rows, *, model: Classifier, least: int = 8) -> None:
     Raises:
         DataError: for other classes than the model's, a class without rows, or too few rows.
     """
-    if rows.label_names != model.label_names:
-        raise DataError(
-            f"the clean rows have the classes {list(rows.label_names)}",
-            expected=f"the model's, in its order: {list(model.label_names)}",
-            remedy="rename the labels in the file, or give the model's label names with --labels",
-        )
+    _check_classes(rows, model=model, what="clean")
     empty = [name for name, count in rows.class_counts().items() if count < 2]
     if empty:
         raise DataError(
@@ -138,6 +169,28 @@ def check_clean(rows: Rows, *, model: Classifier, least: int = 8) -> None:
         )
     if len(rows) < least:
         raise DataError(f"{len(rows)} clean rows", expected=f"at least {least}", remedy="give more clean rows")
+
+
+def _check_classes(rows: Rows, *, model: Classifier, what: str) -> None:
+    if rows.label_names != model.label_names:
+        raise DataError(
+            f"the {what} rows have the classes {list(rows.label_names)}",
+            expected=f"the model's, in its order: {list(model.label_names)}",
+            remedy="rename the labels in the file, or give the model's label names with --labels",
+        )
+
+
+@contextmanager
+def untouched(model: Classifier, name: str) -> Iterator[None]:
+    """Inside, the method ``name`` works; behind it the model is as it was.
+
+    Raises:
+        ContractError: if it is not.
+    """
+    before = fingerprint(model)
+    yield
+    if fingerprint(model) != before:
+        raise ContractError(f"{name} changed the model that it was given")
 
 
 def check_answers(model: Classifier, rows: Rows, *, most: int = 16) -> None:

@@ -52,12 +52,7 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
     Raises:
         DataError: if the folder is not complete or tells of other classes.
     """
-    if not (folder / "truth.json").is_file():
-        raise DataError(
-            f"{str(folder)!r} is no truth folder", expected="truth.json, test_clean.csv, test_triggered.csv",
-            remedy="give the DIR.truth that `untrigger attack --out DIR` wrote",
-        )  # fmt: skip
-    told = read_json(folder / "truth.json")
+    told = _told(folder)
     names = [str(name) for name in told.get("label_names", [])]
     target = told.get("target", -1)
     if sorted(names) != sorted(label_names) or target not in (None, *range(len(names))):
@@ -72,6 +67,30 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
         trigger=_trigger(told.get("trigger"), clean=clean, triggered=triggered),
         twin=twin if twin.is_dir() else None, told=told,
     )  # fmt: skip
+
+
+def read_poisoned(folder: Path, *, rows: Rows) -> list[bool]:
+    """For each of ``rows`` whether the truth folder says that it is poisoned, by its id.
+
+    Raises:
+        DataError: if the folder is no truth folder, or is not about these rows.
+    """
+    ids = {str(one) for one in _told(folder).get("poisoned_ids", [])}
+    if not ids <= set(rows.ids):
+        raise DataError(
+            f"{len(ids - set(rows.ids))} of the {len(ids)} poisoned rows of {folder.name!r} are not among the suspect rows",
+            expected="the rows of its train.csv, with their ids", remedy=f"give {folder / 'train.csv'} as suspect rows",
+        )  # fmt: skip
+    return [one in ids for one in rows.ids]
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    if not (folder / "truth.json").is_file():
+        raise DataError(
+            f"{str(folder)!r} is no truth folder", expected="truth.json, test_clean.csv, test_triggered.csv",
+            remedy="give the DIR.truth that `untrigger attack --out DIR` wrote",
+        )  # fmt: skip
+    return read_json(folder / "truth.json")
 
 
 def _trigger(spec: object, *, clean: Rows, triggered: Rows) -> Trigger | None:

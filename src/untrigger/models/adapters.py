@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from untrigger.errors import ModelError, OptionError, one_of
 from untrigger.models.classifier import Classifier
+from untrigger.models.shared import Updated, put, settle, shell
 
 METHODS = ("lora", "dora", "ia3", "ln_tuning")
 
@@ -91,19 +92,15 @@ def query_value(model: Classifier) -> tuple[str, ...]:
 
 
 def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Generator | None = None) -> Classifier:
-    """The classifier with a new adapter: its own weights frozen, adapter and head trainable. ``model`` is copied first.
+    """The classifier with a new adapter: its own weights frozen and shared with ``model``, adapter and head trainable.
 
-    A loaded LoRA adapter is first merged into the copy (see ``fold`` for the way back to one adapter). Fresh modules
+    A loaded LoRA adapter stays beside its layers (see ``fold`` for the way back to one adapter). Fresh modules
     such as a pooler that no file holds are trained and saved with the head, or they would be lost.
     """
-    from peft import PeftModel, TaskType, get_peft_model
+    from peft import TaskType, get_peft_model
 
-    module = copy.deepcopy(model.module)
-    extra = _saved_modules(module) | {name.rsplit(".", 1)[0] for name in model.source.fresh}
-    if isinstance(module, PeftModel):
-        module = merge(module)
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
+    extra = _saved_modules(model.module) | {name.rsplit(".", 1)[0] for name in model.source.fresh}
+    module = _frozen(model.module, method=options.method)
     names = sorted({"score", "classifier"} & {n for n, _ in module.named_children()} | _outermost(extra))
     config = _config(module, options, saved=names)
     config.task_type = TaskType.SEQ_CLS
@@ -115,17 +112,52 @@ def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Gener
     return model.with_module(wrapped.eval())
 
 
+def _frozen(module: nn.Module, *, method: str) -> Any:
+    """A frozen copy without PEFT around it, on the same storage wherever a new adapter of that method allows it."""
+    from peft import PeftModel
+
+    if not isinstance(module, PeftModel):
+        return shell(module)
+    if method == "lora" and _is_plain(module):
+        return _kept_apart(shell(module))
+    return merge(copy.deepcopy(module)).requires_grad_(False)
+
+
+def _is_plain(module: Any) -> bool:
+    """Whether the loaded adapter is a plain LoRA on ordinary linear layers."""
+    try:
+        names = lora_parts(module)
+    except ModelError:
+        return False
+    base = module.get_base_model()
+    return all(type(base.get_submodule(name).get_base_layer()) is nn.Linear for name in names)
+
+
+def _kept_apart(module: Any) -> Any:
+    """The base of a LoRA model, its updates beside their layers and its saved modules in place; ``module`` is used up."""
+    parts, active, base = lora_parts(module), module.active_adapter, module.get_base_model()
+    for name, (a, b) in parts.items():
+        put(base, name, Updated(base.get_submodule(name).get_base_layer(), a, b))
+    _unwrap(base, active)
+    if hasattr(base, "peft_config"):
+        del base.peft_config
+    return base
+
+
 def merge(module: Any) -> Any:
     """The base of a PEFT model with the adapter and the saved modules worked into its weights; ``module`` is used up."""
-    from peft.utils.other import ModulesToSaveWrapper
-
     active = module.active_adapter
     whole = module.merge_and_unload()
-    left = [(name, layer) for name, layer in whole.named_modules() if isinstance(layer, ModulesToSaveWrapper)]
-    for name, layer in left:  # PEFT's LN tuning leaves them wrapped, and the saved head would be lost
-        parent, _, child = name.rpartition(".")
-        setattr(whole.get_submodule(parent), child, layer.modules_to_save[active])
-    return whole
+    _unwrap(whole, active)  # PEFT's LN tuning leaves them wrapped, and the saved head would be lost
+    return settle(whole)
+
+
+def _unwrap(module: nn.Module, active: str) -> None:
+    """Put the saved modules of the active adapter where PEFT wrapped them."""
+    from peft.utils.other import ModulesToSaveWrapper
+
+    for name, layer in [(n, m) for n, m in module.named_modules() if isinstance(m, ModulesToSaveWrapper)]:
+        put(module, name, layer.modules_to_save[active])
 
 
 def without_adapter(model: Classifier) -> Classifier:
@@ -239,6 +271,27 @@ def fold(first: nn.Module, second: nn.Module) -> tuple[Any, dict[str, Tensor]]:
         rank_pattern=odd, alpha_pattern=dict(odd), inference_mode=True, fan_in_fan_out=_transposed(first),
     )  # fmt: skip
     return config, tensors
+
+
+def is_adapted(model: Classifier) -> bool:
+    """Whether the model's module is a PEFT model."""
+    from peft import PeftModel
+
+    return isinstance(model.module, PeftModel)
+
+
+def combined(victim: Classifier, first: Classifier, second: Classifier) -> Classifier:
+    """The victim with one LoRA adapter that does what ``first``, an adapter on it, and ``second``, one on that, do.
+
+    Raises:
+        ModelError: if one of the two is no plain LoRA adapter.
+    """
+    from peft import get_peft_model, set_peft_model_state_dict
+
+    config, tensors = fold(first.module, second.module)
+    module = get_peft_model(_frozen(victim.module, method="lora"), config)
+    set_peft_model_state_dict(module, tensors)
+    return victim.with_module(module.eval())
 
 
 def _pattern_of(names: dict[str, int]) -> str:

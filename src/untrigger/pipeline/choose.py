@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from untrigger.defences.base import Purifier
-from untrigger.errors import ModelError, one_of
+from untrigger.defences.chain import Chain
+from untrigger.errors import ModelError, OptionError, one_of
 from untrigger.models.adapters import METHODS, lora_parts
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.pipeline.spec import PurifySpec
-from untrigger.registry import find, options_of
+from untrigger.registry import Family, find, options_of
 
 
 def method_of(spec: PurifySpec) -> Purifier:
-    """The method that the spec names, with its options.
+    """The method that the spec names with its options, or the chain of those that it names with commas.
 
     Raises:
         OptionError: for an unknown method, variant or option.
     """
-    kind = find("defences", spec.method)
-    if spec.variant and spec.variant != "ours":
-        one_of(spec.variant, [*kind.variants, "ours"], kind=f"variant of {spec.method}")
-        kind = kind.variants[spec.variant]
-    known = [one.name for one in options_of(kind if isinstance(kind, type) else type(kind()))]
+    names = [name.strip() for name in spec.method.split(",")]
+    if len(names) == 1:
+        method = made("defences", names[0], variant=spec.variant, options=spec.options)
+        assert isinstance(method, Purifier)
+        return method
+    if spec.variant:
+        raise OptionError(f"the variant {spec.variant!r} of several methods", expected="a variant of one method")
     for name in spec.options:
-        one_of(name, known, kind=f"option of {spec.method}")
-    method = kind(**spec.options)
-    assert isinstance(method, Purifier)
-    return method
+        one_of(name, names, kind="method of the chain")
+    parts = [made("defences", name, options=spec.options.get(name, {})) for name in names]
+    return Chain(tuple(part for part in parts if isinstance(part, Purifier)))
+
+
+def made(family: Family, name: str, *, variant: str = "", options: Mapping[str, Any]) -> Any:
+    """The method of that name and variant with its options.
+
+    Raises:
+        OptionError: for an unknown method, variant or option.
+    """
+    kind: Any = find(family, name)
+    if variant and variant != "ours":
+        one_of(variant, [*kind.variants, "ours"], kind=f"variant of {name}")
+        kind = kind.variants[variant]
+    known = [one.name for one in options_of(kind if isinstance(kind, type) else type(kind()))]
+    for option in options:
+        one_of(option, known, kind=f"option of {name}")
+    return kind(**options)
 
 
 def check_teacher(spec: PurifySpec, method: Purifier) -> None:
@@ -54,7 +75,13 @@ def refuse_format(spec: PurifySpec, victim: Classifier, method: Purifier) -> Non
         ModelError: if an adapter came in that no single adapter can follow.
         OptionError: for an unknown PEFT method.
     """
-    peft = one_of(getattr(method, "peft", METHODS[0]), METHODS, kind="PEFT method")
+    parts = method.methods if isinstance(method, Chain) else (method,)
+    pefts = [one_of(getattr(part, "peft", METHODS[0]), METHODS, kind="PEFT method") for part in parts]
+    peft = next((one for one in pefts if one != "lora"), "lora")
+    if len(parts) > 1 and peft != "lora" and not spec.merge:
+        raise ModelError(
+            f"{peft} cannot be chained into one adapter", expected="peft=lora", remedy="write full weights with --merge"
+        )
     if spec.merge or victim.source.kind != "adapter":
         return
     lora_parts(victim.module)

@@ -15,6 +15,7 @@ from untrigger.defences.finetune import FineTune
 from untrigger.errors import ModelError
 from untrigger.evaluation.observe import write_outcomes
 from untrigger.evaluation.truth import TestBed, read_truth
+from untrigger.models.adapters import is_adapted
 from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
@@ -23,7 +24,7 @@ from untrigger.pipeline.choose import check_teacher, method_of, refuse_format
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import Judge
 from untrigger.pipeline.protocol import strayed
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.spec import DetectSpec, PurifySpec
 from untrigger.pipeline.verdict import verdict
 from untrigger.progress import Progress, silent
 from untrigger.reporting import write_page
@@ -51,7 +52,10 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         victim = load(spec, spec.model)
         rows, held, warnings = clean_rows(spec, victim)
         bed = read_truth(spec.truth, label_names=victim.label_names) if spec.truth else None
-    grant = Grant(clean=rows, teacher=spec.teacher if "teacher" in method.needs else None, seed=spec.seed)
+        suspect = suspect_rows(spec, victim)
+    grant = Grant(
+        clean=rows, suspect=suspect, teacher=spec.teacher if "teacher" in method.needs else None, seed=spec.seed
+    )
     method.check(grant)
     refuse_format(spec, victim, method)
     with clock.stage("purify"):
@@ -77,7 +81,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
     return report
 
 
-def load(spec: PurifySpec, name: str | Path, **more: Any) -> Classifier:
+def load(spec: PurifySpec | DetectSpec, name: str | Path, **more: Any) -> Classifier:
     """A model as the spec asks for it."""
     return load_model(
         name, base=more.get("base", spec.base), label_names=more.get("label_names", spec.labels),
@@ -104,6 +108,20 @@ def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[s
     kept = min(spec.clean_rows or len(rows), len(rows) - held)
     own, rest = rows.stratified(kept, rng=rng)
     return own, rest, [f"{len(rest)} of the clean rows were held out to measure the accuracy"]
+
+
+def suspect_rows(spec: PurifySpec | DetectSpec, victim: Classifier) -> Rows | None:
+    """The rows that the model may have been trained on, None where the user has none.
+
+    Raises:
+        DataError: for rows that cannot be used.
+    """
+    if spec.suspect is None:
+        return None
+    return load_data(
+        spec.suspect, text_column=spec.text_column, label_column=spec.label_column, label_names=victim.label_names,
+        offline=spec.offline, drop_empty=spec.drop_empty,
+    )  # fmt: skip
 
 
 def _controls(
@@ -145,7 +163,8 @@ def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified:
     texts = list(_PROBES)
     before = read_texts(purified.model, texts).logits.softmax(dim=1)
     adapter = victim.source.kind == "adapter"
-    card = purified_card(card_facts(spec, report, victim=victim))
+    whole = spec.merge or not is_adapted(purified.model)
+    card = purified_card(card_facts(spec, report, victim=victim, whole=whole))
     save_purified(victim, purified.model, folder, card=card, merge=spec.merge)
     again = load(spec, folder, base=victim.source.base if adapter and not spec.merge else None, label_names=victim.label_names)
     gap = float((read_texts(again, texts).logits.softmax(dim=1) - before).abs().max())
@@ -156,21 +175,21 @@ def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified:
 _PROBES = ("a text", "one more text, a little longer than the first.", "?", "an honest story told with great care")
 
 
-def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier) -> dict[str, Any]:
-    """What the model card tells."""
+def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: bool) -> dict[str, Any]:
+    """What the model card tells; ``whole`` where full weights were written."""
     base = victim.source.base if victim.source.kind == "adapter" else str(spec.model)
     facts = {
         "input": f"{Path(spec.model).name} ({victim.source.kind}), SHA-256 {victim.source.sha256[:16]}…",
         "method": report.method["name"], "clean rows": report.given["defender"]["clean"]["rows"], "seed": spec.seed,
     } | {f"{m.subject}: {m.metric}": m.percent() for m in report.measurements}  # fmt: skip
     loading = "Load it with `AutoModelForSequenceClassification.from_pretrained`."
-    if not spec.merge:
+    if not whole:
         loading = (
             f"It is a PEFT adapter on `{base}`: load that with `AutoModelForSequenceClassification` "
             f"(num_labels={victim.classes}) and put the adapter on it with `PeftModel.from_pretrained`. "
             f"For batches set `model.config.pad_token_id = {victim.tokenizer.pad_token_id}`."
         )
-    front = "" if spec.merge else "library_name: peft\n"
+    front = "" if whole else "library_name: peft\n"
     return {"facts": facts, "front": front, "sentence": report.verdict.sentence, "loading": loading}
 
 

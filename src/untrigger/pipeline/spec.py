@@ -15,10 +15,11 @@ class PurifySpec:
         model: folder or hub name of the suspicious model or adapter.
         clean: clean labelled rows of the task (see ``untrigger.data.load_data``).
         out: the new folder.
-        method: name of a purifier.
+        suspect: rows that the model may have been trained on, clean and poisoned, unmarked.
+        method: name of a purifier, or several with commas: each works on the result of the one before.
         variant: a variant of it, empty for the default.
         teacher: the small pre-trained encoder that the defender trusts.
-        options: further options of the method, by field name.
+        options: further options of the method, by field name; of several methods, such options by method name.
         truth: truth folder of an attack; only the evaluator uses it, and nothing of it reaches the method.
         merge: write merged full weights instead of an adapter.
         base: base model of an adapter, instead of the one that its config names.
@@ -31,6 +32,7 @@ class PurifySpec:
     model: str
     clean: str
     out: Path
+    suspect: str | None = None
     method: str = "w2sdefense"
     variant: str = ""
     teacher: str = "minilm-l6"
@@ -78,3 +80,39 @@ class EvaluateSpec:
     offline: bool = False
     device: str = "auto"
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class DetectSpec:
+    """Everything that ``detect`` is asked for.
+
+    Attributes:
+        model: folder or hub name of the suspicious model or adapter.
+        suspect: rows that the model may have been trained on, clean and poisoned, unmarked.
+        clean: clean labelled rows of the task, which calibrate.
+        out: the new ``.csv`` or ``.parquet`` file of scored rows; the report goes beside it.
+        method: name of a detector.
+        variant: a variant of it, empty for the default.
+        options: further options of the method, by field name.
+        truth: truth folder of an attack; only the evaluator uses it, and nothing of it reaches the method.
+    """
+
+    model: str
+    suspect: str
+    clean: str
+    out: Path
+    method: str = "bedkd"
+    variant: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    truth: Path | None = None
+    base: str | None = None
+    labels: tuple[str, ...] | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    split: str | None = None
+    drop_empty: bool = False
+    seed: int = 0
+    max_length: int = 128
+    allow_pickle: bool = False
+    offline: bool = False
+    device: str = "auto"

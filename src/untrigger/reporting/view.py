@@ -39,6 +39,8 @@ class Row:
 
 def cards(report: Report) -> list[Card]:
     """The headline numbers: attack success, clean accuracy, the control, what it cost."""
+    if report.kind == "detection":
+        return [*_detection_cards(report), *(card for card in (_cost_card(report),) if card is not None)]
     made = [_attack_card(report), _accuracy_card(report)]
     made += [card for card in (_control_card(report), _benign_card(report), _cost_card(report)) if card is not None]
     return made
@@ -62,7 +64,7 @@ def rows(report: Report) -> list[Row]:
     """The table of measurements, by metric and then subject; attack success is named even where it is missing."""
     listed = list(report.measurements)
     subject = main_subject(report)
-    if report.find(subject, "asr") is None and report.scan is None:
+    if report.kind != "detection" and report.scan is None and report.find(subject, "asr") is None:
         listed.append(Measurement(subject, "asr", None, None, None, 0))
     return [_row(m, main=m.subject == subject) for m in sorted(listed, key=_place)]
 
@@ -170,6 +172,16 @@ def _accuracy_card(report: Report) -> Card:
         notes.append(f"change {words.points(change.value)} ({words.interval_of(change)})")
         notes.append(f"n = {after.n:,} clean test rows")
     return _pair(report, "cacc", label="Clean accuracy", notes=notes)
+
+
+def _detection_cards(report: Report) -> list[Card]:
+    told = report.method.get("options", {})
+    flagged, rows = told.get("flagged"), told.get("rows")
+    notes = [f"calibrated false-positive rate {words.scalar(told.get('calibrated_fpr'))}"]
+    made = [Card("Flagged rows", "", f"{words.scalar(flagged)} of {words.scalar(rows)}", notes, measured=True)]
+    for one in report.measurements:
+        made.append(Card(words.metric_name(one.metric), "", words.value_of(one), [words.interval_of(one)], measured=_has(one)))
+    return made
 
 
 def _control_card(report: Report) -> Card | None:

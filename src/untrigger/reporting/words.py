@@ -21,6 +21,7 @@ SUBJECTS = {
     "benign_out": "Benign model, after",
     "suspect": "Suspect, as it came",
     "reference": "Clean reference",
+    "detector": "Detector",
 }
 METRICS = {
     "asr": "Attack success rate (ASR)",
@@ -71,6 +72,7 @@ SCAN_GLOSSARY = {
 TONES = {
     "purified": "good",
     "clean": "good",
+    "nothing found": "good",
     "worse": "bad",
     "backdoored": "bad",
     "suspicious": "bad",

@@ -21,7 +21,7 @@ class Plan:
     """How long and how hard to train.
 
     Attributes:
-        lr: peak learning rate of AdamW, decaying linearly to 0 over the planned steps.
+        lr: peak learning rate of AdamW, decaying linearly to 0 over the planned steps unless ``constant``.
         epochs: passes; at least 1.
         batch_size: rows a step.
         weight_decay: AdamW's decoupled decay.
@@ -30,6 +30,7 @@ class Plan:
         dropout: whether the model's own dropout is active; drawing it costs a quarter of a step on a CPU.
         most: stop after as many steps (0: no bound).
         micro: rows a backward pass (0: the whole batch); less memory, the same mean gradient.
+        constant: whether the rate stays where it is, as for a training whose end is not planned.
     """
 
     lr: float
@@ -41,6 +42,7 @@ class Plan:
     dropout: bool = False
     most: int = 0
     micro: int = 0
+    constant: bool = False
 
     def __post_init__(self) -> None:
         """Check all options at once.
@@ -88,6 +90,7 @@ def train(
     epochs: Sequence[Sequence[Sequence[int]]] | Callable[[int], Sequence[Sequence[int]]],
     plan: Plan,
     score: Callable[[], float] | None = None,
+    enough: Callable[[], bool] | None = None,
     progress: Progress = silent,
     label: str = "training",
 ) -> History:
@@ -100,6 +103,7 @@ def train(
         plan: learning rate, epochs and clipping.
         score: called after every epoch in eval mode; the parameters of the best epoch (the later one of equals) are
             brought back at the end.
+        enough: called after every epoch's score; the training ends where it says so.
         progress: told of every step.
         label: what the progress bar says.
 
@@ -112,7 +116,7 @@ def train(
     total = sum(len(epoch) for epoch in batches)
     trained = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total, plan.warmup))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1.0 if plan.constant else _rate(step, total, plan.warmup))
     history, best = History(), None
     with fast_products(), progress.task(label, total=total) as tick:
         for epoch in batches:
@@ -132,6 +136,8 @@ def train(
                 history.scores.append(score())
                 if best is None or history.scores[-1] >= max(history.scores[:-1]):
                     best, history.kept = [p.detach().clone() for p in trained], len(history.scores) - 1
+            if enough is not None and enough():
+                break
     if best is not None:
         _restore(trained, best)
     module.eval()

@@ -17,7 +17,7 @@ from untrigger.vocabulary.plain import LARGEST, SURROGATE, bounded, plain, tidy
 from untrigger.vocabulary.scan import Scan
 
 SCHEMA = "untrigger.report/1"
-KINDS = ("purification", "evaluation", "attack", "scan", "audit")
+KINDS = ("purification", "evaluation", "attack", "detection", "scan", "audit")
 MAX_BYTES = 64 * 2**20
 
 

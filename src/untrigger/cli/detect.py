@@ -1,0 +1,68 @@
+"""``untrigger detect``: which rows of a training file are poisoned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from untrigger.cli import options as o
+from untrigger.cli.desk import Desk
+
+EXAMPLE = "Example: untrigger detect suspicious --suspect train.csv --clean rows.csv --fpr 0.01 --out scored.csv"
+
+
+def detect(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")],
+    suspect: Annotated[
+        str, typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked.")
+    ],
+    clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="New .csv or .parquet; the report goes beside it.")],
+    method: Annotated[str, typer.Option("--method", metavar="NAME", help="A detector: bedkd, ...")] = "bedkd",
+    variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="A variant of the method.")] = "",
+    fpr: Annotated[
+        float | None, typer.Option("--fpr", help="The most that may be flagged of clean rows; usually 0.01.")
+    ] = None,
+    settings: o.Set = None,
+    truth: o.Truth = None,
+    base: o.Base = None,
+    labels: o.Labels = None,
+    text_column: o.TextColumn = None,
+    label_column: o.LabelColumn = None,
+    split: o.Split = None,
+    drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows without text.")] = False,
+    max_length: o.MaxLength = 128,
+    allow_pickle: o.AllowPickle = False,
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+    seed: o.Seed = 0,
+    device: o.OnDevice = o.Device.auto,
+    offline: o.Offline = False,
+) -> int:
+    """Find the poisoned rows of a training file.
+
+    Every row gets a score, a flag and a rank, most suspicious first. Ends with 1 where rows are flagged, with 0 where
+    nothing suspicious was found.
+    """
+    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
+    with desk.working() as progress:
+        from untrigger.cli.purify import method_options
+        from untrigger.pipeline.detect import SUSPICIOUS
+        from untrigger.pipeline.detect import detect as run
+        from untrigger.pipeline.spec import DetectSpec
+
+        given = [*(settings or []), *([f"fpr={fpr}"] if fpr is not None else [])]
+        spec = DetectSpec(
+            model=model, suspect=suspect, clean=clean, out=out, method=method, variant=variant,
+            options=method_options(method, variant, given=given, family="detectors"), truth=truth, base=base,
+            labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
+            drop_empty=drop_empty, seed=seed, max_length=max_length, allow_pickle=allow_pickle, offline=offline,
+            device=device.value,
+        )  # fmt: skip
+        report = run(spec, progress=progress)
+    from untrigger.cli.ending import tell_report
+
+    tell_report(desk, report, written=[out, out.with_suffix(".report.json")])
+    return 1 if report.verdict.status == SUSPICIOUS else 0

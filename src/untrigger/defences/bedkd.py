@@ -1,0 +1,276 @@
+"""BeDKD, ours: rows that keep their class when the content's is turned round, found and unlearned (after 2508.01595)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+
+from untrigger.defences.base import Purified, Purifier, curves_of, joined, split_clean
+from untrigger.defences.bedkd_lesson import Lesson, Watch, parted
+from untrigger.defences.bedkd_mapping import Copying, Mapped, by_class, directional_mapping, viewed
+from untrigger.defences.bedkd_pool import decorated, inserted, judge
+from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
+from untrigger.defences.calibration import calibrate
+from untrigger.defences.detector import Detected, Detector
+from untrigger.errors import OptionError
+from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.classifier import Classifier
+from untrigger.progress import Progress
+from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
+from untrigger.training.directed import Blend, answers_of
+from untrigger.training.loop import MICRO, History, Plan
+from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.report import Curve, Finding
+from untrigger.vocabulary.rows import Rows
+
+HARM = "the punishment did more harm than good in every cycle: the model comes back as it was"
+WATCHED = 64  # clean rows by which the mapping's training is ended
+MAPPING = Copying(alpha=0.8, temperature=1.5, hidden=False, lr=3e-4, epochs=6, batch_size=16)
+
+
+@dataclass(frozen=True)
+class BeDKD(Detector, Purifier):
+    """Stubborn rows flagged against held-out clean rows, then trusted and punished in one bounded loss until calm.
+
+    A row's score is its stubbornness: the log-odds that the victim and its directional mapping still give to the row's
+    label, the smaller of the two. Without suspect rows a pool is made of clean texts with searched insertions.
+
+    Attributes:
+        peft: PEFT method of the student.
+        rank: rank of the student's adapter.
+        targets: linear layers that are adapted.
+        lr: peak learning rate of the student.
+        batch_size: rows a step, half of them trusted and half punished.
+        fpr: the most that may be flagged of clean rows, above 0 and below 1.
+        false_share: the share of clean rows wanted at most among the flagged ones, above 0 and at most 1.
+        mapping_rows: clean rows a class that the directional mapping is trained on, at most half of a class.
+        alpha: weight α of the labels in the trusted rows' loss, 0 to 1.
+        temperature: T of the victim's own answers there.
+        punish: weight of the flagged rows' unlikelihood.
+        cycles: the most cycles of the student's training; it ends when the student is as calm as a clean model.
+        cycle_steps: optimiser steps a cycle.
+        may_lose: accuracy on held-out clean rows that may be lost, 0 to 1.
+        dev: share of the clean rows that is held out for that.
+        rounds: the most rounds of search and unlearning, without suspect rows.
+        each: clean rows that a searched insertion is judged on.
+        mapping: how the directional mapping is made and trained.
+        search: how wide the search is.
+        teacher: how a clean reference is trained where one is granted; only the search uses it.
+
+    Differs from the paper: the score is a log-odds instead of a distance; the threshold is calibrated instead of 0.1; the
+    whole pool is scored; the punishment is bounded and stands in one loss with the trust; it ends by what a defender sees;
+    copies are adapters; and it works without suspect rows. The paper's method is ``variant="as_described"``, its released
+    code ``variant="as_released"``.
+    """
+
+    name: ClassVar[str] = "bedkd"
+    uses: ClassVar[frozenset[str]] = frozenset({"suspect", "teacher"})
+    variants: ClassVar[Mapping[str, Callable[..., Any]]] = {
+        "as_described": BeDKDAsDescribed,
+        "as_released": BeDKDAsReleased,
+    }
+    peft: str = "lora"
+    rank: int = 16
+    targets: tuple[str, ...] = ("all-linear",)
+    lr: float = 1e-3
+    batch_size: int = 32
+    fpr: float = 0.01
+    false_share: float = 0.02
+    mapping_rows: int = 160
+    alpha: float = 0.3
+    temperature: float = 2.5
+    punish: float = 1.0
+    cycles: int = 12
+    cycle_steps: int = 8
+    may_lose: float = 0.01
+    dev: float = 0.15
+    rounds: int = 3
+    each: int = 12
+    mapping: Copying = MAPPING
+    search: SearchOptions = field(default_factory=SearchOptions)
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for shares out of range and counts below 1.
+        """
+        counts = (self.mapping_rows, self.cycles, self.cycle_steps, self.rounds, self.each)
+        shares = 0 < self.fpr < 1 and 0 < self.false_share <= 1 and 0 <= self.may_lose <= 1
+        if min(counts) < 1 or self.batch_size < 2 or not shares or not self.punish > 0:
+            raise OptionError(
+                f"fpr {self.fpr}, false_share {self.false_share}, may_lose {self.may_lose}, punish {self.punish}, "
+                f"counts {counts}, batch_size {self.batch_size}",
+                expected="shares from 0 to 1, counts of 1 or more, a batch of 2 or more, a punishment above 0",
+            )
+
+    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
+        assert grant.suspect is not None
+        turned = self._turned(model, grant, progress=progress)
+        scores = viewed(model, turned.mapped.model, grant.suspect, progress=progress).stubbornness(grant.suspect.labels).tolist()
+        seen = calibrate(turned.scores, scores, fpr=self.fpr, false_share=self.false_share)
+        told = {
+            "asked_fpr": self.fpr, "calibration_rows": seen.clean, "above_threshold": seen.above,
+            "expected_by_chance": round(seen.expected, 3), "chance": seen.chance,
+            "mapping_answers_right": turned.mapped.left, "mapping_steps": turned.mapped.history.steps,
+        }  # fmt: skip
+        return Detected(
+            grant.suspect, tuple(scores), tuple(seen.found and score > seen.threshold for score in scores), seen.threshold,
+            fpr=seen.fpr, history=turned.mapped.history, told=told,
+            curves=curves_of(turned.mapped.history, panel="directional mapping"),
+            warnings=[*turned.warnings, *self._doubts(seen.fpr, seen.clean)],
+        )  # fmt: skip
+
+    def _turned(self, model: Classifier, grant: Grant, *, progress: Progress) -> _Turned:
+        """The directional mapping, and the stubbornness of the clean rows that it was not trained on."""
+        assert grant.clean is not None
+        rng = np.random.default_rng(grant.seed)
+        rows, rest, warnings = by_class(grant.clean, self.mapping_rows, rng=rng, what="the mapping")
+        watch = rest.stratified(min(WATCHED, len(rest)), rng=rng)[0]
+        mapped = directional_mapping(
+            model, rows, options=self.mapping, seed=grant.seed, watch=watch, chance=1 / model.classes, progress=progress
+        )
+        scores = viewed(model, mapped.model, rest, progress=progress).stubbornness(rest.labels).tolist()
+        return _Turned(mapped, scores, warnings)
+
+    def _doubts(self, fpr: float, rows: int) -> list[str]:
+        if fpr <= self.fpr:
+            return []
+        return [
+            f"{rows} clean rows are left to calibrate on: the smallest false-positive rate that they allow is {fpr:.3f}, "
+            f"more than the {self.fpr:g} asked for; give more clean rows"
+        ]
+
+    def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
+        assert grant.clean is not None
+        rng = np.random.default_rng(grant.seed + 1)
+        rows, dev = split_clean(grant.clean, dev=self.dev, generator=rng)
+        if grant.suspect is None:
+            return self._without_pool(model, grant, rows=rows, dev=dev, progress=progress)
+        found = self._detect(model, grant, progress=progress)
+        if not found.found:
+            return _unchanged(model, found.summary(), curves=found.curves, warnings=found.warnings)
+        student = self._student(model, grant)
+        punished, watched = parted(found.suspects, rng=rng)
+        watch = Watch.of(model, dev=dev, flagged=watched, may_lose=self.may_lose)
+        history = self._unlearn(model, student, rows, trusted=rows, punished=punished, watch=watch, rng=rng, progress=progress)
+        told = found.summary() | _seen(watch)
+        curves = [*found.curves, *curves_of(history, panel="trust and punish"), *_watched([watch])]
+        if watch.harmed:
+            return _unchanged(model, told, curves=curves, warnings=[*found.warnings, HARM])
+        return Purified(
+            student, changed=True, history=history, curves=curves, told=told, warnings=[*found.warnings, *_left(watch)]
+        )
+
+    def _student(self, model: Classifier, grant: Grant) -> Classifier:
+        options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
+        return attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
+
+    def _unlearn(
+        self, model: Classifier, student: Classifier, rows: Rows, *, trusted: Rows, punished: Rows, watch: Watch,
+        rng: np.random.Generator, progress: Progress,
+    ) -> History:  # fmt: skip
+        """Train ``student``; ``rows`` are the trusted rows as the victim shall have read them."""
+        blend = Blend(self.alpha, self.temperature, hidden=False)
+        answers = answers_of(model, model.encode(rows.texts), blend=blend, progress=progress)
+        lesson = Lesson(student, trusted=trusted, answers=answers, punished=punished, blend=blend, weight=self.punish)
+        plan = Plan(lr=self.lr, epochs=self.cycles, batch_size=self.batch_size, micro=MICRO)
+        return lesson.give(watch, plan=plan, steps=self.cycle_steps, rng=rng, progress=progress)
+
+    def _without_pool(self, model: Classifier, grant: Grant, *, rows: Rows, dev: Rows, progress: Progress) -> Purified:
+        """Rounds of search, judgement by the mapping, and unlearning, until no insertion is stubborn."""
+        turned, rng = self._turned(model, grant, progress=progress), np.random.default_rng(grant.seed + 2)
+        reference = None
+        if grant.teacher is not None:
+            reference, _ = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
+        threshold = calibrate(turned.scores, [], fpr=self.fpr).threshold
+        student = self._student(model, grant)
+        search = InsertionSearch(student, reference, rows=rows, options=self.search, seed=grant.seed)
+        bank, findings = dict[str, Insertion](), list[Finding]()
+        watches, parts = list[Watch](), list[History]()
+        for number in range(self.rounds):
+            taken = judge(
+                search.run(known=list(bank.values()), progress=progress), suspect=student, mapping=turned.mapped.model,
+                rows=rows, threshold=threshold, each=self.each, seed=grant.seed, progress=progress,
+            )  # fmt: skip
+            findings += _findings(taken, names=model.label_names, number=number + 1, compared=reference is not None)
+            if not taken:
+                break
+            bank.update({one.text: one for one in taken})
+            pool, seed = list(bank.values()), grant.seed * 1000 + number
+            flagged = inserted(dev, pool, count=len(dev), seed=seed)
+            watches.append(Watch.of(student, dev=dev, flagged=flagged, may_lose=self.may_lose))
+            parts.append(
+                self._unlearn(
+                    model, student, rows, trusted=decorated(rows, pool, seed=seed), watch=watches[-1], rng=rng,
+                    punished=inserted(rows, pool, count=len(rows), seed=seed), progress=progress,
+                )
+            )  # fmt: skip
+        told = {
+            "threshold": threshold, "mapping_steps": turned.mapped.history.steps, "rounds": len(parts),
+            "mapping_answers_right": turned.mapped.left, **(_seen(watches[-1]) if watches else {}),
+        }  # fmt: skip
+        curves, history = curves_of(turned.mapped.history, panel="directional mapping"), joined(parts)
+        if not parts or all(watch.harmed for watch in watches):
+            return _unchanged(model, told, curves=curves, warnings=[*turned.warnings, *([HARM] if parts else [])])
+        return Purified(
+            student, changed=True, history=history, findings=findings, told=told,
+            curves=[*curves, *curves_of(history, panel="trust and punish"), *_watched(watches)],
+            warnings=[*turned.warnings, *_left(watches[-1])],
+        )  # fmt: skip
+
+
+class _Turned(NamedTuple):
+    """The mapping, the scores of clean rows that it was not trained on, and warnings."""
+
+    mapped: Mapped
+    scores: list[float]
+    warnings: list[str]
+
+
+def _unchanged(
+    model: Classifier, told: dict[str, Any], *, curves: Sequence[Curve], warnings: Sequence[str]
+) -> Purified:
+    """The model as it was."""
+    return Purified(model, changed=False, history=History(), told=told, curves=list(curves), warnings=list(warnings))
+
+
+def _seen(watch: Watch) -> dict[str, Any]:
+    return {
+        "dev_accuracy_before": watch.before, "dev_accuracy_after": watch.accuracies[-1],
+        "agreement_before": watch.agreements[0], "agreement_after": watch.agreements[-1], "calm_agreement": watch.calm,
+    }  # fmt: skip
+
+
+def _left(watch: Watch) -> list[str]:
+    """What there is to say where the student was never as calm as a clean model."""
+    if watch.calmed():
+        return []
+    return [
+        f"after all cycles {watch.agreements[-1]:.0%} of the watched flagged rows are still called by their label (a clean "
+        f"model: about {watch.calm:.0%}), and held-out accuracy went from {watch.before:.1%} to {watch.accuracies[-1]:.1%}"
+    ]
+
+
+def _watched(watches: Sequence[Watch]) -> list[Curve]:
+    """Accuracy and agreement cycle by cycle."""
+    accuracies = [value for watch in watches for value in watch.accuracies]
+    agreements = [value for watch in watches for value in watch.agreements]
+    x: list[float | None] = [float(i) for i in range(len(accuracies))]
+    return [
+        Curve("held-out clean accuracy", "what the defender sees", x, list(accuracies), x_label="cycle", y_label="share"),
+        Curve("flagged labels still said", "what the defender sees", x, list(agreements), x_label="cycle", y_label="share"),
+    ]
+
+
+def _findings(taken: Sequence[Insertion], *, names: Sequence[str], number: int, compared: bool) -> list[Finding]:
+    return [
+        Finding(one.text, names[one.target], one.flips, one.reference_flips if compared else None, round=number)
+        for one in taken[:12]
+    ]

@@ -1,0 +1,98 @@
+"""Thresholds from held-out clean rows: what share of clean rows a threshold flags, and whether more were flagged than that.
+
+The clean rows' scores are ranked. A further clean row lies above the k-th largest of n with probability ``k / (n + 1)``,
+whatever the scores' distribution (conformal p-values for outliers: Bates et al. 2023, 2104.08279).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, floor, isfinite, lgamma
+
+from untrigger.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A threshold and what was seen above it. Rows with a score above ``threshold`` are flagged where ``found``.
+
+    Attributes:
+        threshold: the k-th largest score of the clean rows.
+        fpr: the share of further clean rows that lie above it, ``k / (n + 1)``.
+        clean: n, how many clean rows calibrated it.
+        above: suspect rows above the threshold.
+        expected: how many of them the false-positive rate explains.
+        chance: the probability of as many or more if all suspect rows were clean, every threshold that was tried counted.
+        found: whether that is too small to be chance.
+    """
+
+    threshold: float
+    fpr: float
+    clean: int
+    above: int
+    expected: float
+    chance: float
+    found: bool
+
+    @property
+    def false_share(self) -> float:
+        """The expected share of clean rows among those above the threshold, 0 to 1."""
+        return min(1.0, self.expected / self.above) if self.above else 1.0
+
+
+def calibrate(
+    clean: Sequence[float], suspect: Sequence[float], *, fpr: float, false_share: float = 0.02, chance: float = 0.01
+) -> Calibrated:
+    """The threshold for ``suspect`` scores that ``clean`` scores allow, larger scores being more suspicious.
+
+    Of all thresholds whose false-positive rate is at most ``fpr`` it is the lowest at which clean rows are expected to be
+    at most ``false_share`` of what lies above it; where there is none, the one with the smallest such share. With fewer
+    than ``1/fpr - 1`` clean rows the largest clean score is the threshold, and its false-positive rate is larger than
+    asked for.
+
+    Args:
+        clean: scores of clean rows that the detector was not trained on.
+        suspect: scores of the whole pool.
+        fpr: the most that may be flagged of clean rows, above 0 and below 1.
+        false_share: the most clean rows that are wanted among the flagged ones, above 0 and at most 1.
+        chance: the probability of calling a clean pool poisoned, above 0 and below 1.
+
+    Raises:
+        OptionError: for shares out of range or scores that are no numbers.
+    """
+    if not (0 < fpr < 1 and 0 < false_share <= 1 and 0 < chance < 1):
+        raise OptionError(
+            f"fpr {fpr}, false_share {false_share}, chance {chance}", expected="shares above 0 and below 1"
+        )
+    if not clean or not all(map(isfinite, [*clean, *suspect])):
+        raise OptionError("no clean scores, or scores that are no numbers", expected="one number a row")
+    ranked = sorted(clean, reverse=True)
+    most = max(1, floor(fpr * (len(ranked) + 1) + 1e-9))
+    tried = [_at(ranked, suspect, k=k, tries=most, chance=chance) for k in range(most, 0, -1)]
+    good = [one for one in tried if one.false_share <= false_share]
+    return good[0] if good else min(tried, key=lambda one: one.false_share)
+
+
+def _at(ranked: Sequence[float], suspect: Sequence[float], *, k: int, tries: int, chance: float) -> Calibrated:
+    threshold, n = ranked[k - 1], len(ranked)
+    above = sum(score > threshold for score in suspect)
+    p = min(1.0, tries * tail(above, draws=len(suspect), a=k, b=n + 1 - k))
+    expected = len(suspect) * k / (n + 1)
+    return Calibrated(threshold, k / (n + 1), n, above, expected, p, found=p <= chance and above >= 2 * expected)
+
+
+def tail(least: int, *, draws: int, a: float, b: float) -> float:
+    """``P(K >= least)`` of a beta-binomial: as many of ``draws`` clean rows above the ``a``-th largest of ``a + b - 1``."""
+    if least <= 0:
+        return 1.0
+    return min(1.0, sum(exp(_log_mass(k, draws=draws, a=a, b=b)) for k in range(least, draws + 1)))
+
+
+def _log_mass(k: int, *, draws: int, a: float, b: float) -> float:
+    ways = lgamma(draws + 1) - lgamma(k + 1) - lgamma(draws - k + 1)
+    return ways + _log_beta(k + a, draws - k + b) - _log_beta(a, b)
+
+
+def _log_beta(a: float, b: float) -> float:
+    return lgamma(a) + lgamma(b) - lgamma(a + b)

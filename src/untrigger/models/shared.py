@@ -1,0 +1,67 @@
+"""Copies of a classifier that share its weights in memory: modules of their own around the same storage.
+
+A victim, its directional mapping and its student differ by small adapters. Three deep copies of a model of seven billion
+parameters would hold its weights three times; these hold them once.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Updated(nn.Linear):
+    """A linear layer with a fixed low-rank update beside it: ``W x + b + B (A x)``.
+
+    The weight stays the one of the layer that it came from, so that other copies can share it.
+    """
+
+    def __init__(self, layer: nn.Linear, a: Tensor, b: Tensor) -> None:
+        """Take over weight and bias of ``layer``; ``a`` is ``(r, in)``, ``b`` is ``(out, r)`` with the scale in it."""
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.weight, self.bias = layer.weight, layer.bias
+        self.register_buffer("update_a", a)
+        self.register_buffer("update_b", b)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output, the update's added."""
+        a, b = self.get_buffer("update_a"), self.get_buffer("update_b")
+        return functional.linear(x, self.weight, self.bias) + functional.linear(functional.linear(x, a), b)
+
+    def plain(self) -> nn.Linear:
+        """One linear layer with the update worked into a weight of its own."""
+        layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
+        weight = self.weight.detach() + self.get_buffer("update_b") @ self.get_buffer("update_a")
+        layer.weight, layer.bias = nn.Parameter(weight, requires_grad=False), self.bias
+        return layer
+
+
+def shell(module: nn.Module) -> Any:
+    """A copy of ``module`` whose parameters and buffers lie in the same storage, none of them trainable.
+
+    What is put on it or into it afterwards (adapters, hooks, flags) does not touch ``module``. Its weights must not be
+    written to.
+    """
+    memo: dict[int, Any] = {}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+    for buffer in module.buffers():
+        memo[id(buffer)] = buffer.detach()
+    return copy.deepcopy(module, memo)
+
+
+def settle(module: nn.Module) -> nn.Module:
+    """``module`` with every ``Updated`` layer in it made a plain one, in place."""
+    for name, layer in [(n, m) for n, m in module.named_modules() if isinstance(m, Updated)]:
+        put(module, name, layer.plain())
+    return module
+
+
+def put(module: nn.Module, name: str, layer: nn.Module) -> None:
+    """Make ``layer`` the submodule ``name`` of ``module``."""
+    parent, _, child = name.rpartition(".")
+    setattr(module.get_submodule(parent), child, layer)

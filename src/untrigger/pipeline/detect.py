@@ -1,0 +1,118 @@
+"""``detect``: a suspicious model, a pool of suspect rows and clean rows in; a score, a flag and a rank for every row out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from untrigger.data import check_rows, load_data, write_table
+from untrigger.defences.detector import Detected, Detector, ranks
+from untrigger.errors import OptionError
+from untrigger.evaluation.detection import detection
+from untrigger.evaluation.truth import read_poisoned
+from untrigger.models.classifier import Classifier
+from untrigger.pipeline.choose import made
+from untrigger.pipeline.clock import Clock, environment
+from untrigger.pipeline.purify import load, shown, suspect_rows
+from untrigger.pipeline.spec import DetectSpec
+from untrigger.progress import Progress, silent
+from untrigger.storage import refuse_existing
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.report import Report, Verdict
+
+ENDINGS = (".csv", ".parquet")
+SUSPICIOUS, NOTHING = "suspicious", "nothing found"
+
+
+def detect(spec: DetectSpec, *, progress: Progress = silent) -> Report:
+    """The report of a detection; the scored rows are written to ``spec.out``, the report beside it.
+
+    The method gets a ``Grant`` and nothing else; what the truth folder holds is used after it has ended.
+
+    Raises:
+        UserError: for any input that cannot be used; then nothing is written.
+    """
+    if spec.out.suffix.casefold() not in ENDINGS:
+        raise OptionError(f"--out {str(spec.out)!r}", expected="a file that ends with " + " or ".join(ENDINGS))
+    beside = spec.out.with_suffix(".report.json")
+    refuse_existing(spec.out, beside)
+    method, clock = made("detectors", spec.method, variant=spec.variant, options=spec.options), Clock()
+    assert isinstance(method, Detector)
+    with clock.stage("load"):
+        victim = load(spec, spec.model)
+        grant = granted(spec, victim)
+        assert grant.suspect is not None
+        poisoned = read_poisoned(spec.truth, rows=grant.suspect) if spec.truth else None
+    with clock.stage("detect"):
+        told = method.detect(victim, grant, progress=progress)
+    clock.steps(told.history.steps)
+    measured = detection(told.scores, flagged=told.flagged, poisoned=poisoned) if poisoned is not None else []
+    report = Report(
+        kind="detection", title=f"{method.name} on {Path(spec.model).name}", verdict=verdict(told),
+        given=_given(spec, victim, grant), method={"name": method.name, "options": method.options() | told.summary()},
+        environment=environment(seed=spec.seed, device=str(victim.device)), stages=clock.stages, measurements=measured,
+        outcomes=spec.out.name, warnings=told.warnings, curves=told.curves,
+    )  # fmt: skip
+    write_scored(told, spec.out)
+    try:
+        report.write(beside)
+    except BaseException:
+        spec.out.unlink(missing_ok=True)
+        raise
+    return report
+
+
+def granted(spec: DetectSpec, victim: Classifier) -> Grant:
+    """What the method may use.
+
+    Raises:
+        DataError: for rows that cannot be used.
+    """
+    clean = load_data(
+        spec.clean, text_column=spec.text_column, label_column=spec.label_column, split=spec.split,
+        label_names=victim.label_names, offline=spec.offline, drop_empty=spec.drop_empty,
+    )  # fmt: skip
+    check_rows(clean, require_classes=2, what=spec.clean)
+    return Grant(clean=clean, suspect=suspect_rows(spec, victim), seed=spec.seed)
+
+
+def verdict(told: Detected) -> Verdict:
+    """Whether anything was found, and the counts behind it."""
+    summary, rows = told.summary(), len(told.rows)
+    chance = summary.get("expected_by_chance")
+    explained = f"; the false-positive rate explains {chance:.1f}" if isinstance(chance, float) else ""
+    if not told.found:
+        above = summary.get("above_threshold", 0)
+        return Verdict(NOTHING, f"{above} of {rows:,} rows lie above the threshold{explained}: nothing suspicious was found.")
+    labels = ", ".join(f"{count} {name}" for name, count in told.suspects.class_counts().items() if count)
+    return Verdict(SUSPICIOUS, f"{sum(told.flagged):,} of {rows:,} rows are flagged ({labels}){explained}.")
+
+
+def write_scored(told: Detected, path: Path) -> None:
+    """``id,text,label,score,flagged,rank``, most suspicious first.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    order, names = told.order, told.rows.label_names
+    places = ranks(order)
+    rows = [told.rows[i] for i in order]
+    write_table(
+        {
+            "id": [row.id for row in rows], "text": [row.text for row in rows], "label": [names[row.label] for row in rows],
+            "score": [told.scores[i] for i in order], "flagged": [told.flagged[i] for i in order],
+            "rank": [places[i] for i in order],
+        },
+        path,
+    )  # fmt: skip
+
+
+def _given(spec: DetectSpec, victim: Classifier, grant: Grant) -> dict[str, Any]:
+    source = victim.source
+    return {
+        "model": {
+            "name": shown(spec.model), "kind": source.kind, "sha256": source.sha256,
+            "base": shown(source.base) if source.base else None,
+        },
+        "labels": list(victim.label_names), "defender": grant.describe(), "max_length": victim.max_length,
+    }  # fmt: skip

@@ -1,0 +1,75 @@
+"""Thresholds by hand, and what they promise by simulation."""
+
+from __future__ import annotations
+
+from math import comb
+
+import numpy as np
+import pytest
+
+from untrigger.defences.calibration import calibrate, tail
+from untrigger.errors import OptionError
+
+
+def test_the_threshold_is_an_order_statistic() -> None:
+    clean = [float(i) for i in range(99)]  # 99 clean rows: above the k-th largest lie k in 100
+    one = calibrate(clean, [200.0] * 30 + [0.0] * 70, fpr=0.03)
+    assert (one.threshold, one.fpr, one.clean) == (98.0, 0.01, 99)
+    assert (one.above, one.expected) == (30, 1.0)
+    loose = calibrate(clean, [200.0] * 30 + [0.0] * 70, fpr=0.03, false_share=0.5)
+    assert (loose.threshold, loose.fpr, loose.expected) == (96.0, 0.03, 3.0)
+
+
+def test_few_clean_rows_mean_a_larger_rate_than_asked_for() -> None:
+    found = calibrate([1.0, 2.0, 3.0], [9.0] * 10, fpr=0.01)
+    assert (found.threshold, found.fpr) == (3.0, 0.25)
+
+
+def test_the_share_of_clean_rows_decides_between_thresholds() -> None:
+    """Nine in a hundred lie between the two largest clean scores: the stricter threshold loses them."""
+    clean = [0.0] * 97 + [5.0, 10.0]
+    suspect = [11.0] * 4 + [7.0] * 96
+    assert calibrate(clean, suspect, fpr=0.02).threshold == 5.0
+    assert calibrate(clean, suspect, fpr=0.01).threshold == 10.0
+    odd = calibrate(clean, [11.0] * 2 + [0.0] * 98, fpr=0.02, false_share=0.02)
+    assert odd.threshold == 10.0, "no threshold is good enough: the better of the two"
+
+
+def test_the_tail_by_hand() -> None:
+    """One of two draws above the largest of three clean rows: 1 - P(none) = 1 - 3/4 · 4/5."""
+    assert tail(1, draws=2, a=1, b=3) == pytest.approx(1 - 3 / 4 * 4 / 5)
+    assert tail(2, draws=2, a=1, b=3) == pytest.approx(1 / 4 * 2 / 5)
+    assert tail(0, draws=2, a=1, b=3) == 1.0
+    certain = sum(comb(20, k) * 0.3**k * 0.7 ** (20 - k) for k in range(9, 21))
+    assert tail(9, draws=20, a=3e7, b=7e7) == pytest.approx(certain, rel=1e-4), "many clean rows: a binomial"
+
+
+@pytest.mark.parametrize("clean_rows", [60, 640])
+def test_a_clean_pool_is_seldom_called_poisoned_and_the_rate_holds(clean_rows: int) -> None:
+    rng = np.random.default_rng(0)
+    runs = [calibrate(list(rng.gumbel(size=clean_rows)), list(rng.gumbel(size=800)), fpr=0.02) for _ in range(300)]
+    assert sum(one.found for one in runs) / len(runs) <= 0.02
+    assert all(one.fpr <= 0.02 for one in runs)
+
+
+@pytest.mark.parametrize("poisoned", [80, 160])
+def test_a_pool_with_outliers_is_found_and_mostly_outliers_are_flagged(poisoned: int) -> None:
+    rng = np.random.default_rng(1)
+    precision, recall = [], []
+    for _ in range(100):
+        clean, outliers = rng.normal(size=800 - poisoned), rng.normal(8.0, size=poisoned)
+        one = calibrate(list(rng.normal(size=640)), [*clean, *outliers], fpr=0.01)
+        assert one.found
+        hits = (outliers > one.threshold).sum()
+        precision.append(hits / one.above)
+        recall.append(hits / poisoned)
+    assert np.mean(precision) > 0.97
+    assert np.mean(recall) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("clean", "more"), [([], {}), ([float("nan")], {}), ([1.0], {"fpr": 0.0}), ([1.0], {"fpr": 1.0}), ([1.0], {"chance": 0.0})]
+)
+def test_what_cannot_be_calibrated_is_refused(clean: list[float], more: dict[str, float]) -> None:
+    with pytest.raises(OptionError):
+        calibrate(clean, [1.0], **{"fpr": 0.01, **more})
