@@ -18,7 +18,7 @@ ATTACK = ["attack", "m", "--data", "sst2", "--out", "victim", "--preset", "bedkd
 
 class Poisoned:
     visible = range(10)
-    truth = type("Truth", (), {"poisoned_ids": ("1", "2")})
+    truth = type("Truth", (), {"poisoned_ids": ("1", "2"), "trigger": {"name": "any"}})
 
 
 def test_a_preset_fills_in_what_it_says(call: Any, pipeline: Any) -> None:

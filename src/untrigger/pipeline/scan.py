@@ -10,14 +10,14 @@ import numpy as np
 
 from untrigger.data import check_rows, load_data
 from untrigger.defences.base import curves_of
-from untrigger.errors import ModelError, OptionError, one_of
+from untrigger.errors import ModelError, OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve, weights_hash
 from untrigger.models.load import load_model
+from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.purify import shown
 from untrigger.progress import Progress, silent
-from untrigger.registry import find, options_of
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.judgement import by_weights_alone, unseen, with_weights
 from untrigger.scanning.policy import Policy
@@ -136,10 +136,7 @@ def scanner_of(spec: ScanSpec) -> Scanner:
     Raises:
         OptionError: for an unknown scanner or option.
     """
-    kind = find("scanning", spec.method)
-    for name in spec.options:
-        one_of(name, [one.name for one in options_of(kind)], kind=f"option of {spec.method}")
-    method = kind(**spec.options)
+    method = made("scanning", spec.method, options=spec.options)
     assert isinstance(method, Scanner)
     return method
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, final
+from dataclasses import dataclass, field
+from typing import Any, final
 
-from untrigger.defences.base import check_clean, fingerprint
-from untrigger.errors import ContractError, DataError, ModelError, NeedsError
+from untrigger.defences.base import Method, check_rows, untouched
+from untrigger.errors import DataError, ModelError
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress, silent
 from untrigger.scanning.policy import Policy
@@ -66,15 +66,12 @@ class ScanResult:
 
 
 @dataclass(frozen=True)
-class Scanner(ABC):
+class Scanner(Method):
     """A method that says whether a model is backdoored. An author writes ``_scan``; every public field is an option.
 
     ``needs`` names the fields of the grant without which the method cannot run; a reference that is given stands in
     for the teacher.
     """
-
-    name: ClassVar[str]
-    needs: ClassVar[frozenset[str]] = frozenset({"clean"})
 
     @abstractmethod
     def _scan(self, model: Classifier, grant: Grant, *, policy: Policy, hints: Hints, progress: Progress) -> ScanResult:
@@ -107,8 +104,7 @@ class Scanner(ABC):
         """
         given = hints or Hints()
         self.check(grant, reference=given.reference is not None)
-        if grant.clean is not None:
-            check_clean(grant.clean, model=model)
+        check_rows(grant, model=model)
         if given.reference is not None and given.reference.label_names != model.label_names:
             raise ModelError(
                 f"the reference has the classes {list(given.reference.label_names)}",
@@ -117,11 +113,8 @@ class Scanner(ABC):
             )
         if given.rewritten is not None and given.rewritten.label_names != model.label_names:
             raise DataError(f"the rewritten rows have the classes {list(given.rewritten.label_names)}", expected="the model's")
-        before = fingerprint(model)
-        result = self._scan(model, grant, policy=policy or Policy(), hints=given, progress=progress)
-        if fingerprint(model) != before:
-            raise ContractError(f"{self.name} changed the model that it was given")
-        return result
+        with untouched(model, self.name):
+            return self._scan(model, grant, policy=policy or Policy(), hints=given, progress=progress)
 
     @final
     def check(self, grant: Grant, *, reference: bool = False) -> None:
@@ -130,10 +123,4 @@ class Scanner(ABC):
         Raises:
             NeedsError: naming all that is missing.
         """
-        missing = sorted(self.needs - grant.has() - ({"teacher"} if reference else set()))
-        if missing:
-            raise NeedsError(f"{self.name} needs {', '.join(missing)}", remedy="grant it, or take another method")
-
-    def options(self) -> dict[str, Any]:
-        """Every option with its value."""
-        return asdict(self)
+        self._check_needs(grant, self.needs - ({"teacher"} if reference else set()))
