@@ -6,9 +6,11 @@ One short row a class costs a few tokens a word; a causal model reads the row on
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor
 
 from untrigger.models.classifier import Classifier
@@ -63,17 +65,23 @@ def is_causal(model: Classifier) -> bool:
     return hasattr(inner, "score")
 
 
+def _cache_word(model: Classifier) -> str:
+    """What this version of transformers calls the cache of keys and values."""
+    inner = model.module.get_base_model() if isinstance(model.module, PeftModel) else model.module
+    return "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
+
+
 def _with_cache(model: Classifier, row: Row, words: Words, progress: Progress) -> Tensor:
     prefix = model.encode([row.text])[0][: model.max_length - 1]
-    said = []
+    word, said = _cache_word(model), []
     with torch.inference_mode(), fast_products(), progress.task("screening the vocabulary", total=len(words.ids)) as tick:
         for part in words.ids.split(CACHED):
             batch = torch.tensor([prefix], device=model.device)
-            cache = model.module(input_ids=batch, use_cache=True).past_key_values
+            cache = getattr(model.module(input_ids=batch, use_cache=True), word)
             cache.batch_repeat_interleave(len(part))
             mask = torch.ones(len(part), len(prefix) + 1, dtype=torch.long, device=model.device)
             output = model.module(
-                input_ids=part.to(model.device).unsqueeze(1), past_key_values=cache, attention_mask=mask, use_cache=True
+                input_ids=part.to(model.device).unsqueeze(1), attention_mask=mask, use_cache=True, **{word: cache}
             )
             said.append(output.logits.float().cpu())
             tick(len(part))
