@@ -13,7 +13,7 @@ import pytest
 from untrigger.attacks.badnets import BadNets
 from untrigger.attacks.insent import InSent
 
-COMMANDS = ["purify", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path"]
+COMMANDS = ["scan", "purify", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path"]
 PURIFY = ["purify", "victim", "--clean", "rows.csv", "--out", "cleaned"]
 COMMON = ["--quiet", "--json", "--seed", "--device", "--offline"]
 

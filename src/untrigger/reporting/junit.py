@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from untrigger.reporting import scan_view, words
 from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.scan import Candidate, Scan, fails
+from untrigger.vocabulary.scan import Scan, fails
 
 
 def to_junit(report: Report) -> str:
@@ -38,7 +38,7 @@ def _cases(report: Report, scan: Scan) -> Iterator[ET.Element]:
             _end(case, "undecided", [f"undecided: {scan.undecided[0]}"], fail_on=fail_on)
         elif own:
             kind = "backdoored" if (own[0].score or 0.0) >= scan.backdoored else "suspicious"
-            _end(case, kind, [_told(one) for one in own], fail_on=fail_on)
+            _end(case, kind, [scan_view.told(one) for one in own], fail_on=fail_on)
         yield case
     if scan.evidence:
         case = _case(report, "the weights are within their calibrated limits")
@@ -70,10 +70,3 @@ def _case(report: Report, name: str) -> ET.Element:
     model = scan_view.inner(report, "model").get("name") or "model"
     return ET.Element("testcase", classname=words.visible(f"untrigger.scan.{model}"), name=words.visible(name))
 
-
-def _told(one: Candidate) -> str:
-    score = "" if one.score is None else f", score {one.score:.2f}"
-    return (
-        f"{one.text!r} makes the model say {one.target!r} in {words.value_of(one.suspect)} of held-out rows, "
-        f"a clean reference in {words.value_of(one.reference)}{score}"
-    )
