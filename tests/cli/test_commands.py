@@ -13,7 +13,7 @@ import pytest
 from untrigger.attacks.badnets import BadNets
 from untrigger.attacks.insent import InSent
 
-COMMANDS = ["scan", "purify", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path"]
+COMMANDS = ["scan", "audit", "purify", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path"]
 PURIFY = ["purify", "victim", "--clean", "rows.csv", "--out", "cleaned"]
 COMMON = ["--quiet", "--json", "--seed", "--device", "--offline"]
 
@@ -169,7 +169,7 @@ def test_list_shows_methods_with_options_and_data(call: Any, monkeypatch: pytest
     assert "badnets" in attacks.out
     assert "the trigger words" in attacks.out
     told = json.loads(call("list", "--json").out)
-    assert {"attacks", "defences", "data", "models"} == set(told)
+    assert {"attacks", "defences", "scanning", "data", "models"} == set(told)
     assert {"badnets", "insent"} <= {one["name"] for one in told["attacks"]}
     assert all(one["state"] == "absent" for one in told["data"])
     assert call("list", "data", "--quiet").out.split() == [one["name"] for one in told["data"]]

@@ -1,4 +1,4 @@
-"""``untrigger list``: the attacks, defences, data sets and assets that there are, with their options."""
+"""``untrigger list``: the attacks, defences, scanners, data sets and assets that there are, with their options."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ class Kind(StrEnum):
 
     attacks = "attacks"
     defences = "defences"
+    scanning = "scanning"
     data = "data"
     assets = "assets"
 
 
 def show(
     what: Annotated[
-        str | None, typer.Argument(metavar="attacks|defences|data|assets", help="Without it, all of them.")
+        str | None, typer.Argument(metavar="attacks|defences|scanning|data|assets", help="Without it, all of them.")
     ] = None,
     have: Annotated[
         str | None,
@@ -81,8 +82,8 @@ def facts(kind: Kind | None, *, granted: frozenset[str] | None) -> dict[str, lis
     wanted = [kind] if kind else [Kind.defences] if granted is not None else list(Kind)
     told: dict[str, list[dict[str, Any]]] = {}
     for one in wanted:
-        if one is Kind.attacks:
-            told[one.value] = methods("attacks")
+        if one in (Kind.attacks, Kind.scanning):
+            told[one.value] = methods(one.value)  # type: ignore[arg-type]
         elif one is Kind.defences:
             told[one.value] = [d for d in methods("defences") if granted is None or set(d["needs"]) <= granted]
         elif one is Kind.data or kind is not None:
@@ -132,7 +133,7 @@ def _drawn(name: str, entries: list[dict[str, Any]], *, whole: bool) -> list[Ren
     from untrigger.cli.assets import asset_table
 
     title = f"[bold]{name}[/]"
-    if name not in (Kind.attacks, Kind.defences):
+    if name not in (Kind.attacks, Kind.defences, Kind.scanning):
         return [title, asset_table(entries)]
     if not entries:
         return [title, "none: no method runs with that alone"]

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from untrigger.cli import assets, attack, demo, evaluate, listing, purify, report, scan
+from untrigger.cli import assets, attack, audit, demo, evaluate, listing, purify, report, scan
 
 _INTERRUPTED_IN_TYPER = 130
 EPILOG = """Example: untrigger demo
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("scan", epilog=scan.EXAMPLE)(scan.scan)
 app.command("purify", epilog=purify.EXAMPLE)(purify.purify)
+app.command("audit", epilog=audit.EXAMPLE)(audit.audit)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("attack", epilog=attack.EXAMPLE)(attack.attack)
