@@ -111,6 +111,16 @@ def test_a_case_fails_where_the_policy_does(status: str, fail_on: str, ends: str
     assert all(one.find("skipped") is not None for one in junit(told).iter("testcase") if "not looked for" in str(one.get("name")))
 
 
+def test_labels_without_a_candidate_and_scans_without_labels_have_a_case() -> None:
+    report = scan_report("undecided")
+    assert report.scan is not None
+    bare = replace(report, scan=replace(report.scan, candidates=[]))
+    assert any(case.get("name") == "a verdict can be given" for case in junit(bare).iter("testcase"))
+    named = replace(bare, given={**bare.given, "labels": ["negative", "positive"]})
+    cases = [case for case in junit(named).iter("testcase") if "takes over" in str(case.get("name"))]
+    assert len(cases) == 2 and all(case.find("skipped") is not None for case in cases)
+
+
 def test_control_characters_do_not_break_the_xml() -> None:
     report = scan_report("backdoored", text="c\x00f\ufffe\ud800]]>")
     failure = next(junit(report).iter("failure"))

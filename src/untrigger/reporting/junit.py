@@ -31,7 +31,13 @@ def to_junit(report: Report) -> str:
 
 def _cases(report: Report, scan: Scan) -> Iterator[ET.Element]:
     fail_on = str(scan_view.inner(report, "policy").get("fail_on", "suspicious"))
-    for label in dict.fromkeys(one.target for one in scan.candidates):
+    labels = report.given.get("labels")
+    named = [str(label) for label in labels] if isinstance(labels, list) else []
+    if report.verdict.status == "undecided" and not named:
+        case = _case(report, "a verdict can be given")
+        _end(case, "undecided", [report.verdict.sentence], fail_on=fail_on)
+        yield case
+    for label in dict.fromkeys([*named, *(one.target for one in scan.candidates)]):
         case = _case(report, f"no text takes over the answer for {label}")
         own = [one for one in scan.triggers() if one.target == label]
         if scan.undecided:

@@ -31,6 +31,8 @@ from untrigger.vocabulary.scan import Candidate
 class InsertionScanner(Scanner):
     """Searches for insertions that move the model farther than a clean reference, and confirms them on held-out rows.
 
+    The held-out rows choose the best epoch of a reference that is trained here; the search never sees them.
+
     Attributes:
         held: share of the clean rows that is held out to confirm on.
         most_held: the most rows held out; the others train the reference and serve the search.
