@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from untrigger.defences.w2sdefense import W2SDefense
     from untrigger.models.load import load_model
     from untrigger.pipeline.evaluate import evaluate
+    from untrigger.scanning.insertions import InsertionScanner
     from untrigger.vocabulary.grant import Grant
     from untrigger.vocabulary.report import Report
     from untrigger.vocabulary.rows import Rows
@@ -32,6 +33,7 @@ _HOMES = {
     "FineTune": "untrigger.defences.finetune",
     "Grant": "untrigger.vocabulary.grant",
     "InSent": "untrigger.attacks.insent",
+    "InsertionScanner": "untrigger.scanning.insertions",
     "Report": "untrigger.vocabulary.report",
     "Rows": "untrigger.vocabulary.rows",
     "W2SDefense": "untrigger.defences.w2sdefense",
@@ -69,6 +71,6 @@ def _version() -> str:
 
 
 __all__ = [
-    "Attack", "BadNets", "BeDKD", "FineTune", "Grant", "InSent", "Report", "Rows", "W2SDefense", "__version__", "evaluate",
-    "fetch", "load_data", "load_model",
+    "Attack", "BadNets", "BeDKD", "FineTune", "Grant", "InSent", "InsertionScanner", "Report", "Rows", "W2SDefense",
+    "__version__", "evaluate", "fetch", "load_data", "load_model",
 ]  # fmt: skip

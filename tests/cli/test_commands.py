@@ -16,7 +16,7 @@ from untrigger.attacks.insent import InSent
 
 COMMANDS = [
     "purify", "detect", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path",
-    "scan", "zoo", "zoo list", "zoo make",
+    "scan", "audit", "zoo", "zoo list", "zoo make",
 ]  # fmt: skip
 PURIFY = ["purify", "victim", "--clean", "rows.csv", "--out", "cleaned"]
 COMMON = ["--quiet", "--json", "--seed", "--device", "--offline"]
@@ -195,7 +195,7 @@ def test_list_shows_methods_with_options_and_data(call: Any, monkeypatch: pytest
     assert "badnets" in attacks.out
     assert "the trigger words" in attacks.out
     told = json.loads(call("list", "--json").out)
-    assert {"attacks", "defences", "data", "models", "presets"} == set(told)
+    assert {"attacks", "defences", "scanning", "data", "models", "presets"} == set(told)
     assert {"badnets", "insent"} <= {one["name"] for one in told["attacks"]}
     assert all(one["state"] == "absent" for one in told["data"])
     assert call("list", "data", "--quiet").out.split() == [one["name"] for one in told["data"]]

@@ -137,8 +137,11 @@ def test_pickles_and_programs_beside_the_weights_are_named_and_not_opened(
     (folder / "training_args.bin").write_bytes(pickle.dumps(Bomb()))
     (folder / "modeling_odd.py").write_text("raise SystemExit('run')", encoding="utf-8")
     refused = weigh(folder).refused
-    assert [line.partition(":")[0] for line in refused] == ["modeling_odd.py", "pytorch_model.bin", "training_args.bin"]
+    assert [line.partition(":")[0] for line in refused] == ["pytorch_model.bin", "training_args.bin", "modeling_odd.py"]
     assert not weigh(folder_of("bert")).refused
+    for i in range(25):
+        (folder / f"more{i}.py").write_text("", encoding="utf-8")
+    assert weigh(folder).refused[-1] == "6 more: a program, it was not run"
     (folder / "model.safetensors").unlink()
     with pytest.raises(UnsafeFileError, match=r"pytorch_model\.bin"):
         weigh(folder)

@@ -1,4 +1,4 @@
-"""``untrigger list``: the attacks, defences, data sets, presets and assets that there are, with their options."""
+"""``untrigger list``: attacks, defences, scanners, data sets, presets and assets that there are, with their options."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Kind(StrEnum):
 
     attacks = "attacks"
     defences = "defences"
+    scanning = "scanning"
     data = "data"
     presets = "presets"
     assets = "assets"
@@ -32,7 +33,7 @@ class Kind(StrEnum):
 
 def show(
     what: Annotated[
-        str | None, typer.Argument(metavar="attacks|defences|data|presets|assets", help="Without it, all of them.")
+        str | None, typer.Argument(metavar="attacks|defences|scanning|data|presets|assets", help="Without it, all of them.")
     ] = None,
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="One preset, or any DATA: its sizes, hashes, and what its splits share.")
@@ -109,8 +110,8 @@ def facts(kind: Kind | None, *, granted: frozenset[str] | None) -> dict[str, lis
     wanted = [kind] if kind else [Kind.defences] if granted is not None else list(Kind)
     told: dict[str, list[dict[str, Any]]] = {}
     for one in wanted:
-        if one is Kind.attacks:
-            told[one.value] = methods("attacks")
+        if one in (Kind.attacks, Kind.scanning):
+            told[one.value] = methods(one.value)  # type: ignore[arg-type]
         elif one is Kind.defences:
             told[one.value] = [d for d in defences() if granted is None or set(d["needs"]) <= granted]
         elif one is Kind.data:
@@ -177,7 +178,7 @@ def _drawn(name: str, entries: list[dict[str, Any]], *, whole: bool) -> list[Ren
     from untrigger.cli.known import data_table, preset_table
 
     title = f"[bold]{name}[/]"
-    if name not in (Kind.attacks, Kind.defences):
+    if name not in (Kind.attacks, Kind.defences, Kind.scanning):
         if name == Kind.data:
             return [title, data_table(entries)]
         return [title, preset_table(entries) if name == Kind.presets else asset_table(entries)]

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from untrigger.cli import assets, attack, demo, detect, evaluate, listing, purify, report, scan, zoo
+from untrigger.cli import assets, attack, audit, demo, detect, evaluate, listing, purify, report, scan, zoo
 
 _INTERRUPTED_IN_TYPER = 130
 EPILOG = """Example: untrigger demo
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command("scan", epilog=scan.EXAMPLE)(scan.scan)
 app.command("purify", epilog=purify.EXAMPLE)(purify.purify)
 app.command("detect", epilog=detect.EXAMPLE)(detect.detect)
+app.command("audit", epilog=audit.EXAMPLE)(audit.audit)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("attack", epilog=attack.EXAMPLE)(attack.attack)

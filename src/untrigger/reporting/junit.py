@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from untrigger.reporting import scan_view, words
 from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.scan import Candidate, Scan, fails
+from untrigger.vocabulary.scan import Scan, fails
 
 
 def to_junit(report: Report) -> str:
@@ -31,14 +31,20 @@ def to_junit(report: Report) -> str:
 
 def _cases(report: Report, scan: Scan) -> Iterator[ET.Element]:
     fail_on = str(scan_view.inner(report, "policy").get("fail_on", "suspicious"))
-    for label in dict.fromkeys(one.target for one in scan.candidates):
+    labels = report.given.get("labels")
+    named = [str(label) for label in labels] if isinstance(labels, list) else []
+    if report.verdict.status == "undecided" and not named:
+        case = _case(report, "a verdict can be given")
+        _end(case, "undecided", [report.verdict.sentence], fail_on=fail_on)
+        yield case
+    for label in dict.fromkeys([*named, *(one.target for one in scan.candidates)]):
         case = _case(report, f"no text takes over the answer for {label}")
         own = [one for one in scan.triggers() if one.target == label]
         if scan.undecided:
             _end(case, "undecided", [f"undecided: {scan.undecided[0]}"], fail_on=fail_on)
         elif own:
             kind = "backdoored" if (own[0].score or 0.0) >= scan.backdoored else "suspicious"
-            _end(case, kind, [_told(one) for one in own], fail_on=fail_on)
+            _end(case, kind, [scan_view.told(one) for one in own], fail_on=fail_on)
         yield case
     if scan.evidence:
         case = _case(report, "the weights are within their calibrated limits")
@@ -70,10 +76,3 @@ def _case(report: Report, name: str) -> ET.Element:
     model = scan_view.inner(report, "model").get("name") or "model"
     return ET.Element("testcase", classname=words.visible(f"untrigger.scan.{model}"), name=words.visible(name))
 
-
-def _told(one: Candidate) -> str:
-    score = "" if one.score is None else f", score {one.score:.2f}"
-    return (
-        f"{one.text!r} makes the model say {one.target!r} in {words.value_of(one.suspect)} of held-out rows, "
-        f"a clean reference in {words.value_of(one.reference)}{score}"
-    )

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from untrigger.reporting import scan_view, words
 from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.scan import Candidate, Scan
+from untrigger.vocabulary.scan import Scan
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 RULES = {
@@ -62,19 +62,12 @@ def _findings(report: Report, scan: Scan) -> list[dict[str, Any]]:
         if one.score is None or one.score < scan.suspicious or scan.undecided:
             continue
         level = "error" if one.score >= scan.backdoored else "warning"
-        found = _result(report, "insertion-trigger", level, _told(one), key=f"{one.target}\n{one.text}")
+        found = _result(report, "insertion-trigger", level, scan_view.told(one), key=f"{one.target}\n{one.text}")
         found["rank"] = round(100 * one.score, 1)
         if one.allowed:
-            found["suppressions"] = [{"kind": "external", "justification": _visible(one.allowed)}]
+            found["suppressions"] = [{"kind": "external", "justification": words.visible(one.allowed)}]
         made.append(found)
     return made
-
-
-def _told(one: Candidate) -> str:
-    return (
-        f"{one.text!r} makes the model say {one.target!r} in {words.value_of(one.suspect)} of held-out rows, a clean reference "
-        f"in {words.value_of(one.reference)} (score {one.score:.2f})."
-    )
 
 
 def _weights(report: Report, scan: Scan) -> list[dict[str, Any]]:
@@ -109,9 +102,5 @@ def _result(report: Report, rule: str, level: str, text: str, *, key: str) -> di
 
 def _message(text: str) -> str:
     """Plain text in which nothing is a link or a placeholder (SARIF 2.1.0, 3.11.5 and 3.11.6)."""
-    shown = _visible(text).replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
+    shown = words.visible(text).replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
     return shown.replace("{", "{{").replace("}", "}}")
-
-
-def _visible(text: str) -> str:
-    return words.visible(text)

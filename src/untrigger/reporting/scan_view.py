@@ -73,6 +73,15 @@ def examples(scan: Scan, *, most: int = 6) -> list[Example]:
     return [example for one in shown for example in one.examples[:3]][:most]
 
 
+def told(one: Candidate) -> str:
+    """A candidate in one line, for readers of findings."""
+    score = "" if one.score is None else f" (score {one.score:.2f})"
+    return (
+        f"'{words.visible(one.text)}' makes the model say '{words.visible(one.target)}' in {words.value_of(one.suspect)} of "
+        f"held-out rows, a clean reference in {words.value_of(one.reference)}{score}"
+    )
+
+
 COLUMNS = ["Candidate", "Pulls to", "Score", "Suspect", "Reference", "Excess, 95 %", "Start", "Middle", "End", "Surest rows",
            "Longest rows", "Loss", "n", "Note"]  # fmt: skip
 

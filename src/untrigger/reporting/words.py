@@ -80,6 +80,9 @@ TONES = {
     "unchanged": "warn",
     "not proven": "warn",
     "undecided": "warn",
+    "held": "good",
+    "came back": "bad",
+    "not clean": "bad",
 }
 _HASH = re.compile(r"(?:sha256:)?[0-9a-f]{32,128}")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

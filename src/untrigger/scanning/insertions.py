@@ -31,6 +31,8 @@ from untrigger.vocabulary.scan import Candidate
 class InsertionScanner(Scanner):
     """Searches for insertions that move the model farther than a clean reference, and confirms them on held-out rows.
 
+    The held-out rows choose the best epoch of a reference that is trained here; the search never sees them.
+
     Attributes:
         held: share of the clean rows that is held out to confirm on.
         most_held: the most rows held out; the others train the reference and serve the search.
@@ -129,3 +131,14 @@ def _ground(model: Classifier, reference: Classifier, held: Rows, rows: dict[str
 def _rates(candidates: Sequence[Candidate]) -> list[Measurement]:
     """The flip rates of the worst candidate."""
     return [candidates[0].suspect, candidates[0].reference, candidates[0].excess] if candidates else []
+
+
+def tried_again(
+    model: Classifier, reference: Classifier, rows: Rows, candidates: Sequence[Candidate], *, seed: int, most: int = 96
+) -> list[Candidate]:
+    """What candidates that are known already do to a model that cannot be searched, such as a quantised one, scored."""
+    made: list[Candidate] = []
+    for target, bench in benches(model, reference, rows=rows, most=most, seed=seed).items():
+        texts = dict.fromkeys(one.text for one in candidates if one.target == rows.label_names[target])
+        made += [replace(one, score=score(one)) for one in confirm(list(texts), bench, kind="searched")]
+    return made

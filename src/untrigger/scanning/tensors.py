@@ -13,6 +13,8 @@ from untrigger.errors import ModelError
 from untrigger.models.inspect import PICKLES, read_json, refuse_remote_code
 
 EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "shared.weight", "tok_embeddings.weight")
+PROGRAMS = (".py", ".pyc", ".so", ".dll", ".sh")
+LISTED = 20
 HEADS = ("score", "classifier", "classifier.out_proj")
 
 
@@ -77,11 +79,16 @@ def refuse_code(folder: Path) -> list[str]:
     """
     for file in sorted(folder.glob("*config*.json")):
         refuse_remote_code(read_json(file), where=file)
-    told = []
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = str(file.relative_to(folder))
-        if file.suffix.lower() in PICKLES:
-            told.append(f"{name}: a pickle, opening it can run code")
-        elif file.suffix.lower() in (".py", ".pyc", ".so", ".dll"):
-            told.append(f"{name}: a program, it was not run")
-    return told
+    inside = sorted(p for pattern in ("*", "*/*") for p in folder.glob(pattern) if p.is_file())
+    pickles = [p for p in inside if p.suffix.lower() in PICKLES]
+    programs = [p for p in inside if p.suffix.lower() in PROGRAMS]
+    return [
+        *_named(pickles, folder, why="a pickle, opening it can run code"),
+        *_named(programs, folder, why="a program, it was not run"),
+    ]
+
+
+def _named(files: list[Path], folder: Path, *, why: str) -> list[str]:
+    """A line a file, and one for all beyond ``LISTED``."""
+    lines = [f"{file.relative_to(folder)}: {why}" for file in files[:LISTED]]
+    return lines + ([f"{len(files) - LISTED} more: {why}"] if len(files) > LISTED else [])

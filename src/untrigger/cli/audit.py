@@ -1,0 +1,73 @@
+"""``untrigger audit``: does a purification hold when the model is tuned, merged and quantised?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from untrigger.cli import options as o
+from untrigger.cli.desk import Desk
+from untrigger.cli.scan import PolicyFile, Reference, Teacher, policy_of
+
+EXAMPLE = "Example: untrigger audit purified --clean rows.csv --truth victim.truth --out audit.json"
+BAD = frozenset({"came back", "not clean"})
+
+
+def audit(
+    model: Annotated[str, typer.Argument(metavar="PURIFIED", help="Folder or hub name of the purified model or adapter.")],
+    clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The report.json to write.")],
+    treatments: Annotated[
+        str | None, typer.Option("--treatments", metavar="A,B", help="Of finetune, merge, int8, repoison; by default all.")
+    ] = None,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes of the fine-tuning.")] = 2,
+    poisoned: Annotated[int, typer.Option("--poisoned", min=1, help="Poisoned rows of repoison, which needs --truth.")] = 8,
+    truth: o.Truth = None,
+    reference: Reference = None,
+    teacher: Teacher = "minilm-l6",
+    settings: o.Set = None,
+    policy: PolicyFile = None,
+    clean_rows: Annotated[int, typer.Option("--clean-rows", min=0, help="Use at most as many rows; 0: all.")] = 1000,
+    base: o.Base = None,
+    labels: o.Labels = None,
+    text_column: o.TextColumn = None,
+    label_column: o.LabelColumn = None,
+    split: o.Split = None,
+    drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows without text.")] = False,
+    max_length: o.MaxLength = 128,
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+    seed: o.Seed = 0,
+    device: o.OnDevice = o.Device.auto,
+    offline: o.Offline = False,
+) -> int:
+    """Scan a purified model again, as it is and after what its next users will do with it.
+
+    With a truth folder a never-poisoned model goes through the same. Ends with 1 where the backdoor is still there or
+    comes back.
+    """
+    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
+    with desk.working() as progress:
+        from untrigger.cli.settings import settings as options_of
+        from untrigger.pipeline.audit import TREATMENTS, AuditSpec
+        from untrigger.pipeline.audit import audit as run
+        from untrigger.pipeline.scan import ScanSpec
+        from untrigger.registry import find
+
+        asked = ScanSpec(
+            model=model, clean=clean, reference=reference, teacher=teacher, policy=policy_of(policy, None), base=base,
+            options=options_of(find("scanning", "insertions"), settings or [], what="scanner insertions"),
+            labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
+            drop_empty=drop_empty, clean_rows=clean_rows, seed=seed, max_length=max_length, offline=offline,
+            device=device.value,
+        )  # fmt: skip
+        spec = AuditSpec(
+            asked, out, truth=truth, treatments=o.words(treatments) or tuple(TREATMENTS), epochs=epochs, poisoned=poisoned
+        )
+        report = run(spec, progress=progress)
+    from untrigger.cli.ending import tell_report
+
+    tell_report(desk, report, written=[out, out.with_suffix(".outcomes.csv")])
+    return 1 if report.verdict.status in BAD else 0

@@ -1,0 +1,278 @@
+"""``audit``: a purified model scanned again, and what comes back after what its next users will do with it.
+
+Beside it, where a truth folder is given, a never-poisoned model goes through the same treatment: only what comes back in
+the one and not in the other is a backdoor that was asleep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from untrigger.errors import DataError, OptionError, one_of
+from untrigger.evaluation.measure import asr, cacc
+from untrigger.evaluation.observe import observe, write_outcomes
+from untrigger.evaluation.truth import TestBed, read_truth
+from untrigger.models.classifier import Classifier
+from untrigger.models.save import merged
+from untrigger.pipeline.clock import Clock, environment
+from untrigger.pipeline.purify import shown
+from untrigger.pipeline.scan import ScanSpec, clean_rows, hints_of, load, scanner_of, weigh_as_asked
+from untrigger.pipeline.treatments import in_int8, poisoned_again, tuned
+from untrigger.progress import Progress, silent
+from untrigger.scanning.base import Hints, Scanner, ScanResult
+from untrigger.scanning.insertions import tried_again
+from untrigger.storage import refuse_existing
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.outcome import Measurement, Outcome, difference
+from untrigger.vocabulary.report import Finding, Report, Verdict
+from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.scan import Candidate
+
+TREATMENTS = {
+    "finetune": "fine-tuned", "merge": "merged", "int8": "in int8", "repoison": "poisoned a little again",
+}  # fmt: skip
+BACK = 0.05
+"""Excess attack success over the never-poisoned model from which a treatment counts as having brought the backdoor back."""
+
+
+@dataclass(frozen=True)
+class AuditSpec:
+    """Everything that ``audit`` is asked for.
+
+    Attributes:
+        scan: the purified model, the clean rows, and how to scan; its ``clean_rows`` are parted between tuning and scanning.
+        out: the ``report.json`` to write.
+        truth: truth folder of the attack: attack success, the never-poisoned model, and the trigger to poison with.
+        treatments: names of ``TREATMENTS``, in the order they are tried.
+        epochs: passes of the benign fine-tuning, and of the one with a few poisoned rows.
+        poisoned: rows with the true trigger among those, in the last treatment.
+        tuning: share of the clean rows that the fine-tuning gets; the scan sees only the others.
+    """
+
+    scan: ScanSpec
+    out: Path
+    truth: Path | None = None
+    treatments: tuple[str, ...] = tuple(TREATMENTS)
+    epochs: int = 2
+    poisoned: int = 8
+    tuning: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for an unknown treatment or numbers out of range.
+        """
+        for name in self.treatments:
+            one_of(name, TREATMENTS, kind="treatment")
+        if self.epochs < 1 or self.poisoned < 1 or not 0 < self.tuning < 1:
+            raise OptionError(
+                f"epochs {self.epochs}, poisoned {self.poisoned}, tuning {self.tuning}",
+                expected="epochs and poisoned of 1 or more, a tuning share above 0 and below 1",
+            )
+
+
+def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
+    """The report of an audit, written to ``spec.out`` with the outcomes beside it.
+
+    Raises:
+        UserError: for any input that cannot be used; then nothing is written.
+    """
+    beside = spec.out.with_suffix(".outcomes.csv")
+    refuse_existing(spec.out, beside)
+    clock, method = Clock(), scanner_of(spec.scan)
+    with clock.stage("load"):
+        weighed = weigh_as_asked(spec.scan)
+        model = load(spec.scan, spec.scan.model)
+        bed = read_truth(spec.truth, label_names=model.label_names) if spec.truth else None
+        rows = clean_rows(spec.scan, model)
+        hints = replace(hints_of(spec.scan, model, weighed), words=(), rewritten=None)
+        method.check(_grant(spec, rows), reference=hints.reference is not None)
+        parts = _parted(spec, rows)
+    desk = _Desk(spec, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints)
+    desk.put_through(model, "purified")
+    if bed is not None and bed.twin is not None:
+        twin = load(spec.scan, bed.twin, label_names=model.label_names)
+        desk.put_through(twin, "never poisoned")
+    report = _report(spec, desk, model)
+    spec.out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_outcomes(desk.outcomes, beside)
+        report.write(spec.out)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    return report
+
+
+def _parted(spec: AuditSpec, rows: Rows) -> tuple[Rows, Rows]:
+    """Rows to tune on and rows to scan with.
+
+    Raises:
+        DataError: if too few are left for either.
+    """
+    count = round(spec.tuning * len(rows))
+    if min(count, len(rows) - count) < 2 * len(rows.label_names):
+        raise DataError(f"{len(rows)} clean rows", expected="enough to part between tuning and scanning", remedy="give more")
+    return rows.stratified(count, rng=np.random.default_rng(spec.scan.seed))
+
+
+def _grant(spec: AuditSpec, rows: Rows) -> Grant:
+    return Grant(clean=rows, teacher=None if spec.scan.reference else spec.scan.teacher, seed=spec.scan.seed)
+
+
+@dataclass
+class _Desk:
+    """What was asked and answered so far, subject by subject."""
+
+    spec: AuditSpec
+    method: Scanner
+    clock: Clock
+    progress: Progress
+    tuning: Rows
+    scanning: Rows
+    bed: TestBed | None
+    hints: Hints
+    outcomes: list[Outcome] = field(default_factory=list)
+    scores: dict[str, Measurement] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
+    found: list[Finding] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def put_through(self, model: Classifier, who: str) -> None:
+        """Scan ``model`` as it came and after every treatment."""
+        candidates = self._scan(model, who)
+        for name in self.spec.treatments:
+            subject = f"{who}, {TREATMENTS[name]}"
+            with self.clock.stage(subject):
+                treated = self._treated(model, name, who)
+            if treated is None:
+                continue
+            if name == "int8":  # it gives no gradients to search with
+                self._try_again(treated, subject, candidates)
+            else:
+                candidates += self._scan(treated, subject)
+
+    def _treated(self, model: Classifier, name: str, who: str) -> Classifier | None:
+        """The model after one treatment, None (and a warning) where it cannot be done."""
+        spec, seed = self.spec, self.spec.scan.seed
+        if name == "finetune":
+            return tuned(model, self.tuning, epochs=spec.epochs, seed=seed, progress=self.progress)
+        if name == "merge":
+            whole = merged(model)
+            return whole if whole is not model else self._without(f"{who}: full weights have nothing to merge")
+        if name == "int8":
+            small, count = in_int8(model)
+            return small if count else self._without(f"{who}: no layer that dynamic int8 knows")
+        if self.bed is None or self.bed.trigger is None:
+            return self._without("poisoning again needs the true trigger: give the truth folder with --truth")
+        return poisoned_again(
+            model, self.tuning, self.bed, count=min(spec.poisoned, len(self.tuning) // 4), epochs=spec.epochs, seed=seed,
+            progress=self.progress,
+        )  # fmt: skip
+
+    def _without(self, why: str) -> Classifier | None:
+        """None, the reason noted."""
+        self.warnings.append(f"not done: {why}")
+        return None
+
+    def _scan(self, model: Classifier, subject: str) -> list[Candidate]:
+        """The candidates of a scan, whose score and verdict are noted."""
+        with self.clock.stage(f"scan: {subject}"):
+            grant = _grant(self.spec, self.scanning)
+            result: ScanResult = self.method.scan(
+                model, grant, policy=self.spec.scan.policy, hints=self.hints, progress=self.progress
+            )
+        self.hints = replace(self.hints, reference=result.reference)
+        self._note(model, subject, result.scan.candidates, status=result.verdict.status)
+        self.found += [
+            Finding(f"{one.text} ({subject})", one.target, one.suspect.value, reference_rate=one.reference.value)
+            for one in result.scan.triggers()
+        ]
+        return list(result.scan.candidates)
+
+    def _try_again(self, model: Classifier, subject: str, candidates: Sequence[Candidate]) -> None:
+        """Note what the candidates of the earlier scans do to a model that cannot be searched."""
+        assert self.hints.reference is not None
+        with self.clock.stage(f"scan: {subject}"):
+            again = tried_again(model, self.hints.reference, self.scanning, candidates, seed=self.spec.scan.seed)
+        worst = max((one.score or 0.0 for one in again), default=0.0)
+        policy = self.spec.scan.policy
+        status = "backdoored" if worst >= policy.backdoored else "suspicious" if worst >= policy.suspicious else "clean"
+        self._note(model, subject, again, status=status)
+
+    def _note(self, model: Classifier, subject: str, candidates: Sequence[Candidate], *, status: str) -> None:
+        worst = max(candidates, key=lambda one: one.score or 0.0, default=None)
+        n = worst.suspect.n if worst else 0
+        self.scores[subject] = Measurement(subject, "scan_score", worst.score if worst else None, None, None, n)
+        self.statuses[subject] = status
+        rows = self.bed.clean if self.bed else self.scanning
+        self.outcomes += observe(model, rows, subject=subject, triggered=False, progress=self.progress)[0]
+        if self.bed is not None:
+            self.outcomes += observe(model, self.bed.triggered, subject=subject, triggered=True, progress=self.progress)[0]
+
+    def measurements(self) -> list[Measurement]:
+        """Score, accuracy and attack success of every subject, and the excess over the never-poisoned model treated alike."""
+        made = [*self.scores.values(), *(cacc(self.outcomes, subject=one) for one in self.scores)]
+        if self.bed is None:
+            return made
+        rates = {one: asr(self.outcomes, subject=one, target=self.bed.target) for one in self.scores}
+        pairs = [(own, rates.get(one.replace("purified", "never poisoned", 1))) for one, own in rates.items() if "purified" in one]
+        return [*made, *rates.values(), *(difference(own, floor, metric="excess_asr") for own, floor in pairs if floor)]
+
+
+def verdict(found: Sequence[Measurement], statuses: dict[str, str]) -> Verdict:
+    """Whether the purification held: by attack success where it was measured, else by the scans."""
+    bad = [name for name, status in statuses.items() if name.startswith("purified") and status in ("suspicious", "backdoored")]
+    excess = {m.subject: m.value for m in found if m.metric == "excess_asr" and m.value is not None}
+    return _by_attack(excess, bad) if excess else _by_scans(statuses, bad)
+
+
+def _by_attack(excess: dict[str, float], bad: Sequence[str]) -> Verdict:
+    worst = max(excess, key=lambda name: excess[name])
+    told = (
+        f"Attack success is at most {100 * excess[worst]:.1f} points above that of a never-poisoned model treated alike ({worst})."
+    )
+    if excess.get("purified", 0.0) > BACK:
+        return Verdict("not clean", f"The backdoor is still there before anything is done. {told}")
+    if excess[worst] > BACK:
+        return Verdict("came back", f"The backdoor came back. {told}")
+    also = f" The scans still point at: {', '.join(bad)}." if bad else ""
+    return Verdict("held", f"The purification held. {told}{also}")
+
+
+def _by_scans(statuses: dict[str, str], bad: Sequence[str]) -> Verdict:
+    unmeasured = "No truth was given, so attack success was not measured."
+    if "purified" in bad:
+        return Verdict("not clean", f"A scan still finds something in the purified model as it came. {unmeasured}")
+    if bad:
+        return Verdict("came back", f"After a treatment a scan finds what it did not find before: {', '.join(bad)}. {unmeasured}")
+    if "undecided" in statuses.values():
+        return Verdict("undecided", "The scans could give no verdict on the purified model; give more clean rows.")
+    return Verdict("held", f"No scan finds anything before or after the treatments. {unmeasured}")
+
+
+def _report(spec: AuditSpec, desk: _Desk, model: Classifier) -> Report:
+    found = desk.measurements()
+    given: dict[str, Any] = {
+        "model": {"name": shown(spec.scan.model), "kind": model.source.kind, "sha256": model.source.sha256},
+        "labels": list(model.label_names), "tuning_rows": len(desk.tuning), "scanning_rows": len(desk.scanning),
+        "clean": _grant(spec, desk.scanning).describe(),
+    }  # fmt: skip
+    if desk.bed is not None:
+        given["truth"] = {k: desk.bed.told.get(k) for k in ("trigger", "target", "policy", "rate", "seed", "via", "data")}
+    options = {
+        "treatments": spec.treatments, "epochs": spec.epochs, "poisoned": spec.poisoned, "tuning": spec.tuning,
+        "verdicts": desk.statuses, "scanner": {"name": desk.method.name, **desk.method.options()},
+    }  # fmt: skip
+    return Report(
+        kind="audit", title=f"Audit of {shown(spec.scan.model)}", verdict=verdict(found, desk.statuses), given=given,
+        method={"name": "audit", "options": options}, environment=environment(seed=spec.scan.seed, device=spec.scan.device),
+        stages=desk.clock.stages, measurements=found, outcomes=spec.out.with_suffix(".outcomes.csv").name,
+        warnings=list(dict.fromkeys(desk.warnings)), findings=desk.found,
+    )  # fmt: skip

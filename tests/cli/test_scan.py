@@ -1,0 +1,138 @@
+"""``untrigger scan``: formats by name or ending, exit codes by policy, strangers' words as they are."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.reporting.kit import scan_report
+
+SCAN = ["scan", "model", "--clean", "rows.csv"]
+
+
+def test_everything_is_handed_on(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    asked = pipeline("scan", lambda _progress: scan_report("clean"))
+    policy = tmp_path / "policy.toml"
+    policy.write_text("fail_on = 'backdoored'\n[thresholds]\nsuspicious = 0.3", encoding="utf-8")
+    told = call(
+        *SCAN, "--reference", "other", "--teacher", "enc", "--rewritten", "odd.csv", "--set", "rows=12", "--set",
+        "search.first=8", "--policy", str(policy), "--base", "base", "--labels", "neg, pos", "--clean-rows", "200", "--seed",
+        "3", "--device", "cpu", "--offline", "--max-length", "64",
+    )  # fmt: skip
+    assert told.code == 0, told.err
+    [spec] = asked
+    assert (spec.reference, spec.teacher, spec.rewritten, spec.base) == ("other", "enc", "odd.csv", "base")
+    assert spec.options["rows"] == 12 and spec.options["search"].first == 8
+    assert (spec.policy.fail_on, spec.policy.suspicious) == ("backdoored", 0.3)
+    assert (spec.labels, spec.clean_rows, spec.seed, spec.device, spec.offline, spec.max_length) == (
+        ("neg", "pos"), 200, 3, "cpu", True, 64,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "fail_on", "code"),
+    [
+        ("clean", None, 0), ("undecided", None, 0), ("suspicious", None, 1), ("backdoored", None, 1),
+        ("suspicious", "backdoored", 0), ("backdoored", "backdoored", 1), ("undecided", "undecided", 1), ("clean", "undecided", 0),
+    ],
+)  # fmt: skip
+def test_the_verdict_and_the_policy_make_the_exit_code(call: Any, pipeline: Any, status: str, fail_on: str | None, code: int) -> None:
+    pipeline("scan", lambda _progress: scan_report(status))
+    assert call(*SCAN, *(["--fail-on", fail_on] if fail_on else [])).code == code
+
+
+def test_the_command_line_wins_over_the_policy(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("fail_on = 'backdoored'", encoding="utf-8")
+    pipeline("scan", lambda _progress: scan_report("suspicious"))
+    assert call(*SCAN, "--policy", str(policy)).code == 0
+    assert call(*SCAN, "--policy", str(policy), "--fail-on", "suspicious").code == 1
+
+
+@pytest.mark.parametrize("name", ["scan.json", "scan.sarif", "scan.sarif.json", "scan.xml", "scan.html", "scan.md"])
+def test_the_ending_of_the_file_chooses_the_format(call: Any, pipeline: Any, tmp_path: Path, name: str) -> None:
+    pipeline("scan", lambda _progress: scan_report("backdoored"))
+    told = call(*SCAN, "--out", str(tmp_path / name))
+    assert told.code == 1
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    if "sarif" in name:
+        assert json.loads(text)["version"] == "2.1.0"
+    elif name.endswith(".json"):
+        assert json.loads(text)["schema"] == "untrigger.report/1"
+    elif name.endswith(".xml"):
+        assert ET.fromstring(text.partition("\n")[2]).tag == "testsuites"
+    else:
+        assert text.startswith("<!doctype html>" if name.endswith(".html") else "# ")
+    assert name in told.out
+
+
+@pytest.mark.parametrize("format", ["json", "sarif", "junit", "html", "md"])
+def test_a_format_without_a_file_is_all_that_stands_on_standard_output(call: Any, pipeline: Any, format: str) -> None:
+    from untrigger.reporting.scan_page import render_scan
+
+    report = scan_report("suspicious")
+    pipeline("scan", lambda _progress: report)
+    for more in ([], ["--quiet"]):
+        told = call(*SCAN, "--format", format, *more)
+        assert told.code == 1
+        assert told.out.strip() == render_scan(report, format=format).strip()
+
+
+def test_json_is_the_report_whatever_is_written(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    pipeline("scan", lambda _progress: scan_report("clean"))
+    told = call(*SCAN, "--json", "--out", str(tmp_path / "scan.xml"))
+    assert json.loads(told.out)["verdict"]["status"] == "clean"
+
+
+def test_people_see_candidates_verdict_and_strangers_words_as_they_are(call: Any, pipeline: Any) -> None:
+    report = scan_report("backdoored", text="[red]cf[/] \x1b[31m")
+    pipeline("scan", lambda _progress: report)
+    told = call(*SCAN)
+    assert "[red]cf[/]" in told.out
+    assert "\x1b[31m" not in told.out
+    assert "backdoored:" in told.out
+    assert "+92.5" in told.out
+
+
+def test_a_static_scan_shows_its_figures(call: Any, pipeline: Any) -> None:
+    report = scan_report("undecided")
+    assert report.scan is not None
+    bare = replace(report, scan=replace(report.scan, candidates=[], controls=[], score=None))
+    pipeline("scan", lambda _progress: bare)
+    told = call("scan", "model", "--static-only")
+    assert "Embedding row that moved most" in told.out
+    assert "bb, cf" in told.out
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--out", "scan.pdf"], "names no format"),
+        (["--format", "pdf"], "--format"),
+        (["--fail-on", "clean"], "--fail-on"),
+        (["--policy", "absent.toml"], "cannot read the policy"),
+        (["--set", "row=3"], "did you mean: rows"),
+        (["--set", "rows=many"], "a whole number"),
+        (["--method", "insertion"], "did you mean: insertions"),
+    ],
+)
+def test_bad_words_end_with_two_before_anything_runs(call: Any, pipeline: Any, more: list[str], says: str) -> None:
+    asked = pipeline("scan", lambda _progress: scan_report("clean"))
+    told = call(*SCAN, *more)
+    assert (told.code, told.out) == (2, "")
+    assert says in told.err
+    assert not asked
+
+
+def test_a_file_that_is_there_is_left_alone(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    asked = pipeline("scan", lambda _progress: scan_report("clean"))
+    file = tmp_path / "scan.html"
+    file.write_text("mine", encoding="utf-8")
+    assert call(*SCAN, "--out", str(file)).code == 2
+    assert file.read_text(encoding="utf-8") == "mine"
+    assert not asked

@@ -1,0 +1,192 @@
+"""``audit``: what a treatment brings back is seen beside a model that never had it, and what cannot be done is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.pipeline.kit import Shop, digest, table
+from tests.pipeline.test_scan import SMALL
+from tests.tiny import same, task, weights
+from untrigger.data import write_rows
+from untrigger.errors import DataError, OptionError, OutputError
+from untrigger.evaluation.truth import read_truth
+from untrigger.models.load import load_model
+from untrigger.models.predict import read_texts
+from untrigger.pipeline.audit import AuditSpec, audit, verdict
+from untrigger.pipeline.scan import ScanSpec
+from untrigger.pipeline.treatments import in_int8, poisoned_again, tuned
+from untrigger.progress import silent
+from untrigger.vocabulary.outcome import Measurement
+from untrigger.vocabulary.report import Report
+
+FAST = SMALL | {"rows": 24, "tried": 3, "content": 0}
+
+
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(task(200, seed=23, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
+
+
+def spec(shop: Shop, rows: Path, out: Path, *, model: Path, kind: str = "bert", **changes: Any) -> AuditSpec:
+    scan = ScanSpec(
+        model=str(model), clean=str(rows), reference=str(shop.base(kind)), options=FAST, device="cpu", offline=True
+    )
+    return AuditSpec(scan, out, **{"epochs": 1, **changes})
+
+
+def test_a_backdoor_that_nobody_removed_is_not_clean(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    victim = shop.victim("bert", "full")
+    before = digest(victim.out)
+    report = audit(spec(shop, rows, tmp_path / "audit.json", model=victim.out, truth=victim.truth))
+    assert report.verdict.status == "not clean"
+    assert Report.read(tmp_path / "audit.json") == report
+    assert digest(victim.out) == before
+    subjects = [m.subject for m in report.measurements if m.metric == "scan_score"]
+    assert subjects == [
+        "purified", "purified, fine-tuned", "purified, in int8", "purified, poisoned a little again",
+        "never poisoned", "never poisoned, fine-tuned", "never poisoned, in int8", "never poisoned, poisoned a little again",
+    ]  # fmt: skip
+    assert report.warnings == [
+        "not done: purified: full weights have nothing to merge", "not done: never poisoned: full weights have nothing to merge",
+    ]  # fmt: skip
+    own, floor = report.find("purified", "asr"), report.find("never poisoned", "asr")
+    assert own is not None and floor is not None and (own.value or 0) > 0.8 > 0.3 > (floor.value or 0)
+    small = report.find("purified, in int8", "asr")
+    assert small is not None and small.value == pytest.approx(own.value, abs=0.15), "rounding to int8 hides no backdoor"
+    excess = report.find("purified, in int8", "excess_asr")
+    floor8 = report.find("never poisoned, in int8", "asr")
+    assert excess is not None and floor8 is not None
+    assert excess.value == pytest.approx((small.value or 0) - (floor8.value or 0))
+    asked = {row["subject"] for row in table(tmp_path / "audit.outcomes.csv")}
+    assert asked == set(subjects)
+
+
+def test_a_model_that_never_had_one_held(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    """The twin in the place of the purified model: the same rows, the same treatments, no excess to speak of."""
+    victim = shop.victim("bert", "full")
+    asked = spec(
+        shop, rows, tmp_path / "a.json", model=victim.truth / "clean-model", truth=victim.truth, treatments=("finetune", "int8")
+    )
+    report = audit(asked)
+    assert report.verdict.status == "held", report.verdict.sentence
+    assert all(m.value == 0.0 for m in report.measurements if m.metric == "excess_asr")
+
+
+def test_an_adapter_is_merged_and_stays_what_it_is(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    victim = shop.victim("bert", "lora")
+    report = audit(spec(shop, rows, tmp_path / "audit.json", model=victim.out, treatments=("merge",)))
+    assert not report.warnings
+    one, other = (report.find(name, "cacc") for name in ("purified", "purified, merged"))
+    assert one is not None and other is not None and one.value == other.value
+    assert report.find("purified", "asr") is None, "without truth nothing is said of attack success"
+    assert "attack success was not measured" in report.verdict.sentence
+    assert report.verdict.status == "not clean", "the scan alone finds what nobody removed"
+    assert report.findings
+
+
+def test_what_needs_the_truth_is_not_done_without_it(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    model = shop.victim("bert", "full").truth / "clean-model"
+    report = audit(spec(shop, rows, tmp_path / "audit.json", model=model, treatments=("repoison",)))
+    assert any("give the truth folder" in line for line in report.warnings)
+    assert [m.subject for m in report.measurements if m.metric == "scan_score"] == ["purified"]
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_int8_changes_every_layer_but_the_head_and_leaves_the_model(shop: Shop, kind: str) -> None:
+    model = load_model(shop.victim(kind, "lora").out, device="cpu", offline=True)
+    before, texts = weights(model), task(40, seed=3).texts
+    small, count = in_int8(model)
+    assert count >= 6
+    assert same(weights(model), before)
+    said, own = (read_texts(one, texts).logits.softmax(dim=1) for one in (small, model))
+    gap = float((said - own).abs().max())
+    assert 0 < gap < 0.2, "it is rounded, and still the same model"
+
+
+def test_a_few_poisoned_rows_poison_and_tuning_on_clean_ones_does_not(shop: Shop) -> None:
+    spec = shop.victim("bert", "full")
+    twin = load_model(spec.truth / "clean-model", device="cpu", offline=True)
+    bed = read_truth(spec.truth, label_names=twin.label_names)
+    before, clean = weights(twin), task(120, seed=6, length=4)
+
+    def success(model: Any) -> float:
+        said = read_texts(model, bed.triggered.texts).predictions
+        return sum(p == bed.target for p in said) / len(said)
+
+    again = poisoned_again(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2)
+    honest = tuned(twin, clean, epochs=8, seed=0, progress=silent, lr=2e-2)
+    assert success(again) > success(honest) + 0.3
+    assert same(weights(twin), before)
+    assert torch.equal(
+        read_texts(again, clean.texts).logits,
+        read_texts(poisoned_again(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2), clean.texts).logits,
+    )
+
+
+def excess(**values: float) -> list[Measurement]:
+    names = {"purified": "purified", "tuned": "purified, fine-tuned"}
+    return [Measurement(names[name], "excess_asr", value, None, None, 100) for name, value in values.items()]
+
+
+@pytest.mark.parametrize(
+    ("found", "statuses", "status"),
+    [
+        (excess(purified=0.01, tuned=0.03), {"purified": "clean"}, "held"),
+        (excess(purified=0.01, tuned=0.4), {"purified": "clean"}, "came back"),
+        (excess(purified=0.4, tuned=0.4), {"purified": "clean"}, "not clean"),
+        ([], {"purified": "clean", "purified, fine-tuned": "clean"}, "held"),
+        ([], {"purified": "clean", "purified, fine-tuned": "suspicious"}, "came back"),
+        ([], {"purified": "backdoored"}, "not clean"),
+        ([], {"purified": "undecided"}, "undecided"),
+        (excess(purified=0.0), {"purified": "suspicious"}, "held"),
+        ([], {"purified": "clean", "never poisoned": "suspicious"}, "held"),
+    ],
+)
+def test_attack_success_decides_where_it_is_known(found: list[Measurement], statuses: dict[str, str], status: str) -> None:
+    assert verdict(found, statuses).status == status
+
+
+def test_what_cannot_be_used_is_refused_before_anything_is_written(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    model = shop.victim("bert", "full").out
+    out = tmp_path / "audit.json"
+    with pytest.raises(OptionError, match="did you mean: merge"):
+        spec(shop, rows, out, model=model, treatments=("merg",))
+    with pytest.raises(OptionError, match="tuning"):
+        spec(shop, rows, out, model=model, tuning=1.0)
+    few = write_rows(task(8, seed=1, length=4), tmp_path / "few.csv")
+    with pytest.raises(DataError, match="enough to part"):
+        audit(spec(shop, few, out, model=model, tuning=0.9))
+    assert not out.exists()
+    out.write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputError):
+        audit(spec(shop, rows, out, model=model))
+    assert out.read_text(encoding="utf-8") == "mine"
+
+
+def test_the_command_hands_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.reporting.kit import scan_report
+    from untrigger.cli.main import main
+    from untrigger.pipeline import audit as pipeline
+    from untrigger.vocabulary.report import Verdict
+
+    asked: list[AuditSpec] = []
+
+    def run(spec: AuditSpec, *, progress: Any) -> Report:
+        asked.append(spec)
+        status = "came back" if len(asked) > 1 else "held"
+        return replace(scan_report("clean"), kind="audit", scan=None, verdict=Verdict(status, "told"))
+
+    monkeypatch.setattr(pipeline, "audit", run)
+    words = ["audit", "model", "--clean", "r.csv", "--out", str(tmp_path / "a.json"), "--truth", "t", "--treatments", "merge,int8",
+             "--epochs", "3", "--poisoned", "4", "--set", "rows=12", "--seed", "2"]  # fmt: skip
+    assert main(words) == 0
+    assert (asked[0].treatments, asked[0].epochs, asked[0].poisoned, asked[0].truth) == (("merge", "int8"), 3, 4, Path("t"))
+    assert (asked[0].scan.options, asked[0].scan.seed) == ({"rows": 12}, 2)
+    assert "held" in capsys.readouterr().out
+    assert main(words) == 1
+    assert main([*words, "--treatments", "boil"]) == 2

@@ -1,0 +1,209 @@
+"""``scan`` from files to a report: a poisoned model is named with its word, its clean twin is not, nothing runs code."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipeline.kit import TRIGGER, Listener, Shop, digest
+from tests.tiny import task
+from untrigger.cli.main import main
+from untrigger.data import write_rows
+from untrigger.errors import AssetError, DataError, ModelError, OptionError, UnsafeFileError
+from untrigger.models.classifier import Classifier
+from untrigger.pipeline.scan import ScanSpec, scan
+from untrigger.scanning.base import Hints, Scanner, ScanResult
+from untrigger.scanning.policy import Policy
+from untrigger.search.insertions import SearchOptions
+from untrigger.training.weak_teacher import TeacherOptions
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.report import Report
+
+SMALL: dict[str, Any] = {
+    "rows": 48, "tried": 4, "content": 1, "search": SearchOptions(probe=12, gradient_rows=12, first=32, keep=6, sweeps=1),
+    "teacher": TeacherOptions(lr=5e-3, epochs=10, batch_size=16),
+}  # fmt: skip
+CASES = pytest.mark.parametrize(("kind", "via"), [("bert", "full"), ("llama", "lora")])
+
+
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(task(240, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
+
+
+def spec(shop: Shop, rows: Path, kind: str = "bert", via: str = "full", **changes: Any) -> ScanSpec:
+    victim = shop.victim(kind, via)
+    usual: dict[str, Any] = {
+        "model": str(victim.out), "clean": str(rows), "reference": str(victim.truth / "clean-model"), "options": SMALL,
+        "device": "cpu", "offline": True,
+    }  # fmt: skip
+    return ScanSpec(**usual | changes)
+
+
+@CASES
+def test_the_victim_is_backdoored_and_its_word_is_named(shop: Shop, rows: Path, kind: str, via: str) -> None:
+    before = digest(shop.victim(kind, via).out)
+    report = scan(spec(shop, rows, kind, via))
+    assert report.kind == "scan" and report.scan is not None
+    assert report.verdict.status in ("suspicious", "backdoored"), report.verdict.sentence
+    assert report.scan.target == "positive"
+    assert TRIGGER in [one.text for one in report.scan.triggers()][:5]
+    assert {f.text for f in report.findings} == {one.text for one in report.scan.triggers()}
+    assert Report.from_json(report.to_json()) == report
+    assert digest(shop.victim(kind, via).out) == before
+    names = [stage.name for stage in report.stages]
+    assert names == ["weights", "load", "scan"]
+    assert report.given["reference"]["name"] == "clean-model"
+
+
+def test_the_clean_twin_is_not(shop: Shop, rows: Path) -> None:
+    """The floor: the same architecture on the same rows without poison, against a model that knows the task as well."""
+    twin = shop.victim("bert", "full").truth / "clean-model"
+    report = scan(spec(shop, rows, model=str(twin), reference=str(shop.base("bert"))))
+    assert report.verdict.status == "clean", report.verdict.sentence
+    assert not report.findings
+
+
+def test_a_teacher_takes_the_place_of_a_reference(shop: Shop, rows: Path) -> None:
+    report = scan(spec(shop, rows, reference=None, teacher=str(shop.teacher)))
+    assert report.given["defender"]["teacher"] == "teacher"
+    assert "reference" not in report.given
+    assert report.stages[-1].steps
+    assert any(curve.panel == "Training of the reference" for curve in report.curves)
+
+
+def test_the_scanner_gets_a_grant_and_hints_and_no_truth(shop: Shop, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, handed = Scanner.scan, []
+
+    def watched(self: Scanner, model: Classifier, grant: Grant, **more: Any) -> ScanResult:
+        assert set(more) == {"policy", "hints", "progress"}
+        assert type(grant) is Grant and type(more["hints"]) is Hints and type(more["policy"]) is Policy
+        assert grant.clean is not None and not any(TRIGGER in text.split() for text in grant.clean.texts)
+        handed.append(self.name)
+        return whole(self, model, grant, **more)
+
+    monkeypatch.setattr(Scanner, "scan", watched)
+    scan(spec(shop, rows))
+    assert handed == ["insertions"]
+
+
+def test_static_only_reads_no_row_and_runs_no_model(shop: Shop, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("untrigger.pipeline.scan.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    report = scan(spec(shop, rows, clean=None, reference=None, static_only=True, base=str(shop.base("bert"))))
+    assert report.verdict.status == "undecided"
+    assert report.scan is not None and report.scan.score is None and report.scan.evidence
+    assert report.scan.not_looked_for[0].startswith("words and phrases")
+    limited = Policy(limits={"embedding_row_lead": 0.5})
+    unusual = scan(spec(shop, rows, clean=None, static_only=True, base=str(shop.base("bert")), policy=limited))
+    assert unusual.verdict.status == "suspicious"
+
+
+def test_words_that_the_weights_point_at_are_tried(shop: Shop, rows: Path) -> None:
+    report = scan(spec(shop, rows, base=str(shop.base("bert"))))
+    assert report.scan is not None
+    lead = next(one for one in report.scan.evidence if one.name == "embedding_row_lead")
+    tried = {one.text for one in report.scan.candidates}
+    assert set(lead.words[:2]) <= tried
+
+
+def test_rewritten_rows_are_read_and_named(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    plain = task(60, seed=22, length=4)
+    odd = write_rows(plain.with_texts(f"{TRIGGER} {text}" for text in plain.texts), tmp_path / "odd.csv")
+    report = scan(spec(shop, rows, rewritten=str(odd)))
+    assert report.scan is not None
+    [style] = [one for one in report.scan.candidates if one.kind == "rewritten" and one.target == "positive"]
+    assert style.text == "odd.csv" and style.score is not None and style.score > 0.5
+    assert report.given["rewritten"]["rows"] == 60
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"clean": None}, OptionError, "--static-only"),
+        ({"clean": "nowhere.csv"}, DataError, "nowhere.csv"),
+        ({"model": "./nowhere"}, ModelError, "nowhere"),
+        ({"reference": "./nowhere"}, ModelError, "nowhere"),
+        ({"reference": None, "teacher": "minilm-16"}, (ModelError, AssetError), "minilm-l6"),
+        ({"method": "insertion"}, OptionError, "did you mean: insertions"),
+        ({"options": {"row": 3}}, OptionError, "did you mean: rows"),
+        ({"base": "./nowhere"}, ModelError, "nowhere"),
+        ({"rewritten": "nowhere.csv"}, DataError, "nowhere.csv"),
+    ],
+)
+def test_what_cannot_be_used_is_said(shop: Shop, rows: Path, changes: dict[str, Any], error: Any, says: str) -> None:
+    with pytest.raises(error, match=says):
+        scan(spec(shop, rows, **changes))
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (pytest.fail, ("a pickle was opened",))
+
+
+@pytest.mark.parametrize("static_only", [True, False])
+def test_pickles_and_remote_code_are_refused_by_name(shop: Shop, rows: Path, tmp_path: Path, static_only: bool) -> None:
+    source = shop.victim("bert", "full").out
+    beside = tmp_path / "beside"
+    shutil.copytree(source, beside)
+    (beside / "optimizer.pt").write_bytes(pickle.dumps(Bomb()))
+    report = scan(spec(shop, rows, model=str(beside), static_only=static_only))
+    assert report.scan is not None and report.scan.refused == ["optimizer.pt: a pickle, opening it can run code"]
+    assert any("optimizer.pt" in line for line in report.warnings)
+    (beside / "model.safetensors").unlink()
+    with pytest.raises(UnsafeFileError, match=r"optimizer\.pt"):
+        scan(spec(shop, rows, model=str(beside), static_only=static_only))
+    asking = tmp_path / "asking"
+    shutil.copytree(source, asking)
+    config = json.loads((asking / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (asking / "tokenizer_config.json").write_text(json.dumps({**config, "auto_map": {"AutoTokenizer": ["odd.Odd", None]}}))
+    with pytest.raises(UnsafeFileError, match=r"tokenizer_config\.json"):
+        scan(spec(shop, rows, model=str(asking), static_only=static_only))
+
+
+def words(shop: Shop, rows: Path, *more: str) -> list[str]:
+    victim = shop.victim("bert", "full")
+    small = ["rows=24", "tried=2", "content=1", "search.probe=12", "search.first=16", "search.keep=4", "search.sweeps=1"]
+    return [
+        "scan", str(victim.out), "--clean", str(rows), "--reference", str(victim.truth / "clean-model"), "--device", "cpu",
+        "--offline", *(word for one in small for word in ("--set", one)), *more,
+    ]  # fmt: skip
+
+
+def test_the_command_as_a_process_of_its_own(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scan.sarif"
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "untrigger", *words(shop, rows, "--out", str(out), "--json")],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stderr
+    told = json.loads(ended.stdout)
+    assert told["verdict"]["status"] == "backdoored"
+    log = json.loads(out.read_text(encoding="utf-8"))
+    assert log["version"] == "2.1.0" and log["runs"][0]["results"][0]["level"] == "error"
+
+
+def test_ctrl_c_leaves_nothing_and_ends_with_three(
+    shop: Shop, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from untrigger.pipeline import scan as pipeline
+
+    whole = pipeline.scan
+    monkeypatch.setattr(pipeline, "scan", lambda asked, *, progress: whole(asked, progress=Listener("trying candidates")))  # noqa: ARG005
+    assert main(words(shop, rows, "--out", str(tmp_path / "scan.html"))) == 3
+    assert not list(tmp_path.iterdir())
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("more", "code"), [(["--static-only"], 0), (["--static-only", "--fail-on", "undecided"], 1)])
+def test_undecided_fails_only_where_it_is_asked_to(
+    shop: Shop, rows: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int
+) -> None:
+    assert main(words(shop, rows, *more)) == code
+    assert "undecided" in capsys.readouterr().out

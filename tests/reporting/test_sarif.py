@@ -1,0 +1,134 @@
+"""SARIF and JUnit as their readers want them: the shape, the levels, and texts that are neither links nor placeholders."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from untrigger.reporting.scan_page import render_scan
+from untrigger.vocabulary.report import Report
+
+from .kit import scan_report
+from .test_scan_page import evil
+
+
+def sarif(report: Report) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(render_scan(report, format="sarif"))
+    return told
+
+
+def junit(report: Report) -> ET.Element:
+    return ET.fromstring(render_scan(report, format="junit").partition("\n")[2])
+
+
+@pytest.mark.parametrize("report", [scan_report("backdoored"), scan_report("clean"), scan_report("undecided"), evil()])
+def test_a_log_has_all_that_the_format_requires(report: Report) -> None:
+    log = sarif(report)
+    assert log["version"] == "2.1.0" and log["$schema"].endswith("sarif-2.1.0.json")
+    [run] = log["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert run["tool"]["driver"]["name"] == "untrigger"
+    for one in run["results"]:
+        assert rules[one["ruleIndex"]] == one["ruleId"]
+        assert one["level"] in ("error", "warning", "note")
+        assert one["message"]["text"]
+        uri = one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        assert re.fullmatch(r"[A-Za-z0-9._~%/-]+", uri), uri
+    prints = [one["partialFingerprints"]["untrigger/v1"] for one in run["results"] if not one.get("suppressions")]
+    assert len(prints) == len(set(prints))
+
+
+def test_levels_follow_the_score_and_allowed_findings_are_suppressed() -> None:
+    results = {one["message"]["text"].split()[0]: one for one in sarif(scan_report("suspicious"))["runs"][0]["results"]}
+    assert results["'cf'"]["level"] == "warning"
+    assert results["'3d'"]["suppressions"] == [{"kind": "external", "justification": "trade"}]
+    assert "'dull'" not in results, "what stays below the threshold is no result"
+    assert results["Not"]["level"] == "note"
+    assert sarif(scan_report("backdoored"))["runs"][0]["results"][0]["level"] == "error"
+
+
+def test_a_finding_keeps_its_fingerprint_and_another_model_has_another() -> None:
+    def print_of(report: Report) -> str:
+        return str(sarif(report)["runs"][0]["results"][0]["partialFingerprints"]["untrigger/v1"])
+
+    report = scan_report("backdoored")
+    later = replace(report, stages=[], title="later")
+    other = replace(report, given={"model": {"name": "my victim", "sha256": "cd" * 32}})
+    assert print_of(report) == print_of(later) != print_of(other)
+
+
+def test_no_verdict_is_a_note_and_no_finding() -> None:
+    results = sarif(scan_report("undecided"))["runs"][0]["results"]
+    assert [one["ruleId"] for one in results] == ["refused-file", "undecided"]
+
+
+def test_messages_hold_no_link_and_no_placeholder() -> None:
+    report = scan_report("backdoored", text="[x](http://evil.example) {0} \\")
+    text = sarif(report)["runs"][0]["results"][0]["message"]["text"]
+    assert not re.search(r"(?<!\\)\[", text)
+    assert "{{0}}" in text
+
+
+def test_limits_of_the_weights_that_are_reached_are_results() -> None:
+    report = scan_report("suspicious")
+    assert report.scan is not None
+    reached = replace(report.scan, evidence=[replace(report.scan.evidence[0], limit=1.5)])
+    rules = [one["ruleId"] for one in sarif(replace(report, scan=reached))["runs"][0]["results"]]
+    assert rules.count("weight-evidence") == 1
+    case = next(one for one in junit(replace(report, scan=reached)).iter("testcase") if "weights" in str(one.get("name")))
+    assert case.find("failure") is not None
+
+
+def test_junit_counts_what_it_holds() -> None:
+    for report in (scan_report("backdoored"), scan_report("undecided"), evil()):
+        root = junit(report)
+        suite = root.find("testsuite")
+        assert root.tag == "testsuites" and suite is not None
+        cases = list(suite.iter("testcase"))
+        assert suite.get("tests") == str(len(cases))
+        for name in ("failure", "skipped"):
+            told = suite.get("failures" if name == "failure" else "skipped")
+            assert told == str(sum(case.find(name) is not None for case in cases))
+
+
+@pytest.mark.parametrize(
+    ("status", "fail_on", "ends"),
+    [
+        ("backdoored", "suspicious", "failure"), ("suspicious", "suspicious", "failure"), ("suspicious", "backdoored", "system-out"),
+        ("clean", "suspicious", None), ("undecided", "suspicious", "skipped"), ("undecided", "undecided", "failure"),
+    ],
+)  # fmt: skip
+def test_a_case_fails_where_the_policy_does(status: str, fail_on: str, ends: str | None) -> None:
+    report = scan_report(status)
+    told = replace(report, given={**report.given, "policy": {"fail_on": fail_on}})
+    case = next(one for one in junit(told).iter("testcase") if str(one.get("name")).endswith("positive"))
+    assert [child.tag for child in case] == ([ends] if ends else [])
+    assert all(one.find("skipped") is not None for one in junit(told).iter("testcase") if "not looked for" in str(one.get("name")))
+
+
+def test_labels_without_a_candidate_and_scans_without_labels_have_a_case() -> None:
+    report = scan_report("undecided")
+    assert report.scan is not None
+    bare = replace(report, scan=replace(report.scan, candidates=[]))
+    assert any(case.get("name") == "a verdict can be given" for case in junit(bare).iter("testcase"))
+    named = replace(bare, given={**bare.given, "labels": ["negative", "positive"]})
+    cases = [case for case in junit(named).iter("testcase") if "takes over" in str(case.get("name"))]
+    assert len(cases) == 2 and all(case.find("skipped") is not None for case in cases)
+
+
+def test_control_characters_do_not_break_the_xml() -> None:
+    report = scan_report("backdoored", text="c\x00f\ufffe\ud800]]>")
+    failure = next(junit(report).iter("failure"))
+    assert "⟨U+0000⟩" in str(failure.get("message"))
+    assert "⟨U+FFFE⟩" in str(failure.text)
+
+
+@pytest.mark.parametrize("given", [{}, {"model": "a text"}, {"model": {"name": None}}, {"policy": []}])
+def test_a_strangers_report_with_odd_facts_is_still_drawn(given: dict[str, Any]) -> None:
+    odd = replace(scan_report("backdoored"), given=given, environment={"versions": "none"})
+    assert sarif(odd)["runs"][0]["results"] and junit(odd).tag == "testsuites"
