@@ -221,7 +221,7 @@ class _Desk:
         made = [*self.scores.values(), *(cacc(self.outcomes, subject=one) for one in self.scores)]
         if self.bed is None:
             return made
-        rates = {one: asr(self.outcomes, subject=one, target=self.bed.target) for one in self.scores}
+        rates = {one: asr(self.outcomes, subject=one, target=self.bed.aims) for one in self.scores}
         pairs = [(own, rates.get(one.replace("purified", "never poisoned", 1))) for one, own in rates.items() if "purified" in one]
         return [*made, *rates.values(), *(difference(own, floor, metric="excess_asr") for own, floor in pairs if floor)]
 
