@@ -23,12 +23,13 @@ KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
 LR = 5e-3  # models 32 wide want larger steps than real ones
 
 
-def method() -> W2SDefense:
+def method(more_steps: int = 96) -> W2SDefense:
     """The method with alarms as low as a task of forty words allows."""
     search = SearchOptions(first=32, sweeps=1, probe=24, keep=4)
     teacher = TeacherOptions(lr=LR, epochs=6)
     return W2SDefense(
-        lr=LR, rounds=4, round_steps=96, noise=0.1, alarm_above=0.2, calm_below=0.2, teacher=teacher, search=search
+        lr=LR, rounds=4, round_steps=96, more_steps=more_steps, noise=0.1, alarm_above=0.2, calm_below=0.2, teacher=teacher,
+        search=search,
     )  # fmt: skip
 
 
@@ -46,13 +47,13 @@ def test_the_backdoor_is_there_and_the_clean_twin_has_none(victim: Load, twin: L
     assert asr(twin(kind)) < 0.2
 
 
-@pytest.mark.parametrize(("kind", "left"), [("bert", 0.2), ("llama", 0.45)])
+@pytest.mark.parametrize(("kind", "more", "left"), [("bert", 96, 0.2), ("llama", 36, 0.45)])
 def test_w2sdefense_removes_a_planted_backdoor_that_fine_tuning_leaves(
-    victim: Load, grant: Grant, kind: str, left: float
+    victim: Load, grant: Grant, kind: str, more: int, left: float
 ) -> None:
     """A random LLaMA of two layers learns little beyond its rows, so that a third of the triggers is left there."""
     model = victim(kind)
-    done = method().purify(model, grant)
+    done = method(more).purify(model, grant)
     tuned = FineTune(lr=LR, steps=done.history.steps).purify(model, grant).model
     assert asr(tuned) > 0.9, "the floor: as many steps of plain fine-tuning do nothing here"
     assert asr(done.model) < left

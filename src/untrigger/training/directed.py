@@ -17,6 +17,7 @@ from torch.nn import functional
 from untrigger.errors import OptionError
 from untrigger.models.classifier import Batch, Classifier
 from untrigger.models.predict import TOKENS
+from untrigger.models.shared import shell
 from untrigger.progress import Progress, silent
 from untrigger.training.arithmetic import fast_products
 from untrigger.training.batches import packed
@@ -66,6 +67,8 @@ def answers_of(
     logits: dict[int, Tensor] = {}
     hidden: dict[int, Tensor] = {}
     longest = max((len(row) for row in ids), default=0) if blend.padding else 0
+    if blend.hidden:  # transformers leaves hooks behind where hidden states are asked for: on this copy, not on the model
+        model = model.with_module(shell(model.module))
     model.module.eval()
     with torch.inference_mode(), fast_products(), progress.task("the model's own answers", total=len(ids)) as tick:
         for numbers in packed([max(len(row), longest) for row in ids], tokens=TOKENS):
