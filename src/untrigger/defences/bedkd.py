@@ -30,6 +30,7 @@ from untrigger.vocabulary.rows import Rows
 
 HARM = "the punishment did more harm than good in every cycle: the model comes back as it was"
 WATCHED = 64  # clean rows by which the mapping's training is ended
+NO_MORE = 1.1  # a true class that is given at most this many times an even share of the probability counts as turned
 MAPPING = Copying(alpha=0.8, temperature=1.5, hidden=False, lr=3e-4, epochs=6, batch_size=16)
 
 
@@ -118,7 +119,7 @@ class BeDKD(Detector, Purifier):
         told = {
             "asked_fpr": self.fpr, "calibration_rows": seen.clean, "above_threshold": seen.above,
             "expected_by_chance": round(seen.expected, 3), "chance": seen.chance,
-            "mapping_answers_right": turned.mapped.left, "mapping_steps": turned.mapped.history.steps,
+            "mapping_true_class": turned.mapped.left, "mapping_steps": turned.mapped.history.steps,
         }  # fmt: skip
         return Detected(
             grant.suspect, tuple(scores), tuple(seen.found and score > seen.threshold for score in scores), seen.threshold,
@@ -134,7 +135,7 @@ class BeDKD(Detector, Purifier):
         rows, rest, warnings = by_class(grant.clean, self.mapping_rows, rng=rng, what="the mapping")
         watch = rest.stratified(min(WATCHED, len(rest)), rng=rng)[0]
         mapped = directional_mapping(
-            model, rows, options=self.mapping, seed=grant.seed, watch=watch, chance=1 / model.classes, progress=progress
+            model, rows, options=self.mapping, seed=grant.seed, watch=watch, chance=NO_MORE / model.classes, progress=progress
         )
         scores = viewed(model, mapped.model, rest, progress=progress).stubbornness(rest.labels).tolist()
         return _Turned(mapped, scores, warnings)
@@ -214,7 +215,7 @@ class BeDKD(Detector, Purifier):
             )  # fmt: skip
         told = {
             "threshold": threshold, "mapping_steps": turned.mapped.history.steps, "rounds": len(parts),
-            "mapping_answers_right": turned.mapped.left, **(_seen(watches[-1]) if watches else {}),
+            "mapping_true_class": turned.mapped.left, **(_seen(watches[-1]) if watches else {}),
         }  # fmt: skip
         curves, history = curves_of(turned.mapped.history, panel="directional mapping"), joined(parts)
         if not parts or all(watch.harmed for watch in watches):

@@ -18,7 +18,7 @@ from torch import Tensor
 from untrigger.errors import ModelError, one_of
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import accuracy, read_ids
+from untrigger.models.predict import read_ids
 from untrigger.progress import Progress, silent
 from untrigger.training.batches import shuffled_batches
 from untrigger.training.directed import Blend, Directed, answers_of, log_odds
@@ -45,6 +45,7 @@ class Copying:
         epochs: passes over the rows, at most.
         batch_size: rows a step.
         dropout: whether the model's own dropout is active.
+        max_norm: gradients are scaled to at most this norm; None leaves them, as released.
     """
 
     via: str = "lora"
@@ -58,6 +59,7 @@ class Copying:
     epochs: int = 20
     batch_size: int = 16
     dropout: bool = False
+    max_norm: float | None = None
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -77,8 +79,8 @@ class Copying:
     def plan(self) -> Plan:
         """Adam at a constant rate, as released."""
         return Plan(
-            lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, weight_decay=0.0, max_norm=None, dropout=self.dropout,
-            constant=True,
+            lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, weight_decay=0.0, max_norm=self.max_norm,
+            dropout=self.dropout, constant=True,
         )  # fmt: skip
 
 
@@ -155,7 +157,11 @@ def by_class(
 
 
 class Mapped(NamedTuple):
-    """A trained directional mapping, the history of its training, and the share of watched rows that it still answers right."""
+    """A trained directional mapping, the history of its training, and how much of the clean mapping is left.
+
+    ``left`` is the mean probability of the true class on watched rows, of the class where it is largest: a copy that says
+    the same to everything has turned nothing, however low its accuracy.
+    """
 
     model: Classifier
     history: History
@@ -180,7 +186,7 @@ def directional_mapping(
         options: how it is copied and trained.
         seed: of the adapter and the order of rows.
         watch: other clean rows that are asked after every epoch.
-        chance: the training ends once at most this share of ``watch`` is still answered right.
+        chance: the training ends once every class of ``watch`` is given at most this mean probability.
         progress: told of every step.
     """
     model = copied(victim, options, seed=seed)
@@ -195,7 +201,7 @@ def directional_mapping(
     def enough() -> bool:
         if watch is None:
             return False
-        left.append(accuracy(read_ids(model, watched).predictions, watch.labels))
+        left.append(max(_true_class(read_ids(model, watched).logits, watch)))
         return left[-1] <= chance
 
     rng, lengths = np.random.default_rng(seed), [len(row) for row in ids]
@@ -206,3 +212,10 @@ def directional_mapping(
             plan=options.plan, enough=enough, progress=progress, label="turning the clean mapping",
         )  # fmt: skip
     return Mapped(model, history, left[-1] if left else float("nan"))
+
+
+def _true_class(logits: Tensor, rows: Rows) -> list[float]:
+    """The mean probability of the true class over the rows of each class, classes without rows left out."""
+    labels = torch.tensor(rows.labels)
+    given = logits.softmax(dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
+    return [float(given[labels == label].mean()) for label in set(rows.labels)]

@@ -15,6 +15,7 @@ from untrigger.defences.bedkd_mapping import Copying, by_class, copied, directio
 from untrigger.defences.detector import Detected, Detector
 from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
+from untrigger.models.predict import accuracy, read_texts
 from untrigger.progress import Progress
 from untrigger.training.batches import shuffled_batches
 from untrigger.training.directed import Directed, answers_of
@@ -24,6 +25,7 @@ from untrigger.vocabulary.rows import Rows
 
 MAPPING = Copying(via="as-victim", temperature=1.5, epochs=20, dropout=True)
 STUDENT = Copying(via="as-victim", temperature=2.5, epochs=50, dropout=True)
+ASKED, RUIN = 128, 0.05  # trusted rows that are asked at the end, and the accuracy lost on them that is worth a warning
 RELEASED_MAPPING, RELEASED_STUDENT = replace(MAPPING, padding=True), replace(STUDENT, padding=True)
 
 
@@ -97,7 +99,8 @@ class BeDKDAsDescribed(Detector, Purifier):
                 label="trust and punish",
             )  # fmt: skip
         return Purified(
-            student, changed=True, history=history, told=told, warnings=[*found.warnings, *warnings],
+            student, changed=True, history=history, told=told,
+            warnings=[*found.warnings, *warnings, *ruined(model, student, trusted)],
             curves=[*found.curves, *curves_of(history, panel="trust and punish")],
         )  # fmt: skip
 
@@ -122,6 +125,18 @@ class BeDKDAsDescribed(Detector, Purifier):
             return [*trust, *([len(trusted) + i for i in batch] for batch in punish)]
 
         return loss, batches
+
+
+def ruined(victim: Classifier, student: Classifier, rows: Rows) -> list[str]:
+    """What there is to say of a student that is far less accurate than the victim on rows that it was trusted with."""
+    some = rows.take(range(0, len(rows), max(1, len(rows) // ASKED)))
+    before, after = (accuracy(read_texts(model, some.texts).predictions, some.labels) for model in (victim, student))
+    if after >= before - RUIN:
+        return []
+    return [
+        f"the punishment ran away: accuracy on trusted rows fell from {before:.1%} to {after:.1%}; use a smaller learning "
+        "rate or fewer cycles, or the default variant, whose punishment is bounded"
+    ]
 
 
 @dataclass(frozen=True)

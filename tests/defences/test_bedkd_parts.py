@@ -1,0 +1,259 @@
+"""The parts of BeDKD by hand: the score, the turned labels, the copies, the trust and the punishment, what is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, log
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny import NAMES, cacc, same, task, weights
+from untrigger.defences.bedkd import BeDKD
+from untrigger.defences.bedkd_lesson import Lesson, Watch, false_calls, parted
+from untrigger.defences.bedkd_mapping import Copying, Views, by_class, copied, directional_mapping, flipped_labels
+from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
+from untrigger.errors import DivergedError, ModelError, OptionError
+from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.classifier import Classifier, Source
+from untrigger.training.directed import Blend, answers_of, log_odds, unlikelihood
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.rows import Rows
+
+Load = Callable[[str], Classifier]
+
+
+def odds(p: float) -> float:
+    return log(p / (1 - p))
+
+
+def logits(*probabilities: tuple[float, ...]) -> torch.Tensor:
+    return torch.tensor([[log(p) for p in row] for row in probabilities])
+
+
+def test_distance_and_stubbornness_by_hand() -> None:
+    """A poisoned row, a clean one, one that the victim is unsure of, and one whose label the victim does not say."""
+    views = Views(
+        logits((0.1, 0.9), (0.1, 0.9), (0.5, 0.5), (0.9, 0.1)), logits((0.2, 0.8), (0.7, 0.3), (0.5, 0.5), (0.3, 0.7))
+    )
+    torch.testing.assert_close(views.distance(), torch.tensor([0.1, 0.6, 0.0, 0.6]))
+    assert views.agreeing([1, 1, 0, 1]).tolist() == [True, True, True, False]
+    expected = [odds(0.8), odds(0.3), 0.0, odds(0.1)]
+    assert views.stubbornness([1, 1, 1, 1]).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_unsure_row_looks_worse_than_the_poisoned_one_by_distance_alone() -> None:
+    views = Views(logits((0.1, 0.9), (0.5, 0.5)), logits((0.2, 0.8), (0.5, 0.5)))
+    assert views.distance().argmin() == 1
+    assert views.stubbornness([1, 1]).argmax() == 0
+
+
+def test_distance_is_a_mean_over_any_number_of_classes() -> None:
+    views = Views(logits((0.7, 0.1, 0.1, 0.1)), logits((0.1, 0.7, 0.1, 0.1)))
+    assert float(views.distance()) == pytest.approx(1.2 / 4)
+    assert views.stubbornness([0]).tolist() == pytest.approx([odds(0.1)], abs=1e-5)
+
+
+def test_labels_are_turned_to_the_next_class() -> None:
+    assert flipped_labels([0, 1, 2, 3], classes=4) == [1, 2, 3, 0]
+    assert flipped_labels([0, 1], classes=2) == [1, 0]
+
+
+def test_the_punishment_by_hand_is_bounded_and_fades() -> None:
+    z = logits((0.1, 0.9), (0.6, 0.4)).requires_grad_(True)
+    value = unlikelihood(z, [1, 1])
+    assert float(value.detach()) == pytest.approx(-(log(0.1) + log(0.6)) / 2, rel=1e-5)
+    value.backward()
+    assert z.grad is not None
+    assert z.grad[:, 1].tolist() == pytest.approx([0.9 / 2, 0.4 / 2], rel=1e-5), "the gradient is the label's probability"
+    assert float(unlikelihood(torch.tensor([[60.0, -60.0]]), [1])) == pytest.approx(0, abs=1e-6)
+    assert torch.isfinite(unlikelihood(torch.tensor([[-500.0, 500.0]]), [1]))
+    three = logits((0.2, 0.5, 0.3))
+    assert log_odds(three, [1]).tolist() == pytest.approx([0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize(("via", "whole"), [("lora", False), ("full", True), ("as-victim", True)])
+def test_a_copy_is_an_adapter_or_all_weights(load: Load, via: str, whole: bool) -> None:
+    victim = load("bert")
+    copy = copied(victim, Copying(via=via, rank=2), seed=0)
+    trained = [name for name, p in copy.module.named_parameters() if p.requires_grad]
+    assert any("lora_A" in name for name in trained) != whole
+    assert (len(trained) == len(list(copy.module.parameters()))) == whole
+    storage = {p.untyped_storage().data_ptr() for p in victim.module.parameters()}
+    shared = [p.untyped_storage().data_ptr() in storage for p in copy.module.parameters() if not p.requires_grad]
+    assert all(shared) and bool(shared) != whole
+
+
+def test_a_victim_that_is_an_adapter_is_copied_as_one(load: Load) -> None:
+    model = attach(load("llama"), AdapterOptions(rank=2))
+    victim = Classifier(model.module, model.tokenizer, model.label_names, Source("x", "adapter"), max_length=64)
+    assert any("lora_A" in name for name, p in copied(victim, Copying(via="as-victim"), seed=0).module.named_parameters())
+    with pytest.raises(ModelError, match="via=lora"):
+        copied(victim, Copying(via="full"), seed=0)
+
+
+@pytest.mark.parametrize("via", ["lora", "full"])
+def test_the_mapping_turns_the_clean_mapping_and_leaves_the_victim(twin: Load, via: str) -> None:
+    victim, before = twin("bert"), weights(twin("bert"))
+    options = Copying(via=via, alpha=0.9, hidden=False, lr=1e-3, epochs=30)
+    mapped = directional_mapping(victim, task(80, seed=3), options=options, seed=0, watch=task(40, seed=4), chance=0.55)
+    assert cacc(victim) > 0.9
+    assert cacc(mapped.model) < 0.7
+    assert mapped.left <= 0.55
+    assert mapped.history.steps < 30 * 5, "it ended when the watched rows were turned"
+    assert same(weights(victim), before)
+
+
+def test_rows_are_taken_by_class_and_some_are_left() -> None:
+    rows = task(41)  # 21 negative, 20 positive
+    some, rest, warnings = by_class(rows, 5, rng=np.random.default_rng(0), what="the mapping")
+    assert (some.class_counts(), len(rest), warnings) == ({"negative": 5, "positive": 5}, 31, [])
+    assert not set(some.ids) & set(rest.ids)
+    half, _, warnings = by_class(rows, 80, rng=np.random.default_rng(0), what="the mapping")
+    assert half.class_counts() == {"negative": 10, "positive": 10}
+    assert warnings == ["the mapping wants 80 clean rows a class and got fewer: 10 of negative, 10 of positive"]
+    every, _, _ = by_class(rows, 80, rng=np.random.default_rng(0), what="the trust pass", spare=False)
+    assert len(every) == 41
+
+
+def lesson(model: Classifier, *, weight: float = 2.0) -> Lesson:
+    trusted, punished, blend = task(6, seed=1), task(5, seed=2), Blend(0.3, 2.5, hidden=False)
+    answers = answers_of(model, model.encode(trusted.texts), blend=blend)
+    return Lesson(model, trusted=trusted, answers=answers, punished=punished, blend=blend, weight=weight)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_a_step_is_the_mean_of_trust_and_punishment_over_its_rows(load: Load, kind: str) -> None:
+    model = load(kind)
+    both = lesson(model)
+    with torch.no_grad():
+        trust, _ = both([0, 1, 2])
+        punishment, told = both([6, 7])
+        value, terms = both([0, 6, 1, 7, 2])
+    assert float(value) == pytest.approx((3 * float(trust) + 2 * float(punishment)) / 5, rel=1e-5)
+    assert float(punishment) == pytest.approx(2.0 * told["punishment"], rel=1e-5)
+    assert terms.keys() == {"cross-entropy", "own answers", "punishment"}
+    assert terms["own answers"] == pytest.approx(0, abs=1e-5), "an untouched copy says what the victim said"
+    labels = task(5, seed=2).labels[:2]
+    said = model.read(model.collate(model.encode(task(5, seed=2).texts[:2]))).logits.detach()
+    assert told["punishment"] == pytest.approx(float(unlikelihood(said, labels)), rel=1e-4)
+
+
+def test_every_batch_holds_trusted_and_punished_rows_in_turn(load: Load) -> None:
+    batches = lesson(load("bert")).batches(size=4, steps=9, rng=np.random.default_rng(0))
+    assert len(batches) == 9
+    for batch in batches:
+        kinds = [i >= 6 for i in batch]
+        assert kinds[:2] == [False, True]
+    seen = [i for batch in batches[:3] for i in batch]
+    assert set(range(6)) <= set(seen)
+    assert seen.count(6) <= 2
+
+
+def test_released_cycles_trust_first_and_then_punish_with_the_other_sign(load: Load) -> None:
+    model = load("bert")
+    trusted, punished = task(20, seed=1), task(3, seed=2)
+    method = BeDKDAsDescribed(student=Copying(via="full", temperature=2.5, batch_size=8))
+    student = copied(model, method.student, seed=0)
+    loss, batches = method._lesson(model, student, trusted=trusted, punished=punished, rng=np.random.default_rng(0))
+    cycle = batches()
+    assert [len(batch) for batch in cycle] in ([8, 8, 4, 3], [8, 4, 8, 3], [4, 8, 8, 3])
+    assert sorted(i for batch in cycle[:3] for i in batch) == list(range(20))
+    assert sorted(cycle[3]) == [20, 21, 22]
+    with torch.no_grad():
+        value, terms = loss(cycle[3])
+        plain, _ = loss(cycle[0])
+    assert float(value) < 0 < float(plain)
+    assert float(value) == pytest.approx(-0.3 * terms["cross-entropy"], rel=1e-4), "an untouched copy has nothing else"
+
+
+def test_the_released_scan_stops_and_keeps_and_its_order_leaks() -> None:
+    """The authors' generator writes poisoned rows first: in that order 33 of 33 are poisoned, shuffled it is chance."""
+    distance, agreeing = [0.05] * 400, [True] * 400  # nothing tells the rows apart but their place
+    rng = np.random.default_rng(0)
+    first = BeDKDAsReleased()._kept(distance, agreeing, rng=rng)
+    assert first == set(range(33))
+    shuffled = BeDKDAsReleased(in_file_order=False)._kept(distance, agreeing, rng=rng)
+    assert len(shuffled) == 33 and sum(i < 80 for i in shuffled) < 20
+    some = BeDKDAsReleased()._kept([0.05, 0.5, 0.05, 0.05], [True, True, False, True], rng=rng)
+    assert some == {0, 3}
+    late = BeDKDAsReleased()._kept([0.05] * 200, [False] * 128 + [True] * 72, rng=rng)
+    assert late == set(), "128 rows below the threshold end the scan, whatever their labels"
+    assert BeDKDAsDescribed()._kept([0.05] * 200, [False] * 128 + [True] * 72, rng=rng) == set(range(128, 200))
+
+
+def test_the_released_constants_are_those_of_the_paper_and_the_code() -> None:
+    told = BeDKDAsReleased().options()
+    assert (told["mapping_rows"], told["trust_rows"], told["threshold"], told["stop_at"], told["keep"]) == (80, 320, 0.1, 128, 33)
+    for part, temperature, epochs in (("mapping", 1.5, 20), ("student", 2.5, 50)):
+        one = told[part]
+        assert (one["alpha"], one["temperature"], one["lr"], one["batch_size"], one["epochs"]) == (0.3, temperature, 3e-5, 16, epochs)
+        assert one["padding"] and one["hidden"] and one["dropout"]
+    plan = BeDKDAsReleased().student.plan
+    assert (plan.weight_decay, plan.max_norm, plan.constant) == (0.0, None, True)
+
+
+def test_what_is_watched_by_hand(load: Load) -> None:
+    dev = Rows.of(["a"] * 8, [0, 0, 0, 0, 1, 1, 1, 1], label_names=NAMES)
+    said = [0, 0, 0, 1, 1, 1, 0, 0]  # a quarter of the others is called 1, half of the others 0
+    ones = Rows.of(["b"] * 4, [1, 1, 1, 1], label_names=NAMES)
+    mixed = Rows.of(["b"] * 4, [1, 1, 1, 0], label_names=NAMES)
+    assert false_calls(said, dev, flagged=ones) == 0.25
+    assert false_calls(said, dev, flagged=mixed) == pytest.approx((3 * 0.25 + 0.5) / 4)
+    watch = Watch(dev, ones, before=0.9, calm=0.3, may_lose=0.01, accuracies=[0.9, 0.9, 0.85, 0.5], agreements=[1.0, 0.2, 0.2, 0.0])
+    assert [watch._score(i) for i in range(4)] == pytest.approx([-0.7, 0.0, -0.4 - 0.005, -3.9 - 0.04])
+    assert not watch.calmed() and watch.harmed, "0 % agreement of a ruined model is no success"
+    assert Watch(dev, ones, 0.9, 0.3, 0.01, [0.9, 0.89], [1.0, 0.3]).calmed()
+    assert Watch.of(load("bert"), dev=dev, flagged=ones, may_lose=0.0).accuracies[0] in (0.0, 0.5, 1.0)
+
+
+def test_some_flagged_rows_are_only_watched_where_there_are_enough() -> None:
+    rng = np.random.default_rng(0)
+    punished, watched = parted(task(40), rng=rng)
+    assert (len(punished), len(watched)) == (32, 8)
+    assert not set(punished.ids) & set(watched.ids)
+    few, same_few = parted(task(10), rng=rng)
+    assert len(few) == len(same_few) == 10
+
+
+def test_a_punishment_that_diverges_is_said(twin: Load) -> None:
+    """Nothing bounds the released ``-L``: with a large step the weights run away, to numbers or to none."""
+    grant = Grant(clean=task(60, seed=3), suspect=task(30, seed=4))
+
+    def method(lr: float) -> BeDKDAsDescribed:
+        student = Copying(via="full", temperature=2.5, lr=lr, epochs=6)
+        return BeDKDAsDescribed(mapping=Copying(via="full", lr=1e-6, epochs=1), student=student, threshold=1.0)
+
+    done = method(0.5).purify(twin("bert"), grant)
+    assert any("the punishment ran away" in warning for warning in done.warnings)
+    assert cacc(done.model) < 0.7
+    with pytest.raises(DivergedError, match="smaller learning rate"):
+        method(1e30).purify(twin("bert"), grant)
+    calm = method(1e-5).purify(twin("bert"), grant)
+    assert calm.changed and not any("ran away" in warning for warning in calm.warnings)
+
+
+BAD = [
+    {"fpr": 0.0}, {"fpr": 1.0}, {"false_share": 0.0}, {"may_lose": -0.1}, {"punish": 0.0}, {"punish": float("nan")},
+    {"mapping_rows": 0}, {"cycles": 0}, {"cycle_steps": 0}, {"rounds": 0}, {"each": 0}, {"batch_size": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", BAD)
+def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match="counts of 1 or more"):
+        BeDKD(**options)  # type: ignore[arg-type]
+
+
+def test_ways_and_weights_out_of_range_are_refused() -> None:
+    with pytest.raises(OptionError, match="did you mean: lora"):
+        Copying(via="lore")
+    with pytest.raises(OptionError, match="alpha"):
+        Copying(alpha=2.0)
+    with pytest.raises(OptionError, match="1 or more"):
+        BeDKDAsReleased(mapping_rows=0)
+
+
+def test_odds_of_probabilities() -> None:
+    assert odds(1 / (1 + exp(-2.0))) == pytest.approx(2.0)
