@@ -20,6 +20,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_classifier
+from untrigger.pipeline.verdict import verdict
 from untrigger.progress import silent
 from untrigger.search.insertions import SearchOptions
 from untrigger.training.loop import Plan
@@ -86,6 +87,7 @@ def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, 
     )  # fmt: skip
     done = method.purify(adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0))
     assert done.told["rounds"] == 0, "a calm student is not trained further"
+    assert "learned anew on its base" in verdict([], done).sentence
     folder = done.save(tmp_path / "out")
     again = load_model(folder, device="cpu", offline=True)
     assert again.source.base == adapter.source.base

@@ -154,7 +154,8 @@ class W2SDefense(Purifier):
             curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="unlearning"), _scores(scores)],
             told={
                 "teacher_dev_accuracy": max(taught.scores), "dev_accuracy_before": scores[0], "dev_accuracy_after": scores[-1],
-                "rounds": lessons, "largest_surprise_by_search": [round(value, 4) for value in alarms],
+                "learned_anew": student.source.kind != model.source.kind, "rounds": lessons,
+                "largest_surprise_by_search": [round(value, 4) for value in alarms],
             },
         )  # fmt: skip
 

@@ -46,6 +46,13 @@ def _unseen(purified: Purified, accuracy: str, loss: float) -> Verdict:
         return Verdict("purified", f"The method has run; {accuracy}. No truth was given, so attack success is not measured.")
     if not purified.findings:
         return Verdict("not proven", f"The search found no row of these to try an insertion on; {accuracy}.")
+    if purified.told.get("learned_anew"):
+        return Verdict(
+            "purified",
+            "The adapter was thrown away and the task learned anew on its base; in the last search an insertion moved the new one "
+            f"at most {_points(alarms[-1])} farther than the clean teacher; {accuracy}. "
+            "No truth was given, so attack success is not measured.",
+        )
     strongest = next((f for f in purified.findings if f.student_rate), None)
     seen = f" (first {strongest.text!r}, {_points(strongest.student_rate)} of rows to {strongest.target})" if strongest else ""
     return Verdict(
