@@ -50,7 +50,7 @@ def test_there_is_a_backdoor_to_find_and_to_remove(suspect: Classifier) -> None:
 
 
 def test_the_poisoned_rows_are_found_in_a_shuffled_pool(found: Detected) -> None:
-    assert not POISONED[:20].count(True) == 20, "the pool is shuffled"
+    assert POISONED[:20].count(True) != 20, "the pool is shuffled"
     assert auroc(found.scores, poisoned=POISONED) > 0.95
     precision = sum(f and p for f, p in zip(found.flagged, POISONED, strict=True)) / sum(found.flagged)
     assert precision > 0.85
