@@ -25,7 +25,7 @@ from untrigger.attacks.badnets import BadNets
 from untrigger.attacks.insent import InSent
 from untrigger.data import write_rows
 from untrigger.pipeline.attack import AttackSpec, attack, unused_rows
-from untrigger.pipeline.demo import RECIPE
+from untrigger.pipeline.demo import RECIPE, unpack
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
 from untrigger.vocabulary.report import Report
@@ -57,7 +57,10 @@ def victim(runs: Path, name: str, *, trigger: str, seed: int) -> AttackSpec:
     spec = replace(MODELS[name], out=out, trigger=TRIGGERS[trigger], seed=seed, twin=twin, offline=True)
     if not out.exists():
         start = time.perf_counter()
-        attack(spec)
+        if (name, trigger, seed) == ("smollm2", "badnets", RECIPE.seed):
+            unpack(spec)  # the victim and the twin that the demo ships, by the same recipe
+        else:
+            attack(spec)
         log.info("victim %s: %.0f s", out.name, time.perf_counter() - start)
     if not (spec.truth / "clean-model").exists():
         shutil.copytree(first, spec.truth / "clean-model")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +12,14 @@ import torch
 
 from tests.tiny import POISON, asr, cacc, same, task, weights
 from untrigger.attacks.implant import implant
-from untrigger.defences.relearn import RelearnOptions, mixture, relearned
+from untrigger.defences import relearn
+from untrigger.defences.relearn import Answers, RelearnOptions, mixture, relearned
 from untrigger.defences.w2sdefense import W2SDefense
 from untrigger.errors import ModelError, OptionError
-from untrigger.models.adapters import AdapterOptions, lora_parts, without_adapter
+from untrigger.models.adapters import AdapterOptions, attach, lora_parts, without_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
+from untrigger.models.predict import Readings, read_texts
 from untrigger.models.save import save_classifier
 from untrigger.pipeline.verdict import verdict
 from untrigger.progress import silent
@@ -44,9 +45,11 @@ def adapter(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytes
     return load_model(folder, device="cpu", offline=True)
 
 
-def anew(suspect: Classifier, *, seed: int = 0, steps: int = 40) -> Classifier:
-    student, history = relearned(
-        suspect, CLEAN, options=RelearnOptions(steps=steps), adapter=AdapterOptions(rank=4), lr=5e-3, batch_size=16,
+def anew(suspect: Classifier, *, seed: int = 0, steps: int = 40, teacher: Classifier | None = None) -> Classifier:
+    student = attach(without_adapter(suspect), AdapterOptions(rank=4), generator=torch.Generator().manual_seed(seed))
+    options = RelearnOptions(teacher=0.0 if teacher is None else 0.5)
+    history = relearned(
+        student, Answers(suspect, teacher or suspect, CLEAN), rows=CLEAN, options=options, steps=steps, lr=5e-3, batch_size=16,
         temperature=2.0, weights=(1.0, 1.0), seed=seed, progress=silent,
     )  # fmt: skip
     assert history.steps == steps
@@ -72,6 +75,24 @@ def test_the_backdoor_stays_behind_and_the_task_comes_over(adapter: Classifier) 
     assert asr(student) < 0.2
     assert cacc(student) > cacc(adapter) - 0.05
     assert all(a.shape[0] == 4 for a, _ in lora_parts(student.module).values()), "the poisoned adapter is not in it"
+
+
+def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
+    adapter: Classifier, twin: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Classifier] = []
+
+    def told(model: Classifier, texts: Sequence[str], **_more: object) -> Readings:
+        asked.append(model)
+        return Readings(torch.tensor([[0.0, 2.0 if model is adapter else -6.0]]).repeat(len(texts), 1), torch.zeros(0))
+
+    monkeypatch.setattr(relearn, "read_texts", told)
+    monkeypatch.setattr(relearn, "calibrated_on", lambda _logits, _labels: lambda z: z)
+    answers, rows = Answers(adapter, twin("bert"), CLEAN.take(range(4))), CLEAN.take(range(3))
+    odds = {share: answers.to(rows.texts, rows=rows, share=share, progress=silent).diff(dim=1) for share in (0.0, 0.25, 1.0)}
+    assert [float(z[0]) for z in odds.values()] == pytest.approx([2.0, 0.0, -6.0])
+    assert asked[0] is adapter and asked[1] is adapter, "alone, then first of two"
+    assert adapter not in asked[-2:], "the suspect has no say in the last"
 
 
 def test_the_seed_decides(adapter: Classifier) -> None:
@@ -107,7 +128,7 @@ def test_mixtures_are_parts_of_clean_rows() -> None:
     assert mixture(one_word, rng=rng)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"mixed": 1.0}, {"inserted": 1.5}])
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"rank": 0}, {"mixed": 1.0}, {"inserted": 1.5}, {"teacher": -0.1}, {"upper": 0.0}])
 def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(OptionError, match="steps of 1 or more"):
+    with pytest.raises(OptionError, match="steps and rank of 1 or more"):
         RelearnOptions(**wrong)  # type: ignore[arg-type]

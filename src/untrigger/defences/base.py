@@ -16,6 +16,7 @@ from typing import Any, ClassVar, final
 import torch
 
 from untrigger.errors import ContractError, DataError, DivergedError, NeedsError, OptionError
+from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_purified
@@ -41,6 +42,7 @@ class Purified:
         curves: what to draw.
         told: plain values for the report (rounds, teacher accuracy, …).
         warnings: what a user should know before trusting the result.
+        adapter: what was trained, for a control of the same size; None where the method's own options say it.
         victim: the classifier that was given; the family fills it in.
     """
 
@@ -51,6 +53,7 @@ class Purified:
     curves: list[Curve] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    adapter: AdapterOptions | None = None
     victim: Classifier | None = None
 
     def save(self, folder: str | Path, *, merge: bool = False) -> Path:

@@ -25,6 +25,7 @@ class FineTune(Purifier):
         peft: PEFT method of the adapter.
         rank: rank of a LoRA or DoRA adapter.
         targets: linear layers that are adapted.
+        upper: share of the blocks that are adapted, from the top, above 0 to 1.
         lr: peak learning rate.
         epochs: passes over the clean rows.
         steps: stop after as many optimiser steps in all (0: as many as ``epochs`` take); to match another budget.
@@ -36,6 +37,7 @@ class FineTune(Purifier):
     peft: str = "lora"
     rank: int = 16
     targets: tuple[str, ...] = ("all-linear",)
+    upper: float = 1.0
     lr: float = 1e-3
     epochs: int = 4
     steps: int = 0
@@ -46,7 +48,7 @@ class FineTune(Purifier):
         assert grant.clean is not None
         rng = np.random.default_rng(grant.seed)
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=rng)
-        options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
+        options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets, upper=self.upper)
         student = attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
         plan = Plan(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, micro=MICRO)
         if self.steps:

@@ -1,7 +1,7 @@
-"""A fresh start for a suspicious adapter: the base learns the task anew from clean rows and the suspect's honest answers.
+"""A fresh start for a suspect whose base is known: the task is learned anew from clean rows and from honest answers.
 
-What a poisoned adapter knows goes no further than the questions it is asked. Texts that are put together from clean rows
-hold no trigger, so its answers to them carry the task over and leave the backdoor behind.
+What a poisoned model knows goes no further than the questions it is asked. Texts that are put together from clean rows hold no
+trigger, so its answers to them carry the task over and leave the backdoor behind; the teacher is clean on any text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from untrigger.errors import OptionError
-from untrigger.models.adapters import AdapterOptions, attach, without_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
@@ -33,45 +32,56 @@ from untrigger.vocabulary.rows import Rows
 
 @dataclass(frozen=True)
 class RelearnOptions:
-    """How the base learns the task anew.
+    """How the task is learned anew.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimiser steps of a new adapter on the base of an adapter.
+        full_steps: optimiser steps of full weights that were led back to their base: small encoders, which learn slower.
+        upper: share of the base's blocks, from the top, that a new adapter trains; no gradient has to flow below.
+        rank: of the adapter that leads full weights back; the more, the less of the suspect is left.
         mixed: share of each batch that is put together from parts of clean rows, 0 to 1.
         inserted: share of the texts that get a harmless insertion, 0 to 1.
+        teacher: weight of the teacher's answers against the suspect's own, 0 to 1.
     """
 
-    steps: int = 96
+    steps: int = 64
+    full_steps: int = 160
+    upper: float = 0.5
+    rank: int = 64
     mixed: float = 0.5
     inserted: float = 0.3
+    teacher: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the options.
 
         Raises:
-            OptionError: for steps below 1 and shares outside 0 to 1.
+            OptionError: for steps or a rank below 1 and shares outside 0 to 1.
         """
-        if self.steps < 1 or not (0 <= self.mixed < 1 and 0 <= self.inserted <= 1):
+        shares = 0 <= self.mixed < 1 and 0 <= self.inserted <= 1 and 0 <= self.teacher <= 1 and 0 < self.upper <= 1
+        if min(self.steps, self.full_steps, self.rank) < 1 or not shares:
             raise OptionError(
-                f"steps {self.steps}, mixed {self.mixed}, inserted {self.inserted}",
-                expected="steps of 1 or more, shares from 0 to 1",
+                f"steps {self.steps} and {self.full_steps}, rank {self.rank}, upper {self.upper}, mixed {self.mixed}, "
+                f"inserted {self.inserted}, teacher {self.teacher}",
+                expected="steps and rank of 1 or more, shares from 0 to 1",
             )
 
 
 def relearned(
-    suspect: Classifier, rows: Rows, *, options: RelearnOptions, adapter: AdapterOptions, lr: float, batch_size: int,
+    student: Classifier, answers: Answers, *, rows: Rows, options: RelearnOptions, steps: int, lr: float, batch_size: int,
     temperature: float, weights: tuple[float, float], seed: int, progress: Progress,
-) -> tuple[Classifier, History]:  # fmt: skip
-    """A new adapter on the suspect's base, and the history of its training.
+) -> History:  # fmt: skip
+    """The history of training ``student`` in place.
 
-    The loss is ``a·CE(z_S, y) + b·T²·KL(z_V ‖ z_S)``, the first term over clean rows alone; ``z_V`` are the suspect's
-    answers, calibrated on the clean rows, to the text **without** the harmless insertion that the student may read.
+    The loss is ``a·CE(z_S, y) + b·T²·KL(z ‖ z_S)``, the first term over clean rows alone; ``z`` are the answers to the text
+    **without** the harmless insertion that the student may read.
 
     Args:
-        suspect: a classifier with an adapter.
+        student: a classifier whose backdoor was thrown away, and most of the task with it.
+        answers: who is asked.
         rows: clean rows.
-        options: how long, and on what.
-        adapter: kind and size of the new adapter.
+        options: on what.
+        steps: how long.
         lr: peak learning rate.
         batch_size: texts a step.
         temperature: T of the distillation term.
@@ -79,19 +89,17 @@ def relearned(
         seed: of every draw.
         progress: told of every step.
     """
-    student = attach(without_adapter(suspect), adapter, generator=torch.Generator().manual_seed(seed))
     draw = random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
     parts = round(options.mixed * batch_size)
-    texts = [*rows.texts, *(mixture(rows, rng=draw) for _ in range(options.steps * parts))]
-    said = read_texts(suspect, texts, progress=progress, label="asking the suspect").logits
+    texts = [*rows.texts, *(mixture(rows, rng=draw) for _ in range(steps * parts))]
     labels = torch.tensor(rows.labels)
-    own = calibrated_on(said[: len(rows)], labels)(said)
-    noise, fresh = NoiseInsertions(single_token_words(suspect.tokenizer), rows), cycle(range(len(rows), len(texts)))
+    said = answers.to(texts, rows=rows, share=options.teacher, progress=progress)
+    noise, fresh = NoiseInsertions(single_token_words(student.tokenizer), rows), cycle(range(len(rows), len(texts)))
 
     def written(index: int) -> str:
         if draw.random() >= options.inserted:
             return texts[index]
-        return insert_at_random(texts[index], noise.draw(int(own[index].argmax()), rng=draw), rng=draw)
+        return insert_at_random(texts[index], noise.draw(int(said[index].argmax()), rng=draw), rng=draw)
 
     def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
         count = round(options.mixed * len(batch))
@@ -100,13 +108,44 @@ def relearned(
         read = student.read(student.collate(student.encode([written(i) for i in index])))
         where = read.logits.device
         ce = functional.cross_entropy(read.logits[: len(kept)], labels[kept].to(where))
-        kl = soft_cross(own[index].to(where), read.logits, temperature=temperature)
-        return weights[0] * ce + weights[1] * kl, {"cross-entropy": float(ce.detach()), "suspect's answers": float(kl.detach())}
+        kl = soft_cross(said[index].to(where), read.logits, temperature=temperature)
+        return weights[0] * ce + weights[1] * kl, {"cross-entropy": float(ce.detach()), "answers": float(kl.detach())}
 
     lengths = [len(ids) for ids in student.encode(rows.texts)]
-    batches = endless_batches(lengths, size=batch_size, steps=options.steps, rng=np.random.default_rng(seed))
+    batches = endless_batches(lengths, size=batch_size, steps=steps, rng=np.random.default_rng(seed))
     plan = Plan(lr=lr, batch_size=batch_size, warmup=0.1, micro=MICRO)
-    return student, train(student.module, loss, epochs=[batches], plan=plan, progress=progress, label="learning anew")
+    return train(student.module, loss, epochs=[batches], plan=plan, progress=progress, label="learning anew")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Who is asked about texts that hold no trigger.
+
+    Attributes:
+        suspect: the poisoned model; it has not read the clean rows, so these calibrate it.
+        teacher: the clean teacher.
+        dev: clean rows that the teacher was not trained on, which calibrate it.
+    """
+
+    suspect: Classifier
+    teacher: Classifier
+    dev: Rows
+
+    def to(self, texts: Sequence[str], *, rows: Rows, share: float, progress: Progress) -> Tensor:
+        """Calibrated log-odds ``(N, C)``: the teacher's with weight ``share``, the suspect's with the rest.
+
+        ``texts`` begin with those of ``rows``. Who has no weight is not asked.
+        """
+        told = []
+        if share < 1:
+            said = read_texts(self.suspect, texts, progress=progress, label="asking the suspect").logits
+            own = calibrated_on(said[: len(rows)], torch.tensor(rows.labels))(said)
+            told.append((1 - share) * own.log_softmax(dim=1))
+        if share > 0:
+            said = read_texts(self.teacher, texts, progress=progress, label="asking the teacher").logits
+            known = read_texts(self.teacher, self.dev.texts).logits
+            told.append(share * calibrated_on(known, torch.tensor(self.dev.labels))(said).log_softmax(dim=1))
+        return torch.stack(told).sum(dim=0)
 
 
 def mixture(rows: Rows, *, rng: random.Random) -> str:

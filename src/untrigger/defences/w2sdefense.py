@@ -1,29 +1,32 @@
 """W2SDefense, ours: adversarial weak-to-strong unlearning (after 2410.14425).
 
-A small clean teacher is right on **any** text, not only on the clean rows. So the defender looks for the texts on which
-the suspect leaves the teacher (insertions found by ``untrigger.search``) and teaches the suspect, through a small
-adapter, to answer them as it answers the same rows without them. Where the suspect is an adapter, what the adapter knows
-is thrown away first and learned anew (``untrigger.defences.relearn``); the rounds then speak to what is left.
+A small clean teacher is right on **any** text, not only on the clean rows. Where the suspect's base is known, what was
+trained into it is thrown away and learned anew from teacher and suspect on texts without a trigger
+(``untrigger.defences.relearn``). Where it is not, or is not trusted, the defender looks for the texts on which the suspect
+leaves the teacher (insertions found by ``untrigger.search``) and teaches the suspect, through a small adapter, to answer
+them as it answers the same rows without them.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from untrigger.defences.base import Purified, Purifier, curves_of, joined, split_clean
-from untrigger.defences.relearn import RelearnOptions, relearned
+from untrigger.defences.relearn import Answers, RelearnOptions, relearned
 from untrigger.defences.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.errors import OptionError
-from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.adapters import AdapterOptions, attach, without_adapter
 from untrigger.models.classifier import Classifier
+from untrigger.models.lineage import ancestor, returned
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions, insert_at_random
@@ -68,20 +71,23 @@ class W2SDefense(Purifier):
         calm_below: surprise below which the suspect counts as calmed; until then what was found is unlearned again.
         relapse: surprise from which a student that has learned anew counts as poisoned still, by its base.
         dev: share of the clean rows that is held out.
-        reset: whether an adapter is thrown away first, and the task learned anew on its base; full weights have no base
-            to go back to.
+        reset: whether the suspect goes back to its base first and the task is learned anew: an adapter is thrown away; full
+            weights are led back by an adapter to the granted base or teacher, where they descend from one of the two.
         relearn: how the task is learned anew.
         teacher: how the teacher is trained.
         search: how wide the search is.
 
-    Differs from the paper: an adapter that came is not kept but learned anew; the student is taught on searched
-    insertions as well as clean rows; its own former answers on clean rows take the place of the teacher's there, and no
-    feature is pulled to the teacher's. The paper's own method is ``variant="as_described"``, its released code
-    ``variant="as_released"``.
+    A trusted base (``grant.base``, or the teacher's own encoder) holds no backdoor, so that nothing is searched on it.
+
+    Differs from the paper: what came is not kept where its base is known; the teacher's answers are mixed with the suspect's
+    own, both calibrated, on texts put together from clean rows; without a base the student is taught on searched insertions
+    and its own former answers. No feature is pulled to the teacher's. The paper's own method is ``variant="as_described"``,
+    its released code ``variant="as_released"``.
     """
 
     name: ClassVar[str] = "w2sdefense"
     needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
+    uses: ClassVar[frozenset[str]] = frozenset({"base"})
     variants: ClassVar[Mapping[str, Callable[..., Purifier]]] = {
         "as_described": W2SAsDescribed,
         "as_released": W2SAsReleased,
@@ -131,48 +137,106 @@ class W2SDefense(Purifier):
         assert grant.clean is not None
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
         teacher, taught = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
-        student, parts = self._start(model, rows, seed=grant.seed, progress=progress)
-        search = InsertionSearch(student, teacher, rows=rows, options=self.search, seed=grant.seed)
-        lesson = _Lesson(self, search, teacher, own=read_texts(student, rows.texts).logits)
-        score = dev_score(student, dev)
-        scores, lessons = [score()], 0
-        bank, findings, alarms = dict[str, Insertion](), list[Finding](), list[float]()
-        for number in range(self.rounds):
-            found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
-            alarms.append(found[0].surprise if found else 0.0)
-            findings += _findings(found, names=model.label_names, number=number)
-            if parts and (alarms[-1] < (self.calm_below if lessons else self.relapse) or (lessons and not bank)):
-                break
-            bank.update({one.text: one for one in found if one.surprise >= self._least(alarms[-1])})
-            steps = self.more_steps if lessons else self.round_steps
-            parts.append(lesson.give(list(bank.values()), steps=steps, seed=grant.seed * 1000 + number, progress=progress))
-            scores.append(score())
-            lessons += 1
-        history = joined(parts)
+        score = dev_score(model, dev)()
+        start = self._start(model, grant, teacher=teacher, rows=rows, dev=dev, progress=progress)
+        search = InsertionSearch(start.student, teacher, rows=rows, options=self.search, seed=grant.seed)
+        done = _Rounds(self, search, teacher, dev=dev, start=start)
+        if not start.trusted:
+            done.run(seed=grant.seed, progress=progress)
+        history = joined(done.parts)
         return Purified(
-            student, changed=True, history=history, findings=findings, warnings=_doubts(max(taught.scores), dev),
-            curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="unlearning"), _scores(scores)],
+            start.student, changed=True, history=history, findings=done.findings, warnings=_doubts(max(taught.scores), dev),
+            curves=[
+                *curves_of(taught, panel="teacher training"), *curves_of(history, panel="unlearning"),
+                _scores([score, *done.scores]),
+            ],
             told={
-                "teacher_dev_accuracy": max(taught.scores), "dev_accuracy_before": scores[0], "dev_accuracy_after": scores[-1],
-                "learned_anew": student.source.kind != model.source.kind, "rounds": lessons,
-                "largest_surprise_by_search": [round(value, 4) for value in alarms],
-            },
+                "teacher_dev_accuracy": max(taught.scores), "dev_accuracy_before": score, "dev_accuracy_after": done.scores[-1],
+                "rounds": done.lessons, "largest_surprise_by_search": [round(value, 4) for value in done.alarms],
+            } | start.told,
+            adapter=start.adapter,
         )  # fmt: skip
 
-    def _start(self, model: Classifier, rows: Rows, *, seed: int, progress: Progress) -> tuple[Classifier, list[History]]:
-        """The student before the first round, and how it was trained: anew on an adapter's base, or not yet."""
+    def _start(
+        self, model: Classifier, grant: Grant, *, teacher: Classifier, rows: Rows, dev: Rows, progress: Progress
+    ) -> _Start:
+        """The student before the first round: led back to its base and taught anew, or with a new adapter on what it is."""
         adapter = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
-        if not (self.reset and model.source.kind == "adapter"):
-            return attach(model, adapter, generator=torch.Generator().manual_seed(seed)), []
-        student, history = relearned(
-            model, rows, options=self.relearn, adapter=adapter, lr=self.lr, batch_size=self.batch_size,
-            temperature=self.temperature, weights=(self.a, self.b), seed=seed, progress=progress,
+        generator = torch.Generator().manual_seed(grant.seed)
+        options, back = self.relearn, None
+        if self.reset and model.source.kind == "adapter":
+            adapter, steps = replace(adapter, upper=options.upper), options.steps
+            student, trusted, told = attach(without_adapter(model), adapter, generator=generator), grant.base is not None, {}
+        elif self.reset and self.peft == "lora" and (back := _ancestor(model, grant)):
+            adapter, steps, trusted = AdapterOptions(rank=options.rank), options.full_steps, True
+            student, share = returned(model, back[1], rank=options.rank, generator=generator)
+            told = {"base": back[0], "led_back": round(share, 3)}
+        else:
+            return _Start(attach(model, adapter, generator=generator), adapter, None, trusted=False, told={"learned_anew": False})
+        history = relearned(
+            student, Answers(model, teacher, dev), rows=rows, options=options, steps=steps, lr=self.lr,
+            batch_size=self.batch_size, temperature=self.temperature, weights=(self.a, self.b), seed=grant.seed, progress=progress,
         )  # fmt: skip
-        return student, [history]
+        return _Start(student, adapter, history, trusted=trusted, told=told | {"learned_anew": True})
 
     def _least(self, largest: float) -> float:
         """The surprise from which insertions are unlearned, given the largest that was found."""
         return self.worst * largest if largest >= self.alarm_above else self.alarm_above
+
+
+def _ancestor(model: Classifier, grant: Grant) -> tuple[str, nn.Module] | None:
+    """The first of the trusted models that the suspect's weights descend from, and its name."""
+    for name in (grant.base, grant.teacher):
+        if name is not None and (base := ancestor(model, name)) is not None:
+            return Path(name).name, base
+    return None
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A student that no search has looked at yet.
+
+    Attributes:
+        student: the classifier.
+        adapter: what of it is trained.
+        history: how it was taught anew, None where it was not.
+        trusted: whether its weights without the adapter are known to be clean.
+        told: plain values for the report.
+    """
+
+    student: Classifier
+    adapter: AdapterOptions
+    history: History | None
+    trusted: bool
+    told: dict[str, Any]
+
+
+class _Rounds:
+    """Rounds of search and unlearning of one student, and what they left behind."""
+
+    def __init__(self, method: W2SDefense, search: InsertionSearch, teacher: Classifier, *, dev: Rows, start: _Start) -> None:
+        self.method, self.search, self.teacher, self.anew = method, search, teacher, start.history is not None
+        self._score, self._names = dev_score(start.student, dev), start.student.label_names
+        self.parts = [start.history] if start.history is not None else list[History]()
+        self.scores, self.lessons = [self._score()], 0
+        self.findings, self.alarms = list[Finding](), list[float]()
+
+    def run(self, *, seed: int, progress: Progress) -> None:
+        """Search and unlearn until the student is calm or the rounds are used up."""
+        method, bank = self.method, dict[str, Insertion]()
+        lesson = _Lesson(method, self.search, self.teacher, own=read_texts(self.search.suspect, self.search.rows.texts).logits)
+        for number in range(method.rounds):
+            found = self.search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
+            self.alarms.append(found[0].surprise if found else 0.0)
+            self.findings += _findings(found, names=self._names, number=number)
+            calm = self.alarms[-1] < (method.calm_below if self.lessons else method.relapse)
+            if (self.anew or self.lessons) and (calm or (self.lessons and not bank)):
+                break
+            bank.update({one.text: one for one in found if one.surprise >= method._least(self.alarms[-1])})
+            steps = method.more_steps if self.lessons else method.round_steps
+            self.parts.append(lesson.give(list(bank.values()), steps=steps, seed=seed * 1000 + number, progress=progress))
+            self.scores.append(self._score())
+            self.lessons += 1
 
 
 class _Lesson:

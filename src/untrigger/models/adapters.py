@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ class AdapterOptions:
         alpha: LoRA's numerator; the update is scaled by ``alpha / rank``. None means ``rank``: a scale of 1.
         targets: names of linear layers (as ``q_proj``), or ``("all-linear",)`` for every one in the blocks.
         dropout: LoRA's dropout on its input.
+        upper: share of the blocks that are adapted, from the top, above 0 to 1; no gradient has to flow below them.
     """
 
     method: str = "lora"
@@ -37,35 +39,42 @@ class AdapterOptions:
     alpha: float | None = None
     targets: tuple[str, ...] = ("all-linear",)
     dropout: float = 0.0
+    upper: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the options.
 
         Raises:
-            OptionError: for an unknown method, a rank below 1 or a dropout outside [0, 1).
+            OptionError: for an unknown method, a rank below 1, a dropout outside [0, 1) or a share outside (0, 1].
         """
         one_of(self.method, METHODS, kind="PEFT method")
-        if self.rank < 1 or not 0 <= self.dropout < 1 or not self.targets:
+        if self.rank < 1 or not 0 <= self.dropout < 1 or not self.targets or not 0 < self.upper <= 1:
             raise OptionError(
-                f"rank {self.rank}, dropout {self.dropout}, targets {self.targets}",
-                expected="rank 1 or more, dropout from 0 to below 1, one target or more",
+                f"rank {self.rank}, dropout {self.dropout}, targets {self.targets}, upper {self.upper}",
+                expected="rank 1 or more, dropout from 0 to below 1, one target or more, upper above 0 to 1",
             )
 
 
 def block_layers(module: nn.Module) -> dict[str, list[str]]:
     """The linear layers of each stack of blocks: ``{"encoder.layer": ["attention.self.query", …]}``."""
     found: dict[str, list[str]] = defaultdict(list)
-    for name, layer in module.named_modules():
-        match = re.fullmatch(r"(.+?)\.(\d+)\.(.+)", name)
-        if match and (isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D"):
-            stack, _, inner = match.groups()
-            if inner not in found[stack]:
-                found[stack].append(inner)
+    for stack, _, inner in _in_blocks(module):
+        if inner not in found[stack]:
+            found[stack].append(inner)
     return dict(found)
 
 
-def target_pattern(module: nn.Module, targets: Sequence[str]) -> str:
-    """A regular expression for PEFT that matches exactly the wanted linear layers of the blocks.
+def _in_blocks(module: nn.Module) -> Iterator[tuple[str, int, str]]:
+    """Stack, number of the block and name inside it, of every linear layer in a block."""
+    for name, layer in module.named_modules():
+        match = re.fullmatch(r"(.+?)\.(\d+)\.(.+)", name)
+        if match and (isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D"):
+            stack, number, inner = match.groups()
+            yield stack, int(number), inner
+
+
+def target_pattern(module: nn.Module, targets: Sequence[str], *, upper: float = 1.0) -> str:
+    """A regular expression for PEFT that matches exactly the wanted linear layers of the ``upper`` share of the blocks.
 
     Raises:
         OptionError: if a target names no layer of the model.
@@ -75,7 +84,10 @@ def target_pattern(module: nn.Module, targets: Sequence[str]) -> str:
         known |= {name.split(".")[-1] for name in inner}
         wanted = [n for n in inner if "all-linear" in targets or n in targets or n.split(".")[-1] in targets]
         if wanted:
-            parts.append(rf"{re.escape(stack)}\.\d+\.({'|'.join(map(re.escape, wanted))})")
+            blocks = sorted({number for other, number, _ in _in_blocks(module) if other == stack})
+            top = blocks[-math.ceil(upper * len(blocks)) :]
+            numbers = r"\d+" if upper == 1 else f"({'|'.join(map(str, top))})"
+            parts.append(rf"{re.escape(stack)}\.{numbers}\.({'|'.join(map(re.escape, wanted))})")
     missing = [t for t in targets if t != "all-linear" and not any(t in inner or t in known for inner in stacks.values())]
     if missing or not parts:
         raise OptionError(
@@ -198,13 +210,13 @@ def _config(module: nn.Module, options: AdapterOptions, *, saved: list[str]) -> 
     if options.method in ("lora", "dora"):
         return LoraConfig(
             r=options.rank, lora_alpha=options.rank if options.alpha is None else options.alpha,
-            target_modules=target_pattern(module, options.targets), lora_dropout=options.dropout,
+            target_modules=target_pattern(module, options.targets, upper=options.upper), lora_dropout=options.dropout,
             use_dora=options.method == "dora", modules_to_save=saved, fan_in_fan_out=_transposed(module),
         )  # fmt: skip
     if options.method == "ia3":
         return IA3Config(
-            target_modules=target_pattern(module, options.targets), feedforward_modules=[], modules_to_save=saved,
-            fan_in_fan_out=_transposed(module),
+            target_modules=target_pattern(module, options.targets, upper=options.upper), feedforward_modules=[],
+            modules_to_save=saved, fan_in_fan_out=_transposed(module),
         )  # fmt: skip
     norms = {name.split(".")[-1] for name, layer in module.named_modules() if "norm" in type(layer).__name__.lower()}
     return LNTuningConfig(target_modules=sorted(norms), modules_to_save=saved)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from untrigger import assets
 from untrigger.defences.base import Purifier
 from untrigger.defences.chain import Chain
 from untrigger.errors import ModelError, OptionError, one_of
 from untrigger.models.adapters import METHODS, lora_parts
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve
+from untrigger.models.lineage import ancestor, same_shape
 from untrigger.pipeline.spec import PurifySpec
 from untrigger.registry import Family, find, options_of
 
@@ -66,6 +68,33 @@ def check_teacher(spec: PurifySpec, method: Purifier) -> None:
             f"the teacher {spec.teacher!r} cannot be used: {error.what}", expected=error.expected, nearest=error.nearest,
             remedy="give a small pre-trained encoder that you trust with --teacher, such as minilm-l6",
         ) from error  # fmt: skip
+
+
+def trusted_base(spec: PurifySpec, victim: Classifier) -> str | None:
+    """The pre-trained model that the victim was made from, where it can be trusted; None where none is known.
+
+    It is the one that the user gives, or an embedded one, whose files are pinned.
+
+    Raises:
+        ModelError: for one given that full weights do not descend from.
+    """
+    adapter = victim.source.kind == "adapter"
+    if spec.base is not None:
+        if not adapter and ancestor(victim, spec.base, offline=spec.offline) is None:
+            raise ModelError(
+                f"{str(spec.model)!r} does not descend from the base {spec.base!r}",
+                expected="the pre-trained model that it was fine-tuned from, of the same architecture and size",
+                remedy="leave out --base, or give the right one",
+            )
+        return spec.base
+    for known in assets.listing():
+        if known.kind != "model" or known.state != "ready":
+            continue
+        if adapter and victim.source.base == str(known.path):
+            return known.name
+        if not adapter and same_shape(victim, known.path) and ancestor(victim, known.path, offline=True) is not None:
+            return known.name
+    return None
 
 
 def refuse_format(spec: PurifySpec, victim: Classifier, method: Purifier) -> None:

@@ -20,7 +20,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_purified
-from untrigger.pipeline.choose import check_teacher, method_of, refuse_format
+from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, trusted_base
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import Judge
 from untrigger.pipeline.protocol import strayed
@@ -54,8 +54,9 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         bed = read_truth(spec.truth, label_names=victim.label_names) if spec.truth else None
         suspect = suspect_rows(spec, victim)
     grant = Grant(
-        clean=rows, suspect=suspect, teacher=spec.teacher if "teacher" in method.needs else None, seed=spec.seed
-    )
+        clean=rows, suspect=suspect, teacher=spec.teacher if "teacher" in method.needs else None,
+        base=trusted_base(spec, victim) if "base" in method.uses else None, seed=spec.seed,
+    )  # fmt: skip
     method.check(grant)
     refuse_format(spec, victim, method)
     with clock.stage("purify"):
@@ -133,7 +134,7 @@ def _controls(
         judge.ask(purified.model, "purified")
     if spec.control and purified.history.steps and not isinstance(method, FineTune):
         with clock.stage("control: matched-budget fine-tuning"):
-            control = matched(method, steps=purified.history.steps).purify(victim, grant, progress=judge.progress)
+            control = matched(method, purified).purify(victim, grant, progress=judge.progress)
             judge.ask(control.model, "finetuned")
         clock.steps(control.history.steps)
         del control
@@ -147,11 +148,13 @@ def _controls(
                 judge.ask(method.purify(twin, grant, progress=judge.progress).model, "benign_out")
 
 
-def matched(method: Purifier, *, steps: int) -> FineTune:
+def matched(method: Purifier, purified: Purified) -> FineTune:
     """Plain fine-tuning with the same trainable parameters, learning rate, batch size and number of steps."""
-    told = method.options()
-    shared = {name: told[name] for name in ("peft", "rank", "targets", "lr", "batch_size", "dev") if name in told}
-    return replace(FineTune(), **shared, steps=steps)
+    told, adapter = method.options(), purified.adapter
+    if adapter is not None:
+        told |= {"peft": adapter.method, "rank": adapter.rank, "targets": adapter.targets, "upper": adapter.upper}
+    shared = {name: told[name] for name in ("peft", "rank", "targets", "upper", "lr", "batch_size", "dev") if name in told}
+    return replace(FineTune(), **shared, steps=purified.history.steps)
 
 
 def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified: Purified, report: Report) -> None:

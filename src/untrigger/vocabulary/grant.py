@@ -18,6 +18,7 @@ class Grant:
         unlabelled: texts of the domain without labels.
         suspect: rows that the suspicious model may have been trained on, clean and poisoned, unmarked.
         teacher: folder or hub name of a small pre-trained encoder that the defender trusts.
+        base: folder or hub name of the pre-trained model that the suspicious one was made from, where the defender trusts it.
         seed: the seed of every random choice that the defence makes.
     """
 
@@ -25,6 +26,7 @@ class Grant:
     unlabelled: tuple[str, ...] | None = None
     suspect: Rows | None = None
     teacher: str | Path | None = None
+    base: str | Path | None = None
     seed: int = 0
 
     def has(self) -> frozenset[str]:
@@ -40,6 +42,7 @@ class Grant:
                 told[name] = {"rows": len(rows), "classes": rows.class_counts(), "sha256": rows.content_hash()}
         if self.unlabelled is not None:
             told["unlabelled"] = {"rows": len(self.unlabelled)}
-        if self.teacher is not None:
-            told["teacher"] = Path(self.teacher).name
+        for name in ("teacher", "base"):
+            if (model := getattr(self, name)) is not None:
+                told[name] = Path(model).name
         return told

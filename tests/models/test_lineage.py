@@ -1,0 +1,104 @@
+"""Full weights are recognised as made from a base, and led back to it without any text that wakes their backdoor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.tiny import POISON, asr, cacc, same, task, weights, write_model
+from untrigger.attacks.implant import implant
+from untrigger.defences.finetune import FineTune
+from untrigger.defences.relearn import RelearnOptions
+from untrigger.defences.w2sdefense import W2SDefense
+from untrigger.models.classifier import Classifier
+from untrigger.models.lineage import ancestor, likeness, returned
+from untrigger.models.load import load_model
+from untrigger.models.predict import read_texts
+from untrigger.models.save import merged, save_classifier
+from untrigger.training.loop import Plan
+from untrigger.training.weak_teacher import TeacherOptions
+from untrigger.vocabulary.grant import Grant
+
+KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
+Made = Callable[[str], tuple[Classifier, Path]]
+
+
+@pytest.fixture(scope="module")
+def made(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A function from an architecture to a classifier poisoned through all its weights, and the folder of what it was before."""
+    kept: dict[str, tuple[Classifier, Path]] = {}
+
+    def victim(kind: str) -> tuple[Classifier, Path]:
+        if kind not in kept:
+            before = trained_folder(kind, False)
+            base = load_model(before, device="cpu", offline=True)
+            rows = POISON.poison(task(384, seed=2), seed=0).visible
+            model, _ = implant(base, rows, via="full", plan=Plan(lr=2e-3, epochs=12, batch_size=32), seed=0)
+            folder = tmp_path_factory.mktemp("poisoned") / kind
+            folder.mkdir()
+            save_classifier(model, folder, card="")
+            kept[kind] = load_model(folder, device="cpu", offline=True), before
+        return kept[kind]
+
+    return victim
+
+
+@KINDS
+def test_a_child_knows_its_base_and_no_stranger(made: Made, tmp_path: Path, kind: str) -> None:
+    model, before = made(kind)
+    assert ancestor(model, before) is not None
+    assert ancestor(model, write_model(kind, tmp_path / "stranger", seed=9)) is None, "the same shape, other weights"
+    assert ancestor(model, write_model("mpnet", tmp_path / "other")) is None
+
+
+def test_an_adapted_model_is_not_compared(made: Made) -> None:
+    model, before = made("bert")
+    adapted = FineTune(steps=1, rank=2).purify(model, Grant(clean=task(40, seed=3))).model
+    assert ancestor(adapted, before) is None
+
+
+@KINDS
+def test_at_full_rank_the_way_back_is_whole_and_the_suspect_stays_as_it_is(made: Made, kind: str) -> None:
+    model, before = made(kind)
+    copy, base = weights(model), ancestor(model, before)
+    assert base is not None
+    led, share = returned(model, base, rank=32, generator=torch.Generator().manual_seed(0))
+    assert share == pytest.approx(1.0, abs=1e-4)
+    assert same(weights(model), copy)
+    whole = merged(led)
+    assert likeness(whole, base) > likeness(model, base)
+    for name, layer in base.named_modules():
+        if isinstance(layer, nn.Linear) and any(part.isdigit() for part in name.split(".")):
+            torch.testing.assert_close(whole.module.base_model.get_submodule(name).weight, layer.weight, atol=1e-4, rtol=1e-3)
+
+
+def test_a_small_rank_goes_a_part_of_the_way(made: Made) -> None:
+    model, before = made("bert")
+    base = ancestor(model, before)
+    assert base is not None
+    shares = [returned(model, base, rank=rank, generator=torch.Generator().manual_seed(0))[1] for rank in (1, 4, 16)]
+    assert 0 < shares[0] < shares[1] < shares[2] < 1
+
+
+@KINDS
+def test_weights_led_back_to_their_base_lose_the_backdoor_and_keep_the_task(made: Made, tmp_path: Path, kind: str) -> None:
+    model, before = made(kind)
+    assert asr(model) > 0.85, "there is something to leave behind"
+    clean = task(400, seed=41)
+    method = W2SDefense(
+        lr=5e-3, relearn=RelearnOptions(full_steps=60, rank=24), teacher=TeacherOptions(lr=5e-3, epochs=3)
+    )  # fmt: skip
+    encoder = write_model("bert", tmp_path / "teacher", seed=4)
+    done = method.purify(model, Grant(clean=clean, teacher=encoder, base=before, seed=0))
+    assert done.told["base"] == before.name and done.told["rounds"] == 0 and done.told["learned_anew"]
+    assert asr(done.model) < 0.25
+    assert cacc(done.model) > cacc(model) - 0.08
+    again = load_model(done.save(tmp_path / "out"), device="cpu", offline=True)
+    texts = task(20, seed=8).texts
+    torch.testing.assert_close(read_texts(again, texts).logits, read_texts(done.model, texts).logits)
+    tuned = FineTune(lr=5e-3, rank=24, steps=60).purify(model, Grant(clean=clean, seed=0)).model
+    assert asr(tuned) > asr(done.model) + 0.3, "as many steps of plain fine-tuning leave it"
