@@ -34,7 +34,7 @@ KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
 @pytest.fixture
 def grant(folder_of: Callable[[str], Path]) -> Grant:
     """All that any method may ask for."""
-    return Grant(clean=CLEAN, unlabelled=CLEAN.texts, suspect=task(64, seed=32), teacher=folder_of("bert"), seed=3)
+    return Grant(clean=CLEAN, unlabelled=CLEAN.texts, suspect=task(64, seed=32), teacher=folder_of("mpnet"), seed=3)
 
 
 def quick(name: str) -> Purifier:

@@ -40,7 +40,9 @@ def purify(
     benign: Annotated[bool, typer.Option("--benign", help="Also purify the clean twin of the truth folder.")] = False,
     merge: Annotated[bool, typer.Option("--merge", help="Write merged full weights instead of an adapter.")] = False,
     truth: o.Truth = None,
-    base: o.Base = None,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="MODEL", help="The pre-trained model that it was made from, if you trust it.")
+    ] = None,
     labels: o.Labels = None,
     text_column: o.TextColumn = None,
     label_column: o.LabelColumn = None,

@@ -38,7 +38,7 @@ class RelearnOptions:
         steps: optimiser steps of a new adapter on the base of an adapter.
         full_steps: optimiser steps of full weights that were led back to their base: small encoders, which learn slower.
         upper: share of the base's blocks, from the top, that a new adapter trains; no gradient has to flow below.
-        rank: of the adapter that leads full weights back; the more, the less of the suspect is left.
+        rank: of the way back to the base of full weights; the more, the less of the suspect is left.
         mixed: share of each batch that is put together from parts of clean rows, 0 to 1.
         inserted: share of the texts that get a harmless insertion, 0 to 1.
         teacher: weight of the teacher's answers against the suspect's own, 0 to 1.
@@ -47,7 +47,7 @@ class RelearnOptions:
     steps: int = 64
     full_steps: int = 160
     upper: float = 0.5
-    rank: int = 64
+    rank: int = 128
     mixed: float = 0.5
     inserted: float = 0.3
     teacher: float = 0.5

@@ -24,7 +24,7 @@ from untrigger.defences.base import Purified, Purifier, curves_of, joined, split
 from untrigger.defences.relearn import Answers, RelearnOptions, relearned
 from untrigger.defences.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.errors import OptionError
-from untrigger.models.adapters import AdapterOptions, attach, without_adapter
+from untrigger.models.adapters import AdapterOptions, attach, combined, without_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.lineage import ancestor, returned
 from untrigger.models.predict import read_ids, read_texts
@@ -162,22 +162,26 @@ class W2SDefense(Purifier):
     ) -> _Start:
         """The student before the first round: led back to its base and taught anew, or with a new adapter on what it is."""
         adapter = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
-        generator = torch.Generator().manual_seed(grant.seed)
-        options, back = self.relearn, None
+        generator, options = torch.Generator().manual_seed(grant.seed), self.relearn
+        told: dict[str, Any] = {"learned_anew": True}
+        first: Classifier | None = None
         if self.reset and model.source.kind == "adapter":
-            adapter, steps = replace(adapter, upper=options.upper), options.steps
-            student, trusted, told = attach(without_adapter(model), adapter, generator=generator), grant.base is not None, {}
+            adapter, steps, trusted = replace(adapter, upper=options.upper), options.steps, grant.base is not None
+            student = attach(without_adapter(model), adapter, generator=generator)
+            told |= {"base": Path(model.source.base or "").name}
         elif self.reset and self.peft == "lora" and (back := _ancestor(model, grant)):
-            adapter, steps, trusted = AdapterOptions(rank=options.rank), options.full_steps, True
-            student, share = returned(model, back[1], rank=options.rank, generator=generator)
-            told = {"base": back[0], "led_back": round(share, 3)}
+            steps, trusted = options.full_steps, True
+            first, share = returned(model, back[1], rank=options.rank, generator=generator)
+            student = attach(first, adapter, generator=generator)
+            told |= {"base": back[0], "led_back": round(share, 3)}
         else:
             return _Start(attach(model, adapter, generator=generator), adapter, None, trusted=False, told={"learned_anew": False})
         history = relearned(
             student, Answers(model, teacher, dev), rows=rows, options=options, steps=steps, lr=self.lr,
             batch_size=self.batch_size, temperature=self.temperature, weights=(self.a, self.b), seed=grant.seed, progress=progress,
         )  # fmt: skip
-        return _Start(student, adapter, history, trusted=trusted, told=told | {"learned_anew": True})
+        student = combined(model, first, student) if first is not None else student
+        return _Start(student, adapter, history, trusted=trusted, told=told)
 
     def _least(self, largest: float) -> float:
         """The surprise from which insertions are unlearned, given the largest that was found."""

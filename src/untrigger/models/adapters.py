@@ -230,8 +230,10 @@ def _transposed(module: nn.Module) -> bool:
 def lora_parts(module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     """The active LoRA update of each layer as ``(A (r, in), B (out, r))`` with the scale multiplied into B.
 
+    For an embedding ``in`` is the number of tokens.
+
     Raises:
-        ModelError: for adapters that are no plain LoRA (DoRA, biases, other methods, embeddings).
+        ModelError: for adapters that are no plain LoRA (DoRA, biases, other methods).
     """
     from peft import LoraConfig, PeftModel
     from peft.tuners.lora import LoraLayer
@@ -249,6 +251,9 @@ def lora_parts(module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     for name, layer in module.get_base_model().named_modules():
         if isinstance(layer, LoraLayer) and module.active_adapter in layer.lora_A:
             a, b = layer.lora_A[module.active_adapter].weight, layer.lora_B[module.active_adapter].weight
+            parts[name] = a.detach(), b.detach() * layer.scaling[module.active_adapter]
+        elif isinstance(layer, LoraLayer) and module.active_adapter in layer.lora_embedding_A:
+            a, b = layer.lora_embedding_A[module.active_adapter], layer.lora_embedding_B[module.active_adapter]
             parts[name] = a.detach(), b.detach() * layer.scaling[module.active_adapter]
         elif isinstance(layer, LoraLayer):
             raise ModelError(f"LoRA on {name!r} cannot be folded", remedy="write full weights with --merge")
@@ -269,8 +274,10 @@ def fold(first: nn.Module, second: nn.Module) -> tuple[Any, dict[str, Tensor]]:
     for name in sorted(left.keys() | right.keys()):
         pairs = [side[name] for side in (left, right) if name in side]
         a, b = torch.cat([a for a, _ in pairs], dim=0), torch.cat([b for _, b in pairs], dim=1)
-        tensors[f"base_model.model.{name}.lora_A.weight"] = a.contiguous()
-        tensors[f"base_model.model.{name}.lora_B.weight"] = b.contiguous()
+        table = any(_is_table(module, name) for module in (first, second))
+        for part, tensor in (("A", a), ("B", b)):
+            key = f"lora_embedding_{part}" if table else f"lora_{part}.weight"
+            tensors[f"base_model.model.{name}.{key}"] = tensor.contiguous()
         ranks[name] = a.shape[0]
     for key, value in get_peft_model_state_dict(second).items():
         if ".lora_" not in key:
@@ -283,6 +290,12 @@ def fold(first: nn.Module, second: nn.Module) -> tuple[Any, dict[str, Tensor]]:
         rank_pattern=odd, alpha_pattern=dict(odd), inference_mode=True, fan_in_fan_out=_transposed(first),
     )  # fmt: skip
     return config, tensors
+
+
+def _is_table(module: Any, name: str) -> bool:
+    """Whether the layer of that name under an adapter is an embedding."""
+    layer = module.get_base_model().get_submodule(name)
+    return isinstance(getattr(layer, "base_layer", layer), nn.Embedding)
 
 
 def is_adapted(model: Classifier) -> bool:

@@ -72,10 +72,10 @@ def likeness(model: Classifier, base: nn.Module) -> float:
 
 
 def returned(model: Classifier, base: nn.Module, *, rank: int, generator: torch.Generator) -> tuple[Classifier, float]:
-    """The suspect with an adapter that leads its weights back to ``base``, and the share of the way that rank allows.
+    """The suspect with an adapter that leads its weights back to ``base``, and the share of the way that its rank allows.
 
     Every linear layer of the blocks gets the best approximation of rank ``rank`` of ``W_base - W_suspect``, the word embeddings
-    one of rank 16 that stays fixed; a pooler and the head start anew. The share is of the squared distance, over the blocks.
+    one of rank 16; a pooler and the head start anew. The share is of the squared distance, over the blocks.
 
     Args:
         model: a classifier of full weights that descends from ``base``.
@@ -126,8 +126,6 @@ def _lead_back(layer: Any, wanted: nn.Module) -> float | None:
         if table:  # the update is (B A)^T: words by rank, rank by width
             a["default"].zero_()[:rank] = (left[:, :rank] * root).T
             b["default"].zero_()[:, :rank] = right[:, :rank] * root
-            a["default"].requires_grad_(False)
-            b["default"].requires_grad_(False)
             return None
         a["default"].weight.zero_()[:rank] = (right[:, :rank] * root).T
         b["default"].weight.zero_()[:, :rank] = left[:, :rank] * root

@@ -33,10 +33,12 @@ def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | N
     Raises:
         OutputError: if the weights cannot be written.
     """
+    adapter = isinstance(model.module, PeftModel)
     with quiet(), _told():
-        model.module.save_pretrained(folder)  # type: ignore[operator]
+        # an update of the embeddings is saved as such, not the whole table
+        model.module.save_pretrained(folder, **({"save_embedding_layers": False} if adapter else {}))  # type: ignore[operator]
         model.tokenizer.save_pretrained(folder)
-    if isinstance(model.module, PeftModel):
+    if adapter:
         _name_base(folder, base or _base_of(model))
     _sidecar(model, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")

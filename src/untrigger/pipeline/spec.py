@@ -22,7 +22,8 @@ class PurifySpec:
         options: further options of the method, by field name; of several methods, such options by method name.
         truth: truth folder of an attack; only the evaluator uses it, and nothing of it reaches the method.
         merge: write merged full weights instead of an adapter.
-        base: base model of an adapter, instead of the one that its config names.
+        base: the pre-trained model that the suspicious one was made from, which the user trusts: an adapter's base instead of the
+            one that its config names, or what full weights are led back to. Embedded models are trusted and found by themselves.
         labels: the model's label names, where its own files do not tell them.
         clean_rows: use at most as many clean rows, the classes in proportion (0: all).
         control: also run the matched-budget fine-tuning control.

@@ -42,6 +42,12 @@ def _unseen(purified: Purified, accuracy: str, loss: float) -> Verdict:
     alarms = purified.told.get("largest_surprise_by_search") or []
     if loss > 5 * LOSS:
         return Verdict("worse", f"The purified model lost accuracy: {accuracy}.")
+    if purified.told.get("learned_anew") and not alarms:
+        return Verdict(
+            "purified",
+            f"What was trained into the model was taken back to its trusted base, {purified.told['base']}, and the task learned anew; "
+            f"{accuracy}. No truth was given, so attack success is not measured.",
+        )
     if not alarms:
         return Verdict("purified", f"The method has run; {accuracy}. No truth was given, so attack success is not measured.")
     if not purified.findings:
