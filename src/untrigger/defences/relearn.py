@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle
 
 import numpy as np
 import torch
@@ -44,7 +43,7 @@ class RelearnOptions:
         teacher: weight of the teacher's answers against the suspect's own, 0 to 1.
     """
 
-    steps: int = 64
+    steps: int = 40
     full_steps: int = 160
     upper: float = 0.5
     rank: int = 128
@@ -94,7 +93,7 @@ def relearned(
     texts = [*rows.texts, *(mixture(rows, rng=draw) for _ in range(steps * parts))]
     labels = torch.tensor(rows.labels)
     said = answers.to(texts, rows=rows, share=options.teacher, progress=progress)
-    noise, fresh = NoiseInsertions(single_token_words(student.tokenizer), rows), cycle(range(len(rows), len(texts)))
+    noise = NoiseInsertions(single_token_words(student.tokenizer), rows)
 
     def written(index: int) -> str:
         if draw.random() >= options.inserted:
@@ -102,17 +101,18 @@ def relearned(
         return insert_at_random(texts[index], noise.draw(int(said[index].argmax()), rng=draw), rng=draw)
 
     def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-        count = round(options.mixed * len(batch))
-        kept = list(batch[: len(batch) - count])
-        index = [*kept, *(next(fresh) for _ in range(count))]
-        read = student.read(student.collate(student.encode([written(i) for i in index])))
-        where = read.logits.device
-        ce = functional.cross_entropy(read.logits[: len(kept)], labels[kept].to(where))
-        kl = soft_cross(said[index].to(where), read.logits, temperature=temperature)
+        read = student.read(student.collate(student.encode([written(i) for i in batch])))
+        where, own = read.logits.device, [place for place, i in enumerate(batch) if i < len(rows)]
+        ce = functional.cross_entropy(read.logits[own], labels[[batch[place] for place in own]].to(where), reduction="sum")
+        ce = ce / (len(batch) * (1 - parts / batch_size))  # a batch goes backward in parts, which need not hold both kinds
+        kl = soft_cross(said[list(batch)].to(where), read.logits, temperature=temperature)
         return weights[0] * ce + weights[1] * kl, {"cross-entropy": float(ce.detach()), "answers": float(kl.detach())}
 
-    lengths = [len(ids) for ids in student.encode(rows.texts)]
-    batches = endless_batches(lengths, size=batch_size, steps=steps, rng=np.random.default_rng(seed))
+    lengths = [len(ids) for ids in student.encode(texts)]
+    rng, known = np.random.default_rng(seed), len(rows)
+    clean = endless_batches(lengths[:known], size=batch_size - parts, steps=steps, rng=rng)
+    fresh = endless_batches(lengths[known:], size=parts, steps=steps, rng=rng) if parts else [[] for _ in clean]
+    batches = [[*some, *(known + i for i in more)] for some, more in zip(clean, fresh, strict=True)]
     plan = Plan(lr=lr, batch_size=batch_size, warmup=0.1, micro=MICRO)
     return train(student.module, loss, epochs=[batches], plan=plan, progress=progress, label="learning anew")
 

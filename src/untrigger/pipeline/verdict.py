@@ -45,8 +45,8 @@ def _unseen(purified: Purified, accuracy: str, loss: float) -> Verdict:
     if purified.told.get("learned_anew") and not alarms:
         return Verdict(
             "purified",
-            f"What was trained into the model was taken back to its trusted base, {purified.told['base']}, and the task learned anew; "
-            f"{accuracy}. No truth was given, so attack success is not measured.",
+            f"The model was taken back to its trusted base, {purified.told['base']}, and the task learned anew; {accuracy}. "
+            "No truth was given, so attack success is not measured.",
         )
     if not alarms:
         return Verdict("purified", f"The method has run; {accuracy}. No truth was given, so attack success is not measured.")
