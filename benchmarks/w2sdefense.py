@@ -36,7 +36,7 @@ FULL = AttackSpec(
     test_rows=1000, epochs=2,
 )  # fmt: skip
 MODELS = {
-    "smollm2": replace(RECIPE, test_rows=800),
+    "smollm2": RECIPE,
     "minilm": FULL,
     "mpnet": replace(FULL, model="mpnet-base", rows=2000, test_rows=800, lr=5e-5),
 }
