@@ -188,6 +188,13 @@ def test_all_linear_layers_of_the_blocks_and_nothing_else(load: Load, kind: str)
     assert not any("classifier" in name or "score" in name or "pooler" in name for name in touched)
 
 
+@pytest.mark.parametrize(("upper", "blocks"), [(1.0, {"0", "1"}), (0.6, {"0", "1"}), (0.5, {"1"}), (0.1, {"1"})])
+def test_the_upper_share_of_the_blocks_is_adapted_and_at_least_one(load: Load, upper: float, blocks: set[str]) -> None:
+    student = attach(load("llama"), AdapterOptions(rank=2, upper=upper))
+    adapted = {name.split(".layers.")[1].split(".")[0] for name, p in student.module.named_parameters() if "lora_A" in name}
+    assert adapted == blocks
+
+
 def test_a_target_that_no_layer_has_names_those_that_there_are(load: Load) -> None:
     with pytest.raises(OptionError, match="q_proj") as caught:
         target_pattern(load("bert").module, ("q_proj", "value"))
