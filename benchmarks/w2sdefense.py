@@ -78,7 +78,7 @@ def cure(runs: Path, recipe: AttackSpec, *, variant: str, seed: int, benign: boo
     report = purify(
         PurifySpec(
             model=str(recipe.out), clean=str(clean), out=out, variant=variant, truth=recipe.truth, seed=seed, offline=True,
-            benign=benign and variant == "ours", clean_rows=0,
+            benign=benign and variant == "ours", control=variant == "ours", clean_rows=0,
         )
     )
     log.info("%s %s: %.0f s: %s", variant, out.name, time.perf_counter() - start, report.verdict.sentence)

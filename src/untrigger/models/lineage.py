@@ -89,7 +89,7 @@ def returned(model: Classifier, base: nn.Module, *, rank: int, generator: torch.
     prefix = str(model.module.base_model_prefix)
     words = next(name for name, layer in inner.named_modules() if layer is inner.get_input_embeddings())
     children = {name for part in (model.module, inner) for name, _ in part.named_children()}
-    anew = sorted(children & {"score", "classifier", "pooler"})
+    anew = sorted(children & {"score", "classifier", "pre_classifier", "pooler"})
     pattern = target_pattern(model.module, ("all-linear",))
     config = LoraConfig(
         r=rank, lora_alpha=rank, target_modules=rf"{pattern}|{prefix}\.{words}", modules_to_save=anew,

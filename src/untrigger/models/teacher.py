@@ -71,7 +71,8 @@ def new_teacher(
 
     folder = inspect_folder(resolve(name, offline=offline))
     try:
-        with quiet():
+        with quiet(), torch.random.fork_rng(devices=[]):  # a pooler that no file holds is drawn
+            torch.manual_seed(seed)
             encoder = AutoModel.from_pretrained(
                 folder.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False,
                 attn_implementation="eager",
