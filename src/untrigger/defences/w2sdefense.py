@@ -139,10 +139,10 @@ class W2SDefense(Purifier):
         teacher, taught = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
         score = dev_score(model, dev)()
         start = self._start(model, grant, teacher=teacher, rows=rows, dev=dev, progress=progress)
-        search = InsertionSearch(start.student, teacher, rows=rows, options=self.search, seed=grant.seed)
-        done = _Rounds(self, search, teacher, dev=dev, start=start)
+        done = _Rounds(self, teacher, dev=dev, start=start)
         if not start.trusted:
-            done.run(seed=grant.seed, progress=progress)
+            search = InsertionSearch(start.student, teacher, rows=rows, options=self.search, seed=grant.seed)
+            done.run(search, seed=grant.seed, progress=progress)
         history = joined(done.parts)
         return Purified(
             start.student, changed=True, history=history, findings=done.findings, warnings=_doubts(max(taught.scores), dev),
@@ -218,19 +218,19 @@ class _Start:
 class _Rounds:
     """Rounds of search and unlearning of one student, and what they left behind."""
 
-    def __init__(self, method: W2SDefense, search: InsertionSearch, teacher: Classifier, *, dev: Rows, start: _Start) -> None:
-        self.method, self.search, self.teacher, self.anew = method, search, teacher, start.history is not None
+    def __init__(self, method: W2SDefense, teacher: Classifier, *, dev: Rows, start: _Start) -> None:
+        self.method, self.teacher, self.anew = method, teacher, start.history is not None
         self._score, self._names = dev_score(start.student, dev), start.student.label_names
         self.parts = [start.history] if start.history is not None else list[History]()
         self.scores, self.lessons = [self._score()], 0
         self.findings, self.alarms = list[Finding](), list[float]()
 
-    def run(self, *, seed: int, progress: Progress) -> None:
+    def run(self, search: InsertionSearch, *, seed: int, progress: Progress) -> None:
         """Search and unlearn until the student is calm or the rounds are used up."""
         method, bank = self.method, dict[str, Insertion]()
-        lesson = _Lesson(method, self.search, self.teacher, own=read_texts(self.search.suspect, self.search.rows.texts).logits)
+        lesson = _Lesson(method, search, self.teacher, own=read_texts(search.suspect, search.rows.texts).logits)
         for number in range(method.rounds):
-            found = self.search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
+            found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
             self.alarms.append(found[0].surprise if found else 0.0)
             self.findings += _findings(found, names=self._names, number=number)
             calm = self.alarms[-1] < (method.calm_below if self.lessons else method.relapse)
