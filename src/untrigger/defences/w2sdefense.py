@@ -9,7 +9,6 @@ them as it answers the same rows without them.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,23 +16,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from untrigger.defences.base import Purified, Purifier, curves_of, joined, split_clean
+from untrigger.defences.lesson import InsertionLesson
 from untrigger.defences.relearn import Answers, RelearnOptions, relearned
 from untrigger.defences.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.errors import OptionError
 from untrigger.models.adapters import AdapterOptions, attach, combined, without_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.lineage import ancestor, returned
-from untrigger.models.predict import read_ids, read_texts
+from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
-from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions, insert_at_random
-from untrigger.search.noise import NoiseInsertions
-from untrigger.training.batches import endless_batches
-from untrigger.training.distillation import soft_cross
-from untrigger.training.loop import MICRO, History, Plan, train
+from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
+from untrigger.training.loop import History
 from untrigger.training.supervised import dev_score
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
@@ -228,7 +224,8 @@ class _Rounds:
     def run(self, search: InsertionSearch, *, seed: int, progress: Progress) -> None:
         """Search and unlearn until the student is calm or the rounds are used up."""
         method, bank = self.method, dict[str, Insertion]()
-        lesson = _Lesson(method, search, self.teacher, own=read_texts(search.suspect, search.rows.texts).logits)
+        own = read_texts(search.suspect, search.rows.texts).logits
+        lesson = InsertionLesson(method, search.suspect, teacher=self.teacher, rows=search.rows, words=search.words, own=own)
         for number in range(method.rounds):
             found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
             self.alarms.append(found[0].surprise if found else 0.0)
@@ -241,52 +238,6 @@ class _Rounds:
             self.parts.append(lesson.give(list(bank.values()), steps=steps, seed=seed * 1000 + number, progress=progress))
             self.scores.append(self._score())
             self.lessons += 1
-
-
-class _Lesson:
-    """Rounds of unlearning of one student; what does not change is computed once."""
-
-    def __init__(self, method: W2SDefense, search: InsertionSearch, teacher: Classifier, *, own: Tensor) -> None:
-        self.method, self.student, self.teacher, self.rows, self.own = method, search.suspect, teacher, search.rows, own
-        self.labels = torch.tensor(self.rows.labels)
-        self.lengths = [len(row) for row in self.student.encode(self.rows.texts)]
-        self.noise = NoiseInsertions(search.words, self.rows)
-
-    def give(self, bank: Sequence[Insertion], *, steps: int, seed: int, progress: Progress) -> History:
-        """The history of ``steps`` steps on clean rows and on rows with insertions."""
-        method, draw = self.method, random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
-
-        def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-            half = len(batch) // 2
-            texts = [self.rows.texts[i] for i in batch[:half]] + [self._insert(i, bank, draw) for i in batch[half:]]
-            said = self.student.read(self.student.collate(self.student.encode(texts)))
-            where = said.logits.device
-            own = self.own[list(batch)].to(where)
-            ce = functional.cross_entropy(said.logits, self.labels[list(batch)].to(where))
-            own_kl = soft_cross(own, said.logits, temperature=method.temperature)
-            value, terms = method.a * ce + method.b * own_kl, {"cross-entropy": ce, "own answers": own_kl}
-            if method.c:
-                theirs = read_ids(self.teacher, self.teacher.encode(texts)).logits.to(where)
-                terms["teacher's answers"] = soft_cross(theirs, said.logits, temperature=method.temperature)
-                value = value + method.c * terms["teacher's answers"]
-            return value, {name: float(term.detach()) for name, term in terms.items()}
-
-        plan = Plan(lr=method.lr, batch_size=method.batch_size, warmup=0.1, micro=MICRO)
-        batches = endless_batches(self.lengths, size=method.batch_size, steps=steps, rng=np.random.default_rng(seed))
-        return train(self.student.module, loss, epochs=[batches], plan=plan, progress=progress, label="unlearning")
-
-    def _insert(self, index: int, bank: Sequence[Insertion], draw: random.Random) -> str:
-        """The row with one or two insertions: mostly such as would move it, sometimes others, sometimes noise."""
-        text, label = self.rows.texts[index], self.rows.labels[index]
-        against = [one for one in bank if one.target != label]
-        for _ in range(draw.randint(1, 2)):
-            pool = against if against and draw.random() < 0.75 else list(bank)
-            if not pool or draw.random() < self.method.noise:
-                phrase = self.noise.draw(label, rng=draw)
-            else:
-                phrase = draw.choices(pool, [max(0.05, one.excess) for one in pool])[0].text
-            text = insert_at_random(text, phrase, rng=draw)
-        return text
 
 
 def _findings(found: Sequence[Insertion], *, names: Sequence[str], number: int) -> list[Finding]:
