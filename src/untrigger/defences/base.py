@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 
@@ -26,6 +26,9 @@ from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
 from untrigger.vocabulary.rows import Rows, overlap
+
+if TYPE_CHECKING:
+    from untrigger.defences.detector import Detected
 
 PLAIN_CARD = "# Purified by untrigger\n\nMade through the Python interface, without an evaluation.\n"
 
@@ -44,6 +47,7 @@ class Purified:
         warnings: what a user should know before trusting the result.
         adapter: what was trained, for a control of the same size; None where the method's own options say it.
         victim: the classifier that was given; the family fills it in.
+        detected: what a detector within the method said of the suspect rows.
     """
 
     model: Classifier
@@ -55,6 +59,7 @@ class Purified:
     warnings: list[str] = field(default_factory=list)
     adapter: AdapterOptions | None = None
     victim: Classifier | None = None
+    detected: Detected | None = None
 
     def save(self, folder: str | Path, *, merge: bool = False) -> Path:
         """The new folder with the purified model in the format that the victim came in, or merged full weights.

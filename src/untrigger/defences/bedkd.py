@@ -156,7 +156,7 @@ class BeDKD(Detector, Purifier):
             return self._without_pool(model, grant, rows=rows, dev=dev, progress=progress)
         found = self._detect(model, grant, progress=progress)
         if not found.found:
-            return _unchanged(model, found.summary(), curves=found.curves, warnings=found.warnings)
+            return _unchanged(model, found.summary(), curves=found.curves, warnings=found.warnings, detected=found)
         student = self._student(model, grant)
         punished, watched = parted(found.suspects, rng=rng)
         watch = Watch.of(model, dev=dev, flagged=watched, may_lose=self.may_lose)
@@ -164,10 +164,11 @@ class BeDKD(Detector, Purifier):
         told = found.summary() | _seen(watch)
         curves = [*found.curves, *curves_of(history, panel="trust and punish"), *_watched([watch])]
         if watch.harmed:
-            return _unchanged(model, told, curves=curves, warnings=[*found.warnings, HARM])
+            return _unchanged(model, told, curves=curves, warnings=[*found.warnings, HARM], detected=found)
         return Purified(
-            student, changed=True, history=history, curves=curves, told=told, warnings=[*found.warnings, *_left(watch)]
-        )
+            student, changed=True, history=history, curves=curves, told=told, warnings=[*found.warnings, *_left(watch)],
+            detected=found,
+        )  # fmt: skip
 
     def _student(self, model: Classifier, grant: Grant) -> Classifier:
         options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
@@ -236,10 +237,12 @@ class _Turned(NamedTuple):
 
 
 def _unchanged(
-    model: Classifier, told: dict[str, Any], *, curves: Sequence[Curve], warnings: Sequence[str]
+    model: Classifier, told: dict[str, Any], *, curves: Sequence[Curve], warnings: Sequence[str], detected: Detected | None = None
 ) -> Purified:
     """The model as it was."""
-    return Purified(model, changed=False, history=History(), told=told, curves=list(curves), warnings=list(warnings))
+    return Purified(
+        model, changed=False, history=History(), told=told, curves=list(curves), warnings=list(warnings), detected=detected
+    )
 
 
 def _seen(watch: Watch) -> dict[str, Any]:

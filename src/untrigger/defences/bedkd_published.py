@@ -87,7 +87,9 @@ class BeDKDAsDescribed(Detector, Purifier):
         found = self._detect(model, grant, progress=progress)
         told: dict[str, Any] = {"mapping_steps": found.history.steps, **found.summary()}
         if not found.found:
-            return Purified(model, changed=False, history=History(), told=told, curves=found.curves, warnings=found.warnings)
+            return Purified(
+                model, changed=False, history=History(), told=told, curves=found.curves, warnings=found.warnings, detected=found
+            )
         rng = np.random.default_rng(grant.seed + 1)
         trusted, _, warnings = by_class(grant.clean, self.trust_rows, rng=rng, what="the trust pass", spare=False)
         student = copied(model, self.student, seed=grant.seed)
@@ -99,7 +101,7 @@ class BeDKDAsDescribed(Detector, Purifier):
                 label="trust and punish",
             )  # fmt: skip
         return Purified(
-            student, changed=True, history=history, told=told,
+            student, changed=True, history=history, told=told, detected=found,
             warnings=[*found.warnings, *warnings, *ruined(model, student, trusted)],
             curves=[*found.curves, *curves_of(history, panel="trust and punish")],
         )  # fmt: skip

@@ -51,6 +51,7 @@ def _after(victim: Classifier, first: Purified, second: Purified, *, name: str) 
         second, model=model, changed=first.changed or second.changed, history=joined([first.history, second.history]),
         findings=[*first.findings, *second.findings], told=first.told | {f"{name}_result": second.told},
         curves=[*first.curves, *(replace(one, panel=f"{name}: {one.panel}") for one in second.curves)],
+        detected=first.detected or second.detected,
         warnings=[*first.warnings, *(one for one in second.warnings if one not in first.warnings)],
     )  # fmt: skip
 

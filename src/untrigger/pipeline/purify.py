@@ -12,9 +12,10 @@ from untrigger.cards import purified_card
 from untrigger.data import check_rows, load_data
 from untrigger.defences.base import Purified, Purifier, check_clean
 from untrigger.defences.finetune import FineTune
-from untrigger.errors import ModelError
+from untrigger.errors import DataError, ModelError
+from untrigger.evaluation.detection import detection
 from untrigger.evaluation.observe import write_outcomes
-from untrigger.evaluation.truth import TestBed, read_truth
+from untrigger.evaluation.truth import TestBed, read_poisoned, read_truth
 from untrigger.models.adapters import is_adapted
 from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
@@ -30,6 +31,7 @@ from untrigger.progress import Progress, silent
 from untrigger.reporting import write_page
 from untrigger.storage import new_folder, refuse_existing
 from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.report import Report
 from untrigger.vocabulary.rows import Rows, overlap
 
@@ -65,7 +67,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
     judge = Judge(test=bed.clean if bed else held, bed=bed, progress=progress)
     warnings += [*_leaks(rows, bed), *purified.warnings]
     _controls(spec, judge, clock, grant=grant, victim=victim, purified=purified, method=method)
-    found = judge.measurements()
+    found = [*judge.measurements(), *_detection(spec, purified, warnings=warnings)]
     report = Report(
         kind="purification", title=f"{method.name} on {Path(spec.model).name}", verdict=verdict(found, purified),
         given=_given(spec, victim, grant, judge), method={"name": method.name, "options": method.options() | purified.told},
@@ -221,6 +223,19 @@ def _leaks(rows: Rows, bed: TestBed | None) -> list[str]:
     shared = overlap(rows, bed.clean)
     leaks = [f"{shared} of the clean rows also stand among the test rows"] if shared else []
     return [*leaks, *strayed(bed.told, rows)]
+
+
+def _detection(spec: PurifySpec, purified: Purified, *, warnings: list[str]) -> list[Measurement]:
+    """How well a detector within the method found the poisoned rows; ``warnings`` are told where the truth is of other rows."""
+    told = purified.detected
+    if told is None or spec.truth is None:
+        return []
+    try:
+        poisoned = read_poisoned(spec.truth, rows=told.rows)
+    except DataError as error:
+        warnings.append(f"how well poisoned rows were found is not measured: {error.what}")
+        return []
+    return detection(told.scores, flagged=told.flagged, poisoned=poisoned)
 
 
 def _marked(purified: Purified, bed: TestBed | None) -> list[Any]:
