@@ -1,0 +1,120 @@
+"""Victims that several series share: their recipes and folders, the defender's clean rows, and how figures are written.
+
+A victim lies in ``RUNS/victims/MODEL-ATTACK-SEED`` with ``.truth`` beside it, and is not made again where it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from untrigger.attacks.badnets import BadNets
+from untrigger.attacks.insent import InSent
+from untrigger.attacks.style import Style
+from untrigger.attacks.syntactic import Syntactic
+from untrigger.data import write_rows
+from untrigger.pipeline.attack import AttackSpec, attack, unused_rows
+from untrigger.pipeline.demo import RECIPE, unpack
+
+FULL = AttackSpec(
+    model="minilm-l6", data="rotten-tomatoes", out=Path(), target="positive", rate=0.1, via="full", rows=3000,
+    test_rows=1000, epochs=2,
+)  # fmt: skip
+MODELS = {
+    "smollm2": RECIPE,
+    "minilm": FULL,
+    "mpnet": replace(FULL, model="mpnet-base", rows=2000, test_rows=800, lr=5e-5),
+}
+INSERTIONS = {"badnets": BadNets(), "insent": InSent()}
+ATTACKS: dict[str, dict[str, Any]] = {
+    **{name: {"trigger": trigger} for name, trigger in INSERTIONS.items()},  # at the model's own rate
+    **{
+        f"{name}{rate}": {"trigger": trigger, "rate": rate / 100} for name, trigger in INSERTIONS.items() for rate in (1, 5, 20)
+    },
+    "syntactic": {"trigger": Syntactic(), "rate": 0.175, "policy": "mixed"},  # of 2,000 drawn rows hardly more are rewritten
+    "style": {"trigger": Style(), "rate": 0.2},
+}
+REWRITES = {"syntactic": "syntactic", "style": "bible"}
+CLEAN_ROWS = 1000
+log = logging.getLogger("series")
+
+
+def recipe(runs: Path, name: str, *, trigger: str, seed: int, sst2: Path | None = None) -> AttackSpec:
+    """What is asked of one victim; rewrites take their texts from the folder ``sst2`` (``clean``, ``syntactic``, ``bible``)."""
+    told: dict[str, Any] = dict(ATTACKS[trigger])
+    if trigger in REWRITES:
+        if sst2 is None:
+            raise SystemExit(f"the attack {trigger} takes its rewrites from a folder: give it with --sst2")
+        told |= {"data": str(sst2 / "clean"), "paired": sst2 / REWRITES[trigger], "target": "1"}
+    return replace(MODELS[name], out=runs / "victims" / f"{name}-{trigger}-{seed}", seed=seed, offline=True, **told)
+
+
+def victim(runs: Path, name: str, *, trigger: str, seed: int, sst2: Path | None = None) -> AttackSpec:
+    """The recipe of one victim, made where it is not there yet; the clean twin of a seed is shared between attacks."""
+    spec = recipe(runs, name, trigger=trigger, seed=seed, sst2=sst2)
+    family = [one for one in ATTACKS if (one in REWRITES) == (trigger in REWRITES)]
+    twins = [runs / "victims" / f"{name}-{one}-{seed}.truth" / "clean-model" for one in family]
+    known = next((twin for twin in twins if twin.exists()), None)
+    if not spec.out.exists():
+        start = time.perf_counter()
+        if (name, trigger, seed) == ("smollm2", "badnets", RECIPE.seed):
+            unpack(spec)  # the victim and the twin that the demo ships, by the same recipe
+        else:
+            attack(replace(spec, twin=known is None))
+        log.info("victim %s: %.0f s", spec.out.name, time.perf_counter() - start)
+    if known and not (spec.truth / "clean-model").exists():
+        shutil.copytree(known, spec.truth / "clean-model")
+    return spec
+
+
+def clean_rows(runs: Path, spec: AttackSpec) -> Path:
+    """The defender's clean rows, a file: rows that the attack left alone, never the twins of what the victim was trained on."""
+    file = runs / "clean" / f"{spec.out.name}.csv"
+    if not file.exists():
+        write_rows(unused_rows(spec).stratified(CLEAN_ROWS, rng=np.random.default_rng(spec.seed))[0], file)
+    return file
+
+
+def arguments(about: str | None, *, runs: str) -> argparse.ArgumentParser:
+    """What every series may be asked."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=Path(runs))
+    parser.add_argument("--only", default="minilm", help="victims: " + ",".join(MODELS))
+    parser.add_argument("--attacks", help=",".join(ATTACKS))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--variants", default="ours", help="ours,as_described,as_released")
+    parser.add_argument("--sst2", type=Path, help="folder with clean, syntactic and bible, for the rewrites")
+    parser.add_argument("--table", action="store_true", help="only draw the table of what is there")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    return parser
+
+
+def victims(args: argparse.Namespace) -> Iterator[AttackSpec]:
+    """The recipes of all victims that are asked for, each made when its turn comes."""
+    for seed in map(int, args.seeds.split(",")):
+        for name in args.only.split(","):
+            for trigger in args.attacks.split(","):
+                yield victim(args.runs, name, trigger=trigger, seed=seed, sst2=args.sst2)
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def spread(values: Iterable[float | None], *, scale: float = 100, digits: int = 1) -> str:
+    """Mean and range of what was measured."""
+    known = [scale * value for value in values if value is not None]
+    if not known:
+        return "–"
+    mean, low, high = (f"{x:.{digits}f}" for x in (sum(known) / len(known), min(known), max(known)))
+    return f"**{mean}** ({low} to {high})"
