@@ -116,7 +116,9 @@ def _number(value: float | None, *, digits: int) -> str:
 
 def main() -> None:
     """Run what is asked for and is not there yet."""
-    args = arguments(__doc__, runs="runs/bedkd").parse_args()
+    parser = arguments(__doc__, runs="runs/bedkd")
+    parser.add_argument("--variants", default="ours", help="ours,as_described,as_released")
+    args = parser.parse_args()
     args.attacks = args.attacks or ",".join([INSERTED, *(REWRITES if args.sst2 else ())])
     for recipe in victims(args) if not args.table else ():
         for variant in args.variants.split(","):

@@ -91,7 +91,6 @@ def arguments(about: str | None, *, runs: str) -> argparse.ArgumentParser:
     parser.add_argument("--only", default="minilm", help="victims: " + ",".join(MODELS))
     parser.add_argument("--attacks", help=",".join(ATTACKS))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--variants", default="ours", help="ours,as_described,as_released")
     parser.add_argument("--sst2", type=Path, help="folder with clean, syntactic and bible, for the rewrites")
     parser.add_argument("--table", action="store_true", help="only draw the table of what is there")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)

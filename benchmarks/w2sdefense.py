@@ -68,6 +68,7 @@ def main() -> None:
     """Run what is asked for and is not there yet."""
     parser = arguments(__doc__, runs="runs/w2sdefense")
     parser.set_defaults(only="minilm,smollm2", attacks="badnets,insent")
+    parser.add_argument("--variants", default="ours", help="ours,as_described,as_released")
     parser.add_argument("--benign", action="store_true", help="also purify the clean twin")
     parser.add_argument("--victims-only", action="store_true")
     args = parser.parse_args()
