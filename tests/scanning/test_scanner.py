@@ -18,7 +18,7 @@ from untrigger.registry import find, found
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.insertions import InsertionScanner
 from untrigger.scanning.policy import Allowed, Policy
-from untrigger.search.insertions import SearchOptions
+from untrigger.search.insertions import Insertion, SearchOptions
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Verdict
@@ -141,6 +141,15 @@ def test_words_of_the_weights_are_tried_too(victim: Load, twin: Load) -> None:
     narrow = replace(QUICK, tried=2, search=SearchOptions(first=1, keep=1, sweeps=1, probe=8))
     done = narrow.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert"), words=["story", "cf"]))
     assert {one.text for one in done.scan.candidates} >= {"story", "cf"}
+    assert done.scan.candidates[0].text == "cf"
+
+
+def test_a_scan_tries_again_what_was_known_before(victim: Load, twin: Load) -> None:
+    blind = replace(QUICK, tried=1, search=SearchOptions(first=1, keep=1, sweeps=1, probe=8))
+    known = [Insertion("cf", 1, 0.9, 0.0, 0.9, 0.0), Insertion("mn", 0, 0.9, 0.0, 0.9, 0.0)]
+    grant = Grant(clean=CLEAN, seed=0)
+    done = blind.scan(victim("bert"), grant, hints=Hints(twin("bert"), known=known))
+    assert {("cf", "positive"), ("mn", "negative")} <= {(one.text, one.target) for one in done.scan.candidates}
     assert done.scan.candidates[0].text == "cf"
 
 

@@ -14,6 +14,7 @@ from untrigger.vocabulary.scan import Candidate, Evidence, Example, Scan
 SHOWN = 10
 KINDS = {
     "searched": "found by the search",
+    "known": "found by an earlier scan",
     "weights": "pointed at by the weights",
     "rewritten": "rewritten rows",
     "content": "honest word",

@@ -30,12 +30,14 @@ class Hints:
         words: words worth a try, such as those whose embedding moved most.
         rewritten: rows in another style or sentence pattern with their true labels.
         rewritten_name: how the report calls them.
+        known: what an earlier scan found: the search goes on from it, and every one is confirmed again.
     """
 
     reference: Classifier | None = None
     words: Sequence[str] = ()
     rewritten: Rows | None = None
     rewritten_name: str = "rewritten rows"
+    known: Sequence[Insertion] = ()
 
 
 @dataclass(frozen=True)

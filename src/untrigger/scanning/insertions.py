@@ -74,11 +74,11 @@ class InsertionScanner(Scanner):
                 model, grant, rows=rows, dev=held, options=self.teacher, progress=progress
             )
         search = InsertionSearch(model, reference, rows=rows, options=self.search, seed=grant.seed)
-        found = search.run(progress=progress)
+        found = search.run(known=hints.known, progress=progress)
         tables = benches(model, reference, rows=held, most=self.rows, seed=grant.seed)
         candidates, controls = [], []
         for bench in tables.values():
-            candidates += self._candidates(found, bench, hints.words, progress)
+            candidates += self._candidates(found, bench, hints, progress)
             controls += self._controls(bench, rows, seed=grant.seed)
         if hints.rewritten is not None:
             candidates += try_rewritten(model, reference, hints.rewritten, name=hints.rewritten_name)
@@ -96,12 +96,14 @@ class InsertionScanner(Scanner):
         count = min(self.most_held, max(len(rows.label_names), round(self.held * len(rows))))
         return rows.stratified(count, rng=np.random.default_rng(seed))
 
-    def _candidates(self, found: Sequence[Insertion], bench: Bench, words: Sequence[str], progress: Progress) -> list[Candidate]:
-        """The best of the search for the bench's target and the words worth a try, confirmed."""
-        searched = list(dict.fromkeys(one.text for one in found if one.target == bench.target))[: self.tried]
-        others = [word for word in dict.fromkeys(words) if word not in searched][: self.tried]
+    def _candidates(self, found: Sequence[Insertion], bench: Bench, hints: Hints, progress: Progress) -> list[Candidate]:
+        """The best of the search for the bench's target, what was known before and the words worth a try, confirmed."""
+        searched = _texts(found, bench.target)[: self.tried]
+        known = [text for text in _texts(hints.known, bench.target) if text not in searched]
+        others = [word for word in dict.fromkeys(hints.words) if word not in {*searched, *known}][: self.tried]
         return [
             *confirm(searched, bench, kind="searched", progress=progress),
+            *confirm(known, bench, kind="known", progress=progress),
             *confirm(others, bench, kind="weights", progress=progress),
         ]
 
@@ -111,6 +113,11 @@ class InsertionScanner(Scanner):
         drawn = random_words(rows, count=len(bench.rows), seed=seed)
         anything = confirm_each(drawn, bench, label=f"any of {len(drawn)} words", kind="random")
         return [replace(one, examples=[]) for one in [*honest, *([anything] if anything else [])]]
+
+
+def _texts(found: Sequence[Insertion], target: int) -> list[str]:
+    """The texts of the insertions towards one target, each once."""
+    return list(dict.fromkeys(one.text for one in found if one.target == target))
 
 
 def _scored(candidate: Candidate, policy: Policy) -> Candidate:

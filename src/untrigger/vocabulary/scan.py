@@ -73,8 +73,8 @@ class Candidate:
     Attributes:
         text: what was inserted.
         target: name of the label that it pulls rows to.
-        kind: ``searched``, ``weights`` (a word whose embedding moved most), ``rewritten`` (rows that the user brought),
-            or a control: ``content`` (words of the class) and ``random`` (any words).
+        kind: ``searched``, ``known`` (found by an earlier scan), ``weights`` (a word whose embedding moved most),
+            ``rewritten`` (rows that the user brought), or a control: ``content`` (words of the class) and ``random`` (any words).
         suspect: share of the rows that the suspect then calls the target.
         reference: the same for the clean reference.
         excess: the difference of the two.
