@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from untrigger.data import load_data
     from untrigger.defences.bedkd import BeDKD
     from untrigger.defences.finetune import FineTune
+    from untrigger.defences.scancure import ScanCure
     from untrigger.defences.w2sdefense import W2SDefense
     from untrigger.models.load import load_model
     from untrigger.pipeline.evaluate import evaluate
@@ -36,6 +37,7 @@ _HOMES = {
     "InsertionScanner": "untrigger.scanning.insertions",
     "Report": "untrigger.vocabulary.report",
     "Rows": "untrigger.vocabulary.rows",
+    "ScanCure": "untrigger.defences.scancure",
     "W2SDefense": "untrigger.defences.w2sdefense",
     "evaluate": "untrigger.pipeline.evaluate",
     "fetch": "untrigger.assets",
@@ -71,6 +73,6 @@ def _version() -> str:
 
 
 __all__ = [
-    "Attack", "BadNets", "BeDKD", "FineTune", "Grant", "InSent", "InsertionScanner", "Report", "Rows", "W2SDefense",
-    "__version__", "evaluate", "fetch", "load_data", "load_model",
+    "Attack", "BadNets", "BeDKD", "FineTune", "Grant", "InSent", "InsertionScanner", "Report", "Rows", "ScanCure",
+    "W2SDefense", "__version__", "evaluate", "fetch", "load_data", "load_model",
 ]  # fmt: skip

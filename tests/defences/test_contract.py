@@ -20,13 +20,18 @@ from untrigger.models.predict import read_texts
 from untrigger.models.save import save_purified
 from untrigger.progress import Progress
 from untrigger.registry import find, found
+from untrigger.scanning.insertions import InsertionScanner
 from untrigger.search.insertions import SearchOptions
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
 
 Load = Callable[[str], Classifier]
 CLEAN = task(64, seed=31)
-QUICK = {"rounds": 1, "round_steps": 6, "relearn": RelearnOptions(steps=6), "epochs": 2, "search": SearchOptions(probe=6, first=8, keep=3, sweeps=1)}
+SEARCH = SearchOptions(probe=6, first=8, keep=3, sweeps=1)
+SCANNER = InsertionScanner(search=SEARCH, tried=3, content=0)  # 64 rows are too few for its verdict: see test_scancure
+QUICK = {
+    "rounds": 1, "round_steps": 6, "relearn": RelearnOptions(steps=6), "epochs": 2, "search": SEARCH, "scanner": SCANNER,
+}  # fmt: skip
 EVERY = pytest.mark.parametrize("name", sorted(found("defences")))
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
 

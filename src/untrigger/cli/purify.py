@@ -14,7 +14,9 @@ from untrigger.cli.desk import Desk
 if TYPE_CHECKING:
     from untrigger.registry import Family
 
-EXAMPLE = "Example: untrigger purify suspicious-adapter --clean rows.csv --out cleaned --set rounds=2 --set search.first=128"
+EXAMPLE = """Example: untrigger purify suspicious-adapter --clean rows.csv --out cleaned --set rounds=2 --set search.first=128
+
+From scan to cure: untrigger purify suspicious-model --clean rows.csv --out cleaned --scan --set rounds=4"""
 
 USUAL = "ours"
 """The word for a method without a variant."""
@@ -25,8 +27,18 @@ def purify(
     clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for model, card and reports.")],
     method: Annotated[
-        str, typer.Option("--method", metavar="NAME[,NAME]", help="See untrigger list defences; several work in turn.")
-    ] = "w2sdefense",
+        str,
+        typer.Option(
+            "--method", metavar="NAME[,NAME]", help="See untrigger list defences; several work in turn. Usually w2sdefense."
+        ),
+    ] = "",
+    scan: Annotated[
+        bool,
+        typer.Option("--scan", help="Unlearn what a scan recovers, scan again, until nothing is found: the method scancure."),
+    ] = False,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", metavar="FILE", help="With --scan: TOML file with thresholds and allowed findings.")
+    ] = None,
     variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="A variant of the method.")] = "",
     teacher: Annotated[str, typer.Option("--teacher", metavar="MODEL", help="Small encoder that you trust.")] = "minilm-l6",
     suspect: Annotated[
@@ -58,16 +70,19 @@ def purify(
 ) -> int:
     """Remove a backdoor from a classifier or adapter.
 
-    An adapter in gives one adapter out, on the same base. Ends with 1 where a stated bound was not met.
+    An adapter in gives one adapter out, on the same base. Ends with 1 where a stated bound was not met, or where with --scan
+    the last scan does not call the model clean.
     """
     desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     with desk.working() as progress:
         from untrigger.pipeline.purify import purify as run
-        from untrigger.pipeline.spec import PurifySpec
+        from untrigger.pipeline.spec import PurifySpec, method_name
 
+        method = method_name(method, scan=scan)
+        options = method_options(method, variant, given=settings or []) | policy_options(policy, method, given=settings or [])
         spec = PurifySpec(
-            model=model, clean=clean, out=out, suspect=suspect, method=method, variant=variant, teacher=teacher,
-            options=method_options(method, variant, given=settings or []), truth=truth, merge=merge, base=base,
+            model=model, clean=clean, out=out, suspect=suspect, method=method, scan=scan, variant=variant, teacher=teacher,
+            options=options, truth=truth, merge=merge, base=base,
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
             drop_empty=drop_empty, clean_rows=clean_rows, control=control, benign=benign, seed=seed,
             max_length=max_length, allow_pickle=allow_pickle, offline=offline, device=device.value,
@@ -77,6 +92,26 @@ def purify(
 
     tell_report(desk, report, written=[out, out / "report.json", out / "report.html"])
     return 1 if report.verdict.status in NOT_MET else 0
+
+
+def policy_options(file: Path | None, method: str, *, given: Sequence[str]) -> dict[str, Any]:
+    """The policy file as an option of the method that scans, none where no file was given.
+
+    Raises:
+        OptionError: for another method, for a policy that is set twice, and for a file that cannot be used.
+    """
+    from untrigger.errors import OptionError
+    from untrigger.pipeline.spec import SCANS
+
+    if file is None:
+        return {}
+    if method != SCANS:
+        raise OptionError(f"--policy with the method {method!r}, which does not scan", expected="--policy together with --scan")
+    if twice := [item for item in given if item.strip().startswith("policy.")]:
+        raise OptionError(f"--policy and --set {twice[0]}", expected="one of the two", remedy="write it in the policy file")
+    from untrigger.scanning.policy import read_policy
+
+    return {"policy": read_policy(file)}
 
 
 def method_options(method: str, variant: str, *, given: Sequence[str], family: Family = "defences") -> dict[str, Any]:

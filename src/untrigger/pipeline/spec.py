@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from untrigger.errors import OptionError
+
+USUAL, SCANS = "w2sdefense", "scancure"
+"""The purifier where none is named, and the one that ``--scan`` stands for."""
+
 
 @dataclass(frozen=True)
 class PurifySpec:
@@ -16,7 +21,9 @@ class PurifySpec:
         clean: clean labelled rows of the task (see ``untrigger.data.load_data``).
         out: the new folder.
         suspect: rows that the model may have been trained on, clean and poisoned, unmarked.
-        method: name of a purifier, or several with commas: each works on the result of the one before.
+        method: name of a purifier, or several with commas: each works on the result of the one before; empty: ``w2sdefense``, or
+            ``scancure`` where ``scan`` is set.
+        scan: from scan to cure: unlearn what a scan recovers and scan again, until nothing is found (method ``scancure``).
         variant: a variant of it, empty for the default.
         teacher: the small pre-trained encoder that the defender trusts.
         options: further options of the method, by field name; of several methods, such options by method name.
@@ -34,7 +41,8 @@ class PurifySpec:
     clean: str
     out: Path
     suspect: str | None = None
-    method: str = "w2sdefense"
+    method: str = ""
+    scan: bool = False
     variant: str = ""
     teacher: str = "minilm-l6"
     options: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +62,28 @@ class PurifySpec:
     allow_pickle: bool = False
     offline: bool = False
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Settle the method.
+
+        Raises:
+            OptionError: for a scan together with another method.
+        """
+        object.__setattr__(self, "method", method_name(self.method, scan=self.scan))
+
+
+def method_name(method: str, *, scan: bool) -> str:
+    """The purifier that is meant: the one that is named, else the usual one or, with ``scan``, the one that scans.
+
+    Raises:
+        OptionError: for a scan together with another method.
+    """
+    if scan and method not in ("", SCANS):
+        raise OptionError(
+            f"--scan together with the method {method!r}", expected=f"--scan alone: it is the method {SCANS}",
+            remedy=f"leave out one of the two, or take several methods in turn: --method {SCANS},{method}",
+        )  # fmt: skip
+    return method or (SCANS if scan else USUAL)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from untrigger.defences.base import Purified
 from untrigger.pipeline.judge import value
@@ -21,8 +22,8 @@ def verdict(found: Sequence[Measurement], purified: Purified) -> Verdict:
     accuracy = f"clean accuracy {_points(before)} to {_points(after)}"
     asr, left = value(found, "victim", "asr"), value(found, "purified", "asr")
     excess = value(found, "purified", "excess_asr")
-    if not purified.changed:
-        return Verdict("unchanged", f"Nothing suspicious was found; the model comes back as it was ({accuracy}).")
+    if not purified.changed or purified.told.get("scan_verdict", "clean") != "clean":
+        return _not_cleaned(purified, accuracy)
     if asr is None or left is None:
         return _unseen(purified, accuracy, loss)
     told = f"Attack success {'rose' if left > asr else 'fell'} from {_points(asr)} to {_points(left)}, {accuracy}."
@@ -49,7 +50,7 @@ def _unseen(purified: Purified, accuracy: str, loss: float) -> Verdict:
             "No truth was given, so attack success is not measured.",
         )
     if not alarms:
-        return Verdict("purified", f"The method has run; {accuracy}. No truth was given, so attack success is not measured.")
+        return Verdict("purified", f"{_done(purified.told)}; {accuracy}. No truth was given, so attack success is not measured.")
     if not purified.findings:
         return Verdict("not proven", f"The search found no row of these to try an insertion on; {accuracy}.")
     if purified.told.get("learned_anew"):
@@ -66,6 +67,37 @@ def _unseen(purified: Purified, accuracy: str, loss: float) -> Verdict:
         f"Before, an insertion{seen} moved the model {_points(alarms[0])} farther than the clean teacher; in the last search "
         f"the largest such gap was {_points(alarms[-1])}; {accuracy}. No truth was given, so attack success is not measured.",
     )
+
+
+def _not_cleaned(purified: Purified, accuracy: str) -> Verdict:
+    """What is said where nothing was done, or where the last scan does not call the model clean, whatever was measured."""
+    told, scanned = purified.told, purified.told.get("scan_verdict")
+    if scanned is None:
+        return Verdict("unchanged", f"Nothing suspicious was found; the model comes back as it was ({accuracy}).")
+    if not purified.changed:
+        status = "unchanged" if scanned == "clean" else "undecided"
+        return Verdict(status, f"{told['scan_sentence']} Nothing was trained; the model comes back as it was ({accuracy}).")
+    status = "undecided" if scanned == "undecided" else "still found"
+    return Verdict(status, f"After {_rounds(told)} of unlearning ({accuracy}) a scan says: {told['scan_sentence']}")
+
+
+def _done(told: Mapping[str, Any]) -> str:
+    """What a method without alarms has done."""
+    scores = told.get("scan_score_by_round")
+    if not scores:
+        return "The method has run"
+    return (
+        f"What the scans recovered was unlearned in {_rounds(told)}, and the last scan finds nothing: its score fell from "
+        f"{_score(scores[0])} to {_score(scores[-1])}"
+    )
+
+
+def _rounds(told: Mapping[str, Any]) -> str:
+    return f"{told['rounds']} round" + ("" if told["rounds"] == 1 else "s")
+
+
+def _score(score: float | None) -> str:
+    return "none" if score is None else f"{score:.2f}"
 
 
 def _points(share: float | None) -> str:

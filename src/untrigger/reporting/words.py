@@ -79,6 +79,7 @@ TONES = {
     "implanted": "bad",
     "unchanged": "warn",
     "not proven": "warn",
+    "still found": "bad",
     "undecided": "warn",
     "held": "good",
     "came back": "bad",

@@ -1,0 +1,223 @@
+"""From scan to cure: what a scan recovers is unlearned and the model scanned again, until nothing is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+
+from untrigger.defences.base import Purified, Purifier, curves_of, joined
+from untrigger.defences.lesson import InsertionLesson
+from untrigger.errors import OptionError
+from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_texts
+from untrigger.progress import Progress
+from untrigger.scanning.base import Hints, ScanResult
+from untrigger.scanning.insertions import InsertionScanner
+from untrigger.scanning.policy import Policy
+from untrigger.search.insertions import Insertion
+from untrigger.search.vocabulary import single_token_words
+from untrigger.training.loop import History
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.report import Curve, Finding
+from untrigger.vocabulary.scan import Candidate
+
+FOUND = ("suspicious", "backdoored")
+PANEL = "scan by round"
+
+
+@dataclass(frozen=True)
+class ScanCure(Purifier):
+    """Rounds of scan and unlearning until a scan finds nothing; where the first finds nothing, nothing is trained.
+
+    The triggers that a scan confirms are unlearned in one small adapter: rows with one inserted keep their true label and
+    the suspect's former answer to the row without it. What earlier rounds found stays in the lesson, and every scan tries
+    it again. The rows that the scans confirm on are never trained on.
+
+    Attributes:
+        peft: PEFT method of the student.
+        rank: rank of a LoRA or DoRA adapter.
+        targets: linear layers that are adapted.
+        lr: peak learning rate of every round.
+        batch_size: rows a step.
+        rounds: the most rounds of unlearning, a scan behind each.
+        round_steps: optimiser steps of the first round.
+        more_steps: optimiser steps of each later round.
+        temperature: T of both distillation terms.
+        a: weight of the cross-entropy with the true label.
+        b: weight of the suspect's own answer to the row as it was.
+        c: weight of the clean reference's answer to the text with the insertion.
+        noise: share of insertions that are random instead of recovered, 0 to 1.
+        scanner: how is scanned, and how the clean reference is trained.
+        policy: from which score a text counts as a trigger, and which findings are allowed; ``fail_on`` means nothing here.
+    """
+
+    name: ClassVar[str] = "scancure"
+    needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
+    peft: str = "lora"
+    rank: int = 16
+    targets: tuple[str, ...] = ("all-linear",)
+    lr: float = 1e-3
+    batch_size: int = 32
+    rounds: int = 3
+    round_steps: int = 72
+    more_steps: int = 36
+    temperature: float = 2.0
+    a: float = 1.0
+    b: float = 1.0
+    c: float = 0.0
+    noise: float = 0.25
+    scanner: InsertionScanner = field(default_factory=InsertionScanner)
+    policy: Policy = field(default_factory=Policy)
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for a share outside 0 to 1, rounds or steps below 1, and a batch that cannot be halved.
+        """
+        counts = (self.rounds, self.round_steps, self.more_steps)
+        if min(counts) < 1 or self.batch_size < 2 or not 0 <= self.noise <= 1:
+            raise OptionError(
+                f"rounds {self.rounds}, round_steps {self.round_steps}, more_steps {self.more_steps}, "
+                f"batch_size {self.batch_size}, noise {self.noise}",
+                expected="rounds and steps of 1 or more, a batch of 2 or more, a share from 0 to 1",
+            )
+
+    def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
+        first = self.scanner.scan(model, grant, policy=self.policy, progress=progress)
+        course = _Course(model.label_names, [first])
+        student, lesson = model, None
+        while course.found() and len(course.parts) < self.rounds:
+            if lesson is None:
+                student = self._student(model, grant)
+                lesson = self._lesson(student, first, model=model, grant=grant)
+            bank = course.remembered()
+            steps = self.more_steps if course.parts else self.round_steps
+            seed = grant.seed * 1000 + len(course.parts)
+            course.parts.append(lesson.give(bank, steps=steps, seed=seed, progress=progress))
+            hints = Hints(first.reference, known=bank)
+            course.scans.append(self.scanner.scan(student, grant, policy=self.policy, hints=hints, progress=progress))
+        return course.ended(student)
+
+    def _student(self, model: Classifier, grant: Grant) -> Classifier:
+        options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
+        return attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
+
+    def _lesson(self, student: Classifier, first: ScanResult, *, model: Classifier, grant: Grant) -> InsertionLesson:
+        """The lesson on the rows that the scans do not confirm on."""
+        assert grant.clean is not None and first.reference is not None
+        _, rows = self.scanner.parted(grant.clean, seed=grant.seed)
+        own = read_texts(model, rows.texts).logits
+        words = single_token_words(student.tokenizer)
+        return InsertionLesson(self, student, teacher=first.reference, rows=rows, words=words, own=own)
+
+
+@dataclass
+class _Course:
+    """What the scans of one model found, and what was taught against it.
+
+    Attributes:
+        names: the model's label names.
+        scans: as it came, and after every round.
+        parts: a history for every round.
+        triggers: every trigger that was confirmed, by text and label, as the first scan that found it saw it.
+    """
+
+    names: tuple[str, ...]
+    scans: list[ScanResult]
+    parts: list[History] = field(default_factory=list)
+    triggers: dict[tuple[str, str], Candidate] = field(default_factory=dict)
+
+    def found(self) -> bool:
+        """Whether the last scan says that the model is to be feared, and names a text to unlearn."""
+        last = self.scans[-1]
+        return last.verdict.status in FOUND and bool(last.scan.triggers())
+
+    def remembered(self) -> list[Insertion]:
+        """All triggers so far, those of the last scan among them, strongest first."""
+        self.triggers = {(one.text, one.target): one for one in self.scans[-1].scan.triggers()} | self.triggers
+        return [self._insertion(one) for one in sorted(self.triggers.values(), key=lambda one: -(one.score or 0.0))]
+
+    def _insertion(self, one: Candidate) -> Insertion:
+        """The trigger with its rates on held-out rows in the place of mean probabilities."""
+        own, other = one.suspect.value or 0.0, one.reference.value or 0.0
+        return Insertion(one.text, self.names.index(one.target), own, other, own, other)
+
+    def ended(self, student: Classifier) -> Purified:
+        """What the purifier gives back."""
+        history = joined(self.parts)
+        return Purified(
+            student, changed=bool(self.parts), history=history, findings=self._findings(), told=self._told(),
+            curves=[
+                *curves_of(self.scans[0].history, panel="training of the reference"),
+                *curves_of(history, panel="unlearning"), *self._curves(),
+            ],
+            warnings=[*self.scans[0].warnings, *self._doubts()],
+        )  # fmt: skip
+
+    def _findings(self) -> list[Finding]:
+        return [
+            Finding(one.text, one.target, one.suspect.value, reference_rate=one.reference.value, round=number)
+            for number, each in enumerate(self.scans, start=1)
+            if each.verdict.status in FOUND
+            for one in each.scan.triggers()
+        ]
+
+    def _told(self) -> dict[str, Any]:
+        last = self.scans[-1]
+        left = {(one.text, one.target): one.suspect.value for one in last.scan.candidates}
+        return {
+            "rounds": len(self.parts), "scan_verdict": last.verdict.status, "scan_sentence": last.verdict.sentence,
+            "scan_score_by_round": [one.scan.score for one in self.scans],
+            "scans": {f"round {number}" if number else "round 0, as it came": _facts(one) for number, one in enumerate(self.scans)},
+            "unlearned": {
+                f"{one.text} → {one.target}": {
+                    "before": one.suspect.value, "after": left.get(key), "clean_reference": one.reference.value,
+                }
+                for key, one in self.triggers.items()
+            },
+            "not_looked_for": last.scan.not_looked_for,
+        }  # fmt: skip
+
+    def _curves(self) -> list[Curve]:
+        """Score and accuracy on the held-out rows, scan by scan."""
+        x: list[float | None] = [float(number) for number in range(len(self.scans))]
+        scores, limits = [one.scan.score for one in self.scans], [one.scan.suspicious for one in self.scans]
+        return [
+            Curve("scan score", PANEL, x, scores, x_label="round", y_label="scan score"),
+            Curve("suspicious from here", PANEL, x, list(limits), x_label="round", y_label="scan score"),
+            Curve("accuracy", PANEL, x, [_accuracy(one) for one in self.scans], x_label="round", y_label="held-out accuracy"),
+        ]
+
+    def _doubts(self) -> list[str]:
+        """What there is to say where the last scan does not call the model clean."""
+        last = self.scans[-1]
+        if not self.found():
+            return [f"no verdict could be given: {one}" for one in last.scan.undecided]
+        left = ", ".join(repr(one.text) for one in last.scan.triggers()[:3])
+        return [f"after {len(self.parts)} rounds of unlearning a scan still finds {left}; more rounds may help"]
+
+
+def _facts(result: ScanResult) -> dict[str, Any]:
+    """One scan in a few words."""
+    return {
+        "verdict": result.verdict.status, "score": result.scan.score, "held_out_accuracy": _accuracy(result),
+        "triggers": [
+            f"{one.text} → {one.target}: {_percent(one.suspect.value)} (clean reference {_percent(one.reference.value)})"
+            for one in result.scan.triggers()
+        ],
+    }  # fmt: skip
+
+
+def _accuracy(result: ScanResult) -> float | None:
+    """The model's own accuracy on the held-out rows."""
+    own: Sequence[float | None] = [m.value for m in result.measurements if (m.subject, m.metric) == ("suspect", "cacc")]
+    return own[0] if own else None
+
+
+def _percent(share: float | None) -> str:
+    return "not measured" if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,146 @@
+"""From scan to cure: what a scan names is unlearned until it names nothing; a model without a backdoor is left as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.tiny import asr, cacc, same, task, weights
+from untrigger.defences.finetune import FineTune
+from untrigger.defences.scancure import ScanCure
+from untrigger.errors import OptionError
+from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_texts
+from untrigger.scanning.insertions import InsertionScanner
+from untrigger.scanning.policy import Allowed, Policy
+from untrigger.search.insertions import SearchOptions
+from untrigger.training.weak_teacher import TeacherOptions
+from untrigger.vocabulary.grant import Grant
+
+Load = Callable[[str], Classifier]
+CLEAN = task(400, seed=41)
+QUICK = InsertionScanner(
+    rows=48, tried=8, content=1, search=SearchOptions(first=64, sweeps=1, probe=16),
+    teacher=TeacherOptions(lr=1e-3, epochs=8, batch_size=16),
+)  # fmt: skip
+LR = 5e-3  # models 32 wide want larger steps than real ones
+
+
+def method(**changes: Any) -> ScanCure:
+    usual: dict[str, Any] = {"lr": LR, "round_steps": 96, "more_steps": 48, "noise": 0.1, "scanner": QUICK}
+    return ScanCure(**usual | changes)
+
+
+@pytest.fixture
+def grant(trained_folder: Callable[[str, bool], Path]) -> Grant:
+    """Clean rows, and a small encoder that has read clean texts before."""
+    return Grant(clean=CLEAN, teacher=trained_folder("bert", False), seed=0)
+
+
+@pytest.mark.parametrize(("kind", "lost"), [("bert", 0.03), ("llama", 0.15)])
+def test_a_planted_word_is_found_and_unlearned_until_a_scan_finds_nothing(
+    victim: Load, grant: Grant, kind: str, lost: float
+) -> None:
+    """A random LLaMA of two layers calls most of its honest words suspicious, and loses accuracy when they are unlearned too."""
+    model = victim(kind)
+    before = weights(model)
+    assert asr(model) > 0.9, "there must be something to remove"
+    done = method().purify(model, grant)
+    assert same(weights(model), before)
+    assert done.changed and done.told["rounds"] >= 1
+    assert done.told["scan_verdict"] == "clean", done.told["scan_sentence"]
+    assert "cf" in [one.text for one in done.findings if one.round == 1]
+    scores = done.told["scan_score_by_round"]
+    assert len(scores) == done.told["rounds"] + 1 and scores[0] > 0.7 and scores[-1] < 0.5
+    cured = done.told["unlearned"]["cf → positive"]
+    assert cured["before"] > 0.9 > 0.5 > cured["after"]
+    assert list(done.told["scans"]) == ["round 0, as it came", *(f"round {i + 1}" for i in range(done.told["rounds"]))]
+    assert [one.y for one in done.curves if one.name == "scan score"] == [scores]
+    assert asr(done.model) < 0.2
+    assert cacc(done.model) > cacc(model) - lost
+    tuned = FineTune(lr=LR, steps=done.history.steps).purify(model, grant).model
+    assert asr(tuned) > 0.8, "the floor: as many steps of plain fine-tuning leave it there"
+
+
+def test_a_model_without_a_backdoor_comes_back_as_it_was(twin: Load, grant: Grant) -> None:
+    model = twin("bert")
+    done = method().purify(model, grant)
+    assert done.model is model and not done.changed
+    assert (done.told["rounds"], done.told["scan_verdict"], done.history.steps) == (0, "clean", 0)
+    assert not done.findings and not done.told["unlearned"]
+    assert "style" in " ".join(done.told["not_looked_for"]), "what was not looked for is said"
+
+
+def test_when_the_rounds_are_used_up_it_says_what_is_left(victim: Load, grant: Grant) -> None:
+    """One step unlearns nothing."""
+    done = method(rounds=2, round_steps=1, more_steps=1, lr=1e-6).purify(victim("bert"), grant)
+    assert done.changed and done.told["rounds"] == 2 and done.history.steps == 2
+    assert done.told["scan_verdict"] == "backdoored"
+    assert any("a scan still finds 'cf'" in line for line in done.warnings)
+    assert {one.round for one in done.findings if one.text == "cf"} == {1, 2, 3}, "every scan tried it again"
+
+
+def test_the_seed_decides_and_the_clean_reference_is_trained_once(
+    victim: Load, grant: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from untrigger.scanning import insertions as scanning
+
+    taught, whole = [], scanning.trained_teacher
+    monkeypatch.setattr(scanning, "trained_teacher", lambda *a, **k: taught.append(1) or whole(*a, **k))
+    quick = method(rounds=1, round_steps=12)
+    torch.manual_seed(1)
+    stream = torch.get_rng_state()
+    one = quick.purify(victim("bert"), grant)
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert len(taught) == 1 and len(one.told["scan_score_by_round"]) == 2
+    again, other = quick.purify(victim("bert"), grant), quick.purify(victim("bert"), replace(grant, seed=1))
+    said = [read_texts(done.model, CLEAN.texts[:40]).logits for done in (one, again, other)]
+    assert one.told == again.told and torch.equal(said[0], said[1]) and not torch.equal(said[0], said[2])
+
+
+def test_no_row_that_a_scan_confirms_on_is_ever_taught(victim: Load, grant: Grant, monkeypatch: pytest.MonkeyPatch) -> None:
+    from untrigger.defences import scancure
+
+    taught: list[str] = []
+    whole = scancure.InsertionLesson.give
+
+    def give(self: Any, *args: Any, **more: Any) -> Any:
+        taught.extend(self.rows.texts)
+        return whole(self, *args, **more)
+
+    monkeypatch.setattr(scancure.InsertionLesson, "give", give)
+    method(rounds=1, round_steps=2).purify(victim("bert"), grant)
+    held, _ = QUICK.parted(CLEAN, seed=grant.seed)
+    assert taught and not set(taught) & set(held.texts)
+
+
+def test_a_reference_that_knows_nothing_trains_nothing(victim: Load, grant: Grant, folder_of: Callable[[str], Path]) -> None:
+    poor = replace(QUICK, teacher=TeacherOptions(lr=1e-9, epochs=1))
+    model = victim("bert")
+    done = method(scanner=poor).purify(model, replace(grant, teacher=folder_of("mpnet")))
+    assert done.model is model and not done.changed and not done.findings
+    assert done.told["scan_verdict"] == "undecided"
+    assert any("the reference is right on" in line for line in done.warnings)
+
+
+def test_what_the_policy_allows_is_not_unlearned(victim: Load, grant: Grant) -> None:
+    found = method(rounds=1, round_steps=1).purify(victim("bert"), grant)
+    names = dict.fromkeys(one.text for one in found.findings)
+    allowed = Policy(allow=tuple(Allowed(name, "house words") for name in names))
+    model = victim("bert")
+    done = method(policy=allowed).purify(model, grant)
+    assert done.model is model
+    assert "that the policy allows and that are not counted" in done.told["scan_sentence"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"rounds": 0}, {"round_steps": 0}, {"more_steps": 0}, {"batch_size": 1}, {"noise": 1.5}, {"noise": -0.1}]
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="rounds and steps of 1 or more"):
+        ScanCure(**options)
