@@ -44,7 +44,7 @@ class RelearnOptions:
     """
 
     steps: int = 40
-    full_steps: int = 120
+    full_steps: int = 300
     upper: float = 0.5
     rank: int = 128
     mixed: float = 0.5
