@@ -58,13 +58,13 @@ class AdapterOptions:
 def block_layers(module: nn.Module) -> dict[str, list[str]]:
     """The linear layers of each stack of blocks: ``{"encoder.layer": ["attention.self.query", …]}``."""
     found: dict[str, list[str]] = defaultdict(list)
-    for stack, _, inner in _in_blocks(module):
+    for stack, _, inner in in_blocks(module):
         if inner not in found[stack]:
             found[stack].append(inner)
     return dict(found)
 
 
-def _in_blocks(module: nn.Module) -> Iterator[tuple[str, int, str]]:
+def in_blocks(module: nn.Module) -> Iterator[tuple[str, int, str]]:
     """Stack, number of the block and name inside it, of every linear layer in a block."""
     for name, layer in module.named_modules():
         match = re.fullmatch(r"(.+?)\.(\d+)\.(.+)", name)
@@ -84,7 +84,7 @@ def target_pattern(module: nn.Module, targets: Sequence[str], *, upper: float = 
         known |= {name.split(".")[-1] for name in inner}
         wanted = [n for n in inner if "all-linear" in targets or n in targets or n.split(".")[-1] in targets]
         if wanted:
-            blocks = sorted({number for other, number, _ in _in_blocks(module) if other == stack})
+            blocks = sorted({number for other, number, _ in in_blocks(module) if other == stack})
             top = blocks[-math.ceil(upper * len(blocks)) :]
             numbers = r"\d+" if upper == 1 else f"({'|'.join(map(str, top))})"
             parts.append(rf"{re.escape(stack)}\.{numbers}\.({'|'.join(map(re.escape, wanted))})")

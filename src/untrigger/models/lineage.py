@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from untrigger.errors import ModelError
-from untrigger.models.adapters import is_adapted, target_pattern
+from untrigger.models.adapters import in_blocks, is_adapted, target_pattern
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, read_json, resolve
 from untrigger.models.load import quiet
@@ -59,13 +59,12 @@ def ancestor(model: Classifier, name: str | Path, *, offline: bool = False) -> n
 
 def likeness(model: Classifier, base: nn.Module) -> float:
     """The mean cosine between the suspect's and the base's weights over the linear layers of the blocks, 0 for other shapes."""
-    own, other = dict(_inner(model.module).named_modules()), dict(base.named_modules())
+    inner, other = _inner(model.module), dict(base.named_modules())
     cosines = []
-    for name, layer in own.items():
-        if not _in_a_block(name, layer):
-            continue
-        twin = other.get(name)
-        if not isinstance(twin, nn.Linear) or twin.weight.shape != layer.weight.shape:
+    for stack, number, part in in_blocks(inner):
+        name = f"{stack}.{number}.{part}"
+        layer, twin = inner.get_submodule(name), other.get(name, inner)
+        if type(twin) is not type(layer) or twin.weight.shape != layer.weight.shape:
             return 0.0
         cosines.append(float(torch.cosine_similarity(_flat(layer), _flat(twin), dim=0)))
     return fmean(cosines) if cosines else 0.0
@@ -135,11 +134,6 @@ def _lead_back(layer: Any, wanted: nn.Module) -> float | None:
 def _inner(module: nn.Module) -> Any:
     """The pre-trained part of a classifier, without its head."""
     return module.base_model
-
-
-def _in_a_block(name: str, layer: nn.Module) -> bool:
-    stack, _, _ = name.rpartition(".")
-    return isinstance(layer, nn.Linear) and any(part.isdigit() for part in stack.split("."))
 
 
 def _flat(layer: Any) -> Tensor:
