@@ -32,7 +32,7 @@ from untrigger.defences.bedkd import MAPPING, NO_MORE
 from untrigger.defences.bedkd import WATCHED as FEW
 from untrigger.defences.bedkd_mapping import Copying, Views, by_class, directional_mapping
 from untrigger.defences.bedkd_published import MAPPING as PUBLISHED
-from untrigger.defences.calibration import calibrate
+from untrigger.defences.calibration import calibrate, lifted
 from untrigger.evaluation.detection import detection
 from untrigger.evaluation.truth import read_poisoned
 from untrigger.models.classifier import Classifier
@@ -164,12 +164,13 @@ def figures(line: dict[str, Any]) -> dict[str, float | None]:
     d, s, poisoned = line["distance"], line["stubbornness"], [bool(flag) for flag in line["poisoned"]]
     low = [x < RELEASED and bool(agrees) for x, agrees in zip(d["pool"], line["agreeing"], strict=True)]
     seen = calibrate(s["clean"], s["pool"], fpr=FPR, false_share=FALSE_SHARE)
-    high = [seen.found and x > seen.threshold for x in s["pool"]]
+    threshold = lifted(seen.threshold, s["pool"]) if seen.found else seen.threshold
+    high = [seen.found and x > threshold for x in s["pool"]]
     told = {
         **{f"d {m.metric}": m.value for m in detection([-x for x in d["pool"]], flagged=low, poisoned=poisoned)},
         **{f"s {m.metric}": m.value for m in detection(s["pool"], flagged=high, poisoned=poisoned)},
     }
-    return told | {"s test": sum(x > seen.threshold for x in s["test"]) / len(s["test"])}
+    return told | {"s test": sum(x > threshold for x in s["test"]) / len(s["test"])}
 
 
 def table(runs: Path) -> Iterator[str]:
@@ -209,7 +210,8 @@ def draw(folder: Path) -> None:
             axes.set(xlabel=score, ylabel=f"share of rows, {way}", xlim=limits)
         row[0].axvline(RELEASED, color="black", linewidth=0.8, linestyle="--")
         seen = calibrate(line["stubbornness"]["clean"], line["stubbornness"]["pool"], fpr=FPR, false_share=FALSE_SHARE)
-        row[1].axvline(seen.threshold, color="black", linewidth=0.8, linestyle="--")
+        threshold = lifted(seen.threshold, line["stubbornness"]["pool"]) if seen.found else seen.threshold
+        row[1].axvline(threshold, color="black", linewidth=0.8, linestyle="--")
     figure.axes[0].legend(fontsize="small")
     figure.savefig(folder.with_name(folder.name + ".svg"), metadata={"Date": None})
 

@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from untrigger.defences.calibration import calibrate, tail
+from untrigger.defences.calibration import calibrate, lifted, tail
 from untrigger.errors import OptionError
 
 
@@ -65,6 +65,29 @@ def test_a_pool_with_outliers_is_found_and_mostly_outliers_are_flagged(poisoned:
         recall.append(hits / poisoned)
     assert np.mean(precision) > 0.97
     assert np.mean(recall) > 0.99
+
+
+def test_a_threshold_is_lifted_into_a_wide_gap_above_it_by_hand() -> None:
+    """Twenty rows above 1: two stragglers, a gap from 1.2 to 3, the rest around 4; the median is 4."""
+    rest = [3.0, *([4.0] * 17)]
+    assert lifted(1.0, [0.5, 1.1, 1.2, *rest]) == pytest.approx(2.1)
+    assert lifted(1.0, [0.5, *rest]) == pytest.approx(2.0), "an empty gap: no row changes, a larger margin"
+    assert lifted(1.0, [1.1, 1.2, 1.3, 1.4, 1.5, *rest]) == 1.0, "five of twenty-three are more than a fifth"
+    assert lifted(1.0, [1 + i / 10 for i in range(1, 31)]) == 1.0, "no gap is wide"
+    assert lifted(1.0, [0.5, 1.0]) == 1.0, "nothing lies above"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_victim_that_is_surer_of_its_training_rows_costs_less_precision(seed: int) -> None:
+    """Clean suspect rows lie a third of a deviation further up than the rows that calibrate."""
+    rng = np.random.default_rng(seed)
+    clean, poisoned = rng.normal(0.33, size=900), rng.normal(9.0, 0.5, size=100)
+    scores = [*clean, *poisoned]
+    threshold = calibrate(list(rng.normal(size=360)), scores, fpr=0.01).threshold
+    better = lifted(threshold, scores)
+    assert (clean > better).sum() <= (clean > threshold).sum()
+    assert (clean > better).sum() <= 2
+    assert (poisoned > better).sum() >= 80
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import exp, floor, isfinite, lgamma
 
 from untrigger.errors import OptionError
+
+GIVEN_UP = 0.2  # share of the rows above a threshold that lifting it may give up
+WIDE = 0.25  # how much of the way from the threshold to the median of those rows a gap must take up
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,23 @@ def calibrate(
     tried = [_at(ranked, suspect, k=k, tries=most, chance=chance) for k in range(most, 0, -1)]
     good = [one for one in tried if one.false_share <= false_share]
     return good[0] if good else min(tried, key=lambda one: one.false_share)
+
+
+def lifted(threshold: float, scores: Sequence[float]) -> float:
+    """``threshold``, or the middle of the wide gap among the ``scores`` just above it, where there is one.
+
+    A victim is surer of the rows that it was trained on, so clean suspect rows reach further up than the clean rows that
+    calibrated. Where the rows above the threshold fall into two groups, the lower one holding at most ``GIVEN_UP`` of them
+    (or none), the gap between them is where clean rows end. A gap is wide that takes up ``WIDE`` of the way from the
+    threshold to the median of the rows above it. The false-positive rate can only fall.
+    """
+    above = sorted(score for score in scores if score > threshold)
+    if not above:
+        return threshold
+    low = [threshold, *above[: floor(GIVEN_UP * len(above)) + 1]]
+    gap, at = max((b - a, i) for i, (a, b) in enumerate(pairwise(low)))
+    wide = gap >= WIDE * (above[len(above) // 2] - threshold)
+    return low[at] + gap / 2 if wide else threshold
 
 
 def _at(ranked: Sequence[float], suspect: Sequence[float], *, k: int, tries: int, chance: float) -> Calibrated:
