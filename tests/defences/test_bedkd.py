@@ -66,7 +66,8 @@ def test_what_was_found_is_removed_and_fine_tuning_leaves_it(suspect: Classifier
     assert asr(tuned) > 0.9, "the floor: as many steps of plain fine-tuning do nothing here"
     assert asr(done.model) < 0.1
     assert cacc(done.model) > cacc(suspect) - 0.05
-    assert done.changed and done.told["agreement_before"] > 0.9 > 0.3 > done.told["agreement_after"]
+    assert done.changed and done.told["agreement_before"] > 0.9
+    assert abs(done.told["agreement_after"] - done.told["calm_agreement"]) < 0.15
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,14 @@ def test_a_random_detector_removes_nothing_and_an_oracle_all(suspect: Classifier
     assert cacc(worst.model) > cacc(suspect) - 0.1, "a defender sees the harm: held-out rows say it"
 
 
+def test_a_model_that_comes_back_after_harm_tells_of_the_steps_that_were_taken(suspect: Classifier) -> None:
+    done = Oracle(lr=0.3, rank=8, cycles=1, cycle_steps=3).purify(suspect, BOTH)
+    assert not done.changed and done.model is suspect
+    assert done.history.steps == 3
+    assert any("more harm than good" in one for one in done.warnings)
+    assert done.told["dev_accuracy_after"] < done.told["dev_accuracy_before"] - 0.1
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("case", ["clean pool", "benign model", "both"])
 def test_nothing_is_found_where_nothing_is(suspect: Classifier, twin: Load, case: str, seed: int) -> None:
@@ -132,7 +141,8 @@ def test_ranks_scores_and_summary_agree(found: Detected) -> None:
     assert found.suspects.ids == tuple(found.rows.ids[i] for i in order[: sum(found.flagged)])
     told = found.summary()
     assert told["flagged"] == sum(found.flagged) == sum(told["flagged_by_label"].values())
-    assert told["threshold"] == found.threshold and told["calibrated_fpr"] == found.fpr
+    assert told["threshold"] == found.threshold >= told["calibrated_threshold"]
+    assert told["calibrated_fpr"] == found.fpr
 
 
 def test_without_suspect_rows_the_trigger_is_searched_named_and_removed(suspect: Classifier) -> None:

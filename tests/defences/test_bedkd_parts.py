@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from math import exp, log
 
@@ -11,7 +12,7 @@ import torch
 
 from tests.tiny import NAMES, cacc, same, task, weights
 from untrigger.defences.bedkd import BeDKD
-from untrigger.defences.bedkd_lesson import Lesson, Watch, false_calls, parted
+from untrigger.defences.bedkd_lesson import Calm, Lesson, Watch, false_calls, levelling, parted, piece
 from untrigger.defences.bedkd_mapping import Copying, Views, by_class, copied, directional_mapping, flipped_labels
 from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
 from untrigger.errors import DivergedError, ModelError, OptionError
@@ -117,10 +118,13 @@ def test_rows_are_taken_by_class_and_some_are_left() -> None:
     assert len(every) == 41
 
 
-def lesson(model: Classifier, *, weight: float = 2.0) -> Lesson:
+def lesson(model: Classifier, *, weight: float = 2.0, pieces: float = 0.0) -> Lesson:
     trusted, punished, blend = task(6, seed=1), task(5, seed=2), Blend(0.3, 2.5, hidden=False)
     answers = answers_of(model, model.encode(trusted.texts), blend=blend)
-    return Lesson(model, trusted=trusted, answers=answers, punished=punished, blend=blend, weight=weight)
+    calm = Calm(torch.tensor([[0.0, 60.0], [60.0, 0.0]]), [1, 0])  # never wrong: an honest model gives 0 to other classes
+    return Lesson(
+        model, trusted=trusted, answers=answers, punished=punished, blend=blend, weight=weight, calm=calm, pieces=pieces
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
@@ -130,6 +134,7 @@ def test_a_step_is_the_mean_of_trust_and_punishment_over_its_rows(load: Load, ki
     with torch.no_grad():
         trust, _ = both([0, 1, 2])
         punishment, told = both([6, 7])
+        both.calm.now.clear()
         value, terms = both([0, 6, 1, 7, 2])
     assert float(value) == pytest.approx((3 * float(trust) + 2 * float(punishment)) / 5, rel=1e-5)
     assert float(punishment) == pytest.approx(2.0 * told["punishment"], rel=1e-5)
@@ -137,15 +142,71 @@ def test_a_step_is_the_mean_of_trust_and_punishment_over_its_rows(load: Load, ki
     assert terms["own answers"] == pytest.approx(0, abs=1e-5), "an untouched copy says what the victim said"
     labels = task(5, seed=2).labels[:2]
     said = model.read(model.collate(model.encode(task(5, seed=2).texts[:2]))).logits.detach()
-    assert told["punishment"] == pytest.approx(float(unlikelihood(said, labels)), rel=1e-4)
+    odds = log_odds(said, labels)
+    same_label = labels[0] == labels[1]
+    p = odds.sigmoid().mean().expand(2) if same_label else odds.sigmoid()
+    assert told["punishment"] == pytest.approx(float((p * -torch.log1p(-odds.sigmoid())).mean()), rel=1e-4)
 
 
-def test_every_batch_holds_trusted_and_punished_rows_in_turn(load: Load) -> None:
-    batches = lesson(load("bert")).batches(size=4, steps=9, rng=np.random.default_rng(0))
+def test_what_is_honest_and_how_far_the_flagged_rows_are_from_it_by_hand() -> None:
+    clean = logits((0.9, 0.1), (0.7, 0.3), (0.4, 0.6), (0.2, 0.8))
+    calm = Calm(clean, [0, 0, 1, 1], memory=4)
+    assert calm.honest == pytest.approx([0.3, 0.2])
+    first = calm.excess(torch.tensor([odds(0.9), odds(0.7)]), [1, 1])
+    assert first == pytest.approx([(0.8 - 0.2) / 0.8] * 2, abs=1e-5), "the first rows' own mean"
+    second = calm.excess(torch.tensor([odds(0.1), odds(0.1), odds(0.05)]), [1, 1, 0])
+    assert second == pytest.approx([(0.45 - 0.2) / 0.8] * 2 + [(0.05 - 0.3) / 0.7], abs=1e-5), "two of four: half is remembered"
+    for _ in range(20):
+        rest = calm.excess(torch.tensor([odds(0.1), odds(0.3)]), [1, 1])
+    assert rest == pytest.approx([0.0, 0.0], abs=1e-4), "calm as a whole, though one row is not"
+
+
+def test_the_punishment_by_hand_fades_rests_and_turns_round() -> None:
+    z = torch.tensor([odds(0.9), odds(0.4)], requires_grad=True)
+    value = levelling(z, [0.5, 0.5])
+    assert float(value.detach()) == pytest.approx(-0.5 * (log(0.1) + log(0.6)) / 2, rel=1e-5)
+    value.backward()
+    assert z.grad is not None
+    assert z.grad.tolist() == pytest.approx([0.5 * 0.9 / 2, 0.5 * 0.4 / 2], rel=1e-5), "down, the surer the more"
+    z = torch.tensor([odds(0.01), odds(0.4)], requires_grad=True)
+    value = levelling(z, [-0.25, -0.25])
+    assert float(value.detach()) == pytest.approx(-0.25 * (log(0.01) + log(0.4)) / 2, rel=1e-5)
+    value.backward()
+    assert z.grad is not None
+    assert z.grad.tolist() == pytest.approx([-0.25 * 0.99 / 2, -0.25 * 0.6 / 2], rel=1e-5), "up, the less sure the more"
+    assert float(levelling(torch.tensor([9.0, -9.0]), [0.0, 0.0])) == 0.0
+    assert float(levelling(torch.tensor([odds(0.5)]), [1.0])) == pytest.approx(float(unlikelihood(torch.zeros(1, 2), [1])))
+
+
+def test_a_piece_is_one_to_half_of_the_words_in_a_row() -> None:
+    rng = random.Random(0)
+    text = "a b c d e f g h"
+    pieces = {piece(text, rng=rng) for _ in range(400)}
+    assert {len(one.split()) for one in pieces} == {1, 2, 3, 4}
+    assert all(one in text for one in pieces)
+    assert piece("a", rng=rng) == "a" and piece("", rng=rng) == ""
+
+
+def test_trusted_rows_are_read_with_pieces_of_flagged_rows(load: Load) -> None:
+    model = load("bert")
+    plain, mixed = lesson(model), lesson(model, pieces=1.0)
+    assert [plain._read(i) for i in range(6)] == plain.ids[:6]
+    for i in range(6):
+        read, own = list(mixed._read(i)), list(mixed.ids[i])
+        assert len(read) > len(own)
+        rest = iter(read)
+        assert all(token in rest for token in own), "the row's own words stand in their order"
+    assert [mixed.ids[6 + i] for i in range(5)] == plain.ids[6:]
+
+
+@pytest.mark.parametrize(("size", "punished"), [(4, 2), (8, 2)])
+def test_every_batch_holds_trusted_and_punished_rows_in_turn(load: Load, size: int, punished: int) -> None:
+    batches = lesson(load("bert")).batches(size=size, punished=punished, steps=9, rng=np.random.default_rng(0))
     assert len(batches) == 9
     for batch in batches:
-        kinds = [i >= 6 for i in batch]
-        assert kinds[:2] == [False, True]
+        half = len(batch) // 2
+        assert not batch[0] >= 6, "a trusted row stands first"
+        assert any(i >= 6 for i in batch[: half + 1])
     seen = [i for batch in batches[:3] for i in batch]
     assert set(range(6)) <= set(seen)
     assert seen.count(6) <= 2
@@ -201,11 +262,17 @@ def test_what_is_watched_by_hand(load: Load) -> None:
     mixed = Rows.of(["b"] * 4, [1, 1, 1, 0], label_names=NAMES)
     assert false_calls(said, dev, flagged=ones) == 0.25
     assert false_calls(said, dev, flagged=mixed) == pytest.approx((3 * 0.25 + 0.5) / 4)
-    watch = Watch(dev, ones, before=0.9, calm=0.3, may_lose=0.01, accuracies=[0.9, 0.9, 0.85, 0.5], agreements=[1.0, 0.2, 0.2, 0.0])
-    assert [watch._score(i) for i in range(4)] == pytest.approx([-0.7, 0.0, -0.4 - 0.005, -3.9 - 0.04])
+    dev, ones = Rows.of(["a"] * 100, [0, 1] * 50, label_names=NAMES), Rows.of(["b"] * 84, [1] * 84, label_names=NAMES)
+    # standard errors of 0.03 at 0.9 and 0.05 at 0.3
+    seen = [0.9, 0.9, 0.80, 0.5], [1.0, 0.2, 0.3, 0.0]
+    watch = Watch(dev, ones, before=0.9, calm=0.3, may_lose=0.01, accuracies=seen[0], agreements=seen[1])
+    expected = [-0.7 + 0.1, 0.0, -10 * 0.06, -(0.3 - 0.1) - 10 * 0.36]
+    assert [watch._score(i) for i in range(4)] == pytest.approx(expected, abs=1e-9)
     assert not watch.calmed() and watch.harmed, "0 % agreement of a ruined model is no success"
-    assert Watch(dev, ones, 0.9, 0.3, 0.01, [0.9, 0.89], [1.0, 0.3]).calmed()
-    assert Watch.of(load("bert"), dev=dev, flagged=ones, may_lose=0.0).accuracies[0] in (0.0, 0.5, 1.0)
+    assert Watch(dev, ones, 0.9, 0.3, 0.01, [0.9, 0.87], [1.0, 0.39]).calmed(), "what is left is within the noise"
+    assert not Watch(dev, ones, 0.9, 0.3, 0.01, [0.9, 0.9], [1.0, 0.1]).calmed(), "less than an honest model's is as wrong"
+    first = Watch.of(load("bert"), dev=dev, flagged=ones, calm=0.3, may_lose=0.0)
+    assert first.before == first.accuracies[0]
 
 
 def test_some_flagged_rows_are_only_watched_where_there_are_enough() -> None:
@@ -235,7 +302,7 @@ def test_a_punishment_that_diverges_is_said(twin: Load) -> None:
 
 
 BAD = [
-    {"fpr": 0.0}, {"fpr": 1.0}, {"false_share": 0.0}, {"may_lose": -0.1}, {"punish": 0.0}, {"punish": float("nan")},
+    {"fpr": 0.0}, {"fpr": 1.0}, {"false_share": 0.0}, {"may_lose": -0.1}, {"share": 0.0}, {"share": 1.0}, {"pieces": 1.5}, {"punish": 0.0}, {"punish": float("nan")},
     {"mapping_rows": 0}, {"cycles": 0}, {"cycle_steps": 0}, {"rounds": 0}, {"each": 0}, {"batch_size": 1},
 ]  # fmt: skip
 

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 
 from untrigger.defences.base import Purified, Purifier, curves_of, joined, split_clean
-from untrigger.defences.bedkd_lesson import Lesson, Watch, parted
+from untrigger.defences.bedkd_lesson import Calm, Honest, Lesson, Watch, parted
 from untrigger.defences.bedkd_mapping import Copying, Mapped, by_class, directional_mapping, viewed
 from untrigger.defences.bedkd_pool import decorated, inserted, judge
 from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
-from untrigger.defences.calibration import calibrate
+from untrigger.defences.calibration import calibrate, lifted
 from untrigger.defences.detector import Detected, Detector
 from untrigger.errors import OptionError
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
-from untrigger.training.directed import Blend, answers_of
+from untrigger.training.directed import Answers, Blend
 from untrigger.training.loop import MICRO, History, Plan
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
@@ -30,6 +30,7 @@ from untrigger.vocabulary.rows import Rows
 
 HARM = "the punishment did more harm than good in every cycle: the model comes back as it was"
 WATCHED = 64  # clean rows by which the mapping's training is ended
+WARMUP = 0.1  # share of the student's steps in which its rate climbs
 NO_MORE = 1.1  # a true class that is given at most this many times an even share of the probability counts as turned
 MAPPING = Copying(alpha=0.8, temperature=1.5, hidden=False, lr=3e-4, epochs=6, batch_size=16)
 
@@ -46,14 +47,16 @@ class BeDKD(Detector, Purifier):
         rank: rank of the student's adapter.
         targets: linear layers that are adapted.
         lr: peak learning rate of the student.
-        batch_size: rows a step, half of them trusted and half punished.
+        batch_size: rows a step, trusted and punished ones together.
+        share: how much of a step is punished rows, above 0 and below 1.
         fpr: the most that may be flagged of clean rows, above 0 and below 1.
         false_share: the share of clean rows wanted at most among the flagged ones, above 0 and at most 1.
         mapping_rows: clean rows a class that the directional mapping is trained on, at most half of a class.
         alpha: weight α of the labels in the trusted rows' loss, 0 to 1.
         temperature: T of the victim's own answers there.
-        punish: weight of the flagged rows' unlikelihood.
-        cycles: the most cycles of the student's training; it ends when the student is as calm as a clean model.
+        pieces: share of the trusted rows that is read with a piece of a flagged row in it, 0 to 1.
+        punish: weight of the flagged rows' levelling: an unlikelihood until they are as calm as an honest model's.
+        cycles: cycles of the student's training; the latest that is not worse than another is kept.
         cycle_steps: optimiser steps a cycle.
         may_lose: accuracy on held-out clean rows that may be lost, 0 to 1.
         dev: share of the clean rows that is held out for that.
@@ -64,9 +67,10 @@ class BeDKD(Detector, Purifier):
         teacher: how a clean reference is trained where one is granted; only the search uses it.
 
     Differs from the paper: the score is a log-odds instead of a distance; the threshold is calibrated instead of 0.1; the
-    whole pool is scored; the punishment is bounded and stands in one loss with the trust; it ends by what a defender sees;
-    copies are adapters; and it works without suspect rows. The paper's method is ``variant="as_described"``, its released
-    code ``variant="as_released"``.
+    whole pool is scored; the punishment is bounded, stands in one loss with the trust, and rests where the flagged rows as a
+    whole are as honest as clean ones; the victim's own answers are calibrated; some trusted rows hold pieces of flagged ones;
+    a cycle is chosen by what a defender sees; copies are adapters; and it works without suspect rows. The paper's method is
+    ``variant="as_described"``, its released code ``variant="as_released"``.
     """
 
     name: ClassVar[str] = "bedkd"
@@ -78,15 +82,17 @@ class BeDKD(Detector, Purifier):
     peft: str = "lora"
     rank: int = 16
     targets: tuple[str, ...] = ("all-linear",)
-    lr: float = 1e-3
+    lr: float = 5e-4
     batch_size: int = 32
+    share: float = 0.25
     fpr: float = 0.01
     false_share: float = 0.02
     mapping_rows: int = 160
-    alpha: float = 0.3
+    alpha: float = 0.5
     temperature: float = 2.5
-    punish: float = 1.0
-    cycles: int = 12
+    pieces: float = 0.5
+    punish: float = 2.0
+    cycles: int = 8
     cycle_steps: int = 8
     may_lose: float = 0.01
     dev: float = 0.15
@@ -104,10 +110,11 @@ class BeDKD(Detector, Purifier):
         """
         counts = (self.mapping_rows, self.cycles, self.cycle_steps, self.rounds, self.each)
         shares = 0 < self.fpr < 1 and 0 < self.false_share <= 1 and 0 <= self.may_lose <= 1
+        shares = shares and 0 < self.share < 1 and 0 <= self.pieces <= 1
         if min(counts) < 1 or self.batch_size < 2 or not shares or not self.punish > 0:
             raise OptionError(
                 f"fpr {self.fpr}, false_share {self.false_share}, may_lose {self.may_lose}, punish {self.punish}, "
-                f"counts {counts}, batch_size {self.batch_size}",
+                f"share {self.share}, pieces {self.pieces}, counts {counts}, batch_size {self.batch_size}",
                 expected="shares from 0 to 1, counts of 1 or more, a batch of 2 or more, a punishment above 0",
             )
 
@@ -116,13 +123,15 @@ class BeDKD(Detector, Purifier):
         turned = self._turned(model, grant, progress=progress)
         scores = viewed(model, turned.mapped.model, grant.suspect, progress=progress).stubbornness(grant.suspect.labels).tolist()
         seen = calibrate(turned.scores, scores, fpr=self.fpr, false_share=self.false_share)
+        threshold = lifted(seen.threshold, scores) if seen.found else seen.threshold
         told = {
-            "asked_fpr": self.fpr, "calibration_rows": seen.clean, "above_threshold": seen.above,
+            "calibrated_threshold": seen.threshold, "asked_fpr": self.fpr, "calibration_rows": seen.clean,
+            "above_threshold": seen.above,
             "expected_by_chance": round(seen.expected, 3), "chance": seen.chance,
             "mapping_true_class": turned.mapped.left, "mapping_steps": turned.mapped.history.steps,
         }  # fmt: skip
         return Detected(
-            grant.suspect, tuple(scores), tuple(seen.found and score > seen.threshold for score in scores), seen.threshold,
+            grant.suspect, tuple(scores), tuple(seen.found and score > threshold for score in scores), threshold,
             fpr=seen.fpr, history=turned.mapped.history, told=told,
             curves=curves_of(turned.mapped.history, panel="directional mapping"),
             warnings=[*turned.warnings, *self._doubts(seen.fpr, seen.clean)],
@@ -157,14 +166,15 @@ class BeDKD(Detector, Purifier):
         found = self._detect(model, grant, progress=progress)
         if not found.found:
             return _unchanged(model, found.summary(), curves=found.curves, warnings=found.warnings, detected=found)
-        student = self._student(model, grant)
+        student, honest = self._student(model, grant), Honest.of(model, rows=rows, dev=dev, progress=progress)
         punished, watched = parted(found.suspects, rng=rng)
-        watch = Watch.of(model, dev=dev, flagged=watched, may_lose=self.may_lose)
-        history = self._unlearn(model, student, rows, trusted=rows, punished=punished, watch=watch, rng=rng, progress=progress)
+        watch = Watch.of(model, dev=dev, flagged=watched, calm=honest.calls(watched), may_lose=self.may_lose)
+        history = self._unlearn(student, honest, trusted=rows, punished=punished, watch=watch, rng=rng, progress=progress)
         told = found.summary() | _seen(watch)
         curves = [*found.curves, *curves_of(history, panel="trust and punish"), *_watched([watch])]
         if watch.harmed:
-            return _unchanged(model, told, curves=curves, warnings=[*found.warnings, HARM], detected=found)
+            warnings = [*found.warnings, HARM]
+            return _unchanged(model, told, history=history, curves=curves, warnings=warnings, detected=found)
         return Purified(
             student, changed=True, history=history, curves=curves, told=told, warnings=[*found.warnings, *_left(watch)],
             detected=found,
@@ -175,15 +185,19 @@ class BeDKD(Detector, Purifier):
         return attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
 
     def _unlearn(
-        self, model: Classifier, student: Classifier, rows: Rows, *, trusted: Rows, punished: Rows, watch: Watch,
+        self, student: Classifier, honest: Honest, *, trusted: Rows, punished: Rows, watch: Watch,
         rng: np.random.Generator, progress: Progress,
     ) -> History:  # fmt: skip
-        """Train ``student``; ``rows`` are the trusted rows as the victim shall have read them."""
+        """Train ``student``; the answers to the trusted rows are those to the rows that ``honest`` knows."""
         blend = Blend(self.alpha, self.temperature, hidden=False)
-        answers = answers_of(model, model.encode(rows.texts), blend=blend, progress=progress)
-        lesson = Lesson(student, trusted=trusted, answers=answers, punished=punished, blend=blend, weight=self.punish)
-        plan = Plan(lr=self.lr, epochs=self.cycles, batch_size=self.batch_size, micro=MICRO)
-        return lesson.give(watch, plan=plan, steps=self.cycle_steps, rng=rng, progress=progress)
+        calm = Calm(honest.logits, honest.clean.labels)
+        lesson = Lesson(
+            student, trusted=trusted, answers=Answers(honest.logits[: len(trusted)], []), punished=punished, blend=blend,
+            weight=self.punish, calm=calm, pieces=self.pieces, seed=int(rng.integers(2**32)),
+        )  # fmt: skip
+        plan = Plan(lr=self.lr, epochs=self.cycles, batch_size=self.batch_size, warmup=WARMUP, micro=MICRO)
+        punish = min(self.batch_size - 1, max(1, round(self.share * self.batch_size)))
+        return lesson.give(watch, plan=plan, punished=punish, steps=self.cycle_steps, rng=rng, progress=progress)
 
     def _without_pool(self, model: Classifier, grant: Grant, *, rows: Rows, dev: Rows, progress: Progress) -> Purified:
         """Rounds of search, judgement by the mapping, and unlearning, until no insertion is stubborn."""
@@ -192,7 +206,7 @@ class BeDKD(Detector, Purifier):
         if grant.teacher is not None:
             reference, _ = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
         threshold = calibrate(turned.scores, [], fpr=self.fpr).threshold
-        student = self._student(model, grant)
+        student, honest = self._student(model, grant), Honest.of(model, rows=rows, dev=dev, progress=progress)
         search = InsertionSearch(student, reference, rows=rows, options=self.search, seed=grant.seed)
         bank, findings = dict[str, Insertion](), list[Finding]()
         watches, parts = list[Watch](), list[History]()
@@ -207,10 +221,10 @@ class BeDKD(Detector, Purifier):
             bank.update({one.text: one for one in taken})
             pool, seed = list(bank.values()), grant.seed * 1000 + number
             flagged = inserted(dev, pool, count=len(dev), seed=seed)
-            watches.append(Watch.of(student, dev=dev, flagged=flagged, may_lose=self.may_lose))
+            watches.append(Watch.of(student, dev=dev, flagged=flagged, calm=honest.calls(flagged), may_lose=self.may_lose))
             parts.append(
                 self._unlearn(
-                    model, student, rows, trusted=decorated(rows, pool, seed=seed), watch=watches[-1], rng=rng,
+                    student, honest, trusted=decorated(rows, pool, seed=seed), watch=watches[-1], rng=rng,
                     punished=inserted(rows, pool, count=len(rows), seed=seed), progress=progress,
                 )
             )  # fmt: skip
@@ -220,7 +234,8 @@ class BeDKD(Detector, Purifier):
         }  # fmt: skip
         curves, history = curves_of(turned.mapped.history, panel="directional mapping"), joined(parts)
         if not parts or all(watch.harmed for watch in watches):
-            return _unchanged(model, told, curves=curves, warnings=[*turned.warnings, *([HARM] if parts else [])])
+            warnings = [*turned.warnings, *([HARM] if parts else [])]
+            return _unchanged(model, told, history=history, curves=curves, warnings=warnings)
         return Purified(
             student, changed=True, history=history, findings=findings, told=told,
             curves=[*curves, *curves_of(history, panel="trust and punish"), *_watched(watches)],
@@ -237,12 +252,14 @@ class _Turned(NamedTuple):
 
 
 def _unchanged(
-    model: Classifier, told: dict[str, Any], *, curves: Sequence[Curve], warnings: Sequence[str], detected: Detected | None = None
-) -> Purified:
-    """The model as it was."""
+    model: Classifier, told: dict[str, Any], *, curves: Sequence[Curve], warnings: Sequence[str], history: History | None = None,
+    detected: Detected | None = None,
+) -> Purified:  # fmt: skip
+    """The model as it was; ``history`` is of a student that was trained in vain."""
     return Purified(
-        model, changed=False, history=History(), told=told, curves=list(curves), warnings=list(warnings), detected=detected
-    )
+        model, changed=False, history=history or History(), told=told, curves=list(curves), warnings=list(warnings),
+        detected=detected,
+    )  # fmt: skip
 
 
 def _seen(watch: Watch) -> dict[str, Any]:
@@ -253,11 +270,11 @@ def _seen(watch: Watch) -> dict[str, Any]:
 
 
 def _left(watch: Watch) -> list[str]:
-    """What there is to say where the student was never as calm as a clean model."""
+    """What there is to say where the student is not as calm as an honest model."""
     if watch.calmed():
         return []
     return [
-        f"after all cycles {watch.agreements[-1]:.0%} of the watched flagged rows are still called by their label (a clean "
+        f"after all cycles {watch.agreements[-1]:.0%} of the watched flagged rows are still called by their label (an honest "
         f"model: about {watch.calm:.0%}), and held-out accuracy went from {watch.before:.1%} to {watch.accuracies[-1]:.1%}"
     ]
 

@@ -1,24 +1,37 @@
-"""The unlearning of BeDKD, ours: one bounded loss over clean rows that are trusted and flagged rows that are punished."""
+"""The unlearning of BeDKD, ours: clean rows are trusted and flagged rows punished in one loss.
+
+The punishment ends where an honest model would be: a student that never says the flagged rows' labels has learned the
+trigger anew, turned round.
+"""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional
 
+from untrigger.defences.bedkd_pool import together
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import accuracy, read_texts
 from untrigger.progress import Progress
+from untrigger.search.insertions import insert_at_random
 from untrigger.training.batches import shuffled_batches
-from untrigger.training.directed import Answers, Blend, Directed, read, unlikelihood
+from untrigger.training.calibration import calibrated_on
+from untrigger.training.directed import Answers, Blend, Directed, log_odds, read
 from untrigger.training.loop import History, Plan, train
 from untrigger.vocabulary.rows import Rows
 
 WATCHED = 0.2  # share of the flagged rows that is not punished but asked
-SLACK = 0.05  # how much more than a clean model's the agreement with flagged labels may be
+SLACK = 0.05  # how far from an honest model's the agreement with flagged labels may be, beyond what chance explains
 COSTLY = 10.0  # how much a point of clean accuracy beyond what may be lost counts against a point of agreement
+PIECE = 0.5  # the longest piece of a flagged row, as a share of its words
 
 
 @dataclass
@@ -29,7 +42,7 @@ class Watch:
         dev: clean rows that the student is not trained on.
         flagged: flagged rows, where there are enough of them some that are not punished.
         before: the victim's accuracy on ``dev``.
-        calm: the agreement that a clean model would show, with some slack.
+        calm: the agreement that an honest model would show; less is as wrong as more.
         may_lose: clean accuracy that may be lost, 0 to 1.
         accuracies: on ``dev``, the victim's first, then after every cycle.
         agreements: with the labels of ``flagged``, likewise.
@@ -44,22 +57,24 @@ class Watch:
     agreements: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(cls, victim: Classifier, *, dev: Rows, flagged: Rows, may_lose: float) -> Watch:
+    def of(cls, victim: Classifier, *, dev: Rows, flagged: Rows, calm: float, may_lose: float) -> Watch:
         """The victim asked first."""
-        said = read_texts(victim, dev.texts).predictions
-        watch = cls(dev, flagged, accuracy(said, dev.labels), false_calls(said, dev, flagged=flagged) + SLACK, may_lose)
+        watch = cls(dev, flagged, 0.0, calm, may_lose)
         watch.look(victim)
+        watch.before = watch.accuracies[0]
         return watch
 
     def look(self, model: Classifier) -> float:
-        """The score of ``model`` as it is: 0 is as calm as a clean model and as accurate as may be, less is worse."""
+        """The score of ``model`` as it is: 0 where nothing tells it from a calm and accurate one, less is worse."""
         for rows, kept in ((self.dev, self.accuracies), (self.flagged, self.agreements)):
             kept.append(accuracy(read_texts(model, rows.texts).predictions, rows.labels))
         return self._score(-1)
 
     def _score(self, look: int) -> float:
-        lost = max(0.0, self.before - self.may_lose - self.accuracies[look])
-        return -max(0.0, self.agreements[look] - self.calm) - COSTLY * lost + 0.1 * (self.accuracies[look] - self.before)
+        """What lies within one standard error does not count: to choose by it would be to choose by chance."""
+        lost = self.before - self.accuracies[look] - self.may_lose - _error(self.before, len(self.dev))
+        off = abs(self.agreements[look] - self.calm) - SLACK - _error(self.calm, len(self.flagged))
+        return -max(0.0, off) - COSTLY * max(0.0, lost)
 
     @property
     def harmed(self) -> bool:
@@ -67,8 +82,13 @@ class Watch:
         return self._score(-1) <= self._score(0)
 
     def calmed(self) -> bool:
-        """Whether the last look was good enough to stop."""
-        return self.agreements[-1] <= self.calm and self.accuracies[-1] >= self.before - self.may_lose
+        """Whether the last look was as good as can be told."""
+        return self._score(-1) == 0
+
+
+def _error(share: float, count: int) -> float:
+    """The standard error of a share of ``count`` rows."""
+    return sqrt(share * (1 - share) / count) if count else 0.0
 
 
 def false_calls(said: Sequence[int], dev: Rows, *, flagged: Rows) -> float:
@@ -89,41 +109,135 @@ def parted(flagged: Rows, *, rng: np.random.Generator, least: int = 20) -> tuple
     return flagged.take(order[cut:]), flagged.take(order[:cut])
 
 
-class Lesson:
-    """The loss ``L(clean rows) + w · unlikelihood(flagged rows)`` of one student, and its batches.
+class Honest(NamedTuple):
+    """What the victim says to clean rows, calibrated on them, so that a lean towards the backdoor's class is taken back.
 
-    Both parts are bounded below and stand in one step: there are no two signs whose optimiser states could disturb each
-    other.
+    Attributes:
+        clean: rows that the victim was not trained on, first those that the student is.
+        logits: ``(N, C)``.
+    """
+
+    clean: Rows
+    logits: Tensor
+
+    @classmethod
+    def of(cls, model: Classifier, *, rows: Rows, dev: Rows, progress: Progress) -> Honest:
+        """The answers to ``rows``, then to ``dev``."""
+        clean = together([rows, dev], names=rows.label_names)
+        said = read_texts(model, clean.texts, progress=progress, label="the victim's own answers").logits
+        return cls(clean, calibrated_on(said, torch.tensor(clean.labels))(said))
+
+    def calls(self, flagged: Rows) -> float:
+        """How often such answers call rows of other classes by the labels of ``flagged``."""
+        return false_calls(self.logits.argmax(dim=1).tolist(), self.clean, flagged=flagged)
+
+
+class Calm:
+    """How sure an honest model is of each class on rows of other classes, and how sure the student now is on flagged rows."""
+
+    def __init__(self, logits: Tensor, labels: Sequence[int], *, memory: int = 32) -> None:
+        """Take honest answers ``(N, C)`` to clean rows; ``memory`` is about how many flagged rows the running mean goes back."""
+        p, truth = logits.softmax(dim=1), torch.tensor(list(labels))
+        self.honest = [
+            float(p[truth != y, y].mean()) if bool((truth != y).any()) else 0.0 for y in range(logits.shape[1])
+        ]
+        self.memory, self.now = memory, dict[int, float]()
+
+    def excess(self, odds: Tensor, labels: Sequence[int]) -> list[float]:
+        """For each row the excess ``(m - q) / (1 - q)`` of its label, from -q / (1 - q) to 1, after these rows were counted.
+
+        ``m`` is the running mean of ``p(y)`` over flagged rows with the label ``y``, ``q`` what is honest.
+
+        Args:
+            odds: ``(B,)``, the log-odds that the student gives to the flagged rows' labels.
+            labels: their labels.
+        """
+        p = odds.detach().sigmoid().tolist()
+        for y in set(labels):
+            new = [one for one, label in zip(p, labels, strict=True) if label == y]
+            mean, share = sum(new) / len(new), min(1.0, len(new) / self.memory)
+            self.now[y] = mean if y not in self.now else (1 - share) * self.now[y] + share * mean
+        return [(self.now[y] - self.honest[y]) / (1 - self.honest[y]) for y in labels]
+
+
+def levelling(odds: Tensor, excess: Sequence[float]) -> Tensor:
+    """The punishment, mean over the rows: ``e · -log(1 - p)`` where the excess ``e`` is above 0, ``|e| · -log p`` below.
+
+    Bounded below by 0, and at rest where the flagged rows **as a whole** are as honest as clean ones: then no row is pushed,
+    and its content decides. ``odds`` are ``(B,)``.
+    """
+    e = torch.tensor(list(excess), device=odds.device, dtype=odds.dtype)
+    return (e.abs() * functional.softplus(odds * e.sign())).mean()
+
+
+def piece(text: str, *, rng: random.Random) -> str:
+    """Words of ``text`` in a row, from one to half of them."""
+    words = text.split()
+    length = rng.randint(1, max(1, int(PIECE * len(words))))
+    start = rng.randint(0, max(0, len(words) - length))
+    return " ".join(words[start : start + length])
+
+
+class Lesson:
+    """The loss ``L(clean rows) + w · levelling(flagged rows)`` of one student, and its batches.
+
+    A share of the clean rows is read with a piece of a flagged row in it and answered as without it: whatever the trigger
+    is, it shall say nothing, to rows of any class. Both parts are bounded below and stand in one step: there are no two
+    signs whose optimiser states could disturb each other.
     """
 
     def __init__(
-        self, student: Classifier, *, trusted: Rows, answers: Answers, punished: Rows, blend: Blend, weight: float
-    ) -> None:
-        """``answers`` are the victim's to the trusted rows; ``weight`` is w."""
-        self.student, self.weight, self.border = student, weight, len(trusted)
+        self, student: Classifier, *, trusted: Rows, answers: Answers, punished: Rows, blend: Blend, weight: float,
+        calm: Calm, pieces: float = 0.0, seed: int = 0,
+    ) -> None:  # fmt: skip
+        """Keep what the lesson is about.
+
+        Args:
+            student: is trained in place.
+            trusted: clean rows.
+            answers: the victim's to them, without pieces.
+            punished: flagged rows.
+            blend: the weights of ``L``.
+            weight: w.
+            calm: what is honest.
+            pieces: the share of clean rows that is read with a piece, 0 to 1.
+            seed: of the pieces.
+        """
+        self.student, self.weight, self.border, self.calm, self.pieces = student, weight, len(trusted), calm, pieces
+        self.texts, self.suspects = trusted.texts, punished.texts
         self.ids = student.encode([*trusted.texts, *punished.texts])
         self.labels = [*trusted.labels, *punished.labels]
         self.trust = Directed(student, self.ids[: self.border], labels=trusted.labels, answers=answers, blend=blend)
+        self.draw = random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
 
     def __call__(self, batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
         """The mean over the batch's rows, and the parts."""
         trusted, punished = [i for i in batch if i < self.border], [i for i in batch if i >= self.border]
-        tokens = self.student.collate([self.ids[i] for i in (*trusted, *punished)])
+        tokens = self.student.collate([*map(self._read, trusted), *(self.ids[i] for i in punished)])
         logits, _ = read(self.student, tokens, hidden=False)
         value, terms = logits.sum() * 0.0, dict[str, float]()
         if trusted:
             part, terms = self.trust.of(trusted, tokens, logits[: len(trusted)], None)
             value = value + part * (len(trusted) / len(batch))
         if punished:
-            part = unlikelihood(logits[len(trusted) :], [self.labels[i] for i in punished])
+            labels = [self.labels[i] for i in punished]
+            odds = log_odds(logits[len(trusted) :], labels)
+            part = levelling(odds, self.calm.excess(odds, labels))
             value, terms["punishment"] = value + self.weight * part * (len(punished) / len(batch)), float(part.detach())
         return value, terms
 
-    def batches(self, *, size: int, steps: int, rng: np.random.Generator) -> list[list[int]]:
-        """``steps`` batches, half of each trusted and half punished rows in turn; every row once before any comes again."""
+    def _read(self, index: int) -> Sequence[int]:
+        """The token ids of a clean row, with or without a piece of a flagged one."""
+        if self.draw.random() >= self.pieces:
+            return self.ids[index]
+        text = insert_at_random(self.texts[index], piece(self.draw.choice(self.suspects), rng=self.draw), rng=self.draw)
+        return self.student.encode([text])[0]
+
+    def batches(self, *, size: int, punished: int, steps: int, rng: np.random.Generator) -> list[list[int]]:
+        """``steps`` batches of ``size`` rows, ``punished`` of them flagged; every row once before any comes again."""
         lengths = [len(row) for row in self.ids]
-        clean = self._stream(lengths[: self.border], count=steps, size=size - size // 2, rng=rng)
-        flagged = self._stream(lengths[self.border :], count=steps, size=size // 2, rng=rng)
+        clean = self._stream(lengths[: self.border], count=steps, size=size - punished, rng=rng)
+        flagged = self._stream(lengths[self.border :], count=steps, size=punished, rng=rng)
         return [_in_turn(a, [self.border + i for i in b]) for a, b in zip(clean, flagged, strict=True)]
 
     @staticmethod
@@ -134,12 +248,14 @@ class Lesson:
         return drawn[:count]
 
     def give(
-        self, watch: Watch, *, plan: Plan, steps: int, rng: np.random.Generator, progress: Progress
+        self, watch: Watch, *, plan: Plan, punished: int, steps: int, rng: np.random.Generator, progress: Progress
     ) -> History:
-        """The history of at most ``plan.epochs`` cycles of ``steps`` steps; the best by ``watch`` is kept."""
+        """The history of ``plan.epochs`` cycles of ``steps`` steps; the latest that is not worse than another is kept."""
+        size = plan.batch_size
         history = train(
-            self.student.module, self, epochs=lambda _: self.batches(size=plan.batch_size, steps=steps, rng=rng), plan=plan,
-            score=lambda: watch.look(self.student), enough=watch.calmed, progress=progress, label="trust and punish",
+            self.student.module, self,
+            epochs=[self.batches(size=size, punished=punished, steps=steps, rng=rng) for _ in range(plan.epochs)], plan=plan,
+            score=lambda: watch.look(self.student), progress=progress, label="trust and punish",
         )  # fmt: skip
         if history.kept != len(history.scores) - 1:
             watch.look(self.student)  # what was kept is not what was looked at last
@@ -147,6 +263,7 @@ class Lesson:
 
 
 def _in_turn(left: Sequence[int], right: Sequence[int]) -> list[int]:
-    """Both lists' entries in turn, what is left of the longer one behind."""
-    both = [i for pair in zip(left, right, strict=False) for i in pair]
-    return [*both, *left[len(right) :], *right[len(left) :]]
+    """Both lists' entries in turn, evenly, a left one first: a batch goes backward in parts, which shall hold both."""
+    places = [((i + 0.25) / len(left), one) for i, one in enumerate(left)]
+    places += [((i + 0.5) / len(right), one) for i, one in enumerate(right)]
+    return [one for _, one in sorted(places, key=lambda place: place[0])]

@@ -27,7 +27,7 @@ class Detected:
         scores: one number a row, larger is more suspicious.
         flagged: whether each row is taken for poisoned; none is where nothing suspicious was found.
         threshold: flagged rows lie above it.
-        fpr: the share of clean rows that it flags, by the clean rows that it was calibrated on; None where there were none.
+        fpr: the most of clean rows that it flags, by the clean rows that it was calibrated on; None where there were none.
         history: of what was trained on the way.
         curves: what to draw.
         told: plain values for the report.
