@@ -43,7 +43,7 @@ types: $(DEV)
 	$(BIN)/mypy
 
 test: $(DEV) lint types assets
-	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
 demo: $(READY)
 	$(BIN)/untrigger demo
