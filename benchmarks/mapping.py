@@ -32,7 +32,7 @@ from untrigger.defences.bedkd import MAPPING, NO_MORE
 from untrigger.defences.bedkd import WATCHED as FEW
 from untrigger.defences.bedkd_mapping import Copying, Views, by_class, directional_mapping
 from untrigger.defences.bedkd_published import MAPPING as PUBLISHED
-from untrigger.defences.calibration import calibrate, lifted
+from untrigger.defences.calibration import Calibrated, calibrate, threshold_of
 from untrigger.evaluation.detection import detection
 from untrigger.evaluation.truth import read_poisoned
 from untrigger.models.classifier import Classifier
@@ -159,12 +159,18 @@ def _plain(values: Any) -> list[float]:
     return [round(value, 4) for value in values.tolist()]
 
 
+def judged(line: dict[str, Any]) -> tuple[Calibrated, float]:
+    """What the clean rows say of the pool's stubbornness, and the threshold of ours."""
+    scores = line["stubbornness"]
+    seen = calibrate(scores["clean"], scores["pool"], fpr=FPR, false_share=FALSE_SHARE)
+    return seen, threshold_of(seen, scores["pool"])
+
+
 def figures(line: dict[str, Any]) -> dict[str, float | None]:
     """AUROC, precision, recall and FPR of the released rule and of ours, and the share of clean test rows that ours flags."""
     d, s, poisoned = line["distance"], line["stubbornness"], [bool(flag) for flag in line["poisoned"]]
     low = [x < RELEASED and bool(agrees) for x, agrees in zip(d["pool"], line["agreeing"], strict=True)]
-    seen = calibrate(s["clean"], s["pool"], fpr=FPR, false_share=FALSE_SHARE)
-    threshold = lifted(seen.threshold, s["pool"]) if seen.found else seen.threshold
+    seen, threshold = judged(line)
     high = [seen.found and x > threshold for x in s["pool"]]
     told = {
         **{f"d {m.metric}": m.value for m in detection([-x for x in d["pool"]], flagged=low, poisoned=poisoned)},
@@ -209,9 +215,7 @@ def draw(folder: Path) -> None:
             _bars(axes, kinds, bins=np.linspace(*limits, 41))
             axes.set(xlabel=score, ylabel=f"share of rows, {way}", xlim=limits)
         row[0].axvline(RELEASED, color="black", linewidth=0.8, linestyle="--")
-        seen = calibrate(line["stubbornness"]["clean"], line["stubbornness"]["pool"], fpr=FPR, false_share=FALSE_SHARE)
-        threshold = lifted(seen.threshold, line["stubbornness"]["pool"]) if seen.found else seen.threshold
-        row[1].axvline(threshold, color="black", linewidth=0.8, linestyle="--")
+        row[1].axvline(judged(line)[1], color="black", linewidth=0.8, linestyle="--")
     figure.axes[0].legend(fontsize="small")
     figure.savefig(folder.with_name(folder.name + ".svg"), metadata={"Date": None})
 

@@ -18,7 +18,7 @@ from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
 from untrigger.errors import DivergedError, ModelError, OptionError
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier, Source
-from untrigger.training.directed import Blend, answers_of, log_odds, unlikelihood
+from untrigger.training.directed import Blend, answers_of, log_odds
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.rows import Rows
 
@@ -63,13 +63,13 @@ def test_labels_are_turned_to_the_next_class() -> None:
 
 def test_the_punishment_by_hand_is_bounded_and_fades() -> None:
     z = logits((0.1, 0.9), (0.6, 0.4)).requires_grad_(True)
-    value = unlikelihood(z, [1, 1])
+    value = levelling(log_odds(z, [1, 1]), [1.0, 1.0])
     assert float(value.detach()) == pytest.approx(-(log(0.1) + log(0.6)) / 2, rel=1e-5)
     value.backward()
     assert z.grad is not None
     assert z.grad[:, 1].tolist() == pytest.approx([0.9 / 2, 0.4 / 2], rel=1e-5), "the gradient is the label's probability"
-    assert float(unlikelihood(torch.tensor([[60.0, -60.0]]), [1])) == pytest.approx(0, abs=1e-6)
-    assert torch.isfinite(unlikelihood(torch.tensor([[-500.0, 500.0]]), [1]))
+    assert float(levelling(log_odds(torch.tensor([[60.0, -60.0]]), [1]), [1.0])) == pytest.approx(0, abs=1e-6)
+    assert torch.isfinite(levelling(log_odds(torch.tensor([[-500.0, 500.0]]), [1]), [1.0]))
     three = logits((0.2, 0.5, 0.3))
     assert log_odds(three, [1]).tolist() == pytest.approx([0.0], abs=1e-6)
 
@@ -175,7 +175,7 @@ def test_the_punishment_by_hand_fades_rests_and_turns_round() -> None:
     assert z.grad is not None
     assert z.grad.tolist() == pytest.approx([-0.25 * 0.99 / 2, -0.25 * 0.6 / 2], rel=1e-5), "up, the less sure the more"
     assert float(levelling(torch.tensor([9.0, -9.0]), [0.0, 0.0])) == 0.0
-    assert float(levelling(torch.tensor([odds(0.5)]), [1.0])) == pytest.approx(float(unlikelihood(torch.zeros(1, 2), [1])))
+    assert float(levelling(torch.tensor([odds(0.5)]), [1.0])) == pytest.approx(log(2))
 
 
 def test_a_piece_is_one_to_half_of_the_words_in_a_row() -> None:

@@ -14,7 +14,7 @@ from untrigger.defences.bedkd_lesson import Calm, Honest, Lesson, Watch, parted
 from untrigger.defences.bedkd_mapping import Copying, Mapped, by_class, directional_mapping, viewed
 from untrigger.defences.bedkd_pool import decorated, inserted, judge
 from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
-from untrigger.defences.calibration import calibrate, lifted
+from untrigger.defences.calibration import calibrate, threshold_of
 from untrigger.defences.detector import Detected, Detector
 from untrigger.errors import OptionError
 from untrigger.models.adapters import AdapterOptions, attach
@@ -123,7 +123,7 @@ class BeDKD(Detector, Purifier):
         turned = self._turned(model, grant, progress=progress)
         scores = viewed(model, turned.mapped.model, grant.suspect, progress=progress).stubbornness(grant.suspect.labels).tolist()
         seen = calibrate(turned.scores, scores, fpr=self.fpr, false_share=self.false_share)
-        threshold = lifted(seen.threshold, scores) if seen.found else seen.threshold
+        threshold = threshold_of(seen, scores)
         told = {
             "calibrated_threshold": seen.threshold, "asked_fpr": self.fpr, "calibration_rows": seen.clean,
             "above_threshold": seen.above,

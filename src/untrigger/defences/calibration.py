@@ -95,6 +95,11 @@ def lifted(threshold: float, scores: Sequence[float]) -> float:
     return low[at] + gap / 2 if wide else threshold
 
 
+def threshold_of(seen: Calibrated, scores: Sequence[float]) -> float:
+    """The threshold that rows are flagged by: lifted where something was found, else as it was calibrated."""
+    return lifted(seen.threshold, scores) if seen.found else seen.threshold
+
+
 def _at(ranked: Sequence[float], suspect: Sequence[float], *, k: int, tries: int, chance: float) -> Calibrated:
     threshold, n = ranked[k - 1], len(ranked)
     above = sum(score > threshold for score in suspect)

@@ -23,9 +23,8 @@ from untrigger.search.vocabulary import single_token_words
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
-from untrigger.vocabulary.scan import Candidate
+from untrigger.vocabulary.scan import FOUND, Candidate
 
-FOUND = ("suspicious", "backdoored")
 PANEL = "scan by round"
 
 

@@ -31,7 +31,7 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement, Outcome, difference
 from untrigger.vocabulary.report import Finding, Report, Verdict
 from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.scan import Candidate
+from untrigger.vocabulary.scan import FOUND, Candidate
 
 TREATMENTS = {
     "finetune": "fine-tuned", "merge": "merged", "int8": "in int8", "repoison": "poisoned a little again",
@@ -228,7 +228,7 @@ class _Desk:
 
 def verdict(found: Sequence[Measurement], statuses: dict[str, str]) -> Verdict:
     """Whether the purification held: by attack success where it was measured, else by the scans."""
-    bad = [name for name, status in statuses.items() if name.startswith("purified") and status in ("suspicious", "backdoored")]
+    bad = [name for name, status in statuses.items() if name.startswith("purified") and status in FOUND]
     excess = {m.subject: m.value for m in found if m.metric == "excess_asr" and m.value is not None}
     return _by_attack(excess, bad) if excess else _by_scans(statuses, bad)
 

@@ -109,14 +109,6 @@ def log_odds(logits: Tensor, labels: Sequence[int]) -> Tensor:
     return logits.gather(1, index).squeeze(1) - others
 
 
-def unlikelihood(logits: Tensor, labels: Sequence[int]) -> Tensor:
-    """``-log(1 - p(y))``, mean over the batch: a punishment that is never below 0 and fades as the label is given up.
-
-    Its gradient by the label's log-odds is ``p(y)`` (unlikelihood training, 1908.04319).
-    """
-    return functional.softplus(log_odds(logits, labels)).mean()
-
-
 class Directed:
     """The loss of a copy on rows with labels, against a frozen model whose answers were computed once."""
 

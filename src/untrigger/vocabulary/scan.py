@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.plain import tidy
 
-FAIL_ON = ("undecided", "suspicious", "backdoored")
+FOUND = ("suspicious", "backdoored")
+"""Verdicts that say that something was found."""
+FAIL_ON = ("undecided", *FOUND)
 """Verdicts that a policy may fail on, each with all that stand behind it."""
 
 
