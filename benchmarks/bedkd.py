@@ -31,6 +31,7 @@ FAILED = "failed.txt"
 COLUMNS = {
     "AUROC": ("detector", "auroc"), "precision": ("detector", "precision"), "recall": ("detector", "recall"),
     "FPR": ("detector", "fpr"), "ASR": ("victim", "asr"), "ASR after": ("purified", "asr"),
+    "no trigger": ("purified", "untriggered_hit_rate"),
     "tuned ASR": ("finetuned", "asr"), "floor": ("clean", "asr"), "excess": ("purified", "excess_asr"),
     "CACC": ("victim", "cacc"), "CACC after": ("purified", "cacc"),
 }  # fmt: skip

@@ -23,7 +23,8 @@ from untrigger.pipeline.spec import PurifySpec
 from untrigger.vocabulary.report import Report
 
 COLUMNS = (
-    ("victim", "asr"), ("clean", "asr"), ("finetuned", "asr"), ("purified", "asr"), ("purified", "excess_asr"),
+    ("victim", "asr"), ("clean", "asr"), ("finetuned", "asr"), ("purified", "asr"),
+    ("purified", "untriggered_hit_rate"), ("purified", "excess_asr"),
     ("victim", "cacc"), ("purified", "cacc"), ("finetuned", "cacc"), ("benign_in", "cacc"), ("benign_out", "cacc"),
 )  # fmt: skip
 log = logging.getLogger("series")
@@ -53,9 +54,8 @@ def table(runs: Path) -> Iterator[str]:
     for file in sorted(runs.glob("*/*/report.json")):
         report, variant = Report.read(file), file.parent.parent.name
         name, seed = file.parent.name.rsplit("-", 1)
-        found = [report.find(*column) for column in COLUMNS]
-        values = [m.value if m else None for m in found]
-        before, after = values[5], values[6]
+        told = {column: m.value if (m := report.find(*column)) else None for column in COLUMNS}
+        values, before, after = list(told.values()), told["victim", "cacc"], told["purified", "cacc"]
         values.append(before - after if before is not None and after is not None else None)
         groups[variant, name].append(values)
         counts = [str(m.n) if (m := report.find("victim", metric)) else "–" for metric in ("asr", "cacc")]
