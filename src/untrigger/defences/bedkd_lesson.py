@@ -164,8 +164,7 @@ def levelling(odds: Tensor, excess: Sequence[float]) -> Tensor:
     """The punishment, mean over the rows: ``e · -log(1 - p)`` where the excess ``e`` is above 0, ``|e| · -log p`` below.
 
     An unlikelihood (1908.04319) whose sign and weight follow the excess: bounded below by 0, and at rest where the flagged
-    rows **as a whole** are as honest as clean ones: then no row is pushed,
-    and its content decides. ``odds`` are ``(B,)``.
+    rows **as a whole** are as honest as clean ones: then no row is pushed, and its content decides. ``odds`` are ``(B,)``.
     """
     e = torch.tensor(list(excess), device=odds.device, dtype=odds.dtype)
     return (e.abs() * functional.softplus(odds * e.sign())).mean()
