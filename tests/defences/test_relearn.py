@@ -87,7 +87,7 @@ def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
         return Readings(torch.tensor([[0.0, 2.0 if model is adapter else -6.0]]).repeat(len(texts), 1), torch.zeros(0))
 
     monkeypatch.setattr(relearn, "read_texts", told)
-    monkeypatch.setattr(relearn, "calibrated_on", lambda _logits, _labels: lambda z: z)
+    monkeypatch.setattr(relearn, "calibrated_on", lambda _logits, _labels, **_more: lambda z: z)
     answers, rows = Answers(adapter, twin("bert"), CLEAN.take(range(4))), CLEAN.take(range(3))
     odds = {share: answers.to(rows.texts, rows=rows, share=share, progress=silent).diff(dim=1) for share in (0.0, 0.25, 1.0)}
     assert [float(z[0]) for z in odds.values()] == pytest.approx([2.0, 0.0, -6.0])

@@ -10,10 +10,9 @@ import torch
 from torch import nn
 
 from tests.tiny import same, task, weights
-from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.adapters import AdapterOptions, attach, merged
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
-from untrigger.models.save import merged
 from untrigger.models.shared import Updated, settle, shell
 from untrigger.training.loop import Plan
 from untrigger.training.supervised import fine_tune

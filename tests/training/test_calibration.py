@@ -30,6 +30,14 @@ def test_a_lean_and_too_much_confidence_are_taken_back() -> None:
     torch.testing.assert_close(mended.softmax(dim=1), logits.softmax(dim=1), atol=0.05, rtol=0)
 
 
+def test_a_clean_models_lean_is_left_alone() -> None:
+    logits, labels = honest(4000)
+    leaning = 3 * logits + torch.tensor([0.0, 0.0, 2.4])
+    found = calibrated_on(leaning, labels, biased=False)
+    torch.testing.assert_close(found.bias, torch.zeros(3))
+    assert float(found.scale) < 0.5, "its confidence is not"
+
+
 def test_few_rows_that_are_all_right_do_not_blow_it_up() -> None:
     found = calibrated_on(torch.tensor([[3.0, -3.0], [-3.0, 3.0]]), torch.tensor([0, 1]))
     assert 0.5 < float(found.scale) < 3

@@ -178,6 +178,15 @@ def test_training_is_a_function_of_its_seed_and_of_nothing_global(load: Callable
     assert not same(ends[0], ends[2])
 
 
+def test_what_is_read_is_computed_in_full_float32_on_any_processor() -> None:
+    generator = torch.Generator().manual_seed(1)
+    x, w = torch.randn(256, 384, generator=generator), torch.randn(384, 384, generator=generator)
+    with fast_products():
+        with fast_products(exact=True):
+            torch.testing.assert_close(x @ w, (x.double() @ w.double()).float(), atol=1e-3, rtol=1e-3)
+        assert torch.get_float32_matmul_precision() == "medium"
+
+
 def test_fast_products_are_given_back_even_after_an_error() -> None:
     before = torch.get_float32_matmul_precision()
     with pytest.raises(RuntimeError, match="on purpose"), fast_products():

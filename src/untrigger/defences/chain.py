@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from untrigger.defences.base import Purified, Purifier, joined
-from untrigger.models.adapters import combined, is_adapted
+from untrigger.models.adapters import combined, is_adapted, merged
 from untrigger.models.classifier import Classifier
-from untrigger.models.save import merged
 from untrigger.progress import Progress
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant

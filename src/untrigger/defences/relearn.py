@@ -144,7 +144,8 @@ class Answers:
         if share > 0:
             said = read_texts(self.teacher, texts, progress=progress, label="asking the teacher").logits
             known = read_texts(self.teacher, self.dev.texts).logits
-            told.append(share * calibrated_on(known, torch.tensor(self.dev.labels))(said).log_softmax(dim=1))
+            theirs = calibrated_on(known, torch.tensor(self.dev.labels), biased=False)(said)
+            told.append(share * theirs.log_softmax(dim=1))
         return torch.stack(told).sum(dim=0)
 
 

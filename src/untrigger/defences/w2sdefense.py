@@ -23,7 +23,7 @@ from untrigger.defences.lesson import InsertionLesson
 from untrigger.defences.relearn import Answers, RelearnOptions, relearned
 from untrigger.defences.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.errors import OptionError
-from untrigger.models.adapters import AdapterOptions, attach, combined, without_adapter
+from untrigger.models.adapters import AdapterOptions, attach, combined, merged, without_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.lineage import ancestor, returned
 from untrigger.models.predict import read_texts
@@ -168,7 +168,7 @@ class W2SDefense(Purifier):
         elif self.reset and self.peft == "lora" and (back := _ancestor(model, grant)):
             steps, trusted = options.full_steps, True
             first, share = returned(model, back[1], rank=options.rank, generator=generator)
-            student = attach(first, adapter, generator=generator)
+            student = attach(merged(first), adapter, generator=generator)
             told |= {"base": back[0], "led_back": round(share, 3)}
         else:
             return _Start(attach(model, adapter, generator=generator), adapter, None, trusted=False, told={"learned_anew": False})

@@ -164,6 +164,19 @@ def merge(module: Any) -> Any:
     return settle(whole)
 
 
+def merged(model: Classifier) -> Classifier:
+    """The classifier with its adapter worked into full weights of its own, itself where it carries none.
+
+    Modules that the adapter saved count as fresh, so that a further adapter trains and saves them.
+    """
+    if not is_adapted(model):
+        return model
+    saved = _saved_modules(model.module)
+    whole = merge(copy.deepcopy(model.module))
+    fresh = tuple(name for name, _ in whole.named_parameters() if saved & set(name.split(".")))
+    return replace(model.with_module(whole), source=replace(model.source, fresh=fresh))
+
+
 def _unwrap(module: nn.Module, active: str) -> None:
     """Put the saved modules of the active adapter where PEFT wrapped them."""
     from peft.utils.other import ModulesToSaveWrapper

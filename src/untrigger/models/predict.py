@@ -47,7 +47,7 @@ def read_ids(
     logits: list[Tensor | None] = [None] * len(ids)
     features: list[Tensor | None] = [None] * len(ids)
     model.module.eval()
-    with torch.inference_mode(), fast_products(), progress.task(label, total=len(ids)) as tick:
+    with torch.inference_mode(), fast_products(exact=True), progress.task(label, total=len(ids)) as tick:
         for batch in packed([len(row) for row in ids], tokens=tokens):
             said = model.read(model.collate([ids[i] for i in batch]))
             for i, z, h in zip(batch, said.logits.cpu(), said.features.cpu(), strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from safetensors.torch import save_file
 
 from untrigger import assets
 from untrigger.errors import OutputError
-from untrigger.models.adapters import fold, merge
+from untrigger.models.adapters import fold, merged
 from untrigger.models.classifier import Classifier
 from untrigger.models.load import SIDECAR, quiet
 from untrigger.storage import SPACE
@@ -84,13 +83,6 @@ def save_purified(victim: Classifier, student: Classifier, folder: Path, *, card
         save_folded(victim, student, folder, card=card)
     else:
         save_classifier(student, folder, card=card, base=_base_of(victim))
-
-
-def merged(student: Classifier) -> Classifier:
-    """The student with its adapter merged into full weights; the student itself stays as it is."""
-    if isinstance(student.module, PeftModel):
-        return student.with_module(merge(copy.deepcopy(student.module)))
-    return student
 
 
 def _base_of(model: Classifier) -> str:

@@ -17,8 +17,8 @@ from untrigger.errors import DataError, OptionError, one_of
 from untrigger.evaluation.measure import asr, cacc
 from untrigger.evaluation.observe import observe, write_outcomes
 from untrigger.evaluation.truth import TestBed, read_truth
+from untrigger.models.adapters import merged
 from untrigger.models.classifier import Classifier
-from untrigger.models.save import merged
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.purify import shown
 from untrigger.pipeline.scan import ScanSpec, clean_rows, hints_of, load, scanner_of, weigh_as_asked

@@ -11,9 +11,8 @@ import torch
 from untrigger.attacks.poison import Attack
 from untrigger.defences.finetune import FineTune
 from untrigger.evaluation.truth import TestBed
-from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.adapters import AdapterOptions, attach, merged
 from untrigger.models.classifier import Classifier, head_of
-from untrigger.models.save import merged
 from untrigger.progress import Progress
 from untrigger.training.loop import MICRO, Plan
 from untrigger.training.supervised import fine_tune

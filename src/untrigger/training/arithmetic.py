@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
@@ -13,22 +14,35 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @contextmanager
-def fast_products() -> Iterator[None]:
+def fast_products(*, exact: bool = False) -> Iterator[None]:
     """Inside, float32 products on a CPU go through oneDNN; the former setting comes back behind it.
 
-    On processors with AVX-512 but without AMX, oneDNN computes them in full float32, about twice as fast as
-    the default library (``benchmarks/arithmetic.py``). With AMX it may round inputs to bfloat16. GPUs keep what
-    they were set to.
+    On processors with AVX-512 but without AMX, oneDNN computes them in full float32, about twice as fast as the default
+    library; with AMX it rounds what is multiplied to bfloat16 and is three times as fast (``benchmarks/arithmetic.py``).
+    Training bears that. GPUs keep what they were set to.
+
+    Args:
+        exact: keep full float32 in any case, as for answers that anybody else shall get from the same weights.
     """
     if torch.cuda.is_available():
         yield
         return
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+    torch.set_float32_matmul_precision("highest" if exact and rounds() else "medium")
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@cache
+def rounds() -> bool:
+    """Whether this processor rounds to bfloat16 within ``fast_products``: measured once, on a product of two small matrices."""
+    generator = torch.Generator().manual_seed(0)
+    x, w = torch.randn(256, 384, generator=generator), torch.randn(384, 384, generator=generator)
+    with fast_products():
+        error = (x @ w - x.double() @ w.double()).abs().max()
+    return bool(error > 1e-2)  # full float32 is wrong by 1e-4, bfloat16 by 3e-1
 
 
 def pick_device(name: str) -> torch.device:
