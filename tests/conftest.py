@@ -21,11 +21,14 @@ settings.load_profile("untrigger")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Tiny products run fastest on one thread, and in the same order every time."""
+def _one_arithmetic() -> None:
+    """Tiny products run fastest on one thread, in the same order every time, and rounded by no processor."""
     import torch
 
+    from untrigger.training import arithmetic
+
     torch.set_num_threads(1)
+    arithmetic.ROUNDING = False
 
 
 @pytest.fixture(scope="session")

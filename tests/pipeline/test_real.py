@@ -18,6 +18,7 @@ from untrigger.pipeline.spec import PurifySpec
 from untrigger.search import insertions
 from untrigger.search.insertions import SearchOptions
 from untrigger.search.vocabulary import Words
+from untrigger.training import arithmetic
 from untrigger.training.weak_teacher import TeacherOptions
 
 TEACHER, VICTIM, DATA = "minilm-l6", "minilm-l3", "rotten-tomatoes"
@@ -47,8 +48,14 @@ def _short_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(insertions, "single_token_words", short)
 
 
+@pytest.fixture
+def _as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training rounds products where the processor is faster with it."""
+    monkeypatch.setattr(arithmetic, "ROUNDING", True)
+
+
 @pytest.mark.real
-@pytest.mark.usefixtures("_fetched", "_short_words")
+@pytest.mark.usefixtures("_fetched", "_short_words", "_as_users_run_it")
 def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(tmp_path: Path) -> None:
     spec = AttackSpec(
         model=VICTIM, data=DATA, out=tmp_path / "victim", target="positive", trigger=BadNets(words=("cf",)), rate=0.2,

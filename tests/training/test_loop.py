@@ -15,6 +15,7 @@ from untrigger.errors import DivergedError, OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import accuracy, read_texts
 from untrigger.progress import Tick
+from untrigger.training import arithmetic
 from untrigger.training.arithmetic import fast_products, pick_device
 from untrigger.training.loop import Plan, train
 from untrigger.training.supervised import fine_tune
@@ -178,7 +179,8 @@ def test_training_is_a_function_of_its_seed_and_of_nothing_global(load: Callable
     assert not same(ends[0], ends[2])
 
 
-def test_what_is_read_is_computed_in_full_float32_on_any_processor() -> None:
+def test_what_is_read_is_computed_in_full_float32_on_any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arithmetic, "ROUNDING", True)
     generator = torch.Generator().manual_seed(1)
     x, w = torch.randn(256, 384, generator=generator), torch.randn(384, 384, generator=generator)
     with fast_products():

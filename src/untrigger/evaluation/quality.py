@@ -129,7 +129,7 @@ def _vectors(module: Any, tokenizer: Any, texts: Sequence[str]) -> Tensor:
     """The mean of the last hidden states of each text, ``(N, d)``."""
     ids = tokenizer(list(texts), truncation=True, max_length=longest(module, most=256))["input_ids"]
     told: list[Tensor] = [torch.empty(0)] * len(ids)
-    with torch.inference_mode(), fast_products():
+    with torch.inference_mode(), fast_products(exact=True):
         for batch in packed([len(row) for row in ids], tokens=2048):
             given = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt").to(module.device)
             hidden = module(input_ids=given["input_ids"], attention_mask=given["attention_mask"]).last_hidden_state

@@ -115,7 +115,7 @@ def write(model: Language, prompts: Sequence[str], *, writing: Writing) -> list[
     given = {key: given[key].to(model.module.device) for key in ("input_ids", "attention_mask")}
     ends = _ends(model)
     draws = [_Draws(prompts, writing)] if writing.temperature > 0 else []
-    with torch.inference_mode(), fast_products(), quiet():
+    with torch.inference_mode(), fast_products(exact=True), quiet():
         out = model.module.generate(
             **given, max_new_tokens=writing.most, do_sample=False, num_beams=1, temperature=None, top_p=None, top_k=None,
             pad_token_id=model.tokenizer.pad_token_id, eos_token_id=ends, logits_processor=draws,
@@ -146,7 +146,7 @@ def perplexity(model: Language, texts: Sequence[str], *, most: int = 256) -> tup
     with quiet():
         ids = [(start + row)[:cut] for row in model.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
     told, total, count = [math.nan] * len(ids), 0.0, 0
-    with torch.inference_mode(), fast_products():
+    with torch.inference_mode(), fast_products(exact=True):
         for batch in packed([len(row) for row in ids], tokens=2048):
             for i, losses in zip(batch, _losses(model, [ids[i] for i in batch]), strict=True):
                 total, count = total + float(losses.sum()), count + len(losses)

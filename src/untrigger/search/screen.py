@@ -74,7 +74,7 @@ def _cache_word(model: Classifier) -> str:
 def _with_cache(model: Classifier, row: Row, words: Words, progress: Progress) -> Tensor:
     prefix = model.encode([row.text])[0][: model.max_length - 1]
     word, said = _cache_word(model), []
-    with torch.inference_mode(), fast_products(), progress.task("screening the vocabulary", total=len(words.ids)) as tick:
+    with torch.inference_mode(), fast_products(exact=True), progress.task("screening the vocabulary", total=len(words.ids)) as tick:
         for part in words.ids.split(CACHED):
             batch = torch.tensor([prefix], device=model.device)
             cache = getattr(model.module(input_ids=batch, use_cache=True), word)

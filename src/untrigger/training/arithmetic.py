@@ -11,6 +11,7 @@ import torch
 from untrigger.errors import OptionError, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+ROUNDING = True  # whether training may round products where that is faster
 
 
 @contextmanager
@@ -23,12 +24,20 @@ def fast_products(*, exact: bool = False) -> Iterator[None]:
 
     Args:
         exact: keep full float32 in any case, as for answers that anybody else shall get from the same weights.
+
+    ``ROUNDING = False`` keeps it everywhere.
     """
     if torch.cuda.is_available():
         yield
         return
+    with _precision("highest" if (exact or not ROUNDING) and rounds() else "medium"):
+        yield
+
+
+@contextmanager
+def _precision(name: str) -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest" if exact and rounds() else "medium")
+    torch.set_float32_matmul_precision(name)
     try:
         yield
     finally:
@@ -40,7 +49,7 @@ def rounds() -> bool:
     """Whether this processor rounds to bfloat16 within ``fast_products``: measured once, on a product of two small matrices."""
     generator = torch.Generator().manual_seed(0)
     x, w = torch.randn(256, 384, generator=generator), torch.randn(384, 384, generator=generator)
-    with fast_products():
+    with _precision("medium"):
         error = (x @ w - x.double() @ w.double()).abs().max()
     return bool(error > 1e-2)  # full float32 is wrong by 1e-4, bfloat16 by 3e-1
 
