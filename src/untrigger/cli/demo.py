@@ -22,7 +22,10 @@ def demo(
     device: o.OnDevice = o.Device.auto,
     offline: o.Offline = False,
 ) -> int:
-    """Purify a poisoned model that comes with untrigger, and show the report."""
+    """Purify a poisoned model that comes with untrigger, and show the report.
+
+    To end within eight minutes on two cores, it takes 40 of the 64 steps that purify takes by default.
+    """
     desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     with desk.working() as progress:
         from untrigger.pipeline.demo import DemoSpec

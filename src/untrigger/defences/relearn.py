@@ -43,7 +43,7 @@ class RelearnOptions:
         teacher: weight of the teacher's answers against the suspect's own, 0 to 1.
     """
 
-    steps: int = 40
+    steps: int = 64
     full_steps: int = 300
     upper: float = 0.5
     rank: int = 128
