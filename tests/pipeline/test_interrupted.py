@@ -151,8 +151,11 @@ def command(shop: Shop, out: Path, *more: str) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_real_ctrl_c_ends_the_command_with_three(shop: Shop, tmp_path: Path, number: int) -> None:
+    def heard() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job, as a test run may be, is born deaf to it
+
     words = command(shop, tmp_path / "out", "--set", "epochs=3000")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
         assert process.stderr is not None
         lines = []
         for line in process.stderr:
