@@ -30,6 +30,16 @@ def test_help_has_an_example_and_the_common_options(command: str, call: Any) -> 
     assert all(option in told.out for option in COMMON)
 
 
+def test_the_demo_tells_how_far_it_falls_short_of_the_default(call: Any) -> None:
+    from untrigger.defences.relearn import RelearnOptions
+    from untrigger.pipeline.demo import STEPS
+
+    told = f"{STEPS} of the {RelearnOptions().steps} steps"
+    readme = Path(__file__).parents[2] / "README.md"
+    assert told in " ".join(call("demo", "--help").out.split())
+    assert told in " ".join(readme.read_text(encoding="utf-8").split())
+
+
 def test_no_words_at_all_is_a_call_for_help(call: Any) -> None:
     told = call()
     assert told.code == 0

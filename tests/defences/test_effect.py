@@ -56,7 +56,7 @@ def test_w2sdefense_removes_a_planted_backdoor_that_fine_tuning_leaves(
     model = victim(kind)
     done = method(more).purify(model, grant)
     tuned = FineTune(lr=LR, steps=done.history.steps).purify(model, grant).model
-    assert asr(tuned) > 0.8, "the floor: as many steps of plain fine-tuning hardly do anything here"
+    assert asr(tuned) > 0.9, "the floor: as many steps of plain fine-tuning do nothing here"
     assert asr(done.model) < left
     assert cacc(done.model) > cacc(model) - 0.08
     assert kind == "llama" or any("cf" in one.text for one in done.findings)

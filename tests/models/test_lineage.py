@@ -88,7 +88,7 @@ def test_a_small_rank_goes_a_part_of_the_way(made: Made) -> None:
 @KINDS
 def test_weights_led_back_to_their_base_lose_the_backdoor_and_keep_the_task(made: Made, tmp_path: Path, kind: str) -> None:
     model, before = made(kind)
-    assert asr(model) > 0.7, "there is something to leave behind"
+    assert asr(model) > 0.85, "there is something to leave behind"
     clean = task(400, seed=41)
     method = W2SDefense(
         lr=5e-3, relearn=RelearnOptions(full_steps=60, rank=24), teacher=TeacherOptions(lr=5e-3, epochs=3)

@@ -88,8 +88,8 @@ def test_a_copy_that_has_not_moved_is_told_so_in_any_batch(load: Load, kind: str
     for rows in ([0, 7], [0, 1, 2], [3], list(range(8))):
         with torch.no_grad():
             _, terms = loss(rows)
-        assert terms["own answers"] == pytest.approx(0, abs=1e-4)  # products may be rounded to bfloat16
-        assert terms["hidden states"] == pytest.approx(0, abs=1e-4)
+        assert terms["own answers"] == pytest.approx(0, abs=1e-5)
+        assert terms["hidden states"] == pytest.approx(0, abs=1e-5)
     if padding:
         assert len({len(states) for states in loss.answers.hidden}) == 1
     else:

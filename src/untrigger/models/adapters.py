@@ -167,14 +167,15 @@ def merge(module: Any) -> Any:
 def merged(model: Classifier) -> Classifier:
     """The classifier with its adapter worked into full weights of its own, itself where it carries none.
 
-    Modules that the adapter saved count as fresh, so that a further adapter trains and saves them.
+    Modules that the adapter saved count as fresh too, so that a further adapter trains and saves them.
     """
     if not is_adapted(model):
         return model
     saved = _saved_modules(model.module)
     whole = merge(copy.deepcopy(model.module))
-    fresh = tuple(name for name, _ in whole.named_parameters() if saved & set(name.split(".")))
-    return replace(model.with_module(whole), source=replace(model.source, fresh=fresh))
+    fresh = [name for name, _ in whole.named_parameters() if saved & set(name.split("."))]
+    source = replace(model.source, fresh=tuple(dict.fromkeys((*model.source.fresh, *fresh))))
+    return replace(model, module=whole, source=source)
 
 
 def _unwrap(module: nn.Module, active: str) -> None:
