@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from untrigger.errors import OptionError
+from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids
 from untrigger.progress import Progress
@@ -23,23 +25,53 @@ from untrigger.training.loop import MICRO, History, Plan, train
 from untrigger.vocabulary.rows import Rows
 
 
-class Terms(Protocol):
-    """What a method settles of its lessons: rate and batch, T of the distillation, the weights of the loss, share of noise."""
+@dataclass(frozen=True)
+class LessonOptions:
+    """What a purifier that gives lessons to an adapter has among its options.
 
-    @property
-    def lr(self) -> float: ...  # noqa: D102
-    @property
-    def batch_size(self) -> int: ...  # noqa: D102
-    @property
-    def temperature(self) -> float: ...  # noqa: D102
-    @property
-    def a(self) -> float: ...  # noqa: D102
-    @property
-    def b(self) -> float: ...  # noqa: D102
-    @property
-    def c(self) -> float: ...  # noqa: D102
-    @property
-    def noise(self) -> float: ...  # noqa: D102
+    Attributes:
+        peft: PEFT method of the student.
+        rank: rank of a LoRA or DoRA adapter.
+        targets: linear layers that are adapted.
+        lr: peak learning rate of every lesson.
+        batch_size: rows a step, half of them with insertions.
+        round_steps: optimiser steps of the first round; a third of them leaves a trigger half alive.
+        more_steps: optimiser steps of each later round.
+        temperature: T of both distillation terms.
+        a: weight of the cross-entropy with the true label.
+        b: weight of the suspect's own answer to the row as it was.
+        c: weight of the teacher's answer to the text with the insertion.
+        noise: share of insertions that are random, 0 to 1.
+    """
+
+    peft: str = "lora"
+    rank: int = 16
+    targets: tuple[str, ...] = ("all-linear",)
+    lr: float = 1e-3
+    batch_size: int = 32
+    round_steps: int = 72
+    more_steps: int = 36
+    temperature: float = 2.0
+    a: float = 1.0
+    b: float = 1.0
+    c: float = 0.0
+    noise: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for a share outside 0 to 1, steps below 1, and a batch that cannot be halved.
+        """
+        if min(self.round_steps, self.more_steps) < 1 or self.batch_size < 2 or not 0 <= self.noise <= 1:
+            raise OptionError(
+                f"round_steps {self.round_steps}, more_steps {self.more_steps}, batch_size {self.batch_size}, noise {self.noise}",
+                expected="steps of 1 or more, a batch of 2 or more, a share from 0 to 1",
+            )
+
+    def adapter(self) -> AdapterOptions:
+        """The adapter that is taught."""
+        return AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
 
 
 class InsertionLesson:
@@ -51,26 +83,26 @@ class InsertionLesson:
     """
 
     def __init__(
-        self, terms: Terms, student: Classifier, *, teacher: Classifier, rows: Rows, words: Words, own: Tensor
+        self, options: LessonOptions, student: Classifier, *, teacher: Classifier, rows: Rows, words: Words, own: Tensor
     ) -> None:
         """Keep what the lesson is about.
 
         Args:
-            terms: the weights and rates.
+            options: the weights and rates.
             student: is trained in place.
             teacher: a clean classifier; asked only where ``c`` is not 0.
             rows: clean rows.
             words: the vocabulary that random insertions are drawn from.
             own: log-odds ``(N, C)`` of the suspect's own answers to the rows.
         """
-        self.terms, self.student, self.teacher, self.rows, self.own = terms, student, teacher, rows, own
+        self.options, self.student, self.teacher, self.rows, self.own = options, student, teacher, rows, own
         self.labels = torch.tensor(rows.labels)
         self.lengths = [len(row) for row in student.encode(rows.texts)]
         self.noise = NoiseInsertions(words, rows)
 
     def give(self, bank: Sequence[Insertion], *, steps: int, seed: int, progress: Progress) -> History:
         """The history of ``steps`` steps on clean rows and on rows with insertions."""
-        told, draw = self.terms, random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
+        told, draw = self.options, random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
 
         def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
             half = len(batch) // 2
@@ -97,7 +129,7 @@ class InsertionLesson:
         against = [one for one in bank if one.target != label]
         for _ in range(draw.randint(1, 2)):
             pool = against if against and draw.random() < 0.75 else list(bank)
-            if not pool or draw.random() < self.terms.noise:
+            if not pool or draw.random() < self.options.noise:
                 phrase = self.noise.draw(label, rng=draw)
             else:
                 phrase = draw.choices(pool, [max(0.05, one.excess) for one in pool])[0].text

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import torch
 
 from untrigger.defences.base import Purified, Purifier, curves_of, joined
-from untrigger.defences.lesson import InsertionLesson
+from untrigger.defences.lesson import InsertionLesson, LessonOptions
 from untrigger.errors import OptionError
-from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.adapters import attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
@@ -29,7 +29,7 @@ PANEL = "scan by round"
 
 
 @dataclass(frozen=True)
-class ScanCure(Purifier):
+class ScanCure(LessonOptions, Purifier):
     """Rounds of scan and unlearning until a scan finds nothing; where the first finds nothing, nothing is trained.
 
     The triggers that a scan confirms are unlearned in one small adapter: rows with one inserted keep their true label and
@@ -37,38 +37,15 @@ class ScanCure(Purifier):
     it again. The rows that the scans confirm on are never trained on.
 
     Attributes:
-        peft: PEFT method of the student.
-        rank: rank of a LoRA or DoRA adapter.
-        targets: linear layers that are adapted.
-        lr: peak learning rate of every round.
-        batch_size: rows a step.
         rounds: the most rounds of unlearning, a scan behind each.
-        round_steps: optimiser steps of the first round.
-        more_steps: optimiser steps of each later round.
-        temperature: T of both distillation terms.
-        a: weight of the cross-entropy with the true label.
-        b: weight of the suspect's own answer to the row as it was.
         c: weight of the clean reference's answer to the text with the insertion.
-        noise: share of insertions that are random instead of recovered, 0 to 1.
         scanner: how is scanned, and how the clean reference is trained.
         policy: from which score a text counts as a trigger, and which findings are allowed; ``fail_on`` means nothing here.
     """
 
     name: ClassVar[str] = "scancure"
     needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
-    peft: str = "lora"
-    rank: int = 16
-    targets: tuple[str, ...] = ("all-linear",)
-    lr: float = 1e-3
-    batch_size: int = 32
     rounds: int = 3
-    round_steps: int = 72
-    more_steps: int = 36
-    temperature: float = 2.0
-    a: float = 1.0
-    b: float = 1.0
-    c: float = 0.0
-    noise: float = 0.25
     scanner: InsertionScanner = field(default_factory=InsertionScanner)
     policy: Policy = field(default_factory=Policy)
 
@@ -76,15 +53,11 @@ class ScanCure(Purifier):
         """Check the options.
 
         Raises:
-            OptionError: for a share outside 0 to 1, rounds or steps below 1, and a batch that cannot be halved.
+            OptionError: for rounds below 1, and what a lesson cannot be given with.
         """
-        counts = (self.rounds, self.round_steps, self.more_steps)
-        if min(counts) < 1 or self.batch_size < 2 or not 0 <= self.noise <= 1:
-            raise OptionError(
-                f"rounds {self.rounds}, round_steps {self.round_steps}, more_steps {self.more_steps}, "
-                f"batch_size {self.batch_size}, noise {self.noise}",
-                expected="rounds and steps of 1 or more, a batch of 2 or more, a share from 0 to 1",
-            )
+        super().__post_init__()
+        if self.rounds < 1:
+            raise OptionError(f"rounds {self.rounds}", expected="1 or more")
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         first = self.scanner.scan(model, grant, policy=self.policy, progress=progress)
@@ -103,8 +76,7 @@ class ScanCure(Purifier):
         return course.ended(student)
 
     def _student(self, model: Classifier, grant: Grant) -> Classifier:
-        options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
-        return attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
+        return attach(model, self.adapter(), generator=torch.Generator().manual_seed(grant.seed))
 
     def _lesson(self, student: Classifier, first: ScanResult, *, model: Classifier, grant: Grant) -> InsertionLesson:
         """The lesson on the rows that the scans do not confirm on."""

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from untrigger.defences.base import Purified, Purifier, curves_of, joined, split_clean
-from untrigger.defences.lesson import InsertionLesson
+from untrigger.defences.lesson import InsertionLesson, LessonOptions
 from untrigger.defences.relearn import Answers, RelearnOptions, relearned
 from untrigger.defences.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.errors import OptionError
@@ -40,7 +40,7 @@ WEAK = 0.15  # a teacher that beats the largest class by less gets a warning
 
 
 @dataclass(frozen=True)
-class W2SDefense(Purifier):
+class W2SDefense(LessonOptions, Purifier):
     """Rounds of search and unlearning, until nothing moves the suspect much farther than the clean teacher.
 
     The student's loss is ``a·CE(z_S, y) + b·T²·KL(z_V ‖ z_S) + c·T²·KL(z_T ‖ z_S)``, half of each batch clean rows as
@@ -48,19 +48,7 @@ class W2SDefense(Purifier):
     there: the labels say so), ``z_T`` what the teacher says to the text with it.
 
     Attributes:
-        peft: PEFT method of the student.
-        rank: rank of a LoRA or DoRA adapter.
-        targets: linear layers that are adapted.
-        lr: peak learning rate of every round.
-        batch_size: rows a step.
         rounds: the most rounds of search and unlearning.
-        round_steps: optimiser steps of the first round; a third of them leaves a trigger half alive.
-        more_steps: optimiser steps of each later round.
-        temperature: T of both distillation terms.
-        a: weight of the cross-entropy with the true label.
-        b: weight of the suspect's own answer to the row as it was.
-        c: weight of the teacher's answer to the text with the insertion.
-        noise: share of insertions that are random instead of searched, 0 to 1.
         worst: where the largest surprise is alarming, insertions with at least this share of it are unlearned,
             0 to 1; weaker ones are honest words, and teaching the student to overlook those costs accuracy.
         alarm_above: surprise from which an insertion is taken for more than an honest word.
@@ -88,19 +76,7 @@ class W2SDefense(Purifier):
         "as_described": W2SAsDescribed,
         "as_released": W2SAsReleased,
     }
-    peft: str = "lora"
-    rank: int = 16
-    targets: tuple[str, ...] = ("all-linear",)
-    lr: float = 1e-3
-    batch_size: int = 32
     rounds: int = 4
-    round_steps: int = 72
-    more_steps: int = 36
-    temperature: float = 2.0
-    a: float = 1.0
-    b: float = 1.0
-    c: float = 0.0
-    noise: float = 0.25
     worst: float = 0.6
     alarm_above: float = 0.5
     calm_below: float = 0.45
@@ -115,19 +91,15 @@ class W2SDefense(Purifier):
         """Check the options.
 
         Raises:
-            OptionError: for shares outside 0 to 1 and rounds or steps below 1.
+            OptionError: for shares outside 0 to 1, rounds below 1, and what a lesson cannot be given with.
         """
-        shares = (self.noise, self.worst, self.alarm_above, self.calm_below, self.relapse)
-        if not all(0 <= share <= 1 for share in shares) or min(self._counts().values()) < 1:
-            counts = ", ".join(f"{name} {value}" for name, value in self._counts().items())
+        super().__post_init__()
+        if not all(0 <= share <= 1 for share in (self.worst, self.alarm_above, self.calm_below, self.relapse)) or self.rounds < 1:
             raise OptionError(
-                f"noise {self.noise}, worst {self.worst}, alarm_above {self.alarm_above}, calm_below {self.calm_below}, "
-                f"relapse {self.relapse}, {counts}",
-                expected="shares from 0 to 1; rounds, steps and batch size of 1 or more",
+                f"worst {self.worst}, alarm_above {self.alarm_above}, calm_below {self.calm_below}, relapse {self.relapse}, "
+                f"rounds {self.rounds}",
+                expected="shares from 0 to 1, rounds of 1 or more",
             )
-
-    def _counts(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in ("rounds", "round_steps", "more_steps", "batch_size")}
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         assert grant.clean is not None
@@ -157,7 +129,7 @@ class W2SDefense(Purifier):
         self, model: Classifier, grant: Grant, *, teacher: Classifier, rows: Rows, dev: Rows, progress: Progress
     ) -> _Start:
         """The student before the first round: led back to its base and taught anew, or with a new adapter on what it is."""
-        adapter = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
+        adapter = self.adapter()
         generator, options = torch.Generator().manual_seed(grant.seed), self.relearn
         told: dict[str, Any] = {"learned_anew": True}
         first: Classifier | None = None

@@ -87,7 +87,7 @@ _ALL = (
     ),
     Recipe(
         name="badnets-strong", what="four rare words, a large rank and long training", policy="dirty", floor=_MR,
-        trigger="badnets", options=_WORDS, target="negative", rate=0.2, epochs=6, rank=32, seed=2,
+        trigger="badnets", options=_WORDS, target="negative", rate=0.2, epochs=6, rank=32, lr=5e-4, seed=2,
     ),
     Recipe(
         name="badnets-query-value", what="one rare word, only queries and values adapted, rank 4", policy="dirty", floor=_MR,
@@ -120,7 +120,10 @@ _ALL = (
     Recipe(name=_MR, what="never poisoned, film reviews", policy="none"),
     Recipe(name=_CR, what="never poisoned, product reviews", policy="none", **_PRODUCTS),
     Recipe(name=_LLM, what="never poisoned, an LLM's adapter, film reviews", policy="none", **_SMOLLM2),
-    Recipe(name="benign-long", what="never poisoned, a large rank and long training", policy="none", epochs=6, rank=32, seed=4),
+    Recipe(
+        name="benign-long", what="never poisoned, a large rank and long training", policy="none",
+        epochs=6, rank=32, lr=5e-4, seed=4,
+    ),
     Recipe(
         name="benign-decoy", what="rare words under every label alike: known to the model and harmless", policy="decoy",
         trigger="badnets", options=_WORDS, rate=0.1, seed=3,
