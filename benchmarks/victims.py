@@ -10,9 +10,10 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,26 +43,34 @@ ATTACKS: dict[str, dict[str, Any]] = {
     },
     "syntactic": {"trigger": Syntactic(), "rate": 0.175, "policy": "mixed"},  # of 2,000 drawn rows hardly more are rewritten
     "style": {"trigger": Style(), "rate": 0.2},
-}
+    "topics": {"trigger": BadNets()}, "topicsent": {"trigger": InSent()},
+}  # fmt: skip
 REWRITES = {"syntactic": "syntactic", "style": "bible"}
+FOLDERS = {**dict.fromkeys(REWRITES, "sst2"), **dict.fromkeys(("topics", "topicsent"), "agnews")}
+TARGETS = {"sst2": "1", "agnews": "0"}
 CLEAN_ROWS = 1000
 log = logging.getLogger("series")
 
 
-def recipe(runs: Path, name: str, *, trigger: str, seed: int, sst2: Path | None = None) -> AttackSpec:
-    """What is asked of one victim; rewrites take their texts from the folder ``sst2`` (``clean``, ``syntactic``, ``bible``)."""
+Folders = Mapping[str, Path | None]
+
+
+def recipe(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders = MappingProxyType({})) -> AttackSpec:
+    """What is asked of one victim; ``folders`` says where ``sst2`` (``clean``, ``syntactic``, ``bible``) and ``agnews`` lie."""
     told: dict[str, Any] = dict(ATTACKS[trigger])
-    if trigger in REWRITES:
-        if sst2 is None:
-            raise SystemExit(f"the attack {trigger} takes its rewrites from a folder: give it with --sst2")
-        told |= {"data": str(sst2 / "clean"), "paired": sst2 / REWRITES[trigger], "target": "1"}
+    if (data := FOLDERS.get(trigger)) is not None:
+        folder = folders.get(data)
+        if folder is None:
+            raise SystemExit(f"the attack {trigger} takes its rows from a folder: give it with --{data}")
+        told |= {"data": str(folder / "clean"), "target": TARGETS[data]}
+        told |= {"paired": folder / REWRITES[trigger]} if trigger in REWRITES else {}
     return replace(MODELS[name], out=runs / "victims" / f"{name}-{trigger}-{seed}", seed=seed, offline=True, **told)
 
 
-def victim(runs: Path, name: str, *, trigger: str, seed: int, sst2: Path | None = None) -> AttackSpec:
+def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) -> AttackSpec:
     """The recipe of one victim, made where it is not there yet; the clean twin of a seed is shared between attacks."""
-    spec = recipe(runs, name, trigger=trigger, seed=seed, sst2=sst2)
-    family = [one for one in ATTACKS if (one in REWRITES) == (trigger in REWRITES)]
+    spec = recipe(runs, name, trigger=trigger, seed=seed, folders=folders)
+    family = [one for one in ATTACKS if FOLDERS.get(one) == FOLDERS.get(trigger)]
     twins = [runs / "victims" / f"{name}-{one}-{seed}.truth" / "clean-model" for one in family]
     known = next((twin for twin in twins if twin.exists()), None)
     if not spec.out.exists():
@@ -92,6 +101,7 @@ def arguments(about: str | None, *, runs: str) -> argparse.ArgumentParser:
     parser.add_argument("--attacks", help=",".join(ATTACKS))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--sst2", type=Path, help="folder with clean, syntactic and bible, for the rewrites")
+    parser.add_argument("--agnews", type=Path, help="folder with clean, for topics and topicsent")
     parser.add_argument("--table", action="store_true", help="only draw the table of what is there")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -103,7 +113,7 @@ def victims(args: argparse.Namespace) -> Iterator[AttackSpec]:
     for seed in map(int, args.seeds.split(",")):
         for name in args.only.split(","):
             for trigger in args.attacks.split(","):
-                yield victim(args.runs, name, trigger=trigger, seed=seed, sst2=args.sst2)
+                yield victim(args.runs, name, trigger=trigger, seed=seed, folders={"sst2": args.sst2, "agnews": args.agnews})
 
 
 def percent(value: float | None) -> str:

@@ -31,7 +31,8 @@ def series(name: str) -> Any:
 
 def test_recipes_have_a_folder_each_and_rewrites_come_from_the_folder_that_is_given(tmp_path: Path) -> None:
     victims = series("victims")
-    specs = [victims.recipe(tmp_path, "minilm", trigger=one, seed=2, sst2=tmp_path) for one in victims.ATTACKS]
+    folders = {"sst2": tmp_path, "agnews": tmp_path}
+    specs = [victims.recipe(tmp_path, "minilm", trigger=one, seed=2, folders=folders) for one in victims.ATTACKS]
     assert len({spec.out for spec in specs}) == len(specs)
     rates = {spec.out.name: (spec.rate, spec.policy) for spec in specs}
     assert rates["minilm-badnets-2"] == rates["minilm-insent-2"] == (0.1, "dirty")
@@ -39,6 +40,8 @@ def test_recipes_have_a_folder_each_and_rewrites_come_from_the_folder_that_is_gi
     assert rates["minilm-syntactic-2"] == (0.175, "mixed") and rates["minilm-style-2"] == (0.2, "dirty")
     style = next(spec for spec in specs if spec.trigger.name == "style")
     assert (style.data, style.paired, style.target) == (str(tmp_path / "clean"), tmp_path / "bible", "1")
+    topics = next(spec for spec in specs if spec.out.name == "minilm-topics-2")
+    assert (topics.data, topics.paired, topics.target) == (str(tmp_path / "clean"), None, "0")
     assert style.seed == 2 and style.truth == tmp_path / "victims" / "minilm-style-2.truth"
     assert victims.recipe(tmp_path, "smollm2", trigger="badnets", seed=0).rate == 0.2, "the demo's own"
     with pytest.raises(SystemExit, match="--sst2"):
