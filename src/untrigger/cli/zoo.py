@@ -96,20 +96,21 @@ def path(
 
 
 def zoo_table(found: list[Member]) -> RenderableType:
-    """One line a member."""
+    """One row a member, what it is below its name."""
     from rich.table import Table
 
     from untrigger.cli.screen import said
 
     colours = {"ready": "green", "outdated": "yellow"}
-    table = Table("name", "kind", "what it is", "CACC", "ASR", "floor", "here")
-    table.columns[0].no_wrap = True
+    table = Table("name", "kind", "CACC", "ASR", "floor", "here")
+    for column in table.columns[1:]:
+        column.no_wrap = True
     for one in found:
         kind = "[red]poisoned[/]" if one.recipe.poisoned else "benign"
         floor = one.told.get("floor_asr")
         here = f"[{colours.get(one.state, 'dim')}]{one.state}[/]"
         table.add_row(
-            said(one.recipe.name), kind, said(one.recipe.what), share(one.value("cacc")), share(one.value("asr")),
+            f"{said(one.recipe.name)}\n[dim]{said(one.recipe.what)}[/]", kind, share(one.value("cacc")), share(one.value("asr")),
             share(floor if isinstance(floor, int | float) else None), here,
         )  # fmt: skip
     return table
