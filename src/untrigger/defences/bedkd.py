@@ -55,7 +55,8 @@ class BeDKD(Detector, Purifier):
         alpha: weight α of the labels in the trusted rows' loss, 0 to 1.
         temperature: T of the victim's own answers there.
         pieces: share of the trusted rows that is read with a piece of a flagged row in it, 0 to 1.
-        punish: weight of the flagged rows' levelling: an unlikelihood until they are as calm as an honest model's.
+        punish: weight of the flagged rows' levelling: an unlikelihood until they are as calm as an honest model's; a heavy one
+            overshoots, and what brings it back makes the student lean to the backdoor's class on every text.
         cycles: cycles of the student's training; the latest that is not worse than another is kept.
         cycle_steps: optimiser steps a cycle.
         may_lose: accuracy on held-out clean rows that may be lost, 0 to 1.
@@ -91,9 +92,9 @@ class BeDKD(Detector, Purifier):
     alpha: float = 0.5
     temperature: float = 2.5
     pieces: float = 0.5
-    punish: float = 2.0
+    punish: float = 1.0
     cycles: int = 8
-    cycle_steps: int = 8
+    cycle_steps: int = 12
     may_lose: float = 0.01
     dev: float = 0.15
     rounds: int = 3
