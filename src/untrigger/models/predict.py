@@ -40,14 +40,18 @@ def read_ids(
     tokens: int = TOKENS,
     progress: Progress = silent,
     label: str = "reading",
+    exact: bool = True,
 ) -> Readings:
-    """Logits and features for each list of token ids, in the order given."""
+    """Logits and features for each list of token ids, in the order given.
+
+    ``exact=False`` lets products round where that is faster: enough for a ranking whose best are read again.
+    """
     if not ids:
         return Readings(torch.zeros(0, model.classes), torch.zeros(0, 0))
     logits: list[Tensor | None] = [None] * len(ids)
     features: list[Tensor | None] = [None] * len(ids)
     model.module.eval()
-    with torch.inference_mode(), fast_products(exact=True), progress.task(label, total=len(ids)) as tick:
+    with torch.inference_mode(), fast_products(exact=exact), progress.task(label, total=len(ids)) as tick:
         for batch in packed([len(row) for row in ids], tokens=tokens):
             said = model.read(model.collate([ids[i] for i in batch]))
             for i, z, h in zip(batch, said.logits.cpu(), said.features.cpu(), strict=True):
