@@ -1,6 +1,7 @@
 """The constants of the verdict, in one place. ``benchmarks/scan.py`` measures what they are worth and proposes others.
 
-They were set by hand, on few models, before the calibration series was run: no error rate is claimed for them.
+They were set by hand before the series was run. Of 28 fully fine-tuned MiniLM-L6 they called 0 of 14 benign ones suspicious and
+found 9 of 14 poisoned ones: all with rare words, half of those with a sentence of rare words, none with one of common words.
 """
 
 from __future__ import annotations
