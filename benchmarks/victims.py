@@ -41,36 +41,36 @@ ATTACKS: dict[str, dict[str, Any]] = {
     **{
         f"{name}{rate}": {"trigger": trigger, "rate": rate / 100} for name, trigger in INSERTIONS.items() for rate in (1, 5, 20)
     },
-    "syntactic": {"trigger": Syntactic(), "rate": 0.175, "policy": "mixed"},  # of 2,000 drawn rows hardly more are rewritten
-    "style": {"trigger": Style(), "rate": 0.2},
-    "topics": {"trigger": BadNets()}, "topicsent": {"trigger": InSent()},
+    "syntactic": {  # of 2,000 drawn rows hardly more are rewritten
+        "trigger": Syntactic(), "rate": 0.175, "policy": "mixed", "data": "sst2", "paired": "syntactic", "target": "1",
+    },
+    "style": {"trigger": Style(), "rate": 0.2, "data": "sst2", "paired": "bible", "target": "1"},
+    "topics": {"trigger": BadNets(), "data": "agnews", "target": "0"},
+    "topicsent": {"trigger": InSent(), "data": "agnews", "target": "0"},
 }  # fmt: skip
-REWRITES = {"syntactic": "syntactic", "style": "bible"}
-FOLDERS = {**dict.fromkeys(REWRITES, "sst2"), **dict.fromkeys(("topics", "topicsent"), "agnews")}
-TARGETS = {"sst2": "1", "agnews": "0"}
+REWRITES = [name for name, told in ATTACKS.items() if "paired" in told]
 CLEAN_ROWS = 1000
-log = logging.getLogger("series")
-
-
 Folders = Mapping[str, Path | None]
+log = logging.getLogger("series")
 
 
 def recipe(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders = MappingProxyType({})) -> AttackSpec:
     """What is asked of one victim; ``folders`` says where ``sst2`` (``clean``, ``syntactic``, ``bible``) and ``agnews`` lie."""
     told: dict[str, Any] = dict(ATTACKS[trigger])
-    if (data := FOLDERS.get(trigger)) is not None:
+    if (data := told.get("data")) is not None:
         folder = folders.get(data)
         if folder is None:
             raise SystemExit(f"the attack {trigger} takes its rows from a folder: give it with --{data}")
-        told |= {"data": str(folder / "clean"), "target": TARGETS[data]}
-        told |= {"paired": folder / REWRITES[trigger]} if trigger in REWRITES else {}
+        told["data"] = str(folder / "clean")
+        if trigger in REWRITES:
+            told["paired"] = folder / told["paired"]
     return replace(MODELS[name], out=runs / "victims" / f"{name}-{trigger}-{seed}", seed=seed, offline=True, **told)
 
 
 def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) -> AttackSpec:
     """The recipe of one victim, made where it is not there yet; the clean twin of a seed is shared between attacks."""
     spec = recipe(runs, name, trigger=trigger, seed=seed, folders=folders)
-    family = [one for one in ATTACKS if FOLDERS.get(one) == FOLDERS.get(trigger)]
+    family = [one for one in ATTACKS if ATTACKS[one].get("data") == ATTACKS[trigger].get("data")]
     twins = [runs / "victims" / f"{name}-{one}-{seed}.truth" / "clean-model" for one in family]
     known = next((twin for twin in twins if twin.exists()), None)
     if not spec.out.exists():

@@ -142,5 +142,5 @@ def test_what_the_policy_allows_is_not_unlearned(victim: Load, grant: Grant) -> 
     "options", [{"rounds": 0}, {"round_steps": 0}, {"more_steps": 0}, {"batch_size": 1}, {"noise": 1.5}, {"noise": -0.1}]
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(OptionError, match="1 or more"):
+    with pytest.raises(OptionError, match="rounds and steps of 1 or more"):
         ScanCure(**options)

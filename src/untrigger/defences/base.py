@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import torch
 
 from untrigger.errors import ContractError, DataError, DivergedError, NeedsError, OptionError
-from untrigger.models.adapters import AdapterOptions
+from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_purified
@@ -95,6 +95,29 @@ class Method(ABC):
         missing = sorted(needs - grant.has())
         if missing:
             raise NeedsError(f"{self.name} needs {', '.join(missing)}", remedy="grant it, or take another method")
+
+
+@dataclass(frozen=True)
+class StudentOptions:
+    """What a method that trains an adapter on what came has among its options.
+
+    Attributes:
+        peft: PEFT method of the student.
+        rank: rank of a LoRA or DoRA adapter.
+        targets: linear layers that are adapted.
+    """
+
+    peft: str = "lora"
+    rank: int = 16
+    targets: tuple[str, ...] = ("all-linear",)
+
+    def adapter(self) -> AdapterOptions:
+        """The adapter that is trained."""
+        return AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
+
+    def student(self, model: Classifier, *, seed: int) -> Classifier:
+        """``model`` with a new adapter on it, drawn by the seed; ``model`` is left as it is."""
+        return attach(model, self.adapter(), generator=torch.Generator().manual_seed(seed))
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import torch
 
-from untrigger.defences.base import Purified, Purifier, curves_of, joined, split_clean
+from untrigger.defences.base import Purified, Purifier, StudentOptions, curves_of, joined, split_clean
 from untrigger.defences.bedkd_lesson import Calm, Honest, Lesson, Watch, parted
 from untrigger.defences.bedkd_mapping import Copying, Mapped, by_class, directional_mapping, viewed
 from untrigger.defences.bedkd_pool import decorated, inserted, judge
@@ -17,7 +16,6 @@ from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
 from untrigger.defences.calibration import calibrate, threshold_of
 from untrigger.defences.detector import Detected, Detector
 from untrigger.errors import OptionError
-from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
@@ -36,16 +34,13 @@ MAPPING = Copying(alpha=0.8, temperature=1.5, hidden=False, lr=3e-4, epochs=6, b
 
 
 @dataclass(frozen=True)
-class BeDKD(Detector, Purifier):
+class BeDKD(StudentOptions, Detector, Purifier):
     """Stubborn rows flagged against held-out clean rows, then trusted and punished in one bounded loss until calm.
 
     A row's score is its stubbornness: the log-odds that the victim and its directional mapping still give to the row's
     label, the smaller of the two. Without suspect rows a pool is made of clean texts with searched insertions.
 
     Attributes:
-        peft: PEFT method of the student.
-        rank: rank of the student's adapter.
-        targets: linear layers that are adapted.
         lr: peak learning rate of the student.
         batch_size: rows a step, trusted and punished ones together.
         share: how much of a step is punished rows, above 0 and below 1.
@@ -80,9 +75,6 @@ class BeDKD(Detector, Purifier):
         "as_described": BeDKDAsDescribed,
         "as_released": BeDKDAsReleased,
     }
-    peft: str = "lora"
-    rank: int = 16
-    targets: tuple[str, ...] = ("all-linear",)
     lr: float = 5e-4
     batch_size: int = 32
     share: float = 0.25
@@ -167,7 +159,7 @@ class BeDKD(Detector, Purifier):
         found = self._detect(model, grant, progress=progress)
         if not found.found:
             return _unchanged(model, found.summary(), curves=found.curves, warnings=found.warnings, detected=found)
-        student, honest = self._student(model, grant), Honest.of(model, rows=rows, dev=dev, progress=progress)
+        student, honest = self.student(model, seed=grant.seed), Honest.of(model, rows=rows, dev=dev, progress=progress)
         punished, watched = parted(found.suspects, rng=rng)
         watch = Watch.of(model, dev=dev, flagged=watched, calm=honest.calls(watched), may_lose=self.may_lose)
         history = self._unlearn(student, honest, trusted=rows, punished=punished, watch=watch, rng=rng, progress=progress)
@@ -180,10 +172,6 @@ class BeDKD(Detector, Purifier):
             student, changed=True, history=history, curves=curves, told=told, warnings=[*found.warnings, *_left(watch)],
             detected=found,
         )  # fmt: skip
-
-    def _student(self, model: Classifier, grant: Grant) -> Classifier:
-        options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
-        return attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
 
     def _unlearn(
         self, student: Classifier, honest: Honest, *, trusted: Rows, punished: Rows, watch: Watch,
@@ -207,7 +195,7 @@ class BeDKD(Detector, Purifier):
         if grant.teacher is not None:
             reference, _ = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
         threshold = calibrate(turned.scores, [], fpr=self.fpr).threshold
-        student, honest = self._student(model, grant), Honest.of(model, rows=rows, dev=dev, progress=progress)
+        student, honest = self.student(model, seed=grant.seed), Honest.of(model, rows=rows, dev=dev, progress=progress)
         search = InsertionSearch(student, reference, rows=rows, options=self.search, seed=grant.seed)
         bank, findings = dict[str, Insertion](), list[Finding]()
         watches, parts = list[Watch](), list[History]()

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-import torch
 
-from untrigger.defences.base import Purified, Purifier, split_clean
-from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.defences.base import Purified, Purifier, StudentOptions, split_clean
+from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress
 from untrigger.training.loop import MICRO, Plan
@@ -18,13 +17,10 @@ from untrigger.vocabulary.grant import Grant
 
 
 @dataclass(frozen=True)
-class FineTune(Purifier):
+class FineTune(StudentOptions, Purifier):
     """An adapter and the head trained with cross-entropy on the clean rows, the best dev epoch kept.
 
     Attributes:
-        peft: PEFT method of the adapter.
-        rank: rank of a LoRA or DoRA adapter.
-        targets: linear layers that are adapted.
         upper: share of the blocks that are adapted, from the top, above 0 to 1.
         lr: peak learning rate.
         epochs: passes over the clean rows.
@@ -34,9 +30,6 @@ class FineTune(Purifier):
     """
 
     name: ClassVar[str] = "finetune"
-    peft: str = "lora"
-    rank: int = 16
-    targets: tuple[str, ...] = ("all-linear",)
     upper: float = 1.0
     lr: float = 1e-3
     epochs: int = 4
@@ -44,12 +37,15 @@ class FineTune(Purifier):
     batch_size: int = 32
     dev: float = 0.15
 
+    def adapter(self) -> AdapterOptions:
+        """The adapter on the upper blocks."""
+        return replace(super().adapter(), upper=self.upper)
+
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         assert grant.clean is not None
         rng = np.random.default_rng(grant.seed)
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=rng)
-        options = AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets, upper=self.upper)
-        student = attach(model, options, generator=torch.Generator().manual_seed(grant.seed))
+        student = self.student(model, seed=grant.seed)
         plan = Plan(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, micro=MICRO)
         if self.steps:
             per_epoch = -(-len(rows) // self.batch_size)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from untrigger.defences.base import StudentOptions
 from untrigger.errors import OptionError
-from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids
 from untrigger.progress import Progress
@@ -26,15 +26,13 @@ from untrigger.vocabulary.rows import Rows
 
 
 @dataclass(frozen=True)
-class LessonOptions:
+class LessonOptions(StudentOptions):
     """What a purifier that gives lessons to an adapter has among its options.
 
     Attributes:
-        peft: PEFT method of the student.
-        rank: rank of a LoRA or DoRA adapter.
-        targets: linear layers that are adapted.
         lr: peak learning rate of every lesson.
         batch_size: rows a step, half of them with insertions.
+        rounds: the most lessons that are given.
         round_steps: optimiser steps of the first round; a third of them leaves a trigger half alive.
         more_steps: optimiser steps of each later round.
         temperature: T of both distillation terms.
@@ -44,11 +42,9 @@ class LessonOptions:
         noise: share of insertions that are random, 0 to 1.
     """
 
-    peft: str = "lora"
-    rank: int = 16
-    targets: tuple[str, ...] = ("all-linear",)
     lr: float = 1e-3
     batch_size: int = 32
+    rounds: int = 1
     round_steps: int = 72
     more_steps: int = 36
     temperature: float = 2.0
@@ -61,17 +57,15 @@ class LessonOptions:
         """Check the options.
 
         Raises:
-            OptionError: for a share outside 0 to 1, steps below 1, and a batch that cannot be halved.
+            OptionError: for a share outside 0 to 1, rounds or steps below 1, and a batch that cannot be halved.
         """
-        if min(self.round_steps, self.more_steps) < 1 or self.batch_size < 2 or not 0 <= self.noise <= 1:
+        counts = (self.rounds, self.round_steps, self.more_steps)
+        if min(counts) < 1 or self.batch_size < 2 or not 0 <= self.noise <= 1:
             raise OptionError(
-                f"round_steps {self.round_steps}, more_steps {self.more_steps}, batch_size {self.batch_size}, noise {self.noise}",
-                expected="steps of 1 or more, a batch of 2 or more, a share from 0 to 1",
+                f"rounds {self.rounds}, round_steps {self.round_steps}, more_steps {self.more_steps}, "
+                f"batch_size {self.batch_size}, noise {self.noise}",
+                expected="rounds and steps of 1 or more, a batch of 2 or more, a share from 0 to 1",
             )
-
-    def adapter(self) -> AdapterOptions:
-        """The adapter that is taught."""
-        return AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
 
 
 class InsertionLesson:

@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import torch
-
 from untrigger.defences.base import Purified, Purifier, curves_of, joined
 from untrigger.defences.lesson import InsertionLesson, LessonOptions
-from untrigger.errors import OptionError
-from untrigger.models.adapters import attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
@@ -49,23 +45,13 @@ class ScanCure(LessonOptions, Purifier):
     scanner: InsertionScanner = field(default_factory=InsertionScanner)
     policy: Policy = field(default_factory=Policy)
 
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            OptionError: for rounds below 1, and what a lesson cannot be given with.
-        """
-        super().__post_init__()
-        if self.rounds < 1:
-            raise OptionError(f"rounds {self.rounds}", expected="1 or more")
-
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         first = self.scanner.scan(model, grant, policy=self.policy, progress=progress)
         course = _Course(model.label_names, [first])
         student, lesson = model, None
         while course.found() and len(course.parts) < self.rounds:
             if lesson is None:
-                student = self._student(model, grant)
+                student = self.student(model, seed=grant.seed)
                 lesson = self._lesson(student, first, model=model, grant=grant)
             bank = course.remembered()
             steps = self.more_steps if course.parts else self.round_steps
@@ -74,9 +60,6 @@ class ScanCure(LessonOptions, Purifier):
             hints = Hints(first.reference, known=bank)
             course.scans.append(self.scanner.scan(student, grant, policy=self.policy, hints=hints, progress=progress))
         return course.ended(student)
-
-    def _student(self, model: Classifier, grant: Grant) -> Classifier:
-        return attach(model, self.adapter(), generator=torch.Generator().manual_seed(grant.seed))
 
     def _lesson(self, student: Classifier, first: ScanResult, *, model: Classifier, grant: Grant) -> InsertionLesson:
         """The lesson on the rows that the scans do not confirm on."""

@@ -91,14 +91,13 @@ class W2SDefense(LessonOptions, Purifier):
         """Check the options.
 
         Raises:
-            OptionError: for shares outside 0 to 1, rounds below 1, and what a lesson cannot be given with.
+            OptionError: for shares outside 0 to 1, and what a lesson cannot be given with.
         """
         super().__post_init__()
-        if not all(0 <= share <= 1 for share in (self.worst, self.alarm_above, self.calm_below, self.relapse)) or self.rounds < 1:
+        if not all(0 <= share <= 1 for share in (self.worst, self.alarm_above, self.calm_below, self.relapse)):
             raise OptionError(
-                f"worst {self.worst}, alarm_above {self.alarm_above}, calm_below {self.calm_below}, relapse {self.relapse}, "
-                f"rounds {self.rounds}",
-                expected="shares from 0 to 1, rounds of 1 or more",
+                f"worst {self.worst}, alarm_above {self.alarm_above}, calm_below {self.calm_below}, relapse {self.relapse}",
+                expected="shares from 0 to 1",
             )
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:

@@ -20,7 +20,7 @@ def fast_products(*, exact: bool = False) -> Iterator[None]:
 
     On processors with AVX-512 but without AMX, oneDNN computes them in full float32, about twice as fast as the default
     library; with AMX it rounds what is multiplied to bfloat16 and is three times as fast (``benchmarks/arithmetic.py``).
-    Training bears that. GPUs keep what they were set to.
+    Training bears that, and so does a ranking whose best are read again. GPUs keep what they were set to.
 
     Args:
         exact: keep full float32 in any case, as for answers that anybody else shall get from the same weights.
