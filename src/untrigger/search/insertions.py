@@ -234,30 +234,27 @@ class InsertionSearch:
         options, left = self.options, list(drawn)
         scored: list[Insertion] = []
         for rows, kept in ((options.probe // 8, len(left) // 4), (options.probe // 3, 2 * options.keep), (options.probe, 0)):
-            some = probe.take(range(min(max(1, rows), len(probe))))
-            scored = self.try_out(left, target, some, progress=progress, exact=not kept)
+            scored = self.try_out(left, target, probe.take(range(min(max(1, rows), len(probe)))), progress=progress)
             left = [one.text for one in scored[: max(options.keep, kept)]]
         return scored[: options.keep]
 
-    def try_out(
-        self, phrases: Sequence[str], target: int, probe: Rows, *, progress: Progress = silent, exact: bool = True
-    ) -> list[Insertion]:
-        """What each phrase does to suspect and reference on the probe rows, largest excess first; ``exact`` as in ``read_ids``."""
+    def try_out(self, phrases: Sequence[str], target: int, probe: Rows, *, progress: Progress = silent) -> list[Insertion]:
+        """What each phrase does to suspect and reference on the probe rows, largest excess first."""
         if not phrases:
             return []
         texts = [self.insert(row.text, phrase, row.id) for phrase in phrases for row in probe]
-        suspect, flips = self._odds(self.suspect, texts, target, len(phrases), progress, exact)
+        suspect, flips = self._odds(self.suspect, texts, target, len(phrases), progress)
         reference, reference_flips = torch.zeros(len(phrases)), torch.zeros(len(phrases))
         if self.reference is not None:
-            reference, reference_flips = self._odds(self.reference, texts, target, len(phrases), silent, exact)
+            reference, reference_flips = self._odds(self.reference, texts, target, len(phrases), silent)
         columns = zip(phrases, suspect, reference, flips, reference_flips, strict=True)
         found = [Insertion(text, target, *(float(value) for value in values)) for text, *values in columns]
         return sorted(found, key=lambda one: -one.surprise)
 
     def _odds(
-        self, model: Classifier, texts: list[str], target: int, phrases: int, progress: Progress, exact: bool
+        self, model: Classifier, texts: list[str], target: int, phrases: int, progress: Progress
     ) -> tuple[Tensor, Tensor]:
-        said = read_ids(model, model.encode(texts), progress=progress, label="trying candidates", exact=exact).logits
+        said = read_ids(model, model.encode(texts), progress=progress, label="trying candidates").logits
         probability = said.softmax(dim=1)[:, target].view(phrases, -1).mean(dim=1)
         return probability, (said.argmax(dim=1) == target).float().view(phrases, -1).mean(dim=1)
 
