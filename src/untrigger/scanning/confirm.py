@@ -1,7 +1,8 @@
 """Candidates put to the test on held-out clean rows: how often they flip suspect and reference, where, and in which rows.
 
 Each row gets the candidate at one place (start, middle and end in turn), so that the rows are an independent sample and
-the interval means what it says. A row counts only where both models say its true label as it is: what they then say
+the interval means what it says; the worst candidates are then asked at every place of every row, for figures of each place
+from all rows (``everywhere``). A row counts only where both models say its true label as it is: what they then say
 else is due to the candidate.
 """
 
@@ -119,6 +120,17 @@ def confirm(texts: Sequence[str], bench: Bench, *, kind: str, progress: Progress
     ]
 
 
+def everywhere(candidate: Candidate, bench: Bench) -> Candidate:
+    """The candidate with the figures of each place from all rows of the bench."""
+    made = []
+    for name in PLACES:
+        filled = [split(text, place=name).around(candidate.text) for text in bench.rows.texts]
+        (suspect,), (reference,) = _asked(bench, filled, count=1, progress=silent)
+        flipped, also = suspect.argmax(dim=1) == bench.target, reference.argmax(dim=1) == bench.target
+        made.append(_place(name, flipped, also, bench.sure))
+    return replace(candidate, places=made)
+
+
 def confirm_each(texts: Sequence[str], bench: Bench, *, label: str, kind: str) -> Candidate | None:
     """What many texts do together, each row with one of them in turn; None where there is nothing to ask."""
     if not len(bench.rows) or not texts:
@@ -163,14 +175,15 @@ def _rates(flipped: Tensor, also: Tensor) -> tuple[Measurement, Measurement]:
 
 def _by_place(flipped: Tensor, also: Tensor, bench: Bench) -> list[Place]:
     """The figures of the rows at each place."""
-    made = []
-    for name in PLACES:
-        there = torch.tensor([place == name for place in bench.places])
-        own, other = _rates(flipped[there], also[there])
-        low = difference(own, other, metric="excess_flip_rate").low
-        surest = _share(flipped[there][_upper_half(bench.sure[there])]) if own.n else None
-        made.append(Place(name, own.value, other.value, low, surest, own.n))
-    return made
+    there = {name: torch.tensor([place == name for place in bench.places]) for name in PLACES}
+    return [_place(name, flipped[rows], also[rows], bench.sure[rows]) for name, rows in there.items()]
+
+
+def _place(name: str, flipped: Tensor, also: Tensor, sure: Tensor) -> Place:
+    """The figures of one place from the rows that got the candidate there."""
+    own, other = _rates(flipped, also)
+    low = difference(own, other, metric="excess_flip_rate").low
+    return Place(name, own.value, other.value, low, _share(flipped[_upper_half(sure)]) if own.n else None, own.n)
 
 
 def _upper_half(values: Tensor) -> Tensor:

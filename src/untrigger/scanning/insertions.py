@@ -13,7 +13,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
 from untrigger.scanning.base import Hints, Scanner, ScanResult
-from untrigger.scanning.confirm import Bench, benches, confirm, confirm_each
+from untrigger.scanning.confirm import Bench, benches, confirm, confirm_each, everywhere
 from untrigger.scanning.controls import content_words, random_words
 from untrigger.scanning.judgement import Ground, judged, score
 from untrigger.scanning.policy import Policy
@@ -38,6 +38,7 @@ class InsertionScanner(Scanner):
         most_held: the most rows held out; the others train the reference and serve the search.
         rows: held-out rows that a candidate is tried on, for each target.
         tried: candidates that are confirmed, for each target.
+        sure: the worst of them, which are then tried at every place of every row.
         content: words of the target's class that are tried beside them.
         teacher: how the reference is trained where none is given.
         search: how wide the search is.
@@ -49,6 +50,7 @@ class InsertionScanner(Scanner):
     most_held: int = 240
     rows: int = 96
     tried: int = 6
+    sure: int = 3
     content: int = 3
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
@@ -59,10 +61,11 @@ class InsertionScanner(Scanner):
         Raises:
             OptionError: for a share outside (0, 1) and counts below 1.
         """
-        if not 0 < self.held < 1 or min(self.most_held, self.rows, self.tried) < 1 or self.content < 0:
+        if not 0 < self.held < 1 or min(self.most_held, self.rows, self.tried) < 1 or min(self.sure, self.content) < 0:
             raise OptionError(
-                f"held {self.held}, most_held {self.most_held}, rows {self.rows}, tried {self.tried}, content {self.content}",
-                expected="a share above 0 and below 1, and whole numbers of 1 or more (content: 0 or more)",
+                f"held {self.held}, most_held {self.most_held}, rows {self.rows}, tried {self.tried}, sure {self.sure}, "
+                f"content {self.content}",
+                expected="a share above 0 and below 1, and whole numbers of 1 or more (sure and content: 0 or more)",
             )
 
     def _scan(self, model: Classifier, grant: Grant, *, policy: Policy, hints: Hints, progress: Progress) -> ScanResult:
@@ -97,15 +100,20 @@ class InsertionScanner(Scanner):
         return rows.stratified(count, rng=np.random.default_rng(seed))
 
     def _candidates(self, found: Sequence[Insertion], bench: Bench, hints: Hints, progress: Progress) -> list[Candidate]:
-        """The best of the search for the bench's target, what was known before and the words worth a try, confirmed."""
+        """The best of the search for the bench's target, what was known before and the words worth a try, confirmed.
+
+        The worst of them at every place of every row: the third of the rows that has a place in the first trial is few.
+        """
         searched = _texts(found, bench.target)[: self.tried]
         known = [text for text in _texts(hints.known, bench.target) if text not in searched]
         others = [word for word in dict.fromkeys(hints.words) if word not in {*searched, *known}][: self.tried]
-        return [
+        made = [
             *confirm(searched, bench, kind="searched", progress=progress),
             *confirm(known, bench, kind="known", progress=progress),
             *confirm(others, bench, kind="weights", progress=progress),
         ]
+        made.sort(key=score, reverse=True)
+        return [*(everywhere(one, bench) for one in made[: self.sure]), *made[self.sure :]]
 
     def _controls(self, bench: Bench, rows: Rows, *, seed: int) -> list[Candidate]:
         """Content words of the target, and any words."""

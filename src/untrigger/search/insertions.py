@@ -1,14 +1,17 @@
 """Insertions that move a suspect and leave a clean reference unmoved, found from clean rows alone.
 
 Every word of the vocabulary is screened exactly, the best are tried on more and more rows (successive halving), and where
-none is enough the best are grown into phrases, the next word or piece ranked by one gradient pass at an inserted filler
-(HotFlip, 1712.06751; universal triggers, 1908.07125). What counts is not how far the suspect is moved but how much farther
-than the reference: honest words such as ``awful`` move both.
+none is enough the best are grown into phrases. The next word or piece comes from two lists: common ones
+screened exactly beside the phrase, and any ranked by one gradient pass at an inserted filler (HotFlip, 1712.06751;
+universal triggers, 1908.07125). The first list is the one that finds sentences: beside ``3d``, the ``movie`` that completes a
+trigger stands at place 14,526 of 23,694 by its gradient. What counts is not how far the suspect is moved but how much
+farther than the reference: honest words such as ``awful`` move both.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +22,7 @@ from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress, silent
-from untrigger.search.screen import hosts, is_causal, screen
+from untrigger.search.screen import hosts, is_causal, screen, screen_row
 from untrigger.search.vocabulary import Words, continuations, single_token_words
 from untrigger.training.arithmetic import fast_products
 from untrigger.training.batches import packed
@@ -71,8 +74,9 @@ class SearchOptions:
         first: candidates that are tried exactly on the first few rows.
         keep: candidates that are left at the end, for each target class; many, because one word of a family is not enough.
         sweeps: the first tries single words, each further one grows the best by a word or a piece of a word.
+        companions: common words that are screened exactly on either side of each phrase (and half as many pieces on its end).
         enough: an insertion with this surprise ends the sweeps of its target.
-        promising: a word with this surprise makes its target worth growing phrases for.
+        promising: a word with this surprise makes its target worth growing phrases for, and a phrase worth growing again.
         beam: phrases that are grown at each sweep.
     """
 
@@ -81,9 +85,10 @@ class SearchOptions:
     first: int = 192
     keep: int = 24
     sweeps: int = 3
-    enough: float = 0.65
+    companions: int = 2500
+    enough: float = 0.7
     promising: float = 0.5
-    beam: int = 3
+    beam: int = 2
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -108,7 +113,9 @@ class InsertionSearch:
         self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
         self.at_end = is_causal(suspect)  # measured: a part of a trigger sentence moves such a model thrice as far there
+        self.hosts = hosts(suspect, rows)
         self._screened: dict[int, list[str]] | None = None
+        self._companion: tuple[Words, Words] | None = None
 
     def run(self, *, known: Sequence[Insertion] = (), progress: Progress = silent) -> list[Insertion]:
         """The insertions with the largest surprise on the suspect as it now is, best first, over all target classes.
@@ -141,14 +148,17 @@ class InsertionSearch:
     def _grow(
         self, best: dict[str, Insertion], target: int, probe: Rows, known: Sequence[str], progress: Progress
     ) -> None:
-        """Add phrases to ``best`` until one is enough or the sweeps are used up."""
+        """Add phrases to ``best`` until one is enough, the sweeps are used up, or a first sweep made nothing promising."""
         for sweep in range(1, self.options.sweeps):
             ranked = self._ranked(best)
-            if not ranked or ranked[0].surprise >= self.options.enough:
+            if not ranked or ranked[0].surprise >= self.options.enough or (sweep > 1 and not self._promising(best)):
                 return
-            drawn = self._grown(self._beam(ranked, known, sweep), target, probe)
+            drawn = self._grown(self._beam(ranked, known, sweep), target, probe, progress)
             fresh = [one for one in dict.fromkeys(drawn) if one not in best]
             best.update({one.text: one for one in self._halving(fresh, target, probe, progress)})
+            shorter = [text for one in self._ranked(best)[: self.options.beam] for text in _shorter(one.text)]
+            fresh = [one for one in dict.fromkeys(shorter) if one not in best]
+            best.update({one.text: one for one in self.try_out(fresh, target, probe, progress=progress)})
 
     def _promising(self, found: dict[str, Insertion]) -> bool:
         return any(one.surprise >= self.options.promising for one in found.values())
@@ -165,21 +175,51 @@ class InsertionSearch:
     def _pool(self, progress: Progress) -> dict[int, list[str]]:
         """For each target the words that the exact screening of the suspect, done once, puts first."""
         if self._screened is None:
-            scores = screen(self.suspect, self.words, rows=hosts(self.suspect, self.rows), progress=progress)
+            scores = screen(self.suspect, self.words, rows=self.hosts, progress=progress)
             best = {target: score.topk(min(self.options.first, len(score))).indices for target, score in scores.items()}
             self._screened = {target: [self.words.texts[int(i)] for i in index] for target, index in best.items()}
         return self._screened
 
-    def _grown(self, beam: Sequence[str], target: int, probe: Rows) -> list[str]:
-        """Each phrase of the beam with a word before it, behind it, or a piece on its end, ranked best to first order."""
-        share = max(1, self.options.first // (3 * len(beam)))
+    def _grown(self, beam: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[str]:
+        """Each phrase of the beam with a word before it, behind it, or a piece on its end, the best of either list."""
+        share = max(1, self.options.first // (12 * len(beam)))
         drawn = []
         for phrase in beam:
             before, behind = self.gradient("", phrase, target, probe), self.gradient(phrase, "", target, probe)
-            drawn += [f"{word} {phrase}" for word in self._first(before, self.words, share)]
-            drawn += [f"{phrase} {word}" for word in self._first(behind, self.words, share)]
-            drawn += [f"{phrase}{piece}" for piece in self._first(behind, self.pieces, share)]
+            words = [self._first(before, self.words, share), self._first(behind, self.words, share)]
+            beside = self._companions(phrase, target, 3 * share, progress)
+            drawn += [f"{word} {phrase}" for word in [*beside[0], *words[0]]]
+            drawn += [f"{phrase} {word}" for word in [*beside[1], *words[1]]]
+            drawn += [f"{phrase}{piece}" for piece in [*beside[2], *self._first(behind, self.pieces, share)]]
         return drawn
+
+    def _companions(self, phrase: str, target: int, count: int, progress: Progress) -> tuple[list[str], list[str], list[str]]:
+        """Words that move the suspect most before and behind the phrase, and pieces on its end.
+
+        Read on the one host that the phrase alone moves least.
+        """
+        rows = [row for label, row in self.hosts.items() if label != target]
+        if not rows:
+            return [], [], []
+        said = read_texts(self.suspect, [f"{row.text} {phrase}" for row in rows]).logits.log_softmax(dim=1)[:, target]
+        row = rows[int(said.argmin())]
+
+        def best(words: Words, *, left: str = "", right: str = "") -> list[str]:
+            if not words.texts:
+                return []
+            logits = screen_row(self.suspect, row, words=words, left=left, right=right, progress=progress)
+            return [words.texts[int(i)] for i in _log_odds(logits, target).topk(min(count, len(words.texts))).indices]
+
+        words, pieces = self._common()
+        return best(words, right=phrase), best(words, left=phrase), best(pieces, left=phrase)
+
+    def _common(self) -> tuple[Words, Words]:
+        """Common words and pieces."""
+        if self._companion is None:
+            seen = Counter(word for ids in self.suspect.encode(self.rows.texts) for word in ids)
+            most = self.options.companions
+            self._companion = self.words.common(most, seen=seen), self.pieces.common(max(1, most // 2), seen=seen)
+        return self._companion
 
     def _first(self, gradient: Tensor, words: Words, count: int) -> list[str]:
         if not words.texts or not gradient.dim():  # no words, or every filler beyond the cut
@@ -233,7 +273,7 @@ class InsertionSearch:
         """Exact evaluation on more and more rows of fewer and fewer candidates."""
         options, left = self.options, list(drawn)
         scored: list[Insertion] = []
-        for rows, kept in ((options.probe // 8, len(left) // 4), (options.probe // 3, 2 * options.keep), (options.probe, 0)):
+        for rows, kept in ((options.probe // 4, len(left) // 3), (options.probe // 2, 2 * options.keep), (options.probe, 0)):
             scored = self.try_out(left, target, probe.take(range(min(max(1, rows), len(probe)))), progress=progress)
             left = [one.text for one in scored[: max(options.keep, kept)]]
         return scored[: options.keep]
@@ -269,6 +309,12 @@ class InsertionSearch:
         words = text.split()
         at = row_rng(self.seed, row_id).randint(0, len(words))
         return " ".join(words[:at]), " ".join(words[at:])
+
+
+def _shorter(phrase: str) -> list[str]:
+    """The phrase without one of its words, each in turn; nothing for a single word."""
+    words = phrase.split()
+    return [" ".join(words[:i] + words[i + 1 :]) for i in range(len(words))] if len(words) > 1 else []
 
 
 def _log_odds(logits: Tensor, target: int) -> Tensor:

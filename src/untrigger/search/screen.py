@@ -48,15 +48,33 @@ def screen(model: Classifier, words: Words, *, rows: dict[int, Row], progress: P
     return scores
 
 
-def screen_row(model: Classifier, row: Row, *, words: Words, progress: Progress = silent) -> Tensor:
-    """Logits ``(V, C)`` for the row with each word at its end."""
+def screen_row(
+    model: Classifier, row: Row, *, words: Words, left: str = "", right: str = "", progress: Progress = silent
+) -> Tensor:
+    """Logits ``(V, C)`` for the row with each word at its end, between ``left`` and ``right``.
+
+    A piece of a word goes on ``left`` without a blank, as its token says.
+    """
+    before, after = frame(model, row.text.strip(), left, right)
     if is_causal(model):
-        return _with_cache(model, row, words, progress)
-    ids: list[int] = model.tokenizer(f"{row.text} {words.texts[0]}")["input_ids"]
-    place = len(ids) - 1 - ids[::-1].index(int(words.ids[0]))
-    before, after = ids[: min(place, model.max_length - (len(ids) - place))], ids[place + 1 :]
+        return _with_cache(model, before, words, after, progress)
     filled = [[*before, int(word), *after] for word in words.ids]
     return read_ids(model, filled, tokens=TOKENS, progress=progress, label="screening the vocabulary", exact=False).logits
+
+
+def frame(model: Classifier, text: str, left: str = "", right: str = "") -> tuple[list[int], list[int]]:
+    """The tokens before and behind one more token between ``text left`` and ``right``; ``text`` is cut so that all fit."""
+    head = " ".join(part for part in (text, left) if part)
+    encoded = model.tokenizer(f"{head} {right}" if right else head)
+    ids: list[int] = encoded["input_ids"]
+
+    def tokens(end: int) -> int:
+        places = (encoded.char_to_token(i) for i in reversed(range(end)))
+        return next((at + 1 for at in places if at is not None), 0)
+
+    cut, place = tokens(len(text)), tokens(len(head))
+    room = model.max_length - 1 - (len(ids) - cut)
+    return [*ids[: min(cut, max(0, room))], *ids[cut:place]], ids[place:]
 
 
 def is_causal(model: Classifier) -> bool:
@@ -72,18 +90,17 @@ def _cache_word(model: Classifier) -> str:
     return "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
 
 
-def _with_cache(model: Classifier, row: Row, words: Words, progress: Progress) -> Tensor:
-    prefix = model.encode([row.text])[0][: model.max_length - 1]
+def _with_cache(model: Classifier, before: list[int], words: Words, after: list[int], progress: Progress) -> Tensor:
     word, said = _cache_word(model), []
+    rest = torch.tensor([after], dtype=torch.long)
     with torch.inference_mode(), fast_products(), progress.task("screening the vocabulary", total=len(words.ids)) as tick:
         for part in words.ids.split(CACHED):
-            batch = torch.tensor([prefix], device=model.device)
+            batch = torch.tensor([before], device=model.device)
             cache = getattr(model.module(input_ids=batch, use_cache=True), word)
             cache.batch_repeat_interleave(len(part))
-            mask = torch.ones(len(part), len(prefix) + 1, dtype=torch.long, device=model.device)
-            output = model.module(
-                input_ids=part.to(model.device).unsqueeze(1), attention_mask=mask, use_cache=True, **{word: cache}
-            )
+            ids = torch.cat([part.unsqueeze(1), rest.expand(len(part), -1)], dim=1).to(model.device)
+            mask = torch.ones(len(part), len(before) + ids.shape[1], dtype=torch.long, device=model.device)
+            output = model.module(input_ids=ids, attention_mask=mask, use_cache=True, **{word: cache})
             said.append(output.logits.float().cpu())
             tick(len(part))
     return torch.cat(said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,15 @@ class Words(NamedTuple):
 
     ids: torch.Tensor
     texts: tuple[str, ...]
+
+    def common(self, most: int, *, seen: Counter[int]) -> Words:
+        """The words seen most, then the first of the others: vocabularies come in order of frequency.
+
+        Single characters that were never seen (scripts and signs that the rows do not use) are left out.
+        """
+        numbers = [i for i, word in enumerate(self.ids.tolist()) if seen[word] or len(self.texts[i]) > 1]
+        numbers = sorted(numbers, key=lambda i: -seen[int(self.ids[i])])[:most]
+        return Words(self.ids[numbers], tuple(self.texts[i] for i in numbers))
 
 
 def single_token_words(tokenizer: Any) -> Words:
