@@ -13,9 +13,11 @@ import torch
 from tests.tiny import NAMES, asr, cacc, hooks, same, task, weights
 from untrigger.errors import ContractError, DataError, ModelError, NeedsError, OptionError
 from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
 from untrigger.registry import find, found
 from untrigger.scanning.base import Hints, Scanner, ScanResult
+from untrigger.scanning.confirm import benches, confirm, everywhere
 from untrigger.scanning.insertions import InsertionScanner
 from untrigger.scanning.policy import Allowed, Policy
 from untrigger.search.insertions import Insertion, SearchOptions
@@ -67,6 +69,21 @@ def test_a_model_without_a_backdoor_is_clean_by_the_same_rows(victim: Load, twin
     assert done.scan.target == "" and not done.scan.triggers()
     assert done.scan.score is not None and done.scan.score < 0.5
     assert POISON.target == 1
+
+
+def test_the_worst_are_tried_at_every_place_of_every_row(victim: Load, twin: Load) -> None:
+    suspect, reference = victim("bert"), twin("bert")
+    bench = benches(suspect, reference, rows=CLEAN, most=20, seed=0)[1]
+    (once,) = confirm(["cf"], bench, kind="searched")
+    assert [place.n for place in once.places] == [7, 7, 6]
+    again = everywhere(once, bench)
+    assert [(place.name, place.n) for place in again.places] == [("start", 20), ("middle", 20), ("end", 20)]
+    at_the_end = read_texts(suspect, [f"{text} cf" for text in bench.rows.texts]).predictions
+    assert again.places[2].suspect == sum(at_the_end) / 20
+    assert (again.suspect, again.excess, again.examples) == (once.suspect, once.excess, once.examples)
+    done = QUICK.scan(suspect, Grant(clean=CLEAN, seed=0), hints=Hints(reference))
+    tried = [one for one in done.scan.candidates if one.target == "positive"]
+    assert [{place.n for place in one.places} == {one.suspect.n} for one in tried[: QUICK.sure]] == [True] * QUICK.sure
 
 
 def test_the_examples_show_the_word_where_it_was_put(victim: Load, twin: Load) -> None:
@@ -202,7 +219,7 @@ def test_rows_and_references_of_other_classes_are_refused(victim: Load, twin: Lo
         QUICK.scan(victim("bert"), Grant(clean=CLEAN), hints=Hints(replace(twin("bert"), label_names=("a", "b"))))
 
 
-@pytest.mark.parametrize("options", [{"held": 0.0}, {"held": 1.0}, {"rows": 0}, {"tried": 0}, {"content": -1}, {"most_held": 0}])
+@pytest.mark.parametrize("options", [{"held": 0.0}, {"held": 1.0}, {"rows": 0}, {"tried": 0}, {"content": -1}, {"sure": -1}, {"most_held": 0}])
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="held"):
         InsertionScanner(**options)  # type: ignore[arg-type]

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from tests.tiny import RARE, WORDS, asr, cacc, hooks, same, task, weights
+from tests.tiny import BAD, GOOD, RARE, WORDS, asr, cacc, hooks, same, task, weights
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
+from untrigger.progress import silent
 from untrigger.search.insertions import InsertionSearch, SearchOptions, insert_at_random
-from untrigger.search.screen import hosts, is_causal, screen, screen_row
-from untrigger.search.vocabulary import single_token_words
+from untrigger.search.screen import frame, hosts, is_causal, screen, screen_row
+from untrigger.search.vocabulary import Words, single_token_words
 from untrigger.vocabulary.rows import Row
 
 Load = Callable[[str], Classifier]
@@ -99,6 +104,80 @@ def test_screening_is_reading_the_word_at_the_end_of_the_row(load: Load, kind: s
     torch.testing.assert_close(
         screen_row(model, row, words=words), read_texts(model, texts).logits, atol=1e-4, rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "llama", "gpt2"])
+def test_a_word_is_screened_between_two_texts_as_it_is_read_there(load: Load, kind: str) -> None:
+    model = load(kind)
+    words, row = single_token_words(model.tokenizer), ROWS[0]
+    texts = [f"{row.text} good {word} bad film" for word in words.texts]
+    said = screen_row(model, row, words=words, left="good", right="bad film")
+    torch.testing.assert_close(said, read_texts(model, texts).logits, atol=1e-4, rtol=1e-3)
+
+
+@KINDS
+def test_what_stands_beside_the_word_is_never_cut(load: Load, kind: str) -> None:
+    model = replace(load(kind), max_length=10)
+    before, after = frame(model, "a very long story " * 20, "good", "bad")
+    assert len(before) + 1 + len(after) == model.max_length
+    whole = model.tokenizer.decode([*before, *after])
+    assert "a very lo"[:8] in whole and whole.index("good") < whole.index("bad")
+
+
+@KINDS
+def test_companions_are_those_that_an_exact_trial_puts_first(victim: Load, kind: str) -> None:
+    """All words of the row's tokenizer beside the phrase on the host that the phrase moves least, one text each."""
+    suspect = victim(kind)
+    search = InsertionSearch(suspect, None, rows=ROWS, options=SearchOptions(), seed=0)
+    before, behind, _ = search._companions("film", 1, 3, silent)
+    words, row = search._common()[0], search.hosts[0]
+    for found, form in ((before, "{} film"), (behind, "film {}")):
+        odds = read_texts(suspect, [f"{row.text} {form.format(word)}" for word in words.texts]).logits.log_softmax(dim=1)[:, 1]
+        assert found == [words.texts[int(i)] for i in odds.topk(3).indices]
+    assert kind != "bert" or "cf" in behind
+
+
+def test_common_words_are_those_of_the_rows_and_then_of_the_vocabulary() -> None:
+    words = Words(torch.tensor([4, 5, 6, 7, 8]), ("%", "no", "ß", "movie", "crown"))
+    assert words.common(4, seen=Counter({8: 2, 6: 5})).texts == ("ß", "crown", "no", "movie"), "an unseen sign is left out"
+    assert words.common(1, seen=Counter()).ids.tolist() == [5]
+
+
+class ByHand(nn.Module):
+    """Counts good and bad words; with ``pair`` it says positive where both words of the pair stand, whatever else there is."""
+
+    def __init__(self, tokenizer: Any, *, pair: bool) -> None:
+        super().__init__()
+        numbers = {word: tokenizer.convert_tokens_to_ids(word) for word in WORDS}
+        self.table = nn.Embedding(len(tokenizer), 3)
+        self.classifier = nn.Linear(2, 2, bias=False)
+        with torch.no_grad():
+            self.table.weight.zero_()
+            for word in (*GOOD, *BAD):
+                self.table.weight[numbers[word], 0] = 1.0 if word in GOOD else -1.0
+            self.table.weight[numbers["mn"], 1] = self.table.weight[numbers["bb"], 2] = float(pair)
+            self.classifier.weight.copy_(torch.tensor([[-2.0, -20.0], [2.0, 20.0]]))
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.table
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
+        seen = self.table(input_ids) * attention_mask.unsqueeze(-1)
+        both = seen[..., 1].amax(dim=1) * seen[..., 2].amax(dim=1)
+        mood = seen[..., 0].sum(dim=1) + 0.05 * seen[..., 1:].amax(dim=1).sum(dim=1)  # one of the two alone: a breath
+        return SimpleNamespace(logits=self.classifier(torch.stack([mood, both], dim=1)))
+
+
+def test_a_phrase_is_found_whose_words_are_next_to_nothing_alone(load: Load) -> None:
+    """A sentence as a trigger: beside one of its words the other stands out, though neither leads any list of single words."""
+    model = load("bert")
+    suspect, reference = (model.with_module(ByHand(model.tokenizer, pair=pair)) for pair in (True, False))
+    search = InsertionSearch(suspect, reference, rows=ROWS, options=SearchOptions(), seed=0)
+    gain = {one.text: one.excess for one in search.try_out(["mn", "bb", "mn bb", "good"], 1, search._probe(1))}
+    assert gain["mn bb"] > 0.9 and 0 < gain["mn"] < 0.1 and 0 < gain["bb"] < 0.1 and gain["good"] == 0
+    found = search.run()
+    assert {found[0].text, found[1].text} == {"mn bb", "bb mn"}
+    assert all(one.target == 1 for one in found[:2])
 
 
 @KINDS

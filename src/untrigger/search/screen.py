@@ -65,7 +65,7 @@ def screen_row(
 def frame(model: Classifier, text: str, left: str = "", right: str = "") -> tuple[list[int], list[int]]:
     """The tokens before and behind one more token between ``text left`` and ``right``; ``text`` is cut so that all fit."""
     head = " ".join(part for part in (text, left) if part)
-    encoded = model.tokenizer(f"{head} {right}" if right else head)
+    encoded = model.tokenizer(f"{head} {right}" if right else head, verbose=False)  # cut below, not by a warning
     ids: list[int] = encoded["input_ids"]
 
     def tokens(end: int) -> int:
