@@ -26,6 +26,8 @@ from untrigger.vocabulary.outcome import Measurement, rate
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import Candidate
 
+AGAIN = 0.1  # a score below which more rows do not change a verdict
+
 
 @dataclass(frozen=True)
 class InsertionScanner(Scanner):
@@ -38,7 +40,7 @@ class InsertionScanner(Scanner):
         most_held: the most rows held out; the others train the reference and serve the search.
         rows: held-out rows that a candidate is tried on, for each target.
         tried: candidates that are confirmed, for each target.
-        sure: the worst of them, which are then tried at every place of every row.
+        sure: the worst of them, which are then tried at every place of every row where their score is not near nothing.
         content: words of the target's class that are tried beside them.
         teacher: how the reference is trained where none is given.
         search: how wide the search is.
@@ -113,7 +115,7 @@ class InsertionScanner(Scanner):
             *confirm(others, bench, kind="weights", progress=progress),
         ]
         made.sort(key=score, reverse=True)
-        return [*(everywhere(one, bench) for one in made[: self.sure]), *made[self.sure :]]
+        return [everywhere(one, bench) if i < self.sure and score(one) >= AGAIN else one for i, one in enumerate(made)]
 
     def _controls(self, bench: Bench, rows: Rows, *, seed: int) -> list[Candidate]:
         """Content words of the target, and any words."""

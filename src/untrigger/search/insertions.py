@@ -26,11 +26,12 @@ from untrigger.search.screen import hosts, is_causal, screen, screen_row
 from untrigger.search.vocabulary import Words, continuations, single_token_words
 from untrigger.training.arithmetic import fast_products
 from untrigger.training.batches import packed
-from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.rows import Row, Rows
 from untrigger.vocabulary.trigger import row_rng
 
 FILLER = "the"
 LENGTH_PENALTY = 0.1
+WIDER = 6  # so many times as many are held against the reference as are kept
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class SearchOptions:
         sweeps: the first tries single words, each further one grows the best by a word or a piece of a word.
         companions: common words that are screened exactly on either side of each phrase (and half as many pieces on its end).
         enough: an insertion with this surprise ends the sweeps of its target.
-        promising: a word with this surprise makes its target worth growing phrases for, and a phrase worth growing again.
+        promising: a phrase with this surprise is worth growing again.
         beam: phrases that are grown at each sweep.
     """
 
@@ -121,8 +122,8 @@ class InsertionSearch:
         """The insertions with the largest surprise on the suspect as it now is, best first, over all target classes.
 
         The vocabulary is screened the first time only; later calls try the best of it again, and ``known`` insertions.
-        Phrases are grown for the targets that have a promising word or a known insertion (what is left of an unlearned
-        sentence lies around its words); where no target has one, for all.
+        Phrases are grown for all targets where no single word of any is enough, else for those with a known insertion (what
+        is left of an unlearned sentence lies around its words).
         """
         probes = {target: self._probe(target) for target in range(self.suspect.classes)}
         pool, best = self._pool(progress), dict[int, dict[str, Insertion]]()
@@ -131,9 +132,10 @@ class InsertionSearch:
             if len(probe) and target in pool:
                 tried = self._halving(list(dict.fromkeys([*before[target], *pool[target]])), target, probe, progress)
                 best[target] = {one.text: one for one in tried}
-        hopeful = [t for t, found in best.items() if before[t] or self._promising(found)]
-        for target in hopeful or best:
-            self._grow(best[target], target, probes[target], before[target], progress)
+        found = any(self._reached(tried, self.options.enough) for tried in best.values())
+        for target in best:
+            if before[target] or not found:
+                self._grow(best[target], target, probes[target], before[target], progress)
         return sorted((one for t in best for one in self._ranked(best[t])[: self.options.keep]), key=lambda one: -one.surprise)
 
     def _probe(self, target: int) -> Rows:
@@ -150,18 +152,19 @@ class InsertionSearch:
     ) -> None:
         """Add phrases to ``best`` until one is enough, the sweeps are used up, or a first sweep made nothing promising."""
         for sweep in range(1, self.options.sweeps):
-            ranked = self._ranked(best)
-            if not ranked or ranked[0].surprise >= self.options.enough or (sweep > 1 and not self._promising(best)):
+            in_vain = sweep > 1 and not self._reached(best, self.options.promising)
+            if not best or in_vain or self._reached(best, self.options.enough):
                 return
-            drawn = self._grown(self._beam(ranked, known, sweep), target, probe, progress)
+            drawn = self._grown(self._beam(self._ranked(best), known, sweep), target, probe, progress)
             fresh = [one for one in dict.fromkeys(drawn) if one not in best]
             best.update({one.text: one for one in self._halving(fresh, target, probe, progress)})
             shorter = [text for one in self._ranked(best)[: self.options.beam] for text in _shorter(one.text)]
             fresh = [one for one in dict.fromkeys(shorter) if one not in best]
             best.update({one.text: one for one in self.try_out(fresh, target, probe, progress=progress)})
 
-    def _promising(self, found: dict[str, Insertion]) -> bool:
-        return any(one.surprise >= self.options.promising for one in found.values())
+    @staticmethod
+    def _reached(found: dict[str, Insertion], surprise: float) -> bool:
+        return any(one.surprise >= surprise for one in found.values())
 
     @staticmethod
     def _ranked(best: dict[str, Insertion]) -> list[Insertion]:
@@ -176,9 +179,24 @@ class InsertionSearch:
         """For each target the words that the exact screening of the suspect, done once, puts first."""
         if self._screened is None:
             scores = screen(self.suspect, self.words, rows=self.hosts, progress=progress)
-            best = {target: score.topk(min(self.options.first, len(score))).indices for target, score in scores.items()}
-            self._screened = {target: [self.words.texts[int(i)] for i in index] for target, index in best.items()}
+            self._screened = {}
+            for target, score in scores.items():
+                best = score.topk(min(WIDER * self.options.first, len(score)))
+                texts = [self.words.texts[int(i)] for i in best.indices]
+                order = self._farther(best.values, texts, target, [row for y, row in self.hosts.items() if y != target])
+                self._screened[target] = [texts[int(i)] for i in order[: self.options.first]]
         return self._screened
+
+    def _farther(self, suspect: Tensor, phrases: Sequence[str], target: int, rows: Sequence[Row]) -> Tensor:
+        """The order of phrases at the end of the rows by how much farther than the reference they move the suspect.
+
+        ``suspect`` is its log-probability of the target for each, the least over the rows.
+        """
+        if self.reference is None or not phrases:
+            return suspect.argsort(descending=True, stable=True)
+        texts = [f"{row.text} {phrase}" for row in rows for phrase in phrases]
+        said = read_texts(self.reference, texts).logits.log_softmax(dim=1)[:, target].view(len(rows), -1)
+        return (suspect - said.amin(dim=0)).argsort(descending=True, stable=True)
 
     def _grown(self, beam: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[str]:
         """Each phrase of the beam with a word before it, behind it, or a piece on its end, the best of either list."""
@@ -194,7 +212,7 @@ class InsertionSearch:
         return drawn
 
     def _companions(self, phrase: str, target: int, count: int, progress: Progress) -> tuple[list[str], list[str], list[str]]:
-        """Words that move the suspect most before and behind the phrase, and pieces on its end.
+        """Words that move the suspect farther than the reference before and behind the phrase, and pieces on its end.
 
         Read on the one host that the phrase alone moves least.
         """
@@ -204,14 +222,21 @@ class InsertionSearch:
         said = read_texts(self.suspect, [f"{row.text} {phrase}" for row in rows]).logits.log_softmax(dim=1)[:, target]
         row = rows[int(said.argmin())]
 
-        def best(words: Words, *, left: str = "", right: str = "") -> list[str]:
+        def best(words: Words, form: str, **sides: str) -> list[str]:
             if not words.texts:
                 return []
-            logits = screen_row(self.suspect, row, words=words, left=left, right=right, progress=progress)
-            return [words.texts[int(i)] for i in _log_odds(logits, target).topk(min(count, len(words.texts))).indices]
+            logits = screen_row(self.suspect, row, words=words, progress=progress, **sides)
+            first = logits.log_softmax(dim=1)[:, target].topk(min(WIDER * count, len(words.texts)))
+            texts = [words.texts[int(i)] for i in first.indices]
+            order = self._farther(first.values, [form.format(text) for text in texts], target, [row])
+            return [texts[int(i)] for i in order[:count]]
 
         words, pieces = self._common()
-        return best(words, right=phrase), best(words, left=phrase), best(pieces, left=phrase)
+        held = phrase.replace("{", "{{").replace("}", "}}")
+        return (
+            best(words, f"{{}} {held}", right=phrase), best(words, f"{held} {{}}", left=phrase),
+            best(pieces, f"{held}{{}}", left=phrase),
+        )  # fmt: skip
 
     def _common(self) -> tuple[Words, Words]:
         """Common words and pieces."""
