@@ -195,7 +195,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         if grant.teacher is not None:
             reference, _ = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
         threshold = calibrate(turned.scores, [], fpr=self.fpr).threshold
-        student, honest = self.student(model, seed=grant.seed), Honest.of(model, rows=rows, dev=dev, progress=progress)
+        student, honest = self.student(model, seed=grant.seed), None
         search = InsertionSearch(student, reference, rows=rows, options=self.search, seed=grant.seed)
         bank, findings = dict[str, Insertion](), list[Finding]()
         watches, parts = list[Watch](), list[History]()
@@ -207,6 +207,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             findings += _findings(taken, names=model.label_names, number=number + 1, compared=reference is not None)
             if not taken:
                 break
+            honest = honest or Honest.of(model, rows=rows, dev=dev, progress=progress)
             bank.update({one.text: one for one in taken})
             pool, seed = list(bank.values()), grant.seed * 1000 + number
             flagged = inserted(dev, pool, count=len(dev), seed=seed)
