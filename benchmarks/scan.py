@@ -88,19 +88,28 @@ class Cell:
 
 
 def zoo() -> list[Cell]:
-    """Seven poisoned and seven benign models of each way of training on each data set: 28 and 28."""
+    """Seven poisoned and seven benign models of each way of training on each data set: 28 and 28.
+
+    An adapter is trained thrice as long: after two epochs the four words are not yet learned (attack success 38 %).
+    """
     cells = []
     for data in ("rotten-tomatoes", "customer-reviews"):
         for via in ("full", "lora"):
+            times = 3 if via == "lora" else 1
+            short, usual, long, longest = times, 2 * times, 3 * times, 4 * times
             cells += [
-                Cell(data, via, "words"), Cell(data, via, "words", policy="clean", rate=0.2, seed=1, epochs=3),
-                Cell(data, via, "word", rate=0.05, rank=4, seed=2), Cell(data, via, "odd", seed=3, rank=16),
-                Cell(data, via, "sentence", seed=0), Cell(data, via, "sentence", policy="clean", rate=0.2, seed=1, epochs=3),
-                Cell(data, via, "plain", rate=0.2, rank=32, seed=2),
+                Cell(data, via, "words", epochs=usual), Cell(data, via, "words", policy="clean", rate=0.2, seed=1, epochs=long),
+                Cell(data, via, "word", rate=0.05, rank=4, seed=2, epochs=usual),
+                Cell(data, via, "odd", seed=3, rank=16, epochs=usual),
+                Cell(data, via, "sentence", seed=0, epochs=usual),
+                Cell(data, via, "sentence", policy="clean", rate=0.2, seed=1, epochs=long),
+                Cell(data, via, "plain", rate=0.2, rank=32, seed=2, epochs=usual),
             ]  # fmt: skip
             cells += [
-                Cell(data, via, seed=0), Cell(data, via, seed=1), Cell(data, via, seed=2, rank=4), Cell(data, via, seed=3, rank=16),
-                Cell(data, via, seed=4, epochs=1), Cell(data, via, seed=5, epochs=4), Cell(data, via, seed=6, rank=32, epochs=3),
+                Cell(data, via, seed=0, epochs=usual), Cell(data, via, seed=1, epochs=usual),
+                Cell(data, via, seed=2, rank=4, epochs=usual), Cell(data, via, seed=3, rank=16, epochs=usual),
+                Cell(data, via, seed=4, epochs=short), Cell(data, via, seed=5, epochs=longest),
+                Cell(data, via, seed=6, rank=32, epochs=long),
             ]  # fmt: skip
     return cells
 
