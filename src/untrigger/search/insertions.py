@@ -222,21 +222,17 @@ class InsertionSearch:
         said = read_texts(self.suspect, [f"{row.text} {phrase}" for row in rows]).logits.log_softmax(dim=1)[:, target]
         row = rows[int(said.argmin())]
 
-        def best(words: Words, form: str, **sides: str) -> list[str]:
+        def best(words: Words, *, left: str = "", right: str = "", glue: str = " ") -> list[str]:
             if not words.texts:
                 return []
-            logits = screen_row(self.suspect, row, words=words, progress=progress, **sides)
+            logits = screen_row(self.suspect, row, words=words, left=left, right=right, progress=progress)
             first = logits.log_softmax(dim=1)[:, target].topk(min(WIDER * count, len(words.texts)))
             texts = [words.texts[int(i)] for i in first.indices]
-            order = self._farther(first.values, [form.format(text) for text in texts], target, [row])
-            return [texts[int(i)] for i in order[:count]]
+            grown = [f"{left}{glue}{text} {right}".strip() for text in texts]
+            return [texts[int(i)] for i in self._farther(first.values, grown, target, [row])[:count]]
 
         words, pieces = self._common()
-        held = phrase.replace("{", "{{").replace("}", "}}")
-        return (
-            best(words, f"{{}} {held}", right=phrase), best(words, f"{held} {{}}", left=phrase),
-            best(pieces, f"{held}{{}}", left=phrase),
-        )  # fmt: skip
+        return best(words, right=phrase), best(words, left=phrase), best(pieces, left=phrase, glue="")
 
     def _common(self) -> tuple[Words, Words]:
         """Common words and pieces."""
