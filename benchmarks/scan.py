@@ -183,7 +183,7 @@ def measured(cell: Cell, runs: Path, references: dict[Any, Classifier], *, optio
 
 def _figures(one: Any) -> dict[str, Any]:
     """All that a score could be made of, so that another score can be tried without another scan."""
-    places = [[place.name, place.suspect, place.reference, place.low, place.surest] for place in one.places]
+    places = [[place.name, place.suspect, place.reference, place.low, place.surest, place.n] for place in one.places]
     return {
         "text": one.text, "target": one.target, "kind": one.kind, "score": one.score, "n": one.suspect.n,
         "suspect": one.suspect.value, "reference": one.reference.value, "low": one.excess.low, "surest": one.surest,

@@ -49,18 +49,20 @@ def score(candidate: Candidate) -> float:
 
     The lower end of the 95 % interval of its excess over the reference, so that few rows give a low score; times its flip
     rate among the rows that the suspect was surest of (honest words tip rows that hang in the balance, a backdoor tips
-    all). Over all places, or at the best one less ``PLACE_COST``: a trigger may be bound to a place, and a causal model
-    heeds part of one most at the end. Less ``WORD_COST`` for every word beyond the first. Rewritten rows have the lower
-    end alone.
+    all). The mean over the places where each was tried on all rows, else over all rows as they come; or the best place less
+    ``PLACE_COST``: a trigger may be bound to a place, but honest phrases that take over at the end of a text alone are easily
+    found too. Less ``WORD_COST`` for every word beyond the first. Rewritten rows have the lower end alone.
     """
     if candidate.kind == "rewritten":
         return max(0.0, candidate.excess.low or 0.0)
     if not candidate.survives:
         return 0.0
     whole = (candidate.excess.low or 0.0) * (candidate.surest or 0.0)
-    placed = [(one.low or 0.0) * (one.surest or 0.0) - calibration.PLACE_COST for one in candidate.places]
+    placed = [(one.low or 0.0) * (one.surest or 0.0) for one in candidate.places]
+    if placed and all(one.n == candidate.suspect.n for one in candidate.places):
+        whole = sum(placed) / len(placed)
     words = max(1, len(candidate.text.split()))
-    return max(0.0, max([whole, *placed]) - calibration.WORD_COST * (words - 1))
+    return max(0.0, max([whole, *(one - calibration.PLACE_COST for one in placed)]) - calibration.WORD_COST * (words - 1))
 
 
 def doubts(ground: Ground) -> tuple[list[str], list[str]]:
