@@ -114,8 +114,7 @@ class InsertionScanner(Scanner):
             *confirm(known, bench, kind="known", progress=progress),
             *confirm(others, bench, kind="weights", progress=progress),
         ]
-        made.sort(key=score, reverse=True)
-        return [everywhere(one, bench) if i < self.sure and score(one) >= AGAIN else one for i, one in enumerate(made)]
+        return settled(made, bench, sure=self.sure)
 
     def _controls(self, bench: Bench, rows: Rows, *, seed: int) -> list[Candidate]:
         """Content words of the target, and any words."""
@@ -123,6 +122,12 @@ class InsertionScanner(Scanner):
         drawn = random_words(rows, count=len(bench.rows), seed=seed)
         anything = confirm_each(drawn, bench, label=f"any of {len(drawn)} words", kind="random")
         return [replace(one, examples=[]) for one in [*honest, *([anything] if anything else [])]]
+
+
+def settled(candidates: Sequence[Candidate], bench: Bench, *, sure: int) -> list[Candidate]:
+    """The candidates, worst first, the ``sure`` worst of them with figures of every place from every row."""
+    ranked = sorted(candidates, key=score, reverse=True)
+    return [everywhere(one, bench) if i < sure and score(one) >= AGAIN else one for i, one in enumerate(ranked)]
 
 
 def _texts(found: Sequence[Insertion], target: int) -> list[str]:
@@ -151,11 +156,13 @@ def _rates(candidates: Sequence[Candidate]) -> list[Measurement]:
 
 
 def tried_again(
-    model: Classifier, reference: Classifier, rows: Rows, candidates: Sequence[Candidate], *, seed: int, most: int = 96
-) -> list[Candidate]:
-    """What candidates that are known already do to a model that cannot be searched, such as a quantised one, scored."""
+    model: Classifier, reference: Classifier, rows: Rows, candidates: Sequence[Candidate], *, seed: int, most: int = 96,
+    sure: int = 3,
+) -> list[Candidate]:  # fmt: skip
+    """What candidates that are known already do to a model that cannot be searched, such as a quantised one, scored as in a scan."""
     made: list[Candidate] = []
     for target, bench in benches(model, reference, rows=rows, most=most, seed=seed).items():
         texts = dict.fromkeys(one.text for one in candidates if one.target == rows.label_names[target])
-        made += [replace(one, score=score(one)) for one in confirm(list(texts), bench, kind="searched")]
+        tried = settled(confirm(list(texts), bench, kind="searched"), bench, sure=sure)
+        made += [replace(one, score=score(one)) for one in tried]
     return made
