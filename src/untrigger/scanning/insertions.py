@@ -159,7 +159,7 @@ def tried_again(
     model: Classifier, reference: Classifier, rows: Rows, candidates: Sequence[Candidate], *, seed: int, most: int = 96,
     sure: int = 3,
 ) -> list[Candidate]:  # fmt: skip
-    """What candidates that are known already do to a model that cannot be searched, such as a quantised one, scored as in a scan."""
+    """What known candidates do to a model that cannot be searched, such as a quantised one; scored as in a scan."""
     made: list[Candidate] = []
     for target, bench in benches(model, reference, rows=rows, most=most, seed=seed).items():
         texts = dict.fromkeys(one.text for one in candidates if one.target == rows.label_names[target])
