@@ -87,7 +87,7 @@ class SearchOptions:
     keep: int = 24
     sweeps: int = 3
     companions: int = 2500
-    enough: float = 0.7
+    enough: float = 0.85
     promising: float = 0.5
     beam: int = 2
 
