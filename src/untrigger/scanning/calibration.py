@@ -1,8 +1,8 @@
 """The constants of the verdict, in one place. ``benchmarks/scan.py`` measures what they are worth and proposes others.
 
-They were set by hand before the series was run. Of 28 fully fine-tuned MiniLM-L6 they call 0 of 14 benign ones suspicious and
-find 9 of 14 poisoned ones: 6 of 6 with short rare words, 2 of 4 with a sentence that holds one, 1 of 2 with a name in several
-pieces, 0 of 2 with a sentence of common words.
+The thresholds were set by hand before the series was run, ``PLACE_COST`` after it. Of 21 poisoned and 20 benign MiniLM-L6,
+fully tuned and adapters, 21 and 1 are called suspicious or worse: 9 of 9 with short rare words, 3 of 3 with a name in several
+pieces, 6 of 6 with a sentence that holds a rare word, 3 of 3 with one of common words.
 """
 
 from __future__ import annotations
