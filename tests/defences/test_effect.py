@@ -25,7 +25,7 @@ LR = 5e-3  # models 32 wide want larger steps than real ones
 
 def method(more_steps: int = 96) -> W2SDefense:
     """The search and its lessons alone, with alarms as low as a task of forty words allows (see test_lineage for the rest)."""
-    search = SearchOptions(first=32, sweeps=1, probe=24, keep=4)
+    search = SearchOptions(first=32, sweeps=1, probe=24, keep=8)
     teacher = TeacherOptions(lr=LR, epochs=6)
     return W2SDefense(
         lr=LR, reset=False, rounds=4, round_steps=96, more_steps=more_steps, noise=0.1, alarm_above=0.2, calm_below=0.2, teacher=teacher,
