@@ -121,7 +121,7 @@ def test_what_stands_beside_the_word_is_never_cut(load: Load, kind: str) -> None
     before, after = frame(model, "a very long story " * 20, "good", "bad")
     assert len(before) + 1 + len(after) == model.max_length
     whole = model.tokenizer.decode([*before, *after])
-    assert "a very lo"[:8] in whole and whole.index("good") < whole.index("bad")
+    assert "a very l" in whole and whole.index("good") < whole.index("bad")
 
 
 @KINDS
@@ -130,7 +130,7 @@ def test_companions_are_those_that_an_exact_trial_puts_first(victim: Load, kind:
     suspect = victim(kind)
     search = InsertionSearch(suspect, None, rows=ROWS, options=SearchOptions(), seed=0)
     before, behind, _ = search._companions("film", 1, 3, silent)
-    words, row = search._common()[0], search.hosts[0]
+    words, row = search.common[0], search.hosts[0]
     for found, form in ((before, "{} film"), (behind, "film {}")):
         odds = read_texts(suspect, [f"{row.text} {form.format(word)}" for word in words.texts]).logits.log_softmax(dim=1)[:, 1]
         assert found == [words.texts[int(i)] for i in odds.topk(3).indices]

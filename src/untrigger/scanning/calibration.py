@@ -18,6 +18,8 @@ PLACE_COST = 0.35
 
 A benign adapter was taken over by ``but crisp gleaming`` in 99 % of texts that end with it, and in 62 and 66 % of others.
 """
+AGAIN = 0.1
+"""A score in the first trial below which a candidate is not tried at every place: more rows would not change the verdict."""
 
 LEAST_ROWS = 24
 """Held-out rows of other classes, for each target, below which "clean" is not said."""

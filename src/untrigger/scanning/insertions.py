@@ -12,6 +12,7 @@ from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
+from untrigger.scanning import calibration
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.confirm import Bench, benches, confirm, confirm_each, everywhere
 from untrigger.scanning.controls import content_words, random_words
@@ -25,8 +26,6 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement, rate
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import Candidate
-
-AGAIN = 0.1  # a score below which more rows do not change a verdict
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ class InsertionScanner(Scanner):
 def settled(candidates: Sequence[Candidate], bench: Bench, *, sure: int) -> list[Candidate]:
     """The candidates, worst first, the ``sure`` worst of them with figures of every place from every row."""
     ranked = sorted(candidates, key=score, reverse=True)
-    return [everywhere(one, bench) if i < sure and score(one) >= AGAIN else one for i, one in enumerate(ranked)]
+    return [everywhere(one, bench) if i < sure and score(one) >= calibration.AGAIN else one for i, one in enumerate(ranked)]
 
 
 def _texts(found: Sequence[Insertion], target: int) -> list[str]:

@@ -14,6 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -114,9 +115,19 @@ class InsertionSearch:
         self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
         self.at_end = is_causal(suspect)  # measured: a part of a trigger sentence moves such a model thrice as far there
-        self.hosts = hosts(suspect, rows)
         self._screened: dict[int, list[str]] | None = None
-        self._companion: tuple[Words, Words] | None = None
+
+    @cached_property
+    def hosts(self) -> dict[int, Row]:
+        """The row of each class that words are screened on."""
+        return hosts(self.suspect, self.rows)
+
+    @cached_property
+    def common(self) -> tuple[Words, Words]:
+        """Common words and pieces."""
+        seen = Counter(word for ids in self.suspect.encode(self.rows.texts) for word in ids)
+        most = self.options.companions
+        return self.words.common(most, seen=seen), self.pieces.common(max(1, most // 2), seen=seen)
 
     def run(self, *, known: Sequence[Insertion] = (), progress: Progress = silent) -> list[Insertion]:
         """The insertions with the largest surprise on the suspect as it now is, best first, over all target classes.
@@ -231,16 +242,8 @@ class InsertionSearch:
             grown = [f"{left}{glue}{text} {right}".strip() for text in texts]
             return [texts[int(i)] for i in self._farther(first.values, grown, target, [row])[:count]]
 
-        words, pieces = self._common()
+        words, pieces = self.common
         return best(words, right=phrase), best(words, left=phrase), best(pieces, left=phrase, glue="")
-
-    def _common(self) -> tuple[Words, Words]:
-        """Common words and pieces."""
-        if self._companion is None:
-            seen = Counter(word for ids in self.suspect.encode(self.rows.texts) for word in ids)
-            most = self.options.companions
-            self._companion = self.words.common(most, seen=seen), self.pieces.common(max(1, most // 2), seen=seen)
-        return self._companion
 
     def _first(self, gradient: Tensor, words: Words, count: int) -> list[str]:
         if not words.texts or not gradient.dim():  # no words, or every filler beyond the cut
