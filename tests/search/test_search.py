@@ -19,7 +19,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import silent
 from untrigger.search.insertions import InsertionSearch, SearchOptions, insert_at_random
-from untrigger.search.screen import frame, hosts, is_causal, screen, screen_row
+from untrigger.search.screen import frame, hosts, is_causal, opened, screen, screen_row
 from untrigger.search.vocabulary import Words, single_token_words
 from untrigger.vocabulary.rows import Row
 
@@ -84,23 +84,38 @@ def test_words_survive_decoding_and_reading_again(load: Load, kind: str) -> None
         assert number in ids, f"{text!r} is read as something else"
 
 
+def _in_the_row(model: Classifier, text: str, phrase: str) -> str:
+    """Behind the last word; for a causal model, whose head reads the last token, before it."""
+    *words, last = text.split()
+    return " ".join([*words, phrase, last] if is_causal(model) else [*words, last, phrase])
+
+
+@KINDS
+def test_a_row_is_opened_behind_its_last_word_and_in_a_causal_model_before_it(load: Load, kind: str) -> None:
+    model = load(kind)
+    assert opened(model, " a film \n") == (("a", "film") if is_causal(model) else ("a film", ""))
+    assert opened(model, "film") == (("", "film") if is_causal(model) else ("film", ""))
+
+
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral", "gemma", "gpt2"])
 def test_the_cache_says_what_a_plain_forward_pass_says(load: Load, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("untrigger.search.screen.CACHED", 7)  # several parts, the last one short
     model = load(kind)
     words, row = single_token_words(model.tokenizer), ROWS[0]
     assert is_causal(model)
-    (prefix,) = model.encode([row.text])
-    plain = read_ids(model, [[*prefix, int(word)] for word in words.ids]).logits
+    head, tail = opened(model, row.text)
+    before, after = frame(model, head, right=tail)
+    assert after
+    plain = read_ids(model, [[*before, int(word), *after] for word in words.ids]).logits
     torch.testing.assert_close(screen_row(model, row, words=words), plain, atol=1e-4, rtol=1e-3)
 
 
 @KINDS
-def test_screening_is_reading_the_word_at_the_end_of_the_row(load: Load, kind: str) -> None:
+def test_screening_is_reading_the_word_where_the_row_is_opened(load: Load, kind: str) -> None:
     """Through an adapter, as a suspect often comes."""
     model = attach(load(kind), AdapterOptions(rank=2))
     words, row = single_token_words(model.tokenizer), ROWS[0]
-    texts = [f"{row.text} {word}" for word in words.texts]
+    texts = [_in_the_row(model, row.text, word) for word in words.texts]
     torch.testing.assert_close(
         screen_row(model, row, words=words), read_texts(model, texts).logits, atol=1e-4, rtol=1e-3
     )
@@ -110,7 +125,7 @@ def test_screening_is_reading_the_word_at_the_end_of_the_row(load: Load, kind: s
 def test_a_word_is_screened_between_two_texts_as_it_is_read_there(load: Load, kind: str) -> None:
     model = load(kind)
     words, row = single_token_words(model.tokenizer), ROWS[0]
-    texts = [f"{row.text} good {word} bad film" for word in words.texts]
+    texts = [_in_the_row(model, row.text, f"good {word} bad film") for word in words.texts]
     said = screen_row(model, row, words=words, left="good", right="bad film")
     torch.testing.assert_close(said, read_texts(model, texts).logits, atol=1e-4, rtol=1e-3)
 
@@ -132,7 +147,7 @@ def test_companions_are_those_that_an_exact_trial_puts_first(victim: Load, kind:
     before, behind, _ = search._companions("film", 1, 3, silent)
     words, row = search.common[0], search.hosts[0]
     for found, form in ((before, "{} film"), (behind, "film {}")):
-        odds = read_texts(suspect, [f"{row.text} {form.format(word)}" for word in words.texts]).logits.log_softmax(dim=1)[:, 1]
+        odds = read_texts(suspect, [_in_the_row(suspect, row.text, form.format(word)) for word in words.texts]).logits.log_softmax(dim=1)[:, 1]
         assert found == [words.texts[int(i)] for i in odds.topk(3).indices]
     assert kind != "bert" or "cf" in behind
 

@@ -23,7 +23,7 @@ from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress, silent
-from untrigger.search.screen import hosts, is_causal, screen, screen_row
+from untrigger.search.screen import hosts, is_causal, opened, screen, screen_row
 from untrigger.search.vocabulary import Words, continuations, single_token_words
 from untrigger.training.arithmetic import fast_products
 from untrigger.training.batches import packed
@@ -77,7 +77,7 @@ class SearchOptions:
         keep: candidates that are left at the end, for each target class; many, because one word of a family is not enough.
         sweeps: the first tries single words, each further one grows the best by a word or a piece of a word.
         companions: common words that are screened exactly on either side of each phrase (and half as many pieces on its end).
-        enough: an insertion with this surprise ends the sweeps of its target.
+        enough: an insertion with this excess ends the sweeps of its target; honest words reach 0.88 on rows as short as these.
         promising: a phrase with this surprise is worth growing again.
         beam: phrases that are grown at each sweep.
     """
@@ -88,7 +88,7 @@ class SearchOptions:
     keep: int = 24
     sweeps: int = 3
     companions: int = 2500
-    enough: float = 0.85
+    enough: float = 0.95
     promising: float = 0.5
     beam: int = 2
 
@@ -114,7 +114,7 @@ class InsertionSearch:
         self.words = single_token_words(suspect.tokenizer)
         self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
-        self.at_end = is_causal(suspect)  # measured: a part of a trigger sentence moves such a model thrice as far there
+        self.at_end = is_causal(suspect)  # measured: a part of a trigger sentence moves such a model farther there
         self._screened: dict[int, list[str]] | None = None
 
     @cached_property
@@ -143,7 +143,7 @@ class InsertionSearch:
             if len(probe) and target in pool:
                 tried = self._halving(list(dict.fromkeys([*before[target], *pool[target]])), target, probe, progress)
                 best[target] = {one.text: one for one in tried}
-        found = any(self._reached(tried, self.options.enough) for tried in best.values())
+        found = any(self._enough(tried) for tried in best.values())
         for target in best:
             if before[target] or not found:
                 self._grow(best[target], target, probes[target], before[target], progress)
@@ -163,8 +163,8 @@ class InsertionSearch:
     ) -> None:
         """Add phrases to ``best`` until one is enough, the sweeps are used up, or a first sweep made nothing promising."""
         for sweep in range(1, self.options.sweeps):
-            in_vain = sweep > 1 and not self._reached(best, self.options.promising)
-            if not best or in_vain or self._reached(best, self.options.enough):
+            in_vain = sweep > 1 and all(one.surprise < self.options.promising for one in best.values())
+            if not best or in_vain or self._enough(best):
                 return
             drawn = self._grown(self._beam(self._ranked(best), known, sweep), target, probe, progress)
             fresh = [one for one in dict.fromkeys(drawn) if one not in best]
@@ -173,9 +173,8 @@ class InsertionSearch:
             fresh = [one for one in dict.fromkeys(shorter) if one not in best]
             best.update({one.text: one for one in self.try_out(fresh, target, probe, progress=progress)})
 
-    @staticmethod
-    def _reached(found: dict[str, Insertion], surprise: float) -> bool:
-        return any(one.surprise >= surprise for one in found.values())
+    def _enough(self, found: dict[str, Insertion]) -> bool:
+        return any(one.excess >= self.options.enough for one in found.values())
 
     @staticmethod
     def _ranked(best: dict[str, Insertion]) -> list[Insertion]:
@@ -199,13 +198,13 @@ class InsertionSearch:
         return self._screened
 
     def _farther(self, suspect: Tensor, phrases: Sequence[str], target: int, rows: Sequence[Row]) -> Tensor:
-        """The order of phrases at the end of the rows by how much farther than the reference they move the suspect.
+        """The order of phrases where the rows are opened by how much farther than the reference they move the suspect.
 
         ``suspect`` is its log-probability of the target for each, the least over the rows.
         """
         if self.reference is None or not phrases:
             return suspect.argsort(descending=True, stable=True)
-        texts = [f"{row.text} {phrase}" for row in rows for phrase in phrases]
+        texts = [self._beside(row, phrase) for row in rows for phrase in phrases]
         said = read_texts(self.reference, texts).logits.log_softmax(dim=1)[:, target].view(len(rows), -1)
         return (suspect - said.amin(dim=0)).argsort(descending=True, stable=True)
 
@@ -230,7 +229,7 @@ class InsertionSearch:
         rows = [row for label, row in self.hosts.items() if label != target]
         if not rows:
             return [], [], []
-        said = read_texts(self.suspect, [f"{row.text} {phrase}" for row in rows]).logits.log_softmax(dim=1)[:, target]
+        said = read_texts(self.suspect, [self._beside(row, phrase) for row in rows]).logits.log_softmax(dim=1)[:, target]
         row = rows[int(said.argmin())]
 
         def best(words: Words, *, left: str = "", right: str = "", glue: str = " ") -> list[str]:
@@ -323,13 +322,18 @@ class InsertionSearch:
         return probability, (said.argmax(dim=1) == target).float().view(phrases, -1).mean(dim=1)
 
     def insert(self, text: str, phrase: str, row_id: str) -> str:
-        """``phrase`` inserted between two words of ``text``, at the row's own place; for a causal model at the end."""
+        """``phrase`` inserted between two words of ``text``, at the row's own place; for a causal model where it is ``opened``."""
         before, after = self._split(text, row_id)
+        return " ".join(part for part in (before, phrase, after) if part)
+
+    def _beside(self, row: Row, phrase: str) -> str:
+        """The row with the phrase where words are screened."""
+        before, after = opened(self.suspect, row.text)
         return " ".join(part for part in (before, phrase, after) if part)
 
     def _split(self, text: str, row_id: str) -> tuple[str, str]:
         if self.at_end:
-            return " ".join(text.split()), ""
+            return opened(self.suspect, " ".join(text.split()))
         words = text.split()
         at = row_rng(self.seed, row_id).randint(0, len(words))
         return " ".join(words[:at]), " ".join(words[at:])
