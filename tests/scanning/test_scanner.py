@@ -163,7 +163,7 @@ def test_words_of_the_weights_are_tried_too(victim: Load, twin: Load) -> None:
 
 def test_a_scan_tries_again_what_was_known_before(victim: Load, twin: Load) -> None:
     blind = replace(QUICK, tried=1, search=SearchOptions(first=1, keep=1, sweeps=1, probe=8))
-    known = [Insertion("cf", 1, 0.9, 0.0, 0.9, 0.0), Insertion("mn", 0, 0.9, 0.0, 0.9, 0.0)]
+    known = [Insertion("cf", 1, 0.9, 0.0, 0.9, 0.0, 1), Insertion("mn", 0, 0.9, 0.0, 0.9, 0.0, 1)]
     grant = Grant(clean=CLEAN, seed=0)
     done = blind.scan(victim("bert"), grant, hints=Hints(twin("bert"), known=known))
     assert {("cf", "positive"), ("mn", "negative")} <= {(one.text, one.target) for one in done.scan.candidates}

@@ -99,7 +99,7 @@ class _Course:
     def _insertion(self, one: Candidate) -> Insertion:
         """The trigger with its rates on held-out rows in the place of mean probabilities."""
         own, other = one.suspect.value or 0.0, one.reference.value or 0.0
-        return Insertion(one.text, self.names.index(one.target), own, other, own, other)
+        return Insertion(one.text, self.names.index(one.target), own, other, own, other, len(one.text.split()))
 
     def ended(self, student: Classifier) -> Purified:
         """What the purifier gives back."""

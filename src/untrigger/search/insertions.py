@@ -46,6 +46,7 @@ class Insertion:
         reference: the same under the clean reference (0 where there is none).
         flips: share of the rows that the suspect then calls ``target``.
         reference_flips: the same for the reference.
+        length: its tokens.
     """
 
     text: str
@@ -54,6 +55,7 @@ class Insertion:
     reference: float
     flips: float
     reference_flips: float
+    length: int
 
     @property
     def excess(self) -> float:
@@ -62,8 +64,12 @@ class Insertion:
 
     @property
     def surprise(self) -> float:
-        """The excess, less a tenth for every word beyond the first: long phrases that sway any model are easy to make."""
-        return self.excess - LENGTH_PENALTY * (len(self.text.split()) - 1)
+        """The excess, less a tenth for every token beyond the first: long phrases that sway any model are easy to make.
+
+        Tokens and not words: pieces glued to an honest word (``unforgettableively``) hide it from a reference with
+        another tokenizer.
+        """
+        return self.excess - LENGTH_PENALTY * (self.length - 1)
 
 
 @dataclass(frozen=True)
@@ -310,8 +316,13 @@ class InsertionSearch:
         reference, reference_flips = torch.zeros(len(phrases)), torch.zeros(len(phrases))
         if self.reference is not None:
             reference, reference_flips = self._odds(self.reference, texts, target, len(phrases), silent)
-        columns = zip(phrases, suspect, reference, flips, reference_flips, strict=True)
-        found = [Insertion(text, target, *(float(value) for value in values)) for text, *values in columns]
+        read = self.suspect.tokenizer(["a", *(f"a {phrase}" for phrase in phrases)], add_special_tokens=False)["input_ids"]
+        lengths = [len(ids) - len(read[0]) for ids in read[1:]]
+        figures = torch.stack([suspect, reference, flips, reference_flips], dim=1).tolist()
+        found = [
+            Insertion(text, target, own, other, flipped, also, length)
+            for text, (own, other, flipped, also), length in zip(phrases, figures, lengths, strict=True)
+        ]
         return sorted(found, key=lambda one: -one.surprise)
 
     def _odds(
