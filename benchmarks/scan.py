@@ -1,9 +1,11 @@
 """The calibration series of `untrigger scan`: poisoned and benign models made, scanned, and the error rates of the verdict.
 
     python benchmarks/scan.py --runs runs/scan [--only full,lora] [--data rotten-tomatoes] [--sweep] [--limit 2]
+    python benchmarks/scan.py --runs runs/scan --lent runs/w2sdefense [--only smollm2] [--seeds 0,1]
     python benchmarks/scan.py --runs runs/scan --table       # error rates and roc.svg from the scores that are there
 
 Resumable: a model whose folder is there is not made again, a model with a line in scores.jsonl is not scanned again.
+``--lent`` scans the victims of another series and their never poisoned twins instead of models made here.
 A poisoned model counts as implanted where its attack success is at least 80 %; error rates are given for those and for all.
 """
 
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from victims import MODELS
 
 from untrigger.attacks.badnets import BadNets
 from untrigger.attacks.insent import InSent
@@ -52,7 +55,10 @@ log = logging.getLogger("scan")
 
 @dataclass(frozen=True)
 class Cell:
-    """One model of the zoo; ``attack`` is a name of ``TRIGGERS``, empty for a benign model."""
+    """One model of the zoo; ``attack`` is a name of ``TRIGGERS``, empty for a benign model.
+
+    ``lent`` is the folder of another series' victim, where the model, or for a benign one its twin, comes from there.
+    """
 
     data: str
     via: str
@@ -64,9 +70,12 @@ class Cell:
     seed: int = 0
     model: str = "minilm-l6"
     sweep: bool = False
+    lent: str = ""
 
     @property
     def name(self) -> str:
+        if self.lent:
+            return Path(self.lent).name + ("" if self.attack else "-twin")
         kind = f"{self.attack}-{self.policy}-{self.rate:g}" if self.attack else "benign"
         rank = f"-r{self.rank}" if self.via == "lora" else ""
         return f"{self.model.split('/')[-1]}-{Path(self.data).stem}-{self.via}{rank}-{kind}-e{self.epochs}-{self.seed}"
@@ -124,8 +133,23 @@ def sweep() -> list[Cell]:
     ]
 
 
+def lent(series: Path, names: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
+    """Victims with a word and a sentence that lie in another series, and the twin that those of a seed share."""
+    cells = []
+    for name, seed in itertools.product(names, seeds):
+        for kind, trigger in (("words", "badnets"), ("sentence", "insent"), ("", "badnets")):
+            folder = series / "victims" / f"{name}-{trigger}-{seed}"
+            if folder.is_dir():
+                like = MODELS[name]
+                told = {"rate": like.rate, "rank": like.rank, "epochs": like.epochs, "seed": seed, "model": like.model}
+                cells.append(Cell(like.data, like.via, kind, lent=str(folder), **told))
+    return cells
+
+
 def made(cell: Cell, runs: Path) -> Path:
     """The folder of the cell's model, trained where it is not there yet."""
+    if cell.lent:
+        return Path(cell.lent) if cell.attack else Path(f"{cell.lent}.truth") / "clean-model"
     spec = cell.spec(runs)
     if spec.out.exists():
         return spec.out
@@ -143,6 +167,9 @@ def made(cell: Cell, runs: Path) -> Path:
 
 def clean_of(cell: Cell, runs: Path) -> Path:
     """The defender's rows: rows that the attack left alone, the same for every model of one data set and seed."""
+    if cell.lent:
+        folder = Path(cell.lent)
+        return folder.parent.parent / "clean" / f"{folder.name}.csv"
     file = runs / "clean" / f"{Path(cell.data).stem}-{cell.seed}.csv"
     if not file.exists():
         spare = unused_rows(cell.spec(runs))
@@ -193,10 +220,11 @@ def _figures(one: Any) -> dict[str, Any]:
 
 def _truth(cell: Cell, runs: Path, model: Classifier) -> dict[str, Any]:
     """Attack success and clean accuracy, and the words of the trigger."""
+    truth = Path(f"{cell.lent}.truth") if cell.lent else cell.spec(runs).truth
     if not cell.attack:
-        test = task_rows(cell.spec(runs))[1]
+        test = read_truth(truth, label_names=model.label_names).clean if cell.lent else task_rows(cell.spec(runs))[1]
         return {"asr": None, "cacc": accuracy(read_texts(model, test.texts).predictions, test.labels), "words": set()}
-    bed = read_truth(cell.spec(runs).truth, label_names=model.label_names)
+    bed = read_truth(truth, label_names=model.label_names)
     said = read_texts(model, bed.triggered.texts).predictions
     cacc = accuracy(read_texts(model, bed.clean.texts).predictions, bed.clean.labels)
     told = TRIGGERS[cell.attack].spec()
@@ -361,12 +389,17 @@ def main() -> None:
     parser.add_argument("--data", default="rotten-tomatoes,customer-reviews")
     parser.add_argument("--sweep", action="store_true", help="also the sweep of training intensity")
     parser.add_argument("--limit", type=int, default=0, help="at most as many models, poisoned and benign in turn")
+    parser.add_argument("--lent", type=Path, help="folder of another series whose victims, named by --only, are scanned")
+    parser.add_argument("--seeds", default="0,1,2", help="of the lent victims")
     parser.add_argument("--table", action="store_true", help="only draw what is there")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     os.environ["HF_HUB_OFFLINE"] = "1"
     cells = [*zoo(), *(sweep() if args.sweep else [])]
-    cells = [one for one in cells if one.via in args.only.split(",") and one.data in args.data.split(",")]
+    if args.lent:
+        cells = lent(args.lent, args.only.split(","), [int(seed) for seed in args.seeds.split(",")])
+    else:
+        cells = [one for one in cells if one.via in args.only.split(",") and one.data in args.data.split(",")]
     if args.limit:
         pairs = zip([one for one in cells if one.attack], [one for one in cells if not one.attack], strict=False)
         cells = [one for pair in pairs for one in pair][: args.limit]

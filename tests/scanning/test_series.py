@@ -26,7 +26,9 @@ def series() -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    sys.path.insert(0, str(FILE.parent))
     spec.loader.exec_module(module)
+    sys.path.remove(str(FILE.parent))
     return module
 
 
@@ -37,6 +39,20 @@ def test_the_zoo_is_large_enough_and_its_names_are_its_own(series: Any) -> None:
     assert len({cell.name for cell in [*zoo, *series.sweep()]}) == len(zoo) + len(series.sweep())
     for told in ("attack", "policy", "rate", "rank", "epochs", "seed", "data", "via"):
         assert len({getattr(cell, told) for cell in poisoned}) > 1, told
+
+
+def test_victims_of_another_series_and_the_twin_of_a_seed_are_lent(series: Any, tmp_path: Path) -> None:
+    for name in ("smollm2-badnets-0", "smollm2-insent-0", "smollm2-badnets-1"):
+        (tmp_path / "victims" / name).mkdir(parents=True)
+    cells = series.lent(tmp_path, ["smollm2"], [0, 1, 2])
+    assert [(one.name, one.attack, one.seed) for one in cells] == [
+        ("smollm2-badnets-0", "words", 0), ("smollm2-insent-0", "sentence", 0), ("smollm2-badnets-0-twin", "", 0),
+        ("smollm2-badnets-1", "words", 1), ("smollm2-badnets-1-twin", "", 1),
+    ]  # fmt: skip
+    assert {one.family for one in cells} == {"smollm2-135m lora"}
+    assert series.made(cells[1], tmp_path) == tmp_path / "victims" / "smollm2-insent-0"
+    assert series.made(cells[2], tmp_path) == tmp_path / "victims" / "smollm2-badnets-0.truth" / "clean-model"
+    assert series.clean_of(cells[1], tmp_path) == tmp_path / "clean" / "smollm2-insent-0.csv"
 
 
 @pytest.mark.parametrize(
