@@ -10,6 +10,7 @@ farther than the reference: honest words such as ``awful`` move both.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -71,6 +72,15 @@ class Insertion:
         """
         return self.excess - LENGTH_PENALTY * (self.length - 1)
 
+    @property
+    def lead(self) -> float:
+        """How much farther than the reference the suspect is moved, in log-odds, less a half for every token beyond the first.
+
+        It tells a word of a trigger from an honest one where both move the suspect half: the honest one moves a
+        stubborn reference from 0.02 to 0.1, which is little as a probability and much as odds.
+        """
+        return _odds(self.suspect) - _odds(self.reference) - 0.5 * (self.length - 1)
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -85,7 +95,7 @@ class SearchOptions:
         companions: common words that are screened exactly on either side of each phrase (and half as many pieces on its end).
         enough: an insertion with this excess ends the sweeps of its target; honest words reach 0.88 on rows as short as these.
         promising: a phrase with this surprise is worth growing again.
-        beam: phrases that are grown at each sweep.
+        beam: phrases that are grown at each sweep, each from another one of the sweep before.
     """
 
     probe: int = 16
@@ -153,7 +163,8 @@ class InsertionSearch:
         for target in best:
             if before[target] or not found:
                 self._grow(best[target], target, probes[target], before[target], progress)
-        return sorted((one for t in best for one in self._ranked(best[t])[: self.options.keep]), key=lambda one: -one.surprise)
+        kept = [self._settled(self._ranked(best[t])[: self.options.keep], t, probes[t], progress) for t in best]
+        return sorted((one for some in kept for one in some), key=lambda one: -one.surprise)
 
     def _probe(self, target: int) -> Rows:
         """The shortest rows of other classes that the suspect calls right."""
@@ -164,32 +175,42 @@ class InsertionSearch:
         rows = rows.where(len(text.split()) >= 4 for text in rows.texts)
         return rows.take(range(min(len(rows), self.options.probe)))
 
+    def _settled(self, found: list[Insertion], target: int, probe: Rows, progress: Progress) -> list[Insertion]:
+        """What was found, in a causal model tried again at the rows' own places: nearer the end honest words move it as well."""
+        return self.try_out([one.text for one in found], target, probe, anywhere=True, progress=progress) if self.at_end else found
+
     def _grow(
         self, best: dict[str, Insertion], target: int, probe: Rows, known: Sequence[str], progress: Progress
     ) -> None:
         """Add phrases to ``best`` until one is enough, the sweeps are used up, or a first sweep made nothing promising."""
+        origin: dict[str, str] = {}
         for sweep in range(1, self.options.sweeps):
             in_vain = sweep > 1 and all(one.surprise < self.options.promising for one in best.values())
             if not best or in_vain or self._enough(best):
                 return
-            drawn = self._grown(self._beam(self._ranked(best), known, sweep), target, probe, progress)
-            fresh = [one for one in dict.fromkeys(drawn) if one not in best]
-            best.update({one.text: one for one in self._halving(fresh, target, probe, progress)})
-            shorter = [text for one in self._ranked(best)[: self.options.beam] for text in _shorter(one.text)]
-            fresh = [one for one in dict.fromkeys(shorter) if one not in best]
-            best.update({one.text: one for one in self.try_out(fresh, target, probe, progress=progress)})
+            beam = self._beam(self._ranked(best), known if sweep == 1 else (), origin)
+            drawn = self._grown(beam, target, probe, progress)
+            fresh = {one: phrase for phrase, some in drawn.items() for one in some if one not in best}
+            best.update({one.text: one for one in self._halving(list(fresh), target, probe, progress)})
+            shorter = {text: one for one in self._beam(self._ranked(best), (), fresh) for text in _shorter(one)}
+            origin = fresh | {text: fresh.get(one, one) for text, one in shorter.items()}
+            left = [text for text in shorter if text not in best]
+            best.update({one.text: one for one in self.try_out(left, target, probe, progress=progress)})
 
     def _enough(self, found: dict[str, Insertion]) -> bool:
         return any(one.excess >= self.options.enough for one in found.values())
 
     @staticmethod
     def _ranked(best: dict[str, Insertion]) -> list[Insertion]:
-        return sorted(best.values(), key=lambda one: -one.surprise)
+        return sorted(best.values(), key=lambda one: -one.lead)
 
-    def _beam(self, ranked: Sequence[Insertion], known: Sequence[str], sweep: int) -> list[str]:
-        """What is grown next: the best so far, at first beside the strongest that were known before."""
-        half = (self.options.beam + 1) // 2 if sweep == 1 and known else 0
-        return list(dict.fromkeys([*known[:half], *(one.text for one in ranked)]))[: self.options.beam]
+    def _beam(self, ranked: Sequence[Insertion], known: Sequence[str], origin: dict[str, str]) -> list[str]:
+        """What is grown next: the best so far, one of each origin, beside the strongest that were known before."""
+        half = (self.options.beam + 1) // 2 if known else 0
+        first: dict[str, str] = {}
+        for text in (*known[:half], *(one.text for one in ranked)):
+            first.setdefault(origin.get(text, text), text)
+        return list(dict.fromkeys(first.values()))[: self.options.beam]
 
     def _pool(self, progress: Progress) -> dict[int, list[str]]:
         """For each target the words that the exact screening of the suspect, done once, puts first."""
@@ -214,17 +235,17 @@ class InsertionSearch:
         said = read_texts(self.reference, texts).logits.log_softmax(dim=1)[:, target].view(len(rows), -1)
         return (suspect - said.amin(dim=0)).argsort(descending=True, stable=True)
 
-    def _grown(self, beam: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[str]:
+    def _grown(self, beam: Sequence[str], target: int, probe: Rows, progress: Progress) -> dict[str, list[str]]:
         """Each phrase of the beam with a word before it, behind it, or a piece on its end, the best of either list."""
         share = max(1, self.options.first // (12 * len(beam)))
-        drawn = []
+        drawn = {}
         for phrase in beam:
             before, behind = self.gradient("", phrase, target, probe), self.gradient(phrase, "", target, probe)
             words = [self._first(before, self.words, share), self._first(behind, self.words, share)]
             beside = self._companions(phrase, target, 3 * share, progress)
-            drawn += [f"{word} {phrase}" for word in [*beside[0], *words[0]]]
-            drawn += [f"{phrase} {word}" for word in [*beside[1], *words[1]]]
-            drawn += [f"{phrase}{piece}" for piece in [*beside[2], *self._first(behind, self.pieces, share)]]
+            drawn[phrase] = [f"{word} {phrase}" for word in [*beside[0], *words[0]]]
+            drawn[phrase] += [f"{phrase} {word}" for word in [*beside[1], *words[1]]]
+            drawn[phrase] += [f"{phrase}{piece}" for piece in [*beside[2], *self._first(behind, self.pieces, share)]]
         return drawn
 
     def _companions(self, phrase: str, target: int, count: int, progress: Progress) -> tuple[list[str], list[str], list[str]]:
@@ -307,15 +328,21 @@ class InsertionSearch:
             left = [one.text for one in scored[: max(options.keep, kept)]]
         return scored[: options.keep]
 
-    def try_out(self, phrases: Sequence[str], target: int, probe: Rows, *, progress: Progress = silent) -> list[Insertion]:
-        """What each phrase does to suspect and reference on the probe rows, largest excess first."""
+    def try_out(
+        self, phrases: Sequence[str], target: int, probe: Rows, *, anywhere: bool = False, progress: Progress = silent
+    ) -> list[Insertion]:
+        """What each phrase does to suspect and reference on the probe rows, largest surprise first.
+
+        ``anywhere``: at the row's own place for a causal model too.
+        """
         if not phrases:
             return []
-        texts = [self.insert(row.text, phrase, row.id) for phrase in phrases for row in probe]
-        suspect, flips = self._odds(self.suspect, texts, target, len(phrases), progress)
+        put = self._anywhere if anywhere else self.insert
+        texts = [put(row.text, phrase, row.id) for phrase in phrases for row in probe]
+        suspect, flips = self._chances(self.suspect, texts, target, len(phrases), progress)
         reference, reference_flips = torch.zeros(len(phrases)), torch.zeros(len(phrases))
         if self.reference is not None:
-            reference, reference_flips = self._odds(self.reference, texts, target, len(phrases), silent)
+            reference, reference_flips = self._chances(self.reference, texts, target, len(phrases), silent)
         read = self.suspect.tokenizer(["a", *(f"a {phrase}" for phrase in phrases)], add_special_tokens=False)["input_ids"]
         lengths = [len(ids) - len(read[0]) for ids in read[1:]]
         figures = torch.stack([suspect, reference, flips, reference_flips], dim=1).tolist()
@@ -325,7 +352,7 @@ class InsertionSearch:
         ]
         return sorted(found, key=lambda one: -one.surprise)
 
-    def _odds(
+    def _chances(
         self, model: Classifier, texts: list[str], target: int, phrases: int, progress: Progress
     ) -> tuple[Tensor, Tensor]:
         said = read_ids(model, model.encode(texts), progress=progress, label="trying candidates").logits
@@ -346,8 +373,23 @@ class InsertionSearch:
         if self.at_end:
             return opened(self.suspect, " ".join(text.split()))
         words = text.split()
-        at = row_rng(self.seed, row_id).randint(0, len(words))
+        at = self._at(len(words), row_id)
         return " ".join(words[:at]), " ".join(words[at:])
+
+    def _anywhere(self, text: str, phrase: str, row_id: str) -> str:
+        """``phrase`` at the row's own place; for a causal model never behind the last word."""
+        words = text.split()
+        at = self._at(len(words) - self.at_end, row_id)
+        return " ".join([*words[:at], phrase, *words[at:]])
+
+    def _at(self, most: int, row_id: str) -> int:
+        return row_rng(self.seed, row_id).randint(0, max(0, most))
+
+
+def _odds(chance: float) -> float:
+    """Its log-odds, kept within those of 0.01 and 0.99."""
+    kept = min(max(chance, 0.01), 0.99)
+    return math.log(kept / (1 - kept))
 
 
 def _shorter(phrase: str) -> list[str]:
