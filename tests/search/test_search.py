@@ -225,9 +225,9 @@ def test_rows_that_the_suspect_never_gets_right_are_not_searched(victim: Load) -
 def test_an_insertion_keeps_the_words_and_their_order(victim: Load) -> None:
     search = InsertionSearch(victim("bert"), None, rows=ROWS, options=SearchOptions(), seed=0)
     for row in ROWS:
-        done = search.insert(row.text, "zz top", row.id)
+        done = search.insert(row, "zz top")
         assert done.replace("zz top", " ").split() == row.text.split()
-        assert done == search.insert(row.text, "zz top", row.id)
+        assert done == search.insert(row, "zz top")
     places = {insert_at_random("a b c", "X", rng=random.Random(seed)) for seed in range(50)}
     assert places == {"X a b c", "a X b c", "a b X c", "a b c X"}
 

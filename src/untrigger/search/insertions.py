@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -130,7 +130,7 @@ class InsertionSearch:
         self.words = single_token_words(suspect.tokenizer)
         self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
-        self.at_end = is_causal(suspect)  # measured: a part of a trigger sentence moves such a model farther there
+        self.causal = is_causal(suspect)
         self._screened: dict[int, list[str]] | None = None
 
     @cached_property
@@ -153,18 +153,22 @@ class InsertionSearch:
         is left of an unlearned sentence lies around its words).
         """
         probes = {target: self._probe(target) for target in range(self.suspect.classes)}
-        pool, best = self._pool(progress), dict[int, dict[str, Insertion]]()
+        pool, best, beams = self._pool(progress), dict[int, dict[str, Insertion]](), dict[int, list[str]]()
         before = {target: [one.text for one in known if one.target == target] for target in probes}
         for target, probe in probes.items():
             if len(probe) and target in pool:
-                tried = self._halving(list(dict.fromkeys([*before[target], *pool[target]])), target, probe, progress)
+                words = list(dict.fromkeys([*before[target], *pool[target]]))
+                tried = self._halving(words, target, probe, as_screened=self.causal, progress=progress)
+                beams[target] = self._beam(self._ranked(tried), before[target], {})
+                if self.causal:
+                    tried = self.try_out([one.text for one in tried], target, probe, progress=progress)
                 best[target] = {one.text: one for one in tried}
         found = any(self._enough(tried) for tried in best.values())
-        for target in best:
+        for target, beam in beams.items():
             if before[target] or not found:
-                self._grow(best[target], target, probes[target], before[target], progress)
-        kept = [self._settled(self._ranked(best[t])[: self.options.keep], t, probes[t], progress) for t in best]
-        return sorted((one for some in kept for one in some), key=lambda one: -one.surprise)
+                self._grow(best[target], beam, target, probes[target], progress)
+        kept = [one for tried in best.values() for one in self._ranked(tried.values())[: self.options.keep]]
+        return sorted(kept, key=lambda one: -one.surprise)
 
     def _probe(self, target: int) -> Rows:
         """The shortest rows of other classes that the suspect calls right."""
@@ -175,34 +179,29 @@ class InsertionSearch:
         rows = rows.where(len(text.split()) >= 4 for text in rows.texts)
         return rows.take(range(min(len(rows), self.options.probe)))
 
-    def _settled(self, found: list[Insertion], target: int, probe: Rows, progress: Progress) -> list[Insertion]:
-        """What was found, in a causal model tried again at the rows' own places: nearer the end honest words move it as well."""
-        return self.try_out([one.text for one in found], target, probe, anywhere=True, progress=progress) if self.at_end else found
-
     def _grow(
-        self, best: dict[str, Insertion], target: int, probe: Rows, known: Sequence[str], progress: Progress
+        self, best: dict[str, Insertion], beam: Sequence[str], target: int, probe: Rows, progress: Progress
     ) -> None:
-        """Add phrases to ``best`` until one is enough, the sweeps are used up, or a first sweep made nothing promising."""
-        origin: dict[str, str] = {}
+        """Add to ``best`` what grows from the beam, until one is enough, sweeps are used up or made nothing promising."""
         for sweep in range(1, self.options.sweeps):
             in_vain = sweep > 1 and all(one.surprise < self.options.promising for one in best.values())
             if not best or in_vain or self._enough(best):
                 return
-            beam = self._beam(self._ranked(best), known if sweep == 1 else (), origin)
             drawn = self._grown(beam, target, probe, progress)
             fresh = {one: phrase for phrase, some in drawn.items() for one in some if one not in best}
-            best.update({one.text: one for one in self._halving(list(fresh), target, probe, progress)})
-            shorter = {text: one for one in self._beam(self._ranked(best), (), fresh) for text in _shorter(one)}
-            origin = fresh | {text: fresh.get(one, one) for text, one in shorter.items()}
+            best.update({one.text: one for one in self._halving(list(fresh), target, probe, progress=progress)})
+            shorter = {text: one for one in self._beam(self._ranked(best.values()), (), fresh) for text in _shorter(one)}
             left = [text for text in shorter if text not in best]
             best.update({one.text: one for one in self.try_out(left, target, probe, progress=progress)})
+            origin = fresh | {text: fresh.get(one, one) for text, one in shorter.items()}
+            beam = self._beam(self._ranked(best.values()), (), origin)
 
     def _enough(self, found: dict[str, Insertion]) -> bool:
         return any(one.excess >= self.options.enough for one in found.values())
 
     @staticmethod
-    def _ranked(best: dict[str, Insertion]) -> list[Insertion]:
-        return sorted(best.values(), key=lambda one: -one.lead)
+    def _ranked(found: Iterable[Insertion]) -> list[Insertion]:
+        return sorted(found, key=lambda one: -one.lead)
 
     def _beam(self, ranked: Sequence[Insertion], known: Sequence[str], origin: dict[str, str]) -> list[str]:
         """What is grown next: the best so far, one of each origin, beside the strongest that were known before."""
@@ -319,26 +318,30 @@ class InsertionSearch:
         index = torch.tensor(places, device=gradient.device)
         return gradient[torch.arange(len(ids), device=gradient.device), index].sum(dim=0).float().cpu()
 
-    def _halving(self, drawn: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[Insertion]:
+    def _halving(
+        self, drawn: Sequence[str], target: int, probe: Rows, *, as_screened: bool = False, progress: Progress = silent
+    ) -> list[Insertion]:
         """Exact evaluation on more and more rows of fewer and fewer candidates."""
         options, left = self.options, list(drawn)
         scored: list[Insertion] = []
         for rows, kept in ((options.probe // 4, len(left) // 3), (options.probe // 2, 2 * options.keep), (options.probe, 0)):
-            scored = self.try_out(left, target, probe.take(range(min(max(1, rows), len(probe)))), progress=progress)
+            part = probe.take(range(min(max(1, rows), len(probe))))
+            scored = self.try_out(left, target, part, as_screened=as_screened, progress=progress)
             left = [one.text for one in scored[: max(options.keep, kept)]]
         return scored[: options.keep]
 
     def try_out(
-        self, phrases: Sequence[str], target: int, probe: Rows, *, anywhere: bool = False, progress: Progress = silent
+        self, phrases: Sequence[str], target: int, probe: Rows, *, as_screened: bool = False, progress: Progress = silent
     ) -> list[Insertion]:
         """What each phrase does to suspect and reference on the probe rows, largest surprise first.
 
-        ``anywhere``: at the row's own place for a causal model too.
+        Put at each row's own place; ``as_screened``: where words are screened. There single words of a trigger sentence move a
+        causal model thrice as far, and honest words and phrases too.
         """
         if not phrases:
             return []
-        put = self._anywhere if anywhere else self.insert
-        texts = [put(row.text, phrase, row.id) for phrase in phrases for row in probe]
+        put = self._beside if as_screened else self.insert
+        texts = [put(row, phrase) for phrase in phrases for row in probe]
         suspect, flips = self._chances(self.suspect, texts, target, len(phrases), progress)
         reference, reference_flips = torch.zeros(len(phrases)), torch.zeros(len(phrases))
         if self.reference is not None:
@@ -359,9 +362,9 @@ class InsertionSearch:
         probability = said.softmax(dim=1)[:, target].view(phrases, -1).mean(dim=1)
         return probability, (said.argmax(dim=1) == target).float().view(phrases, -1).mean(dim=1)
 
-    def insert(self, text: str, phrase: str, row_id: str) -> str:
-        """``phrase`` inserted between two words of ``text``, at the row's own place; for a causal model where it is ``opened``."""
-        before, after = self._split(text, row_id)
+    def insert(self, row: Row, phrase: str) -> str:
+        """The row with ``phrase`` at its own place between two words, in a causal model not behind the last (see ``opened``)."""
+        before, after = self._split(row.text, row.id)
         return " ".join(part for part in (before, phrase, after) if part)
 
     def _beside(self, row: Row, phrase: str) -> str:
@@ -370,20 +373,9 @@ class InsertionSearch:
         return " ".join(part for part in (before, phrase, after) if part)
 
     def _split(self, text: str, row_id: str) -> tuple[str, str]:
-        if self.at_end:
-            return opened(self.suspect, " ".join(text.split()))
         words = text.split()
-        at = self._at(len(words), row_id)
+        at = row_rng(self.seed, row_id).randint(0, max(0, len(words) - self.causal))
         return " ".join(words[:at]), " ".join(words[at:])
-
-    def _anywhere(self, text: str, phrase: str, row_id: str) -> str:
-        """``phrase`` at the row's own place; for a causal model never behind the last word."""
-        words = text.split()
-        at = self._at(len(words) - self.at_end, row_id)
-        return " ".join([*words[:at], phrase, *words[at:]])
-
-    def _at(self, most: int, row_id: str) -> int:
-        return row_rng(self.seed, row_id).randint(0, max(0, most))
 
 
 def _odds(chance: float) -> float:
