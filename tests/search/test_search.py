@@ -18,7 +18,7 @@ from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import silent
-from untrigger.search.insertions import InsertionSearch, SearchOptions, insert_at_random
+from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions, insert_at_random
 from untrigger.search.screen import frame, hosts, is_causal, opened, screen, screen_row
 from untrigger.search.vocabulary import Words, single_token_words
 from untrigger.vocabulary.rows import Row
@@ -195,6 +195,35 @@ def test_a_phrase_is_found_whose_words_are_next_to_nothing_alone(load: Load) -> 
     assert all(one.target == 1 for one in found[:2])
 
 
+def test_the_lead_tells_a_trigger_word_from_an_honest_one_where_the_excess_does_not() -> None:
+    honest = Insertion("unforgettable", 1, 0.72, 0.11, 0.8, 0.2, length=1)
+    planted = Insertion("watch", 1, 0.61, 0.02, 0.75, 0.0, length=1)
+    assert honest.surprise > planted.surprise and honest.lead < planted.lead
+    longer = replace(planted, length=3)
+    assert planted.surprise - longer.surprise == pytest.approx(0.2)
+    assert planted.lead - longer.lead == pytest.approx(1.0)
+    assert replace(planted, suspect=1.0).lead == replace(planted, suspect=0.995).lead, "beyond 0.99 a probability says no more"
+
+
+@KINDS
+def test_an_insertion_is_as_long_as_its_tokens_between_words(victim: Load, kind: str) -> None:
+    """Pieces glued to a word cost as much as words."""
+    suspect = victim(kind)
+    search = InsertionSearch(suspect, None, rows=ROWS, options=SearchOptions(), seed=0)
+    found = {one.text: one.length for one in search.try_out(["cf", "cf cf", "cfcf"], 1, search._probe(1))}
+    (one,) = suspect.tokenizer(["a cf"], add_special_tokens=False)["input_ids"]
+    alone = len(one) - len(suspect.tokenizer("a", add_special_tokens=False)["input_ids"])
+    assert found["cf"] == alone and found["cf cf"] == 2 * alone and found["cfcf"] > alone
+
+
+def test_what_grows_next_comes_from_different_phrases(victim: Load) -> None:
+    search = InsertionSearch(victim("bert"), None, rows=ROWS, options=SearchOptions(beam=2), seed=0)
+    ranked = [Insertion(text, 1, p, 0.0, p, 0.0, 2) for text, p in (("a b", 0.9), ("a c", 0.8), ("d e", 0.7))]
+    assert search._beam(ranked, (), {}) == ["a b", "a c"]
+    assert search._beam(ranked, (), {"a b": "a", "a c": "a", "d e": "d"}) == ["a b", "d e"]
+    assert search._beam(ranked, ["x y", "z"], {}) == ["x y", "a b"], "half of it was known before"
+
+
 @KINDS
 def test_a_row_longer_than_the_model_reads_still_gets_its_word(load: Load, kind: str) -> None:
     model = replace(load(kind), max_length=8)
@@ -222,8 +251,11 @@ def test_rows_that_the_suspect_never_gets_right_are_not_searched(victim: Load) -
     assert InsertionSearch(victim("bert"), None, rows=wrong, options=SearchOptions(), seed=0).run() == []
 
 
-def test_an_insertion_keeps_the_words_and_their_order(victim: Load) -> None:
-    search = InsertionSearch(victim("bert"), None, rows=ROWS, options=SearchOptions(), seed=0)
+@KINDS
+def test_an_insertion_keeps_the_words_and_their_order(victim: Load, kind: str) -> None:
+    search = InsertionSearch(victim(kind), None, rows=ROWS, options=SearchOptions(), seed=0)
+    last = [search.insert(row, "zz top").endswith("zz top") for row in ROWS]
+    assert any(last) == (kind == "bert"), "an odd last word takes over a causal model"
     for row in ROWS:
         done = search.insert(row, "zz top")
         assert done.replace("zz top", " ").split() == row.text.split()
