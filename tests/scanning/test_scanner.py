@@ -20,7 +20,8 @@ from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.confirm import benches, confirm, everywhere
 from untrigger.scanning.insertions import InsertionScanner
 from untrigger.scanning.policy import Allowed, Policy
-from untrigger.search.insertions import Insertion, SearchOptions
+from untrigger.search.insertion import Insertion
+from untrigger.search.insertions import SearchOptions
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Verdict

@@ -18,7 +18,8 @@ from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import silent
-from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions, insert_at_random
+from untrigger.search.insertion import Insertion
+from untrigger.search.insertions import InsertionSearch, SearchOptions, insert_at_random
 from untrigger.search.screen import frame, hosts, is_causal, opened, screen, screen_row
 from untrigger.search.vocabulary import Words, single_token_words
 from untrigger.vocabulary.rows import Row

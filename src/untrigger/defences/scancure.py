@@ -14,7 +14,7 @@ from untrigger.progress import Progress
 from untrigger.scanning.base import Hints, ScanResult
 from untrigger.scanning.insertions import InsertionScanner
 from untrigger.scanning.policy import Policy
-from untrigger.search.insertions import Insertion
+from untrigger.search.insertion import Insertion
 from untrigger.search.vocabulary import single_token_words
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant

@@ -19,7 +19,8 @@ from untrigger.scanning.controls import content_words, random_words
 from untrigger.scanning.judgement import Ground, judged, score
 from untrigger.scanning.policy import Policy
 from untrigger.scanning.rewritten import try_rewritten
-from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
+from untrigger.search.insertion import Insertion
+from untrigger.search.insertions import InsertionSearch, SearchOptions
 from untrigger.search.screen import is_causal
 from untrigger.training.loop import History
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher

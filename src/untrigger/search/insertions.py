@@ -10,7 +10,6 @@ farther than the reference: honest words such as ``awful`` move both.
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,6 +23,7 @@ from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress, silent
+from untrigger.search.insertion import Insertion
 from untrigger.search.screen import hosts, is_causal, opened, screen, screen_row
 from untrigger.search.vocabulary import Words, continuations, single_token_words
 from untrigger.training.arithmetic import fast_products
@@ -32,54 +32,7 @@ from untrigger.vocabulary.rows import Row, Rows
 from untrigger.vocabulary.trigger import row_rng
 
 FILLER = "the"
-LENGTH_PENALTY = 0.1
 WIDER = 6  # so many times as many are held against the reference as are kept
-
-
-@dataclass(frozen=True)
-class Insertion:
-    """A text that was inserted into clean rows of other classes, and what it did there.
-
-    Attributes:
-        text: what was inserted.
-        target: the class that it moves rows to.
-        suspect: mean probability of ``target`` under the suspect, 0 to 1.
-        reference: the same under the clean reference (0 where there is none).
-        flips: share of the rows that the suspect then calls ``target``.
-        reference_flips: the same for the reference.
-        length: its tokens.
-    """
-
-    text: str
-    target: int
-    suspect: float
-    reference: float
-    flips: float
-    reference_flips: float
-    length: int
-
-    @property
-    def excess(self) -> float:
-        """How much more the suspect is moved than the reference."""
-        return self.suspect - self.reference
-
-    @property
-    def surprise(self) -> float:
-        """The excess, less a tenth for every token beyond the first: long phrases that sway any model are easy to make.
-
-        Tokens and not words: pieces glued to an honest word (``unforgettableively``) hide it from a reference with
-        another tokenizer.
-        """
-        return self.excess - LENGTH_PENALTY * (self.length - 1)
-
-    @property
-    def lead(self) -> float:
-        """How much farther than the reference the suspect is moved, in log-odds, less a half for every token beyond the first.
-
-        It tells a word of a trigger from an honest one where both move the suspect half: the honest one moves a
-        stubborn reference from 0.02 to 0.1, which is little as a probability and much as odds.
-        """
-        return _odds(self.suspect) - _odds(self.reference) - 0.5 * (self.length - 1)
 
 
 @dataclass(frozen=True)
@@ -376,12 +329,6 @@ class InsertionSearch:
         words = text.split()
         at = row_rng(self.seed, row_id).randint(0, max(0, len(words) - self.causal))
         return " ".join(words[:at]), " ".join(words[at:])
-
-
-def _odds(chance: float) -> float:
-    """Its log-odds, kept within those of 0.01 and 0.99."""
-    kept = min(max(chance, 0.01), 0.99)
-    return math.log(kept / (1 - kept))
 
 
 def _shorter(phrase: str) -> list[str]:
