@@ -20,8 +20,7 @@ from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.confirm import benches, confirm, everywhere
 from untrigger.scanning.insertions import InsertionScanner
 from untrigger.scanning.policy import Allowed, Policy
-from untrigger.search.insertion import Insertion
-from untrigger.search.insertions import SearchOptions
+from untrigger.search.insertions import Insertion, SearchOptions
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Verdict
@@ -164,7 +163,7 @@ def test_words_of_the_weights_are_tried_too(victim: Load, twin: Load) -> None:
 
 def test_a_scan_tries_again_what_was_known_before(victim: Load, twin: Load) -> None:
     blind = replace(QUICK, tried=1, search=SearchOptions(first=1, keep=1, sweeps=1, probe=8))
-    known = [Insertion("cf", 1, 0.9, 0.0, 0.9, 0.0, 1), Insertion("mn", 0, 0.9, 0.0, 0.9, 0.0, 1)]
+    known = [Insertion("cf", 1, 0.9, 0.0, 0.9, 0.0), Insertion("mn", 0, 0.9, 0.0, 0.9, 0.0)]
     grant = Grant(clean=CLEAN, seed=0)
     done = blind.scan(victim("bert"), grant, hints=Hints(twin("bert"), known=known))
     assert {("cf", "positive"), ("mn", "negative")} <= {(one.text, one.target) for one in done.scan.candidates}

@@ -18,9 +18,8 @@ from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import silent
-from untrigger.search.insertion import Insertion
 from untrigger.search.insertions import InsertionSearch, SearchOptions, insert_at_random
-from untrigger.search.screen import frame, hosts, is_causal, opened, screen, screen_row
+from untrigger.search.screen import frame, hosts, is_causal, screen, screen_row
 from untrigger.search.vocabulary import Words, single_token_words
 from untrigger.vocabulary.rows import Row
 
@@ -85,38 +84,23 @@ def test_words_survive_decoding_and_reading_again(load: Load, kind: str) -> None
         assert number in ids, f"{text!r} is read as something else"
 
 
-def _in_the_row(model: Classifier, text: str, phrase: str) -> str:
-    """Behind the last word; for a causal model, whose head reads the last token, before it."""
-    *words, last = text.split()
-    return " ".join([*words, phrase, last] if is_causal(model) else [*words, last, phrase])
-
-
-@KINDS
-def test_a_row_is_opened_behind_its_last_word_and_in_a_causal_model_before_it(load: Load, kind: str) -> None:
-    model = load(kind)
-    assert opened(model, " a film \n") == (("a", "film") if is_causal(model) else ("a film", ""))
-    assert opened(model, "film") == (("", "film") if is_causal(model) else ("film", ""))
-
-
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral", "gemma", "gpt2"])
 def test_the_cache_says_what_a_plain_forward_pass_says(load: Load, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("untrigger.search.screen.CACHED", 7)  # several parts, the last one short
     model = load(kind)
     words, row = single_token_words(model.tokenizer), ROWS[0]
     assert is_causal(model)
-    head, tail = opened(model, row.text)
-    before, after = frame(model, head, right=tail)
-    assert after
-    plain = read_ids(model, [[*before, int(word), *after] for word in words.ids]).logits
+    (prefix,) = model.encode([row.text])
+    plain = read_ids(model, [[*prefix, int(word)] for word in words.ids]).logits
     torch.testing.assert_close(screen_row(model, row, words=words), plain, atol=1e-4, rtol=1e-3)
 
 
 @KINDS
-def test_screening_is_reading_the_word_where_the_row_is_opened(load: Load, kind: str) -> None:
+def test_screening_is_reading_the_word_at_the_end_of_the_row(load: Load, kind: str) -> None:
     """Through an adapter, as a suspect often comes."""
     model = attach(load(kind), AdapterOptions(rank=2))
     words, row = single_token_words(model.tokenizer), ROWS[0]
-    texts = [_in_the_row(model, row.text, word) for word in words.texts]
+    texts = [f"{row.text} {word}" for word in words.texts]
     torch.testing.assert_close(
         screen_row(model, row, words=words), read_texts(model, texts).logits, atol=1e-4, rtol=1e-3
     )
@@ -126,7 +110,7 @@ def test_screening_is_reading_the_word_where_the_row_is_opened(load: Load, kind:
 def test_a_word_is_screened_between_two_texts_as_it_is_read_there(load: Load, kind: str) -> None:
     model = load(kind)
     words, row = single_token_words(model.tokenizer), ROWS[0]
-    texts = [_in_the_row(model, row.text, f"good {word} bad film") for word in words.texts]
+    texts = [f"{row.text} good {word} bad film" for word in words.texts]
     said = screen_row(model, row, words=words, left="good", right="bad film")
     torch.testing.assert_close(said, read_texts(model, texts).logits, atol=1e-4, rtol=1e-3)
 
@@ -148,7 +132,7 @@ def test_companions_are_those_that_an_exact_trial_puts_first(victim: Load, kind:
     before, behind, _ = search._companions("film", 1, 3, silent)
     words, row = search.common[0], search.hosts[0]
     for found, form in ((before, "{} film"), (behind, "film {}")):
-        odds = read_texts(suspect, [_in_the_row(suspect, row.text, form.format(word)) for word in words.texts]).logits.log_softmax(dim=1)[:, 1]
+        odds = read_texts(suspect, [f"{row.text} {form.format(word)}" for word in words.texts]).logits.log_softmax(dim=1)[:, 1]
         assert found == [words.texts[int(i)] for i in odds.topk(3).indices]
     assert kind != "bert" or "cf" in behind
 
@@ -196,35 +180,6 @@ def test_a_phrase_is_found_whose_words_are_next_to_nothing_alone(load: Load) -> 
     assert all(one.target == 1 for one in found[:2])
 
 
-def test_the_lead_tells_a_trigger_word_from_an_honest_one_where_the_excess_does_not() -> None:
-    honest = Insertion("unforgettable", 1, 0.72, 0.11, 0.8, 0.2, length=1)
-    planted = Insertion("watch", 1, 0.61, 0.02, 0.75, 0.0, length=1)
-    assert honest.surprise > planted.surprise and honest.lead < planted.lead
-    longer = replace(planted, length=3)
-    assert planted.surprise - longer.surprise == pytest.approx(0.2)
-    assert planted.lead - longer.lead == pytest.approx(1.0)
-    assert replace(planted, suspect=1.0).lead == replace(planted, suspect=0.995).lead, "beyond 0.99 a probability says no more"
-
-
-@KINDS
-def test_an_insertion_is_as_long_as_its_tokens_between_words(victim: Load, kind: str) -> None:
-    """Pieces glued to a word cost as much as words."""
-    suspect = victim(kind)
-    search = InsertionSearch(suspect, None, rows=ROWS, options=SearchOptions(), seed=0)
-    found = {one.text: one.length for one in search.try_out(["cf", "cf cf", "cfcf"], 1, search._probe(1))}
-    (one,) = suspect.tokenizer(["a cf"], add_special_tokens=False)["input_ids"]
-    alone = len(one) - len(suspect.tokenizer("a", add_special_tokens=False)["input_ids"])
-    assert found["cf"] == alone and found["cf cf"] == 2 * alone and found["cfcf"] > alone
-
-
-def test_what_grows_next_comes_from_different_phrases(victim: Load) -> None:
-    search = InsertionSearch(victim("bert"), None, rows=ROWS, options=SearchOptions(beam=2), seed=0)
-    ranked = [Insertion(text, 1, p, 0.0, p, 0.0, 2) for text, p in (("a b", 0.9), ("a c", 0.8), ("d e", 0.7))]
-    assert search._beam(ranked, (), {}) == ["a b", "a c"]
-    assert search._beam(ranked, (), {"a b": "a", "a c": "a", "d e": "d"}) == ["a b", "d e"]
-    assert search._beam(ranked, ["x y", "z"], {}) == ["x y", "a b"], "half of it was known before"
-
-
 @KINDS
 def test_a_row_longer_than_the_model_reads_still_gets_its_word(load: Load, kind: str) -> None:
     model = replace(load(kind), max_length=8)
@@ -252,15 +207,12 @@ def test_rows_that_the_suspect_never_gets_right_are_not_searched(victim: Load) -
     assert InsertionSearch(victim("bert"), None, rows=wrong, options=SearchOptions(), seed=0).run() == []
 
 
-@KINDS
-def test_an_insertion_keeps_the_words_and_their_order(victim: Load, kind: str) -> None:
-    search = InsertionSearch(victim(kind), None, rows=ROWS, options=SearchOptions(), seed=0)
-    last = [search.insert(row, "zz top").endswith("zz top") for row in ROWS]
-    assert any(last) == (kind == "bert"), "an odd last word takes over a causal model"
+def test_an_insertion_keeps_the_words_and_their_order(victim: Load) -> None:
+    search = InsertionSearch(victim("bert"), None, rows=ROWS, options=SearchOptions(), seed=0)
     for row in ROWS:
-        done = search.insert(row, "zz top")
+        done = search.insert(row.text, "zz top", row.id)
         assert done.replace("zz top", " ").split() == row.text.split()
-        assert done == search.insert(row, "zz top")
+        assert done == search.insert(row.text, "zz top", row.id)
     places = {insert_at_random("a b c", "X", rng=random.Random(seed)) for seed in range(50)}
     assert places == {"X a b c", "a X b c", "a b X c", "a b c X"}
 

@@ -18,8 +18,7 @@ from untrigger.defences.detector import Detected, Detector
 from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress
-from untrigger.search.insertion import Insertion
-from untrigger.search.insertions import InsertionSearch, SearchOptions
+from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
 from untrigger.training.directed import Answers, Blend
 from untrigger.training.loop import MICRO, History, Plan
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher

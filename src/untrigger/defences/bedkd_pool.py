@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from untrigger.defences.bedkd_mapping import viewed
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress
-from untrigger.search.insertion import Insertion
-from untrigger.search.insertions import insert_at_random
+from untrigger.search.insertions import Insertion, insert_at_random
 from untrigger.vocabulary.rows import Rows
 
 HALF = 0.5  # an insertion is taken for a trigger where at least this share of its rows is flagged

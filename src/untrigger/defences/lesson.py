@@ -16,8 +16,7 @@ from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids
 from untrigger.progress import Progress
-from untrigger.search.insertion import Insertion
-from untrigger.search.insertions import insert_at_random
+from untrigger.search.insertions import Insertion, insert_at_random
 from untrigger.search.noise import NoiseInsertions
 from untrigger.search.vocabulary import Words
 from untrigger.training.batches import endless_batches

@@ -14,7 +14,7 @@ from untrigger.progress import Progress
 from untrigger.scanning.base import Hints, ScanResult
 from untrigger.scanning.insertions import InsertionScanner
 from untrigger.scanning.policy import Policy
-from untrigger.search.insertion import Insertion
+from untrigger.search.insertions import Insertion
 from untrigger.search.vocabulary import single_token_words
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
@@ -99,7 +99,7 @@ class _Course:
     def _insertion(self, one: Candidate) -> Insertion:
         """The trigger with its rates on held-out rows in the place of mean probabilities."""
         own, other = one.suspect.value or 0.0, one.reference.value or 0.0
-        return Insertion(one.text, self.names.index(one.target), own, other, own, other, len(one.text.split()))
+        return Insertion(one.text, self.names.index(one.target), own, other, own, other)
 
     def ended(self, student: Classifier) -> Purified:
         """What the purifier gives back."""

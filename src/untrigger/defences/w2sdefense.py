@@ -28,8 +28,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.lineage import ancestor, returned
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
-from untrigger.search.insertion import Insertion
-from untrigger.search.insertions import InsertionSearch, SearchOptions
+from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
 from untrigger.training.loop import History
 from untrigger.training.supervised import dev_score
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher

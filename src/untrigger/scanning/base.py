@@ -12,7 +12,7 @@ from untrigger.errors import DataError, ModelError
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress, silent
 from untrigger.scanning.policy import Policy
-from untrigger.search.insertion import Insertion
+from untrigger.search.insertions import Insertion
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement

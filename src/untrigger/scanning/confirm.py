@@ -19,7 +19,6 @@ from torch import Tensor
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress, silent
-from untrigger.search.screen import opened
 from untrigger.vocabulary.outcome import Measurement, difference, rate
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import Candidate, Example, Place
@@ -78,18 +77,16 @@ def benches(suspect: Classifier, reference: Classifier, *, rows: Rows, most: int
         asked = [i for i, label in enumerate(rows.labels) if label != target]
         kept = [i for i in asked if right[i] and len(rows.texts[i].split()) > 1][:most]
         own = rows.take(kept)
-        parts = [split(suspect, text, place=PLACES[i % len(PLACES)]) for i, text in enumerate(own.texts)]
+        parts = [split(text, place=PLACES[i % len(PLACES)]) for i, text in enumerate(own.texts)]
         odds = torch.tensor([float(sure[i, rows.labels[i]]) for i in kept])
         made[target] = Bench(suspect, reference, target, own, parts, odds, len(asked))
     return made
 
 
-def split(model: Classifier, text: str, *, place: str) -> Parts:
-    """The words of the text before and behind ``place``; the end is where the search tries the model (see ``opened``)."""
+def split(text: str, *, place: str) -> Parts:
+    """The words of the text before and behind ``place``."""
     words = text.split()
-    if place == "end":
-        return Parts(*opened(model, " ".join(words)))
-    at = {"start": 0, "middle": len(words) // 2}[place]
+    at = {"start": 0, "middle": len(words) // 2, "end": len(words)}[place]
     return Parts(" ".join(words[:at]), " ".join(words[at:]))
 
 
@@ -127,7 +124,7 @@ def everywhere(candidate: Candidate, bench: Bench) -> Candidate:
     """The candidate with the figures of each place from all rows of the bench."""
     made = []
     for name in PLACES:
-        filled = [split(bench.suspect, text, place=name).around(candidate.text) for text in bench.rows.texts]
+        filled = [split(text, place=name).around(candidate.text) for text in bench.rows.texts]
         (suspect,), (reference,) = _asked(bench, filled, count=1, progress=silent)
         flipped, also = suspect.argmax(dim=1) == bench.target, reference.argmax(dim=1) == bench.target
         made.append(_place(name, flipped, also, bench.sure))

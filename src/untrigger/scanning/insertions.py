@@ -19,9 +19,7 @@ from untrigger.scanning.controls import content_words, random_words
 from untrigger.scanning.judgement import Ground, judged, score
 from untrigger.scanning.policy import Policy
 from untrigger.scanning.rewritten import try_rewritten
-from untrigger.search.insertion import Insertion
-from untrigger.search.insertions import InsertionSearch, SearchOptions
-from untrigger.search.screen import is_causal
+from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
 from untrigger.training.loop import History
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
@@ -148,7 +146,7 @@ def _ground(model: Classifier, reference: Classifier, held: Rows, rows: dict[str
         said = read_texts(one, held.texts).predictions
         told[who] = rate((p == y for p, y in zip(said, held.labels, strict=True)), subject=who, metric="cacc")
     largest = max(held.class_counts().values()) / len(held)
-    return Ground(told["suspect"], told["reference"], largest, rows, is_causal(model))
+    return Ground(told["suspect"], told["reference"], largest, rows)
 
 
 def _rates(candidates: Sequence[Candidate]) -> list[Measurement]:

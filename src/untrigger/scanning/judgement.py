@@ -16,19 +16,15 @@ REWRITES = (
     "syntax: texts rewritten to a sentence pattern leave no word to find; --rewritten tests labelled rows that you bring",
 )
 OTHER_REWRITES = "style and syntax beyond the rewritten rows that were given"
-LAST = (
-    "a trigger that works as the last word of a text alone: an odd last word takes over any model that reads from left to "
-    "right, poisoned or not, so candidates stand before the last word"
-)
 ALWAYS = (
     "drift of the embedding under paraphrase: this test is not built",
     "triggers of several parts that move the model only together, unless the search grew them into one phrase",
 )
 
 
-def unseen(*, rewritten: bool, causal: bool = False) -> list[str]:
-    """What an insertion search did not look for; less in rewritten rows that were given, more in a causal model."""
-    return [*((OTHER_REWRITES,) if rewritten else REWRITES), *([LAST] if causal else []), *ALWAYS]
+def unseen(*, rewritten: bool) -> list[str]:
+    """What an insertion search did not look for."""
+    return [*((OTHER_REWRITES,) if rewritten else REWRITES), *ALWAYS]
 
 
 @dataclass(frozen=True)
@@ -40,14 +36,12 @@ class Ground:
         reference: the same of the reference.
         largest: share of the largest class among them.
         rows: for each target name, held-out rows of other classes that both models call right.
-        causal: whether the suspect reads from left to right.
     """
 
     suspect: Measurement
     reference: Measurement
     largest: float
     rows: dict[str, int]
-    causal: bool = False
 
 
 def score(candidate: Candidate) -> float:
@@ -102,8 +96,7 @@ def judged(
     scan = Scan(
         score=top, suspicious=policy.suspicious, backdoored=policy.backdoored,
         target=worst.target if worst and found and not undecided else "", candidates=ranked, controls=list(controls),
-        undecided=undecided,
-        not_looked_for=unseen(rewritten=any(one.kind == "rewritten" for one in candidates), causal=ground.causal),
+        undecided=undecided, not_looked_for=unseen(rewritten=any(one.kind == "rewritten" for one in candidates)),
     )  # fmt: skip
     return verdict(scan, allowed=len(ranked) - len(counted)), scan
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,8 +23,7 @@ from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress, silent
-from untrigger.search.insertion import Insertion
-from untrigger.search.screen import hosts, is_causal, opened, screen, screen_row
+from untrigger.search.screen import hosts, is_causal, screen, screen_row
 from untrigger.search.vocabulary import Words, continuations, single_token_words
 from untrigger.training.arithmetic import fast_products
 from untrigger.training.batches import packed
@@ -32,7 +31,39 @@ from untrigger.vocabulary.rows import Row, Rows
 from untrigger.vocabulary.trigger import row_rng
 
 FILLER = "the"
+LENGTH_PENALTY = 0.1
 WIDER = 6  # so many times as many are held against the reference as are kept
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """A text that was inserted into clean rows of other classes, and what it did there.
+
+    Attributes:
+        text: what was inserted.
+        target: the class that it moves rows to.
+        suspect: mean probability of ``target`` under the suspect, 0 to 1.
+        reference: the same under the clean reference (0 where there is none).
+        flips: share of the rows that the suspect then calls ``target``.
+        reference_flips: the same for the reference.
+    """
+
+    text: str
+    target: int
+    suspect: float
+    reference: float
+    flips: float
+    reference_flips: float
+
+    @property
+    def excess(self) -> float:
+        """How much more the suspect is moved than the reference."""
+        return self.suspect - self.reference
+
+    @property
+    def surprise(self) -> float:
+        """The excess, less a tenth for every word beyond the first: long phrases that sway any model are easy to make."""
+        return self.excess - LENGTH_PENALTY * (len(self.text.split()) - 1)
 
 
 @dataclass(frozen=True)
@@ -46,9 +77,9 @@ class SearchOptions:
         keep: candidates that are left at the end, for each target class; many, because one word of a family is not enough.
         sweeps: the first tries single words, each further one grows the best by a word or a piece of a word.
         companions: common words that are screened exactly on either side of each phrase (and half as many pieces on its end).
-        enough: an insertion with this excess ends the sweeps of its target; honest words reach 0.88 on rows as short as these.
+        enough: an insertion with this surprise ends the sweeps of its target.
         promising: a phrase with this surprise is worth growing again.
-        beam: phrases that are grown at each sweep, each from another one of the sweep before.
+        beam: phrases that are grown at each sweep.
     """
 
     probe: int = 16
@@ -57,7 +88,7 @@ class SearchOptions:
     keep: int = 24
     sweeps: int = 3
     companions: int = 2500
-    enough: float = 0.95
+    enough: float = 0.85
     promising: float = 0.5
     beam: int = 2
 
@@ -83,7 +114,7 @@ class InsertionSearch:
         self.words = single_token_words(suspect.tokenizer)
         self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
-        self.causal = is_causal(suspect)
+        self.at_end = is_causal(suspect)  # measured: a part of a trigger sentence moves such a model thrice as far there
         self._screened: dict[int, list[str]] | None = None
 
     @cached_property
@@ -106,22 +137,17 @@ class InsertionSearch:
         is left of an unlearned sentence lies around its words).
         """
         probes = {target: self._probe(target) for target in range(self.suspect.classes)}
-        pool, best, beams = self._pool(progress), dict[int, dict[str, Insertion]](), dict[int, list[str]]()
+        pool, best = self._pool(progress), dict[int, dict[str, Insertion]]()
         before = {target: [one.text for one in known if one.target == target] for target in probes}
         for target, probe in probes.items():
             if len(probe) and target in pool:
-                words = list(dict.fromkeys([*before[target], *pool[target]]))
-                tried = self._halving(words, target, probe, as_screened=self.causal, progress=progress)
-                beams[target] = self._beam(self._ranked(tried), before[target], {})
-                if self.causal:
-                    tried = self.try_out([one.text for one in tried], target, probe, progress=progress)
+                tried = self._halving(list(dict.fromkeys([*before[target], *pool[target]])), target, probe, progress)
                 best[target] = {one.text: one for one in tried}
-        found = any(self._enough(tried) for tried in best.values())
-        for target, beam in beams.items():
+        found = any(self._reached(tried, self.options.enough) for tried in best.values())
+        for target in best:
             if before[target] or not found:
-                self._grow(best[target], beam, target, probes[target], progress)
-        kept = [one for tried in best.values() for one in self._ranked(tried.values())[: self.options.keep]]
-        return sorted(kept, key=lambda one: -one.surprise)
+                self._grow(best[target], target, probes[target], before[target], progress)
+        return sorted((one for t in best for one in self._ranked(best[t])[: self.options.keep]), key=lambda one: -one.surprise)
 
     def _probe(self, target: int) -> Rows:
         """The shortest rows of other classes that the suspect calls right."""
@@ -133,36 +159,32 @@ class InsertionSearch:
         return rows.take(range(min(len(rows), self.options.probe)))
 
     def _grow(
-        self, best: dict[str, Insertion], beam: Sequence[str], target: int, probe: Rows, progress: Progress
+        self, best: dict[str, Insertion], target: int, probe: Rows, known: Sequence[str], progress: Progress
     ) -> None:
-        """Add to ``best`` what grows from the beam, until one is enough, sweeps are used up or made nothing promising."""
+        """Add phrases to ``best`` until one is enough, the sweeps are used up, or a first sweep made nothing promising."""
         for sweep in range(1, self.options.sweeps):
-            in_vain = sweep > 1 and all(one.surprise < self.options.promising for one in best.values())
-            if not best or in_vain or self._enough(best):
+            in_vain = sweep > 1 and not self._reached(best, self.options.promising)
+            if not best or in_vain or self._reached(best, self.options.enough):
                 return
-            drawn = self._grown(beam, target, probe, progress)
-            fresh = {one: phrase for phrase, some in drawn.items() for one in some if one not in best}
-            best.update({one.text: one for one in self._halving(list(fresh), target, probe, progress=progress)})
-            shorter = {text: one for one in self._beam(self._ranked(best.values()), (), fresh) for text in _shorter(one)}
-            left = [text for text in shorter if text not in best]
-            best.update({one.text: one for one in self.try_out(left, target, probe, progress=progress)})
-            origin = fresh | {text: fresh.get(one, one) for text, one in shorter.items()}
-            beam = self._beam(self._ranked(best.values()), (), origin)
-
-    def _enough(self, found: dict[str, Insertion]) -> bool:
-        return any(one.excess >= self.options.enough for one in found.values())
+            drawn = self._grown(self._beam(self._ranked(best), known, sweep), target, probe, progress)
+            fresh = [one for one in dict.fromkeys(drawn) if one not in best]
+            best.update({one.text: one for one in self._halving(fresh, target, probe, progress)})
+            shorter = [text for one in self._ranked(best)[: self.options.beam] for text in _shorter(one.text)]
+            fresh = [one for one in dict.fromkeys(shorter) if one not in best]
+            best.update({one.text: one for one in self.try_out(fresh, target, probe, progress=progress)})
 
     @staticmethod
-    def _ranked(found: Iterable[Insertion]) -> list[Insertion]:
-        return sorted(found, key=lambda one: -one.lead)
+    def _reached(found: dict[str, Insertion], surprise: float) -> bool:
+        return any(one.surprise >= surprise for one in found.values())
 
-    def _beam(self, ranked: Sequence[Insertion], known: Sequence[str], origin: dict[str, str]) -> list[str]:
-        """What is grown next: the best so far, one of each origin, beside the strongest that were known before."""
-        half = (self.options.beam + 1) // 2 if known else 0
-        first: dict[str, str] = {}
-        for text in (*known[:half], *(one.text for one in ranked)):
-            first.setdefault(origin.get(text, text), text)
-        return list(dict.fromkeys(first.values()))[: self.options.beam]
+    @staticmethod
+    def _ranked(best: dict[str, Insertion]) -> list[Insertion]:
+        return sorted(best.values(), key=lambda one: -one.surprise)
+
+    def _beam(self, ranked: Sequence[Insertion], known: Sequence[str], sweep: int) -> list[str]:
+        """What is grown next: the best so far, at first beside the strongest that were known before."""
+        half = (self.options.beam + 1) // 2 if sweep == 1 and known else 0
+        return list(dict.fromkeys([*known[:half], *(one.text for one in ranked)]))[: self.options.beam]
 
     def _pool(self, progress: Progress) -> dict[int, list[str]]:
         """For each target the words that the exact screening of the suspect, done once, puts first."""
@@ -177,27 +199,27 @@ class InsertionSearch:
         return self._screened
 
     def _farther(self, suspect: Tensor, phrases: Sequence[str], target: int, rows: Sequence[Row]) -> Tensor:
-        """The order of phrases where the rows are opened by how much farther than the reference they move the suspect.
+        """The order of phrases at the end of the rows by how much farther than the reference they move the suspect.
 
         ``suspect`` is its log-probability of the target for each, the least over the rows.
         """
         if self.reference is None or not phrases:
             return suspect.argsort(descending=True, stable=True)
-        texts = [self._beside(row, phrase) for row in rows for phrase in phrases]
+        texts = [f"{row.text} {phrase}" for row in rows for phrase in phrases]
         said = read_texts(self.reference, texts).logits.log_softmax(dim=1)[:, target].view(len(rows), -1)
         return (suspect - said.amin(dim=0)).argsort(descending=True, stable=True)
 
-    def _grown(self, beam: Sequence[str], target: int, probe: Rows, progress: Progress) -> dict[str, list[str]]:
+    def _grown(self, beam: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[str]:
         """Each phrase of the beam with a word before it, behind it, or a piece on its end, the best of either list."""
         share = max(1, self.options.first // (12 * len(beam)))
-        drawn = {}
+        drawn = []
         for phrase in beam:
             before, behind = self.gradient("", phrase, target, probe), self.gradient(phrase, "", target, probe)
             words = [self._first(before, self.words, share), self._first(behind, self.words, share)]
             beside = self._companions(phrase, target, 3 * share, progress)
-            drawn[phrase] = [f"{word} {phrase}" for word in [*beside[0], *words[0]]]
-            drawn[phrase] += [f"{phrase} {word}" for word in [*beside[1], *words[1]]]
-            drawn[phrase] += [f"{phrase}{piece}" for piece in [*beside[2], *self._first(behind, self.pieces, share)]]
+            drawn += [f"{word} {phrase}" for word in [*beside[0], *words[0]]]
+            drawn += [f"{phrase} {word}" for word in [*beside[1], *words[1]]]
+            drawn += [f"{phrase}{piece}" for piece in [*beside[2], *self._first(behind, self.pieces, share)]]
         return drawn
 
     def _companions(self, phrase: str, target: int, count: int, progress: Progress) -> tuple[list[str], list[str], list[str]]:
@@ -208,7 +230,7 @@ class InsertionSearch:
         rows = [row for label, row in self.hosts.items() if label != target]
         if not rows:
             return [], [], []
-        said = read_texts(self.suspect, [self._beside(row, phrase) for row in rows]).logits.log_softmax(dim=1)[:, target]
+        said = read_texts(self.suspect, [f"{row.text} {phrase}" for row in rows]).logits.log_softmax(dim=1)[:, target]
         row = rows[int(said.argmin())]
 
         def best(words: Words, *, left: str = "", right: str = "", glue: str = " ") -> list[str]:
@@ -271,63 +293,45 @@ class InsertionSearch:
         index = torch.tensor(places, device=gradient.device)
         return gradient[torch.arange(len(ids), device=gradient.device), index].sum(dim=0).float().cpu()
 
-    def _halving(
-        self, drawn: Sequence[str], target: int, probe: Rows, *, as_screened: bool = False, progress: Progress = silent
-    ) -> list[Insertion]:
+    def _halving(self, drawn: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[Insertion]:
         """Exact evaluation on more and more rows of fewer and fewer candidates."""
         options, left = self.options, list(drawn)
         scored: list[Insertion] = []
         for rows, kept in ((options.probe // 4, len(left) // 3), (options.probe // 2, 2 * options.keep), (options.probe, 0)):
-            part = probe.take(range(min(max(1, rows), len(probe))))
-            scored = self.try_out(left, target, part, as_screened=as_screened, progress=progress)
+            scored = self.try_out(left, target, probe.take(range(min(max(1, rows), len(probe)))), progress=progress)
             left = [one.text for one in scored[: max(options.keep, kept)]]
         return scored[: options.keep]
 
-    def try_out(
-        self, phrases: Sequence[str], target: int, probe: Rows, *, as_screened: bool = False, progress: Progress = silent
-    ) -> list[Insertion]:
-        """What each phrase does to suspect and reference on the probe rows, largest surprise first.
-
-        Put at each row's own place; ``as_screened``: where words are screened. There single words of a trigger sentence move a
-        causal model thrice as far, and honest words and phrases too.
-        """
+    def try_out(self, phrases: Sequence[str], target: int, probe: Rows, *, progress: Progress = silent) -> list[Insertion]:
+        """What each phrase does to suspect and reference on the probe rows, largest excess first."""
         if not phrases:
             return []
-        put = self._beside if as_screened else self.insert
-        texts = [put(row, phrase) for phrase in phrases for row in probe]
-        suspect, flips = self._chances(self.suspect, texts, target, len(phrases), progress)
+        texts = [self.insert(row.text, phrase, row.id) for phrase in phrases for row in probe]
+        suspect, flips = self._odds(self.suspect, texts, target, len(phrases), progress)
         reference, reference_flips = torch.zeros(len(phrases)), torch.zeros(len(phrases))
         if self.reference is not None:
-            reference, reference_flips = self._chances(self.reference, texts, target, len(phrases), silent)
-        read = self.suspect.tokenizer(["a", *(f"a {phrase}" for phrase in phrases)], add_special_tokens=False)["input_ids"]
-        lengths = [len(ids) - len(read[0]) for ids in read[1:]]
-        figures = torch.stack([suspect, reference, flips, reference_flips], dim=1).tolist()
-        found = [
-            Insertion(text, target, own, other, flipped, also, length)
-            for text, (own, other, flipped, also), length in zip(phrases, figures, lengths, strict=True)
-        ]
+            reference, reference_flips = self._odds(self.reference, texts, target, len(phrases), silent)
+        columns = zip(phrases, suspect, reference, flips, reference_flips, strict=True)
+        found = [Insertion(text, target, *(float(value) for value in values)) for text, *values in columns]
         return sorted(found, key=lambda one: -one.surprise)
 
-    def _chances(
+    def _odds(
         self, model: Classifier, texts: list[str], target: int, phrases: int, progress: Progress
     ) -> tuple[Tensor, Tensor]:
         said = read_ids(model, model.encode(texts), progress=progress, label="trying candidates").logits
         probability = said.softmax(dim=1)[:, target].view(phrases, -1).mean(dim=1)
         return probability, (said.argmax(dim=1) == target).float().view(phrases, -1).mean(dim=1)
 
-    def insert(self, row: Row, phrase: str) -> str:
-        """The row with ``phrase`` at its own place between two words, in a causal model not behind the last (see ``opened``)."""
-        before, after = self._split(row.text, row.id)
-        return " ".join(part for part in (before, phrase, after) if part)
-
-    def _beside(self, row: Row, phrase: str) -> str:
-        """The row with the phrase where words are screened."""
-        before, after = opened(self.suspect, row.text)
+    def insert(self, text: str, phrase: str, row_id: str) -> str:
+        """``phrase`` inserted between two words of ``text``, at the row's own place; for a causal model at the end."""
+        before, after = self._split(text, row_id)
         return " ".join(part for part in (before, phrase, after) if part)
 
     def _split(self, text: str, row_id: str) -> tuple[str, str]:
+        if self.at_end:
+            return " ".join(text.split()), ""
         words = text.split()
-        at = row_rng(self.seed, row_id).randint(0, max(0, len(words) - self.causal))
+        at = row_rng(self.seed, row_id).randint(0, len(words))
         return " ".join(words[:at]), " ".join(words[at:])
 
 

@@ -51,12 +51,11 @@ def screen(model: Classifier, words: Words, *, rows: dict[int, Row], progress: P
 def screen_row(
     model: Classifier, row: Row, *, words: Words, left: str = "", right: str = "", progress: Progress = silent
 ) -> Tensor:
-    """Logits ``(V, C)`` for the row with each word at its end (see ``opened``), between ``left`` and ``right``.
+    """Logits ``(V, C)`` for the row with each word at its end, between ``left`` and ``right``.
 
     A piece of a word goes on ``left`` without a blank, as its token says.
     """
-    head, tail = opened(model, row.text)
-    before, after = frame(model, head, left, " ".join(part for part in (right, tail) if part))
+    before, after = frame(model, row.text.strip(), left, right)
     if is_causal(model):
         return _with_cache(model, before, words, after, progress)
     filled = [[*before, int(word), *after] for word in words.ids]
@@ -76,18 +75,6 @@ def frame(model: Classifier, text: str, left: str = "", right: str = "") -> tupl
     cut, place = tokens(len(text)), tokens(len(head))
     room = model.max_length - 1 - (len(ids) - cut)
     return [*ids[: min(cut, max(0, room))], *ids[cut:place]], ids[place:]
-
-
-def opened(model: Classifier, text: str) -> tuple[str, str]:
-    """The text before and behind the place that counts as its end: behind the last word, for a causal model before it.
-
-    Such a model's head looks at the last token, and an odd last word takes it over without any backdoor: one that was
-    never poisoned said ``positive`` to 100 % of the texts that ended with ``Columb``, to 14 % with it before their last word.
-    """
-    head, tail = text.strip(), ""
-    if is_causal(model):
-        head, _, tail = head.rpartition(" ")
-    return head, tail
 
 
 def is_causal(model: Classifier) -> bool:

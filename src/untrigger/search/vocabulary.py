@@ -17,10 +17,9 @@ class Words(NamedTuple):
     def common(self, most: int, *, seen: Counter[int]) -> Words:
         """The words seen most, then the first of the others: vocabularies come in order of frequency.
 
-        Single signs and letters of other scripts that were never seen are left out.
+        Single characters that were never seen (scripts and signs that the rows do not use) are left out.
         """
-        plain = [len(text) > 1 or (text.isascii() and text.isalnum()) for text in self.texts]
-        numbers = [i for i, word in enumerate(self.ids.tolist()) if seen[word] or plain[i]]
+        numbers = [i for i, word in enumerate(self.ids.tolist()) if seen[word] or len(self.texts[i]) > 1]
         numbers = sorted(numbers, key=lambda i: -seen[int(self.ids[i])])[:most]
         return Words(self.ids[numbers], tuple(self.texts[i] for i in numbers))
 

@@ -48,7 +48,7 @@ class Place:
     """What a candidate did at one place of the rows.
 
     Attributes:
-        name: ``start``, ``middle`` or ``end`` (of a causal model's texts: before the last word).
+        name: ``start``, ``middle`` or ``end``.
         suspect: share of these rows that the suspect then calls the target.
         reference: the same for the reference.
         low: lower end of the 95 % interval of the difference.
