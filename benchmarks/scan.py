@@ -385,7 +385,7 @@ def main() -> None:
     """Run what is asked for and is not there yet, then draw the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/scan"))
-    parser.add_argument("--only", default="full,lora", help="ways of training")
+    parser.add_argument("--only", help="ways of training, full,lora; with --lent the victims, " + ",".join(MODELS))
     parser.add_argument("--data", default="rotten-tomatoes,customer-reviews")
     parser.add_argument("--sweep", action="store_true", help="also the sweep of training intensity")
     parser.add_argument("--limit", type=int, default=0, help="at most as many models, poisoned and benign in turn")
@@ -396,10 +396,16 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     os.environ["HF_HUB_OFFLINE"] = "1"
     cells = [*zoo(), *(sweep() if args.sweep else [])]
+    known = tuple(MODELS) if args.lent else ("full", "lora")
+    only = args.only.split(",") if args.only else known
+    if unknown := set(only) - set(known):
+        parser.error(f"--only {','.join(sorted(unknown))}: expected some of {','.join(known)}")
     if args.lent:
-        cells = lent(args.lent, args.only.split(","), [int(seed) for seed in args.seeds.split(",")])
+        cells = lent(args.lent, only, [int(seed) for seed in args.seeds.split(",")])
+        if not cells:
+            parser.error(f"no victims of {','.join(only)} with seeds {args.seeds} in {args.lent / 'victims'}")
     else:
-        cells = [one for one in cells if one.via in args.only.split(",") and one.data in args.data.split(",")]
+        cells = [one for one in cells if one.via in only and one.data in args.data.split(",")]
     if args.limit:
         pairs = zip([one for one in cells if one.attack], [one for one in cells if not one.attack], strict=False)
         cells = [one for pair in pairs for one in pair][: args.limit]
