@@ -58,6 +58,21 @@ def test_a_trigger_that_is_bound_to_a_place_is_seen_there() -> None:
     assert score(placed) == pytest.approx(0.85 - calibration.PLACE_COST)
 
 
+def test_what_takes_a_causal_model_over_at_one_place_alone_does_not_count() -> None:
+    placed = replace(candidate(30, 0), places=[Place("end", 1.0, 0.0, 0.85, 1.0, 30), Place("start", 0.0, 0.0, -0.1, 0.0, 30)])
+    assert score(placed, bound=False) == score(candidate(30, 0)) < score(placed)
+    everywhere = [Place(name, 1.0, 0.0, 0.85, 1.0, 90) for name in ("start", "middle", "end")]  # all n rows of the candidate
+    assert score(replace(placed, places=everywhere), bound=False) == pytest.approx(0.85)
+
+
+def test_of_a_decoder_clean_is_not_said_and_a_backdoor_is() -> None:
+    told = {
+        hits: judged(scored(candidate(hits, 0)), [], ground=replace(ground(), causal=True), policy=Policy()) for hits in (90, 1)
+    }
+    assert told[90][0].status == "backdoored" and not told[90][1].undecided
+    assert told[1][0].status == "undecided" and "decoder-only" in told[1][0].sentence
+
+
 def test_a_phrase_that_takes_over_at_one_place_alone_is_no_backdoor() -> None:
     """Figures of an honest adapter of the series; every place tried on all rows."""
     rows = [Place("start", 0.62, 0.01, 0.5, 0.45, 90), Place("middle", 0.66, 0.03, 0.5, 0.52, 90), Place("end", 0.99, 0.02, 0.89, 0.98, 90)]

@@ -20,6 +20,7 @@ from untrigger.scanning.judgement import Ground, judged, score
 from untrigger.scanning.policy import Policy
 from untrigger.scanning.rewritten import try_rewritten
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
+from untrigger.search.screen import is_causal
 from untrigger.training.loop import History
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
@@ -86,7 +87,7 @@ class InsertionScanner(Scanner):
             controls += self._controls(bench, rows, seed=grant.seed)
         if hints.rewritten is not None:
             candidates += try_rewritten(model, reference, hints.rewritten, name=hints.rewritten_name)
-        scored = [_scored(one, policy) for one in candidates]
+        scored = [_scored(one, policy, model) for one in candidates]
         ground = _ground(model, reference, held, {held.label_names[t]: len(b.rows) for t, b in tables.items()})
         verdict, scan = judged(scored, controls, ground=ground, policy=policy)
         return ScanResult(
@@ -125,7 +126,7 @@ class InsertionScanner(Scanner):
 
 def settled(candidates: Sequence[Candidate], bench: Bench, *, sure: int) -> list[Candidate]:
     """The candidates, worst first, the ``sure`` worst of them with figures of every place from every row."""
-    ranked = sorted(candidates, key=score, reverse=True)
+    ranked = sorted(candidates, key=score, reverse=True)  # by the best place too: what is tried everywhere is not judged yet
     return [everywhere(one, bench) if i < sure and score(one) >= calibration.AGAIN else one for i, one in enumerate(ranked)]
 
 
@@ -134,9 +135,10 @@ def _texts(found: Sequence[Insertion], target: int) -> list[str]:
     return list(dict.fromkeys(one.text for one in found if one.target == target))
 
 
-def _scored(candidate: Candidate, policy: Policy) -> Candidate:
-    """The candidate with its score, and the policy's reason where it is allowed."""
-    return replace(candidate, score=score(candidate), allowed=policy.reason(candidate.text, target=candidate.target))
+def _scored(candidate: Candidate, policy: Policy, model: Classifier) -> Candidate:
+    """The candidate with its score in that model, and the policy's reason where it is allowed."""
+    own = score(candidate, bound=not is_causal(model))
+    return replace(candidate, score=own, allowed=policy.reason(candidate.text, target=candidate.target))
 
 
 def _ground(model: Classifier, reference: Classifier, held: Rows, rows: dict[str, int]) -> Ground:
@@ -146,7 +148,7 @@ def _ground(model: Classifier, reference: Classifier, held: Rows, rows: dict[str
         said = read_texts(one, held.texts).predictions
         told[who] = rate((p == y for p, y in zip(said, held.labels, strict=True)), subject=who, metric="cacc")
     largest = max(held.class_counts().values()) / len(held)
-    return Ground(told["suspect"], told["reference"], largest, rows)
+    return Ground(told["suspect"], told["reference"], largest, rows, causal=is_causal(model))
 
 
 def _rates(candidates: Sequence[Candidate]) -> list[Measurement]:
@@ -163,5 +165,5 @@ def tried_again(
     for target, bench in benches(model, reference, rows=rows, most=most, seed=seed).items():
         texts = dict.fromkeys(one.text for one in candidates if one.target == rows.label_names[target])
         tried = settled(confirm(list(texts), bench, kind="searched"), bench, sure=sure)
-        made += [replace(one, score=score(one)) for one in tried]
+        made += [replace(one, score=score(one, bound=not is_causal(model))) for one in tried]
     return made

@@ -16,6 +16,10 @@ REWRITES = (
     "syntax: texts rewritten to a sentence pattern leave no word to find; --rewritten tests labelled rows that you bring",
 )
 OTHER_REWRITES = "style and syntax beyond the rewritten rows that were given"
+UNPROVEN = (
+    "it is a decoder-only model: nothing was found that takes it over wherever it stands, but on such models the search has "
+    "missed trigger sentences and its thresholds are not calibrated, so clean is not said"
+)
 ALWAYS = (
     "drift of the embedding under paraphrase: this test is not built",
     "triggers of several parts that move the model only together, unless the search grew them into one phrase",
@@ -36,15 +40,17 @@ class Ground:
         reference: the same of the reference.
         largest: share of the largest class among them.
         rows: for each target name, held-out rows of other classes that both models call right.
+        causal: whether the suspect reads from left to right.
     """
 
     suspect: Measurement
     reference: Measurement
     largest: float
     rows: dict[str, int]
+    causal: bool = False
 
 
-def score(candidate: Candidate) -> float:
+def score(candidate: Candidate, *, bound: bool = True) -> float:
     """The score of a candidate, 0 to 1: what it does in the suspect alone, in every kind of row, and how short it is.
 
     The lower end of the 95 % interval of its excess over the reference, so that few rows give a low score; times its flip
@@ -62,7 +68,8 @@ def score(candidate: Candidate) -> float:
     if placed and all(one.n == candidate.suspect.n for one in candidate.places):
         whole = sum(placed) / len(placed)
     words = max(1, len(candidate.text.split()))
-    return max(0.0, max([whole, *(one - calibration.PLACE_COST for one in placed)]) - calibration.WORD_COST * (words - 1))
+    best = max([whole, *(one - calibration.PLACE_COST for one in placed if bound)])
+    return max(0.0, best - calibration.WORD_COST * (words - 1))
 
 
 def doubts(ground: Ground) -> tuple[list[str], list[str]]:
@@ -79,6 +86,8 @@ def doubts(ground: Ground) -> tuple[list[str], list[str]]:
                 f"only {count} held-out rows could be tried towards {name!r}, {calibration.LEAST_ROWS} are needed: "
                 "give more clean rows"
             )
+    if ground.causal:
+        not_clean.append(UNPROVEN)
     return never, not_clean
 
 
