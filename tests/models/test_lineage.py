@@ -14,6 +14,7 @@ from untrigger.attacks.implant import implant
 from untrigger.defences.finetune import FineTune
 from untrigger.defences.relearn import RelearnOptions
 from untrigger.defences.w2sdefense import W2SDefense
+from untrigger.models import lineage
 from untrigger.models.adapters import merged
 from untrigger.models.classifier import Classifier
 from untrigger.models.lineage import ancestor, likeness, returned
@@ -83,6 +84,24 @@ def test_a_small_rank_goes_a_part_of_the_way(made: Made) -> None:
     assert base is not None
     shares = [returned(model, base, rank=rank, generator=torch.Generator().manual_seed(0))[1] for rank in (1, 4, 16)]
     assert 0 < shares[0] < shares[1] < shares[2] < 1
+
+
+def test_the_words_that_moved_farthest_come_back_whole(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two words moved by 1 among words that moved by a third of it in every direction: two ranks are theirs, not the crowd's."""
+    _, before = made("bert")
+    model, base = load_model(before, device="cpu", offline=True), ancestor(made("bert")[0], before)
+    assert base is not None
+    table = model.module.base_model.get_input_embeddings().weight
+    gaps = torch.randn(table.shape, generator=torch.Generator().manual_seed(0))
+    gaps = gaps / gaps.norm(dim=1, keepdim=True) / 3
+    gaps[[7, 9]] *= 3
+    with torch.no_grad():
+        table.add_(gaps)
+    monkeypatch.setattr(lineage, "WORDS", 2)
+    whole = merged(returned(model, base, rank=4, generator=torch.Generator().manual_seed(0))[0])
+    left = (base.get_input_embeddings().weight - whole.module.base_model.get_input_embeddings().weight).detach().norm(dim=1)
+    assert float(left[[7, 9]].max()) < 0.05
+    assert float(left.median()) > 0.25, "of the crowd two ranks of 32 bring back little"
 
 
 @KINDS

@@ -22,7 +22,8 @@ from untrigger.models.shared import shell
 
 ALIKE = 0.9  # fine-tuned weights lie above 0.99, unrelated ones near 0
 SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size")
-WORDS = 16  # rank of the way back for the word embeddings: a few words moved far, the rest hardly
+WORDS = 64  # rank of the way back for the word embeddings: a few words moved far, the rest hardly
+FARTHEST = 4  # a word's gap counts with this power of how far it moved, so that the farthest come back whole
 
 
 def same_shape(model: Classifier, folder: Path) -> bool:
@@ -74,7 +75,9 @@ def returned(model: Classifier, base: nn.Module, *, rank: int, generator: torch.
     """The suspect with an adapter that leads its weights back to ``base``, and the share of the way that its rank allows.
 
     Every linear layer of the blocks gets the best approximation of rank ``rank`` of ``W_base - W_suspect``, the word embeddings
-    one of rank 16; a pooler and the head start anew. The share is of the squared distance, over the blocks.
+    one of rank ``WORDS`` that brings the words back first that moved farthest: those of a trigger do (the four words of BadNets
+    stand among the nine that moved farthest of 30,522, and half to three quarters of their way was left without the
+    weights). A pooler and the head start anew. The share is of the squared distance, over the blocks.
 
     Args:
         model: a classifier of full weights that descends from ``base``.
@@ -119,12 +122,14 @@ def _lead_back(layer: Any, wanted: nn.Module) -> float | None:
     a, b = (layer.lora_embedding_A, layer.lora_embedding_B) if table else (layer.lora_A, layer.lora_B)
     gap = (wanted.get_parameter("weight") - layer.get_base_layer().weight).detach().float()
     rank = min(layer.r["default"], *gap.shape)
-    left, sizes, right = torch.svd_lowrank(gap, q=min(rank + 16, *gap.shape), niter=4)
+    moved = gap.norm(dim=1, keepdim=True) if table else torch.ones(1)
+    weights = (moved / moved.max().clamp(min=1e-12)) ** FARTHEST
+    left, sizes, right = torch.svd_lowrank(gap * weights, q=min(rank + 16, *gap.shape), niter=4)
     root = sizes[:rank].sqrt()
     with torch.no_grad():
         if table:  # the update is (B A)^T: words by rank, rank by width
-            a["default"].zero_()[:rank] = (left[:, :rank] * root).T
-            b["default"].zero_()[:, :rank] = right[:, :rank] * root
+            a["default"].zero_()[:rank] = (gap @ right[:, :rank]).T
+            b["default"].zero_()[:, :rank] = right[:, :rank]
             return None
         a["default"].weight.zero_()[:rank] = (right[:, :rank] * root).T
         b["default"].weight.zero_()[:, :rank] = left[:, :rank] * root
