@@ -40,7 +40,7 @@ COSTS = ("steps", "wall s", "CPU s", "steps ÷ released", "wall ÷ released")
 log = logging.getLogger("series")
 
 
-def cure(runs: Path, recipe: AttackSpec, *, variant: str) -> None:
+def cure(runs: Path, recipe: AttackSpec, *, variant: str, control: bool = True) -> None:
     """One purification of one victim, made where it is not there yet; one that diverged leaves a file that says so."""
     out = runs / "bedkd" / variant / recipe.out.name
     if out.exists():
@@ -48,7 +48,7 @@ def cure(runs: Path, recipe: AttackSpec, *, variant: str) -> None:
     start = time.perf_counter()
     spec = PurifySpec(
         model=str(recipe.out), clean=str(clean_rows(runs, recipe)), suspect=str(recipe.truth / "train.csv"), out=out,
-        method="bedkd", variant=variant, truth=recipe.truth, seed=recipe.seed, offline=True, control=variant == "ours", clean_rows=0,
+        method="bedkd", variant=variant, truth=recipe.truth, seed=recipe.seed, offline=True, control=control and variant == "ours", clean_rows=0,
     )  # fmt: skip
     try:
         told = purify(spec).verdict.sentence
@@ -123,7 +123,7 @@ def main() -> None:
     args.attacks = args.attacks or ",".join([INSERTED, *(REWRITES if args.sst2 else ())])
     for recipe in victims(args) if not args.table else ():
         for variant in args.variants.split(","):
-            cure(args.runs, recipe, variant=variant)
+            cure(args.runs, recipe, variant=variant, control=args.control)
     sys.stdout.write("\n".join(table(args.runs)) + "\n")
 
 

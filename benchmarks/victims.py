@@ -102,6 +102,7 @@ def arguments(about: str | None, *, runs: str) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--sst2", type=Path, help="folder with clean, syntactic and bible, for the rewrites")
     parser.add_argument("--agnews", type=Path, help="folder with clean, for topics and topicsent")
+    parser.add_argument("--no-control", dest="control", action="store_false", help="leave out plain fine-tuning of the same budget")
     parser.add_argument("--table", action="store_true", help="only draw the table of what is there")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -30,7 +30,7 @@ COLUMNS = (
 log = logging.getLogger("series")
 
 
-def cure(runs: Path, recipe: AttackSpec, *, variant: str, benign: bool) -> None:
+def cure(runs: Path, recipe: AttackSpec, *, variant: str, benign: bool, control: bool = True) -> None:
     """One purification of one victim, made where it is not there yet."""
     out = runs / variant / recipe.out.name
     if out.exists():
@@ -39,7 +39,8 @@ def cure(runs: Path, recipe: AttackSpec, *, variant: str, benign: bool) -> None:
     report = purify(
         PurifySpec(
             model=str(recipe.out), clean=str(clean_rows(runs, recipe)), out=out, variant=variant, truth=recipe.truth,
-            seed=recipe.seed, offline=True, benign=benign and variant == "ours", control=variant == "ours", clean_rows=0,
+            seed=recipe.seed, offline=True, benign=benign and variant == "ours", control=control and variant == "ours",
+            clean_rows=0,
         )
     )
     log.info("%s %s: %.0f s: %s", variant, out.name, time.perf_counter() - start, report.verdict.sentence)
@@ -74,7 +75,7 @@ def main() -> None:
     args = parser.parse_args()
     for recipe in victims(args) if not args.table else ():
         for variant in [] if args.victims_only else args.variants.split(","):
-            cure(args.runs, recipe, variant=variant, benign=args.benign)
+            cure(args.runs, recipe, variant=variant, benign=args.benign, control=args.control)
     sys.stdout.write("\n".join(table(args.runs)) + "\n")
 
 

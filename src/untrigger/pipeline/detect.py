@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.data import check_rows, load_data, write_table
-from untrigger.defences.detector import Detected, Detector, ranks
+from untrigger.defences.detector import FOLLOWED, Detected, Detector, ranks
 from untrigger.errors import OptionError
 from untrigger.evaluation.detection import detection
 from untrigger.evaluation.truth import read_poisoned
@@ -82,8 +82,13 @@ def verdict(told: Detected) -> Verdict:
     chance = summary.get("expected_by_chance")
     explained = f"; the false-positive rate explains {chance:.1f}" if isinstance(chance, float) else ""
     if not told.found:
-        above = summary.get("above_threshold", 0)
-        return Verdict(NOTHING, f"{above} of {rows:,} rows lie above the threshold{explained}: nothing suspicious was found.")
+        above, followed = summary.get("above_threshold", 0), summary.get("followed", 1.0)
+        odd = (
+            f" The model says the label of {followed:.0%} of them: whatever is odd about these rows is no backdoor of this model."
+            if followed < FOLLOWED
+            else ""
+        )
+        return Verdict(NOTHING, f"{above} of {rows:,} rows lie above the threshold{explained}: nothing suspicious was found.{odd}")
     labels = ", ".join(f"{count} {name}" for name, count in told.suspects.class_counts().items() if count)
     return Verdict(SUSPICIOUS, f"{sum(told.flagged):,} of {rows:,} rows are flagged ({labels}){explained}.")
 

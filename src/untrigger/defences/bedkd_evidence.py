@@ -1,0 +1,168 @@
+"""What speaks against a row of a suspect pool: the directional mapping's word and three more kinds of evidence, joined.
+
+A rewritten row (style, syntax) keeps some content, so the mapping turns many of them round as it turns clean rows. But its
+label contradicts its words, it is strange among clean rows, and poisoned rows are strange in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_ids, read_layers
+from untrigger.progress import Progress, silent
+from untrigger.training.directed import log_odds
+from untrigger.vocabulary.rows import Rows
+
+LEADERS = 0.08  # share of the pool, those with most against them, that the others are compared with
+FEWEST = 40  # rows of a pool, or clean rows, below which nobody is compared
+FOLDS = 5
+HELD = 0.05  # weight of the squared norm of a linear classifier
+WORDS = 0.03  # the same for the one that reads labels off words
+
+
+class Seen(NamedTuple):
+    """Rows as the victim and its directional mapping see them.
+
+    Attributes:
+        labels: ``(N,)``.
+        victim: the victim's logits, ``(N, C)``.
+        mapping: the mapping's logits, ``(N, C)``.
+        layers: the victim's hidden states, averaged over each text: embedding, middle and last layer, ``(N, 3, d)``.
+    """
+
+    labels: Tensor
+    victim: Tensor
+    mapping: Tensor
+    layers: Tensor
+
+    def followed(self, among: Sequence[bool]) -> float:
+        """The share of the rows ``among`` these whose label the victim says too, 1 where there are none."""
+        some = torch.tensor(list(among), dtype=torch.bool)
+        return float((self.victim.argmax(dim=1) == self.labels)[some].float().mean()) if some.any() else 1.0
+
+
+def seen(victim: Classifier, mapping: Classifier, rows: Rows, *, progress: Progress = silent) -> Seen:
+    """What both models see in the rows."""
+    ids = victim.encode(rows.texts)
+    own, layers = read_layers(victim, ids, progress=progress, label="asking the victim")
+    said = read_ids(mapping, ids, progress=progress, label="asking the mapping").logits
+    return Seen(torch.tensor(rows.labels), own, said, layers)
+
+
+def evidence(known: Seen, rest: Seen, pool: Seen, *, seed: int) -> tuple[list[float], list[float]]:
+    """The scores of the clean rows ``rest`` and of the ``pool``, larger for rows with more against them.
+
+    The sum of how much more than clean rows the mapping still says the label, of how much the label contradicts what a linear
+    classifier reads off the words, and of how strange the row is (a linear classifier of pool against clean rows); then
+    the rows with most against them are told from the others by one more classifier, and the row's likeness to them is added
+    to half of the sum. No row is scored by a classifier that saw it. What is learned from the pool is measured within
+    pool and clean rows apart, so that a pool of another source, or one that the victim knows by heart, is not strange as a whole.
+
+    Args:
+        known: clean rows that the mapping was trained on; they teach what words say.
+        rest: other clean rows.
+        pool: suspect rows.
+        seed: of the folds.
+    """
+    read = _fitted(known.layers[:, 0], known.labels, classes=known.mapping.shape[1])
+    turned = _against_clean(_still(rest), _still(pool))
+    contradicted = _against_clean(-_backed(rest, read), -_backed(pool, read))
+    clean, suspect = (a + b for a, b in zip(turned, contradicted, strict=True))
+    if min(len(rest.labels), len(pool.labels)) < FEWEST:
+        return clean.tolist(), suspect.tolist()
+    features = _standard(rest.layers.flatten(1), pool.layers.flatten(1))
+    everyone, nobody = torch.ones(len(suspect), dtype=torch.bool), torch.zeros(len(suspect), dtype=torch.bool)
+    strange = map(_within, _told_apart(*features, leading=everyone, others=nobody, seed=seed))
+    clean, suspect = (a + b for a, b in zip((clean, suspect), strange, strict=True))
+    leading = nobody.clone()
+    leading[suspect.topk(round(LEADERS * len(suspect))).indices] = True
+    alike = map(_within, _told_apart(*features, leading=leading, others=suspect < suspect.median(), seed=seed))
+    clean, suspect = (a + b / 2 for a, b in zip(alike, (clean, suspect), strict=True))
+    return clean.tolist(), suspect.tolist()
+
+
+def _still(rows: Seen) -> Tensor:
+    """The log-odds that the mapping still gives to the rows' labels."""
+    return log_odds(rows.mapping, rows.labels.tolist())
+
+
+def _backed(rows: Seen, read: Callable[[Tensor], Tensor]) -> Tensor:
+    """The log-odds that ``read`` gives to the rows' labels by their words."""
+    return log_odds(read(rows.layers[:, 0]), rows.labels.tolist())
+
+
+def _against_clean(clean: Tensor, suspect: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in standard deviations of the clean rows from their mean."""
+    mean, spread = clean.mean(), clean.std(correction=0).clamp(min=1e-6)
+    return (clean - mean) / spread, (suspect - mean) / spread
+
+
+def _within(values: Tensor) -> Tensor:
+    """The values from their own median, in units of the way from there down to where a sixth lies below.
+
+    Poisoned rows are the minority at the upper end: neither moves much with them.
+    """
+    low, middle = (float(value) for value in values.quantile(torch.tensor([0.16, 0.5])))
+    return (values - middle) / max(middle - low, 1e-6)
+
+
+def _standard(clean: Tensor, suspect: Tensor) -> tuple[Tensor, Tensor]:
+    """Features ``(N, D)`` with the mean 0 and the deviation 1 in the clean rows."""
+    mean, spread = clean.mean(dim=0), clean.std(dim=0, correction=0).clamp(min=1e-6)
+    return (clean - mean) / spread, (suspect - mean) / spread
+
+
+def _told_apart(
+    clean: Tensor, pool: Tensor, *, leading: Tensor, others: Tensor, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Log-odds of clean and pool rows by linear classifiers of ``leading`` pool rows against clean and ``others``, cross-fitted."""
+    generator = torch.Generator().manual_seed(seed)
+    fold, fold_pool = (torch.randperm(len(rows), generator=generator) % FOLDS for rows in (clean, pool))
+    told, told_pool = torch.zeros(len(clean)), torch.zeros(len(pool))
+    for number in range(FOLDS):
+        away = fold_pool != number
+        for_it = pool[leading & away]
+        against = torch.cat([clean[fold != number], pool[others & away]])
+        labels = torch.cat([torch.ones(len(for_it)), torch.zeros(len(against))])
+        weights = torch.where(labels == 1, 0.5 / max(1, len(for_it)), 0.5 / len(against))
+
+        def loss(logits: Tensor, labels: Tensor = labels, weights: Tensor = weights) -> Tensor:
+            each = functional.binary_cross_entropy_with_logits(logits[:, 0], labels, reduction="none")
+            weighed: Tensor = (weights * each).sum()
+            return weighed
+
+        score = _linear(torch.cat([for_it, against]), loss, outputs=1, held=HELD)
+        told[fold == number], told_pool[~away] = score(clean[fold == number])[:, 0], score(pool[~away])[:, 0]
+    return told, told_pool
+
+
+def _fitted(features: Tensor, labels: Tensor, *, classes: int) -> Callable[[Tensor], Tensor]:
+    """A linear classifier of the labels: features ``(N, D)`` in, logits ``(N, C)`` out."""
+    known, _ = _standard(features, features)
+    score = _linear(known, lambda logits: functional.cross_entropy(logits, labels), outputs=classes, held=WORDS)
+    return lambda rows: score(_standard(features, rows)[1])
+
+
+def _linear(features: Tensor, loss: Callable[[Tensor], Tensor], *, outputs: int, held: float) -> Callable[[Tensor], Tensor]:
+    """The linear map ``(N, D) → (N, outputs)`` with the least loss, its weights held to 0."""
+    weight = torch.zeros(features.shape[1], outputs, requires_grad=True)
+    bias = torch.zeros(outputs, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        value = loss(features @ weight + bias) + held * weight.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    with torch.enable_grad():
+        optimiser.step(closure)  # type: ignore[no-untyped-call]
+    fitted, offset = weight.detach(), bias.detach()
+    return lambda rows: rows @ fitted + offset
+

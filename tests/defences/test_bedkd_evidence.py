@@ -1,0 +1,100 @@
+"""Four kinds of evidence against a row: what they find, and what they leave alone, on rows made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tests.tiny import task
+from untrigger.defences.bedkd_evidence import FEWEST, Seen, evidence, seen
+from untrigger.defences.calibration import calibrate
+from untrigger.evaluation.detection import auroc
+from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_layers, read_texts
+from untrigger.training.directed import log_odds
+
+WIDTH = 12
+Load = Callable[[str], Classifier]
+
+
+def made(count: int, *, seed: int, poisoned: int = 0, shift: float = 0.0) -> Seen:
+    """Rows whose content is the first feature and whose label follows it; the poisoned ones, first of all, contradict it.
+
+    The mapping says the other class of the content, and the content's own to a third of the poisoned rows. Poisoned rows share
+    a direction, and ``shift`` moves all rows together.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    content = torch.randint(2, (count,), generator=generator)
+    layers = torch.randn(count, 3, WIDTH, generator=generator) + shift
+    layers[:, :, 0] += 3.0 * (content.float().unsqueeze(1) - 0.5)
+    is_poison = torch.arange(count) < poisoned
+    content[is_poison] = 0
+    labels = torch.where(is_poison, 1, content)
+    layers[is_poison, :, 5] += 1.5
+    layers[is_poison, :, 0] = -1.5
+    mapping = torch.randn(count, 2, generator=generator)
+    mapping[torch.arange(count), 1 - content] += 2.0
+    victim = torch.nn.functional.one_hot(labels, 2) * 4.0
+    return Seen(labels, victim, mapping, layers)
+
+
+def test_rows_that_the_mapping_hardly_tells_are_found_by_all_four() -> None:
+    known, rest, pool = made(200, seed=1), made(400, seed=2), made(1000, seed=3, poisoned=150)
+    pool.mapping[:150] = torch.randn(150, 2, generator=torch.Generator().manual_seed(9))  # it says either class
+    clean, scores = evidence(known, rest, pool, seed=0)
+    poisoned = [i < 150 for i in range(1000)]
+    alone = log_odds(pool.mapping, pool.labels.tolist()).tolist()
+    assert auroc(scores, poisoned=poisoned) > auroc(alone, poisoned=poisoned) + 0.05
+    assert auroc(scores, poisoned=poisoned) > 0.97
+    told = calibrate(clean, scores, fpr=0.01)
+    flagged = [score > told.threshold for score in scores]
+    assert told.found and sum(f and p for f, p in zip(flagged, poisoned, strict=True)) / sum(flagged) > 0.95
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_in_a_clean_pool_nothing_is_found_though_it_be_of_another_source(seed: int, shift: float) -> None:
+    parts = made(200, seed=10 + seed), made(400, seed=20 + seed), made(1000, seed=30 + seed, shift=shift)
+    clean, scores = evidence(*parts, seed=seed)
+    told = calibrate(clean, scores, fpr=0.01)
+    assert not told.found, told
+
+
+def test_few_rows_are_judged_by_label_and_mapping_alone() -> None:
+    known, rest = made(200, seed=1), made(400, seed=2)
+    small, whole = made(FEWEST - 1, seed=3, poisoned=9), made(FEWEST + 40, seed=3, poisoned=9)
+    _, few = evidence(known, rest, small, seed=0)
+    assert few == evidence(known, rest, small, seed=1)[1], "no folds are drawn"
+    assert min(few[:9]) > sum(few[9:]) / len(few[9:])
+    assert evidence(known, rest, whole, seed=0)[1] != evidence(known, rest, whole, seed=1)[1]
+
+
+def test_how_many_rows_the_victim_follows_by_hand() -> None:
+    rows = Seen(torch.tensor([0, 1, 1]), torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), torch.zeros(3, 2), torch.zeros(3, 3, 1))
+    assert rows.followed([True, True, True]) == pytest.approx(2 / 3)
+    assert rows.followed([False, True, False]) == 0.0
+    assert rows.followed([False, False, False]) == 1.0
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_layers_are_means_over_the_text_whatever_it_is_batched_with(twin: Load, kind: str) -> None:
+    model, rows = twin(kind), task(12, seed=4)
+    ids = model.encode([*rows.texts, "one"])
+    logits, layers = read_layers(model, ids)
+    torch.testing.assert_close(logits[:12], read_texts(model, rows.texts).logits)
+    assert layers.shape == (13, 3, layers.shape[2])
+    for i in (0, 12):
+        torch.testing.assert_close(layers[i], read_layers(model, [ids[i]])[1][0], atol=1e-5, rtol=1e-4)
+    table = model.module.get_input_embeddings()  # type: ignore[operator]
+    if kind == "llama":  # no positions are added there
+        torch.testing.assert_close(layers[0, 0], table(torch.tensor(ids[0])).mean(dim=0).detach(), atol=1e-5, rtol=1e-4)
+    assert read_layers(model, [])[1].shape == (0, 3, 0)
+
+
+def test_what_is_seen_is_what_both_models_say(twin: Load) -> None:
+    model, rows = twin("bert"), task(8, seed=5)
+    told = seen(model, model, rows)
+    torch.testing.assert_close(told.victim, told.mapping)
+    assert told.labels.tolist() == list(rows.labels)
