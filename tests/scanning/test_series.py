@@ -32,6 +32,12 @@ def series() -> ModuleType:
     return module
 
 
+@pytest.fixture
+def rates(series: ModuleType) -> ModuleType:
+    """Its error rates; ``series`` has imported them."""
+    return sys.modules["scan_rates"]
+
+
 def test_the_zoo_is_large_enough_and_its_names_are_its_own(series: Any) -> None:
     zoo = series.zoo()
     poisoned = [cell for cell in zoo if cell.attack]
@@ -58,18 +64,18 @@ def test_victims_of_another_series_and_the_twin_of_a_seed_are_lent(series: Any, 
 @pytest.mark.parametrize(
     ("poisoned", "benign", "area"), [([0.9, 0.8], [0.1, 0.2], 1.0), ([0.5], [0.5], 0.5), ([0.1], [0.9], 0.0), ([0.9, 0.1], [0.5], 0.5)]
 )
-def test_the_area_is_the_chance_of_the_right_order(series: Any, poisoned: list[float], benign: list[float], area: float) -> None:
-    assert series.auc(poisoned, benign) == area
-    low, high = series.spread(series.auc, poisoned, benign)
+def test_the_area_is_the_chance_of_the_right_order(rates: Any, poisoned: list[float], benign: list[float], area: float) -> None:
+    assert rates.auc(poisoned, benign) == area
+    low, high = rates.spread(rates.auc, poisoned, benign)
     assert low <= area <= high
 
 
-def test_the_threshold_lies_in_the_middle_of_the_gap_and_bounds_false_positives(series: Any) -> None:
-    assert series.chosen([0.8, 0.9], [0.2, 0.4]) == pytest.approx(0.6)
+def test_the_threshold_lies_in_the_middle_of_the_gap_and_bounds_false_positives(rates: Any) -> None:
+    assert rates.chosen([0.8, 0.9], [0.2, 0.4]) == pytest.approx(0.6)
     benign = [0.1] * 99 + [0.95]
-    assert series.chosen([0.8] * 5, benign) == pytest.approx(0.45), "one benign model in a hundred may be lost"
+    assert rates.chosen([0.8] * 5, benign) == pytest.approx(0.45), "one benign model in a hundred may be lost"
     crowded = [0.1] * 9 + [0.95]
-    assert series.chosen([0.8] * 5, crowded) > 0.95, "one in ten may not"
+    assert rates.chosen([0.8] * 5, crowded) > 0.95, "one in ten may not"
 
 
 def line(series: Any, *, score: float, attack: str = "", asr: float | None = None, via: str = "full", sweep: bool = False) -> dict[str, Any]:
@@ -82,7 +88,7 @@ def line(series: Any, *, score: float, attack: str = "", asr: float | None = Non
     }  # fmt: skip
 
 
-def test_the_table_counts_what_the_lines_say(series: Any, tmp_path: Path) -> None:
+def test_the_table_counts_what_the_lines_say(series: Any, rates: Any, tmp_path: Path) -> None:
     lines = [
         *(line(series, score=0.9, attack="words", asr=1.0, via=via) for via in ("full", "lora") for _ in range(4)),
         *(line(series, score=0.3, attack="sentence", asr=1.0) for _ in range(2)),
@@ -90,21 +96,21 @@ def test_the_table_counts_what_the_lines_say(series: Any, tmp_path: Path) -> Non
         *(line(series, score=0.1, via=via) for via in ("full", "lora") for _ in range(5)),
         line(series, score=0.6), line(series, score=0.4, attack="words", asr=0.9, sweep=True),
     ]  # fmt: skip
-    text = "\n".join(series.table(lines))
+    text = "\n".join(rates.table(lines))
     assert "11 poisoned models (10 implanted" in text and "11 benign" in text
     for said in ("false positives) | 9 % (2 to 38, n = 11)", "implanted models found | 80 %", "all poisoned models found | 73 %",
                  "found: sentence dirty | 0 %", "found: words dirty | 100 %", "family: minilm-l6 lora", "| words | 0.1 | 2 | 90% | 0.40"):  # fmt: skip
         assert said in text, (said, text)
-    assert list(series.table([])) == ["0 poisoned models (0 implanted: ASR of 80% or more), 0 benign ones."]
-    series.draw(lines, tmp_path / "roc.svg")
+    assert list(rates.table([])) == ["0 poisoned models (0 implanted: ASR of 80% or more), 0 benign ones."]
+    rates.draw(lines, tmp_path / "roc.svg")
     assert "<svg" in (tmp_path / "roc.svg").read_text(encoding="utf-8")
 
 
 def test_two_models_from_making_to_their_lines_and_no_second_time(
     series: Any, folder_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("ROWS", 200), ("TEST_ROWS", 40), ("CLEAN_ROWS", 120)):
-        monkeypatch.setattr(series, name, value)
+    for where, name, value in (("scan_models", "ROWS", 200), ("scan_models", "TEST_ROWS", 40), (series.__name__, "CLEAN_ROWS", 120)):
+        monkeypatch.setattr(sys.modules[where], name, value)
     data = write_rows(task(500, length=5), tmp_path / "data.csv")
     cells = [series.Cell(str(data), via, attack, model=str(folder_of("bert")), rank=2) for via, attack in (("full", "word"), ("lora", ""))]
     options = {
