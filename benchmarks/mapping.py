@@ -160,7 +160,7 @@ def _plain(values: Any) -> list[float]:
 
 
 def judged(line: dict[str, Any]) -> tuple[Calibrated, float]:
-    """What the clean rows say of the pool's stubbornness, and the threshold of ours."""
+    """What the clean rows say of the pool's stubbornness, the mapping's own word in the score of ours."""
     scores = line["stubbornness"]
     seen = calibrate(scores["clean"], scores["pool"], fpr=FPR, false_share=FALSE_SHARE)
     return seen, threshold_of(seen, scores["pool"])
