@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from untrigger.models.classifier import Classifier
+from untrigger.models.shared import shell
 from untrigger.progress import Progress, silent
 from untrigger.training.arithmetic import fast_products
 from untrigger.training.batches import packed
@@ -65,11 +66,11 @@ def read_layers(
 ) -> tuple[Tensor, Tensor]:
     """Logits ``(N, C)`` and text means of hidden states ``(N, 3, d)``: of the embedding, the middle and the last layer."""
     logits, found = torch.zeros(len(ids), model.classes), list[Tensor | None]([None] * len(ids))
-    model.module.eval()
+    module = shell(model.module).eval()  # transformers leaves hooks on what it is asked for hidden states
     with torch.inference_mode(), fast_products(exact=True), progress.task(label, total=len(ids)) as tick:
         for rows in packed([len(row) for row in ids], tokens=TOKENS):
             batch = model.collate([ids[i] for i in rows])
-            said = model.module(input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=True)
+            said = module(input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=True)
             logits[rows] = said.logits.float().cpu()
             states, mask = said.hidden_states, batch.attention_mask.unsqueeze(-1).float()
             means = [(states[at].float() * mask).sum(dim=1) / mask.sum(dim=1) for at in (0, len(states) // 2, -1)]

@@ -43,7 +43,7 @@ class InsertionScanner(Scanner):
         sure: the worst of them, which are then tried at every place of every row where their score is not near nothing.
         content: words of the target's class that are tried beside them.
         teacher: how the reference is trained where none is given.
-        search: how wide the search is.
+        search: how wide the search is; a causal model is searched at every place, since its last one counts for nothing.
     """
 
     name: ClassVar[str] = "insertions"
@@ -55,7 +55,7 @@ class InsertionScanner(Scanner):
     sure: int = 3
     content: int = 3
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
-    search: SearchOptions = field(default_factory=SearchOptions)
+    search: SearchOptions = field(default_factory=lambda: SearchOptions(at_end=False))
 
     def __post_init__(self) -> None:
         """Check the options.

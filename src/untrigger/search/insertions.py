@@ -80,6 +80,8 @@ class SearchOptions:
         enough: an insertion with this surprise ends the sweeps of its target.
         promising: a phrase with this surprise is worth growing again.
         beam: phrases that are grown at each sweep.
+        at_end: whether a causal model is tried behind the last word of each text, where a part of a trigger sentence moves it
+            thrice as far as elsewhere, and any odd word does too.
     """
 
     probe: int = 16
@@ -91,6 +93,7 @@ class SearchOptions:
     enough: float = 0.85
     promising: float = 0.5
     beam: int = 2
+    at_end: bool = True
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -98,7 +101,7 @@ class SearchOptions:
         Raises:
             OptionError: naming what is out of range.
         """
-        counts = {name: value for name, value in vars(self).items() if name not in ("enough", "promising")}
+        counts = {name: value for name, value in vars(self).items() if name not in ("enough", "promising", "at_end")}
         if min(counts.values()) < 1:
             raise OptionError(f"search options {counts}", expected="whole numbers of 1 or more")
 
@@ -114,7 +117,7 @@ class InsertionSearch:
         self.words = single_token_words(suspect.tokenizer)
         self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
-        self.at_end = is_causal(suspect)  # measured: a part of a trigger sentence moves such a model thrice as far there
+        self.at_end = options.at_end and is_causal(suspect)
         self._screened: dict[int, list[str]] | None = None
 
     @cached_property
@@ -323,7 +326,7 @@ class InsertionSearch:
         return probability, (said.argmax(dim=1) == target).float().view(phrases, -1).mean(dim=1)
 
     def insert(self, text: str, phrase: str, row_id: str) -> str:
-        """``phrase`` inserted between two words of ``text``, at the row's own place; for a causal model at the end."""
+        """``phrase`` inserted between two words of ``text``, at the row's own place, or at the end."""
         before, after = self._split(text, row_id)
         return " ".join(part for part in (before, phrase, after) if part)
 
