@@ -1,0 +1,119 @@
+"""``untrigger detect``: from files to a scored file, a report beside it and an exit code; bad input leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from tests.defences.planted import CLEAN, MAPPING, POOL, planted
+from tests.pipeline.kit import digest, table
+from tests.tiny import task
+from untrigger.cli.main import main
+from untrigger.data import write_rows
+from untrigger.defences.detector import Detected
+from untrigger.evaluation.detection import auroc
+from untrigger.models.load import load_model
+from untrigger.models.save import save_classifier
+from untrigger.pipeline.detect import detect, verdict
+from untrigger.pipeline.spec import DetectSpec
+from untrigger.vocabulary.report import Report
+
+SETTINGS = [f"--set=mapping.{name}={getattr(MAPPING, name)}".replace("True", "true") for name in ("alpha", "hidden", "lr", "epochs")]
+
+
+@pytest.fixture(scope="module")
+def asked(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytest.TempPathFactory) -> DetectSpec:
+    """A poisoned model, the rows that it was trained on and clean rows, all on disk."""
+    place = tmp_path_factory.mktemp("detect")
+    (place / "model").mkdir()
+    save_classifier(planted(load_model(trained_folder("bert", False), device="cpu", offline=True)), place / "model", card="")
+    suspect, clean = write_rows(POOL.visible, place / "suspect.csv"), write_rows(CLEAN, place / "clean.csv")
+    return DetectSpec(
+        model=str(place / "model"), suspect=str(suspect), clean=str(clean), out=place / "none.csv", offline=True, device="cpu",
+        options={"mapping_rows": 80, "mapping": MAPPING},
+    )  # fmt: skip
+
+
+def words(spec: DetectSpec, out: Path, *more: str) -> list[str]:
+    usual = ["detect", spec.model, "--suspect", spec.suspect, "--clean", spec.clean, "--out", str(out), "--offline", "--device", "cpu"]
+    return [*usual, "--set", "mapping_rows=80", *SETTINGS, *more]
+
+
+def test_every_row_gets_a_score_a_flag_and_a_rank_most_suspicious_first(asked: DetectSpec, tmp_path: Path) -> None:
+    before = digest(Path(asked.model))
+    report = detect(replace(asked, out=tmp_path / "scored.csv"))
+    rows = table(tmp_path / "scored.csv")
+    assert list(rows[0]) == ["id", "text", "label", "score", "flagged", "rank"]
+    assert [row["rank"] for row in rows] == [str(i + 1) for i in range(len(POOL.visible))]
+    assert sorted(row["id"] for row in rows) == sorted(POOL.visible.ids)
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    poisoned = [row["id"] in POOL.truth.poisoned_ids for row in rows]
+    assert auroc(scores, poisoned=poisoned) > 0.95
+    flags = [row["flagged"].casefold() == "true" for row in rows]
+    assert flags == [score > report.method["options"]["threshold"] for score in scores]
+    assert 0 < sum(flags) < len(rows) and report.verdict.status == "suspicious"
+    assert Report.read(tmp_path / "scored.report.json").kind == "detection"
+    assert digest(Path(asked.model)) == before
+
+
+def test_the_command_says_by_its_exit_code_whether_rows_are_flagged(
+    asked: DetectSpec, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(asked, tmp_path / "scored.parquet", "--json")) == 1
+    assert json.loads(capfd.readouterr().out)["verdict"]["status"] == "suspicious"
+    told = pyarrow.parquet.read_table(tmp_path / "scored.parquet")
+    assert told.column_names == ["id", "text", "label", "score", "flagged", "rank"] and told.num_rows == len(POOL.visible)
+    clean = write_rows(task(384, seed=50), tmp_path / "unpoisoned.csv")
+    assert main(words(replace(asked, suspect=str(clean)), tmp_path / "nothing.csv")) == 0
+    assert not any(row["flagged"].casefold() == "true" for row in table(tmp_path / "nothing.csv"))
+
+
+def bad_rows(place: Path) -> dict[str, Path]:
+    """Files that cannot be used, by what is wrong with them."""
+    write_rows(CLEAN.where(label == 0 for label in CLEAN.labels), place / "one-class.csv")
+    (place / "labels.csv").write_text("text,label\na good film,4 stars\na bad film,1 star\n", encoding="utf-8")
+    (place / "columns.csv").write_text("review,score\na good film,positive\n", encoding="utf-8")
+    return {name: place / name for name in ("one-class.csv", "labels.csv", "columns.csv", "nowhere.csv")}
+
+
+@pytest.mark.parametrize(
+    ("option", "file", "parts"),
+    [
+        ("--suspect", "labels.csv", ["4 stars", "negative"]), ("--suspect", "columns.csv", ["columns.csv", "review, score", "remedy"]),
+        ("--suspect", "nowhere.csv", ["nowhere.csv"]), ("--clean", "one-class.csv", ["positive"]),
+        ("--out", "scored.txt", [".csv", ".parquet"]), ("--method", "bedkdd", ["did you mean: bedkd"]), ("--fpr", "2", ["fpr"]),
+    ],
+)  # fmt: skip
+def test_bad_input_ends_with_two_and_one_message_and_leaves_nothing(
+    asked: DetectSpec, tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str, file: str, parts: list[str]
+) -> None:
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "out").mkdir()
+    bad = bad_rows(tmp_path / "rows")
+    given = tmp_path / "out" / file if option == "--out" else bad.get(file, file)
+    assert main(words(asked, tmp_path / "out" / "scored.csv", option, str(given))) == 2
+    told = capfd.readouterr().err
+    assert all(part in told for part in parts) and "Traceback" not in told, told
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("name", ["scored.csv", "scored.report.json"])
+def test_a_file_that_is_there_is_not_overwritten(asked: DetectSpec, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    assert main(words(asked, tmp_path / "scored.csv")) == 2
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [(name, "mine")]
+
+
+def test_odd_rows_that_the_model_does_not_follow_are_told_of_and_not_flagged() -> None:
+    rows = task(4, seed=0)
+    told = Detected(rows, (3.0, 2.0, 0.0, 0.0), (False,) * 4, 1.0, None, told={"above_threshold": 2, "followed": 0.0})
+    said = verdict(told)
+    assert said.status == "nothing found" and "0% of them" in said.sentence and "no backdoor of this model" in said.sentence
+    calm = verdict(Detected(rows, (3.0, 2.0, 0.0, 0.0), (False,) * 4, 1.0, None, told={"above_threshold": 2, "followed": 1.0}))
+    assert calm.status == "nothing found" and "of them" not in calm.sentence
