@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.tiny import task
-from untrigger.defences.bedkd_evidence import FEWEST, Seen, evidence, seen
+from untrigger.defences.bedkd_evidence import FEWEST, Seen, evidence, fitted, seen
 from untrigger.defences.calibration import calibrate
 from untrigger.evaluation.detection import auroc
 from untrigger.models.classifier import Classifier
@@ -40,10 +40,15 @@ def made(count: int, *, seed: int, poisoned: int = 0, shift: float = 0.0) -> See
     return Seen(labels, victim, mapping, layers)
 
 
+def joined(known: Seen, rest: Seen, pool: Seen, *, seed: int) -> tuple[list[float], list[float]]:
+    """The evidence, what words say being read off ``known``."""
+    return evidence(rest, pool, read=fitted(known.layers[:, 0], known.labels, classes=2), seed=seed)
+
+
 def test_rows_that_the_mapping_hardly_tells_are_found_by_all_four() -> None:
     known, rest, pool = made(200, seed=1), made(400, seed=2), made(1000, seed=3, poisoned=150)
     pool.mapping[:150] = torch.randn(150, 2, generator=torch.Generator().manual_seed(9))  # it says either class
-    clean, scores = evidence(known, rest, pool, seed=0)
+    clean, scores = joined(known, rest, pool, seed=0)
     poisoned = [i < 150 for i in range(1000)]
     alone = log_odds(pool.mapping, pool.labels.tolist()).tolist()
     assert auroc(scores, poisoned=poisoned) > auroc(alone, poisoned=poisoned) + 0.05
@@ -57,7 +62,7 @@ def test_rows_that_the_mapping_hardly_tells_are_found_by_all_four() -> None:
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_in_a_clean_pool_nothing_is_found_though_it_be_of_another_source(seed: int, shift: float) -> None:
     parts = made(200, seed=10 + seed), made(400, seed=20 + seed), made(1000, seed=30 + seed, shift=shift)
-    clean, scores = evidence(*parts, seed=seed)
+    clean, scores = joined(*parts, seed=seed)
     told = calibrate(clean, scores, fpr=0.01)
     assert not told.found, told
 
@@ -65,10 +70,10 @@ def test_in_a_clean_pool_nothing_is_found_though_it_be_of_another_source(seed: i
 def test_few_rows_are_judged_by_label_and_mapping_alone() -> None:
     known, rest = made(200, seed=1), made(400, seed=2)
     small, whole = made(FEWEST - 1, seed=3, poisoned=9), made(FEWEST + 40, seed=3, poisoned=9)
-    _, few = evidence(known, rest, small, seed=0)
-    assert few == evidence(known, rest, small, seed=1)[1], "no folds are drawn"
+    _, few = joined(known, rest, small, seed=0)
+    assert few == joined(known, rest, small, seed=1)[1], "no folds are drawn"
     assert min(few[:9]) > sum(few[9:]) / len(few[9:])
-    assert evidence(known, rest, whole, seed=0)[1] != evidence(known, rest, whole, seed=1)[1]
+    assert joined(known, rest, whole, seed=0)[1] != joined(known, rest, whole, seed=1)[1]
 
 
 def test_how_many_rows_the_victim_follows_by_hand() -> None:

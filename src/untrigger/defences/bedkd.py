@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from untrigger.defences.base import Purified, Purifier, StudentOptions, curves_of, joined, split_clean
-from untrigger.defences.bedkd_evidence import evidence, seen
+from untrigger.defences.bedkd_evidence import evidence, reader, seen
 from untrigger.defences.bedkd_lesson import Calm, Honest, Lesson, Watch, parted
 from untrigger.defences.bedkd_mapping import Copying, Mapped, by_class, directional_mapping, viewed
 from untrigger.defences.bedkd_pool import decorated, inserted, judge
@@ -119,11 +119,11 @@ class BeDKD(StudentOptions, Detector, Purifier):
         turned = self._turned(model, grant, progress=progress)
         draws = [row_rng(grant.seed, name).random() for name in grant.suspect.ids]
         order = sorted(range(len(draws)), key=draws.__getitem__)  # the file's own order says nothing
-        known, rest, pool = (
-            seen(model, turned.mapped.model, rows, progress=progress)
-            for rows in (turned.known, turned.rest, grant.suspect.take(order))
+        read = reader(model, turned.known, progress=progress)
+        rest, pool = (
+            seen(model, turned.mapped.model, rows, progress=progress) for rows in (turned.rest, grant.suspect.take(order))
         )
-        clean, in_turn = evidence(known, rest, pool, seed=grant.seed)
+        clean, in_turn = evidence(rest, pool, read=read, seed=grant.seed)
         found = calibrate(clean, in_turn, fpr=self.fpr, false_share=self.false_share)
         followed = pool.followed([score > found.threshold for score in in_turn])
         found = replace(found, found=found.found and followed >= FOLLOWED)

@@ -55,7 +55,16 @@ def seen(victim: Classifier, mapping: Classifier, rows: Rows, *, progress: Progr
     return Seen(torch.tensor(rows.labels), own, said, layers)
 
 
-def evidence(known: Seen, rest: Seen, pool: Seen, *, seed: int) -> tuple[list[float], list[float]]:
+def reader(victim: Classifier, rows: Rows, *, progress: Progress = silent) -> Callable[[Tensor], Tensor]:
+    """What words say: from embeddings averaged over each text, ``(N, d)``, to the logits ``(N, C)`` of a linear classifier.
+
+    Fitted on clean ``rows``, of which nothing else is needed.
+    """
+    _, layers = read_layers(victim, victim.encode(rows.texts), progress=progress, label="asking the victim")
+    return fitted(layers[:, 0], torch.tensor(rows.labels), classes=victim.classes)
+
+
+def evidence(rest: Seen, pool: Seen, *, read: Callable[[Tensor], Tensor], seed: int) -> tuple[list[float], list[float]]:
     """The scores of the clean rows ``rest`` and of the ``pool``, larger for rows with more against them.
 
     The sum of how much more than clean rows the mapping still says the label, of how much the label contradicts what a linear
@@ -65,12 +74,11 @@ def evidence(known: Seen, rest: Seen, pool: Seen, *, seed: int) -> tuple[list[fl
     pool and clean rows apart, so that a pool of another source, or one that the victim knows by heart, is not strange as a whole.
 
     Args:
-        known: clean rows that the mapping was trained on; they teach what words say.
-        rest: other clean rows.
+        rest: clean rows that neither the mapping nor ``read`` was trained on.
         pool: suspect rows.
+        read: see ``reader``.
         seed: of the folds.
     """
-    read = _fitted(known.layers[:, 0], known.labels, classes=known.mapping.shape[1])
     turned = _against_clean(_still(rest), _still(pool))
     contradicted = _against_clean(-_backed(rest, read), -_backed(pool, read))
     clean, suspect = (a + b for a, b in zip(turned, contradicted, strict=True))
@@ -142,7 +150,7 @@ def _told_apart(
     return told, told_pool
 
 
-def _fitted(features: Tensor, labels: Tensor, *, classes: int) -> Callable[[Tensor], Tensor]:
+def fitted(features: Tensor, labels: Tensor, *, classes: int) -> Callable[[Tensor], Tensor]:
     """A linear classifier of the labels: features ``(N, D)`` in, logits ``(N, C)`` out."""
     known, _ = _standard(features, features)
     score = _linear(known, lambda logits: functional.cross_entropy(logits, labels), outputs=classes, held=WORDS)
