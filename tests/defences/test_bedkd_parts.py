@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from math import exp, log
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +14,20 @@ import torch
 from tests.tiny import NAMES, cacc, same, task, weights
 from untrigger.defences.bedkd import BeDKD
 from untrigger.defences.bedkd_lesson import Calm, Lesson, Watch, false_calls, levelling, parted, piece
-from untrigger.defences.bedkd_mapping import Copying, Views, by_class, copied, directional_mapping, flipped_labels
+from untrigger.defences.bedkd_mapping import (
+    Copying,
+    TurnedBack,
+    Views,
+    by_class,
+    copied,
+    directional_mapping,
+    flipped_labels,
+)
 from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
 from untrigger.errors import DivergedError, ModelError, OptionError
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier, Source
+from untrigger.models.predict import read_texts
 from untrigger.training.directed import Blend, answers_of, log_odds
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.rows import Rows
@@ -104,6 +114,24 @@ def test_the_mapping_turns_the_clean_mapping_and_leaves_the_victim(twin: Load, v
     assert mapped.left <= 0.55
     assert mapped.history.steps < 30 * 5, "it ended when the watched rows were turned"
     assert same(weights(victim), before)
+
+
+def test_a_wholly_turned_mapping_read_one_class_back_knows_the_content(twin: Load) -> None:
+    victim, texts = twin("bert"), task(40, seed=4).texts
+    options = Copying(alpha=0.9, hidden=False, lr=1e-3, epochs=30)
+    mapping = directional_mapping(victim, task(80, seed=3), options=options, seed=0).model
+    back = mapping.with_module(TurnedBack(mapping.module))
+    assert cacc(mapping) < 0.2
+    assert cacc(back) > 0.8
+    assert torch.equal(read_texts(back, texts).logits, read_texts(mapping, texts).logits[:, [1, 0]])
+
+
+def test_classes_are_turned_back_by_one() -> None:
+    class Says(torch.nn.Module):
+        def forward(self, **_: torch.Tensor) -> SimpleNamespace:
+            return SimpleNamespace(logits=torch.tensor([[0.0, 1.0, 2.0], [5.0, 3.0, 4.0]]))
+
+    assert TurnedBack(Says())().logits.tolist() == [[1.0, 2.0, 0.0], [3.0, 4.0, 5.0]]
 
 
 def test_rows_are_taken_by_class_and_some_are_left() -> None:

@@ -47,6 +47,17 @@ def test_the_planted_word_comes_first_because_the_reference_does_not_mind_it(vic
     assert sum(one.suspect > 0.8 for one in alone if one.target == 1) > 1, "without a reference honest words look as bad"
 
 
+def test_without_growing_only_words_and_what_is_known_are_tried(victim: Load, twin: Load) -> None:
+    search = InsertionSearch(
+        victim("bert"), twin("bert"), rows=ROWS, options=SearchOptions(first=16, keep=40, sweeps=2, enough=2.0), seed=0
+    )
+    words = search.run(grow=False)
+    assert {len(one.text.split()) for one in words} == {1}
+    known = replace(words[0], text="cf the", target=1)
+    assert [one.text for one in search.run(known=[known], grow=False) if " " in one.text] == ["cf the"]
+    assert sum(" " in one.text for one in search.run(known=[known])) > 1
+
+
 @KINDS
 def test_the_search_leaves_the_model_as_it_was_and_repeats_itself(victim: Load, kind: str) -> None:
     suspect = victim(kind)

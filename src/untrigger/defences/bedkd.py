@@ -11,7 +11,7 @@ import numpy as np
 from untrigger.defences.base import Purified, Purifier, StudentOptions, curves_of, joined, split_clean
 from untrigger.defences.bedkd_evidence import evidence, reader, seen
 from untrigger.defences.bedkd_lesson import Calm, Honest, Lesson, Watch, parted
-from untrigger.defences.bedkd_mapping import Copying, Mapped, by_class, directional_mapping, viewed
+from untrigger.defences.bedkd_mapping import Copying, Mapped, TurnedBack, by_class, directional_mapping, viewed
 from untrigger.defences.bedkd_pool import decorated, inserted, judge
 from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
 from untrigger.defences.calibration import calibrate, threshold_of
@@ -32,6 +32,9 @@ HARM = "the punishment did more harm than good in every cycle: the model comes b
 WATCHED = 64  # clean rows by which the mapping's training is ended
 WARMUP = 0.1  # share of the student's steps in which its rate climbs
 NO_MORE = 1.1  # a true class that is given at most this many times an even share of the probability counts as turned
+WHOLLY = 0.6  # the same where the mapping, turned back, has to know the content's class
+PASSES = 20  # at most so many over the mapping's rows then
+CALM = 0.15  # a searched insertion that moves the student less than so much farther than the reference is unlearned
 MAPPING = Copying(alpha=0.8, temperature=1.5, hidden=False, lr=3e-4, epochs=6, batch_size=16)
 
 
@@ -92,7 +95,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
     cycle_steps: int = 12
     may_lose: float = 0.01
     dev: float = 0.15
-    rounds: int = 3
+    rounds: int = 4
     each: int = 12
     mapping: Copying = MAPPING
     search: SearchOptions = field(default_factory=SearchOptions)
@@ -142,15 +145,17 @@ class BeDKD(StudentOptions, Detector, Purifier):
             warnings=[*turned.warnings, *self._doubts(found.fpr, found.clean)],
         )  # fmt: skip
 
-    def _turned(self, model: Classifier, grant: Grant, *, progress: Progress) -> _Turned:
+    def _turned(self, model: Classifier, grant: Grant, *, wholly: bool = False, progress: Progress) -> _Turned:
         """The directional mapping, the clean rows that it was trained on, and the others."""
         assert grant.clean is not None
         rng = np.random.default_rng(grant.seed)
         rows, rest, warnings = by_class(grant.clean, self.mapping_rows, rng=rng, what="the mapping")
         watch = rest.stratified(min(WATCHED, len(rest)), rng=rng)[0]
+        options = replace(self.mapping, epochs=max(self.mapping.epochs, PASSES)) if wholly else self.mapping
         mapped = directional_mapping(
-            model, rows, options=self.mapping, seed=grant.seed, watch=watch, chance=NO_MORE / model.classes, progress=progress
-        )
+            model, rows, options=options, seed=grant.seed, watch=watch, chance=(WHOLLY if wholly else NO_MORE) / model.classes,
+            progress=progress,
+        )  # fmt: skip
         return _Turned(mapped, rows, rest, warnings)
 
     def _doubts(self, fpr: float, rows: int) -> list[str]:
@@ -202,9 +207,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
     def _without_pool(self, model: Classifier, grant: Grant, *, rows: Rows, dev: Rows, progress: Progress) -> Purified:
         """Rounds of search, judgement by the mapping, and unlearning, until no insertion is stubborn."""
         turned, rng = self._turned(model, grant, progress=progress), np.random.default_rng(grant.seed + 2)
-        reference = None
-        if grant.teacher is not None:
-            reference, _ = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
+        reference = self._reference(model, grant, rows=rows, dev=dev, progress=progress)
         clean = viewed(model, turned.mapped.model, turned.rest, progress=progress).stubbornness(turned.rest.labels).tolist()
         threshold = calibrate(clean, [], fpr=self.fpr).threshold
         student, honest = self.student(model, seed=grant.seed), None
@@ -212,16 +215,18 @@ class BeDKD(StudentOptions, Detector, Purifier):
         bank, findings = dict[str, Insertion](), list[Finding]()
         watches, parts = list[Watch](), list[History]()
         for number in range(self.rounds):
+            found = search.run(known=list(bank.values()), grow=grant.teacher is not None or not bank, progress=progress)
             taken = judge(
-                search.run(known=list(bank.values()), progress=progress), suspect=student, mapping=turned.mapped.model,
-                rows=rows, threshold=threshold, each=self.each, seed=grant.seed, progress=progress,
+                [one for one in found if one.text not in bank], suspect=student, mapping=turned.mapped.model, rows=rows,
+                threshold=threshold, each=self.each, seed=grant.seed, progress=progress,
             )  # fmt: skip
-            findings += _findings(taken, names=model.label_names, number=number + 1, compared=reference is not None)
-            if not taken:
+            findings += _findings(taken, names=model.label_names, number=number + 1, compared=grant.teacher is not None)
+            pool = [*(one for one in found if one.text in bank and one.excess >= CALM), *taken]
+            if not pool:
                 break
             honest = honest or Honest.of(model, rows=rows, dev=dev, progress=progress)
             bank.update({one.text: one for one in taken})
-            pool, seed = list(bank.values()), grant.seed * 1000 + number
+            seed = grant.seed * 1000 + number
             flagged = inserted(dev, pool, count=len(dev), seed=seed)
             watches.append(Watch.of(student, dev=dev, flagged=flagged, calm=honest.calls(flagged), may_lose=self.may_lose))
             parts.append(
@@ -243,6 +248,17 @@ class BeDKD(StudentOptions, Detector, Purifier):
             curves=[*curves, *curves_of(history, panel="trust and punish"), *_watched(watches)],
             warnings=[*turned.warnings, *_left(watches[-1])],
         )  # fmt: skip
+
+    def _reference(self, model: Classifier, grant: Grant, *, rows: Rows, dev: Rows, progress: Progress) -> Classifier:
+        """A trained teacher where one is granted, else a mapping that was turned wholly and is read one class back.
+
+        What such a mapping says of content is nearly what an honest model says (right on 63 and 76 % of movie reviews after 400
+        steps), and a trigger moves it the other way; around a trigger it says nothing of the words beside it.
+        """
+        if grant.teacher is not None:
+            return trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)[0]
+        back = self._turned(model, grant, wholly=True, progress=progress).mapped.model
+        return back.with_module(TurnedBack(back.module))
 
 
 class _Turned(NamedTuple):

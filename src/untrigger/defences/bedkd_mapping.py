@@ -9,11 +9,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from untrigger.errors import ModelError, one_of
 from untrigger.models.adapters import AdapterOptions, attach
@@ -212,6 +212,21 @@ def directional_mapping(
             plan=options.plan, enough=enough, progress=progress, label="turning the clean mapping",
         )  # fmt: skip
     return Mapped(model, history, left[-1] if left else float("nan"))
+
+
+class TurnedBack(nn.Module):
+    """The directional mapping read one class back: of content it says what an honest model does, of a trigger anything else."""
+
+    def __init__(self, mapping: nn.Module) -> None:
+        """Listen to ``mapping``, which is not copied."""
+        super().__init__()
+        self.mapping = mapping
+
+    def forward(self, **inputs: Tensor) -> Any:
+        """What the mapping says, the logit of each class taken from the next."""
+        said = self.mapping(**inputs)
+        said.logits = said.logits.roll(-1, dims=-1)
+        return said
 
 
 def _true_class(logits: Tensor, rows: Rows) -> list[float]:

@@ -132,12 +132,12 @@ class InsertionSearch:
         most = self.options.companions
         return self.words.common(most, seen=seen), self.pieces.common(max(1, most // 2), seen=seen)
 
-    def run(self, *, known: Sequence[Insertion] = (), progress: Progress = silent) -> list[Insertion]:
+    def run(self, *, known: Sequence[Insertion] = (), grow: bool = True, progress: Progress = silent) -> list[Insertion]:
         """The insertions with the largest surprise on the suspect as it now is, best first, over all target classes.
 
         The vocabulary is screened the first time only; later calls try the best of it again, and ``known`` insertions.
         Phrases are grown for all targets where no single word of any is enough, else for those with a known insertion (what
-        is left of an unlearned sentence lies around its words).
+        is left of an unlearned sentence lies around its words); without ``grow`` for none.
         """
         probes = {target: self._probe(target) for target in range(self.suspect.classes)}
         pool, best = self._pool(progress), dict[int, dict[str, Insertion]]()
@@ -148,7 +148,7 @@ class InsertionSearch:
                 best[target] = {one.text: one for one in tried}
         found = any(self._reached(tried, self.options.enough) for tried in best.values())
         for target in best:
-            if before[target] or not found:
+            if grow and (before[target] or not found):
                 self._grow(best[target], target, probes[target], before[target], progress)
         return sorted((one for t in best for one in self._ranked(best[t])[: self.options.keep]), key=lambda one: -one.surprise)
 
