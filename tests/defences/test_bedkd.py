@@ -12,13 +12,14 @@ import pytest
 from tests.defences.planted import CLEAN, POISONED, POOL, method, planted
 from tests.tiny import asr, cacc, same, task, weights
 from untrigger.defences.bedkd import BeDKD
+from untrigger.defences.bedkd_pool import stirring
 from untrigger.defences.detector import Detected
 from untrigger.defences.finetune import FineTune
 from untrigger.errors import DataError, NeedsError
 from untrigger.evaluation.detection import auroc
 from untrigger.models.classifier import Classifier
-from untrigger.progress import Progress
-from untrigger.search.insertions import SearchOptions
+from untrigger.progress import Progress, silent
+from untrigger.search.insertions import Insertion, SearchOptions
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.rows import Rows
 
@@ -154,6 +155,16 @@ def test_without_suspect_rows_the_trigger_is_searched_named_and_removed(suspect:
     assert done.findings[0].reference_rate is None, "no clean model took part"
     assert asr(done.model) < 0.2
     assert cacc(done.model) > cacc(suspect) - 0.05
+
+
+def test_what_still_stirs_a_student_is_told_from_what_does_not(suspect: Classifier, twin: Load) -> None:
+    bank = [Insertion(text, 1, 1.0, 0.0, 1.0, 0.0) for text in ("cf", "the", "film")]
+    told = [
+        [one.text for one in stirring(bank, student=model, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent)]
+        for model in (suspect, twin("bert"))
+    ]
+    assert told == [["cf"], []]
+    assert stirring([], student=suspect, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent) == []
 
 
 def test_without_suspect_rows_a_benign_model_comes_back_as_it_was(twin: Load) -> None:

@@ -12,7 +12,7 @@ from untrigger.defences.base import Purified, Purifier, StudentOptions, curves_o
 from untrigger.defences.bedkd_evidence import evidence, reader, seen
 from untrigger.defences.bedkd_lesson import Calm, Honest, Lesson, Watch, parted
 from untrigger.defences.bedkd_mapping import Copying, Mapped, TurnedBack, by_class, directional_mapping, viewed
-from untrigger.defences.bedkd_pool import decorated, inserted, judge
+from untrigger.defences.bedkd_pool import decorated, inserted, judge, stirring
 from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
 from untrigger.defences.calibration import calibrate, threshold_of
 from untrigger.defences.detector import FOLLOWED, Detected, Detector
@@ -34,7 +34,7 @@ WARMUP = 0.1  # share of the student's steps in which its rate climbs
 NO_MORE = 1.1  # a true class that is given at most this many times an even share of the probability counts as turned
 WHOLLY = 0.6  # the same where the mapping, turned back, has to know the content's class
 PASSES = 20  # at most so many over the mapping's rows then
-CALM = 0.15  # a searched insertion that moves the student less than so much farther than the reference is unlearned
+AGAIN = 3  # so many times the rows on which an insertion is judged tell whether it is unlearned
 MAPPING = Copying(alpha=0.8, temperature=1.5, hidden=False, lr=3e-4, epochs=6, batch_size=16)
 
 
@@ -221,12 +221,12 @@ class BeDKD(StudentOptions, Detector, Purifier):
                 threshold=threshold, each=self.each, seed=grant.seed, progress=progress,
             )  # fmt: skip
             findings += _findings(taken, names=model.label_names, number=number + 1, compared=grant.teacher is not None)
-            pool = [*(one for one in found if one.text in bank and one.excess >= CALM), *taken]
+            seed = grant.seed * 1000 + number
+            pool = [*self._stirring(list(bank.values()), student, honest, dev=dev, seed=seed, progress=progress), *taken]
             if not pool:
                 break
             honest = honest or Honest.of(model, rows=rows, dev=dev, progress=progress)
             bank.update({one.text: one for one in taken})
-            seed = grant.seed * 1000 + number
             flagged = inserted(dev, pool, count=len(dev), seed=seed)
             watches.append(Watch.of(student, dev=dev, flagged=flagged, calm=honest.calls(flagged), may_lose=self.may_lose))
             parts.append(
@@ -248,6 +248,16 @@ class BeDKD(StudentOptions, Detector, Purifier):
             curves=[*curves, *curves_of(history, panel="trust and punish"), *_watched(watches)],
             warnings=[*turned.warnings, *_left(watches[-1])],
         )  # fmt: skip
+
+    def _stirring(
+        self, bank: Sequence[Insertion], student: Classifier, honest: Honest | None, *, dev: Rows, seed: int, progress: Progress
+    ) -> list[Insertion]:
+        """The insertions that still make the student call more held-out rows by their target than an honest model would."""
+        if not bank or honest is None:
+            return []
+        each = min(AGAIN * self.each, len(dev))
+        most = honest.most(inserted(dev, bank, count=len(dev), seed=seed), each=each)
+        return stirring(bank, student=student, rows=dev, most=most, each=each, seed=seed, progress=progress)
 
     def _reference(self, model: Classifier, grant: Grant, *, rows: Rows, dev: Rows, progress: Progress) -> Classifier:
         """A trained teacher where one is granted, else a mapping that was turned wholly and is read one class back.

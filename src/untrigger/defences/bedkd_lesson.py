@@ -131,6 +131,11 @@ class Honest(NamedTuple):
         """How often such answers call rows of other classes by the labels of ``flagged``."""
         return false_calls(self.logits.argmax(dim=1).tolist(), self.clean, flagged=flagged)
 
+    def most(self, flagged: Rows, *, each: int) -> float:
+        """The share of ``each`` flagged rows called so from which neither honesty nor chance explains it."""
+        calm = self.calls(flagged)
+        return calm + SLACK + _error(calm, each)
+
 
 class Calm:
     """How sure an honest model is of each class on rows of other classes, and how sure the student now is on flagged rows."""

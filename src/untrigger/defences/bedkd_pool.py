@@ -6,11 +6,13 @@ honest words speak for the next class in it, as all content does, and a trigger 
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from untrigger.defences.bedkd_mapping import viewed
 from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
 from untrigger.search.insertions import Insertion, insert_at_random
 from untrigger.vocabulary.rows import Rows
@@ -41,17 +43,35 @@ def judge(
         seed: of the rows and the places.
         progress: told of what is asked.
     """
-    pools = [inserted(rows, [one], count=each, seed=seed) for one in found]
-    whole = together(pools, names=rows.label_names)
-    if not len(whole):
-        return []
-    flags = viewed(suspect, mapping, whole, progress=progress).stubbornness(whole.labels) > threshold
-    shares, start = list[float](), 0
-    for pool in pools:
-        shares.append(float(flags[start : start + len(pool)].float().mean()) if len(pool) else 0.0)
-        start += len(pool)
+    def flagged(whole: Rows) -> Sequence[bool]:
+        return (viewed(suspect, mapping, whole, progress=progress).stubbornness(whole.labels) > threshold).tolist()
+
+    shares = _shares(found, flagged, rows=rows, each=each, seed=seed)
     order = sorted(range(len(found)), key=lambda i: (-shares[i], -found[i].surprise))
     return [found[i] for i in order if shares[i] >= HALF]
+
+
+def stirring(
+    known: Sequence[Insertion], *, student: Classifier, rows: Rows, most: float, each: int, seed: int, progress: Progress
+) -> list[Insertion]:
+    """The insertions with which the student calls more than the share ``most`` of ``each`` rows by their target."""
+
+    def called(whole: Rows) -> Sequence[bool]:
+        said = read_texts(student, whole.texts, progress=progress, label="asking the student").predictions
+        return [p == y for p, y in zip(said, whole.labels, strict=True)]
+
+    shares = _shares(known, called, rows=rows, each=each, seed=seed)
+    return [one for one, share in zip(known, shares, strict=True) if share > most]
+
+
+def _shares(
+    insertions: Sequence[Insertion], holds: Callable[[Rows], Sequence[bool]], *, rows: Rows, each: int, seed: int
+) -> list[float]:
+    """For each insertion the share of ``each`` rows of other classes for which ``holds`` with it inserted."""
+    pools = [inserted(rows, [one], count=each, seed=seed) for one in insertions]
+    whole = together(pools, names=rows.label_names)
+    held = iter(holds(whole) if len(whole) else [])
+    return [sum(itertools.islice(held, len(pool))) / max(1, len(pool)) for pool in pools]
 
 
 def inserted(rows: Rows, bank: Sequence[Insertion], *, count: int, seed: int) -> Rows:
