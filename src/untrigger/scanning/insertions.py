@@ -106,7 +106,7 @@ class InsertionScanner(Scanner):
 
         The worst of them at every place of every row: the third of the rows that has a place in the first trial is few.
         """
-        searched = _texts(found, bench.target)[: self.tried]
+        searched = families(found, bench.target)[: self.tried]
         known = [text for text in _texts(hints.known, bench.target) if text not in searched]
         others = [word for word in dict.fromkeys(hints.words) if word not in {*searched, *known}][: self.tried]
         made = [
@@ -133,6 +133,19 @@ def settled(candidates: Sequence[Candidate], bench: Bench, *, sure: int) -> list
 def _texts(found: Sequence[Insertion], target: int) -> list[str]:
     """The texts of the insertions towards one target, each once."""
     return list(dict.fromkeys(one.text for one in found if one.target == target))
+
+
+def families(found: Sequence[Insertion], target: int) -> list[str]:
+    """The texts of the insertions towards one target: of each family the best and what it grew from, then all the others.
+
+    What grows on one word fills the search's list with pieces glued to it, and would hide the word and those beside it.
+    """
+    own = [one for one in found if one.target == target]
+    first, known = list[str](), {one.text for one in own}
+    for root in dict.fromkeys(one.root or one.text for one in own):
+        best = next(one.text for one in own if root in (one.root, one.text))
+        first += [best, *([root] if root in known else [])]
+    return list(dict.fromkeys([*first, *(one.text for one in own)]))
 
 
 def _scored(candidate: Candidate, policy: Policy, model: Classifier) -> Candidate:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -46,6 +46,7 @@ class Insertion:
         reference: the same under the clean reference (0 where there is none).
         flips: share of the rows that the suspect then calls ``target``.
         reference_flips: the same for the reference.
+        root: what a phrase was grown from in the first place, empty for what was not grown.
     """
 
     text: str
@@ -54,6 +55,7 @@ class Insertion:
     reference: float
     flips: float
     reference_flips: float
+    root: str = field(default="", kw_only=True)
 
     @property
     def excess(self) -> float:
@@ -150,7 +152,7 @@ class InsertionSearch:
         for target in best:
             if grow and (before[target] or not found):
                 self._grow(best[target], target, probes[target], before[target], progress)
-        return sorted((one for t in best for one in self._ranked(best[t])[: self.options.keep]), key=lambda one: -one.surprise)
+        return sorted((one for tried in best.values() for one in self._kept(tried)), key=lambda one: -one.surprise)
 
     def _probe(self, target: int) -> Rows:
         """The shortest rows of other classes that the suspect calls right."""
@@ -169,12 +171,21 @@ class InsertionSearch:
             in_vain = sweep > 1 and not self._reached(best, self.options.promising)
             if not best or in_vain or self._reached(best, self.options.enough):
                 return
-            drawn = self._grown(self._beam(self._ranked(best), known, sweep), target, probe, progress)
-            fresh = [one for one in dict.fromkeys(drawn) if one not in best]
-            best.update({one.text: one for one in self._halving(fresh, target, probe, progress)})
-            shorter = [text for one in self._ranked(best)[: self.options.beam] for text in _shorter(one.text)]
-            fresh = [one for one in dict.fromkeys(shorter) if one not in best]
-            best.update({one.text: one for one in self.try_out(fresh, target, probe, progress=progress)})
+            beam = self._beam(self._ranked(best), known, sweep)
+            roots = {phrase: best[phrase].root or phrase if phrase in best else phrase for phrase in beam}
+            drawn = {text: roots[phrase] for phrase in beam for text in self._grown(phrase, len(beam), target, probe, progress)}
+            fresh = [one for one in drawn if one not in best]
+            best.update({one.text: replace(one, root=drawn[one.text]) for one in self._halving(fresh, target, probe, progress)})
+            shorter = {text: one.root for one in self._ranked(best)[: self.options.beam] for text in _shorter(one.text)}
+            fresh = [one for one in shorter if one not in best]
+            tried = self.try_out(fresh, target, probe, progress=progress)
+            best.update({one.text: replace(one, root=shorter[one.text]) for one in tried})
+
+    def _kept(self, best: dict[str, Insertion]) -> list[Insertion]:
+        """The best, and what they were grown from."""
+        kept = self._ranked(best)[: self.options.keep]
+        roots = dict.fromkeys(one.root for one in kept if one.root in best)
+        return [*kept, *(best[root] for root in roots if best[root] not in kept)]
 
     @staticmethod
     def _reached(found: dict[str, Insertion], surprise: float) -> bool:
@@ -212,18 +223,16 @@ class InsertionSearch:
         said = read_texts(self.reference, texts).logits.log_softmax(dim=1)[:, target].view(len(rows), -1)
         return (suspect - said.amin(dim=0)).argsort(descending=True, stable=True)
 
-    def _grown(self, beam: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[str]:
-        """Each phrase of the beam with a word before it, behind it, or a piece on its end, the best of either list."""
-        share = max(1, self.options.first // (12 * len(beam)))
-        drawn = []
-        for phrase in beam:
-            before, behind = self.gradient("", phrase, target, probe), self.gradient(phrase, "", target, probe)
-            words = [self._first(before, self.words, share), self._first(behind, self.words, share)]
-            beside = self._companions(phrase, target, 3 * share, progress)
-            drawn += [f"{word} {phrase}" for word in [*beside[0], *words[0]]]
-            drawn += [f"{phrase} {word}" for word in [*beside[1], *words[1]]]
-            drawn += [f"{phrase}{piece}" for piece in [*beside[2], *self._first(behind, self.pieces, share)]]
-        return drawn
+    def _grown(self, phrase: str, beam: int, target: int, probe: Rows, progress: Progress) -> list[str]:
+        """A phrase, one of ``beam``, with a word before it, behind it, or a piece on its end, the best of either list."""
+        share = max(1, self.options.first // (12 * beam))
+        before, behind = self.gradient("", phrase, target, probe), self.gradient(phrase, "", target, probe)
+        beside = self._companions(phrase, target, 3 * share, progress)
+        return [
+            *(f"{word} {phrase}" for word in [*beside[0], *self._first(before, self.words, share)]),
+            *(f"{phrase} {word}" for word in [*beside[1], *self._first(behind, self.words, share)]),
+            *(f"{phrase}{piece}" for piece in [*beside[2], *self._first(behind, self.pieces, share)]),
+        ]
 
     def _companions(self, phrase: str, target: int, count: int, progress: Progress) -> tuple[list[str], list[str], list[str]]:
         """Words that move the suspect farther than the reference before and behind the phrase, and pieces on its end.
