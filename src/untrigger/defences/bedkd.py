@@ -34,7 +34,6 @@ WARMUP = 0.1  # share of the student's steps in which its rate climbs
 NO_MORE = 1.1  # a true class that is given at most this many times an even share of the probability counts as turned
 WHOLLY = 0.6  # the same where the mapping, turned back, has to know the content's class
 PASSES = 20  # at most so many over the mapping's rows then
-AGAIN = 3  # so many times the rows on which an insertion is judged tell whether it is unlearned
 MAPPING = Copying(alpha=0.8, temperature=1.5, hidden=False, lr=3e-4, epochs=6, batch_size=16)
 
 
@@ -220,9 +219,9 @@ class BeDKD(StudentOptions, Detector, Purifier):
                 [one for one in found if one.text not in bank], suspect=student, mapping=turned.mapped.model, rows=rows,
                 threshold=threshold, each=self.each, seed=grant.seed, progress=progress,
             )  # fmt: skip
-            findings += _findings(taken, names=model.label_names, number=number + 1, compared=grant.teacher is not None)
             seed = grant.seed * 1000 + number
             pool = [*self._stirring(list(bank.values()), student, honest, dev=dev, seed=seed, progress=progress), *taken]
+            findings += _findings(pool, names=model.label_names, number=number + 1, compared=grant.teacher is not None)
             if not pool:
                 break
             honest = honest or Honest.of(model, rows=rows, dev=dev, progress=progress)
@@ -255,9 +254,9 @@ class BeDKD(StudentOptions, Detector, Purifier):
         """The insertions that still make the student call more held-out rows by their target than an honest model would."""
         if not bank or honest is None:
             return []
-        each = min(AGAIN * self.each, len(dev))
-        most = honest.most(inserted(dev, bank, count=len(dev), seed=seed), each=each)
-        return stirring(bank, student=student, rows=dev, most=most, each=each, seed=seed, progress=progress)
+        flagged = inserted(dev, bank, count=len(dev), seed=seed)
+        most = honest.most(flagged, each=len(flagged))
+        return stirring(bank, student=student, rows=dev, most=most, each=len(dev), seed=seed, progress=progress)
 
     def _reference(self, model: Classifier, grant: Grant, *, rows: Rows, dev: Rows, progress: Progress) -> Classifier:
         """A trained teacher where one is granted, else a mapping that was turned wholly and is read one class back.

@@ -132,9 +132,9 @@ class Honest(NamedTuple):
         return false_calls(self.logits.argmax(dim=1).tolist(), self.clean, flagged=flagged)
 
     def most(self, flagged: Rows, *, each: int) -> float:
-        """The share of ``each`` flagged rows called so from which neither honesty nor chance explains it."""
+        """The share of ``each`` flagged rows called so that lies one standard error above what is honest."""
         calm = self.calls(flagged)
-        return calm + SLACK + _error(calm, each)
+        return calm + _error(calm, each)
 
 
 class Calm:
