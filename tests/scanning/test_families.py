@@ -34,7 +34,7 @@ def test_words_that_did_not_grow_stay_in_their_order() -> None:
 
 
 def test_a_phrase_knows_what_it_grew_from_and_the_root_is_kept(victim: Load, twin: Load) -> None:
-    options = SearchOptions(first=32, keep=3, sweeps=3, enough=2.0, promising=0.0)
+    options = SearchOptions(first=32, keep=6, sweeps=3, enough=2.0, promising=0.0)
     found = InsertionSearch(victim("bert"), twin("bert"), rows=task(80, seed=11), options=options, seed=0).run()
     grown = [each for each in found if each.root]
     assert grown
@@ -42,4 +42,6 @@ def test_a_phrase_knows_what_it_grew_from_and_the_root_is_kept(victim: Load, twi
     for each in grown:
         assert each.root in each.text and each.root != each.text
         assert (each.root, each.target) in texts
+    for target in (0, 1):
+        assert len({each.family for each in found if each.target == target}) >= 5, "others are not crowded out"
     assert all(each.surprise == pytest.approx(each.excess) for each in found if not each.root and " " not in each.text)

@@ -142,8 +142,8 @@ def families(found: Sequence[Insertion], target: int) -> list[str]:
     """
     own = [one for one in found if one.target == target]
     first, known = list[str](), {one.text for one in own}
-    for root in dict.fromkeys(one.root or one.text for one in own):
-        best = next(one.text for one in own if root in (one.root, one.text))
+    for root in dict.fromkeys(one.family for one in own):
+        best = next(one.text for one in own if one.family == root)
         first += [best, *([root] if root in known else [])]
     return list(dict.fromkeys([*first, *(one.text for one in own)]))
 

@@ -32,6 +32,7 @@ from untrigger.vocabulary.trigger import row_rng
 
 FILLER = "the"
 LENGTH_PENALTY = 0.1
+RUNNERS_UP = 6  # best of other families that are kept beside the best
 WIDER = 6  # so many times as many are held against the reference as are kept
 
 
@@ -56,6 +57,11 @@ class Insertion:
     flips: float
     reference_flips: float
     root: str = field(default="", kw_only=True)
+
+    @property
+    def family(self) -> str:
+        """What a phrase was grown from, or the text itself."""
+        return self.root or self.text
 
     @property
     def excess(self) -> float:
@@ -172,20 +178,24 @@ class InsertionSearch:
             if not best or in_vain or self._reached(best, self.options.enough):
                 return
             beam = self._beam(self._ranked(best), known, sweep)
-            roots = {phrase: best[phrase].root or phrase if phrase in best else phrase for phrase in beam}
+            roots = {phrase: best[phrase].family if phrase in best else phrase for phrase in beam}
             drawn = {text: roots[phrase] for phrase in beam for text in self._grown(phrase, len(beam), target, probe, progress)}
             fresh = [one for one in drawn if one not in best]
             best.update({one.text: replace(one, root=drawn[one.text]) for one in self._halving(fresh, target, probe, progress)})
-            shorter = {text: one.root for one in self._ranked(best)[: self.options.beam] for text in _shorter(one.text)}
+            shorter = {text: one.family for one in self._ranked(best)[: self.options.beam] for text in _shorter(one.text)}
             fresh = [one for one in shorter if one not in best]
             tried = self.try_out(fresh, target, probe, progress=progress)
             best.update({one.text: replace(one, root=shorter[one.text]) for one in tried})
 
     def _kept(self, best: dict[str, Insertion]) -> list[Insertion]:
-        """The best, and what they were grown from."""
-        kept = self._ranked(best)[: self.options.keep]
-        roots = dict.fromkeys(one.root for one in kept if one.root in best)
-        return [*kept, *(best[root] for root in roots if best[root] not in kept)]
+        """The best, what they were grown from, and the best of the families that are not among them."""
+        ranked = self._ranked(best)
+        kept = ranked[: self.options.keep]
+        families = {one.family for one in kept}
+        rest = ranked[self.options.keep :]
+        others = {one.family: one for one in reversed(rest) if one.family not in families}
+        roots = [one for one in rest if one.text in families]
+        return [*kept, *roots, *sorted(others.values(), key=lambda one: -one.surprise)[:RUNNERS_UP]]
 
     @staticmethod
     def _reached(found: dict[str, Insertion], surprise: float) -> bool:
