@@ -190,12 +190,12 @@ class InsertionSearch:
     def _kept(self, best: dict[str, Insertion]) -> list[Insertion]:
         """The best, what they were grown from, and the best of the families that are not among them."""
         ranked = self._ranked(best)
-        kept = ranked[: self.options.keep]
-        families = {one.family for one in kept}
-        rest = ranked[self.options.keep :]
-        others = {one.family: one for one in reversed(rest) if one.family not in families}
-        roots = [one for one in rest if one.text in families]
-        return [*kept, *roots, *sorted(others.values(), key=lambda one: -one.surprise)[:RUNNERS_UP]]
+        kept, rest = ranked[: self.options.keep], ranked[self.options.keep :]
+        known = {one.family for one in kept}
+        others = {one.family: one for one in reversed(rest) if one.family not in known}
+        kept += sorted(others.values(), key=lambda one: -one.surprise)[:RUNNERS_UP]
+        roots = {one.family for one in kept} - {one.text for one in kept}
+        return [*kept, *(one for one in rest if one.text in roots)]
 
     @staticmethod
     def _reached(found: dict[str, Insertion], surprise: float) -> bool:
