@@ -11,7 +11,7 @@ from torch import Tensor
 from untrigger.models.classifier import Classifier
 from untrigger.models.shared import shell
 from untrigger.progress import Progress, silent
-from untrigger.training.arithmetic import fast_products
+from untrigger.training.arithmetic import fast_products, may_round
 from untrigger.training.batches import packed
 
 TOKENS = 2048  # padded tokens a forward pass: measured best on two cores for models of 20 to 140 million parameters
@@ -45,13 +45,14 @@ def read_ids(
 ) -> Readings:
     """Logits and features for each list of token ids, in the order given.
 
-    ``exact=False`` lets products round where that is faster: enough for a ranking whose best are read again.
+    ``exact=False`` lets numbers round where that is faster: enough for a ranking whose best are read again.
     """
     if not ids:
         return Readings(torch.zeros(0, model.classes), torch.zeros(0, 0))
     logits: list[Tensor | None] = [None] * len(ids)
     features: list[Tensor | None] = [None] * len(ids)
     model.module.eval()
+    model = model if exact else rounded(model)
     with torch.inference_mode(), fast_products(exact=exact), progress.task(label, total=len(ids)) as tick:
         for batch in packed([len(row) for row in ids], tokens=tokens):
             said = model.read(model.collate([ids[i] for i in batch]))
@@ -59,6 +60,13 @@ def read_ids(
                 logits[i], features[i] = z, h
             tick(len(batch))
     return Readings(torch.stack([z for z in logits if z is not None]), torch.stack([h for h in features if h is not None]))
+
+
+def rounded(model: Classifier) -> Classifier:
+    """The classifier in bfloat16, which is twice as fast again, where this processor rounds products to that anyway."""
+    if model.device.type != "cpu" or not may_round():
+        return model
+    return model.with_module(shell(model.module).to(torch.bfloat16).eval())
 
 
 def read_layers(
@@ -80,9 +88,11 @@ def read_layers(
     return logits, torch.stack([own for own in found if own is not None]) if ids else torch.zeros(0, 3, 0)
 
 
-def read_texts(model: Classifier, texts: Sequence[str], *, progress: Progress = silent, label: str = "reading") -> Readings:
-    """Logits and features for each text, in the order given."""
-    return read_ids(model, model.encode(texts), progress=progress, label=label)
+def read_texts(
+    model: Classifier, texts: Sequence[str], *, progress: Progress = silent, label: str = "reading", exact: bool = True
+) -> Readings:
+    """Logits and features for each text, in the order given; ``exact`` as in ``read_ids``."""
+    return read_ids(model, model.encode(texts), progress=progress, label=label, exact=exact)
 
 
 def accuracy(predictions: Sequence[int], labels: Sequence[int]) -> float:

@@ -230,7 +230,7 @@ class InsertionSearch:
         if self.reference is None or not phrases:
             return suspect.argsort(descending=True, stable=True)
         texts = [f"{row.text} {phrase}" for row in rows for phrase in phrases]
-        said = read_texts(self.reference, texts).logits.log_softmax(dim=1)[:, target].view(len(rows), -1)
+        said = read_texts(self.reference, texts, exact=False).logits.log_softmax(dim=1)[:, target].view(len(rows), -1)
         return (suspect - said.amin(dim=0)).argsort(descending=True, stable=True)
 
     def _grown(self, phrase: str, beam: int, target: int, probe: Rows, progress: Progress) -> list[str]:
@@ -316,33 +316,35 @@ class InsertionSearch:
         return gradient[torch.arange(len(ids), device=gradient.device), index].sum(dim=0).float().cpu()
 
     def _halving(self, drawn: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[Insertion]:
-        """Exact evaluation on more and more rows of fewer and fewer candidates."""
+        """Evaluation on more and more rows of fewer and fewer candidates, in full precision at the end."""
         options, left = self.options, list(drawn)
-        scored: list[Insertion] = []
-        for rows, kept in ((options.probe // 4, len(left) // 3), (options.probe // 2, 2 * options.keep), (options.probe, 0)):
-            scored = self.try_out(left, target, probe.take(range(min(max(1, rows), len(probe)))), progress=progress)
-            left = [one.text for one in scored[: max(options.keep, kept)]]
-        return scored[: options.keep]
+        for rows, kept in ((options.probe // 4, len(left) // 3), (options.probe // 2, 2 * options.keep)):
+            few = probe.take(range(min(max(1, rows), len(probe))))
+            left = [one.text for one in self.try_out(left, target, few, progress=progress, exact=False)]
+            left = left[: max(options.keep, kept)]
+        whole = probe.take(range(min(options.probe, len(probe))))
+        return self.try_out(left, target, whole, progress=progress)[: options.keep]
 
-    def try_out(self, phrases: Sequence[str], target: int, probe: Rows, *, progress: Progress = silent) -> list[Insertion]:
+    def try_out(
+        self, phrases: Sequence[str], target: int, probe: Rows, *, progress: Progress = silent, exact: bool = True
+    ) -> list[Insertion]:
         """What each phrase does to suspect and reference on the probe rows, largest excess first."""
         if not phrases:
             return []
         texts = [self.insert(row.text, phrase, row.id) for phrase in phrases for row in probe]
-        suspect, flips = self._odds(self.suspect, texts, target, len(phrases), progress)
+
+        def odds(model: Classifier, shown: Progress) -> tuple[Tensor, Tensor]:
+            said = read_ids(model, model.encode(texts), progress=shown, label="trying candidates", exact=exact).logits
+            probability = said.softmax(dim=1)[:, target].view(len(phrases), -1).mean(dim=1)
+            return probability, (said.argmax(dim=1) == target).float().view(len(phrases), -1).mean(dim=1)
+
+        suspect, flips = odds(self.suspect, progress)
         reference, reference_flips = torch.zeros(len(phrases)), torch.zeros(len(phrases))
         if self.reference is not None:
-            reference, reference_flips = self._odds(self.reference, texts, target, len(phrases), silent)
+            reference, reference_flips = odds(self.reference, silent)
         columns = zip(phrases, suspect, reference, flips, reference_flips, strict=True)
         found = [Insertion(text, target, *(float(value) for value in values)) for text, *values in columns]
         return sorted(found, key=lambda one: -one.surprise)
-
-    def _odds(
-        self, model: Classifier, texts: list[str], target: int, phrases: int, progress: Progress
-    ) -> tuple[Tensor, Tensor]:
-        said = read_ids(model, model.encode(texts), progress=progress, label="trying candidates").logits
-        probability = said.softmax(dim=1)[:, target].view(phrases, -1).mean(dim=1)
-        return probability, (said.argmax(dim=1) == target).float().view(phrases, -1).mean(dim=1)
 
     def insert(self, text: str, phrase: str, row_id: str) -> str:
         """``phrase`` inserted between two words of ``text``, at the row's own place, or at the end."""

@@ -1,8 +1,8 @@
 """Exact screening: every word of the vocabulary tried on one confident row of each class.
 
 A first-order ranking misses triggers that lie far from the filler (measured: ``3d`` at place 408 to 5,235 of 23,694).
-One short row a class costs a few tokens a word; a causal model reads the row once and only the word anew. Products may round
-here (``fast_products``): what is kept for its rank is tried again in full precision.
+One short row a class costs a few tokens a word; a causal model reads the row once and only the word anew. Numbers may round
+here (``rounded``): what is kept for its rank is tried again in full precision.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from peft import PeftModel
 from torch import Tensor
 
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_ids, read_texts
+from untrigger.models.predict import read_ids, read_texts, rounded
 from untrigger.progress import Progress, silent
 from untrigger.search.vocabulary import Words
 from untrigger.training.arithmetic import fast_products
@@ -91,16 +91,16 @@ def _cache_word(model: Classifier) -> str:
 
 
 def _with_cache(model: Classifier, before: list[int], words: Words, after: list[int], progress: Progress) -> Tensor:
-    word, said = _cache_word(model), []
+    word, said, module = _cache_word(model), [], rounded(model).module
     rest = torch.tensor([after], dtype=torch.long)
     with torch.inference_mode(), fast_products(), progress.task("screening the vocabulary", total=len(words.ids)) as tick:
         for part in words.ids.split(CACHED):
             batch = torch.tensor([before], device=model.device)
-            cache = getattr(model.module(input_ids=batch, use_cache=True), word)
+            cache = getattr(module(input_ids=batch, use_cache=True), word)
             cache.batch_repeat_interleave(len(part))
             ids = torch.cat([part.unsqueeze(1), rest.expand(len(part), -1)], dim=1).to(model.device)
             mask = torch.ones(len(part), len(before) + ids.shape[1], dtype=torch.long, device=model.device)
-            output = model.module(input_ids=ids, attention_mask=mask, use_cache=True, **{word: cache})
+            output = module(input_ids=ids, attention_mask=mask, use_cache=True, **{word: cache})
             said.append(output.logits.float().cpu())
             tick(len(part))
     return torch.cat(said)
