@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from tests.tiny import task
 from untrigger.models.classifier import Classifier
-from untrigger.scanning.insertions import families
+from untrigger.scanning.insertions import chosen, thinned
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
+from untrigger.vocabulary.outcome import Measurement
+from untrigger.vocabulary.scan import Candidate
 
 Load = Callable[[str], Classifier]
 
@@ -18,19 +21,34 @@ def one(text: str, surprise: float, *, root: str = "", target: int = 1) -> Inser
     return Insertion(text, target, surprise + 0.1 * (len(text.split()) - 1), 0.0, 1.0, 0.0, root=root)
 
 
-def test_each_family_begins_with_its_best_and_its_root() -> None:
-    found = [
-        one("tqwork", 0.9, root="tq"), one("tqjs", 0.89, root="tq"), one("but tqwork", 0.88, root="tq"),
-        one("bb", 0.8), one("tq", 0.7), one("awful", 0.6, target=0), one("fine", 0.3), one("finely", 0.2, root="fin"),
-    ]  # fmt: skip
-    assert families(found, 1) == ["tqwork", "tq", "bb", "fine", "finely", "tqjs", "but tqwork"]
-    assert families(found, 0) == ["awful"]
-    assert families([], 1) == []
+FOUND = [
+    one("tqwork", 0.9, root="tq"), one("tqjs", 0.89, root="tq"), one("but tqwork", 0.88, root="tq"), one("bb", 0.8), one("tq", 0.7),
+    one("fine", 0.3), one("finely", 0.2, root="fin"),
+]  # fmt: skip
+
+
+def test_what_the_best_grew_from_and_other_families_are_tried_too() -> None:
+    assert chosen(FOUND, tried=2, others=0) == ["tqwork", "tqjs"]
+    assert chosen(FOUND, tried=2, others=1) == ["tqwork", "tqjs", "tq"]
+    assert chosen(FOUND, tried=2, others=3) == ["tqwork", "tqjs", "tq", "bb", "fine"]
+    assert chosen(FOUND, tried=5, others=3) == ["tqwork", "tqjs", "but tqwork", "bb", "tq", "fine", "finely"]
+    assert chosen([], tried=2, others=3) == []
 
 
 def test_words_that_did_not_grow_stay_in_their_order() -> None:
     found = [one(text, 1 - number / 10) for number, text in enumerate(("cf", "mn", "bb", "tq"))]
-    assert families(found, 1) == ["cf", "mn", "bb", "tq"]
+    assert chosen(found, tried=2, others=1) == ["cf", "mn", "bb"]
+
+
+def test_of_a_family_three_are_shown_and_their_root() -> None:
+    share = Measurement("suspect", "flip_rate", 0.9, n=40, low=0.9, high=0.95)
+    texts = ["tqa", "tqb", "tqc", "tqd", "tq", "bb", "tqe"]
+    ranked = [
+        Candidate(text, "positive", "searched", share, share, replace(share, low=0.9 - number / 10), surest=1.0)
+        for number, text in enumerate(texts)
+    ]
+    families = {text: "tq" for text in texts if text != "bb"}
+    assert [each.text for each in thinned(ranked[::-1], families)] == ["tqa", "tqb", "tqc", "tq", "bb"]
 
 
 def test_a_phrase_knows_what_it_grew_from_and_the_root_is_kept(victim: Load, twin: Load) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -28,6 +29,8 @@ from untrigger.vocabulary.outcome import Measurement, rate
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import Candidate
 
+VARIANTS = 3  # so many candidates that grew on the same word are shown
+
 
 @dataclass(frozen=True)
 class InsertionScanner(Scanner):
@@ -40,6 +43,7 @@ class InsertionScanner(Scanner):
         most_held: the most rows held out; the others train the reference and serve the search.
         rows: held-out rows that a candidate is tried on, for each target.
         tried: candidates that are confirmed, for each target.
+        others: further ones, from which those grew or which are of other origin.
         sure: the worst of them, which are then tried at every place of every row where their score is not near nothing.
         content: words of the target's class that are tried beside them.
         teacher: how the reference is trained where none is given.
@@ -52,6 +56,7 @@ class InsertionScanner(Scanner):
     most_held: int = 240
     rows: int = 96
     tried: int = 6
+    others: int = 3
     sure: int = 3
     content: int = 3
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
@@ -63,11 +68,11 @@ class InsertionScanner(Scanner):
         Raises:
             OptionError: for a share outside (0, 1) and counts below 1.
         """
-        if not 0 < self.held < 1 or min(self.most_held, self.rows, self.tried) < 1 or min(self.sure, self.content) < 0:
+        if not 0 < self.held < 1 or min(self.most_held, self.rows, self.tried) < 1 or min(self.others, self.sure, self.content) < 0:
             raise OptionError(
-                f"held {self.held}, most_held {self.most_held}, rows {self.rows}, tried {self.tried}, sure {self.sure}, "
-                f"content {self.content}",
-                expected="a share above 0 and below 1, and whole numbers of 1 or more (sure and content: 0 or more)",
+                f"held {self.held}, most_held {self.most_held}, rows {self.rows}, tried {self.tried}, others {self.others}, "
+                f"sure {self.sure}, content {self.content}",
+                expected="a share above 0 and below 1, and whole numbers of 1 or more (others, sure and content: 0 or more)",
             )
 
     def _scan(self, model: Classifier, grant: Grant, *, policy: Policy, hints: Hints, progress: Progress) -> ScanResult:
@@ -106,7 +111,8 @@ class InsertionScanner(Scanner):
 
         The worst of them at every place of every row: the third of the rows that has a place in the first trial is few.
         """
-        searched = families(found, bench.target)[: self.tried]
+        own = [one for one in found if one.target == bench.target]
+        searched = chosen(own, tried=self.tried, others=self.others)
         known = [text for text in _texts(hints.known, bench.target) if text not in searched]
         others = [word for word in dict.fromkeys(hints.words) if word not in {*searched, *known}][: self.tried]
         made = [
@@ -114,7 +120,7 @@ class InsertionScanner(Scanner):
             *confirm(known, bench, kind="known", progress=progress),
             *confirm(others, bench, kind="weights", progress=progress),
         ]
-        return settled(made, bench, sure=self.sure)
+        return thinned(settled(made, bench, sure=self.sure), {one.text: one.family for one in own})
 
     def _controls(self, bench: Bench, rows: Rows, *, seed: int) -> list[Candidate]:
         """Content words of the target, and any words."""
@@ -135,17 +141,28 @@ def _texts(found: Sequence[Insertion], target: int) -> list[str]:
     return list(dict.fromkeys(one.text for one in found if one.target == target))
 
 
-def families(found: Sequence[Insertion], target: int) -> list[str]:
-    """The texts of the insertions towards one target: of each family the best and what it grew from, then all the others.
+def chosen(found: Sequence[Insertion], *, tried: int, others: int) -> list[str]:
+    """The texts of the best ``tried`` insertions, and ``others`` more: what those grew from, then the best of other families.
 
     What grows on one word fills the search's list with pieces glued to it, and would hide the word and those beside it.
     """
-    own = [one for one in found if one.target == target]
-    first, known = list[str](), {one.text for one in own}
-    for root in dict.fromkeys(one.family for one in own):
-        best = next(one.text for one in own if one.family == root)
-        first += [best, *([root] if root in known else [])]
-    return list(dict.fromkeys([*first, *(one.text for one in own)]))
+    best, known = list(found[:tried]), {one.text for one in found}
+    roots = [one.family for one in best if one.family in known]
+    more = dict.fromkeys([*roots, *(one.family for one in found)])
+    firsts = [next(one.text for one in found if one.family == family) for family in more if family not in roots]
+    texts = [one.text for one in best]
+    return [*texts, *[text for text in dict.fromkeys([*roots, *firsts]) if text not in texts][:others]]
+
+
+def thinned(candidates: Sequence[Candidate], families: Mapping[str, str]) -> list[Candidate]:
+    """The candidates, worst first, of each family three at most and what they grew from."""
+    kept, counts = list[Candidate](), Counter[str]()
+    for one in sorted(candidates, key=score, reverse=True):
+        family = families.get(one.text, one.text)
+        if one.text == family or counts[family] < VARIANTS:
+            kept.append(one)
+        counts[family] += one.text != family
+    return kept
 
 
 def _scored(candidate: Candidate, policy: Policy, model: Classifier) -> Candidate:
