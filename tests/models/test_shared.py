@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from tests.tiny import same, task, weights
+from untrigger.models import predict
 from untrigger.models.adapters import AdapterOptions, attach, merged
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_texts
+from untrigger.models.predict import read_texts, rounded
 from untrigger.models.shared import Updated, settle, shell
 from untrigger.training.loop import Plan
 from untrigger.training.supervised import fine_tune
@@ -93,3 +94,22 @@ def test_merging_a_student_of_an_adapter_leaves_the_shared_weights(load: Load) -
     torch.testing.assert_close(said(whole), said(student), atol=1e-4, rtol=1e-3)
     assert not any(isinstance(layer, Updated) for layer in whole.module.modules())
     assert same(weights(victim), before)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_rounded_copy_says_nearly_the_same_and_rounds_nobody_else(
+    victim: Load, monkeypatch: pytest.MonkeyPatch, kind: str, fitted: bool
+) -> None:
+    model = attach(victim(kind), AdapterOptions(rank=2)) if fitted else victim(kind)
+    before, exact = weights(model), said(model)
+    assert rounded(model) is model, "where rounding is off, nothing is copied"
+    monkeypatch.setattr(predict, "may_round", lambda: True)
+    other = rounded(model)
+    assert {p.dtype for p in other.module.parameters()} == {torch.bfloat16}
+    near = read_texts(model, ROWS.texts[:8], exact=False).logits
+    assert near.dtype == torch.float32
+    assert not torch.equal(near, exact)
+    assert torch.allclose(near, exact, atol=0.1, rtol=0.03)
+    assert same(weights(model), before)
+    assert torch.equal(said(model), exact)
