@@ -164,6 +164,9 @@ def test_what_still_stirs_a_student_is_told_from_what_does_not(suspect: Classifi
         for model in (suspect, twin("bert"))
     ]
     assert told == [["cf"], []]
+    stale = Insertion("cf", 1, 1.0, 0.0, 0.123, 0.0)
+    (now,) = stirring([stale], student=suspect, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent)
+    assert now.flips > 0.3, "what it does now is told, not what it did when it was found"
     assert stirring([], student=suspect, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent) == []
 
 

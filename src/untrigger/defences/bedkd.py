@@ -205,7 +205,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         return lesson.give(watch, plan=plan, punished=punish, steps=self.cycle_steps, rng=rng, progress=progress)
 
     def _without_pool(self, model: Classifier, grant: Grant, *, rows: Rows, dev: Rows, progress: Progress) -> Purified:
-        """Rounds of search, judgement by the mapping, and unlearning, until no insertion is stubborn."""
+        """Rounds of search, judgement by the mapping, and unlearning, until no insertion is stubborn and none stirs the student."""
         turned, rng = self._turned(model, grant, progress=progress), np.random.default_rng(grant.seed + 2)
         reference = self._reference(model, grant, rows=rows, dev=dev, progress=progress)
         clean = viewed(model, turned.mapped.model, turned.rest, progress=progress).stubbornness(turned.rest.labels).tolist()
@@ -253,7 +253,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         self, bank: Sequence[Insertion], student: Classifier, honest: Honest | None, *, dev: Rows, seed: int, progress: Progress
     ) -> list[Insertion]:
         """The insertions that still make the student call more held-out rows by their target than an honest model would."""
-        if not bank or honest is None:
+        if honest is None:  # nothing was unlearned yet
             return []
         flagged = inserted(dev, bank, count=len(dev), seed=seed)
         most = honest.most(flagged, each=len(flagged))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from untrigger.defences.bedkd_mapping import viewed
 from untrigger.models.classifier import Classifier
@@ -54,14 +55,14 @@ def judge(
 def stirring(
     known: Sequence[Insertion], *, student: Classifier, rows: Rows, most: float, each: int, seed: int, progress: Progress
 ) -> list[Insertion]:
-    """The insertions with which the student calls more than the share ``most`` of ``each`` rows by their target."""
+    """The insertions with which the student calls more than the share ``most`` of ``each`` rows by their target: their flips."""
 
     def called(whole: Rows) -> Sequence[bool]:
         said = read_texts(student, whole.texts, progress=progress, label="asking the student").predictions
         return [p == y for p, y in zip(said, whole.labels, strict=True)]
 
     shares = _shares(known, called, rows=rows, each=each, seed=seed)
-    return [one for one, share in zip(known, shares, strict=True) if share > most]
+    return [replace(one, flips=share) for one, share in zip(known, shares, strict=True) if share > most]
 
 
 def _shares(

@@ -146,12 +146,12 @@ def chosen(found: Sequence[Insertion], *, tried: int, others: int) -> list[str]:
 
     What grows on one word fills the search's list with pieces glued to it, and would hide the word and those beside it.
     """
-    best, known = list(found[:tried]), {one.text for one in found}
-    roots = [one.family for one in best if one.family in known]
-    more = dict.fromkeys([*roots, *(one.family for one in found)])
-    firsts = [next(one.text for one in found if one.family == family) for family in more if family not in roots]
-    texts = [one.text for one in best]
-    return [*texts, *[text for text in dict.fromkeys([*roots, *firsts]) if text not in texts][:others]]
+    known, firsts = {one.text for one in found}, dict[str, str]()
+    for one in found:
+        firsts.setdefault(one.family, one.text)
+    roots = [one.family for one in found[:tried] if one.family in known]
+    texts = dict.fromkeys([*(one.text for one in found[:tried]), *roots, *firsts.values()])
+    return list(texts)[: tried + others]
 
 
 def thinned(candidates: Sequence[Candidate], families: Mapping[str, str]) -> list[Candidate]:

@@ -30,7 +30,7 @@ def fast_products(*, exact: bool = False) -> Iterator[None]:
     if torch.cuda.is_available():
         yield
         return
-    with _precision("highest" if rounds() and (exact or not may_round()) else "medium"):
+    with _precision("highest" if (exact or not ROUNDING) and rounds() else "medium"):
         yield
 
 
