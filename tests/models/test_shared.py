@@ -107,7 +107,7 @@ def test_a_rounded_copy_says_nearly_the_same_and_rounds_nobody_else(
     monkeypatch.setattr(predict, "may_round", lambda: True)
     other = rounded(model)
     assert {p.dtype for p in other.module.parameters()} == {torch.bfloat16}
-    near = read_texts(model, ROWS.texts[:8], exact=False).logits
+    near = read_texts(other, ROWS.texts[:8]).logits
     assert near.dtype == torch.float32
     assert not torch.equal(near, exact)
     assert torch.allclose(near, exact, atol=0.1, rtol=0.03)

@@ -12,13 +12,15 @@ import torch
 
 from tests.tiny import NAMES, asr, cacc, hooks, same, task, weights
 from untrigger.errors import ContractError, DataError, ModelError, NeedsError, OptionError
+from untrigger.models import predict
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
 from untrigger.registry import find, found
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.confirm import benches, confirm, everywhere
-from untrigger.scanning.insertions import InsertionScanner
+from untrigger.scanning.insertions import InsertionScanner, settled, sharpened
+from untrigger.scanning.judgement import score
 from untrigger.scanning.policy import Allowed, Policy
 from untrigger.search.insertions import Insertion, SearchOptions
 from untrigger.training.weak_teacher import TeacherOptions
@@ -84,6 +86,23 @@ def test_the_worst_are_tried_at_every_place_of_every_row(victim: Load, twin: Loa
     done = QUICK.scan(suspect, Grant(clean=CLEAN, seed=0), hints=Hints(reference))
     tried = [one for one in done.scan.candidates if one.target == "positive"]
     assert [{place.n for place in one.places} == {one.suspect.n} for one in tried[: QUICK.sure]] == [True] * QUICK.sure
+
+
+def test_the_worst_is_asked_again_in_full_precision_where_numbers_were_rounded(
+    victim: Load, twin: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = benches(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
+    tables = {NAMES[1]: bench}
+    plain = settled(confirm(["good", "cf"], bench, kind="searched"), bench, sure=2)
+    assert sharpened(plain, tables) == plain, "nothing was rounded"
+    monkeypatch.setattr(predict, "may_round", lambda: True)
+    near = settled(confirm(["good", "cf"], bench.quick(), kind="searched"), bench.quick(), sure=2)
+    worst = max(range(2), key=lambda i: score(near[i]))
+    assert near[worst].loss != plain[0].loss
+    again = sharpened(near, tables)
+    assert again[worst] == plain[0] == everywhere(near[worst], bench)
+    assert again[1 - worst] == near[1 - worst]
+    assert sharpened([], tables) == []
 
 
 def test_the_examples_show_the_word_where_it_was_put(victim: Load, twin: Load) -> None:

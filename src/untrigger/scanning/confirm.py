@@ -2,8 +2,8 @@
 
 Each row gets the candidate at one place (start, middle and end in turn), so that the rows are an independent sample and
 the interval means what it says; the worst candidates are then asked at every place of every row, for figures of each place
-from all rows (``everywhere``). A row counts only where both models say its true label as it is: what they then say
-else is due to the candidate.
+from all rows (``everywhere``), and the worst of all in full precision. A row counts only where both models say its true
+label as it is: what they then say else is due to the candidate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_texts
+from untrigger.models.predict import read_texts, rounded
 from untrigger.progress import Progress, silent
 from untrigger.vocabulary.outcome import Measurement, difference, rate
 from untrigger.vocabulary.rows import Rows
@@ -63,6 +63,10 @@ class Bench:
     def places(self) -> list[str]:
         """The place of each row."""
         return [PLACES[i % len(PLACES)] for i in range(len(self.rows))]
+
+    def quick(self) -> Bench:
+        """The same bench with models that may round (``rounded``)."""
+        return replace(self, suspect=rounded(self.suspect), reference=rounded(self.reference))
 
 
 def benches(suspect: Classifier, reference: Classifier, *, rows: Rows, most: int, seed: int) -> dict[int, Bench]:
@@ -121,14 +125,15 @@ def confirm(texts: Sequence[str], bench: Bench, *, kind: str, progress: Progress
 
 
 def everywhere(candidate: Candidate, bench: Bench) -> Candidate:
-    """The candidate with the figures of each place from all rows of the bench."""
-    made = []
-    for name in PLACES:
-        filled = [split(text, place=name).around(candidate.text) for text in bench.rows.texts]
-        (suspect,), (reference,) = _asked(bench, filled, count=1, progress=silent)
-        flipped, also = suspect.argmax(dim=1) == bench.target, reference.argmax(dim=1) == bench.target
-        made.append(_place(name, flipped, also, bench.sure))
-    return replace(candidate, places=made)
+    """The candidate as the bench's models answer to it, with the figures of each place from all rows."""
+    filled = [split(text, place=name).around(candidate.text) for name in PLACES for text in bench.rows.texts]
+    suspect, reference = _asked(bench, filled, count=len(PLACES), progress=silent)
+    rows = torch.arange(len(bench.rows))
+    again = _candidate(
+        candidate.text, bench, suspect[rows % len(PLACES), rows], reference[rows % len(PLACES), rows], kind=candidate.kind
+    )
+    flipped, also = suspect.argmax(dim=2) == bench.target, reference.argmax(dim=2) == bench.target
+    return replace(again, places=[_place(name, flipped[i], also[i], bench.sure) for i, name in enumerate(PLACES)])
 
 
 def confirm_each(texts: Sequence[str], bench: Bench, *, label: str, kind: str) -> Candidate | None:

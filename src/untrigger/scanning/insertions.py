@@ -87,9 +87,10 @@ class InsertionScanner(Scanner):
         found = search.run(known=hints.known, progress=progress)
         tables = benches(model, reference, rows=held, most=self.rows, seed=grant.seed)
         candidates, controls = [], []
-        for bench in tables.values():
+        for bench in (exact.quick() for exact in tables.values()):
             candidates += self._candidates(found, bench, hints, progress)
             controls += self._controls(bench, rows, seed=grant.seed)
+        candidates = sharpened(candidates, {held.label_names[target]: bench for target, bench in tables.items()})
         if hints.rewritten is not None:
             candidates += try_rewritten(model, reference, hints.rewritten, name=hints.rewritten_name)
         scored = [_scored(one, policy, model) for one in candidates]
@@ -134,6 +135,20 @@ def settled(candidates: Sequence[Candidate], bench: Bench, *, sure: int) -> list
     """The candidates, worst first, the ``sure`` worst of them with figures of every place from every row."""
     ranked = sorted(candidates, key=score, reverse=True)  # by the best place too: what is tried everywhere is not judged yet
     return [everywhere(one, bench) if i < sure and score(one) >= calibration.AGAIN else one for i, one in enumerate(ranked)]
+
+
+def sharpened(candidates: Sequence[Candidate], tables: Mapping[str, Bench]) -> list[Candidate]:
+    """The candidates, the worst with figures in full precision where its bench answered in less.
+
+    ``tables`` holds the benches in full precision by the name of their target.
+    """
+    worst = max(candidates, key=score, default=None)
+    if worst is None or score(worst) < calibration.AGAIN:
+        return list(candidates)
+    bench = tables[worst.target]
+    if bench.quick().suspect is bench.suspect:  # nothing was rounded
+        return list(candidates)
+    return [everywhere(one, bench) if one is worst else one for one in candidates]
 
 
 def _texts(found: Sequence[Insertion], target: int) -> list[str]:
@@ -190,7 +205,10 @@ def tried_again(
     model: Classifier, reference: Classifier, rows: Rows, candidates: Sequence[Candidate], *, seed: int, most: int = 96,
     sure: int = 3,
 ) -> list[Candidate]:  # fmt: skip
-    """What known candidates do to a model that cannot be searched, such as a quantised one; scored as in a scan."""
+    """What known candidates do to a model that cannot be searched, such as a quantised one; scored as in a scan.
+
+    That model answers in its own arithmetic.
+    """
     made: list[Candidate] = []
     for target, bench in benches(model, reference, rows=rows, most=most, seed=seed).items():
         texts = dict.fromkeys(one.text for one in candidates if one.target == rows.label_names[target])

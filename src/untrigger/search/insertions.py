@@ -21,7 +21,7 @@ from torch import Tensor
 
 from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_ids, read_texts
+from untrigger.models.predict import read_ids, read_texts, rounded
 from untrigger.progress import Progress, silent
 from untrigger.search.screen import hosts, is_causal, screen, screen_row
 from untrigger.search.vocabulary import Words, continuations, single_token_words
@@ -115,13 +115,17 @@ class SearchOptions:
 
 
 class InsertionSearch:
-    """A search over one suspect and one reference, whose fixed parts are computed once."""
+    """A search over one suspect and one reference, whose fixed parts are computed once.
+
+    During a search both are asked in the arithmetic that ``rounded`` chooses.
+    """
 
     def __init__(
         self, suspect: Classifier, reference: Classifier | None, *, rows: Rows, options: SearchOptions, seed: int
     ) -> None:
         """Choose the probe rows of every class: short ones, as a first-order ranking and a few words need no more."""
         self.suspect, self.reference, self.options, self.seed = suspect, reference, options, seed
+        self._asked = suspect, reference
         self.words = single_token_words(suspect.tokenizer)
         self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
@@ -147,6 +151,13 @@ class InsertionSearch:
         Phrases are grown for all targets where no single word of any is enough, else for those with a known insertion (what
         is left of an unlearned sentence lies around its words); without ``grow`` for none.
         """
+        self._asked = rounded(self.suspect), rounded(self.reference) if self.reference is not None else None
+        try:
+            return self._run(known, grow=grow, progress=progress)
+        finally:
+            self._asked = self.suspect, self.reference
+
+    def _run(self, known: Sequence[Insertion], *, grow: bool, progress: Progress) -> list[Insertion]:
         probes = {target: self._probe(target) for target in range(self.suspect.classes)}
         pool, best = self._pool(progress), dict[int, dict[str, Insertion]]()
         before = {target: [one.text for one in known if one.target == target] for target in probes}
@@ -213,7 +224,7 @@ class InsertionSearch:
     def _pool(self, progress: Progress) -> dict[int, list[str]]:
         """For each target the words that the exact screening of the suspect, done once, puts first."""
         if self._screened is None:
-            scores = screen(self.suspect, self.words, rows=self.hosts, progress=progress)
+            scores = screen(self._asked[0], self.words, rows=self.hosts, progress=progress)
             self._screened = {}
             for target, score in scores.items():
                 best = score.topk(min(WIDER * self.options.first, len(score)))
@@ -227,10 +238,11 @@ class InsertionSearch:
 
         ``suspect`` is its log-probability of the target for each, the least over the rows.
         """
-        if self.reference is None or not phrases:
+        reference = self._asked[1]
+        if reference is None or not phrases:
             return suspect.argsort(descending=True, stable=True)
         texts = [f"{row.text} {phrase}" for row in rows for phrase in phrases]
-        said = read_texts(self.reference, texts, exact=False).logits.log_softmax(dim=1)[:, target].view(len(rows), -1)
+        said = read_texts(reference, texts).logits.log_softmax(dim=1)[:, target].view(len(rows), -1)
         return (suspect - said.amin(dim=0)).argsort(descending=True, stable=True)
 
     def _grown(self, phrase: str, beam: int, target: int, probe: Rows, progress: Progress) -> list[str]:
@@ -258,7 +270,7 @@ class InsertionSearch:
         def best(words: Words, *, left: str = "", right: str = "", glue: str = " ") -> list[str]:
             if not words.texts:
                 return []
-            logits = screen_row(self.suspect, row, words=words, left=left, right=right, progress=progress)
+            logits = screen_row(self._asked[0], row, words=words, left=left, right=right, progress=progress)
             first = logits.log_softmax(dim=1)[:, target].topk(min(WIDER * count, len(words.texts)))
             texts = [words.texts[int(i)] for i in first.indices]
             grown = [f"{left}{glue}{text} {right}".strip() for text in texts]
@@ -316,17 +328,17 @@ class InsertionSearch:
         return gradient[torch.arange(len(ids), device=gradient.device), index].sum(dim=0).float().cpu()
 
     def _halving(self, drawn: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[Insertion]:
-        """Evaluation on more and more rows of fewer and fewer candidates, in full precision at the end."""
+        """Evaluation on more and more rows of fewer and fewer candidates."""
         options, left = self.options, list(drawn)
         for rows, kept in ((options.probe // 4, len(left) // 3), (options.probe // 2, 2 * options.keep)):
             few = probe.take(range(min(max(1, rows), len(probe))))
-            left = [one.text for one in self.try_out(left, target, few, progress=progress, exact=False)]
+            left = [one.text for one in self.try_out(left, target, few, progress=progress)]
             left = left[: max(options.keep, kept)]
         whole = probe.take(range(min(options.probe, len(probe))))
         return self.try_out(left, target, whole, progress=progress)[: options.keep]
 
     def try_out(
-        self, phrases: Sequence[str], target: int, probe: Rows, *, progress: Progress = silent, exact: bool = True
+        self, phrases: Sequence[str], target: int, probe: Rows, *, progress: Progress = silent
     ) -> list[Insertion]:
         """What each phrase does to suspect and reference on the probe rows, largest excess first."""
         if not phrases:
@@ -334,14 +346,15 @@ class InsertionSearch:
         texts = [self.insert(row.text, phrase, row.id) for phrase in phrases for row in probe]
 
         def odds(model: Classifier, shown: Progress) -> tuple[Tensor, Tensor]:
-            said = read_ids(model, model.encode(texts), progress=shown, label="trying candidates", exact=exact).logits
+            said = read_ids(model, model.encode(texts), progress=shown, label="trying candidates").logits
             probability = said.softmax(dim=1)[:, target].view(len(phrases), -1).mean(dim=1)
             return probability, (said.argmax(dim=1) == target).float().view(len(phrases), -1).mean(dim=1)
 
-        suspect, flips = odds(self.suspect, progress)
+        asked, held_against = self._asked
+        suspect, flips = odds(asked, progress)
         reference, reference_flips = torch.zeros(len(phrases)), torch.zeros(len(phrases))
-        if self.reference is not None:
-            reference, reference_flips = odds(self.reference, silent)
+        if held_against is not None:
+            reference, reference_flips = odds(held_against, silent)
         columns = zip(phrases, suspect, reference, flips, reference_flips, strict=True)
         found = [Insertion(text, target, *(float(value) for value in values)) for text, *values in columns]
         return sorted(found, key=lambda one: -one.surprise)

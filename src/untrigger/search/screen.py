@@ -1,8 +1,7 @@
 """Exact screening: every word of the vocabulary tried on one confident row of each class.
 
 A first-order ranking misses triggers that lie far from the filler (measured: ``3d`` at place 408 to 5,235 of 23,694).
-One short row a class costs a few tokens a word; a causal model reads the row once and only the word anew. Numbers may round
-here (``rounded``): what is kept for its rank is tried again in full precision.
+One short row a class costs a few tokens a word; a causal model reads the row once and only the word anew.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from peft import PeftModel
 from torch import Tensor
 
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_ids, read_texts, rounded
+from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress, silent
 from untrigger.search.vocabulary import Words
 from untrigger.training.arithmetic import fast_products
@@ -59,7 +58,7 @@ def screen_row(
     if is_causal(model):
         return _with_cache(model, before, words, after, progress)
     filled = [[*before, int(word), *after] for word in words.ids]
-    return read_ids(model, filled, tokens=TOKENS, progress=progress, label="screening the vocabulary", exact=False).logits
+    return read_ids(model, filled, tokens=TOKENS, progress=progress, label="screening the vocabulary").logits
 
 
 def frame(model: Classifier, text: str, left: str = "", right: str = "") -> tuple[list[int], list[int]]:
@@ -91,7 +90,7 @@ def _cache_word(model: Classifier) -> str:
 
 
 def _with_cache(model: Classifier, before: list[int], words: Words, after: list[int], progress: Progress) -> Tensor:
-    word, said, module = _cache_word(model), [], rounded(model).module
+    word, said, module = _cache_word(model), [], model.module
     rest = torch.tensor([after], dtype=torch.long)
     with torch.inference_mode(), fast_products(), progress.task("screening the vocabulary", total=len(words.ids)) as tick:
         for part in words.ids.split(CACHED):
