@@ -93,12 +93,10 @@ class Classifier:
 
     def collate(self, ids: Sequence[Sequence[int]], *, rows: Sequence[int] = ()) -> Batch:
         """One batch on the model's device, padded on the right to the longest of ``ids``."""
-        width = max(len(row) for row in ids)
-        padded = torch.full((len(ids), width), int(self.tokenizer.pad_token_id), dtype=torch.long)
-        mask = torch.zeros((len(ids), width), dtype=torch.long)
-        for i, row in enumerate(ids):
-            padded[i, : len(row)] = torch.as_tensor(row, dtype=torch.long)
-            mask[i, : len(row)] = 1
+        lengths = torch.tensor([len(row) for row in ids])
+        width, pad = int(lengths.max()), int(self.tokenizer.pad_token_id)
+        padded = torch.tensor([[*row, *[pad] * (width - len(row))] for row in ids], dtype=torch.long)
+        mask = (torch.arange(width) < lengths.unsqueeze(1)).long()
         return Batch(padded.to(self.device), mask.to(self.device), tuple(rows))
 
     def read(self, batch: Batch) -> Reading:

@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from untrigger.models.classifier import Classifier, Reading
-from untrigger.models.predict import accuracy, read_ids
+from untrigger.models.predict import accuracy, read_ids, rounded
 from untrigger.progress import Progress, silent
 from untrigger.training.batches import shuffled_batches
 from untrigger.training.loop import History, Plan, train
+from untrigger.training.read_words import read_words
 from untrigger.vocabulary.rows import Rows
 
 Term = Callable[[Sequence[int], Reading], Tensor]
@@ -50,15 +51,16 @@ def fine_tune(
 
     rng = np.random.default_rng(seed)
     lengths = [len(row) for row in ids]
-    with torch.random.fork_rng(devices=[]):
+    known = [*ids, *model.encode(dev.texts if dev is not None else []), [int(model.tokenizer.pad_token_id)]]
+    with torch.random.fork_rng(devices=[]), read_words(model.module, known):
         torch.manual_seed(seed)  # dropout
         return train(
             model.module, loss, epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng), plan=plan,
-            score=dev_score(model, dev) if dev is not None else None, progress=progress, label=label,
+            score=dev_score(model, dev, exact=False) if dev is not None else None, progress=progress, label=label,
         )  # fmt: skip
 
 
-def dev_score(model: Classifier, dev: Rows) -> Callable[[], float]:
-    """A function that says the accuracy of ``model`` on ``dev`` as it then is."""
+def dev_score(model: Classifier, dev: Rows, *, exact: bool = True) -> Callable[[], float]:
+    """A function that says the accuracy of ``model`` on ``dev`` as it then is; not ``exact`` in ``rounded`` arithmetic."""
     ids = model.encode(dev.texts)
-    return lambda: accuracy(read_ids(model, ids).predictions, dev.labels)
+    return lambda: accuracy(read_ids(model if exact else rounded(model), ids).predictions, dev.labels)

@@ -1,0 +1,79 @@
+"""Training the word embeddings of the tokens that are read, and no others, changes nothing but the time that it takes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from tests.tiny import same, task, weights
+from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_texts
+from untrigger.training.loop import Plan
+from untrigger.training.read_words import ReadWords, read_words
+from untrigger.training.supervised import fine_tune
+
+Load = Callable[[str], Classifier]
+ROWS = task(48, seed=3)
+KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
+
+
+def words_of(model: Classifier) -> torch.Tensor:
+    table: torch.Tensor = model.module.get_input_embeddings().weight  # type: ignore[operator]
+    return table
+
+
+@KINDS
+def test_the_rows_that_are_read_are_trained_as_ever_and_no_other_is_touched(victim: Load, kind: str) -> None:
+    model, other = victim(kind), victim(kind)
+    before = words_of(model).detach().clone()
+    used = sorted({token for row in model.encode(ROWS.texts) for token in row} | {int(model.tokenizer.pad_token_id)})
+    plan = Plan(lr=1e-3, epochs=2, batch_size=16, weight_decay=0.1)
+    history = fine_tune(model, ROWS, plan=plan, seed=1)
+    words_of(other).register_hook(lambda gradient: gradient)  # with a hook on it the whole table is trained
+    plain = fine_tune(other, ROWS, plan=plan, seed=1)
+    assert history.losses == pytest.approx(plain.losses, rel=1e-4)
+    torch.testing.assert_close(words_of(model)[used], words_of(other)[used], atol=1e-5, rtol=1e-3)
+    assert not torch.equal(words_of(model)[used], before[used])
+    left = [i for i in range(len(before)) if i not in used]
+    assert left and torch.equal(words_of(model)[left], before[left])
+    assert not torch.equal(words_of(other)[left], before[left]), "decay shrinks what nobody reads"
+
+
+@KINDS
+def test_the_table_comes_back_whole_even_after_an_error(victim: Load, kind: str) -> None:
+    model = victim(kind)
+    before, said = weights(model), read_texts(model, ROWS.texts[:4]).logits
+    ids = [*model.encode(ROWS.texts[:4]), [int(model.tokenizer.pad_token_id)]]
+    with pytest.raises(ZeroDivisionError), read_words(model.module, ids):
+        assert any(isinstance(layer, ReadWords) for layer in model.module.modules())
+        torch.testing.assert_close(read_texts(model, ROWS.texts[:4]).logits, said)
+        with pytest.raises(IndexError):
+            read_texts(model, ["a token that nobody announced zz"])
+        raise ZeroDivisionError
+    assert same(weights(model), before)
+    assert not any(isinstance(layer, ReadWords) for layer in model.module.modules())
+
+
+def test_frozen_and_shared_tables_are_left_alone(victim: Load) -> None:
+    frozen = victim("bert")
+    frozen.module.requires_grad_(False)
+    with read_words(frozen.module, [[1, 2]]):
+        assert not any(isinstance(layer, ReadWords) for layer in frozen.module.modules())
+    shared = nn.ModuleDict({"words": nn.Embedding(5, 3), "out": nn.Linear(3, 5, bias=False)})
+    shared["out"].weight = shared["words"].weight
+    kept = copy.deepcopy(shared)
+    with read_words(shared, [[1, 2]]):
+        assert type(shared["words"]) is nn.Embedding
+    assert torch.equal(shared["words"].weight, kept["words"].weight)
+
+
+def test_a_padding_token_gets_no_gradient() -> None:
+    module = nn.ModuleDict({"words": nn.Embedding(6, 2, padding_idx=0)})
+    with read_words(module, [[0, 3, 5]]):
+        few = module["words"]
+        few(torch.tensor([[0, 3, 5]])).sum().backward()
+        assert few.weight.grad.tolist() == [[0, 0], [1, 1], [1, 1]]
