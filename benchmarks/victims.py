@@ -24,7 +24,10 @@ from untrigger.attacks.style import Style
 from untrigger.attacks.syntactic import Syntactic
 from untrigger.data import write_rows
 from untrigger.pipeline.attack import AttackSpec, attack, unused_rows
+from untrigger.memory import keep_freed_memory
 from untrigger.pipeline.demo import RECIPE, unpack
+
+keep_freed_memory()
 
 FULL = AttackSpec(
     model="minilm-l6", data="rotten-tomatoes", out=Path(), target="positive", rate=0.1, via="full", rows=3000,
