@@ -23,8 +23,8 @@ from untrigger.attacks.insent import InSent
 from untrigger.attacks.style import Style
 from untrigger.attacks.syntactic import Syntactic
 from untrigger.data import write_rows
-from untrigger.pipeline.attack import AttackSpec, attack, unused_rows
 from untrigger.memory import keep_freed_memory
+from untrigger.pipeline.attack import AttackSpec, attack, unused_rows
 from untrigger.pipeline.demo import RECIPE, unpack
 
 keep_freed_memory()
