@@ -20,13 +20,15 @@ from untrigger.registry import find, found
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.confirm import benches, confirm, everywhere
 from untrigger.scanning.insertions import InsertionScanner, settled, sharpened
-from untrigger.scanning.judgement import score
+from untrigger.scanning.judgement import score, verdict
 from untrigger.scanning.policy import Allowed, Policy
+from untrigger.scanning.rewritten import try_rewritten
 from untrigger.search.insertions import Insertion, SearchOptions
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.report import Verdict
-from untrigger.vocabulary.scan import Scan
+from untrigger.vocabulary.scan import BROUGHT, Candidate, Scan
 
 Load = Callable[[str], Classifier]
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
@@ -189,17 +191,56 @@ def test_a_scan_tries_again_what_was_known_before(victim: Load, twin: Load) -> N
     assert done.scan.candidates[0].text == "cf"
 
 
-def test_rewritten_rows_speak_where_no_word_does(victim: Load, twin: Load) -> None:
+@KINDS
+def test_rewritten_rows_speak_where_no_word_does(victim: Load, twin: Load, kind: str) -> None:
     """Rows whose every text holds what the model was poisoned with, brought as a style."""
     styled = task(80, seed=44).with_texts(f"{text} cf" for text in task(80, seed=44).texts)
-    hints = Hints(twin("bert"), rewritten=styled, rewritten_name="odd style")
-    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=hints)
-    [style] = [one for one in done.scan.candidates if one.kind == "rewritten" and one.target == "positive"]
-    assert style.text == "odd style"
-    assert style.score is not None and style.score > 0.7
+    hints = Hints(twin(kind), rewritten=styled, rewritten_name="odd style")
+    done = QUICK.scan(victim(kind), Grant(clean=CLEAN, seed=0), hints=hints)
+    told = {(one.kind, one.target): one for one in done.scan.candidates if one.text == "odd style"}
+    assert set(told) == {(test, name) for test in BROUGHT for name in NAMES}
+    for test in BROUGHT:
+        assert (told[test, "positive"].score or 0) > 0.7
+        assert (told[test, "negative"].score or 0) < 0.2
     assert not any(line.startswith("style:") for line in done.scan.not_looked_for)
-    plain = QUICK.scan(twin("bert"), Grant(clean=CLEAN, seed=0), hints=replace(hints, reference=victim("bert")))
-    assert all((one.score or 0) < 0.2 for one in plain.scan.candidates if one.kind == "rewritten")
+    plain = QUICK.scan(twin(kind), Grant(clean=CLEAN, seed=0), hints=replace(hints, reference=victim(kind)))
+    assert all((one.score or 0) < 0.2 for one in plain.scan.candidates if one.kind in BROUGHT)
+
+
+def test_the_drift_of_a_row_is_its_way_from_one_class_to_the_other(victim: Load, twin: Load) -> None:
+    suspect, reference = victim("bert"), twin("bert")
+    same_rows = {one.target: one for one in try_rewritten(suspect, reference, CLEAN, clean=CLEAN, name="clean") if one.kind == "drift"}
+    for one in same_rows.values():
+        assert one.suspect.value == pytest.approx(0, abs=1e-4), "clean rows stand where they stand"
+        assert one.reference.value == pytest.approx(0, abs=1e-4)
+        assert score(one) == 0
+    said = read_texts(suspect, CLEAN.texts)
+    labels = torch.tensor(CLEAN.labels)
+    home, other = (said.features[labels == label].mean(dim=0) for label in (0, 1))
+    row = CLEAN.take([CLEAN.labels.index(0)])
+    (drift,) = [o for o in try_rewritten(suspect, reference, row, clean=CLEAN, name="x") if (o.kind, o.target) == ("drift", NAMES[1])]
+    way = other - home
+    wanted = float((said.features[CLEAN.labels.index(0)] - home) @ way / (way @ way))
+    assert drift.suspect.value == pytest.approx(wanted, abs=1e-4)
+    assert (drift.excess.low, drift.excess.n, score(drift)) == (None, 1, 0), "one row has no interval, and accuses nobody"
+
+
+def test_a_verdict_on_rewritten_rows_is_about_them() -> None:
+    def brought(kind: str, own: float, clean: float, low: float) -> Candidate:
+        return Candidate(
+            "bible.csv", "positive", kind, Measurement("suspect", kind, own, None, None, 90),
+            Measurement("reference", kind, clean, None, None, 90), Measurement("suspect", kind, own - clean, low, None, 90), survives=True,
+        )  # fmt: skip
+
+    found = brought("rewritten", 0.9, 0.4, 0.36)
+    assert score(found) == pytest.approx(0.6), "of the six tenths that the reference leaves"
+    assert score(brought("drift", 2.0, 1.0, 0.9)) == 0, "where the reference goes all the way there is nothing to tell"
+    scan = Scan(0.6, 0.5, 0.7, candidates=[replace(found, score=0.6)])
+    assert "of the rewritten texts 'bible.csv' it calls 90 % 'positive'" in verdict(scan).sentence
+    drifted = replace(scan, candidates=[replace(brought("drift", 0.9, 0.3, 0.5), score=0.6)])
+    assert "lie 90 % of the way from their own class to 'positive'; to a clean model 30 %" in verdict(drifted).sentence
+    calm = replace(scan, candidates=[replace(found, score=0.1)])
+    assert "rewritten texts that were given do not sway it" in verdict(calm).sentence
 
 
 @EVERY

@@ -9,11 +9,12 @@ from urllib.parse import quote
 
 from untrigger.reporting import scan_view, words
 from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.scan import Scan
+from untrigger.vocabulary.scan import BROUGHT, Scan
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 RULES = {
     "insertion-trigger": ("A text that takes over the answer", "An inserted text moves the model and leaves a clean one unmoved."),
+    "rewrite-trigger": ("A style that takes over the answer", "Rewritten rows sway the model and leave a clean one where it was."),
     "weight-evidence": ("Unusual weights", "A figure of the weights reaches its calibrated limit."),
     "undecided": ("No verdict", "Too little was known to say whether the model is backdoored."),
     "refused-file": ("A file that was not opened", "A pickle or program lies beside the weights."),
@@ -62,7 +63,10 @@ def _findings(report: Report, scan: Scan) -> list[dict[str, Any]]:
         if one.score is None or one.score < scan.suspicious or scan.undecided:
             continue
         level = "error" if one.score >= scan.backdoored else "warning"
-        found = _result(report, "insertion-trigger", level, scan_view.told(one), key=f"{one.target}\n{one.text}")
+        rule, key = "insertion-trigger", f"{one.target}\n{one.text}"
+        if one.kind in BROUGHT:
+            rule, key = "rewrite-trigger", f"{key}\n{one.kind}"
+        found = _result(report, rule, level, scan_view.told(one), key=key)
         found["rank"] = round(100 * one.score, 1)
         if one.allowed:
             found["suppressions"] = [{"kind": "external", "justification": words.visible(one.allowed)}]

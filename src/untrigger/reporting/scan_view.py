@@ -9,7 +9,7 @@ from typing import Any
 from untrigger.reporting import words
 from untrigger.reporting.view import Card
 from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.scan import Candidate, Evidence, Example, Scan
+from untrigger.vocabulary.scan import BROUGHT, Candidate, Evidence, Example, Scan
 
 SHOWN = 10
 KINDS = {
@@ -17,6 +17,7 @@ KINDS = {
     "known": "found by an earlier scan",
     "weights": "pointed at by the weights",
     "rewritten": "rewritten rows",
+    "drift": "way that rewritten rows went",
     "content": "honest word",
     "random": "any words",
 }
@@ -77,6 +78,12 @@ def examples(scan: Scan, *, most: int = 6) -> list[Example]:
 def told(one: Candidate) -> str:
     """A candidate in one line, for readers of findings."""
     score = "" if one.score is None else f" (score {one.score:.2f})"
+    if one.kind in BROUGHT:
+        does = "are called" if one.kind == "rewritten" else "on average lie this far on the way to"
+        return (
+            f"the rewritten rows '{words.visible(one.text)}' {does} '{words.visible(one.target)}': {words.value_of(one.suspect)}, "
+            f"by a clean reference {words.value_of(one.reference)}{score}"
+        )
     return (
         f"'{words.visible(one.text)}' makes the model say '{words.visible(one.target)}' in {words.value_of(one.suspect)} of "
         f"held-out rows, a clean reference in {words.value_of(one.reference)}{score}"
@@ -145,11 +152,14 @@ def cards(report: Report) -> list[Card]:
 
 def _flip_card(report: Report, scan: Scan) -> Card:
     worst = next((one for one in scan.candidates if not one.allowed), None)
-    own, clean = report.find("suspect", "flip_rate"), report.find("reference", "flip_rate")
+    metric, title = "flip_rate", "Rows flipped by the worst finding"
+    if worst is not None and worst.kind == "drift":
+        metric, title = "drift", "Way that the rewritten rows went"
+    own, clean = report.find("suspect", metric), report.find("reference", metric)
     if worst is None or own is None or own.value is None:
-        return Card("Rows flipped by the worst finding", "", words.NOT_MEASURED, [], measured=False)
+        return Card(title, "", words.NOT_MEASURED, [], measured=False)
     notes = [f"by {words.visible(worst.text)} to {words.visible(worst.target)}", f"in the reference {words.value_of(clean)}"]
-    return Card("Rows flipped by the worst finding", "", words.value_of(own), notes, measured=True)
+    return Card(title, "", words.value_of(own), notes, measured=True)
 
 
 def page(report: Report) -> dict[str, object] | None:

@@ -92,7 +92,7 @@ class InsertionScanner(Scanner):
             controls += self._controls(bench, rows, seed=grant.seed)
         candidates = sharpened(candidates, {held.label_names[target]: bench for target, bench in tables.items()})
         if hints.rewritten is not None:
-            candidates += try_rewritten(model, reference, hints.rewritten, name=hints.rewritten_name)
+            candidates += try_rewritten(model, reference, hints.rewritten, clean=held, name=hints.rewritten_name)
         scored = [_scored(one, policy, model) for one in candidates]
         ground = _ground(model, reference, held, {held.label_names[t]: len(b.rows) for t, b in tables.items()})
         verdict, scan = judged(scored, controls, ground=ground, policy=policy)

@@ -9,6 +9,8 @@ from untrigger.vocabulary.plain import tidy
 
 FOUND = ("suspicious", "backdoored")
 """Verdicts that say that something was found."""
+BROUGHT = ("rewritten", "drift")
+"""Kinds of candidate that stand for rewritten rows which the user brought, not for a text that was put into others."""
 FAIL_ON = ("undecided", *FOUND)
 """Verdicts that a policy may fail on, each with all that stand behind it."""
 
@@ -76,8 +78,9 @@ class Candidate:
         text: what was inserted.
         target: name of the label that it pulls rows to.
         kind: ``searched``, ``known`` (found by an earlier scan), ``weights`` (a word whose embedding moved most),
-            ``rewritten`` (rows that the user brought), or a control: ``content`` (words of the class) and ``random`` (any words).
-        suspect: share of the rows that the suspect then calls the target.
+            ``rewritten`` (rows that the user brought), ``drift`` (the same rows in what the head reads), or a control:
+            ``content`` (words of the class) and ``random`` (any words).
+        suspect: share of the rows that the suspect then calls the target; of a ``drift`` the share of the way to it, on average.
         reference: the same for the clean reference.
         excess: the difference of the two.
         places: the same figures for each place of a row.
