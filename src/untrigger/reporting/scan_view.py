@@ -61,6 +61,8 @@ def bars(candidates: Sequence[Candidate], *, most: int = SHOWN) -> list[Bar]:
 
 def _bar(one: Candidate) -> Bar:
     note = f"score {one.score:.2f}" if one.score is not None else KINDS.get(one.kind, one.kind)
+    if one.kind in BROUGHT:
+        note = f"{KINDS[one.kind]}; {note}"
     if one.allowed:
         note = f"allowed: {words.visible(one.allowed)}"
     return Bar(

@@ -1,0 +1,68 @@
+"""What rewritten rows tell of a model (`untrigger scan --rewritten`): victims of rewrites and their never poisoned twins.
+
+    python benchmarks/rewritten.py --runs runs/w2sdefense --sst2 SST2 [--seeds 0,1,2] [--rows 50,100,500]
+
+Every model is asked about test rows in the style of its own trigger and in that of the others, labels as they are in truth. One
+reference a victim, trained on clean rows that it was not trained on; the other clean rows say where a model keeps its classes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from victims import REWRITES, arguments, clean_rows, recipe, victims
+
+from untrigger.data import load_data
+from untrigger.evaluation.truth import read_truth
+from untrigger.models.load import load_model
+from untrigger.scanning.insertions import InsertionScanner
+from untrigger.scanning.judgement import score
+from untrigger.scanning.rewritten import try_rewritten
+from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.scan import Candidate
+
+HEAD = ("model", "rows in", "n", "answers", "reference", "score", "drift", "reference", "score")
+
+
+def cells(candidates: list[Candidate], target: str) -> list[str]:
+    """Both tests towards the class that the attacker wants."""
+    told = []
+    for kind in ("rewritten", "drift"):
+        one = next(one for one in candidates if (one.kind, one.target) == (kind, target))
+        told += [f"{one.suspect.value:.2f}", f"{one.reference.value:.2f}", f"{score(one):.2f}"]
+    return told
+
+
+def main() -> None:
+    """Print a line for each model, style and number of rows."""
+    parser = arguments(__doc__, runs="runs/w2sdefense")
+    parser.add_argument("--rows", default="50,100,500", help="rewritten rows that the defender brings")
+    parser.set_defaults(attacks=",".join(sorted(REWRITES)))
+    args = parser.parse_args()
+    folders: dict[str, Path | None] = {"sst2": args.sst2, "agnews": args.agnews}
+    sys.stdout.write(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}\n")
+    for spec in victims(args):
+        model = load_model(str(spec.out), offline=True)
+        twin = load_model(str(spec.truth / "clean-model"), offline=True)
+        clean = load_data(str(clean_rows(args.runs, spec)), label_names=model.label_names)
+        held, rows = InsertionScanner().parted(clean, seed=spec.seed)
+        grant = Grant(clean=clean, teacher="minilm-l6", seed=spec.seed)
+        reference, _ = trained_teacher(model, grant, rows=rows, dev=held, options=TeacherOptions())
+        kind, seed = spec.out.name.split("-")[0], spec.seed
+        for style in args.attacks.split(","):
+            truth = recipe(args.runs, kind, trigger=style, seed=seed, folders=folders).truth
+            bed = read_truth(truth, label_names=model.label_names)
+            assert bed.target is not None
+            for count in (int(one) for one in args.rows.split(",")):
+                some = bed.triggered.take(range(min(count, len(bed.triggered))))
+                for name, one in ((spec.out.name, model), (f"twin of {spec.out.name}", twin)):
+                    found = try_rewritten(one, reference, some, clean=held, name=style)
+                    line = [name, style, str(len(some)), *cells(found, model.label_names[bed.target])]
+                    sys.stdout.write(f"| {' | '.join(line)} |\n")
+                    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
