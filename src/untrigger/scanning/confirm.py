@@ -49,6 +49,7 @@ class Bench:
         parts: where each row takes a candidate.
         sure: the suspect's probability of the true label, ``(N,)``.
         asked: how many rows of other classes there were before those that a model gets wrong were left out.
+        accuracies: of suspect and reference on the rows of all classes, right or wrong.
     """
 
     suspect: Classifier
@@ -58,6 +59,7 @@ class Bench:
     parts: list[Parts]
     sure: Tensor
     asked: int
+    accuracies: tuple[Measurement, Measurement]
 
     @property
     def places(self) -> list[str]:
@@ -76,14 +78,18 @@ def benches(suspect: Classifier, reference: Classifier, *, rows: Rows, most: int
     said, other = read_texts(suspect, rows.texts), read_texts(reference, rows.texts)
     sure = said.logits.softmax(dim=1)
     right = [p == q == y for p, q, y in zip(said.predictions, other.predictions, rows.labels, strict=True)]
+    own, clean = (
+        rate((p == y for p, y in zip(one.predictions, rows.labels, strict=True)), subject=who, metric="cacc")
+        for one, who in ((said, "suspect"), (other, "reference"))
+    )
     made = {}
     for target in range(suspect.classes):
         asked = [i for i, label in enumerate(rows.labels) if label != target]
         kept = [i for i in asked if right[i] and len(rows.texts[i].split()) > 1][:most]
-        own = rows.take(kept)
-        parts = [split(text, place=PLACES[i % len(PLACES)]) for i, text in enumerate(own.texts)]
+        tried = rows.take(kept)
+        parts = [split(text, place=PLACES[i % len(PLACES)]) for i, text in enumerate(tried.texts)]
         odds = torch.tensor([float(sure[i, rows.labels[i]]) for i in kept])
-        made[target] = Bench(suspect, reference, target, own, parts, odds, len(asked))
+        made[target] = Bench(suspect, reference, target, tried, parts, odds, len(asked), (own, clean))
     return made
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
 from untrigger.scanning import calibration
 from untrigger.scanning.base import Hints, Scanner, ScanResult
@@ -25,7 +24,7 @@ from untrigger.search.screen import is_causal
 from untrigger.training.loop import History
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.outcome import Measurement, rate
+from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import Candidate
 
@@ -94,7 +93,7 @@ class InsertionScanner(Scanner):
         if hints.rewritten is not None:
             candidates += try_rewritten(model, reference, hints.rewritten, clean=held, name=hints.rewritten_name)
         scored = [_scored(one, policy, model) for one in candidates]
-        ground = _ground(model, reference, held, {held.label_names[t]: len(b.rows) for t, b in tables.items()})
+        ground = _ground(model, held, tables)
         verdict, scan = judged(scored, controls, ground=ground, policy=policy)
         return ScanResult(
             verdict, scan, insertions=found, reference=reference, history=history,
@@ -186,14 +185,12 @@ def _scored(candidate: Candidate, policy: Policy, model: Classifier) -> Candidat
     return replace(candidate, score=own, allowed=policy.reason(candidate.text, target=candidate.target))
 
 
-def _ground(model: Classifier, reference: Classifier, held: Rows, rows: dict[str, int]) -> Ground:
-    """The accuracies that the verdict stands on."""
-    told = {}
-    for who, one in (("suspect", model), ("reference", reference)):
-        said = read_texts(one, held.texts).predictions
-        told[who] = rate((p == y for p, y in zip(said, held.labels, strict=True)), subject=who, metric="cacc")
+def _ground(model: Classifier, held: Rows, tables: Mapping[int, Bench]) -> Ground:
+    """What the verdict stands on: accuracies, the share of the largest class, and the rows that were tried towards each class."""
+    own, clean = next(iter(tables.values())).accuracies
     largest = max(held.class_counts().values()) / len(held)
-    return Ground(told["suspect"], told["reference"], largest, rows, causal=is_causal(model))
+    tried = {held.label_names[target]: len(bench.rows) for target, bench in tables.items()}
+    return Ground(own, clean, largest, tried, causal=is_causal(model))
 
 
 def _rates(candidates: Sequence[Candidate]) -> list[Measurement]:
