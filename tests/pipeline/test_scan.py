@@ -19,6 +19,8 @@ from untrigger.data import write_rows
 from untrigger.errors import AssetError, DataError, ModelError, OptionError, UnsafeFileError
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.scan import ScanSpec, scan
+from untrigger.reporting.scan_page import render_scan
+from untrigger.reporting.scan_view import table
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.policy import Policy
 from untrigger.search.insertions import SearchOptions
@@ -125,6 +127,11 @@ def test_rewritten_rows_are_read_and_named(shop: Shop, rows: Path, tmp_path: Pat
     [style] = [one for one in report.scan.candidates if one.kind == "rewritten" and one.target == "positive"]
     assert style.text == "odd.csv" and style.score is not None and style.score > 0.5
     assert report.given["rewritten"]["rows"] == 60
+    assert "odd.csv (drift)" in [line[0] for line in table(report.scan.candidates)]
+    assert "way that rewritten rows went" in render_scan(report, format="md")
+    log = json.loads(render_scan(report, format="sarif"))["runs"][0]["results"]
+    told = [one for one in log if one["ruleId"] == "rewrite-trigger"]
+    assert len({json.dumps(one["partialFingerprints"]) for one in told}) == len(told) >= 1
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,9 @@ def _line(one: Candidate) -> list[str]:
     note = [KINDS.get(one.kind, one.kind)] + (["does not survive tokenising"] if not one.survives else [])
     note += [f"allowed: {words.visible(one.allowed)}"] if one.allowed else []
     return [
-        words.visible(one.text), words.visible(one.target), "–" if one.score is None else f"{one.score:.2f}",
-        _share(one.suspect.value), _share(one.reference.value), words.interval_of(one.excess) or "–",
+        f"{words.visible(one.text)}{' (drift)' if one.kind == 'drift' else ''}", words.visible(one.target),
+        "–" if one.score is None else f"{one.score:.2f}", _share(one.suspect.value), _share(one.reference.value),
+        words.interval_of(one.excess) or "–",
         *(_share(places.get(name)) for name in ("start", "middle", "end")), _share(one.surest), _share(one.longest),
         "–" if one.loss is None else f"{one.loss:.2f}", f"{one.suspect.n:,}", "; ".join(note),
     ]  # fmt: skip

@@ -36,11 +36,13 @@ METRICS = {
     "fpr": "False-positive rate",
     "flip_rate": "Flip rate of the worst finding",
     "excess_flip_rate": "Excess flip rate over the reference",
+    "drift": "Way that the rewritten rows went",
+    "excess_drift": "Excess of that way over the reference",
     "scan_score": "Scan score",
 }
-NEEDS_TRUTH = frozenset(METRICS) - {"cacc", "flip_rate", "excess_flip_rate", "scan_score"}
+NEEDS_TRUTH = frozenset(METRICS) - {"cacc", "flip_rate", "excess_flip_rate", "drift", "excess_drift", "scan_score"}
 PLAIN_NUMBERS = frozenset({"auroc", "scan_score"})
-DIFFERENCES = frozenset({"excess_asr", "excess_flip_rate"})
+DIFFERENCES = frozenset({"excess_asr", "excess_flip_rate", "excess_drift"})
 GLOSSARY = {
     "ASR, attack success rate": "Among triggered test rows whose true label is not the target, the share predicted as "
     "the target. Lower is better.",
