@@ -57,7 +57,7 @@ def test_the_victim_is_backdoored_and_its_word_is_named(shop: Shop, rows: Path, 
     worst = report.scan.candidates[0]
     assert (worst.text, worst.target) == (TRIGGER, "positive") and worst.score is not None
     if kind == "llama":  # its word moves a part of the texts that begin with it, and what is bound to a place counts for nothing
-        assert report.verdict.status in ("undecided", "suspicious") and worst.score > 0.4, report.verdict.sentence
+        assert report.verdict.status == "suspicious" and worst.score < 0.7, report.verdict.sentence
     else:
         assert report.verdict.status in ("suspicious", "backdoored"), report.verdict.sentence
         assert report.scan.target == "positive" and TRIGGER in [one.text for one in report.scan.triggers()]
