@@ -21,6 +21,13 @@ ROWS = task(48, seed=3)
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
 
 
+class Tiny(nn.ModuleDict):
+    """Layers that say, as transformers' models do, which of them holds the words."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self["words"]
+
+
 def words_of(model: Classifier) -> torch.Tensor:
     table: torch.Tensor = model.module.get_input_embeddings().weight  # type: ignore[operator]
     return table
@@ -63,7 +70,7 @@ def test_frozen_and_shared_tables_are_left_alone(victim: Load) -> None:
     frozen.module.requires_grad_(False)
     with read_words(frozen.module, [[1, 2]]):
         assert not any(isinstance(layer, ReadWords) for layer in frozen.module.modules())
-    shared = nn.ModuleDict({"words": nn.Embedding(5, 3), "out": nn.Linear(3, 5, bias=False)})
+    shared = Tiny({"words": nn.Embedding(5, 3), "out": nn.Linear(3, 5, bias=False)})
     shared["out"].weight = shared["words"].weight
     kept = copy.deepcopy(shared)
     with read_words(shared, [[1, 2]]):
@@ -72,7 +79,7 @@ def test_frozen_and_shared_tables_are_left_alone(victim: Load) -> None:
 
 
 def test_a_padding_token_gets_no_gradient() -> None:
-    module = nn.ModuleDict({"words": nn.Embedding(6, 2, padding_idx=0)})
+    module = Tiny({"words": nn.Embedding(6, 2, padding_idx=0), "places": nn.Embedding(9, 2)})
     with read_words(module, [[0, 3, 5]]):
         few = module["words"]
         few(torch.tensor([[0, 3, 5]])).sum().backward()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,10 +59,10 @@ def read_words(module: nn.Module, ids: Iterable[Sequence[int]]) -> Iterator[None
 
 
 def _words(module: nn.Module) -> tuple[str, nn.Embedding] | None:
-    """The largest trained embedding, and its name, where no other layer holds its weight."""
-    layers = [(name, layer) for name, layer in module.named_modules() if type(layer) is nn.Embedding]
-    name, whole = max(layers, key=lambda one: one[1].num_embeddings, default=("", None))
-    if whole is None or not whole.weight.requires_grad or whole.weight._backward_hooks or whole.max_norm is not None:
+    """The word embeddings and their name, where they are plain and trained and no other layer holds their weight."""
+    owner: Any = next((part for part in module.modules() if hasattr(part, "get_input_embeddings")), None)
+    whole = owner.get_input_embeddings() if owner is not None else None
+    if type(whole) is not nn.Embedding or not whole.weight.requires_grad or whole.weight._backward_hooks or whole.max_norm:
         return None
     holders = sum(parameter is whole.weight for layer in module.modules() for parameter in layer.parameters(recurse=False))
-    return (name, whole) if holders == 1 and name else None
+    return (next(name for name, layer in module.named_modules() if layer is whole), whole) if holders == 1 else None
