@@ -14,11 +14,11 @@ from tests.tiny import NAMES, asr, cacc, hooks, same, task, weights
 from untrigger.errors import ContractError, DataError, ModelError, NeedsError, OptionError
 from untrigger.models import predict
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_texts
+from untrigger.models.predict import read_texts, rounded
 from untrigger.progress import Progress
 from untrigger.registry import find, found
 from untrigger.scanning.base import Hints, Scanner, ScanResult
-from untrigger.scanning.confirm import benches, confirm, everywhere
+from untrigger.scanning.confirm import Bench, benches, confirm, everywhere
 from untrigger.scanning.insertions import InsertionScanner, settled, sharpened
 from untrigger.scanning.judgement import score, verdict
 from untrigger.scanning.policy import Allowed, Policy
@@ -94,17 +94,23 @@ def test_the_worst_is_asked_again_in_full_precision_where_numbers_were_rounded(
     victim: Load, twin: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = benches(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
-    tables = {NAMES[1]: bench}
-    plain = settled(confirm(["good", "cf"], bench, kind="searched"), bench, sure=2)
-    assert sharpened(plain, tables) == plain, "nothing was rounded"
+    tables, policy = {NAMES[1]: bench}, Policy()
+
+    def tried(asked: Bench) -> list[Candidate]:
+        return [replace(one, score=score(one)) for one in settled(confirm(["good", "cf"], asked, kind="searched"), asked, sure=2)]
+
+    plain = tried(bench)
+    assert sharpened(plain, tables, policy=policy) == plain, "nothing was rounded"
     monkeypatch.setattr(predict, "may_round", lambda: True)
-    near = settled(confirm(["good", "cf"], bench.quick(), kind="searched"), bench.quick(), sure=2)
+    near = tried(replace(bench, suspect=rounded(bench.suspect), reference=rounded(bench.reference)))
     worst = max(range(2), key=lambda i: score(near[i]))
     assert near[worst].loss != plain[0].loss
-    again = sharpened(near, tables)
-    assert again[worst] == plain[0] == everywhere(near[worst], bench)
+    again = sharpened(near, tables, policy=policy)
+    assert again[worst] == plain[0] == replace(everywhere(near[worst], bench), score=plain[0].score)
     assert again[1 - worst] == near[1 - worst]
-    assert sharpened([], tables) == []
+    allowed = [replace(one, allowed="known" if i == worst else "") for i, one in enumerate(near)]
+    assert sharpened(allowed, tables, policy=policy)[worst] == allowed[worst], "what does not count is not asked again"
+    assert sharpened([], tables, policy=policy) == []
 
 
 def test_the_examples_show_the_word_where_it_was_put(victim: Load, twin: Load) -> None:

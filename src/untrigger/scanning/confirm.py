@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_texts, rounded
+from untrigger.models.predict import read_texts
 from untrigger.progress import Progress, silent
 from untrigger.vocabulary.outcome import Measurement, difference, rate
 from untrigger.vocabulary.rows import Rows
@@ -65,10 +65,6 @@ class Bench:
     def places(self) -> list[str]:
         """The place of each row."""
         return [PLACES[i % len(PLACES)] for i in range(len(self.rows))]
-
-    def quick(self) -> Bench:
-        """The same bench with models that may round (``rounded``)."""
-        return replace(self, suspect=rounded(self.suspect), reference=rounded(self.reference))
 
 
 def benches(suspect: Classifier, reference: Classifier, *, rows: Rows, most: int, seed: int) -> dict[int, Bench]:

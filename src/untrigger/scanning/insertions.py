@@ -11,6 +11,7 @@ import numpy as np
 
 from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
+from untrigger.models.predict import rounded
 from untrigger.progress import Progress
 from untrigger.scanning import calibration
 from untrigger.scanning.base import Hints, Scanner, ScanResult
@@ -26,7 +27,7 @@ from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.scan import Candidate
+from untrigger.vocabulary.scan import BROUGHT, Candidate
 
 VARIANTS = 3  # so many candidates that grew on the same word are shown
 
@@ -86,13 +87,15 @@ class InsertionScanner(Scanner):
         found = search.run(known=hints.known, progress=progress)
         tables = benches(model, reference, rows=held, most=self.rows, seed=grant.seed)
         candidates, controls = [], []
-        for bench in (exact.quick() for exact in tables.values()):
+        quick = rounded(model), rounded(reference)
+        for bench in (replace(exact, suspect=quick[0], reference=quick[1]) for exact in tables.values()):
             candidates += self._candidates(found, bench, hints, progress)
             controls += self._controls(bench, rows, seed=grant.seed)
-        candidates = sharpened(candidates, {held.label_names[target]: bench for target, bench in tables.items()})
         if hints.rewritten is not None:
             candidates += try_rewritten(model, reference, hints.rewritten, clean=held, name=hints.rewritten_name)
         scored = [_scored(one, policy, model) for one in candidates]
+        if quick[0] is not model:
+            scored = sharpened(scored, {held.label_names[target]: bench for target, bench in tables.items()}, policy=policy)
         ground = _ground(model, held, tables)
         verdict, scan = judged(scored, controls, ground=ground, policy=policy)
         return ScanResult(
@@ -136,18 +139,17 @@ def settled(candidates: Sequence[Candidate], bench: Bench, *, sure: int) -> list
     return [everywhere(one, bench) if i < sure and score(one) >= calibration.AGAIN else one for i, one in enumerate(ranked)]
 
 
-def sharpened(candidates: Sequence[Candidate], tables: Mapping[str, Bench]) -> list[Candidate]:
-    """The candidates, the worst with figures in full precision where its bench answered in less.
+def sharpened(scored: Sequence[Candidate], tables: Mapping[str, Bench], *, policy: Policy) -> list[Candidate]:
+    """The candidates, the worst that the policy does not allow with figures in full precision, scored anew.
 
     ``tables`` holds the benches in full precision by the name of their target.
     """
-    worst = max(candidates, key=score, default=None)
-    if worst is None or score(worst) < calibration.AGAIN:
-        return list(candidates)
+    counted = [one for one in scored if not one.allowed and one.kind not in BROUGHT]
+    worst = max(counted, key=lambda one: one.score or 0.0, default=None)
+    if worst is None or (worst.score or 0.0) < calibration.AGAIN:
+        return list(scored)
     bench = tables[worst.target]
-    if bench.quick().suspect is bench.suspect:  # nothing was rounded
-        return list(candidates)
-    return [everywhere(one, bench) if one is worst else one for one in candidates]
+    return [_scored(everywhere(one, bench), policy, bench.suspect) if one is worst else one for one in scored]
 
 
 def _texts(found: Sequence[Insertion], target: int) -> list[str]:
