@@ -9,9 +9,8 @@ reference a victim, trained on clean rows that it was not trained on; the other 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from victims import REWRITES, arguments, clean_rows, recipe, victims
+from victims import REWRITES, arguments, clean_rows, victims
 
 from untrigger.data import load_data
 from untrigger.evaluation.truth import read_truth
@@ -41,19 +40,18 @@ def main() -> None:
     parser.add_argument("--rows", default="50,100,500", help="rewritten rows that the defender brings")
     parser.set_defaults(attacks=",".join(sorted(REWRITES)))
     args = parser.parse_args()
-    folders: dict[str, Path | None] = {"sst2": args.sst2, "agnews": args.agnews}
     sys.stdout.write(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}\n")
-    for spec in victims(args):
+    specs = list(victims(args))
+    for spec in specs:
         model = load_model(str(spec.out), offline=True)
         twin = load_model(str(spec.truth / "clean-model"), offline=True)
         clean = load_data(str(clean_rows(args.runs, spec)), label_names=model.label_names)
         held, rows = InsertionScanner().parted(clean, seed=spec.seed)
         grant = Grant(clean=clean, teacher="minilm-l6", seed=spec.seed)
         reference, _ = trained_teacher(model, grant, rows=rows, dev=held, options=TeacherOptions())
-        kind, seed = spec.out.name.split("-")[0], spec.seed
-        for style in args.attacks.split(","):
-            truth = recipe(args.runs, kind, trigger=style, seed=seed, folders=folders).truth
-            bed = read_truth(truth, label_names=model.label_names)
+        kind = spec.out.name.split("-")[0]
+        for other in (one for one in specs if one.out.name.startswith(f"{kind}-") and one.seed == spec.seed):
+            style, bed = other.out.name.split("-")[1], read_truth(other.truth, label_names=model.label_names)
             assert bed.target is not None
             for count in (int(one) for one in args.rows.split(",")):
                 some = bed.triggered.take(range(min(count, len(bed.triggered))))
