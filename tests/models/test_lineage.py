@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from tests.tiny import POISON, asr, cacc, same, task, weights, write_model
 from untrigger.attacks.implant import implant
@@ -15,9 +16,9 @@ from untrigger.defences.finetune import FineTune
 from untrigger.defences.relearn import RelearnOptions
 from untrigger.defences.w2sdefense import W2SDefense
 from untrigger.models import lineage
-from untrigger.models.adapters import merged
+from untrigger.models.adapters import in_blocks, merged
 from untrigger.models.classifier import Classifier
-from untrigger.models.lineage import ancestor, likeness, returned
+from untrigger.models.lineage import ancestor, by_depth, likeness, returned
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_classifier
@@ -122,3 +123,29 @@ def test_weights_led_back_to_their_base_lose_the_backdoor_and_keep_the_task(made
     torch.testing.assert_close(read_texts(again, texts).logits, read_texts(done.model, texts).logits)
     tuned = FineTune(lr=5e-3, rank=24, steps=60).purify(model, Grant(clean=clean, seed=0)).model
     assert asr(tuned) > asr(done.model) + 0.3, "as many steps of plain fine-tuning leave it"
+
+
+@KINDS
+def test_low_blocks_keep_a_share_of_the_suspect_and_the_upper_ones_go_beyond_the_base(tmp_path: Path, kind: str) -> None:
+    suspect, base = (load_model(_deep(kind, tmp_path / str(seed), seed=seed), device="cpu", offline=True) for seed in (1, 2))
+    led, _ = returned(suspect, base.module.base_model, rank=64, generator=torch.Generator().manual_seed(0))
+    whole = merged(by_depth(led, kept=0.4, beyond=0.1)).module.base_model
+    seen = []
+    for _, number, inner in in_blocks(whole):
+        name = next(n for n, _ in whole.named_modules() if n.endswith(f".{number}.{inner}") or n == f"layers.{number}.{inner}")
+        was, wanted = (one.get_submodule(name).weight for one in (suspect.module.base_model, base.module.base_model))
+        stride = {0: 0.6, 1: 0.6, 2: 1.0, 3: 1.1, 4: 1.1, 5: 1.1}[number]
+        torch.testing.assert_close(whole.get_submodule(name).weight, was + stride * (wanted - was), atol=1e-4, rtol=1e-3)
+        seen.append(number)
+    assert set(seen) == set(range(6))
+
+
+def _deep(kind: str, folder: Path, *, seed: int) -> Path:
+    """A random model of six blocks."""
+    write_model(kind, folder, seed=seed)
+    config = AutoConfig.from_pretrained(folder)
+    config.num_hidden_layers = 6
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    return folder

@@ -25,7 +25,7 @@ from untrigger.defences.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.errors import OptionError
 from untrigger.models.adapters import AdapterOptions, attach, combined, merged, without_adapter
 from untrigger.models.classifier import Classifier
-from untrigger.models.lineage import ancestor, returned
+from untrigger.models.lineage import ancestor, by_depth, returned
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
@@ -147,7 +147,8 @@ class W2SDefense(LessonOptions, Purifier):
             student, Answers(model, teacher, dev), rows=rows, options=options, steps=steps, lr=self.lr,
             batch_size=self.batch_size, temperature=self.temperature, weights=(self.a, self.b), seed=grant.seed, progress=progress,
         )  # fmt: skip
-        student = combined(model, first, student) if first is not None else student
+        if first is not None:
+            student = by_depth(combined(model, first, student), kept=options.kept, beyond=options.beyond)
         return _Start(student, adapter, history, trusted=trusted, told=told)
 
     def _least(self, largest: float) -> float:

@@ -6,6 +6,7 @@ them can be taken back by a low-rank update, without a text that wakes the backd
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -107,6 +108,29 @@ def returned(model: Classifier, base: nn.Module, *, rank: int, generator: torch.
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
     return model.with_module(module.eval()), fmean(share for share in kept if share is not None)
+
+
+def by_depth(model: Classifier, *, kept: float, beyond: float) -> Classifier:
+    """The same classifier, its adapter's update made shorter in the lowest third of the blocks and longer in the upper half.
+
+    The low blocks of a suspect read the task better than what replaces them and say little of a trigger; its upper blocks are
+    the other way round. What lies outside the blocks, as word embeddings and the head, goes the whole way. Works in place.
+
+    Args:
+        model: a classifier with a plain LoRA adapter that leads away from the suspect, see ``returned``.
+        kept: share of the suspect that stays in the lowest third of the blocks, 0 to 1.
+        beyond: share of the way that the upper half goes too far.
+    """
+    layers = [
+        (int(match[1]), layer)
+        for name, layer in _adapted(model.module, "") if (match := re.fullmatch(r".+?\.(\d+)\..+", name))
+    ]  # fmt: skip
+    blocks = 1 + max((number for number, _ in layers), default=0)
+    with torch.no_grad():
+        for number, layer in layers:
+            stride = 1 - kept if number < blocks // 3 else 1 + beyond if 2 * number >= blocks else 1.0
+            layer.lora_B[model.module.active_adapter].weight.mul_(stride)  # type: ignore[index]
+    return model
 
 
 def _adapted(module: Any, prefix: str) -> list[tuple[str, Any]]:
