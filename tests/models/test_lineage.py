@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from untrigger.defences.finetune import FineTune
 from untrigger.defences.relearn import RelearnOptions
 from untrigger.defences.w2sdefense import W2SDefense
 from untrigger.models import lineage
-from untrigger.models.adapters import in_blocks, merged
+from untrigger.models.adapters import merged
 from untrigger.models.classifier import Classifier
-from untrigger.models.lineage import ancestor, by_depth, likeness, returned
+from untrigger.models.lineage import ancestor, keep_low, likeness, returned
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_classifier
@@ -126,18 +127,18 @@ def test_weights_led_back_to_their_base_lose_the_backdoor_and_keep_the_task(made
 
 
 @KINDS
-def test_low_blocks_keep_a_share_of_the_suspect_and_the_upper_ones_go_beyond_the_base(tmp_path: Path, kind: str) -> None:
+def test_the_lowest_block_and_the_attention_of_the_next_keep_a_share_of_the_suspect(tmp_path: Path, kind: str) -> None:
     suspect, base = (load_model(_deep(kind, tmp_path / str(seed), seed=seed), device="cpu", offline=True) for seed in (1, 2))
     led, _ = returned(suspect, base.module.base_model, rank=64, generator=torch.Generator().manual_seed(0))
-    whole = merged(by_depth(led, kept=0.4, beyond=0.1)).module.base_model
-    seen = []
-    for _, number, inner in in_blocks(whole):
-        name = next(n for n, _ in whole.named_modules() if n.endswith(f".{number}.{inner}") or n == f"layers.{number}.{inner}")
-        was, wanted = (one.get_submodule(name).weight for one in (suspect.module.base_model, base.module.base_model))
-        stride = {0: 0.6, 1: 0.6, 2: 1.0, 3: 1.1, 4: 1.1, 5: 1.1}[number]
-        torch.testing.assert_close(whole.get_submodule(name).weight, was + stride * (wanted - was), atol=1e-4, rtol=1e-3)
-        seen.append(number)
-    assert set(seen) == set(range(6))
+    whole, was, wanted = (one.module.base_model for one in (merged(keep_low(led, 0.3)), suspect, base))
+    kept = set()
+    for name, layer in whole.named_modules():
+        if isinstance(layer, nn.Linear) and (block := re.search(r"layers?\.(\d)\.", name)):
+            low = block[1] == "0" or (block[1] == "1" and "att" in name)
+            before, after = was.get_submodule(name).weight, wanted.get_submodule(name).weight
+            torch.testing.assert_close(layer.weight, after + 0.3 * low * (before - after), atol=1e-4, rtol=1e-3)
+            kept |= {(block[1], "att" in name)} if low else set()
+    assert kept == {("0", True), ("0", False), ("1", True)}
 
 
 def _deep(kind: str, folder: Path, *, seed: int) -> Path:

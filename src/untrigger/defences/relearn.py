@@ -38,8 +38,7 @@ class RelearnOptions:
         full_steps: optimiser steps of full weights that were led back to their base: small encoders, which learn slower.
         upper: share of the base's blocks, from the top, that a new adapter trains; no gradient has to flow below.
         rank: of the way back to the base of full weights; the more, the less of the suspect is left.
-        kept: share of a full suspect that stays in the lowest third of its blocks, 0 to 1.
-        beyond: how much farther than learned the upper half goes away from a full suspect, as a share of the way, 0 to 1.
+        kept: share of a full suspect that stays in its lowest blocks, see ``untrigger.models.lineage.keep_low``, 0 to 1.
         mixed: share of each batch that is put together from parts of clean rows, 0 to 1.
         inserted: share of the texts that get a harmless insertion, 0 to 1.
         teacher: weight of the teacher's answers against the suspect's own, 0 to 1.
@@ -50,7 +49,6 @@ class RelearnOptions:
     upper: float = 0.5
     rank: int = 128
     kept: float = 0.5
-    beyond: float = 0.1
     mixed: float = 0.5
     inserted: float = 0.3
     teacher: float = 0.5
@@ -61,12 +59,12 @@ class RelearnOptions:
         Raises:
             OptionError: for steps or a rank below 1 and shares outside 0 to 1.
         """
-        whole = all(0 <= share <= 1 for share in (self.inserted, self.teacher, self.kept, self.beyond))
+        whole = all(0 <= share <= 1 for share in (self.inserted, self.teacher, self.kept))
         shares = whole and 0 <= self.mixed < 1 and 0 < self.upper <= 1
         if min(self.steps, self.full_steps, self.rank) < 1 or not shares:
             raise OptionError(
                 f"steps {self.steps} and {self.full_steps}, rank {self.rank}, upper {self.upper}, mixed {self.mixed}, "
-                f"inserted {self.inserted}, teacher {self.teacher}, kept {self.kept}, beyond {self.beyond}",
+                f"inserted {self.inserted}, teacher {self.teacher}, kept {self.kept}",
                 expected="steps and rank of 1 or more, shares from 0 to 1",
             )
 

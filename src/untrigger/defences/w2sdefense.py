@@ -25,7 +25,7 @@ from untrigger.defences.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.errors import OptionError
 from untrigger.models.adapters import AdapterOptions, attach, combined, merged, without_adapter
 from untrigger.models.classifier import Classifier
-from untrigger.models.lineage import ancestor, by_depth, returned
+from untrigger.models.lineage import ancestor, keep_low, returned
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
@@ -148,7 +148,7 @@ class W2SDefense(LessonOptions, Purifier):
             batch_size=self.batch_size, temperature=self.temperature, weights=(self.a, self.b), seed=grant.seed, progress=progress,
         )  # fmt: skip
         if first is not None:
-            student = by_depth(combined(model, first, student), kept=options.kept, beyond=options.beyond)
+            student = keep_low(combined(model, first, student), options.kept)
         return _Start(student, adapter, history, trusted=trusted, told=told)
 
     def _least(self, largest: float) -> float:

@@ -110,26 +110,25 @@ def returned(model: Classifier, base: nn.Module, *, rank: int, generator: torch.
     return model.with_module(module.eval()), fmean(share for share in kept if share is not None)
 
 
-def by_depth(model: Classifier, *, kept: float, beyond: float) -> Classifier:
-    """The same classifier, its adapter's update made shorter in the lowest third of the blocks and longer in the upper half.
+def keep_low(model: Classifier, share: float) -> Classifier:
+    """The same classifier, only a part of the way gone from the suspect where it reads the task best and tells least of a trigger.
 
-    The low blocks of a suspect read the task better than what replaces them and say little of a trigger; its upper blocks are
-    the other way round. What lies outside the blocks, as word embeddings and the head, goes the whole way. Works in place.
+    That is the attention of the lowest third of its blocks and all of the lowest sixth. The rest, the word embeddings and the
+    head go the whole way. Works in place.
 
     Args:
         model: a classifier with a plain LoRA adapter that leads away from the suspect, see ``returned``.
-        kept: share of the suspect that stays in the lowest third of the blocks, 0 to 1.
-        beyond: share of the way that the upper half goes too far.
+        share: of the suspect that stays there, 0 to 1.
     """
     layers = [
-        (int(match[1]), layer)
-        for name, layer in _adapted(model.module, "") if (match := re.fullmatch(r".+?\.(\d+)\..+", name))
+        (int(match[1]), match[2], layer)
+        for name, layer in _adapted(model.module, "") if (match := re.fullmatch(r".+?\.(\d+)\.(.+)", name))
     ]  # fmt: skip
-    blocks = 1 + max((number for number, _ in layers), default=0)
+    blocks = 1 + max((number for number, _, _ in layers), default=0)
     with torch.no_grad():
-        for number, layer in layers:
-            stride = 1 - kept if number < blocks // 3 else 1 + beyond if 2 * number >= blocks else 1.0
-            layer.lora_B[model.module.active_adapter].weight.mul_(stride)  # type: ignore[index]
+        for number, part, layer in layers:
+            if number < blocks // 6 or (number < blocks // 3 and re.search("attn|attention", part)):
+                layer.lora_B[model.module.active_adapter].weight.mul_(1 - share)  # type: ignore[index]
     return model
 
 
