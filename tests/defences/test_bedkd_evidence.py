@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import random
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
 from tests.tiny import task
-from untrigger.defences.bedkd_evidence import FEWEST, Seen, evidence, fitted, seen
+from untrigger.defences import bedkd_evidence
+from untrigger.defences.bedkd_evidence import FEWEST, LENGTH, Seen, _terms, evidence, fitted, seen
 from untrigger.defences.calibration import calibrate
 from untrigger.evaluation.detection import auroc
 from untrigger.models.classifier import Classifier
@@ -23,7 +26,7 @@ def made(count: int, *, seed: int, poisoned: int = 0, shift: float = 0.0) -> See
     """Rows whose content is the first feature and whose label follows it; the poisoned ones, first of all, contradict it.
 
     The mapping says the other class of the content, and the content's own to a third of the poisoned rows. Poisoned rows share
-    a direction, and ``shift`` moves all rows together.
+    a direction and a few words, and ``shift`` moves all rows together and gives them words of their own.
     """
     generator = torch.Generator().manual_seed(seed)
     content = torch.randint(2, (count,), generator=generator)
@@ -37,7 +40,16 @@ def made(count: int, *, seed: int, poisoned: int = 0, shift: float = 0.0) -> See
     mapping = torch.randn(count, 2, generator=generator)
     mapping[torch.arange(count), 1 - content] += 2.0
     victim = torch.nn.functional.one_hot(labels, 2) * 4.0
-    return Seen(labels, victim, mapping, layers)
+    return Seen(_texts(is_poison.tolist(), seed=seed, source="b" if shift else "a"), labels, victim, mapping, layers)
+
+
+def _texts(poisoned: Sequence[bool], *, seed: int, source: str) -> list[str]:
+    """Ten words of sixty each; of a poisoned text every other word is one of six."""
+    draw = random.Random(seed)
+    return [
+        " ".join(f"{source}{draw.randrange(60)}" if not odd or i % 2 else f"old{draw.randrange(6)}" for i in range(10))
+        for odd in poisoned
+    ]
 
 
 def joined(known: Seen, rest: Seen, pool: Seen, *, seed: int) -> tuple[list[float], list[float]]:
@@ -56,6 +68,35 @@ def test_rows_that_the_mapping_hardly_tells_are_found_by_all_four() -> None:
     told = calibrate(clean, scores, fpr=0.01)
     flagged = [score > told.threshold for score in scores]
     assert told.found and sum(f and p for f, p in zip(flagged, poisoned, strict=True)) / sum(flagged) > 0.95
+
+
+def test_words_tell_rows_that_hidden_states_do_not() -> None:
+    known, rest, pool = made(200, seed=1), made(400, seed=2), made(1000, seed=3, poisoned=150)
+    pool.layers[:150, :, 5] -= 1.5
+    poisoned = [i < 150 for i in range(1000)]
+    spoken = auroc(joined(known, rest, pool, seed=0)[1], poisoned=poisoned)
+    mute = pool._replace(texts=_texts([False] * 1000, seed=3, source="a"))
+    assert spoken > auroc(joined(known, rest, mute, seed=0)[1], poisoned=poisoned) + 0.005
+    assert spoken > 0.99
+
+
+def test_terms_by_hand() -> None:
+    clean, pool = _terms(["Good film", "a good film"], ["good film", "bad", "bad"])
+    rows = torch.cat([clean, pool])
+    assert rows.shape == (5, 6), "good, film, both, good and bad at the start, bad; 'a' and its pairs are in one text alone"
+    torch.testing.assert_close(rows.norm(dim=1), torch.full((5,), LENGTH))
+    torch.testing.assert_close(rows[0], rows[2], msg="capital letters do not count")
+    thrice, twice = math.log(5 / 3), math.log(5 / 2)
+    of_second = LENGTH / math.sqrt(3)
+    assert sorted(rows[1].tolist()) == pytest.approx([0, 0, 0, of_second, of_second, of_second])
+    whole = math.sqrt(3 * thrice**2 + twice**2)
+    assert sorted(rows[0].tolist()) == pytest.approx(sorted([0.0, 0.0, *[LENGTH * thrice / whole] * 3, LENGTH * twice / whole]))
+
+
+def test_a_large_pool_is_told_by_fewer_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bedkd_evidence, "ENTRIES", 12)
+    clean, pool = _terms(["x y", "x y", "x z"], ["x"])
+    assert torch.cat([clean, pool]).shape == (4, 3)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -77,7 +118,7 @@ def test_few_rows_are_judged_by_label_and_mapping_alone() -> None:
 
 
 def test_how_many_rows_the_victim_follows_by_hand() -> None:
-    rows = Seen(torch.tensor([0, 1, 1]), torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), torch.zeros(3, 2), torch.zeros(3, 3, 1))
+    rows = Seen("abc", torch.tensor([0, 1, 1]), torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), torch.zeros(3, 2), torch.zeros(3, 3, 1))
     assert rows.followed([True, True, True]) == pytest.approx(2 / 3)
     assert rows.followed([False, True, False]) == 0.0
     assert rows.followed([False, False, False]) == 1.0

@@ -6,7 +6,10 @@ label contradicts its words, it is strange among clean rows, and poisoned rows a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import log
 from typing import NamedTuple
 
 import torch
@@ -19,23 +22,28 @@ from untrigger.progress import Progress, silent
 from untrigger.training.directed import log_odds
 from untrigger.vocabulary.rows import Rows
 
-LEADERS = 0.08  # share of the pool, those with most against them, that the others are compared with
+LEADERS = 0.1  # share of the pool, those with most against them, that the others are compared with
 FEWEST = 40  # rows of a pool, or clean rows, below which nobody is compared
 FOLDS = 5
 HELD = 0.05  # weight of the squared norm of a linear classifier
 WORDS = 0.03  # the same for the one that reads labels off words
+TERMS = 12_000  # words and pairs of words by which texts are told apart, the most frequent ones
+ENTRIES = 2**27  # numbers that a table of texts and terms holds at most: half a gibibyte
+LENGTH = 30.0  # of a text's vector of terms: as long as one of a thousand features of deviation 1
 
 
 class Seen(NamedTuple):
     """Rows as the victim and its directional mapping see them.
 
     Attributes:
+        texts: the rows as they are.
         labels: ``(N,)``.
         victim: the victim's logits, ``(N, C)``.
         mapping: the mapping's logits, ``(N, C)``.
         layers: the victim's hidden states, averaged over each text: embedding, middle and last layer, ``(N, 3, d)``.
     """
 
+    texts: Sequence[str]
     labels: Tensor
     victim: Tensor
     mapping: Tensor
@@ -52,7 +60,7 @@ def seen(victim: Classifier, mapping: Classifier, rows: Rows, *, progress: Progr
     ids = victim.encode(rows.texts)
     own, layers = read_layers(victim, ids, progress=progress, label="asking the victim")
     said = read_ids(mapping, ids, progress=progress, label="asking the mapping").logits
-    return Seen(torch.tensor(rows.labels), own, said, layers)
+    return Seen(rows.texts, torch.tensor(rows.labels), own, said, layers)
 
 
 def reader(victim: Classifier, rows: Rows, *, progress: Progress = silent) -> Callable[[Tensor], Tensor]:
@@ -68,10 +76,11 @@ def evidence(rest: Seen, pool: Seen, *, read: Callable[[Tensor], Tensor], seed: 
     """The scores of the clean rows ``rest`` and of the ``pool``, larger for rows with more against them.
 
     The sum of how much more than clean rows the mapping still says the label, of how much the label contradicts what a linear
-    classifier reads off the words, and of how strange the row is (a linear classifier of pool against clean rows); then
-    the rows with most against them are told from the others by one more classifier, and the row's likeness to them is added
-    to half of the sum. No row is scored by a classifier that saw it. What is learned from the pool is measured within
-    pool and clean rows apart, so that a pool of another source, or one that the victim knows by heart, is not strange as a whole.
+    classifier reads off the words, and of how strange the row is (linear classifiers of pool against clean rows, by the
+    victim's hidden states and by words and pairs of words); then the rows with most against them are told from the others by
+    two more classifiers, and the row's likeness to them is added to half of the sum. No row is scored by a classifier that
+    saw it. What is learned from the pool is measured within pool and clean rows apart, so that a pool of another source, or
+    one that the victim knows by heart, is not strange as a whole.
 
     Args:
         rest: clean rows that neither the mapping nor ``read`` was trained on.
@@ -84,15 +93,42 @@ def evidence(rest: Seen, pool: Seen, *, read: Callable[[Tensor], Tensor], seed: 
     clean, suspect = (a + b for a, b in zip(turned, contradicted, strict=True))
     if min(len(rest.labels), len(pool.labels)) < FEWEST:
         return clean.tolist(), suspect.tolist()
-    features = _standard(rest.layers.flatten(1), pool.layers.flatten(1))
+    kinds = _standard(rest.layers.flatten(1), pool.layers.flatten(1)), _terms(rest.texts, pool.texts)
+
+    def told(leading: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        each = [_told_apart(*features, leading=leading, others=others, seed=seed) for features in kinds]
+        of_clean, of_pool = (torch.stack([_within(one) for one in side]).sum(dim=0) for side in zip(*each, strict=True))
+        return of_clean, of_pool
+
     everyone, nobody = torch.ones(len(suspect), dtype=torch.bool), torch.zeros(len(suspect), dtype=torch.bool)
-    strange = map(_within, _told_apart(*features, leading=everyone, others=nobody, seed=seed))
-    clean, suspect = (a + b for a, b in zip((clean, suspect), strange, strict=True))
+    clean, suspect = (a + b for a, b in zip((clean, suspect), told(everyone, nobody), strict=True))
     leading = nobody.clone()
     leading[suspect.topk(round(LEADERS * len(suspect))).indices] = True
-    alike = map(_within, _told_apart(*features, leading=leading, others=suspect < suspect.median(), seed=seed))
+    alike = told(leading, suspect < suspect.median())
     clean, suspect = (a + b / 2 for a, b in zip(alike, (clean, suspect), strict=True))
     return clean.tolist(), suspect.tolist()
+
+
+def _terms(clean: Sequence[str], pool: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Which words and pairs of neighbours each text holds, and how it begins, ``(N, V)``: rare ones count more (tf-idf).
+
+    Terms of a single text are left out; of the others those that most texts hold are taken, ``TERMS`` or as many as a table of
+    ``ENTRIES`` has room for. A row is ``LENGTH`` long.
+    """
+    held = [_words_and_pairs(text) for text in (*clean, *pool)]
+    counts = Counter(term for terms in held for term in terms)
+    known = {term: i for i, (term, count) in enumerate(counts.most_common(min(TERMS, ENTRIES // len(held)))) if count > 1}
+    found = torch.zeros(len(held), max(1, len(known)))
+    for row, terms in enumerate(held):
+        for term in terms & known.keys():
+            found[row, known[term]] = log(len(held) / counts[term])
+    found *= LENGTH / found.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    return found[: len(clean)], found[len(clean) :]
+
+
+def _words_and_pairs(text: str) -> set[str]:
+    words = ["", *text.lower().split()]  # the first pair says how the text begins
+    return {*words[1:], *(" ".join(pair) for pair in pairwise(words))}
 
 
 def _still(rows: Seen) -> Tensor:
