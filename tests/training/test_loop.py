@@ -189,26 +189,6 @@ def test_what_is_read_is_computed_in_full_float32_on_any_processor(monkeypatch: 
         assert torch.get_float32_matmul_precision() == "medium"
 
 
-@pytest.mark.parametrize(("gains", "half", "inside"), [(True, True, torch.bfloat16), (True, False, torch.float32), (False, True, torch.float32)])
-def test_a_half_precise_forward_pass_leaves_the_weights_in_float32(
-    monkeypatch: pytest.MonkeyPatch, gains: bool, half: bool, inside: torch.dtype
-) -> None:
-    monkeypatch.setattr(arithmetic, "may_round", lambda: gains)
-    layer, x, seen = nn.Linear(8, 2), torch.randn(64, 8, generator=torch.Generator().manual_seed(0)), list[torch.dtype]()
-    wanted = (x[:, 0] > 0).long()
-
-    def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-        said = layer(x[list(batch)])
-        seen.append(said.dtype)
-        return nn.functional.cross_entropy(said.float(), wanted[list(batch)]), {}
-
-    history = train(layer, loss, epochs=[[list(range(64))] * 40], plan=Plan(lr=0.05, half=half))
-    assert set(seen) == {inside}
-    assert layer.weight.dtype == torch.float32
-    assert history.losses[-1] < history.losses[0] / 2
-    assert layer(x).dtype == torch.float32, "what is asked afterwards is computed as before"
-
-
 def test_fast_products_are_given_back_even_after_an_error() -> None:
     before = torch.get_float32_matmul_precision()
     with pytest.raises(RuntimeError, match="on purpose"), fast_products():

@@ -54,13 +54,6 @@ def rounds() -> bool:
     return bool(error > 1e-2)  # full float32 is wrong by 1e-4, bfloat16 by 3e-1
 
 
-@contextmanager
-def half_precision(*, wanted: bool = True) -> Iterator[None]:
-    """Inside, layers on a CPU that gains by it compute in bfloat16, their weights staying in float32; outside nothing changes."""
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=wanted and may_round()):
-        yield
-
-
 def may_round() -> bool:
     """Whether numbers on the CPU may be rounded to bfloat16, because this processor gains by it."""
     return ROUNDING and rounds()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from untrigger.errors import DivergedError, OptionError
 from untrigger.progress import Progress, silent
-from untrigger.training.arithmetic import fast_products, half_precision
+from untrigger.training.arithmetic import fast_products
 
 MICRO = 8  # rows a backward pass that keep a 135-million-parameter student within the demo's memory
 
@@ -31,7 +31,6 @@ class Plan:
         most: stop after as many steps (0: no bound).
         micro: rows a backward pass (0: the whole batch); less memory, the same mean gradient.
         constant: whether the rate stays where it is, as for a training whose end is not planned.
-        half: whether the forward pass may run in bfloat16 on a processor that gains by it; a fifth faster for whole batches.
     """
 
     lr: float
@@ -44,7 +43,6 @@ class Plan:
     most: int = 0
     micro: int = 0
     constant: bool = False
-    half: bool = False
 
     def __post_init__(self) -> None:
         """Check all options at once.
@@ -125,7 +123,7 @@ def train(
             module.train(plan.dropout)
             for batch in epoch:
                 optimiser.zero_grad(set_to_none=True)
-                value, terms = _backward(loss, batch, plan=plan, step=history.steps)
+                value, terms = _backward(loss, batch, micro=plan.micro, step=history.steps)
                 if plan.max_norm is not None:
                     nn.utils.clip_grad_norm_(trained, plan.max_norm)
                 optimiser.step()
@@ -146,14 +144,13 @@ def train(
     return history
 
 
-def _backward(loss: Loss, batch: Sequence[int], *, plan: Plan, step: int) -> tuple[float, dict[str, float]]:
+def _backward(loss: Loss, batch: Sequence[int], *, micro: int, step: int) -> tuple[float, dict[str, float]]:
     """The mean loss and terms over the batch, gradients added up part by part."""
-    size = plan.micro or len(batch)
+    size = micro or len(batch)
     total, terms = 0.0, dict[str, float]()
     for start in range(0, len(batch), size):
         part = batch[start : start + size]
-        with half_precision(wanted=plan.half):
-            value, told = loss(part)
+        value, told = loss(part)
         _check(value, step=step)
         share = len(part) / len(batch)
         (value * share).backward()

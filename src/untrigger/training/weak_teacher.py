@@ -53,9 +53,8 @@ def trained_teacher(
         pooling=options.pooling, seed=grant.seed, max_length=student.max_length, device=str(student.device),
     )  # fmt: skip
     plan = Plan(
-        lr=options.lr, epochs=options.epochs, batch_size=options.batch_size, warmup=options.warmup, dropout=options.dropout,
-        half=True,
-    )  # fmt: skip
+        lr=options.lr, epochs=options.epochs, batch_size=options.batch_size, warmup=options.warmup, dropout=options.dropout
+    )
     history = fine_tune(teacher, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="training the teacher")
     teacher.module.requires_grad_(False)
     return teacher, history
