@@ -11,7 +11,7 @@ import torch
 
 from tests.tiny import task
 from untrigger.defences import bedkd_evidence
-from untrigger.defences.bedkd_evidence import FEWEST, LENGTH, Seen, _terms, evidence, fitted, seen
+from untrigger.defences.bedkd_evidence import FEWEST, LENGTH, Seen, _terms, _words_and_pairs, evidence, fitted, seen
 from untrigger.defences.calibration import calibrate
 from untrigger.evaluation.detection import auroc
 from untrigger.models.classifier import Classifier
@@ -91,6 +91,13 @@ def test_terms_by_hand() -> None:
     assert sorted(rows[1].tolist()) == pytest.approx([0, 0, 0, of_second, of_second, of_second])
     whole = math.sqrt(3 * thrice**2 + twice**2)
     assert sorted(rows[0].tolist()) == pytest.approx(sorted([0.0, 0.0, *[LENGTH * thrice / whole] * 3, LENGTH * twice / whole]))
+
+
+def test_terms_come_in_the_order_of_the_text_whatever_python_hashes_them_to() -> None:
+    assert _words_and_pairs("So it is so") == ["so", "it", "is", " so", "so it", "it is", "is so"]
+    assert _words_and_pairs("") == []
+    clean, pool = _terms([""], [""])
+    assert clean.tolist() == pool.tolist() == [[0.0]], "texts without words have no terms"
 
 
 def test_a_large_pool_is_told_by_fewer_terms(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,17 +118,21 @@ def _terms(clean: Sequence[str], pool: Sequence[str]) -> tuple[Tensor, Tensor]:
     held = [_words_and_pairs(text) for text in (*clean, *pool)]
     counts = Counter(term for terms in held for term in terms)
     known = {term: i for i, (term, count) in enumerate(counts.most_common(min(TERMS, ENTRIES // len(held)))) if count > 1}
+    places = [
+        (row, known[term], log(len(held) / counts[term])) for row, terms in enumerate(held) for term in terms if term in known
+    ]
     found = torch.zeros(len(held), max(1, len(known)))
-    for row, terms in enumerate(held):
-        for term in terms & known.keys():
-            found[row, known[term]] = log(len(held) / counts[term])
+    if places:
+        rows, columns, values = zip(*places, strict=True)
+        found[list(rows), list(columns)] = torch.tensor(values)
     found *= LENGTH / found.norm(dim=1, keepdim=True).clamp(min=1e-6)
     return found[: len(clean)], found[len(clean) :]
 
 
-def _words_and_pairs(text: str) -> set[str]:
+def _words_and_pairs(text: str) -> list[str]:
+    """Each once, in the order of the text: which of equally frequent terms are taken must not hang on Python's hashes."""
     words = ["", *text.lower().split()]  # the first pair says how the text begins
-    return {*words[1:], *(" ".join(pair) for pair in pairwise(words))}
+    return list(dict.fromkeys([*words[1:], *(" ".join(pair) for pair in pairwise(words))]))
 
 
 def _still(rows: Seen) -> Tensor:
