@@ -103,11 +103,11 @@ def config_of(kind: str, *, vocabulary: int) -> Any:
     return made[kind]()
 
 
-def write_model(kind: str, folder: Path, *, names: tuple[str, ...] = NAMES, seed: int = 0) -> Path:
+def write_model(kind: str, folder: Path, *, names: tuple[str, ...] = NAMES, seed: int = 0, layers: int = 2) -> Path:
     """A random sequence classifier with its tokenizer, saved as transformers saves them."""
     tokenizer = wordpiece() if kind in ENCODERS else byte_level()
     config = config_of(kind, vocabulary=len(tokenizer))
-    config.num_labels = len(names)
+    config.num_labels, config.num_hidden_layers = len(names), layers
     config.id2label, config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from tests.tiny import POISON, asr, cacc, same, task, weights, write_model
 from untrigger.attacks.implant import implant
@@ -128,7 +127,7 @@ def test_weights_led_back_to_their_base_lose_the_backdoor_and_keep_the_task(made
 
 @KINDS
 def test_the_lowest_block_and_the_attention_of_the_next_keep_a_share_of_the_suspect(tmp_path: Path, kind: str) -> None:
-    suspect, base = (load_model(_deep(kind, tmp_path / str(seed), seed=seed), device="cpu", offline=True) for seed in (1, 2))
+    suspect, base = (load_model(write_model(kind, tmp_path / str(seed), seed=seed, layers=6), device="cpu", offline=True) for seed in (1, 2))
     led, _ = returned(suspect, base.module.base_model, rank=64, generator=torch.Generator().manual_seed(0))
     whole, was, wanted = (one.module.base_model for one in (merged(keep_low(led, 0.3)), suspect, base))
     kept = set()
@@ -139,14 +138,3 @@ def test_the_lowest_block_and_the_attention_of_the_next_keep_a_share_of_the_susp
             torch.testing.assert_close(layer.weight, after + 0.3 * low * (before - after), atol=1e-4, rtol=1e-3)
             kept |= {(block[1], "att" in name)} if low else set()
     assert kept == {("0", True), ("0", False), ("1", True)}
-
-
-def _deep(kind: str, folder: Path, *, seed: int) -> Path:
-    """A random model of six blocks."""
-    write_model(kind, folder, seed=seed)
-    config = AutoConfig.from_pretrained(folder)
-    config.num_hidden_layers = 6
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
-    return folder
