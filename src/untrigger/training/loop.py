@@ -13,7 +13,7 @@ from untrigger.errors import DivergedError, OptionError
 from untrigger.progress import Progress, silent
 from untrigger.training.arithmetic import fast_products
 
-MICRO = 8  # rows a backward pass that keep a 135-million-parameter student within the demo's memory
+MICRO = 16  # rows a backward pass that keep a 135-million-parameter student within the demo's memory
 
 
 @dataclass(frozen=True)
