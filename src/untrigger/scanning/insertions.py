@@ -20,6 +20,7 @@ from untrigger.scanning.controls import content_words, random_words
 from untrigger.scanning.judgement import Ground, judged, score
 from untrigger.scanning.policy import Policy
 from untrigger.scanning.rewritten import try_rewritten
+from untrigger.scanning.second import in_doubt, judged_again
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
 from untrigger.search.screen import is_causal
 from untrigger.training.loop import History
@@ -36,7 +37,8 @@ VARIANTS = 3  # so many candidates that grew on the same word are shown
 class InsertionScanner(Scanner):
     """Searches for insertions that move the model farther than a clean reference, and confirms them on held-out rows.
 
-    The held-out rows choose the best epoch of a reference that is trained here; the search never sees them.
+    The held-out rows choose the best epoch of a reference that is trained here; the search never sees them. Where the worst
+    finding is suspicious and no more, a second reference is trained that the search did not see either.
 
     Attributes:
         held: share of the clean rows that is held out to confirm on.
@@ -95,13 +97,20 @@ class InsertionScanner(Scanner):
             candidates += try_rewritten(model, reference, hints.rewritten, clean=held, name=hints.rewritten_name)
         scored = [_scored(one, policy, model) for one in candidates]
         if quick[0] is not model:
-            scored = sharpened(scored, {held.label_names[target]: bench for target, bench in tables.items()}, policy=policy)
+            scored = sharpened(scored, by_name(tables, held), policy=policy)
+        told = {"rows_to_search": len(rows), "rows_held_out": len(held), "candidates_searched": len(found)}
+        if hints.reference is None and (doubted := in_doubt(scored, policy=policy)):
+            again = replace(grant, seed=grant.seed + 1)
+            second, more = trained_teacher(model, again, rows=rows, dev=held, options=self.teacher, progress=progress)
+            others = by_name(benches(model, second, rows=held, most=self.rows, seed=grant.seed), held)
+            scored = judged_again(scored, others, policy=policy, rescored=lambda one: _scored(one, policy, model))
+            told |= {"judged_by_a_second_reference": len(doubted), "steps_of_the_second_reference": more.steps}
         ground = _ground(model, held, tables)
         verdict, scan = judged(scored, controls, ground=ground, policy=policy)
         return ScanResult(
             verdict, scan, insertions=found, reference=reference, history=history,
             measurements=[ground.suspect, ground.reference, *_rates(scan.candidates)],
-            told={"rows_to_search": len(rows), "rows_held_out": len(held), "candidates_searched": len(found)},
+            told=told,
         )  # fmt: skip
 
     def parted(self, rows: Rows, *, seed: int) -> tuple[Rows, Rows]:
@@ -150,6 +159,11 @@ def sharpened(scored: Sequence[Candidate], tables: Mapping[str, Bench], *, polic
         return list(scored)
     bench = tables[worst.target]
     return [_scored(everywhere(one, bench), policy, bench.suspect) if one is worst else one for one in scored]
+
+
+def by_name(tables: Mapping[int, Bench], rows: Rows) -> dict[str, Bench]:
+    """The benches by the name of their target."""
+    return {rows.label_names[target]: bench for target, bench in tables.items()}
 
 
 def _texts(found: Sequence[Insertion], target: int) -> list[str]:
