@@ -69,5 +69,7 @@ def test_a_scan_asks_a_second_reference_where_it_is_in_doubt_and_trained_the_fir
     assert asked.verdict.status == "suspicious" and asked.scan.candidates[0].text == "cf", "the word is still the worst"
     first, last = sure.scan.score, asked.scan.score
     assert first is not None and last is not None and last <= first
-    given = patient.scan(suspect, grant, policy=DOUBTFUL, hints=Hints(twin("bert")))
-    assert "judged_by_a_second_reference" not in given.told, "whoever gives a reference has the last word"
+    kept = patient.scan(suspect, grant, policy=DOUBTFUL, hints=Hints(asked.reference))
+    assert kept.told == asked.told and kept.scan.score == asked.scan.score, "a first reference that was kept from another scan"
+    given = patient.scan(suspect, replace(grant, teacher=None), policy=DOUBTFUL, hints=Hints(twin("bert")))
+    assert "judged_by_a_second_reference" not in given.told, "without a teacher the reference that was given has the last word"

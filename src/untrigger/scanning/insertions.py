@@ -99,7 +99,7 @@ class InsertionScanner(Scanner):
         if quick[0] is not model:
             scored = sharpened(scored, by_name(tables, held), policy=policy)
         told = {"rows_to_search": len(rows), "rows_held_out": len(held), "candidates_searched": len(found)}
-        if hints.reference is None and (doubted := in_doubt(scored, policy=policy)):
+        if grant.teacher is not None and (doubted := in_doubt(scored, policy=policy)):
             again = replace(grant, seed=grant.seed + 1)
             second, more = trained_teacher(model, again, rows=rows, dev=held, options=self.teacher, progress=progress)
             others = by_name(benches(model, second, rows=held, most=self.rows, seed=grant.seed), held)
