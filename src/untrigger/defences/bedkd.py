@@ -134,7 +134,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         threshold = threshold_of(found, scores)
         told = {
             "calibrated_threshold": found.threshold, "asked_fpr": self.fpr, "calibration_rows": found.clean,
-            "above_threshold": found.above, "followed": round(followed, 3),
+            "above_threshold": found.above, "far_above": found.beyond, "followed": round(followed, 3),
             "expected_by_chance": round(found.expected, 3), "chance": found.chance,
             "mapping_true_class": turned.mapped.left, "mapping_steps": turned.mapped.history.steps,
         }  # fmt: skip

@@ -1,7 +1,7 @@
 """What speaks against a row of a suspect pool: the directional mapping's word and three more kinds of evidence, joined.
 
 A rewritten row (style, syntax) keeps some content, so the mapping turns many of them round as it turns clean rows. But its
-label contradicts its words, it is strange among clean rows, and poisoned rows are strange in the same way.
+label contradicts its words, it is strange among clean rows, and poisoned rows are strange in the same way and say the same label.
 """
 
 from __future__ import annotations
@@ -77,10 +77,11 @@ def evidence(rest: Seen, pool: Seen, *, read: Callable[[Tensor], Tensor], seed: 
 
     The sum of how much more than clean rows the mapping still says the label, of how much the label contradicts what a linear
     classifier reads off the words, and of how strange the row is (linear classifiers of pool against clean rows, by the
-    victim's hidden states and by words and pairs of words); then the rows with most against them are told from the others by
-    two more classifiers, and the row's likeness to them is added to half of the sum. No row is scored by a classifier that
-    saw it. What is learned from the pool is measured within pool and clean rows apart, so that a pool of another source, or
-    one that the victim knows by heart, is not strange as a whole.
+    victim's hidden states and by words and pairs of words), and of how much more often its label stands among the rows with
+    most against them than among the others; then those rows are told from the others, which count by their labels as if both
+    had the same, by two more classifiers, and the row's likeness to them and its label's word are added to half of the sum.
+    No row is scored by a classifier that saw it. What is learned from the pool is measured within pool and clean rows apart,
+    so that a pool of another source, or one that the victim knows by heart, is not strange as a whole.
 
     Args:
         rest: clean rows that neither the mapping nor ``read`` was trained on.
@@ -95,18 +96,45 @@ def evidence(rest: Seen, pool: Seen, *, read: Callable[[Tensor], Tensor], seed: 
         return clean.tolist(), suspect.tolist()
     kinds = _standard(rest.layers.flatten(1), pool.layers.flatten(1)), _terms(rest.texts, pool.texts)
 
-    def told(leading: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-        each = [_told_apart(*features, leading=leading, others=others, seed=seed) for features in kinds]
+    def told(leading: Tensor, others: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        weights = counts[torch.cat([rest.labels, pool.labels])].split([len(rest.labels), len(pool.labels)])
+        each = [_told_apart(*features, *weights, leading=leading, others=others, seed=seed) for features in kinds]
         of_clean, of_pool = (torch.stack([_within(one) for one in side]).sum(dim=0) for side in zip(*each, strict=True))
         return of_clean, of_pool
 
     everyone, nobody = torch.ones(len(suspect), dtype=torch.bool), torch.zeros(len(suspect), dtype=torch.bool)
-    clean, suspect = (a + b for a, b in zip((clean, suspect), told(everyone, nobody), strict=True))
-    leading = nobody.clone()
-    leading[suspect.topk(round(LEADERS * len(suspect))).indices] = True
-    alike = told(leading, suspect < suspect.median())
-    clean, suspect = (a + b / 2 for a, b in zip(alike, (clean, suspect), strict=True))
+    classes = rest.victim.shape[1]
+    clean, suspect = (a + b for a, b in zip((clean, suspect), told(everyone, nobody, torch.ones(classes)), strict=True))
+    word = _word_of_labels(pool.labels, _leaders(suspect), classes=classes)
+    clean, suspect = clean + word[rest.labels], suspect + word[pool.labels]
+    leading, others = _leaders(suspect), suspect < suspect.median()
+    word = _word_of_labels(pool.labels, leading, classes=classes)
+    against = torch.cat([rest.labels, pool.labels[others]])
+    counts = _shares(pool.labels[leading], classes=classes) / _shares(against, classes=classes)
+    alike = told(leading, others, counts)
+    clean, suspect = (
+        a + b / 2 + word[labels]
+        for a, b, labels in zip(alike, (clean, suspect), (rest.labels, pool.labels), strict=True)
+    )
     return clean.tolist(), suspect.tolist()
+
+
+def _leaders(scores: Tensor) -> Tensor:
+    """Flags of the rows with most against them."""
+    leading = torch.zeros(len(scores), dtype=torch.bool)
+    leading[scores.topk(round(LEADERS * len(scores))).indices] = True
+    return leading
+
+
+def _word_of_labels(labels: Tensor, leading: Tensor, *, classes: int) -> Tensor:
+    """How much likelier each label is among the leading rows than among the others, ``(C,)``, as a logarithm."""
+    return (_shares(labels[leading], classes=classes) / _shares(labels[~leading], classes=classes)).log()
+
+
+def _shares(labels: Tensor, *, classes: int) -> Tensor:
+    """The share of each label, ``(C,)``, as if each had been seen once more."""
+    counts = torch.bincount(labels, minlength=classes) + 1.0
+    return counts / counts.sum()
 
 
 def _terms(clean: Sequence[str], pool: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -167,9 +195,12 @@ def _standard(clean: Tensor, suspect: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _told_apart(
-    clean: Tensor, pool: Tensor, *, leading: Tensor, others: Tensor, seed: int
+    clean: Tensor, pool: Tensor, counts: Tensor, counts_pool: Tensor, *, leading: Tensor, others: Tensor, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Log-odds of clean and pool rows by linear classifiers of ``leading`` pool rows against clean and ``others``, cross-fitted."""
+    """Log-odds of clean and pool rows by linear classifiers of ``leading`` pool rows against clean and ``others``, cross-fitted.
+
+    ``counts`` say how much each of the latter counts, ``(N,)``.
+    """
     generator = torch.Generator().manual_seed(seed)
     fold, fold_pool = (torch.randperm(len(rows), generator=generator) % FOLDS for rows in (clean, pool))
     told, told_pool = torch.zeros(len(clean)), torch.zeros(len(pool))
@@ -177,8 +208,9 @@ def _told_apart(
         away = fold_pool != number
         for_it = pool[leading & away]
         against = torch.cat([clean[fold != number], pool[others & away]])
+        count = torch.cat([counts[fold != number], counts_pool[others & away]])
         labels = torch.cat([torch.ones(len(for_it)), torch.zeros(len(against))])
-        weights = torch.where(labels == 1, 0.5 / max(1, len(for_it)), 0.5 / len(against))
+        weights = torch.cat([torch.full((len(for_it),), 0.5 / max(1, len(for_it))), 0.5 * count / count.sum()])
 
         def loss(logits: Tensor, labels: Tensor = labels, weights: Tensor = weights) -> Tensor:
             each = functional.binary_cross_entropy_with_logits(logits[:, 0], labels, reduction="none")

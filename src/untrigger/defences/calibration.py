@@ -14,6 +14,7 @@ from math import exp, floor, isfinite, lgamma
 from untrigger.errors import OptionError
 
 GIVEN_UP = 0.2  # share of the rows above a threshold that lifting it may give up
+MARGIN = 0.2  # how far above a threshold more rows must lie than chance explains, as a share of its way from the median clean row
 WIDE = 0.25  # how much of the way from the threshold to the median of those rows a gap must take up
 
 
@@ -27,7 +28,10 @@ class Calibrated:
         clean: n, how many clean rows calibrated it.
         above: suspect rows above the threshold.
         expected: how many of them the false-positive rate explains.
-        chance: the probability of as many or more if all suspect rows were clean, every threshold that was tried counted.
+        beyond: suspect rows that lie above it by ``MARGIN``; a model knows the clean rows it was trained on better than others,
+            so that some stand a little out.
+        chance: the probability of as many or more above the threshold as lie beyond it if all suspect rows were clean, every
+            threshold that was tried counted.
         found: whether that is too small to be chance.
     """
 
@@ -35,6 +39,7 @@ class Calibrated:
     fpr: float
     clean: int
     above: int
+    beyond: int
     expected: float
     chance: float
     found: bool
@@ -102,10 +107,11 @@ def threshold_of(seen: Calibrated, scores: Sequence[float]) -> float:
 
 def _at(ranked: Sequence[float], suspect: Sequence[float], *, k: int, tries: int, chance: float) -> Calibrated:
     threshold, n = ranked[k - 1], len(ranked)
-    above = sum(score > threshold for score in suspect)
-    p = min(1.0, tries * tail(above, draws=len(suspect), a=k, b=n + 1 - k))
+    far = threshold + MARGIN * (threshold - ranked[n // 2])
+    above, beyond = (sum(score > limit for score in suspect) for limit in (threshold, far))
+    p = min(1.0, tries * tail(beyond, draws=len(suspect), a=k, b=n + 1 - k))
     expected = len(suspect) * k / (n + 1)
-    return Calibrated(threshold, k / (n + 1), n, above, expected, p, found=p <= chance and above >= 2 * expected)
+    return Calibrated(threshold, k / (n + 1), n, above, beyond, expected, p, found=p <= chance and beyond >= 2 * expected)
 
 
 def tail(least: int, *, draws: int, a: float, b: float) -> float:
