@@ -1,4 +1,4 @@
-"""Four kinds of evidence against a row: what they find, and what they leave alone, on rows made by hand."""
+"""Five kinds of evidence against a row: what they find, and what they leave alone, on rows made by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ import torch
 
 from tests.tiny import task
 from untrigger.defences import bedkd_evidence
-from untrigger.defences.bedkd_evidence import FEWEST, LENGTH, Seen, _terms, _words_and_pairs, evidence, fitted, seen
+from untrigger.defences.bedkd_evidence import (
+    FEWEST,
+    LENGTH,
+    Seen,
+    _terms,
+    _told_apart,
+    _word_of_labels,
+    _words_and_pairs,
+    evidence,
+    fitted,
+    seen,
+)
 from untrigger.defences.calibration import calibrate
 from untrigger.evaluation.detection import auroc
 from untrigger.models.classifier import Classifier
@@ -78,6 +89,41 @@ def test_words_tell_rows_that_hidden_states_do_not() -> None:
     mute = pool._replace(texts=_texts([False] * 1000, seed=3, source="a"))
     assert spoken > auroc(joined(known, rest, mute, seed=0)[1], poisoned=poisoned) + 0.005
     assert spoken > 0.99
+
+
+def test_the_word_of_labels_by_hand() -> None:
+    labels, leading = torch.tensor([0, 0, 0, 1, 1, 1, 1]), torch.tensor([False] * 4 + [True] * 3)
+    word = _word_of_labels(labels, leading, classes=3)
+    leaders, others = [1 / 6, 4 / 6, 1 / 6], [4 / 7, 2 / 7, 1 / 7]  # each seen once more: 0, 3, 0 and 3, 1, 0
+    assert word.tolist() == pytest.approx([math.log(a / b) for a, b in zip(leaders, others, strict=True)])
+
+
+def test_where_poisoned_rows_say_one_label_those_of_another_are_below_them() -> None:
+    known, rest, pool = made(200, seed=1), made(400, seed=2), made(1000, seed=3, poisoned=150)
+    pool.mapping[:150] = torch.randn(150, 2, generator=torch.Generator().manual_seed(9))
+    pool.layers[:150, :, 5] -= 0.8
+    scores = torch.tensor(joined(known, rest, pool, seed=0)[1])
+    of_other = scores[pool.labels == 0]
+    assert float((scores[:150].unsqueeze(1) > of_other).float().mean()) > 0.995
+    swapped = pool._replace(labels=1 - pool.labels, mapping=pool.mapping.flip(1), victim=pool.victim.flip(1))
+    turned = [one._replace(labels=1 - one.labels, mapping=one.mapping.flip(1), victim=one.victim.flip(1)) for one in (known, rest)]
+    again = torch.tensor(joined(turned[0], turned[1], swapped, seed=0)[1])
+    torch.testing.assert_close(again, scores, msg="no class is special", rtol=1e-2, atol=1e-2)
+
+
+def test_only_how_much_a_row_counts_beside_others_matters_and_one_that_counts_nothing_is_not_there() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean, pool = torch.randn(200, 4, generator=generator), torch.randn(300, 4, generator=generator)
+    pool[:40, 0] += 2.0
+    leading, others = torch.arange(300) < 40, torch.arange(300) >= 40
+    once = torch.ones(300)
+    plain = _told_apart(clean, pool, torch.ones(200), once, leading=leading, others=others, seed=0)
+    scaled = _told_apart(clean, pool, torch.full((200,), 3.0), 3 * once, leading=leading, others=others, seed=0)
+    torch.testing.assert_close(scaled, plain)
+    gone = torch.where(torch.arange(300) < 150, once, 0.0)
+    without = _told_apart(clean, pool, torch.ones(200), once, leading=leading, others=others & (gone > 0), seed=0)
+    torch.testing.assert_close(_told_apart(clean, pool, torch.ones(200), gone, leading=leading, others=others, seed=0), without)
+    assert not torch.allclose(without[0], plain[0], atol=1e-3)
 
 
 def test_terms_by_hand() -> None:

@@ -20,6 +20,15 @@ def test_the_threshold_is_an_order_statistic() -> None:
     assert (loose.threshold, loose.fpr, loose.expected) == (96.0, 0.03, 3.0)
 
 
+def test_rows_that_stand_a_little_out_are_no_finding() -> None:
+    """The threshold is 98 and the median clean row has 49: rows must reach beyond 98 + 0.2 · 49 = 107.8."""
+    clean = [float(i) for i in range(99)]
+    near, far = (calibrate(clean, [score] * 30 + [0.0] * 70, fpr=0.01) for score in (107.7, 107.9))
+    assert (near.above, near.beyond, near.found, near.chance) == (30, 0, False, 1.0)
+    assert (far.above, far.beyond, far.found) == (30, 30, True)
+    assert (near.threshold, near.fpr, near.expected) == (far.threshold, far.fpr, far.expected)
+
+
 def test_few_clean_rows_mean_a_larger_rate_than_asked_for() -> None:
     found = calibrate([1.0, 2.0, 3.0], [9.0] * 10, fpr=0.01)
     assert (found.threshold, found.fpr) == (3.0, 0.25)
