@@ -41,7 +41,7 @@ MAPPING = Copying(alpha=0.8, temperature=1.5, hidden=False, lr=3e-4, epochs=6, b
 class BeDKD(StudentOptions, Detector, Purifier):
     """Rows that keep their class flagged against held-out clean rows, then trusted and punished in one bounded loss until calm.
 
-    A row's score joins what the directional mapping still says of its label with three more kinds of evidence (see
+    A row's score joins what the directional mapping still says of its label with four more kinds of evidence (see
     ``bedkd_evidence``). Without suspect rows a pool is made of clean texts with searched insertions: those that move the victim
     but not a second mapping, turned wholly and read one class back. They are judged by their stubbornness alone (the
     log-odds that victim and mapping give to the label, the smaller of the two) and unlearned while held-out rows follow them.

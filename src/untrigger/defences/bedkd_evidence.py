@@ -1,4 +1,4 @@
-"""What speaks against a row of a suspect pool: the directional mapping's word and three more kinds of evidence, joined.
+"""What speaks against a row of a suspect pool: the directional mapping's word and four more kinds of evidence, joined.
 
 A rewritten row (style, syntax) keeps some content, so the mapping turns many of them round as it turns clean rows. But its
 label contradicts its words, it is strange among clean rows, and poisoned rows are strange in the same way and say the same label.

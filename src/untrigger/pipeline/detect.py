@@ -82,13 +82,14 @@ def verdict(told: Detected) -> Verdict:
     chance = summary.get("expected_by_chance")
     explained = f"; the false-positive rate explains {chance:.1f}" if isinstance(chance, float) else ""
     if not told.found:
-        above, followed = summary.get("above_threshold", 0), summary.get("followed", 1.0)
+        above, followed, far = summary.get("above_threshold", 0), summary.get("followed", 1.0), summary.get("far_above")
+        little = "" if far is None else f", {far} of them far enough to count"
         odd = (
             f" The model says the label of {followed:.0%} of them: whatever is odd about these rows is no backdoor of this model."
             if followed < FOLLOWED
             else ""
         )
-        return Verdict(NOTHING, f"{above} of {rows:,} rows lie above the threshold{explained}: nothing suspicious was found.{odd}")
+        return Verdict(NOTHING, f"{above} of {rows:,} rows lie above the threshold{little}{explained}: nothing suspicious was found.{odd}")
     labels = ", ".join(f"{count} {name}" for name, count in told.suspects.class_counts().items() if count)
     return Verdict(SUSPICIOUS, f"{sum(told.flagged):,} of {rows:,} rows are flagged ({labels}){explained}.")
 
