@@ -89,7 +89,8 @@ def verdict(told: Detected) -> Verdict:
             if followed < FOLLOWED
             else ""
         )
-        return Verdict(NOTHING, f"{above} of {rows:,} rows lie above the threshold{little}{explained}: nothing suspicious was found.{odd}")
+        lying = f"{above} of {rows:,} rows lie above the threshold{little}{explained}"
+        return Verdict(NOTHING, f"{lying}: nothing suspicious was found.{odd}")
     labels = ", ".join(f"{count} {name}" for name, count in told.suspects.class_counts().items() if count)
     return Verdict(SUSPICIOUS, f"{sum(told.flagged):,} of {rows:,} rows are flagged ({labels}){explained}.")
 
