@@ -46,14 +46,14 @@ def test_a_trigger_stays_and_what_a_second_clean_model_does_too_goes(victim: Loa
     assert word.score is not None and word.score > 0.7
     good = replace(good, score=0.1)
     doubted = [replace(word, score=0.6), good]
-    same = judged_again(doubted, {NAMES[1]: bench}, policy=DOUBTFUL, rescored=_scored)
+    same = judged_again(doubted, in_doubt(doubted, policy=DOUBTFUL), {NAMES[1]: bench}, rescored=_scored)
     assert same == doubted, "the higher score of a second reference raises nothing"
     again = benches(suspect, suspect, rows=CLEAN, most=48, seed=0)[1]
-    gone, left = judged_again([word, good], {NAMES[1]: again}, policy=DOUBTFUL, rescored=_scored)
+    gone, left = judged_again([word, good], in_doubt([word, good], policy=DOUBTFUL), {NAMES[1]: again}, rescored=_scored)
     assert gone.score == 0.0 and gone.reference == replace(gone.suspect, subject="reference"), "a reference that it moves as far"
     assert left == good, "what is not in doubt keeps its figures"
     few = replace(again, rows=again.rows.take(range(5)), parts=again.parts[:5], sure=again.sure[:5])
-    assert judged_again([word, good], {NAMES[1]: few}, policy=DOUBTFUL, rescored=_scored) == [word, good], "five rows say nothing"
+    assert judged_again([word, good], in_doubt([word, good], policy=DOUBTFUL), {NAMES[1]: few}, rescored=_scored) == [word, good], "five rows say nothing"
 
 
 def test_a_scan_asks_a_second_reference_where_it_is_in_doubt_and_trained_the_first(

@@ -97,7 +97,7 @@ def evidence(rest: Seen, pool: Seen, *, read: Callable[[Tensor], Tensor], seed: 
     kinds = _standard(rest.layers.flatten(1), pool.layers.flatten(1)), _terms(rest.texts, pool.texts)
 
     def told(leading: Tensor, others: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        weights = counts[torch.cat([rest.labels, pool.labels])].split([len(rest.labels), len(pool.labels)])
+        weights = counts[rest.labels], counts[pool.labels]
         each = [_told_apart(*features, *weights, leading=leading, others=others, seed=seed) for features in kinds]
         of_clean, of_pool = (torch.stack([_within(one) for one in side]).sum(dim=0) for side in zip(*each, strict=True))
         return of_clean, of_pool

@@ -103,7 +103,7 @@ class InsertionScanner(Scanner):
             again = replace(grant, seed=grant.seed + 1)
             second, more = trained_teacher(model, again, rows=rows, dev=held, options=self.teacher, progress=progress)
             others = by_name(benches(model, second, rows=held, most=self.rows, seed=grant.seed), held)
-            scored = judged_again(scored, others, policy=policy, rescored=lambda one: _scored(one, policy, model))
+            scored = judged_again(scored, doubted, others, rescored=lambda one: _scored(one, policy, model))
             told |= {"judged_by_a_second_reference": len(doubted), "steps_of_the_second_reference": more.steps}
         ground = _ground(model, held, tables)
         verdict, scan = judged(scored, controls, ground=ground, policy=policy)

@@ -24,19 +24,19 @@ def in_doubt(scored: Sequence[Candidate], *, policy: Policy) -> list[Candidate]:
 
 
 def judged_again(
-    scored: Sequence[Candidate], tables: Mapping[str, Bench], *, policy: Policy, rescored: Callable[[Candidate], Candidate]
-) -> list[Candidate]:
+    scored: Sequence[Candidate], doubted: Sequence[Candidate], tables: Mapping[str, Bench], *,
+    rescored: Callable[[Candidate], Candidate],
+) -> list[Candidate]:  # fmt: skip
     """All candidates, those in doubt with the figures of whichever reference speaks more for the model.
 
     A reference that is right on too few rows to say anything says nothing.
 
     Args:
         scored: candidates with their scores beside the first reference.
+        doubted: those of them that are in doubt.
         tables: benches of the suspect and the second reference by the name of their target.
-        policy: the thresholds.
         rescored: gives a candidate its score.
     """
-    doubted = in_doubt(scored, policy=policy)
     return [
         min(one, rescored(everywhere(one, tables[one.target])), key=lambda told: told.score or 0.0)
         if one in doubted and len(tables[one.target].rows) >= LEAST_ROWS
