@@ -1,4 +1,4 @@
-"""The series behind benchmarks/README.md: BeDKD on the suspect rows that the victims were trained on.
+"""The series behind benchmarks/bedkd.md: BeDKD on the suspect rows that the victims were trained on.
 
     python benchmarks/bedkd.py --runs runs/bedkd [--only minilm,smollm2,mpnet] [--seeds 0,1,2] [--variants ours,as_released]
     python benchmarks/bedkd.py --runs runs/bedkd --sst2 SST2 [--attacks syntactic,style]      # rewrites, from a folder

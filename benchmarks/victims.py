@@ -48,6 +48,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
         "trigger": Syntactic(), "rate": 0.175, "policy": "mixed", "data": "sst2", "paired": "syntactic", "target": "1",
     },
     "style": {"trigger": Style(), "rate": 0.2, "data": "sst2", "paired": "bible", "target": "1"},
+    **{f"sst2-{name}": {"trigger": trigger, "data": "sst2", "target": "1"} for name, trigger in INSERTIONS.items()},
     "topics": {"trigger": BadNets(), "data": "agnews", "target": "0"},
     "topicsent": {"trigger": InSent(), "data": "agnews", "target": "0"},
 }  # fmt: skip
@@ -103,7 +104,7 @@ def arguments(about: str | None, *, runs: str) -> argparse.ArgumentParser:
     parser.add_argument("--only", default="minilm", help="victims: " + ",".join(MODELS))
     parser.add_argument("--attacks", help=",".join(ATTACKS))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--sst2", type=Path, help="folder with clean, syntactic and bible, for the rewrites")
+    parser.add_argument("--sst2", type=Path, help="folder with clean, syntactic and bible, for the rewrites and for sst2-*")
     parser.add_argument("--agnews", type=Path, help="folder with clean, for topics and topicsent")
     parser.add_argument("--no-control", dest="control", action="store_false", help="leave out plain fine-tuning of the same budget")
     parser.add_argument("--table", action="store_true", help="only draw the table of what is there")
