@@ -153,6 +153,23 @@ def test_verify_names_the_changed_file(tiny: Asset, server: FakeIndex, tmp_path:
     assets.verify("tiny", home=tmp_path)
 
 
+def test_what_is_damaged_is_named_and_built_anew(tiny: Asset, server: FakeIndex, tmp_path: Path) -> None:
+    assert assets.damage("tiny", home=tmp_path) == []  # nothing here
+    folder = assets.fetch("tiny", home=tmp_path)
+    assert assets.damage("tiny", home=tmp_path) == []
+    file, receipt = folder / "train.csv", folder / "untrigger-asset.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"good", b"evil"))  # of the same size: nobody sees it without hashing
+    assert assets.damage("tiny", home=tmp_path) == ["train.csv has changed"]
+    assert assets.fetch("tiny", home=tmp_path, anew=True) == folder
+    assert file.read_bytes() == whole
+    receipt.write_text("{")
+    assert "cannot be read" in assets.damage("tiny", home=tmp_path)[0]
+    assert assets.status("tiny", home=tmp_path).state != "ready"
+    assets.fetch("tiny", home=tmp_path)
+    assert assets.verify("tiny", home=tmp_path) == folder
+
+
 def test_offline_and_absent_say_what_to_run(tmp_path: Path) -> None:
     for call in (lambda: assets.path("minilm-l6", home=tmp_path),
                  lambda: assets.fetch("minilm-l6", home=tmp_path, offline=True)):  # fmt: skip

@@ -15,7 +15,7 @@ from untrigger.attacks.combined import Combined
 from untrigger.attacks.insent import InSent
 
 COMMANDS = [
-    "purify", "detect", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path",
+    "purify", "detect", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path", "assets verify",
     "scan", "audit", "zoo", "zoo list", "zoo make",
 ]  # fmt: skip
 PURIFY = ["purify", "victim", "--clean", "rows.csv", "--out", "cleaned"]
@@ -233,15 +233,34 @@ def test_assets_fetch_refuses_before_it_fetches(call: Any, monkeypatch: pytest.M
 
     fetched: list[str] = []
 
-    def fetch(name: str, *, progress: Any, offline: bool) -> Path:
+    def fetch(name: str, *, progress: Any, offline: bool, anew: bool) -> Path:
         progress(0, 5_000_000, f"downloading {name}")
         progress(5_000_000, 5_000_000, f"downloading {name}")
         fetched.append(name)
         return Path("/assets") / name
 
     monkeypatch.setattr(assets, "fetch", fetch)
+    monkeypatch.setattr(assets, "damage", lambda name: ["model.safetensors has changed"])
     assert call("assets", "fetch", "minilm-l6", "minilm-l7").code == 2
     assert fetched == []
     told = call("assets", "fetch", "minilm-l6", "--json")
-    assert json.loads(told.out)["assets"] == [{"name": "minilm-l6", "path": "/assets/minilm-l6"}]
+    wrong = ["model.safetensors has changed"]
+    assert json.loads(told.out)["assets"] == [{"name": "minilm-l6", "path": "/assets/minilm-l6", "was_damaged": wrong}]
     assert "downloading minilm-l6" in told.err
+
+
+def test_assets_verify_names_what_is_damaged(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from untrigger import assets
+    from untrigger.errors import AssetError
+
+    def verify(name: str) -> Path:
+        if name == "minilm-l3":
+            raise AssetError("minilm-l3 is damaged: model.safetensors has changed", remedy="never shown")
+        return tmp_path / name
+
+    monkeypatch.setattr(assets, "verify", verify)
+    assert "minilm-l6: whole" in call("assets", "verify", "minilm-l6").out
+    broken = call("assets", "verify", "minilm-l6", "minilm-l3")
+    assert broken.code == 2
+    assert "model.safetensors has changed" in broken.err
+    assert "untrigger assets fetch" in broken.err

@@ -77,6 +77,15 @@ def test_only_adapter_and_head_are_trained_and_the_victim_stays(load: Load, kind
     assert same(weights(victim), before)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_no_warning_of_a_library_reaches_the_user(load: Load, method: str) -> None:
+    victim = load("bert")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        attach(victim, AdapterOptions(method=method, rank=2))
+    assert not [str(one.message) for one in told]
+
+
 def test_a_seed_fixes_the_adapters_start_and_leaves_the_global_stream(load: Load) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)

