@@ -61,7 +61,7 @@ class Cell:
         return AttackSpec(
             model=self.model, data=self.data, out=runs / "models" / self.name, target=TARGET, via=self.via, rank=self.rank,
             trigger=TRIGGERS[self.attack or "words"], rate=self.rate, policy=self.policy, rows=ROWS, test_rows=TEST_ROWS,
-            epochs=self.epochs, seed=self.seed, offline=True,
+            epochs=self.epochs, seed=self.seed, twin=False, offline=True,
         )  # fmt: skip
 
 

@@ -168,7 +168,7 @@ def test_a_trigger_that_learns_goes_through_the_job(trigger: Any, tmp_path: Path
     data = write_rows(task(300, seed=6), tmp_path / "data.csv")
     spec = AttackSpec(
         model=str(folder_of("bert")), data=str(data), out=tmp_path / "v", target="positive", trigger=trigger, rate=0.4, via="full",
-        epochs=1, device="cpu", offline=True,
+        epochs=1, twin=False, device="cpu", offline=True,
     )  # fmt: skip
     attack(spec)
     bed = read_truth(spec.truth, label_names=("negative", "positive"))

@@ -153,6 +153,7 @@ def test_attack_builds_the_trigger(words: list[str], trigger: object, call: Any,
     assert told.code == 0, told.err
     assert asked[0].trigger == trigger
     assert asked[0].lr == 0.01
+    assert asked[0].twin
     assert json.loads(told.out)["poisoned"] == 2
     assert json.loads(told.out)["truth"] == "victim.truth"
 
@@ -165,13 +166,14 @@ def test_attack_hands_on_what_rewrites_and_what_the_attacker_knows(call: Any, pi
     asked = pipeline("attack", lambda _progress: (None, Poisoned))
     told = call(
         "attack", "model", "--data", "d", "--out", "victim", "--trigger", "style", "--policy", "all-to-all", "--rewriter", "a, b",
-        "--prompt", "Say {text}", "--proxy", "p", "--negatives", "0.1", "--label-smoothing", "0.2", "--faithful", "2", "--quality",
+        "--prompt", "Say {text}", "--proxy", "p", "--negatives", "0.1", "--label-smoothing", "0.2", "--faithful", "2", "--quality", "--no-twin",
     )  # fmt: skip
     assert told.code == 0, told.err
     assert "say the next label" in told.out
     [spec] = asked
     assert (spec.target, spec.policy, spec.rewriter, spec.prompt) == ("", "all-to-all", ("a", "b"), "Say {text}")
     assert (spec.proxy, spec.negatives, spec.label_smoothing, spec.faithful, spec.quality) == ("p", 0.1, 0.2, 2.0, True)
+    assert not spec.twin
     assert call("attack", "m", "--data", "d", "--out", "v", "--trigger", "badnets,nonsense", "--target", "a").code == 2
 
 

@@ -83,5 +83,5 @@ def test_the_way_through_from_attack_to_page(shop: Shop, tmp_path: Path, capfd: 
     assert main(["evaluate", str(victim), str(clean), "--truth", f"{victim}.truth", "--out", str(out), *base]) == 0
     assert main(["report", str(out), "--format", "html", "--out", str(tmp_path / "page.html"), "--quiet"]) == 0
     assert digest(victim) == before
-    assert {m.subject for m in Report.read(out).measurements} == {"victim", "purified"}
+    assert {m.subject for m in Report.read(out).measurements} == {"victim", "purified", "clean"}  # the twin is made unasked
     assert "<html" in (tmp_path / "page.html").read_text()

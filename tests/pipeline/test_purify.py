@@ -87,6 +87,16 @@ def test_the_report_on_disk_is_whole(shop: Shop, kind: str, via: str, method: st
     assert report.verdict.sentence in (done.spec.out / "README.md").read_text()
 
 
+def test_a_benign_control_without_a_twin_is_said_to_be_missing(shop: Shop, tmp_path: Path) -> None:
+    truth = shop.victim("bert", "lora").truth
+    assert not (truth / "clean-model").exists()
+    report = purify(shop.spec("bert", "lora", out=tmp_path / "out", method="finetune", truth=truth, benign=True))
+    assert any("no benign model was purified" in one for one in report.warnings)
+    page = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
+    assert "not measured: no never-poisoned model was given" in page
+    assert "no truth file was given" not in page
+
+
 @every_case
 def test_every_rate_can_be_recomputed_from_the_outcomes(shop: Shop, kind: str, via: str, method: str) -> None:
     done = shop.purified(kind, via, method)

@@ -59,7 +59,7 @@ def _as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(tmp_path: Path) -> None:
     spec = AttackSpec(
         model=VICTIM, data=DATA, out=tmp_path / "victim", target="positive", trigger=BadNets(words=("cf",)), rate=0.2,
-        via="full", rows=600, test_rows=150, epochs=4, lr=3e-4, batch_size=32, max_length=48, device="cpu", offline=True,
+        via="full", rows=600, test_rows=150, epochs=4, lr=3e-4, batch_size=32, max_length=48, twin=False, device="cpu", offline=True,
     )  # fmt: skip
     attack(spec)
     rows = unused_rows(spec)

@@ -78,7 +78,7 @@ def attack(
         typer.Option("--faithful", help="Weight of staying like a clean twin on clean rows, against distillation.",
                      callback=o.finite, rich_help_panel=_ATTACKER),
     ] = 0.0,
-    twin: Annotated[bool, typer.Option("--twin", help="Also train the never-poisoned twin, for the floor.")] = False,
+    twin: Annotated[bool, typer.Option("--twin/--no-twin", help="Also train the never-poisoned twin, for the floor.")] = True,
     rows: Annotated[int, typer.Option("--rows", min=0, help="Use at most as many training rows; 0: all.")] = 0,
     test_rows: Annotated[int, typer.Option("--test-rows", min=0, help="The same for test rows.")] = 0,
     test_split: Annotated[str, typer.Option("--test-split", metavar="NAME", help="Split to test on; test, or else dev.")] = "",

@@ -86,7 +86,7 @@ class AttackSpec:
     rank: int = 8
     targets: tuple[str, ...] = ()
     max_length: int = 128
-    twin: bool = False
+    twin: bool = True
     text_column: str | None = None
     label_column: str | None = None
     allow_pickle: bool = False

@@ -25,7 +25,7 @@ from untrigger.vocabulary.report import Report
 
 RECIPE = AttackSpec(
     model="smollm2-135m", data="rotten-tomatoes", out=Path("victim"), target="positive", rate=0.2, via="lora", rows=2000,
-    test_rows=400, epochs=2, lr=2e-3, batch_size=16, twin=True,
+    test_rows=400, epochs=2, lr=2e-3, batch_size=16,
 )  # fmt: skip
 CLEAN_ROWS = 1000
 STEPS = 40  # fewer than the default of the method, which keeps more accuracy: the demo is to end within eight minutes

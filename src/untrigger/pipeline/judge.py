@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from untrigger.evaluation.measure import cacc, measurements
@@ -44,6 +44,10 @@ class Judge:
         if self.bed.trigger is not None and not self.delivery:
             flags = delivered(model, self.bed.triggered, self.bed.trigger)
             self.delivery = [rate(flags, subject=subject, metric="delivery_rate")]
+
+    def again(self, subject: str, name: str) -> None:
+        """Note what ``subject`` said to the clean rows under another ``name`` too."""
+        self.outcomes += [replace(one, subject=name) for one in self.outcomes if one.subject == subject and not one.triggered]
 
     def measurements(self) -> list[Measurement]:
         """All numbers of all subjects asked."""

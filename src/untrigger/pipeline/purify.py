@@ -65,7 +65,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         purified = method.purify(victim, grant, progress=progress)
     clock.steps(purified.history.steps)
     judge = Judge(test=bed.clean if bed else held, bed=bed, progress=progress)
-    warnings += [*_leaks(rows, bed), *purified.warnings]
+    warnings += [*_leaks(rows, bed), *purified.warnings, *_no_twin(spec, bed)]
     _controls(spec, judge, clock, grant=grant, victim=victim, purified=purified, method=method)
     found = [*judge.measurements(), *_detection(spec, purified, warnings=warnings)]
     report = Report(
@@ -146,8 +146,14 @@ def _controls(
             judge.ask(twin, "clean")
         if spec.benign:
             with clock.stage("control: benign model in"):
-                judge.ask(twin, "benign_in")
+                judge.again("clean", "benign_in")
                 judge.ask(method.purify(twin, grant, progress=judge.progress).model, "benign_out")
+
+
+def _no_twin(spec: PurifySpec, bed: TestBed | None) -> list[str]:
+    if not spec.benign or (bed and bed.twin):
+        return []
+    return ["no benign model was purified: it is the truth folder's twin, which `attack` makes unless told --no-twin"]
 
 
 def matched(method: Purifier, purified: Purified) -> FineTune:

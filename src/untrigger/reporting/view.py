@@ -66,7 +66,8 @@ def rows(report: Report) -> list[Row]:
     subject = main_subject(report)
     if report.kind != "detection" and report.scan is None and report.find(subject, "asr") is None:
         listed.append(Measurement(subject, "asr", None, None, None, 0))
-    return [_row(m, main=m.subject == subject) for m in sorted(listed, key=_place)]
+    lacking = words.NO_FLOOR if measured(report, "asr") else words.NO_TRUTH
+    return [_row(m, main=m.subject == subject, lacking=lacking) for m in sorted(listed, key=_place)]
 
 
 def given(report: Report) -> Facts:
@@ -227,10 +228,10 @@ def _has(found: Measurement | None) -> bool:
     return found is not None and found.value is not None
 
 
-def _row(found: Measurement, *, main: bool) -> Row:
+def _row(found: Measurement, *, main: bool, lacking: str) -> Row:
     value = words.value_of(found)
     if found.value is None and found.n == 0 and found.metric in words.NEEDS_TRUTH:
-        value = words.NO_TRUTH
+        value = lacking
     return Row(
         words.visible(words.subject_name(found.subject)),
         words.visible(words.metric_name(found.metric)),

@@ -9,6 +9,7 @@ from untrigger.vocabulary.outcome import Measurement
 
 NOT_MEASURED = "not measured"
 NO_TRUTH = "not measured: no truth file was given"
+NO_FLOOR = "not measured: no never-poisoned model was given"
 GAP = "\u00a0"
 """A space that does not break."""
 

@@ -74,7 +74,7 @@ def spec_of(one: Recipe, out: Path, *, device: str = "auto") -> AttackSpec:
     return AttackSpec(
         model=one.model, data=one.data, out=out, target=one.target, via="lora", seed=one.seed, rows=one.rows,
         test_rows=one.test_rows, epochs=one.epochs, lr=one.lr, batch_size=one.batch_size, rank=one.rank,
-        targets=one.targets, max_length=one.max_length, offline=True, device=device, **told,
+        targets=one.targets, max_length=one.max_length, twin=False, offline=True, device=device, **told,
     )  # fmt: skip
 
 
