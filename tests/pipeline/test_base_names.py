@@ -7,10 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from peft import AutoPeftModelForSequenceClassification
 
 from tests.pipeline.kit import FINETUNE, Shop, config_of
 from untrigger import assets
+from untrigger.errors import ModelError
 from untrigger.models import inspect
+from untrigger.models.load import load_model
 from untrigger.pipeline.purify import purify
 
 
@@ -29,7 +32,7 @@ def test_an_adapter_on_a_hub_model_keeps_the_hub_name(shop: Shop, tmp_path: Path
     assert config_of(tmp_path / "out")["base_model_name_or_path"] == "someone/llama"
 
 
-def test_an_adapter_on_an_embedded_model_keeps_the_embedded_name(
+def test_an_adapter_on_an_embedded_model_names_it_for_peft_and_for_other_machines(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     victim = Path(shutil.copytree(shop.victim("llama", "lora").out, tmp_path / "victim"))
@@ -37,8 +40,18 @@ def test_an_adapter_on_an_embedded_model_keeps_the_embedded_name(
     ready = assets.Status("smollm2-135m", "model", "ready", shop.base("llama"), 1)
     monkeypatch.setattr(assets, "fetch", lambda name, **_: shop.base("llama"))
     monkeypatch.setattr(assets, "status", lambda name, **_: ready)
-    purify(shop.spec("llama", "lora", model=str(victim), out=tmp_path / "out", **FINETUNE))
-    assert config_of(tmp_path / "out")["base_model_name_or_path"] == "smollm2-135m"
+    out = tmp_path / "out"
+    purify(shop.spec("llama", "lora", model=str(victim), out=out, **FINETUNE))
+    assert config_of(out)["base_model_name_or_path"] == str(shop.base("llama"))
+    plain = AutoPeftModelForSequenceClassification.from_pretrained(out, num_labels=2)
+    assert set(plain.peft_config) == {"default"}
+    rename_base(out, "/another/machine/models/smollm2-135m")
+    assert load_model(out, device="cpu", offline=True).source.base == str(shop.base("llama"))
+    sidecar = out / "untrigger.json"
+    for stranger in ("rotten-tomatoes", "/etc", 7, None):
+        sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"base": stranger}))
+        with pytest.raises(ModelError, match="another/machine"):
+            load_model(out, device="cpu", offline=True)
 
 
 def test_a_relative_base_becomes_one_that_holds_from_anywhere(

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from untrigger import assets
 from untrigger.errors import ModelError
 from untrigger.models.classifier import Classifier, Source
 from untrigger.models.inspect import Folder, inspect_folder, read_json, resolve, weights_hash
@@ -76,7 +77,7 @@ def load_model(
 
 
 def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool, offline: bool) -> Folder:
-    name = base or folder.base
+    name = base or _known_base(folder)
     if not name:
         raise ModelError(f"{str(folder.path)!r} names no base model", remedy="give it with --base")
     try:
@@ -88,6 +89,15 @@ def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool,
         raise ModelError(
             f"the adapter's base {str(name)!r} cannot be used: {error.what}", remedy="give another with --base"
         ) from error
+
+
+def _known_base(folder: Folder) -> str | None:
+    """The base that an adapter's config names; the embedded model that its sidecar names, where that is a path not found here."""
+    sidecar, name = folder.path / SIDECAR, folder.base
+    if name is None or not Path(name).is_absolute() or Path(name).exists() or not sidecar.is_file():
+        return name
+    embedded = read_json(sidecar).get("base")
+    return embedded if isinstance(embedded, str) and embedded in assets.names(kind="model") else name
 
 
 def _label_names(

@@ -86,14 +86,21 @@ def save_purified(victim: Classifier, student: Classifier, folder: Path, *, card
 
 
 def _base_of(model: Classifier) -> str:
-    """The base by the name that works elsewhere too (a hub's, an embedded model's), else by its full path."""
+    """The base by its hub name, else by its full path: names that PEFT itself can load."""
     configs = getattr(model.module, "peft_config", {}) if model.source.kind == "adapter" else {}
     own = next((str(config.base_model_name_or_path) for config in configs.values()), "")
     loaded = Path(model.source.base or model.source.name).expanduser()
-    embedded = own in assets.names(kind="model") and assets.status(own).path == loaded
-    if embedded or f"models--{own.replace('/', '--')}" in loaded.parts:
+    if f"models--{own.replace('/', '--')}" in loaded.parts:
         return own
     return str(loaded.resolve()) if loaded.exists() else str(loaded)
+
+
+def _embedded_base(model: Classifier) -> str | None:
+    """The embedded model that an adapter was loaded on, by its name, which holds on other machines too."""
+    if not model.source.base:
+        return None
+    known = (one for one in assets.names(kind="model") if str(assets.status(one).path) == model.source.base)
+    return next(known, None)
 
 
 @contextmanager
@@ -108,7 +115,9 @@ def _told() -> Iterator[None]:
 
 
 def _sidecar(model: Classifier, folder: Path) -> None:
-    told = {"label_names": list(model.label_names), "max_length": model.max_length}
+    told: dict[str, Any] = {"label_names": list(model.label_names), "max_length": model.max_length}
+    if base := _embedded_base(model):
+        told["base"] = base
     (folder / SIDECAR).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
