@@ -161,6 +161,9 @@ def test_what_is_damaged_is_named_and_built_anew(tiny: Asset, server: FakeIndex,
     whole = file.read_bytes()
     file.write_bytes(whole.replace(b"good", b"evil"))  # of the same size: nobody sees it without hashing
     assert assets.damage("tiny", home=tmp_path) == ["train.csv has changed"]
+    for call in (assets.fetch, assets.path, assets.verify):  # and nobody uses it
+        with pytest.raises(AssetError, match=r"train\.csv has changed"):
+            call("tiny", home=tmp_path)
     assert assets.fetch("tiny", home=tmp_path, anew=True) == folder
     assert file.read_bytes() == whole
     receipt.write_text("{")

@@ -68,6 +68,17 @@ def test_a_good_model_keeps_names_hash_and_predictions(bert: Path) -> None:
     torch.testing.assert_close(read_texts(model, ["a good film"]).logits, plain(input_ids=ids).logits.detach())
 
 
+@pytest.mark.parametrize("part", ["encoder.layer.0.attention.self.key.bias", "embeddings.word_embeddings.weight"])
+def test_a_checkpoint_that_lacks_a_block_or_an_embedding_is_refused(bert: Path, part: str) -> None:
+    tensors = load_file(bert / "model.safetensors")
+    name = next(key for key in tensors if key.endswith(part))
+    tensors[name.replace("tt", "xt").replace("word", "sword")] = tensors.pop(name)  # a broken byte in the file's head
+    save_file(tensors, bert / "model.safetensors", metadata={"format": "pt"})
+    for load in (load_here, lambda folder: new_teacher(folder, width=4, label_names=NAMES, offline=True)):
+        with pytest.raises(ModelError, match="lacks weights of its own architecture"):
+            load(bert)
+
+
 def test_pickle_is_refused_unless_the_user_insists(bert: Path) -> None:
     said = read_texts(load_here(bert), ["a good film"]).logits
     to_pickle(bert)

@@ -60,16 +60,20 @@ def read_receipt(folder: Path) -> dict[str, Any]:
     return receipt
 
 
+def changed(folder: Path) -> list[str]:
+    """The files of a build that are missing or other than they were made, in words.
+
+    Raises:
+        AssetError: if the receipt cannot be read.
+    """
+    files = {folder / name: known["sha256"] for name, known in read_receipt(folder)["files"].items()}
+    gone = [f"{file.name} is missing" for file in files if not file.is_file()]
+    return gone + [f"{file.name} has changed" for file, known in files.items() if file.is_file() and sha256_of(file) != known]
+
+
 def faults(entry: Asset, *, folder: Path) -> list[str]:
     """What is wrong with a build, in words; empty where every file and split is as it was made."""
-    receipt = read_receipt(folder)
-    wrong = []
-    for name, known in receipt["files"].items():
-        file = folder / name
-        if not file.is_file():
-            wrong.append(f"{name} is missing")
-        elif sha256_of(file) != known["sha256"]:
-            wrong.append(f"{name} has changed")
+    receipt, wrong = read_receipt(folder), changed(folder)
     pinned = [(a.file, a.sha256) for a in entry.archives]
     if [(s["file"], s["sha256"]) for s in receipt["sources"]] != pinned:
         wrong.append("it was built from other archives than are pinned now")

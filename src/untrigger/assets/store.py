@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from untrigger.assets.catalogue import Archive, Asset, Kind, asset, names
 from untrigger.assets.download import Index, Progress, download
 from untrigger.assets.home import asset_folder, home_folder
 from untrigger.assets.index import open_index
-from untrigger.assets.receipt import RECEIPT, faults, read_receipt, write_receipt
+from untrigger.assets.receipt import RECEIPT, changed, faults, read_receipt, write_receipt
 from untrigger.errors import AssetError
 
 Home = str | os.PathLike[str] | None
@@ -52,13 +53,14 @@ def fetch(
         anew: build it again although it is there: see ``damage``.
 
     Raises:
-        AssetError: with the remedy; what was downloaded stays, and the next call goes on from there.
+        AssetError: with the remedy; what was downloaded stays, and the next call goes on from there. Also where a file
+            of what is here has changed.
         OptionError: for an unknown name.
     """
     entry, base = asset(name), home_folder(home)
     final = asset_folder(entry, home=base)
     if _ready(final) and not anew:
-        return final
+        return _whole(entry, final)
     if offline:
         raise _absent(entry)
     for need in entry.needs:
@@ -144,14 +146,14 @@ def path(name: str, *, home: Home = None) -> Path:
     """The folder of an asset that is on this machine.
 
     Raises:
-        AssetError: if it was not fetched yet.
+        AssetError: if it was not fetched yet, or a file has changed since.
         OptionError: for an unknown name.
     """
     entry = asset(name)
     folder = asset_folder(entry, home=home_folder(home))
     if not _ready(folder):
         raise _absent(entry)
-    return folder
+    return _whole(entry, folder)
 
 
 def status(name: str, *, home: Home = None) -> Status:
@@ -179,10 +181,7 @@ def verify(name: str, *, home: Home = None) -> Path:
     """
     folder = path(name, home=home)
     if wrong := damage(name, home=home):
-        raise AssetError(
-            f"{name} at {folder} is damaged: " + "; ".join(wrong),
-            remedy=f"run `untrigger assets fetch {name}`: it is built anew",
-        )
+        raise _damaged(asset(name), folder, wrong)
     return folder
 
 
@@ -212,6 +211,30 @@ def _ready(folder: Path) -> bool:
         return False
     return all((folder / file).is_file() and (folder / file).stat().st_size == known["bytes"]
                for file, known in files.items())  # fmt: skip
+
+
+def _whole(entry: Asset, folder: Path) -> Path:
+    """The folder, whose files are hashed once a process, and again where one of them was written since.
+
+    Raises:
+        AssetError: if one of them has changed.
+    """
+    written = tuple(sorted((file.name, file.stat().st_mtime_ns) for file in folder.iterdir()))
+    if wrong := _changed(folder, written):
+        raise _damaged(entry, folder, wrong)
+    return folder
+
+
+@lru_cache(maxsize=64)
+def _changed(folder: Path, written: tuple[tuple[str, int], ...]) -> list[str]:  # noqa: ARG001 - what was asked at another time is asked again
+    return changed(folder)
+
+
+def _damaged(entry: Asset, folder: Path, wrong: list[str]) -> AssetError:
+    return AssetError(
+        f"{entry.name} at {folder} is damaged: " + "; ".join(wrong),
+        remedy=f"run `untrigger assets fetch {entry.name}`: it is built anew",
+    )
 
 
 def _absent(entry: Asset) -> AssetError:

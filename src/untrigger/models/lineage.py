@@ -18,7 +18,7 @@ from untrigger.errors import ModelError
 from untrigger.models.adapters import in_blocks, is_adapted, target_pattern
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, read_json, resolve
-from untrigger.models.load import quiet
+from untrigger.models.load import check_complete, quiet
 from untrigger.models.shared import shell
 
 ALIKE = 0.9  # fine-tuned weights lie above 0.99, unrelated ones near 0
@@ -47,14 +47,16 @@ def ancestor(model: Classifier, name: str | Path, *, offline: bool = False) -> n
         return None
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
-            base: nn.Module = AutoModel.from_pretrained(
-                folder.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
-            )
+            base, info = AutoModel.from_pretrained(
+                folder.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+                output_loading_info=True,
+            )  # fmt: skip
     except Exception as error:  # transformers raises many kinds for a folder that it cannot use
         raise ModelError(
             f"the base {str(name)!r} could not be loaded: {type(error).__name__}: {str(error)[:300]}",
             expected="the pre-trained model that the suspicious one was made from",
         ) from error
+    check_complete(info["missing_keys"], folder.path)
     base = base.to(model.device).eval()
     return base if likeness(model, base) >= ALIKE else None
 

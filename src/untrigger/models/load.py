@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,22 @@ def _checkpoint(root: Folder, names: tuple[str, ...], *, allow_pickle: bool) -> 
             f"{str(root.path)!r} could not be loaded as a classifier: {type(error).__name__}: {str(error)[:300]}",
             expected=f"a sequence-classification checkpoint with {len(names)} classes",
         ) from error
+    check_complete(info["missing_keys"], root.path)
     return module, sorted(info["missing_keys"])
+
+
+def check_complete(missing: Iterable[str], where: Path) -> None:
+    """Nothing, where what a checkpoint lacks is a head or a pooler: of blocks and embeddings none may be drawn at random.
+
+    Raises:
+        ModelError: naming the first tensor that is not there.
+    """
+    lacking = sorted(key for key in missing if re.search(r"\.\d+\.|embed", key))
+    if lacking:
+        raise ModelError(
+            f"{str(where)!r} lacks weights of its own architecture, first {lacking[0]!r} ({len(lacking)} tensors in all)",
+            expected="a whole checkpoint", remedy="download it again, or ask its author",
+        )  # fmt: skip
 
 
 def _adapter(module: Any, folder: Folder, *, allow_pickle: bool) -> Any:

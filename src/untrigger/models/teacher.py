@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from untrigger.errors import ModelError, one_of
 from untrigger.models.classifier import Classifier, Source
 from untrigger.models.inspect import inspect_folder, resolve, weights_hash
-from untrigger.models.load import longest, quiet
+from untrigger.models.load import check_complete, longest, quiet
 from untrigger.training.arithmetic import pick_device
 
 POOLINGS = ("cls", "mean")
@@ -73,9 +73,9 @@ def new_teacher(
     try:
         with quiet(), torch.random.fork_rng(devices=[]):  # a pooler that no file holds is drawn
             torch.manual_seed(seed)
-            encoder = AutoModel.from_pretrained(
+            encoder, info = AutoModel.from_pretrained(
                 folder.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False,
-                attn_implementation="eager",
+                attn_implementation="eager", output_loading_info=True,
             )  # fmt: skip
             tokenizer = AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
     except Exception as error:
@@ -83,6 +83,7 @@ def new_teacher(
             f"the teacher {str(name)!r} could not be loaded: {type(error).__name__}: {str(error)[:300]}",
             expected="a pre-trained encoder such as minilm-l6",
         ) from error
+    check_complete(info["missing_keys"], folder.path)
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the teacher {str(name)!r} has no pad token", expected="an encoder such as minilm-l6")
     with torch.random.fork_rng(devices=[]):
