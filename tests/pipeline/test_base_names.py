@@ -14,6 +14,7 @@ from untrigger import assets
 from untrigger.errors import ModelError
 from untrigger.models import inspect
 from untrigger.models.load import load_model
+from untrigger.pipeline.attack import attack
 from untrigger.pipeline.purify import purify
 
 
@@ -52,6 +53,16 @@ def test_an_adapter_on_an_embedded_model_names_it_for_peft_and_for_other_machine
         sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"base": stranger}))
         with pytest.raises(ModelError, match="another/machine"):
             load_model(out, device="cpu", offline=True)
+
+
+def test_an_attack_on_an_embedded_model_names_its_path_and_its_name(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = assets.Status("minilm-l3", "model", "ready", shop.base("bert"), 1)
+    monkeypatch.setattr(assets, "fetch", lambda name, **_: shop.base("bert"))
+    monkeypatch.setattr(assets, "status", lambda name, **_: ready)
+    attack(shop.attack_spec("bert", "lora", model="minilm-l3", out=tmp_path / "victim", epochs=1, twin=False))
+    assert config_of(tmp_path / "victim")["base_model_name_or_path"] == str(shop.base("bert"))
+    assert json.loads((tmp_path / "victim" / "untrigger.json").read_text())["base"] == "minilm-l3"
+    assert AutoPeftModelForSequenceClassification.from_pretrained(tmp_path / "victim", num_labels=2).peft_config
 
 
 def test_a_relative_base_becomes_one_that_holds_from_anywhere(

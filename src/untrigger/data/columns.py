@@ -45,7 +45,7 @@ def _rows(table: Table, *, values: list[str], names: Sequence[str], reading: Rea
     if empty and not reading.drop_empty:
         raise DataError(
             f"{table.origin}: {len(empty)} rows without text in column {column!r} ({_where(table, empty)})",
-            remedy="fill or remove these rows, or drop them on loading (drop_empty=True)",
+            remedy="fill or remove these rows, or leave them out: --drop-empty, in Python drop_empty=True",
         )
     if len(empty) == len(texts):
         raise DataError(f"{table.origin}: no row has a text in column {column!r}")

@@ -155,7 +155,7 @@ def _unknown(name: str, known: list[str]) -> Path:
     raise ModelError(
         f"no model {name!r}",
         expected="a folder, a hub name (unless --offline), or an embedded model: " + ", ".join(known),
-        nearest=nearest(name, known),
+        nearest=nearest(name, [*known, *(one.name for one in Path().iterdir() if one.is_dir())]),
     )
 
 

@@ -89,18 +89,20 @@ def _base_of(model: Classifier) -> str:
     """The base by its hub name, else by its full path: names that PEFT itself can load."""
     configs = getattr(model.module, "peft_config", {}) if model.source.kind == "adapter" else {}
     own = next((str(config.base_model_name_or_path) for config in configs.values()), "")
-    loaded = Path(model.source.base or model.source.name).expanduser()
+    name = model.source.base or model.source.name
+    loaded = Path(name).expanduser()
     if f"models--{own.replace('/', '--')}" in loaded.parts:
         return own
+    if not loaded.exists() and name in assets.names(kind="model"):
+        return str(assets.status(name).path)
     return str(loaded.resolve()) if loaded.exists() else str(loaded)
 
 
-def _embedded_base(model: Classifier) -> str | None:
-    """The embedded model that an adapter was loaded on, by its name, which holds on other machines too."""
-    if not model.source.base:
-        return None
-    known = (one for one in assets.names(kind="model") if str(assets.status(one).path) == model.source.base)
-    return next(known, None)
+def _embedded_base(folder: Path) -> str | None:
+    """The embedded model that the adapter in ``folder`` lies on, by its name, which holds on other machines too."""
+    config = folder / "adapter_config.json"
+    base = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"] if config.exists() else None
+    return next((one for one in assets.names(kind="model") if base == str(assets.status(one).path)), None)
 
 
 @contextmanager
@@ -116,7 +118,7 @@ def _told() -> Iterator[None]:
 
 def _sidecar(model: Classifier, folder: Path) -> None:
     told: dict[str, Any] = {"label_names": list(model.label_names), "max_length": model.max_length}
-    if base := _embedded_base(model):
+    if base := _embedded_base(folder):
         told["base"] = base
     (folder / SIDECAR).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
