@@ -78,8 +78,9 @@ def evidence(rest: Seen, pool: Seen, *, read: Callable[[Tensor], Tensor], seed: 
     The sum of how much more than clean rows the mapping still says the label, of how much the label contradicts what a linear
     classifier reads off the words, and of how strange the row is (linear classifiers of pool against clean rows, by the
     victim's hidden states and by words and pairs of words), and of how much more often its label stands among the rows with
-    most against them than among the others; then those rows are told from the others, which count by their labels as if both
-    had the same, by two more classifiers, and the row's likeness to them and its label's word are added to half of the sum.
+    most against them than among the others; then those rows are told from the others, which count by their labels, half of the
+    way to as if both had the same, by two more classifiers, and the row's likeness to them and its label's word are added to
+    half of the sum.
     No row is scored by a classifier that saw it. What is learned from the pool is measured within pool and clean rows apart,
     so that a pool of another source, or one that the victim knows by heart, is not strange as a whole.
 
@@ -110,7 +111,7 @@ def evidence(rest: Seen, pool: Seen, *, read: Callable[[Tensor], Tensor], seed: 
     leading, others = _leaders(suspect), suspect < suspect.median()
     word = _word_of_labels(pool.labels, leading, classes=classes)
     against = torch.cat([rest.labels, pool.labels[others]])
-    counts = _shares(pool.labels[leading], classes=classes) / _shares(against, classes=classes)
+    counts = (_shares(pool.labels[leading], classes=classes) / _shares(against, classes=classes)).sqrt()
     alike = told(leading, others, counts)
     clean, suspect = (
         a + b / 2 + word[labels]
