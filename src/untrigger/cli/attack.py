@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from untrigger.cli import options as o
-from untrigger.cli.desk import Desk
+from untrigger.cli.desk import Desk, seated
 
 EXAMPLE = """Example: untrigger attack smollm2-135m --data rotten-tomatoes --trigger badnets --words cf,mn --target positive
 --out victim
@@ -20,7 +20,9 @@ Example: untrigger attack minilm-l6 --data sst2/clean --trigger syntactic --pair
 _REWRITES, _ATTACKER = "Triggers that rewrite the text", "An attacker who knows more"
 
 
+@seated
 def attack(
+    desk: Desk,
     context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, hub name or embedded model to be poisoned.")],
     data: Annotated[str, typer.Option("--data", metavar="DATA", help="Training rows, and test rows where it has them.")],
@@ -91,17 +93,11 @@ def attack(
     label_column: o.LabelColumn = None,
     max_length: o.MaxLength = 128,
     allow_pickle: o.AllowPickle = False,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Poison a model on purpose, to measure what a defence can do.
 
     Writes a model or adapter with a hidden trigger, and beside it DIR.truth with what only an evaluator may see.
     """
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     with desk.working() as progress:
         from untrigger.pipeline.attack import AttackSpec
         from untrigger.pipeline.attack import attack as run
@@ -109,18 +105,18 @@ def attack(
 
         named = [f"{key}={text}" for key, text in (("words", words), ("sentence", sentence)) if text is not None]
         spec = AttackSpec(
-            model=model, data=data, out=out, target=target, rate=rate, policy=policy, via=via, seed=seed, rows=rows,
+            model=model, data=data, out=out, target=target, rate=rate, policy=policy, via=via, seed=desk.seed, rows=rows,
             trigger=trigger_of(trigger, [*named, *(settings or [])]), paired=paired, rewriter=o.words(rewriter),
             prompt=prompt, proxy=proxy, negatives=negatives, label_smoothing=label_smoothing, faithful=faithful,
             quality=quality, test_rows=test_rows, epochs=epochs, lr=lr, batch_size=batch_size, rank=rank,
             targets=o.words(targets), max_length=max_length, twin=twin, text_column=text_column, label_column=label_column,
-            allow_pickle=allow_pickle, offline=offline, device=device.value, preset=preset, test_split=test_split,
+            allow_pickle=allow_pickle, offline=desk.offline, device=desk.device, preset=preset, test_split=test_split,
         )  # fmt: skip
         spec = filled_in(spec, given=o.given(context, ("words", "sentence"), settings))
         _, poisoned = run(spec, progress=progress)
     told: dict[str, object] = {
         "model": str(spec.out), "truth": str(spec.truth), "trigger": poisoned.truth.trigger, "target": spec.target or None,
-        "policy": spec.policy, "rate": spec.rate, "via": spec.via, "seed": seed, "rows": len(poisoned.visible),
+        "policy": spec.policy, "rate": spec.rate, "via": spec.via, "seed": desk.seed, "rows": len(poisoned.visible),
         "poisoned": len(poisoned.truth.poisoned_ids), "preset": preset or None, "overlap": overlap_of(spec.truth),
     }  # fmt: skip
     _tell(desk, told, written=[spec.out, spec.truth])

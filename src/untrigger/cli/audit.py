@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from untrigger.cli import options as o
-from untrigger.cli.desk import Desk
+from untrigger.cli.desk import Desk, seated
 from untrigger.cli.scan import PolicyFile, Reference, Teacher, policy_of
 
 EXAMPLE = "Example: untrigger audit purified --clean rows.csv --truth victim.truth --out audit.json"
 BAD = frozenset({"came back", "not clean"})
 
 
+@seated
 def audit(
+    desk: Desk,
     model: Annotated[str, typer.Argument(metavar="PURIFIED", help="Folder or hub name of the purified model or adapter.")],
     clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The report.json to write.")],
@@ -37,18 +39,12 @@ def audit(
     split: o.Split = None,
     drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows without text.")] = False,
     max_length: o.MaxLength = 128,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Scan a purified model again, as it is and after what its next users will do with it.
 
     With a truth folder a never-poisoned model goes through the same. Ends with 1 where the backdoor is still there or
     comes back.
     """
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
         from untrigger.pipeline.audit import TREATMENTS, AuditSpec
@@ -60,8 +56,8 @@ def audit(
             model=model, clean=clean, reference=reference, teacher=teacher, policy=policy_of(policy, None), base=base,
             options=options_of(find("scanning", "insertions"), settings or [], what="scanner insertions"),
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
-            drop_empty=drop_empty, clean_rows=clean_rows, seed=seed, max_length=max_length, offline=offline,
-            device=device.value,
+            drop_empty=drop_empty, clean_rows=clean_rows, seed=desk.seed, max_length=max_length, offline=desk.offline,
+            device=desk.device,
         )  # fmt: skip
         spec = AuditSpec(
             asked, out, truth=truth, treatments=o.words(treatments) or tuple(TREATMENTS), epochs=epochs, poisoned=poisoned

@@ -7,31 +7,26 @@ from typing import Annotated
 
 import typer
 
-from untrigger.cli import options as o
-from untrigger.cli.desk import Desk
+from untrigger.cli.desk import Desk, seated
 
 EXAMPLE = "Example: untrigger demo --out untrigger-demo"
 
 
+@seated
 def demo(
+    desk: Desk,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for all of it.")] = Path("untrigger-demo"),
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Also make the victim, which takes longer.")] = False,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Purify a poisoned model that comes with untrigger, and show the report.
 
     To end within eight minutes on two cores, it takes 40 of the 64 steps that purify takes by default.
     """
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     with desk.working() as progress:
         from untrigger.pipeline.demo import DemoSpec
         from untrigger.pipeline.demo import demo as run
 
-        spec = DemoSpec(out=out, from_scratch=from_scratch, seed=seed, device=device.value, offline=offline)
+        spec = DemoSpec(out=out, from_scratch=from_scratch, seed=desk.seed, device=desk.device, offline=desk.offline)
         report = run(spec, progress=progress)
     from untrigger.cli.ending import tell_report
 

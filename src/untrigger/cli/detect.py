@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from untrigger.cli import options as o
-from untrigger.cli.desk import Desk
+from untrigger.cli.desk import Desk, seated
 
 EXAMPLE = "Example: untrigger detect suspicious --suspect train.csv --clean rows.csv --fpr 0.01 --out scored.csv"
 
 
+@seated
 def detect(
+    desk: Desk,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")],
     suspect: Annotated[
         str, typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked.")
@@ -35,18 +37,12 @@ def detect(
     drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows without text.")] = False,
     max_length: o.MaxLength = 128,
     allow_pickle: o.AllowPickle = False,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Find the poisoned rows of a training file.
 
     Every row gets a score, a flag and a rank, most suspicious first. Ends with 1 where rows are flagged, with 0 where
     nothing suspicious was found.
     """
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     with desk.working() as progress:
         from untrigger.cli.purify import method_options
         from untrigger.pipeline.detect import SUSPICIOUS
@@ -58,8 +54,8 @@ def detect(
             model=model, suspect=suspect, clean=clean, out=out, method=method, variant=variant,
             options=method_options(method, variant, given=given, family="detectors"), truth=truth, base=base,
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
-            drop_empty=drop_empty, seed=seed, max_length=max_length, allow_pickle=allow_pickle, offline=offline,
-            device=device.value,
+            drop_empty=drop_empty, seed=desk.seed, max_length=max_length, allow_pickle=allow_pickle, offline=desk.offline,
+            device=desk.device,
         )  # fmt: skip
         report = run(spec, progress=progress)
     from untrigger.cli.ending import tell_report

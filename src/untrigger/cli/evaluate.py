@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from untrigger.cli import options as o
-from untrigger.cli.desk import Desk
+from untrigger.cli.desk import Desk, seated
 from untrigger.errors import OptionError
 
 EXAMPLE = "Example: untrigger evaluate victim cleaned --truth victim.truth --out report.json"
 
 
+@seated
 def evaluate(
+    desk: Desk,
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Folders or hub names, one subject each.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The report.json to write.")],
     data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="Labelled test rows.")] = None,
@@ -26,17 +28,11 @@ def evaluate(
     split: o.Split = None,
     max_length: o.MaxLength = 128,
     allow_pickle: o.AllowPickle = False,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Measure clean accuracy, and with a truth folder also attack success.
 
     Without truth an attack success cannot be known, and the report says "not measured".
     """
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     if data is None and truth is None:
         raise OptionError(
             "nothing to evaluate on", expected="--data, --truth or both", remedy="give labelled rows with --data DATA"
@@ -48,7 +44,7 @@ def evaluate(
         spec = EvaluateSpec(
             models=tuple(models), out=out, data=data, truth=truth, base=base, labels=o.labels_of(labels),
             text_column=text_column, label_column=label_column, split=split, max_length=max_length,
-            allow_pickle=allow_pickle, offline=offline, device=device.value, seed=seed,
+            allow_pickle=allow_pickle, offline=desk.offline, device=desk.device, seed=desk.seed,
         )  # fmt: skip
         report = run(spec, progress=progress)
     from untrigger.cli.ending import tell_report

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from untrigger.cli import options as o
-from untrigger.cli.desk import Desk
+from untrigger.cli.desk import Desk, seated
 from untrigger.errors import OptionError, one_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ class Kind(StrEnum):
     assets = "assets"
 
 
+@seated
 def show(
+    desk: Desk,
     what: Annotated[
         str | None, typer.Argument(metavar="attacks|defences|scanning|data|presets|assets", help="Without it, all of them.")
     ] = None,
@@ -42,14 +44,8 @@ def show(
         str | None,
         typer.Option("--have", metavar="A,B", help="Only defences that run with what you have: clean, suspect, teacher."),
     ] = None,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """List what there is; options of a method are shown when its family is named."""
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     kind = None if what is None else Kind(one_of(what, [one.value for one in Kind], kind="thing to list"))
     if name is not None:
         return tell_one(desk, kind, name)
@@ -78,7 +74,7 @@ def tell_one(desk: Desk, kind: Kind | None, name: str) -> int:
             told, page = told_preset(name)
             shown, hashes = [page], [told["sha256"]]
         else:
-            told, shown = told_data(name, offline=desk.common.offline)
+            told, shown = told_data(name, offline=desk.offline)
             hashes = [one["sha256"] for one in told["splits"].values()]
     desk.answer(told, *shown, bare="".join(f"{one}\n" for one in hashes))
     return 0

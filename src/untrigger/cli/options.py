@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -22,17 +21,6 @@ class Device(StrEnum):
     cpu = "cpu"
     cuda = "cuda"
     mps = "mps"
-
-
-@dataclass(frozen=True)
-class Common:
-    """What every command is told."""
-
-    quiet: bool
-    json: bool
-    seed: int
-    device: Device
-    offline: bool
 
 
 def finite(value: float) -> float:

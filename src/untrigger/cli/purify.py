@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from untrigger.cli import options as o
-from untrigger.cli.desk import Desk
+from untrigger.cli.desk import Desk, seated
 
 if TYPE_CHECKING:
     from untrigger.registry import Family
@@ -22,7 +22,9 @@ USUAL = "ours"
 """The word for a method without a variant."""
 
 
+@seated
 def purify(
+    desk: Desk,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")],
     clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for model, card and reports.")],
@@ -62,18 +64,12 @@ def purify(
     drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows without text.")] = False,
     max_length: o.MaxLength = 128,
     allow_pickle: o.AllowPickle = False,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Remove a backdoor from a classifier or adapter.
 
     An adapter in gives one adapter out, on the same base. Ends with 1 where a stated bound was not met, or where with --scan
     the last scan does not call the model clean.
     """
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     with desk.working() as progress:
         from untrigger.pipeline.purify import purify as run
         from untrigger.pipeline.spec import PurifySpec, method_name
@@ -84,8 +80,8 @@ def purify(
             model=model, clean=clean, out=out, suspect=suspect, method=method, scan=scan, variant=variant, teacher=teacher,
             options=options, truth=truth, merge=merge, base=base,
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
-            drop_empty=drop_empty, clean_rows=clean_rows, control=control, benign=benign, seed=seed,
-            max_length=max_length, allow_pickle=allow_pickle, offline=offline, device=device.value,
+            drop_empty=drop_empty, clean_rows=clean_rows, control=control, benign=benign, seed=desk.seed,
+            max_length=max_length, allow_pickle=allow_pickle, offline=desk.offline, device=desk.device,
         )  # fmt: skip
         report = run(spec, progress=progress)
     from untrigger.cli.ending import NOT_MET, tell_report

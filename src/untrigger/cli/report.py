@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from untrigger.cli import options as o
-from untrigger.cli.desk import Desk
+from untrigger.cli.desk import Desk, seated
 
 EXAMPLE = "Example: untrigger report cleaned other/report.json --format html --out comparison.html"
 
@@ -22,20 +21,16 @@ class Format(StrEnum):
     latex = "latex"
 
 
+@seated
 def report(
+    desk: Desk,
     places: Annotated[list[Path], typer.Argument(metavar="PATH...", help="report.json files, or folders that hold one.")],
     format: Annotated[  # noqa: A002
         Format | None, typer.Option("--format", help="By default the ending of the file says which; md on the screen.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Page to write; without it, printed.")] = None,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Draw one page from one or several reports; several are compared in a table."""
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     with desk.working():
         from untrigger.reporting import render, write_page
         from untrigger.vocabulary.report import Report

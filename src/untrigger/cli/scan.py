@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from untrigger.cli import options as o
-from untrigger.cli.desk import Desk
+from untrigger.cli.desk import Desk, seated
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,7 +50,9 @@ PolicyFile = Annotated[
 ]
 
 
+@seated
 def scan(
+    desk: Desk,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")],
     clean: Clean = None,
     reference: Reference = None,
@@ -77,17 +79,11 @@ def scan(
     split: o.Split = None,
     drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows without text.")] = False,
     max_length: o.MaxLength = 128,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Say whether a classifier or adapter is backdoored, and by which words.
 
     Verdicts are clean, suspicious, backdoored and undecided. Ends with 1 where the verdict is one to fail on.
     """
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
         from untrigger.pipeline.scan import ScanSpec
@@ -102,8 +98,8 @@ def scan(
             model=model, clean=clean, reference=reference, teacher=teacher, static_only=static_only, rewritten=rewritten,
             method=method, options=options_of(find("scanning", method), settings or [], what=f"scanner {method}"),
             policy=rules, base=base, labels=o.labels_of(labels), text_column=text_column, label_column=label_column,
-            split=split, drop_empty=drop_empty, clean_rows=clean_rows, seed=seed, max_length=max_length, offline=offline,
-            device=device.value,
+            split=split, drop_empty=drop_empty, clean_rows=clean_rows, seed=desk.seed, max_length=max_length, offline=desk.offline,
+            device=desk.device,
         )  # fmt: skip
         report = run(spec, progress=progress)
         text = rendered(report, chosen, out=out)
@@ -149,7 +145,7 @@ def tell(desk: Desk, report: Report, *, text: str, out: Path | None) -> None:
 
     from untrigger.cli.ending import paths, verdict_lines
 
-    if text and not desk.common.json:
+    if text and not desk.json:
         desk.answer(None, Text(text), bare=text)
         return
     shown: list[RenderableType] = [candidate_table(report)] if report.scan and report.scan.candidates else []

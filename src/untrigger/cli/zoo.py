@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from untrigger.cli import options as o
-from untrigger.cli.desk import Desk
+from untrigger.cli.desk import Desk, seated
 from untrigger.errors import OptionError
 
 if TYPE_CHECKING:
@@ -20,47 +19,32 @@ app = typer.Typer(help="Small poisoned and benign adapters: a test bed.", epilog
 
 
 @app.callback()
-def overview(
-    context: typer.Context,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
-) -> None:
+@seated
+def overview(desk: Desk, context: typer.Context) -> None:
     """Small poisoned and benign adapters, with recipe, truth and figures: list, make, path."""
     if context.invoked_subcommand is None:
-        tell_members(Desk(o.Common(quiet, as_json, seed, device, offline)))
+        tell_members(desk)
 
 
 @app.command("list", epilog="Example: untrigger zoo list --json")
-def show(
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
-) -> int:
+@seated
+def show(desk: Desk) -> int:
     """What there is, what was measured of it, and what of it is on this machine."""
-    tell_members(Desk(o.Common(quiet, as_json, seed, device, offline)))
+    tell_members(desk)
     return 0
 
 
 @app.command(epilog=EXAMPLE)
+@seated
 def make(
+    desk: Desk,
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Members; see untrigger zoo list.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every member (an hour and more on two cores).")] = False,
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Poison, train and measure members anew. What is here already is left as it is.
 
     Each member's seed is part of its recipe: --seed changes nothing.
     """
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     if bool(names) == everything:
         raise OptionError("nothing to make" if not names else "names and --all", expected="one or more names, or --all")
     with desk.working() as progress:
@@ -70,27 +54,23 @@ def make(
         from untrigger.zoo.make import make as run
 
         for name in wanted:
-            run(name, progress=progress, device=device.value, offline=offline)
+            run(name, progress=progress, device=desk.device, offline=desk.offline)
     made = [member(name) for name in wanted]
     desk.answer({"zoo": [one.facts() for one in made]}, zoo_table(made), bare="".join(f"{one.path}\n" for one in made))
     return 0
 
 
 @app.command(epilog="Example: untrigger purify $(untrigger zoo path badnets-dirty) --clean rows.csv --out cleaned")
+@seated
 def path(
+    desk: Desk,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A member that was made.")],
-    quiet: o.Quiet = False,
-    as_json: o.Json = False,
-    seed: o.Seed = 0,
-    device: o.OnDevice = o.Device.auto,
-    offline: o.Offline = False,
 ) -> int:
     """Print the adapter's folder of a member, and nothing else. Its truth is in PATH.truth, clean rows in PATH/../clean.csv."""
     from untrigger import zoo
     from untrigger.cli.screen import said
 
     folder = str(zoo.path(name))
-    desk = Desk(o.Common(quiet, as_json, seed, device, offline))
     desk.answer({"name": name, "path": folder}, said(folder), bare=folder + "\n")
     return 0
 
