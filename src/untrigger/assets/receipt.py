@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,20 @@ def read_receipt(folder: Path) -> dict[str, Any]:
 def changed(folder: Path) -> list[str]:
     """The files of a build that are missing or other than they were made, in words.
 
+    They are hashed once a process, and again where one of them was written since.
+
     Raises:
         AssetError: if the receipt cannot be read.
     """
-    files = {folder / name: known["sha256"] for name, known in read_receipt(folder)["files"].items()}
-    gone = [f"{file.name} is missing" for file in files if not file.is_file()]
-    return gone + [f"{file.name} has changed" for file, known in files.items() if file.is_file() and sha256_of(file) != known]
+    return list(_changed(folder, tuple(sorted((file.name, file.stat().st_mtime_ns) for file in folder.iterdir()))))
+
+
+@lru_cache(maxsize=64)
+def _changed(folder: Path, written: tuple[tuple[str, int], ...]) -> tuple[str, ...]:  # noqa: ARG001 - part of the question
+    files = read_receipt(folder)["files"]
+    gone = [name for name in files if not (folder / name).is_file()]
+    other = [name for name in files if name not in gone and sha256_of(folder / name) != files[name]["sha256"]]
+    return (*(f"{name} is missing" for name in gone), *(f"{name} has changed" for name in other))
 
 
 def faults(entry: Asset, *, folder: Path) -> list[str]:

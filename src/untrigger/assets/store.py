@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -186,7 +185,7 @@ def verify(name: str, *, home: Home = None) -> Path:
 
 
 def damage(name: str, *, home: Home = None) -> list[str]:
-    """What is wrong with the build that is here, in words, every file hashed again; empty where it is whole or not here.
+    """What is wrong with the build that is here, in words; empty where it is whole or not here.
 
     Raises:
         OptionError: for an unknown name.
@@ -214,20 +213,14 @@ def _ready(folder: Path) -> bool:
 
 
 def _whole(entry: Asset, folder: Path) -> Path:
-    """The folder, whose files are hashed once a process, and again where one of them was written since.
+    """The folder.
 
     Raises:
-        AssetError: if one of them has changed.
+        AssetError: if one of its files has changed.
     """
-    written = tuple(sorted((file.name, file.stat().st_mtime_ns) for file in folder.iterdir()))
-    if wrong := _changed(folder, written):
+    if wrong := changed(folder):
         raise _damaged(entry, folder, wrong)
     return folder
-
-
-@lru_cache(maxsize=64)
-def _changed(folder: Path, written: tuple[tuple[str, int], ...]) -> list[str]:  # noqa: ARG001 - what was asked at another time is asked again
-    return changed(folder)
 
 
 def _damaged(entry: Asset, folder: Path, wrong: list[str]) -> AssetError:

@@ -41,7 +41,8 @@ def fetch(
         known = [assets.asset(name).name for name in names]
         damaged = {name: assets.damage(name) for name in known}
         folders = {
-            name: assets.fetch(name, progress=listener, offline=desk.offline, anew=bool(damaged[name])) for name in known
+            name: assets.fetch(name, progress=listener, offline=desk.offline, anew=bool(wrong) and not desk.offline)
+            for name, wrong in damaged.items()
         }
     from untrigger.cli.screen import said
 
