@@ -40,11 +40,10 @@ def inspect_folder(path: Path, *, allow_pickle: bool = False) -> Folder:
             files above the bounds of this module.
     """
     if not path.is_dir():
-        siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
         raise ModelError(
             f"there is no model folder {str(path)!r}",
             expected="a folder with config.json or adapter_config.json, or a hub name",
-            nearest=nearest(path.name, siblings),
+            nearest=nearest(path.name, _folders_beside(path)),
         )
     adapter = (path / "adapter_config.json").is_file()
     name = "adapter_config.json" if adapter else "config.json"
@@ -155,8 +154,12 @@ def _unknown(name: str, known: list[str]) -> Path:
     raise ModelError(
         f"no model {name!r}",
         expected="a folder, a hub name (unless --offline), or an embedded model: " + ", ".join(known),
-        nearest=nearest(name, [*known, *(one.name for one in Path().iterdir() if one.is_dir())]),
+        nearest=nearest(name, [*known, *_folders_beside(Path(name))]),
     )
+
+
+def _folders_beside(path: Path) -> list[str]:
+    return [one.name for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
 
 
 def _from_hub(name: str, *, allow_pickle: bool) -> Path:
