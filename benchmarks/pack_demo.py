@@ -12,6 +12,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from untrigger.models.save import name_base
 from untrigger.pipeline import demo
 
 KEPT = ("adapter_config.json", "adapter_model.safetensors", "untrigger.json", "README.md")
@@ -28,9 +29,7 @@ def main() -> None:
         (HOME / name).mkdir(parents=True)
         for file in KEPT:
             shutil.copy(source / file, HOME / name / file)
-        config = HOME / name / "adapter_config.json"
-        told = json.loads(config.read_text(encoding="utf-8")) | {"base_model_name_or_path": demo.RECIPE.model}
-        config.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        name_base(HOME / name, demo.RECIPE.model)
     weights = [f"{name}/adapter_model.safetensors" for name in ("victim", "clean-model")]
     recipe = {key: value for key, value in asdict(demo.RECIPE).items() if key not in ("out", "device", "offline")}
     recipe["trigger"] = demo.RECIPE.trigger.spec()

@@ -38,7 +38,7 @@ def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | N
         model.module.save_pretrained(folder, **({"save_embedding_layers": False} if adapter else {}))  # type: ignore[operator]
         model.tokenizer.save_pretrained(folder)
     if adapter:
-        _name_base(folder, base or _base_of(model))
+        name_base(folder, base or _base_of(model))
     _sidecar(model, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -123,7 +123,8 @@ def _sidecar(model: Classifier, folder: Path) -> None:
     (folder / SIDECAR).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _name_base(folder: Path, base: str) -> None:
+def name_base(folder: Path, base: str) -> None:
+    """Make the config of the adapter in ``folder`` call its base so."""
     file = folder / "adapter_config.json"
     config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = base

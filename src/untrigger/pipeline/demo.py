@@ -16,6 +16,7 @@ from untrigger.attacks.poison import Attack
 from untrigger.data import write_rows
 from untrigger.defences.relearn import RelearnOptions
 from untrigger.errors import AssetError
+from untrigger.models.save import name_base
 from untrigger.pipeline.attack import AttackSpec, attack, target_index, task_rows, unused_rows, write_truth
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
@@ -109,9 +110,7 @@ def unpack(recipe: AttackSpec) -> None:
         recipe.truth.mkdir()
         shutil.copytree(shipped / "clean-model", recipe.truth / "clean-model")
     for folder in (recipe.out, recipe.truth / "clean-model"):
-        file = folder / "adapter_config.json"
-        config = json.loads(file.read_text(encoding="utf-8"))
-        file.write_text(json.dumps(config | {"base_model_name_or_path": base}, indent=2) + "\n", encoding="utf-8")
+        name_base(folder, base)
     train, test = task_rows(recipe)
     what = Attack(recipe.trigger, target=target_index(recipe.target, train), rate=recipe.rate, policy=recipe.policy)
     poisoned = what.poison(train, seed=recipe.seed)
