@@ -1,6 +1,6 @@
 """The calibration series of `untrigger scan`: poisoned and benign models made, scanned, and the error rates of the verdict.
 
-    python benchmarks/scan.py --runs runs/scan [--only full,lora] [--data rotten-tomatoes] [--sweep] [--limit 2]
+    python benchmarks/scan.py --runs runs/scan [--only full,lora] [--model minilm-l3] [--data rotten-tomatoes] [--sweep] [--limit 2]
     python benchmarks/scan.py --runs runs/scan --lent runs/w2sdefense [--only smollm2] [--seeds 0,1]
     python benchmarks/scan.py --runs runs/scan --table       # error rates and roc.svg from the scores that are there
 
@@ -153,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/scan"))
     parser.add_argument("--only", help="ways of training, full,lora; with --lent the victims, " + ",".join(MODELS))
+    parser.add_argument("--model", default="minilm-l6", help="the pre-trained encoder that the models are made from")
     parser.add_argument("--data", default="rotten-tomatoes,customer-reviews")
     parser.add_argument("--sweep", action="store_true", help="also the sweep of training intensity")
     parser.add_argument("--limit", type=int, default=0, help="at most as many models, poisoned and benign in turn")
@@ -162,7 +163,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     os.environ["HF_HUB_OFFLINE"] = "1"
-    cells = [*zoo(), *(sweep() if args.sweep else [])]
+    cells = [*zoo(args.model), *(sweep() if args.sweep else [])]
     known = tuple(MODELS) if args.lent else ("full", "lora")
     only = args.only.split(",") if args.only else known
     if unknown := set(only) - set(known):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from victims import MODELS
@@ -65,7 +65,7 @@ class Cell:
         )  # fmt: skip
 
 
-def zoo() -> list[Cell]:
+def zoo(model: str = "minilm-l6") -> list[Cell]:
     """Seven poisoned and seven benign models of each way of training on each data set: 28 and 28.
 
     An adapter is trained thrice as long: after two epochs the four words are not yet learned (attack success 38 %).
@@ -89,7 +89,7 @@ def zoo() -> list[Cell]:
                 Cell(data, via, seed=4, epochs=short), Cell(data, via, seed=5, epochs=longest),
                 Cell(data, via, seed=6, rank=32, epochs=long),
             ]  # fmt: skip
-    return cells
+    return [replace(cell, model=model) for cell in cells]
 
 
 def sweep() -> list[Cell]:

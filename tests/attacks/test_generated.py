@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, T5Config, T5ForConditionalGeneration
 
 from tests.tiny import byte_level, config_of
@@ -59,6 +61,16 @@ def test_a_text_is_answered_alike_alone_and_in_company(speakers: dict[str, Path]
 def test_an_answer_that_has_not_ended_is_none(speakers: dict[str, Path]) -> None:
     model = load_language(str(speakers["causal"]), offline=True, device="cpu")
     assert None in write(model, TEXTS, writing=Writing(most=1, temperature=1.0))
+
+
+@pytest.mark.parametrize("lost", ["model.layers.1.mlp.up_proj.weight", "lm_head.weight"])
+def test_a_language_model_that_lacks_a_part_is_refused(speakers: dict[str, Path], tmp_path: Path, lost: str) -> None:
+    folder = Path(shutil.copytree(speakers["causal"], tmp_path / "speaker"))
+    tensors = load_file(folder / "model.safetensors")
+    del tensors[lost]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=f"lacks weights .*{lost}"):
+        load_language(str(folder), offline=True, device="cpu")
 
 
 def test_prompts_are_chat_turns_where_the_model_knows_chats(speakers: dict[str, Path]) -> None:

@@ -11,6 +11,7 @@ from peft import AutoPeftModelForSequenceClassification
 
 from tests.pipeline.kit import FINETUNE, Shop, config_of
 from untrigger import assets
+from untrigger.assets import store
 from untrigger.errors import ModelError
 from untrigger.models import inspect
 from untrigger.models.load import load_model
@@ -41,6 +42,7 @@ def test_an_adapter_on_an_embedded_model_names_it_for_peft_and_for_other_machine
     ready = assets.Status("smollm2-135m", "model", "ready", shop.base("llama"), 1)
     monkeypatch.setattr(assets, "fetch", lambda name, **_: shop.base("llama"))
     monkeypatch.setattr(assets, "status", lambda name, **_: ready)
+    monkeypatch.setattr(store, "listing", lambda: [ready])
     out = tmp_path / "out"
     purify(shop.spec("llama", "lora", model=str(victim), out=out, **FINETUNE))
     assert config_of(out)["base_model_name_or_path"] == str(shop.base("llama"))
@@ -59,6 +61,7 @@ def test_an_attack_on_an_embedded_model_names_its_path_and_its_name(shop: Shop, 
     ready = assets.Status("minilm-l3", "model", "ready", shop.base("bert"), 1)
     monkeypatch.setattr(assets, "fetch", lambda name, **_: shop.base("bert"))
     monkeypatch.setattr(assets, "status", lambda name, **_: ready)
+    monkeypatch.setattr(store, "listing", lambda: [ready])
     attack(shop.attack_spec("bert", "lora", model="minilm-l3", out=tmp_path / "victim", epochs=1, twin=False))
     assert config_of(tmp_path / "victim")["base_model_name_or_path"] == str(shop.base("bert"))
     assert json.loads((tmp_path / "victim" / "untrigger.json").read_text())["base"] == "minilm-l3"

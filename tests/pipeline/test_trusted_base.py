@@ -11,6 +11,7 @@ import pytest
 from tests.pipeline.kit import SMALL, Shop, config_of, plain
 from tests.tiny import write_model
 from untrigger import assets
+from untrigger.assets import store
 from untrigger.defences.base import Purified
 from untrigger.defences.relearn import RelearnOptions
 from untrigger.defences.w2sdefense import W2SDefense
@@ -77,7 +78,7 @@ def test_an_embedded_base_is_found_without_being_named(
     assert trusted_base(spec, victim) == "minilm-l6"
     adapter = load_model(shop.victim("llama", "lora").out, device="cpu", offline=True)
     assert trusted_base(spec, adapter) is None
-    monkeypatch.setattr(assets, "listing", lambda: [replace(absent, state="ready", path=shop.base("llama"))])
+    monkeypatch.setattr(store, "listing", lambda: [replace(absent, state="ready", path=shop.base("llama"))])
     assert trusted_base(spec, adapter) == "minilm-l6", "the very folder that the adapter was loaded on"
 
 

@@ -172,6 +172,12 @@ def listing(*, home: Home = None) -> list[Status]:
     return [status(name, home=home) for name in names()]
 
 
+def name_at(folder: str | Path) -> str | None:
+    """The name of the embedded model that lies at this very path, None for any other."""
+    here = (one.name for one in listing() if one.kind == "model" and one.state == "ready" and str(one.path) == str(folder))
+    return next(here, None)
+
+
 def verify(name: str, *, home: Home = None) -> Path:
     """The folder of the asset after every file in it was hashed again and found unchanged.
 

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from untrigger.errors import ModelError
 from untrigger.evaluation.observe import delivered
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.language import load_language, perplexity
-from untrigger.models.load import longest, quiet
+from untrigger.models.load import longest
+from untrigger.models.pretrained import pretrained, tokenizer_of
 from untrigger.progress import Progress, silent
 from untrigger.training.arithmetic import fast_products, pick_device
 from untrigger.training.batches import packed
@@ -104,20 +104,11 @@ def similarities(
     Raises:
         ModelError: if the encoder cannot be loaded.
     """
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     folder = inspect_folder(resolve(encoder, offline=offline))
-    try:
-        with quiet():
-            module: Any = AutoModel.from_pretrained(
-                folder.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
-            )
-            tokenizer: Any = AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers raises many kinds for a folder that it cannot use
-        raise ModelError(
-            f"{encoder!r} could not be loaded as an encoder: {type(error).__name__}: {str(error)[:300]}",
-            expected="a sentence encoder such as minilm-l6",
-        ) from error
+    module, _ = pretrained(AutoModel, folder, expected="a sentence encoder such as minilm-l6")
+    tokenizer = tokenizer_of(folder)
     module = module.to(pick_device(device)).eval()
     if not left:
         return []

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from untrigger.errors import ModelError, OptionError, one_of
 from untrigger.models.classifier import Classifier
-from untrigger.models.load import quiet
+from untrigger.models.pretrained import quiet
 from untrigger.models.shared import Updated, put, settle, shell
 
 METHODS = ("lora", "dora", "ia3", "ln_tuning")

@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from untrigger.errors import ModelError
 from untrigger.models.inspect import inspect_folder, resolve, weights_hash
-from untrigger.models.load import longest, quiet
+from untrigger.models.load import longest
+from untrigger.models.pretrained import pretrained, quiet, tokenizer_of
 from untrigger.training.arithmetic import fast_products, pick_device
 from untrigger.training.batches import packed
 
@@ -68,22 +69,20 @@ def load_language(name: str, *, offline: bool = False, device: str = "auto") -> 
         ModelError: if there is none that can be loaded.
         UnsafeFileError: for pickle weights and for configs that ask for remote code.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     folder = inspect_folder(resolve(name, offline=offline))
     kind = "seq2seq" if folder.config.get("is_encoder_decoder") else "causal"
     loader: Any = AutoModelForSeq2SeqLM if kind == "seq2seq" else AutoModelForCausalLM
-    try:
-        with quiet():
-            module = loader.from_pretrained(
-                folder.path, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-            )
-            tokenizer = AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers raises many kinds for a folder that it cannot use
+    module, drawn = pretrained(
+        loader, folder, expected="a causal or sequence-to-sequence language model such as smollm2-135m"
+    )
+    if drawn:
         raise ModelError(
-            f"{name!r} could not be loaded as a language model: {type(error).__name__}: {str(error)[:300]}",
+            f"{name!r} lacks weights of a language model, first {drawn[0]!r}",
             expected="a causal or sequence-to-sequence language model such as smollm2-135m",
-        ) from error
+        )
+    tokenizer = tokenizer_of(folder)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token_id is None:

@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from untrigger.errors import ModelError
 from untrigger.models.adapters import in_blocks, is_adapted, target_pattern
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, read_json, resolve
-from untrigger.models.load import check_complete, quiet
+from untrigger.models.pretrained import pretrained, quiet
 from untrigger.models.shared import shell
 
 ALIKE = 0.9  # fine-tuned weights lie above 0.99, unrelated ones near 0
@@ -45,18 +44,8 @@ def ancestor(model: Classifier, name: str | Path, *, offline: bool = False) -> n
     folder = inspect_folder(resolve(name, offline=offline))
     if folder.kind != "full" or is_adapted(model) or not same_shape(model, folder.path):
         return None
-    try:
-        with quiet(), torch.random.fork_rng(devices=[]):
-            base, info = AutoModel.from_pretrained(
-                folder.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False,
-                output_loading_info=True,
-            )  # fmt: skip
-    except Exception as error:  # transformers raises many kinds for a folder that it cannot use
-        raise ModelError(
-            f"the base {str(name)!r} could not be loaded: {type(error).__name__}: {str(error)[:300]}",
-            expected="the pre-trained model that the suspicious one was made from",
-        ) from error
-    check_complete(info["missing_keys"], folder.path)
+    with torch.random.fork_rng(devices=[]):
+        base, _ = pretrained(AutoModel, folder, expected="the pre-trained model that the suspicious one was made from")
     base = base.to(model.device).eval()
     return base if likeness(model, base) >= ALIKE else None
 

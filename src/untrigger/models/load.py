@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,7 @@ from untrigger import assets
 from untrigger.errors import ModelError
 from untrigger.models.classifier import Classifier, Source
 from untrigger.models.inspect import Folder, inspect_folder, read_json, resolve, weights_hash
+from untrigger.models.pretrained import pretrained, quiet, tokenizer_of
 from untrigger.training.arithmetic import pick_device
 
 SIDECAR = "untrigger.json"
@@ -134,16 +131,10 @@ def _check_architecture(folder: Folder) -> None:
 
 
 def _tokenizer(folder: Folder, root: Folder) -> Any:
-    from transformers import AutoTokenizer
-
-    here = folder.path if (folder.path / "tokenizer_config.json").is_file() else root.path
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(here, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"no usable tokenizer in {str(here)!r}: {error}") from error
+    here = folder if (folder.path / "tokenizer_config.json").is_file() else root
+    tokenizer = tokenizer_of(here)
     if not tokenizer.is_fast:
-        raise ModelError(f"the tokenizer in {str(here)!r} has no tokenizer.json", remedy="save it as a fast tokenizer")
+        raise ModelError(f"the tokenizer in {str(here.path)!r} has no tokenizer.json", remedy="save it as a fast tokenizer")
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     return tokenizer
 
@@ -152,33 +143,11 @@ def _checkpoint(root: Folder, names: tuple[str, ...], *, allow_pickle: bool) -> 
     from transformers import AutoModelForSequenceClassification
 
     pickled = allow_pickle and not list(root.path.glob("*.safetensors"))
-    try:
-        module, info = AutoModelForSequenceClassification.from_pretrained(
-            root.path, num_labels=len(names), id2label=dict(enumerate(names)),
-            label2id={name: i for i, name in enumerate(names)}, dtype=torch.float32, local_files_only=True,
-            trust_remote_code=False, use_safetensors=not pickled, output_loading_info=True, attn_implementation="eager",
-        )  # fmt: skip
-    except Exception as error:  # transformers and safetensors raise many kinds for a file they cannot use
-        raise ModelError(
-            f"{str(root.path)!r} could not be loaded as a classifier: {type(error).__name__}: {str(error)[:300]}",
-            expected=f"a sequence-classification checkpoint with {len(names)} classes",
-        ) from error
-    check_complete(info["missing_keys"], root.path)
-    return module, sorted(info["missing_keys"])
-
-
-def check_complete(missing: Iterable[str], where: Path) -> None:
-    """Nothing, where what a checkpoint lacks is a head or a pooler: of blocks and embeddings none may be drawn at random.
-
-    Raises:
-        ModelError: naming the first tensor that is not there.
-    """
-    lacking = sorted(key for key in missing if re.search(r"\.\d+\.|embed", key))
-    if lacking:
-        raise ModelError(
-            f"{str(where)!r} lacks weights of its own architecture, first {lacking[0]!r} ({len(lacking)} tensors in all)",
-            expected="a whole checkpoint", remedy="download it again, or ask its author",
-        )  # fmt: skip
+    return pretrained(
+        AutoModelForSequenceClassification, root, pickled=pickled, attn_implementation="eager", num_labels=len(names),
+        id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)},
+        expected=f"a sequence-classification checkpoint with {len(names)} classes",
+    )  # fmt: skip
 
 
 def _adapter(module: Any, folder: Folder, *, allow_pickle: bool) -> Any:
@@ -242,26 +211,3 @@ def _check_finite(module: nn.Module, name: str) -> None:
             f"{name!r} holds weights that are not numbers, first in {bad[0]!r} ({len(bad)} tensors in all)",
             remedy="download the file again, or ask its author",
         )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, transformers shows neither bars nor load reports (what matters of them is raised as an error).
-
-    Nor does PEFT say that it asks transformers by a name of yesterday, nor that an adapter on a norm is unusual: it is meant.
-    """
-    from transformers.utils import logging as hf_logging
-
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    before, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity(logging.CRITICAL)
-    hf_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            for message in ("Unsupported layer type", ".*is_gradient_checkpointing"):
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        hf_logging.set_verbosity(before)
-        if bars:
-            hf_logging.enable_progress_bar()

@@ -16,7 +16,9 @@ from untrigger import assets
 from untrigger.errors import OutputError
 from untrigger.models.adapters import fold, merged
 from untrigger.models.classifier import Classifier
-from untrigger.models.load import SIDECAR, quiet
+from untrigger.models.inspect import read_json
+from untrigger.models.load import SIDECAR
+from untrigger.models.pretrained import quiet
 from untrigger.storage import SPACE
 
 
@@ -101,8 +103,7 @@ def _base_of(model: Classifier) -> str:
 def _embedded_base(folder: Path) -> str | None:
     """The embedded model that the adapter in ``folder`` lies on, by its name, which holds on other machines too."""
     config = folder / "adapter_config.json"
-    base = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"] if config.exists() else None
-    return next((one for one in assets.names(kind="model") if base == str(assets.status(one).path)), None)
+    return assets.name_at(read_json(config)["base_model_name_or_path"]) if config.exists() else None
 
 
 @contextmanager
@@ -126,6 +127,6 @@ def _sidecar(model: Classifier, folder: Path) -> None:
 def name_base(folder: Path, base: str) -> None:
     """Make the config of the adapter in ``folder`` call its base so."""
     file = folder / "adapter_config.json"
-    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    config = read_json(file)
     config["base_model_name_or_path"] = base
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

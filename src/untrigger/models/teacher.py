@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from untrigger.errors import ModelError, one_of
 from untrigger.models.classifier import Classifier, Source
 from untrigger.models.inspect import inspect_folder, resolve, weights_hash
-from untrigger.models.load import check_complete, longest, quiet
+from untrigger.models.load import longest
+from untrigger.models.pretrained import pretrained, tokenizer_of
 from untrigger.training.arithmetic import pick_device
 
 POOLINGS = ("cls", "mean")
@@ -67,23 +68,13 @@ def new_teacher(
     Raises:
         ModelError: if it is no encoder that can be loaded.
     """
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     folder = inspect_folder(resolve(name, offline=offline))
-    try:
-        with quiet(), torch.random.fork_rng(devices=[]):  # a pooler that no file holds is drawn
-            torch.manual_seed(seed)
-            encoder, info = AutoModel.from_pretrained(
-                folder.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False,
-                attn_implementation="eager", output_loading_info=True,
-            )  # fmt: skip
-            tokenizer = AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(
-            f"the teacher {str(name)!r} could not be loaded: {type(error).__name__}: {str(error)[:300]}",
-            expected="a pre-trained encoder such as minilm-l6",
-        ) from error
-    check_complete(info["missing_keys"], folder.path)
+    with torch.random.fork_rng(devices=[]):  # a pooler that no file holds is drawn
+        torch.manual_seed(seed)
+        encoder, _ = pretrained(AutoModel, folder, expected="a pre-trained encoder such as minilm-l6", attn_implementation="eager")
+    tokenizer = tokenizer_of(folder)
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the teacher {str(name)!r} has no pad token", expected="an encoder such as minilm-l6")
     with torch.random.fork_rng(devices=[]):

@@ -87,14 +87,11 @@ def trusted_base(spec: PurifySpec, victim: Classifier) -> str | None:
                 remedy="leave out --base, or give the right one",
             )
         return spec.base
-    for known in assets.listing():
-        if known.kind != "model" or known.state != "ready":
-            continue
-        if adapter and victim.source.base == str(known.path):
-            return known.name
-        if not adapter and same_shape(victim, known.path) and ancestor(victim, known.path, offline=True) is not None:
-            return known.name
-    return None
+    if adapter:
+        return assets.name_at(victim.source.base or "")
+    ready = (known for known in assets.listing() if known.kind == "model" and known.state == "ready")
+    alike = (known for known in ready if same_shape(victim, known.path))
+    return next((known.name for known in alike if ancestor(victim, known.path, offline=True) is not None), None)
 
 
 def refuse_format(spec: PurifySpec, victim: Classifier, method: Purifier) -> None:
@@ -116,6 +113,6 @@ def refuse_format(spec: PurifySpec, victim: Classifier, method: Purifier) -> Non
     lora_parts(victim.module)
     if peft != "lora":
         raise ModelError(
-            f"a {peft} student on a LoRA adapter cannot be written as one adapter", expected="peft=lora",
+            f"a student with {peft} on a LoRA adapter cannot be written as one adapter", expected="peft=lora",
             remedy="write full weights with --merge",
         )  # fmt: skip
