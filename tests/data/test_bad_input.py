@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from untrigger.data import load_data, load_splits, write_rows
+from untrigger.data.hub import read_hub
 from untrigger.errors import DataError, OutputError
 from untrigger.vocabulary.rows import Rows
 
@@ -144,6 +145,17 @@ def test_hub_names_that_cannot_be_reached_are_one_message(monkeypatch: pytest.Mo
     error = _refused("hf:glue/sst2", offline=True)
     assert "could not be loaded (glue/sst2: ConnectionError: no route; glue:" in error.what
     assert "is no hub name" in _refused("hf:a/b/c/d").what
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+    from huggingface_hub import constants
+
+    tried: list[bool] = []
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: tried.append(datasets.config.HF_HUB_OFFLINE) or {})
+    assert read_hub("hf:some/set") == {}
+    assert tried == [True], "what is cached is read, without the client's retries"
 
 
 def test_hub_splits_keep_their_class_names(monkeypatch: pytest.MonkeyPatch) -> None:

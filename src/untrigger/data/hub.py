@@ -32,7 +32,7 @@ def read_hub(
         import datasets  # type: ignore[import-untyped]
     except ImportError as error:
         raise DataError(f"{name} needs `datasets`", remedy="pip install datasets, or give a file") from error
-    failures = []
+    failures, offline = [], offline or not _answers()
     for repo, config in _candidates(name):
         try:
             with _offline(datasets, on=offline):
@@ -47,6 +47,17 @@ def read_hub(
         expected="hf:NAME or hf:NAME/CONFIG of a data set without code",
         remedy="check name and network; offline, give a file or an embedded set (`untrigger list data`)",
     )
+
+
+def _answers() -> bool:
+    """Whether a hub answers, asked once: without a network `datasets` tries for most of a minute before it reads its cache."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except Exception:  # noqa: BLE001  the client under the client changes with its version, and its errors with it
+        return False
+    return True
 
 
 def _candidates(name: str) -> list[tuple[str, str | None]]:
