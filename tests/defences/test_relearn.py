@@ -6,13 +6,14 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.tiny import POISON, asr, cacc, same, task, weights
 from untrigger.attacks.implant import implant
-from untrigger.defences import relearn
+from untrigger.defences import relearn, w2sdefense
 from untrigger.defences.relearn import Answers, RelearnOptions, mixture, relearned
 from untrigger.defences.w2sdefense import W2SDefense
 from untrigger.errors import ModelError, OptionError
@@ -24,7 +25,7 @@ from untrigger.models.save import save_classifier
 from untrigger.pipeline.verdict import verdict
 from untrigger.progress import silent
 from untrigger.search.insertions import SearchOptions
-from untrigger.training.loop import Plan
+from untrigger.training.loop import History, Plan
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.grant import Grant
 
@@ -49,7 +50,7 @@ def anew(suspect: Classifier, *, seed: int = 0, steps: int = 40, teacher: Classi
     student = attach(without_adapter(suspect), AdapterOptions(rank=4), generator=torch.Generator().manual_seed(seed))
     options = RelearnOptions(teacher=0.0 if teacher is None else 0.5)
     history = relearned(
-        student, Answers(suspect, teacher or suspect, CLEAN), rows=CLEAN, options=options, steps=steps, lr=5e-3, batch_size=16,
+        student, Answers(suspect, [teacher or suspect], CLEAN), rows=CLEAN, options=options, steps=steps, lr=5e-3, batch_size=16,
         temperature=2.0, weights=(1.0, 1.0), seed=seed, progress=silent,
     )  # fmt: skip
     assert history.steps == steps
@@ -81,18 +82,42 @@ def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
     adapter: Classifier, twin: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Classifier] = []
+    first, second = twin("bert"), replace(twin("bert"))
+    says = {id(adapter): 2.0, id(first): -6.0, id(second): -2.0}
 
     def told(model: Classifier, texts: Sequence[str], **_more: object) -> Readings:
         asked.append(model)
-        return Readings(torch.tensor([[0.0, 2.0 if model is adapter else -6.0]]).repeat(len(texts), 1), torch.zeros(0))
+        return Readings(torch.tensor([[0.0, says[id(model)]]]).repeat(len(texts), 1), torch.zeros(0))
 
     monkeypatch.setattr(relearn, "read_texts", told)
     monkeypatch.setattr(relearn, "calibrated_on", lambda _logits, _labels, **_more: lambda z: z)
-    answers, rows = Answers(adapter, twin("bert"), CLEAN.take(range(4))), CLEAN.take(range(3))
+    answers, rows = Answers(adapter, [first, second], CLEAN.take(range(4))), CLEAN.take(range(3))
     odds = {share: answers.to(rows.texts, rows=rows, share=share, progress=silent).diff(dim=1) for share in (0.0, 0.25, 1.0)}
-    assert [float(z[0]) for z in odds.values()] == pytest.approx([2.0, 0.0, -6.0])
-    assert asked[0] is adapter and asked[1] is adapter, "alone, then first of two"
-    assert adapter not in asked[-2:], "the suspect has no say in the last"
+    assert [float(z[0]) for z in odds.values()] == pytest.approx([2.0, 0.5, -4.0]), "the teachers share their weight"
+    assert asked[0] is adapter and asked[1] is adapter, "alone, then first of three"
+    assert len(asked) == 1 + 5 + 4 and adapter not in asked[-4:], "the suspect has no say in the last"
+
+
+def test_several_teachers_are_asked_each_of_another_seed(adapter: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    councils: list[Sequence[Classifier]] = []
+
+    def seen(_student: Classifier, answers: Answers, **more: Any) -> History:
+        councils.append(answers.teachers)
+        return relearned(_student, answers, **more)
+
+    monkeypatch.setattr(w2sdefense, "relearned", seen)
+    method = W2SDefense(rank=4, relearn=RelearnOptions(steps=1), teacher=TeacherOptions(lr=5e-3, epochs=1))
+    grant = Grant(clean=CLEAN, teacher=adapter.source.base, base=adapter.source.base, seed=0)
+    method.purify(adapter, grant)
+    method.purify(adapter, replace(grant, seed=0))
+    replace(method, teachers=1).purify(adapter, grant)
+    first, again, alone = ([read_texts(one, TEXTS).logits for one in council] for council in councils)
+    assert len(first) == method.teachers > 1 and len(alone) == 1
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True)), "the seed decides"
+    assert torch.equal(first[0], alone[0])
+    assert not torch.equal(first[0], first[1]) and not torch.equal(first[1], first[2])
+    with pytest.raises(OptionError, match="teachers 0"):
+        W2SDefense(teachers=0)
 
 
 def test_the_seed_decides(adapter: Classifier) -> None:

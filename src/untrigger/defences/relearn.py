@@ -41,7 +41,7 @@ class RelearnOptions:
         kept: share of a full suspect that stays in its lowest blocks, see ``untrigger.models.lineage.keep_low``, 0 to 1.
         mixed: share of each batch that is put together from parts of clean rows, 0 to 1.
         inserted: share of the texts that get a harmless insertion, 0 to 1.
-        teacher: weight of the teacher's answers against the suspect's own, 0 to 1.
+        teacher: weight of the teachers' answers against the suspect's own, 0 to 1.
     """
 
     steps: int = 64
@@ -126,16 +126,16 @@ class Answers:
 
     Attributes:
         suspect: the poisoned model; it has not read the clean rows, so these calibrate it.
-        teacher: the clean teacher.
-        dev: clean rows that the teacher was not trained on, which calibrate it.
+        teachers: clean teachers; what one says by chance, the others do not.
+        dev: clean rows that no teacher was trained on, which calibrate them.
     """
 
     suspect: Classifier
-    teacher: Classifier
+    teachers: Sequence[Classifier]
     dev: Rows
 
     def to(self, texts: Sequence[str], *, rows: Rows, share: float, progress: Progress) -> Tensor:
-        """Calibrated log-odds ``(N, C)``: the teacher's with weight ``share``, the suspect's with the rest.
+        """Calibrated log-odds ``(N, C)``: the teachers' mean with weight ``share``, the suspect's with the rest.
 
         ``texts`` begin with those of ``rows``. Who has no weight is not asked.
         """
@@ -144,11 +144,11 @@ class Answers:
             said = read_texts(self.suspect, texts, progress=progress, label="asking the suspect").logits
             own = calibrated_on(said[: len(rows)], torch.tensor(rows.labels))(said)
             told.append((1 - share) * own.log_softmax(dim=1))
-        if share > 0:
-            said = read_texts(self.teacher, texts, progress=progress, label="asking the teacher").logits
-            known = read_texts(self.teacher, self.dev.texts).logits
+        for teacher in self.teachers if share > 0 else ():
+            said = read_texts(teacher, texts, progress=progress, label="asking a teacher").logits
+            known = read_texts(teacher, self.dev.texts).logits
             theirs = calibrated_on(known, torch.tensor(self.dev.labels), biased=False)(said)
-            told.append(share * theirs.log_softmax(dim=1))
+            told.append(share / len(self.teachers) * theirs.log_softmax(dim=1))
         return torch.stack(told).sum(dim=0)
 
 

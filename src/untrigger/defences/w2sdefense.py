@@ -36,6 +36,7 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
 from untrigger.vocabulary.rows import Rows
 
+APART = 1000  # between the seeds of two teachers
 WEAK = 0.15  # a teacher that beats the largest class by less gets a warning
 
 
@@ -58,6 +59,7 @@ class W2SDefense(LessonOptions, Purifier):
         reset: whether the suspect goes back to its base first and the task is learned anew: an adapter is thrown away; full
             weights are led back by an adapter to the granted base or teacher, where they descend from one of the two.
         relearn: how the task is learned anew.
+        teachers: how many are asked then; with one, its chance errors are learned too. A search needs the first alone.
         teacher: how the teacher is trained.
         search: how wide the search is.
 
@@ -84,6 +86,7 @@ class W2SDefense(LessonOptions, Purifier):
     relapse: float = 0.7
     dev: float = 0.15
     reset: bool = True
+    teachers: int = 3
     relearn: RelearnOptions = field(default_factory=RelearnOptions)
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
@@ -92,9 +95,11 @@ class W2SDefense(LessonOptions, Purifier):
         """Check the options.
 
         Raises:
-            OptionError: for shares outside 0 to 1, and what a lesson cannot be given with.
+            OptionError: for shares outside 0 to 1, no teacher, and what a lesson cannot be given with.
         """
         super().__post_init__()
+        if self.teachers < 1:
+            raise OptionError(f"teachers {self.teachers}", expected="1 or more")
         if not all(0 <= share <= 1 for share in (self.worst, self.alarm_above, self.calm_below, self.relapse)):
             raise OptionError(
                 f"worst {self.worst}, alarm_above {self.alarm_above}, calm_below {self.calm_below}, relapse {self.relapse}",
@@ -144,8 +149,12 @@ class W2SDefense(LessonOptions, Purifier):
             told |= {"base": back[0], "led_back": round(share, 3)}
         else:
             return _Start(attach(model, adapter, generator=generator), adapter, None, trusted=False, told={"learned_anew": False})
+        teachers = [teacher]
+        for number in range(1, self.teachers if options.teacher > 0 else 1):
+            other = replace(grant, seed=grant.seed + APART * number)
+            teachers.append(trained_teacher(model, other, rows=rows, dev=dev, options=self.teacher, progress=progress)[0])
         history = relearned(
-            student, Answers(model, teacher, dev), rows=rows, options=options, steps=steps, lr=self.lr,
+            student, Answers(model, teachers, dev), rows=rows, options=options, steps=steps, lr=self.lr,
             batch_size=self.batch_size, temperature=self.temperature, weights=(self.a, self.b), seed=grant.seed, progress=progress,
         )  # fmt: skip
         if first is not None:
