@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -190,12 +191,11 @@ def without_adapter(model: Classifier) -> Classifier:
     Raises:
         ModelError: if the classifier carries no adapter.
     """
-    from peft import PeftModel
     from peft.utils.other import ModulesToSaveWrapper
 
-    if not isinstance(model.module, PeftModel):
+    if not is_adapted(model):
         raise ModelError("the model carries no adapter")
-    carrier = copy.deepcopy(model.module)
+    carrier: Any = copy.deepcopy(model.module)
     named = carrier.get_base_model().named_modules()
     own = {name: layer.original_module for name, layer in named if isinstance(layer, ModulesToSaveWrapper)}
     whole = carrier.unload()  # type: ignore[operator]
@@ -311,10 +311,9 @@ def _is_table(module: Any, name: str) -> bool:
 
 
 def is_adapted(model: Classifier) -> bool:
-    """Whether the model's module is a PEFT model."""
-    from peft import PeftModel
-
-    return isinstance(model.module, PeftModel)
+    """Whether the model's module is a PEFT model. Where nothing has loaded `peft`, which takes a second, it is none."""
+    peft = sys.modules.get("peft")
+    return peft is not None and isinstance(model.module, peft.PeftModel)
 
 
 def combined(victim: Classifier, first: Classifier, second: Classifier) -> Classifier:

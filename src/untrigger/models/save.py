@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from untrigger import assets
 from untrigger.errors import OutputError
-from untrigger.models.adapters import fold, merged
+from untrigger.models.adapters import fold, is_adapted, merged
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import read_json
 from untrigger.models.load import SIDECAR
@@ -34,7 +33,7 @@ def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | N
     Raises:
         OutputError: if the weights cannot be written.
     """
-    adapter = isinstance(model.module, PeftModel)
+    adapter = is_adapted(model)
     with quiet(), _told():
         # an update of the embeddings is saved as such, not the whole table
         model.module.save_pretrained(folder, **({"save_embedding_layers": False} if adapter else {}))  # type: ignore[operator]

@@ -10,9 +10,9 @@ import inspect
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 
+from untrigger.models.adapters import is_adapted
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import Progress, silent
@@ -85,7 +85,7 @@ def is_causal(model: Classifier) -> bool:
 
 def _cache_word(model: Classifier) -> str:
     """What this version of transformers calls the cache of keys and values."""
-    inner = model.module.get_base_model() if isinstance(model.module, PeftModel) else model.module
+    inner: Any = model.module.get_base_model() if is_adapted(model) else model.module  # type: ignore[operator]
     return "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
 
 
