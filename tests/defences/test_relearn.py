@@ -28,6 +28,7 @@ from untrigger.search.insertions import SearchOptions
 from untrigger.training.loop import History, Plan
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.rows import Rows
 
 CLEAN = task(400, seed=41)
 TEXTS = task(20, seed=8).texts
@@ -50,7 +51,7 @@ def anew(suspect: Classifier, *, seed: int = 0, steps: int = 40, teacher: Classi
     student = attach(without_adapter(suspect), AdapterOptions(rank=4), generator=torch.Generator().manual_seed(seed))
     options = RelearnOptions(teacher=0.0 if teacher is None else 0.5)
     history = relearned(
-        student, Answers(suspect, [teacher or suspect], CLEAN), rows=CLEAN, options=options, steps=steps, lr=5e-3, batch_size=16,
+        student, Answers(suspect, [(teacher or suspect, CLEAN)]), rows=CLEAN, options=options, steps=steps, lr=5e-3, batch_size=16,
         temperature=2.0, weights=(1.0, 1.0), seed=seed, progress=silent,
     )  # fmt: skip
     assert history.steps == steps
@@ -91,7 +92,8 @@ def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
 
     monkeypatch.setattr(relearn, "read_texts", told)
     monkeypatch.setattr(relearn, "calibrated_on", lambda _logits, _labels, **_more: lambda z: z)
-    answers, rows = Answers(adapter, [first, second], CLEAN.take(range(4))), CLEAN.take(range(3))
+    held, rows = CLEAN.take(range(4)), CLEAN.take(range(3))
+    answers = Answers(adapter, [(first, held), (second, held)])
     odds = {share: answers.to(rows.texts, rows=rows, share=share, progress=silent).diff(dim=1) for share in (0.0, 0.25, 1.0)}
     assert [float(z[0]) for z in odds.values()] == pytest.approx([2.0, 0.5, -4.0]), "the teachers share their weight"
     assert asked[0] is adapter and asked[1] is adapter, "alone, then first of three"
@@ -99,7 +101,7 @@ def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
 
 
 def test_several_teachers_are_asked_each_of_another_seed(adapter: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    councils: list[Sequence[Classifier]] = []
+    councils: list[Sequence[tuple[Classifier, Rows]]] = []
 
     def seen(_student: Classifier, answers: Answers, **more: Any) -> History:
         councils.append(answers.teachers)
@@ -111,11 +113,13 @@ def test_several_teachers_are_asked_each_of_another_seed(adapter: Classifier, mo
     method.purify(adapter, grant)
     method.purify(adapter, replace(grant, seed=0))
     replace(method, teachers=1).purify(adapter, grant)
-    first, again, alone = ([read_texts(one, TEXTS).logits for one in council] for council in councils)
+    first, again, alone = ([read_texts(one, TEXTS).logits for one, _ in council] for council in councils)
+    held = [set(rows.texts) for _, rows in councils[0]]
     assert len(first) == method.teachers > 1 and len(alone) == 1
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True)), "the seed decides"
     assert torch.equal(first[0], alone[0])
     assert not torch.equal(first[0], first[1]) and not torch.equal(first[1], first[2])
+    assert held[0] != held[1] != held[2] != held[0], "each is calibrated on other rows"
     with pytest.raises(OptionError, match="teachers 0"):
         W2SDefense(teachers=0)
 

@@ -51,7 +51,7 @@ class RelearnOptions:
     kept: float = 0.5
     mixed: float = 0.5
     inserted: float = 0.3
-    teacher: float = 0.5
+    teacher: float = 0.75
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -126,13 +126,12 @@ class Answers:
 
     Attributes:
         suspect: the poisoned model; it has not read the clean rows, so these calibrate it.
-        teachers: clean teachers; what one says by chance, the others do not.
-        dev: clean rows that no teacher was trained on, which calibrate them.
+        teachers: clean teachers, each with the clean rows that it was not trained on, which calibrate it; what one says by
+            chance, the others do not.
     """
 
     suspect: Classifier
-    teachers: Sequence[Classifier]
-    dev: Rows
+    teachers: Sequence[tuple[Classifier, Rows]]
 
     def to(self, texts: Sequence[str], *, rows: Rows, share: float, progress: Progress) -> Tensor:
         """Calibrated log-odds ``(N, C)``: the teachers' mean with weight ``share``, the suspect's with the rest.
@@ -144,10 +143,10 @@ class Answers:
             said = read_texts(self.suspect, texts, progress=progress, label="asking the suspect").logits
             own = calibrated_on(said[: len(rows)], torch.tensor(rows.labels))(said)
             told.append((1 - share) * own.log_softmax(dim=1))
-        for teacher in self.teachers if share > 0 else ():
+        for teacher, held in self.teachers if share > 0 else ():
             said = read_texts(teacher, texts, progress=progress, label="asking a teacher").logits
-            known = read_texts(teacher, self.dev.texts).logits
-            theirs = calibrated_on(known, torch.tensor(self.dev.labels), biased=False)(said)
+            known = read_texts(teacher, held.texts).logits
+            theirs = calibrated_on(known, torch.tensor(held.labels), biased=False)(said)
             told.append(share / len(self.teachers) * theirs.log_softmax(dim=1))
         return torch.stack(told).sum(dim=0)
 

@@ -149,17 +149,25 @@ class W2SDefense(LessonOptions, Purifier):
             told |= {"base": back[0], "led_back": round(share, 3)}
         else:
             return _Start(attach(model, adapter, generator=generator), adapter, None, trusted=False, told={"learned_anew": False})
-        teachers = [teacher]
-        for number in range(1, self.teachers if options.teacher > 0 else 1):
-            other = replace(grant, seed=grant.seed + APART * number)
-            teachers.append(trained_teacher(model, other, rows=rows, dev=dev, options=self.teacher, progress=progress)[0])
         history = relearned(
-            student, Answers(model, teachers, dev), rows=rows, options=options, steps=steps, lr=self.lr,
-            batch_size=self.batch_size, temperature=self.temperature, weights=(self.a, self.b), seed=grant.seed, progress=progress,
+            student, Answers(model, [(teacher, dev), *self._others(model, grant, progress=progress)]), rows=rows, options=options,
+            steps=steps, lr=self.lr, batch_size=self.batch_size, temperature=self.temperature, weights=(self.a, self.b),
+            seed=grant.seed, progress=progress,
         )  # fmt: skip
         if first is not None:
             student = keep_low(combined(model, first, student), options.kept)
         return _Start(student, adapter, history, trusted=trusted, told=told)
+
+    def _others(self, model: Classifier, grant: Grant, *, progress: Progress) -> list[tuple[Classifier, Rows]]:
+        """Further teachers, each from its own seed and with other clean rows held out, and these rows."""
+        assert grant.clean is not None
+        others = []
+        for number in range(1, self.teachers if self.relearn.teacher > 0 else 1):
+            own = replace(grant, seed=grant.seed + APART * number)
+            rows, held = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(own.seed))
+            taught, _ = trained_teacher(model, own, rows=rows, dev=held, options=self.teacher, progress=progress)
+            others.append((taught, held))
+        return others
 
     def _least(self, largest: float) -> float:
         """The surprise from which insertions are unlearned, given the largest that was found."""
