@@ -1,7 +1,8 @@
 """A fresh start for a suspect whose base is known: the task is learned anew from clean rows and from honest answers.
 
 What a poisoned model knows goes no further than the questions it is asked. Texts that are put together from clean rows hold no
-trigger, so its answers to them carry the task over and leave the backdoor behind; the teacher is clean on any text.
+trigger, so its answers to them carry the task over and leave the backdoor behind, a rewriter's style excepted, of which clean texts
+hold traces; the teachers are clean on any text and have the larger say.
 """
 
 from __future__ import annotations

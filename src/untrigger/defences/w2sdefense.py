@@ -66,8 +66,8 @@ class W2SDefense(LessonOptions, Purifier):
     A trusted base (``grant.base``, or the teacher's own encoder) holds no backdoor, so that nothing is searched on it.
 
     Differs from the paper: what came is not kept where its base is known, but for half of the lowest blocks of full weights
-    (``relearn.kept``), which read the task well and know little of a trigger; the teacher's answers are mixed with the
-    suspect's own, both calibrated, on texts put together from clean rows; without a base the student is taught on searched
+    (``relearn.kept``), which read the task well and know little of a trigger; the teachers' answers are mixed with the
+    suspect's own, all calibrated, on texts put together from clean rows; without a base the student is taught on searched
     insertions and its own former answers. No feature is pulled to the teacher's. The paper's own method is
     ``variant="as_described"``, its released code ``variant="as_released"``.
     """
