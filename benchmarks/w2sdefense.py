@@ -12,11 +12,13 @@ import logging
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from victims import arguments, clean_rows, percent, spread, victims
 
+from untrigger.cli.settings import settings
+from untrigger.defences.w2sdefense import W2SDefense
 from untrigger.pipeline.attack import AttackSpec
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
@@ -30,9 +32,11 @@ COLUMNS = (
 log = logging.getLogger("series")
 
 
-def cure(runs: Path, recipe: AttackSpec, *, variant: str, benign: bool, control: bool = True) -> None:
+def cure(
+    runs: Path, recipe: AttackSpec, *, variant: str, benign: bool, control: bool = True, given: Sequence[str] = (), called: str = ""
+) -> None:  # fmt: skip
     """One purification of one victim, made where it is not there yet."""
-    out = runs / variant / recipe.out.name
+    out = runs / (called or variant) / recipe.out.name
     if out.exists():
         return
     start = time.perf_counter()
@@ -40,10 +44,10 @@ def cure(runs: Path, recipe: AttackSpec, *, variant: str, benign: bool, control:
         PurifySpec(
             model=str(recipe.out), clean=str(clean_rows(runs, recipe)), out=out, variant=variant, truth=recipe.truth,
             seed=recipe.seed, offline=True, benign=benign and variant == "ours", control=control and variant == "ours",
-            clean_rows=0,
+            clean_rows=0, options=settings(W2SDefense, given, what="method w2sdefense"),
         )
     )
-    log.info("%s %s: %.0f s: %s", variant, out.name, time.perf_counter() - start, report.verdict.sentence)
+    log.info("%s %s: %.0f s: %s", out.parent.name, out.name, time.perf_counter() - start, report.verdict.sentence)
 
 
 def table(runs: Path) -> Iterator[str]:
@@ -70,12 +74,16 @@ def main() -> None:
     parser = arguments(__doc__, runs="runs/w2sdefense")
     parser.set_defaults(only="minilm,smollm2", attacks="badnets,insent")
     parser.add_argument("--variants", default="ours", help="ours,as_described,as_released")
+    parser.add_argument("--set", action="append", default=[], help="a further option of ours, as of `untrigger purify`")
+    parser.add_argument("--called", default="", help="folder of --runs for what --set makes, by default that of the variant")
     parser.add_argument("--benign", action="store_true", help="also purify the clean twin")
     parser.add_argument("--victims-only", action="store_true")
     args = parser.parse_args()
+    if args.set and not args.called:
+        parser.error("--set needs --called NAME, so that its runs are not taken for those of the defaults")
     for recipe in victims(args) if not args.table else ():
         for variant in [] if args.victims_only else args.variants.split(","):
-            cure(args.runs, recipe, variant=variant, benign=args.benign, control=args.control)
+            cure(args.runs, recipe, variant=variant, benign=args.benign, control=args.control, given=args.set, called=args.called)
     sys.stdout.write("\n".join(table(args.runs)) + "\n")
 
 
