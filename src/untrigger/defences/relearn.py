@@ -2,7 +2,7 @@
 
 What a poisoned model knows goes no further than the questions it is asked. Texts that are put together from clean rows hold no
 trigger, so its answers to them carry the task over and leave the backdoor behind, a rewriter's style excepted, of which clean texts
-hold traces; the teachers are clean on any text and have the larger say.
+hold traces (``teacher=1`` asks the teachers alone); the teachers are clean on any text.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RelearnOptions:
     kept: float = 0.5
     mixed: float = 0.5
     inserted: float = 0.3
-    teacher: float = 0.75
+    teacher: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the options.
