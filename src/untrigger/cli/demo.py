@@ -20,7 +20,8 @@ def demo(
 ) -> int:
     """Purify a poisoned model that comes with untrigger, and show the report.
 
-    To end within eight minutes on two cores, it takes 40 of the 64 steps that purify takes by default.
+    To end within eight minutes on two cores, it takes 40 of the 64 steps that purify takes by default, and
+    asks one teacher of three.
     """
     with desk.working() as progress:
         from untrigger.pipeline.demo import DemoSpec
