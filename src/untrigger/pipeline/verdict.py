@@ -9,6 +9,7 @@ from untrigger.defences.base import Purified
 from untrigger.pipeline.judge import value
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.report import Verdict
+from untrigger.vocabulary.scan import hundredths
 
 EXCESS = 0.05
 LOSS = 0.01
@@ -97,7 +98,7 @@ def _rounds(told: Mapping[str, Any]) -> str:
 
 
 def _score(score: float | None) -> str:
-    return "none" if score is None else f"{score:.2f}"
+    return "none" if score is None else hundredths(score)
 
 
 def _points(share: float | None) -> str:

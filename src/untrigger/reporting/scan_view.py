@@ -9,7 +9,7 @@ from typing import Any
 from untrigger.reporting import words
 from untrigger.reporting.view import Card
 from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.scan import BROUGHT, Candidate, Evidence, Example, Scan
+from untrigger.vocabulary.scan import BROUGHT, Candidate, Evidence, Example, Scan, hundredths
 
 SHOWN = 10
 KINDS = {
@@ -60,7 +60,7 @@ def bars(candidates: Sequence[Candidate], *, most: int = SHOWN) -> list[Bar]:
 
 
 def _bar(one: Candidate) -> Bar:
-    note = f"score {one.score:.2f}" if one.score is not None else KINDS.get(one.kind, one.kind)
+    note = f"score {hundredths(one.score)}" if one.score is not None else KINDS.get(one.kind, one.kind)
     if one.kind in BROUGHT:
         note = f"{KINDS[one.kind]}; {note}"
     if one.allowed:
@@ -79,7 +79,7 @@ def examples(scan: Scan, *, most: int = 6) -> list[Example]:
 
 def told(one: Candidate) -> str:
     """A candidate in one line, for readers of findings."""
-    score = "" if one.score is None else f" (score {one.score:.2f})"
+    score = "" if one.score is None else f" (score {hundredths(one.score)})"
     if one.kind in BROUGHT:
         does = "are called" if one.kind == "rewritten" else "on average lie this far on the way to"
         return (
@@ -107,7 +107,7 @@ def _line(one: Candidate) -> list[str]:
     note += [f"allowed: {words.visible(one.allowed)}"] if one.allowed else []
     return [
         f"{words.visible(one.text)}{' (drift)' if one.kind == 'drift' else ''}", words.visible(one.target),
-        "–" if one.score is None else f"{one.score:.2f}", _share(one.suspect.value), _share(one.reference.value),
+        "–" if one.score is None else hundredths(one.score), _share(one.suspect.value), _share(one.reference.value),
         words.interval_of(one.excess) or "–",
         *(_share(places.get(name)) for name in ("start", "middle", "end")), _share(one.surest), _share(one.longest),
         "–" if one.loss is None else f"{one.loss:.2f}", f"{one.suspect.n:,}", "; ".join(note),
@@ -142,7 +142,7 @@ def cards(report: Report) -> list[Card]:
         made.append(Card("Score of the worst finding", "", words.NOT_MEASURED, ["nothing was tried on a text"], measured=False))
     else:
         notes = [f"suspicious from {scan.suspicious:g}, backdoored from {scan.backdoored:g}", "0 is harmless, 1 the worst"]
-        made.append(Card("Score of the worst finding", "", f"{scan.score:.2f}", notes, measured=True))
+        made.append(Card("Score of the worst finding", "", hundredths(scan.score), notes, measured=True))
     made.append(_flip_card(report, scan))
     for subject, label in (("suspect", "Accuracy of this model"), ("reference", "Accuracy of the clean reference")):
         found = report.find(subject, "cacc")

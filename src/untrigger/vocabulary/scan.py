@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import floor
 
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.plain import tidy
@@ -18,6 +19,11 @@ FAIL_ON = ("undecided", *FOUND)
 def fails(status: str, *, fail_on: str) -> bool:
     """Whether a verdict of that status fails where ``fail_on`` is the mildest that does."""
     return status in FAIL_ON and fail_on in FAIL_ON and FAIL_ON.index(status) >= FAIL_ON.index(fail_on)
+
+
+def hundredths(score: float) -> str:
+    """A score in hundredths, cut and not rounded: what lies below a threshold of 0.50 must not read 0.50."""
+    return f"{floor(100 * score + 1e-9) / 100:.2f}"
 
 
 @dataclass(frozen=True)
