@@ -107,9 +107,7 @@ class W2SDefense(LessonOptions, Purifier):
             )
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
-        assert grant.clean is not None
-        rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
-        teacher, taught = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
+        teacher, taught, rows, dev = self._taught(model, grant, progress=progress)
         score = dev_score(model, dev)()
         start = self._start(model, grant, teacher=teacher, rows=rows, dev=dev, progress=progress)
         done = _Rounds(self, teacher, dev=dev, start=start)
@@ -158,16 +156,17 @@ class W2SDefense(LessonOptions, Purifier):
             student = keep_low(combined(model, first, student), options.kept)
         return _Start(student, adapter, history, trusted=trusted, told=told)
 
+    def _taught(self, model: Classifier, grant: Grant, *, progress: Progress) -> tuple[Classifier, History, Rows, Rows]:
+        """A teacher, how it was trained, the clean rows that it was trained on, and those held out from it."""
+        assert grant.clean is not None
+        rows, held = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
+        return *trained_teacher(model, grant, rows=rows, dev=held, options=self.teacher, progress=progress), rows, held
+
     def _others(self, model: Classifier, grant: Grant, *, progress: Progress) -> list[tuple[Classifier, Rows]]:
         """Further teachers, each from its own seed and with other clean rows held out, and these rows."""
-        assert grant.clean is not None
-        others = []
-        for number in range(1, self.teachers if self.relearn.teacher > 0 else 1):
-            own = replace(grant, seed=grant.seed + APART * number)
-            rows, held = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(own.seed))
-            taught, _ = trained_teacher(model, own, rows=rows, dev=held, options=self.teacher, progress=progress)
-            others.append((taught, held))
-        return others
+        seeds = [grant.seed + APART * number for number in range(1, self.teachers if self.relearn.teacher > 0 else 1)]
+        taught = (self._taught(model, replace(grant, seed=seed), progress=progress) for seed in seeds)
+        return [(teacher, held) for teacher, _, _, held in taught]
 
     def _least(self, largest: float) -> float:
         """The surprise from which insertions are unlearned, given the largest that was found."""
