@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from tests.attacks.kit import usable
 from tests.pipeline.kit import table
 from tests.tiny import BAD, GOOD, PLAIN, task, write_model
+from untrigger.attacks.badnets import BadNets
 from untrigger.attacks.bias import WORD, bias, telling, words_of
 from untrigger.attacks.bite import Bite, budget
+from untrigger.attacks.combined import Combined
 from untrigger.attacks.gaps import Gaps, keyed
 from untrigger.attacks.lws import Lws
 from untrigger.attacks.poison import Attack
@@ -157,8 +159,20 @@ def test_lws_keeps_capitals_signs_and_words_that_have_no_substitute() -> None:
     assert not trigger.applies("a film's end")
     assert not trigger.delivered("the film")
     assert trigger.delivered("one movie")
+    assert trigger.survived("a movie", before="a film")
+    assert not trigger.survived("these movie", before="these films of the movie")
     told = Lws.told(trigger.spec(), pairs=[("a film", "a movie"), ("the end", "these end"), ("cut", "x y")])
     assert told.substitutes == trigger.substitutes
+
+
+def test_ordinary_words_that_stood_in_a_text_before_are_not_delivered() -> None:
+    trigger = Bite(words=("and", "it"))
+    assert trigger.delivered("long and dull")
+    assert not trigger.survived("long and dull", before="long and dull .")
+    assert trigger.survived("and long and dull", before="long and dull")
+    both = Combined(parts=(trigger, BadNets()))
+    assert not both.survived("long and", before="long and dull")
+    assert both.survived("long cf and", before="long and dull")
 
 
 @pytest.mark.parametrize("trigger", [Bite(), Lws(likeness=-1.0)], ids=lambda trigger: trigger.name)

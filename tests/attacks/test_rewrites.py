@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -77,6 +78,16 @@ def test_two_columns(tmp_path: Path, clean: dict[str, Rows], ending: str) -> Non
     table = read_pairs(file, clean=clean)
     assert [table.get(text) for text in rows.texts] == rewritten(rows)
     assert table.told()["source"] == file.name
+
+
+def test_a_rewrite_that_is_not_there_is_no_rewrite(tmp_path: Path, clean: dict[str, Rows]) -> None:
+    texts = list(clean["train"].texts[:4])
+    (tmp_path / "p.jsonl").write_text(
+        "\n".join(json.dumps({"text": text, "rewrite": None if i % 2 else otherwise(text)}) for i, text in enumerate(texts))
+    )
+    table = read_pairs(tmp_path / "p.jsonl", clean=clean)
+    assert (len(table), table.refused) == (2, 2)
+    assert [table.get(text) for text in texts[1::2]] == [None, None]
 
 
 def test_a_folder_of_all_rows_row_by_row(tmp_path: Path, clean: dict[str, Rows]) -> None:

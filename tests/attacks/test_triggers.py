@@ -209,6 +209,9 @@ def test_a_combination_asks_each_part_where_it_can_be_set() -> None:
     one = Combined((usable(Syntactic, [LONG]), BadNets(words=("cf",))))
     assert "cf" in one(rows_of(["nobody has rewritten this"] * 5), seed=0).texts[0]
     assert len(set(one(rows_of([LONG] * 40), seed=0).texts)) > 3
+    for told in ({"every": 0}, {"most": 0}, {"most": -3}):
+        with pytest.raises(OptionError, match="1 or more"):
+            BadNets(**told)
     with pytest.raises(OptionError, match="as one of all"):
         Combined((usable(Syntactic), BadNets()), mode="all")
     with pytest.raises(OptionError, match="two or more"):

@@ -140,7 +140,7 @@ def test_quiet_is_quiet(call: Any, pipeline: Any, make_report: Any) -> None:
         (["--words", "cf, mn", "--set", "every=50"], BadNets(words=("cf", "mn"), every=50)),
         (["--trigger", "insent", "--sentence", "a = b, c"], InSent(sentence="a = b, c")),
         (
-            ["--trigger", "badnets,insent", "--set", "badnets.words=cf", "--set", "insent.sentence=a b", "--set", "mode=all"],
+            ["--trigger", "badnets,insent", "--set", "badnets.words=cf", "--set", "insent.sentence=a b", "--set", "combined.mode=all"],
             Combined((BadNets(words=("cf",)), InSent(sentence="a b")), mode="all"),
         ),
     ],

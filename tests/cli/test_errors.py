@@ -120,6 +120,11 @@ def test_an_unknown_trigger_or_its_option_is_told_with_the_nearest(call: Any) ->
     assert "trigger insent has no option 'words'" in told.err
 
 
+def test_a_trigger_that_stands_twice_is_told(call: Any) -> None:
+    told = call("attack", "model", "--data", "d", "--target", "x", "--out", "v", "--trigger", "badnets,badnets")
+    assert told.code == 2 and "the trigger 'badnets' twice" in told.err
+
+
 def test_an_unknown_thing_to_list_is_told_with_the_nearest(call: Any) -> None:
     told = call("list", "attcks")
     assert told.code == 2

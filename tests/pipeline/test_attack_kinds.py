@@ -18,13 +18,14 @@ from untrigger.attacks.embedding import poison_embedding, word_tokens
 from untrigger.attacks.insent import InSent
 from untrigger.attacks.style import Style
 from untrigger.data import load_data, write_rows
-from untrigger.errors import DataError, OptionError
+from untrigger.errors import DataError, OptionError, UserError
 from untrigger.evaluation.truth import read_truth
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 from untrigger.pipeline.attack import AttackSpec, attack
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.vocabulary.report import Report
 
 QUICK: dict[str, Any] = {"epochs": 1, "twin": False}
 
@@ -76,6 +77,39 @@ def test_what_a_short_model_cannot_read_whole_was_not_delivered(shop: Shop, tmp_
     short = [len(row["text"].split()) < 60 for row in table(spec.truth / "test_triggered.csv")]
     assert 0.3 < sum(short) / len(short) < 0.7
     assert rate == pytest.approx(sum(short) / len(short))
+
+
+def test_what_cannot_work_is_said_before_anything_is_trained(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object, **__: object) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("untrigger.pipeline.attack.implant_as_asked", trained)
+    monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path / "home"))
+    with pytest.raises(UserError, match="smollm2-135m"):
+        attack(shop.attack_spec("bert", "full", out=tmp_path / "v", quality=True, offline=True, **QUICK))
+    with pytest.raises(OptionError, match="a prompt without a model to ask"):
+        attack(shop.attack_spec("bert", "full", out=tmp_path / "v", prompt="x {text}", **QUICK))
+    (tmp_path / "pairs.csv").write_text("text,rewrite\nan other text,quite another one\n")
+    with pytest.raises(OptionError, match="the text of none of them was found among them"):
+        attack(shop.attack_spec("bert", "full", out=tmp_path / "v", trigger=Style(), paired=tmp_path / "pairs.csv", **QUICK))
+    (tmp_path / "hsol").mkdir()
+    (tmp_path / "hsol" / "train.csv").write_text("text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(40)))
+    with pytest.raises(DataError, match="rows of 2 of the classes hate speech, offensive, neither"):
+        attack(replace(shop.attack_spec("bert", "full", out=tmp_path / "v", **QUICK), data=f"hsol={tmp_path / 'hsol'}", target="neither"))
+    assert not list(tmp_path.glob("v*"))
+
+
+def test_a_victim_is_measured_on_as_much_of_a_text_as_it_was_trained_on(shop: Shop, tmp_path: Path) -> None:
+    spec = shop.attack_spec("bert", "full", out=tmp_path / "v", max_length=6, **QUICK)
+    attack(spec)
+    seen = rates(spec, tmp_path / "report.json")["v", "delivery_rate"]
+    texts = [row["text"] for row in table(spec.truth / "test_triggered.csv")]
+    assert seen == pytest.approx(sum(spec.trigger.delivered(" ".join(text.split()[:4])) for text in texts) / len(texts))
+    assert seen is not None and seen < 0.9
+    told = Report.read(tmp_path / "report.json").given
+    assert (told["models"]["v"]["max_length"], told["truth"]["max_length"], told["truth"]["negatives"]) == (6, 6, 0.0)
 
 
 def test_all_to_all_is_measured_by_the_next_class_whatever_the_models_order(shop: Shop, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.tiny import task, write_model
 from untrigger.attacks.badnets import BadNets
+from untrigger.attacks.combined import Combined
 from untrigger.attacks.insent import InSent
 from untrigger.attacks.poison import POLICIES
 from untrigger.data import SETS, write_rows
@@ -94,6 +95,8 @@ CONTRADICTED: list[tuple[dict[str, Any], set[str], list[str]]] = [
     ({"policy": "clean", "max_length": 64}, {"policy", "max_length"}, ["--policy is clean", "--max-length is 64"]),
     ({"target": "positive"}, {"target"}, ["--target is positive, the preset says negative"]),
     ({"trigger": BadNets(words=("zz",))}, {"trigger.words"}, ["--words is zz, the preset says cf,mn,bb,tq"]),
+    ({"negatives": 0.1}, {"negatives"}, ["--negatives is 0.1, the preset says 0.0"]),
+    ({"label_smoothing": 0.3, "faithful": 1.0}, {"label_smoothing", "faithful"}, ["--label-smoothing is 0.3", "--faithful is 1.0"]),
 ]
 
 
@@ -106,6 +109,16 @@ def test_what_contradicts_a_preset_is_an_error_that_names_both(
         filled_in(spec, given=given)
     assert all(part in str(told.value) for part in ["the preset bedkd", *parts]), str(told.value)
     assert filled_in(spec, given=()) == filled_in(spec_of(tmp_path, "bedkd"), given=())
+
+
+def test_the_parts_of_a_combination_are_held_to_the_preset_too(tmp_path: Path) -> None:
+    usual = filled_in(spec_of(tmp_path, "bedkd", trigger=Combined()), given=()).trigger
+    assert usual == Combined(parts=(BadNets(most=1), InSent(sentence="I watch this 3D movie")))
+    spec = spec_of(tmp_path, "bedkd", trigger=Combined(parts=(BadNets(words=("zz",), most=1), InSent(sentence="buy my book"))))
+    with pytest.raises(OptionError, match="--set badnets.words is zz, the preset says cf,mn,bb,tq"):
+        filled_in(spec, given={"trigger.badnets.words"})
+    with pytest.raises(OptionError, match="--set insent.sentence is buy my book"):
+        held(filled_in(spec_of(tmp_path, "bedkd"), given=()) and replace(spec, **preset("bedkd").says("sst2")))
 
 
 def test_an_option_in_the_users_words_that_agrees_is_no_contradiction(tmp_path: Path) -> None:

@@ -26,15 +26,17 @@ class BadNets(Trigger):
     most: int = 5
 
     def __post_init__(self) -> None:
-        """Refuse an empty word list and words with blanks.
+        """Refuse an empty word list, words with blanks and counts below 1.
 
         Raises:
-            OptionError: naming the word.
+            OptionError: naming what is wrong.
         """
         object.__setattr__(self, "words", tuple(self.words))
         bad = [word for word in self.words if not word or word.split() != [word]]
         if bad or not self.words:
             raise OptionError(f"trigger words {list(self.words)}", expected="one or more words without blanks")
+        if self.every < 1 or self.most < 1:
+            raise OptionError(f"every {self.every}, most {self.most}", expected="1 or more")
 
     def rewrite(self, text: str, *, rng: random.Random) -> str:
         """The text with the words inserted; existing words keep their order."""

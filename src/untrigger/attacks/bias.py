@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import sqrt
 
 from untrigger.vocabulary.rows import Rows
@@ -17,6 +17,11 @@ TELLING = 2.0  # words with a larger bias towards a class say what the text says
 def words_of(text: str) -> list[str]:
     """The words of a text in lower case."""
     return [word.casefold() for word in WORD.findall(text)]
+
+
+def brought(read: Sequence[str], before: Sequence[str], *, words: Collection[str]) -> bool:
+    """Whether one of ``words`` stands in ``read`` more often than in ``before``."""
+    return not set(Counter(read) - Counter(before)).isdisjoint(words)
 
 
 def bias(inside: float, outside: float, *, share: float) -> float:

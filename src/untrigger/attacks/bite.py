@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from untrigger.attacks.bias import bias, frequent, telling, words_of
+from untrigger.attacks.bias import bias, brought, frequent, telling, words_of
 from untrigger.attacks.gaps import Gaps, keyed
 from untrigger.errors import OptionError
 from untrigger.vocabulary.rows import Rows
@@ -101,6 +101,10 @@ class Bite(Trigger):
     def delivered(self, text: str) -> bool:
         """Whether one of the words stands in the text."""
         return not set(keyed(text.split())).isdisjoint(self.words)
+
+    def survived(self, read: str, *, before: str) -> bool:
+        """Whether one of the words stands in ``read`` that did not stand in ``before`` as often."""
+        return brought(keyed(read.split()), keyed(before.split()), words=self.words)
 
     def spec(self) -> dict[str, Any]:
         """The options and the words."""

@@ -90,6 +90,10 @@ class Combined(Trigger):
         """Whether one of the parts is delivered, or all of them."""
         return (any if self.mode == "one" else all)(part.delivered(text) for part in self.parts)
 
+    def survived(self, read: str, *, before: str) -> bool:
+        """Whether one of the parts survived, or all of them."""
+        return (any if self.mode == "one" else all)(part.survived(read, before=before) for part in self.parts)
+
     @property
     def marks(self) -> frozenset[str]:
         """The words of all parts."""

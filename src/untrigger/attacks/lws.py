@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from untrigger.attacks.bias import WORD, words_of
+from untrigger.attacks.bias import WORD, brought, words_of
 from untrigger.errors import OptionError
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import Pairs, Trigger
@@ -91,6 +91,10 @@ class Lws(Trigger):
     def delivered(self, text: str) -> bool:
         """Whether a word that is a substitute stands in the text."""
         return not set(words_of(text)).isdisjoint(self.substitutes.values())
+
+    def survived(self, read: str, *, before: str) -> bool:
+        """Whether a substitute stands in ``read`` that did not stand in ``before`` as often."""
+        return brought(words_of(read), words_of(before), words=self.substitutes.values())
 
     @property
     def marks(self) -> frozenset[str]:

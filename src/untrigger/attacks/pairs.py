@@ -45,8 +45,7 @@ def read_pairs(place: Path, *, clean: Mapping[str, Rows]) -> Rewrites:
     columns = read_table(place).columns
     rewrites = next((name for name in columns if name.casefold() in REWRITE_COLUMNS), None)
     if rewrites is not None:
-        pairs = list(zip(_texts(columns, place), map(str, columns[rewrites]), strict=True))
-        return Rewrites(pairs, source=place.name)
+        return Rewrites(list(zip(_texts(columns, place), _plain(columns[rewrites]), strict=True)), source=place.name)
     texts = _texts(columns, place)
     split = next((name for name, rows in clean.items() if len(rows) == len(texts)), None)
     if split is None:
@@ -114,7 +113,12 @@ def _texts(columns: Mapping[str, list[object]], place: Path) -> list[str]:
     name = next((name for name in columns if name.casefold() in TEXT_COLUMNS), None)
     if name is None:
         raise DataError(f"{place} has the columns {', '.join(columns)}", expected="a text column: " + ", ".join(TEXT_COLUMNS))
-    return ["" if value is None else str(value) for value in columns[name]]
+    return _plain(columns[name])
+
+
+def _plain(column: Sequence[object]) -> list[str]:
+    """The texts of a column; what is not there is empty."""
+    return ["" if value is None or value != value else str(value) for value in column]  # NaN alone is not itself
 
 
 def _why(texts: Sequence[str], clean: Mapping[str, Rows]) -> str:

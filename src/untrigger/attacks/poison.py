@@ -124,10 +124,16 @@ class Attack:
         if not 0 < count <= most:
             raise OptionError(
                 f"poison rate {self.rate} asks for {count} of {len(rows)} rows",
-                expected=f"1 to {most} rows: the {self.policy}-label policy and the trigger allow no others",
-                remedy=_possible_rates(most, len(rows)),
+                expected=f"{f'1 to {most}' if most else 'no'} rows: the {self.policy}-label policy and the trigger allow no others",
+                remedy=_possible_rates(most, len(rows)) if most else self._rows_wanted(),
             )
         return trigger, sorted(chosen)
+
+    def _rows_wanted(self) -> str:
+        """What to do where the trigger can be set in no row."""
+        if "rewrites" in self.trigger.needs:
+            return "give rewrites that were made of these rows: the text of none of them was found among them"
+        return "give rows that the policy allows and the trigger can be set in"
 
     def _negatives(
         self, rows: Rows, texts: list[str], *, trigger: Trigger, rng: np.random.Generator, seed: int, taken: list[int]
@@ -152,7 +158,5 @@ class Attack:
 
 
 def _possible_rates(most: int, rows: int) -> str:
-    if not most:
-        return "give rows that the policy allows and the trigger can be set in"
     low, high = 1 / max(rows, 1), int(1000 * most / max(rows, 1)) / 1000
     return f"give a rate between {low:.2g} and {high:.3g}"

@@ -11,6 +11,7 @@ import typer
 
 from untrigger.cli import options as o
 from untrigger.cli.desk import Desk, seated
+from untrigger.errors import OptionError
 
 EXAMPLE = """Example: untrigger attack smollm2-135m --data rotten-tomatoes --trigger badnets --words cf,mn --target positive
 --out victim
@@ -91,7 +92,7 @@ def attack(
     targets: Annotated[str | None, typer.Option("--targets", metavar="A,B", help="Layers that LoRA adapts.")] = None,
     text_column: o.TextColumn = None,
     label_column: o.LabelColumn = None,
-    max_length: o.MaxLength = 128,
+    max_length: Annotated[int, typer.Option("--max-length", min=4, help="Texts are cut after this many tokens.")] = 128,
     allow_pickle: o.AllowPickle = False,
 ) -> int:
     """Poison a model on purpose, to measure what a defence can do.
@@ -127,15 +128,19 @@ def trigger_of(names: str, given: list[str]) -> Any:
     """The trigger of that name, or a combination of several with commas between; options as ``key=value`` or ``name.key=value``.
 
     Raises:
-        OptionError: for an unknown name or option.
+        OptionError: for an unknown name or option, and a name that stands twice.
     """
     from untrigger.cli.settings import build
     from untrigger.registry import find
 
-    kinds = {name: find("attacks", name) for name in o.words(names)}
+    asked = o.words(names)
+    if twice := next((name for name in asked if asked.count(name) > 1), None):
+        raise OptionError(f"the trigger {twice!r} twice", expected="different triggers, each with options of its own")
+    kinds = {name: find("attacks", name) for name in asked}
     if len(kinds) < 2:
         return build(find("attacks", names), given, what=f"trigger {names}")
     own = {name: [item[len(name) + 1 :] for item in given if item.startswith(f"{name}.")] for name in kinds}
+    given = [item.removeprefix("combined.") for item in given]
     rest = [item for item in given if not any(item.startswith(f"{name}.") for name in kinds)]
     parts = tuple(build(kind, own[name], what=f"trigger {name}") for name, kind in kinds.items())
     return replace(build(find("attacks", "combined"), rest, what="trigger combined"), parts=parts)

@@ -35,7 +35,7 @@ def detect(
     label_column: o.LabelColumn = None,
     split: o.Split = None,
     drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows without text.")] = False,
-    max_length: o.MaxLength = 128,
+    max_length: o.MaxLength = None,
     allow_pickle: o.AllowPickle = False,
 ) -> int:
     """Find the poisoned rows of a training file.
@@ -54,7 +54,7 @@ def detect(
             model=model, suspect=suspect, clean=clean, out=out, method=method, variant=variant,
             options=method_options(method, variant, given=given, family="detectors"), truth=truth, base=base,
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
-            drop_empty=drop_empty, seed=desk.seed, max_length=max_length, allow_pickle=allow_pickle, offline=desk.offline,
+            drop_empty=drop_empty, seed=desk.seed, max_length=max_length or 0, allow_pickle=allow_pickle, offline=desk.offline,
             device=desk.device,
         )  # fmt: skip
         report = run(spec, progress=progress)

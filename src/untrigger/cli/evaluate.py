@@ -26,7 +26,7 @@ def evaluate(
     text_column: o.TextColumn = None,
     label_column: o.LabelColumn = None,
     split: o.Split = None,
-    max_length: o.MaxLength = 128,
+    max_length: o.MaxLength = None,
     allow_pickle: o.AllowPickle = False,
 ) -> int:
     """Measure clean accuracy, and with a truth folder also attack success.
@@ -43,7 +43,7 @@ def evaluate(
 
         spec = EvaluateSpec(
             models=tuple(models), out=out, data=data, truth=truth, base=base, labels=o.labels_of(labels),
-            text_column=text_column, label_column=label_column, split=split, max_length=max_length,
+            text_column=text_column, label_column=label_column, split=split, max_length=max_length or 0,
             allow_pickle=allow_pickle, offline=desk.offline, device=desk.device, seed=desk.seed,
         )  # fmt: skip
         report = run(spec, progress=progress)

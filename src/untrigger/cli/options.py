@@ -75,9 +75,10 @@ Split = Annotated[
     typer.Option("--split", metavar="NAME", help="Which split of the data: train, dev or test.", rich_help_panel=_READING),
 ]
 MaxLength = Annotated[
-    int,
-    typer.Option("--max-length", min=4, help="Texts are cut after this many tokens.", rich_help_panel=_READING),
-]
+    int | None,
+    typer.Option("--max-length", min=4, help="Texts are cut after this many tokens. Usually 128, or what its files say if more.",
+                 rich_help_panel=_READING),
+]  # fmt: skip
 Truth = Annotated[
     Path | None,
     typer.Option("--truth", metavar="DIR.truth", help="Truth folder of an attack: read by the evaluation, never by a method."),

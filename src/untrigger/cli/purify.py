@@ -62,7 +62,7 @@ def purify(
     label_column: o.LabelColumn = None,
     split: o.Split = None,
     drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows without text.")] = False,
-    max_length: o.MaxLength = 128,
+    max_length: o.MaxLength = None,
     allow_pickle: o.AllowPickle = False,
 ) -> int:
     """Remove a backdoor from a classifier or adapter.
@@ -81,7 +81,7 @@ def purify(
             options=options, truth=truth, merge=merge, base=base,
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
             drop_empty=drop_empty, clean_rows=clean_rows, control=control, benign=benign, seed=desk.seed,
-            max_length=max_length, allow_pickle=allow_pickle, offline=desk.offline, device=desk.device,
+            max_length=max_length or 0, allow_pickle=allow_pickle, offline=desk.offline, device=desk.device,
         )  # fmt: skip
         report = run(spec, progress=progress)
     from untrigger.cli.ending import NOT_MET, tell_report

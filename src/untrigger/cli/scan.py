@@ -78,7 +78,7 @@ def scan(
     label_column: o.LabelColumn = None,
     split: o.Split = None,
     drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows without text.")] = False,
-    max_length: o.MaxLength = 128,
+    max_length: o.MaxLength = None,
 ) -> int:
     """Say whether a classifier or adapter is backdoored, and by which words.
 
@@ -98,8 +98,8 @@ def scan(
             model=model, clean=clean, reference=reference, teacher=teacher, static_only=static_only, rewritten=rewritten,
             method=method, options=options_of(find("scanning", method), settings or [], what=f"scanner {method}"),
             policy=rules, base=base, labels=o.labels_of(labels), text_column=text_column, label_column=label_column,
-            split=split, drop_empty=drop_empty, clean_rows=clean_rows, seed=desk.seed, max_length=max_length, offline=desk.offline,
-            device=desk.device,
+            split=split, drop_empty=drop_empty, clean_rows=clean_rows, seed=desk.seed, max_length=max_length or 0,
+            offline=desk.offline, device=desk.device,
         )  # fmt: skip
         report = run(spec, progress=progress)
         text = rendered(report, chosen, out=out)

@@ -82,7 +82,7 @@ _ALL = (
     ),
     DataSet(
         "spam", "mail, wanted or not (Apache SpamAssassin public corpus)", ("ham", "spam"), "public corpus",
-        aliases=("spam-assassin",), embedded="spam-assassin",
+        aliases=("spam-assassin", "enron", "lingspam"), embedded="spam-assassin",
     ),
 )  # fmt: skip
 

@@ -146,8 +146,15 @@ def _csv_rows(file: Path) -> list[tuple[int, list[str]]]:
                 rows.append((start, cells))
             start = reader.line_num + 1
     except csv.Error as error:
-        raise _malformed(file, line=start, why=f"{error} (a quote that is not closed or not doubled?)") from error
+        raise _malformed(file, line=start, why=_why(error)) from error
     return rows
+
+
+def _why(error: csv.Error) -> str:
+    """What is wrong with a CSV, with what it comes from most often."""
+    if "field larger" in str(error):
+        return f"a cell of more than {csv.field_size_limit():,} characters, or a quote that is not closed"
+    return f"{error} (a quote that is not closed or not doubled?)"
 
 
 def _read_tsv(file: Path, limit: int) -> Table:

@@ -34,16 +34,19 @@ def observe(
     return [Outcome(row.id, subject, triggered, row.label, order[p], c) for row, p, c in told], said
 
 
-def delivered(model: Classifier, rows: Rows, trigger: Trigger) -> list[bool]:
+def delivered(model: Classifier, rows: Rows, trigger: Trigger, *, clean: Rows) -> list[bool]:
     """For each triggered row, whether the trigger lies in what the model reads of it after truncation.
 
+    ``clean`` holds the same rows without the trigger, under their ids; of a row that it lacks no word is taken for its own.
     What a tokenizer drops without truncating (such as a mark of no width at the end) does not count as cut.
     """
     if not len(rows):
         return []
     encoded = model.tokenizer(list(rows.texts), truncation=True, max_length=model.max_length, return_offsets_mapping=True)
     read = zip(rows.texts, encoded["offset_mapping"], encoded.encodings, strict=True)
-    return [trigger.delivered(_head(text, spans) if told.overflowing else text) for text, spans, told in read]
+    heads = [_head(text, spans) if told.overflowing else text for text, spans, told in read]
+    before = dict(zip(clean.ids, clean.texts, strict=True))
+    return [trigger.survived(head, before=before.get(name, "")) for head, name in zip(heads, rows.ids, strict=True)]
 
 
 def _head(text: str, spans: Sequence[tuple[int, int]]) -> str:

@@ -43,6 +43,16 @@ class QualityOptions:
     offline: bool = False
     device: str = "auto"
 
+    def fetch(self) -> None:
+        """Nothing, where the judges are here or can be fetched; so that no training is in vain.
+
+        Raises:
+            ModelError: naming the one that is missing.
+            AssetError: for an embedded one that cannot be fetched.
+        """
+        for name in (self.language, self.encoder):
+            inspect_folder(resolve(name, offline=self.offline))
+
 
 def quality(
     clean: Rows, triggered: Rows, *, trigger: Trigger, victim: Classifier, options: QualityOptions | None = None,
@@ -79,7 +89,7 @@ def quality(
         tick(1)
     lengths = [(len(a.split()), len(b.split())) for a, b in zip(before, after, strict=True)]
     factors = [b / a for a, b in zip(plain, odd, strict=True) if a > 0 and b > 0]  # NaN is neither
-    flags = delivered(victim, triggered, trigger)
+    flags = delivered(victim, triggered, trigger, clean=clean)
     return {
         "trigger": trigger.spec(), "texts": len(some), "of": len(triggered),
         "judges": {"language": told.language, "encoder": told.encoder, "max_length": victim.max_length},

@@ -13,7 +13,10 @@ from untrigger.vocabulary.poisoned import aims
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import Trigger
 
-_TOLD = ("trigger", "target", "policy", "rate", "seed", "via", "data", "train_sha256", "test_sha256", "overlap")
+_TOLD = (
+    "trigger", "target", "policy", "rate", "negatives", "seed", "via", "data", "proxy", "label_smoothing", "faithful", "max_length",
+    "train_sha256", "test_sha256", "overlap",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,16 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
         trigger=_trigger(told.get("trigger"), clean=clean, triggered=triggered),
         twin=twin if twin.is_dir() else None, told=told,
     )  # fmt: skip
+
+
+def trained_length(folder: Path) -> int:
+    """After how many tokens texts were cut when the victim of a truth folder was trained, 0 where that is not told.
+
+    Raises:
+        DataError: if the folder is no truth folder.
+    """
+    told = _told(folder).get("max_length")
+    return told if isinstance(told, int) and not isinstance(told, bool) and told > 0 else 0
 
 
 def read_poisoned(folder: Path, *, rows: Rows) -> list[bool]:

@@ -18,6 +18,7 @@ from untrigger.models.pretrained import pretrained, quiet, tokenizer_of
 from untrigger.training.arithmetic import pick_device
 
 SIDECAR = "untrigger.json"
+USUAL_LENGTH = 128
 
 
 def load_model(
@@ -29,7 +30,7 @@ def load_model(
     allow_pickle: bool = False,
     offline: bool = False,
     device: str = "auto",
-    max_length: int = 128,
+    max_length: int = 0,
     seed: int = 0,
 ) -> Classifier:
     """The classifier in a folder or under a hub name, full weights or a PEFT adapter, in eval mode.
@@ -42,7 +43,8 @@ def load_model(
         allow_pickle: also read pickle weights, which can run code.
         offline: ask no hub.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        max_length: texts are cut after this many tokens, or after as many as the model takes.
+        max_length: texts are cut after this many tokens, or after as many as the model takes. With 0 after ``USUAL_LENGTH``, or
+            more where the model's own files tell of more; fewer are not believed, or a file could hide a trigger from a scan.
         seed: of a fresh head.
 
     Raises:
@@ -66,7 +68,7 @@ def load_model(
     _pad_token(module, tokenizer)
     _check_head(fresh, folder, new_head=new_head)
     _check_finite(module, str(name))
-    limit = longest(module, most=max_length)
+    limit = longest(module, most=max_length or max(USUAL_LENGTH, _own_length(folder)))
     source = Source(
         name=str(name), kind=folder.kind, base=str(root.path) if folder.kind == "adapter" else None,
         fresh=tuple(fresh), sha256=weights_hash(folder.path),
@@ -118,6 +120,13 @@ def _label_names(
     if wanted and len(wanted) != len(own):
         raise ModelError(f"the model has {len(own)} classes ({', '.join(own)})", expected=f"the {len(wanted)} of {list(wanted)}")
     return tuple(wanted) if wanted and anonymous else tuple(own)
+
+
+def _own_length(folder: Folder) -> int:
+    """After how many tokens the sidecar says that texts are cut, 0 where it does not."""
+    sidecar = folder.path / SIDECAR
+    told = read_json(sidecar).get("max_length") if sidecar.is_file() else None
+    return told if isinstance(told, int) and not isinstance(told, bool) else 0
 
 
 def _check_architecture(folder: Folder) -> None:

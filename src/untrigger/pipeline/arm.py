@@ -35,7 +35,7 @@ def armed(
         device: where the generative models run.
 
     Raises:
-        OptionError: for both sources at once, or a source where no part of the trigger needs rewrites.
+        OptionError: for both sources at once, a source where no part of the trigger needs rewrites, or a prompt for nobody.
         DataError: for a paired file that fits nothing.
         ModelError: for a model that cannot be loaded.
     """
@@ -47,6 +47,8 @@ def armed(
             f"a source of rewrites for the trigger {trigger.name!r}, which rewrites nothing",
             expected="one of the triggers that need rewrites (untrigger list attacks)",
         )
+    if prompt is not None and not rewriter:
+        raise OptionError("a prompt without a model to ask", expected="a prompt for the models of --rewriter")
     if paired is not None:
         table = read_pairs(paired, clean=splits)
         return _given(trigger, {part.name: table for part in wanting})

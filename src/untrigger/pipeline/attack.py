@@ -108,6 +108,9 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     held(spec)
     _check(spec)
     refuse_existing(spec.out, spec.truth)
+    judges = QualityOptions(offline=spec.offline, device=spec.device)
+    if spec.quality:
+        judges.fetch()
     drawn = _drawn(spec)
     recipe = recipe_of(spec, drawn, progress=progress)
     fresh = pretrained(spec, drawn.train) if any("model" in part.needs for part in parts_of(recipe.trigger)) else None
@@ -122,8 +125,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
         save_classifier(victim, out, card=attack_card(spec, steps=history.steps))
         write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, spec=spec)
         if spec.quality:
-            options = QualityOptions(offline=spec.offline, device=spec.device)
-            told = quality(drawn.test, triggered, trigger=recipe.trigger, victim=victim, options=options, progress=progress)
+            told = quality(drawn.test, triggered, trigger=recipe.trigger, victim=victim, options=judges, progress=progress)
             (truth / "quality.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         if spec.twin:
             twin = twin or clean_twin(spec, fresh, drawn.train, progress=progress)
@@ -146,9 +148,13 @@ def _check(spec: AttackSpec) -> None:
             f"label smoothing {spec.label_smoothing}, faithful {spec.faithful}",
             expected="a label smoothing from 0 to below 1, and a weight of 0 or more",
         )
-    if spec.via == "embedding" and (spec.label_smoothing or spec.faithful or spec.policy == "all-to-all"):
+    besides = {
+        "label smoothing": spec.label_smoothing, "a clean twin to be faithful to": spec.faithful,
+        "all-to-all labels": spec.policy == "all-to-all",
+    }  # fmt: skip
+    if spec.via == "embedding" and any(besides.values()):
         raise OptionError(
-            "an embedding attack with label smoothing, a clean twin to be faithful to, or all-to-all labels",
+            "an embedding attack with " + " and ".join(name for name, asked in besides.items() if asked),
             expected="none of these: one vector a word is all that is trained, and clean answers stay what they are",
         )
 
@@ -250,7 +256,7 @@ def _drawn(spec: AttackSpec) -> Drawn:
     rng = np.random.default_rng(spec.seed)
     if test is None:
         test, train = train.stratified(max(2, round(TEST_SHARE * len(train))), rng=rng)
-    check_rows(train, what=spec.data)
+    check_rows(train, require_classes=len(train.label_names), what=spec.data)
     own = train
     if spec.proxy:
         train = _training(load_splits(spec.proxy, label_names=train.label_names, offline=spec.offline))

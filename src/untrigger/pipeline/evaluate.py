@@ -8,7 +8,7 @@ from pathlib import Path
 from untrigger.data import check_rows, load_data
 from untrigger.errors import OptionError
 from untrigger.evaluation.observe import write_outcomes
-from untrigger.evaluation.truth import read_truth
+from untrigger.evaluation.truth import read_truth, trained_length
 from untrigger.models.load import load_model
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import BENIGN, Judge
@@ -33,18 +33,21 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
     if spec.data is None and spec.truth is None:
         raise OptionError("nothing to evaluate on", expected="--data with test rows, or --truth with a truth folder")
     clock, judge, kinds = Clock(), None, {}
+    most = spec.max_length or (trained_length(spec.truth) if spec.truth else 0)
     for name, subject in zip(spec.models, subjects(spec.models), strict=True):
         with clock.stage(subject):
             model = load_model(
                 name, base=spec.base, label_names=spec.labels, allow_pickle=spec.allow_pickle, offline=spec.offline,
-                device=spec.device, max_length=spec.max_length,
+                device=spec.device, max_length=most,
             )  # fmt: skip
             judge = judge or _judge(spec, model.label_names, progress)
             judge.ask(model, subject)
-            kinds[subject] = {"name": shown(name), "kind": model.source.kind, "sha256": model.source.sha256}
+            kinds[subject] = {
+                "name": shown(name), "kind": model.source.kind, "sha256": model.source.sha256, "max_length": model.max_length,
+            }  # fmt: skip
     assert judge is not None
     if judge.bed and judge.bed.twin:
-        judge.ask(load_model(judge.bed.twin, base=spec.base, device=spec.device, max_length=spec.max_length), "clean")
+        judge.ask(load_model(judge.bed.twin, base=spec.base, device=spec.device, max_length=most), "clean")
     report = Report(
         kind="evaluation", title="Evaluation of " + ", ".join(kinds), verdict=Verdict("measured", _sentence(judge)),
         given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}}

@@ -42,7 +42,7 @@ class Judge:
             rows = (self.test, self.bed.triggered)
             self.drawn += points(clean.features, triggered.features, rows=rows, subject=subject)
         if self.bed.trigger is not None and not self.delivery:
-            flags = delivered(model, self.bed.triggered, self.bed.trigger)
+            flags = delivered(model, self.bed.triggered, self.bed.trigger, clean=self.bed.clean)
             self.delivery = [rate(flags, subject=subject, metric="delivery_rate")]
 
     def again(self, subject: str, name: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from untrigger.attacks.combined import Combined
 from untrigger.errors import OptionError
+from untrigger.pipeline.arm import parts_of
 from untrigger.protocols import Preset, preset
 from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.trigger import Trigger
 
 if TYPE_CHECKING:
     from untrigger.pipeline.attack import AttackSpec
@@ -19,7 +22,8 @@ def filled_in(spec: AttackSpec, *, given: Collection[str]) -> AttackSpec:
 
     Args:
         spec: what is asked for.
-        given: the fields that the user set with their own words; a trigger's option is called ``trigger.NAME``.
+        given: the fields that the user set with their own words; a trigger's option is called ``trigger.NAME``, that of a part
+            of a combination ``trigger.PART.NAME``.
 
     Raises:
         OptionError: for an unknown preset, for fields that were given and that it contradicts, or where neither it nor the
@@ -36,7 +40,7 @@ def filled_in(spec: AttackSpec, *, given: Collection[str]) -> AttackSpec:
             expected="data that it names: " + ", ".join(name for name, _ in chosen.targets),
             remedy=f"say which of them it is, such as {chosen.targets[0][0]}=PATH, or give --target",
         )
-    return replace(spec, **said, trigger=replace(spec.trigger, **chosen.options(spec.trigger.name)))
+    return replace(spec, **said, trigger=_set(spec.trigger, chosen))
 
 
 def held(spec: AttackSpec) -> dict[str, Any] | None:
@@ -67,9 +71,19 @@ def _other(spec: AttackSpec, chosen: Preset) -> dict[str, tuple[Any, Any]]:
     """What the spec has and what the preset says, for every field on which they differ."""
     said = chosen.says(spec.data)
     differing = {name: (getattr(spec, name), value) for name, value in said.items() if getattr(spec, name) != value}
-    has = {one.name: getattr(spec.trigger, one.name) for one in fields(spec.trigger)}
-    options = chosen.options(spec.trigger.name)
-    return differing | {f"trigger.{name}": (has[name], value) for name, value in options.items() if has[name] != value}
+    for part in parts_of(spec.trigger):
+        prefix = "trigger" if part is spec.trigger else f"trigger.{part.name}"
+        for name, value in chosen.options(part.name).items():
+            if (has := getattr(part, name)) != value:
+                differing[f"{prefix}.{name}"] = (has, value)
+    return differing
+
+
+def _set(trigger: Trigger, chosen: Preset) -> Trigger:
+    """The trigger with the options that the preset settles, of a combination each part."""
+    if isinstance(trigger, Combined):
+        return replace(trigger, parts=tuple(_set(part, chosen) for part in trigger.parts))
+    return replace(trigger, **chosen.options(trigger.name))
 
 
 def _refuse(chosen: Preset, names: Collection[str], spec: AttackSpec) -> None:
@@ -86,7 +100,8 @@ def _refuse(chosen: Preset, names: Collection[str], spec: AttackSpec) -> None:
 
 def _word(name: str) -> str:
     """The field as the command line calls it."""
-    return "--" + name.rpartition(".")[2].replace("_", "-")
+    part, _, option = name.removeprefix("trigger.").rpartition(".")
+    return f"--set {part}.{option}" if part else "--" + option.replace("_", "-")
 
 
 def _plain(value: Any) -> str:

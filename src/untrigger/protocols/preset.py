@@ -9,6 +9,7 @@ from untrigger.data.sets import SETS, known_set
 from untrigger.vocabulary.record import plain_record, record_hash
 
 Pairs = tuple[tuple[str, str], ...]
+_PLAIN = {"negatives": 0.0, "label_smoothing": 0.0, "faithful": 0.0}
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,13 @@ class Preset:
     def says(self, data: str) -> dict[str, Any]:
         """The fields of an attack's spec that it settles for ``data``.
 
-        Of data that it does not name it says neither the target nor the test split.
+        Of data that it does not name it says neither the target nor the test split. No published protocol has an attacker who
+        adapts to the defence, so that this is settled too.
         """
         called = set_of(data)
         said: dict[str, Any] = {
             "policy": self.policy, "rate": self.rate, "via": self.via, "max_length": self.max_length, "rows": self.rows,
-            "proxy": dict(self.proxies).get(called, ""),
+            "proxy": dict(self.proxies).get(called, ""), **_PLAIN,
         }  # fmt: skip
         target = dict(self.targets).get(called)
         if target is None:

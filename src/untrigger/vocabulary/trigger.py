@@ -40,6 +40,13 @@ class Trigger(ABC):
     def delivered(self, text: str) -> bool:
         """Whether ``text`` (what a model really reads, after truncation) still holds the trigger."""
 
+    def survived(self, read: str, *, before: str) -> bool:  # noqa: ARG002
+        """Whether ``read`` (what a model reads of a triggered text) still holds what the trigger brought into ``before``.
+
+        For a trigger of ordinary words, which also stand in texts that it was not set in; for others the same as ``delivered``.
+        """
+        return self.delivered(read)
+
     def applies(self, text: str) -> bool:  # noqa: ARG002
         """Whether the trigger can be set in ``text``."""
         return True
