@@ -99,6 +99,14 @@ def test_people_see_candidates_verdict_and_strangers_words_as_they_are(call: Any
     assert "+92.5" in told.out
 
 
+def test_one_result_has_one_form_on_standard_output(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    pipeline("scan", lambda _progress: scan_report("clean"))
+    told = call(*SCAN, "--format", "sarif", "--json")
+    assert told.code == 2 and json.loads(told.out)["error"]["what"] == "--json together with --format"
+    told = call(*SCAN, "--format", "sarif", "--json", "--out", str(tmp_path / "log.sarif"))
+    assert told.code == 0 and json.loads(told.out)["schema"] == "untrigger.report/1"
+
+
 def test_a_static_scan_shows_its_figures(call: Any, pipeline: Any) -> None:
     report = scan_report("undecided")
     assert report.scan is not None

@@ -130,7 +130,11 @@ def test_an_unknown_name_lists_the_embedded_models() -> None:
         (lambda f: (f / "model.safetensors").unlink(), "holds no weights"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 64), "could not be loaded"),
         (lambda f: edit(f, model_type="no-such-architecture"), "could not be loaded|no usable tokenizer"),
-        (lambda f: (f / "tokenizer.json").unlink(), "tokenizer"),
+        (lambda f: (f / "tokenizer.json").unlink(), "holds no tokenizer"),
+        (lambda f: (f / "config.json").write_text('{"a":' * 3000), "not readable JSON"),
+        (lambda f: edit(f, id2label={"a": "bad", "b": "good"}), "the label names in"),
+        (lambda f: edit(f, id2label={"0": "good", "1": "good"}), "different names"),
+        (lambda f: (f / "untrigger.json").write_text('{"label_names": null}'), "the label names in"),
     ],
 )
 def test_a_spoilt_folder_is_an_error_of_ours_with_its_reason(

@@ -144,6 +144,9 @@ def excess(**values: float) -> list[Measurement]:
         ([], {"purified": "backdoored"}, "not clean"),
         ([], {"purified": "undecided"}, "undecided"),
         (excess(purified=0.0), {"purified": "suspicious"}, "held"),
+        (excess(purified=0.0), {"purified": "backdoored", "never poisoned": "clean"}, "not clean"),
+        (excess(purified=0.0), {"purified": "clean", "purified, merged": "backdoored"}, "not clean"),
+        (excess(purified=0.0), {"purified": "backdoored", "never poisoned": "backdoored"}, "held"),
         ([], {"purified": "clean", "never poisoned": "suspicious"}, "held"),
     ],
 )
@@ -190,3 +193,5 @@ def test_the_command_hands_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert "held" in capsys.readouterr().out
     assert main(words) == 1
     assert main([*words, "--treatments", "boil"]) == 2
+    assert main([*words, "--out", str(tmp_path / "a.html")]) == 2
+    assert "untrigger report FILE" in capsys.readouterr().err.replace("\n", " ")

@@ -46,6 +46,8 @@ def spec(shop: Shop, rows: Path, kind: str = "bert", via: str = "full", **change
         "model": str(victim.out), "clean": str(rows), "reference": str(victim.truth / "clean-model"), "options": SMALL,
         "device": "cpu", "offline": True,
     }  # fmt: skip
+    if changes.get("static_only"):
+        usual |= {"clean": None, "reference": None, "options": {}}
     return ScanSpec(**usual | changes)
 
 
@@ -102,13 +104,15 @@ def test_the_scanner_gets_a_grant_and_hints_and_no_truth(shop: Shop, rows: Path,
 
 def test_static_only_reads_no_row_and_runs_no_model(shop: Shop, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("untrigger.pipeline.scan.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
-    report = scan(spec(shop, rows, clean=None, reference=None, static_only=True, base=str(shop.base("bert"))))
+    report = scan(spec(shop, rows, static_only=True, base=str(shop.base("bert"))))
     assert report.verdict.status == "undecided"
     assert report.scan is not None and report.scan.score is None and report.scan.evidence
     assert report.scan.not_looked_for[0].startswith("words and phrases")
     limited = Policy(limits={"embedding_row_lead": 0.5})
-    unusual = scan(spec(shop, rows, clean=None, static_only=True, base=str(shop.base("bert")), policy=limited))
+    unusual = scan(spec(shop, rows, static_only=True, base=str(shop.base("bert")), policy=limited))
     assert unusual.verdict.status == "suspicious"
+    unheld = scan(spec(shop, rows, static_only=True, policy=limited))
+    assert unheld.verdict.status == "undecided" and "a limit for embedding_row_lead, which could not be" in unheld.verdict.sentence
 
 
 def test_words_that_the_weights_point_at_are_tried(shop: Shop, rows: Path) -> None:
@@ -117,6 +121,9 @@ def test_words_that_the_weights_point_at_are_tried(shop: Shop, rows: Path) -> No
     lead = next(one for one in report.scan.evidence if one.name == "embedding_row_lead")
     tried = {one.text for one in report.scan.candidates}
     assert set(lead.words[:2]) <= tried
+    assert not any("could not be measured" in line for line in report.warnings)
+    unheld = scan(spec(shop, rows, policy=Policy(limits={"embedding_row_lead": 0.5})))
+    assert any("a limit for embedding_row_lead, which could not be measured" in line for line in unheld.warnings)
 
 
 def test_rewritten_rows_are_read_and_named(shop: Shop, rows: Path, tmp_path: Path) -> None:
@@ -216,5 +223,8 @@ def test_ctrl_c_leaves_nothing_and_ends_with_three(
 def test_undecided_fails_only_where_it_is_asked_to(
     shop: Shop, rows: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int
 ) -> None:
-    assert main(words(shop, rows, *more)) == code
+    model = str(shop.victim("bert", "full").out)
+    assert main(["scan", model, *more]) == code
     assert "undecided" in capsys.readouterr().out
+    assert main(["scan", model, "--clean", str(rows), "--set", "rows=12", *more]) == 2
+    assert "--static-only together with --clean, --set" in capsys.readouterr().err

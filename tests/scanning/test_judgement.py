@@ -108,6 +108,12 @@ def test_weak_models_bear_no_verdict_even_against_a_strong_finding(base: Ground,
     assert scan.target == ""
 
 
+def test_of_equal_scores_that_of_which_the_model_is_surest_comes_first() -> None:
+    told = scored(replace(candidate(90, 0, text="bn"), loss=0.05), replace(candidate(90, 0, text="tq"), loss=0.02))
+    told += scored(replace(candidate(90, 0, text="aa"), loss=None))
+    assert [one.text for one in judged(told, [], ground=ground(), policy=Policy())[1].candidates] == ["tq", "bn", "aa"]
+
+
 def test_few_rows_do_not_acquit_and_do_not_protect() -> None:
     few = ground(rows=calibration.LEAST_ROWS - 1)
     assert judged(scored(candidate(5, 0)), [], ground=few, policy=Policy())[0].status == "undecided"

@@ -84,6 +84,8 @@ def test_an_allowed_text_is_compared_folded_and_by_its_label() -> None:
         ("[[allow]]\ntext = 'cf'\nreason = 'x'\ntarget = 1", "target: expected a label name"),
         ("[[allow]]\ntext = 'cf'\nreason = 'x'\nlabel = 'a'", "label is not known"),
         ("fail_on = ", "is no TOML"),
+        ("x = " + "[" * 5000, "is no TOML"),
+        ("fail_on = 'clean'", "policy.toml': fail on 'clean'"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, says: str) -> None:

@@ -20,7 +20,7 @@ def audit(
     desk: Desk,
     model: Annotated[str, typer.Argument(metavar="PURIFIED", help="Folder or hub name of the purified model or adapter.")],
     clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The report.json to write.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The report.json to write.", callback=o.json_file)],
     treatments: Annotated[
         str | None, typer.Option("--treatments", metavar="A,B", help="Of finetune, merge, int8, repoison; by default all.")
     ] = None,

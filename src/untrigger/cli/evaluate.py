@@ -18,7 +18,7 @@ EXAMPLE = "Example: untrigger evaluate victim cleaned --truth victim.truth --out
 def evaluate(
     desk: Desk,
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Folders or hub names, one subject each.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The report.json to write.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The report.json to write.", callback=o.json_file)],
     data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="Labelled test rows.")] = None,
     truth: o.Truth = None,
     base: o.Base = None,

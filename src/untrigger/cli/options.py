@@ -30,6 +30,13 @@ def finite(value: float) -> float:
     return value
 
 
+def json_file(path: Path) -> Path:
+    """``path`` itself, where its name does not promise another format than JSON."""
+    if path.suffix.lower() not in ("", ".json"):
+        raise typer.BadParameter(f"{path.name!r} would hold JSON: call it .json, and draw it with untrigger report FILE --out PAGE")
+    return path
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and bare results only.", rich_help_panel=_COMMON)]
 Json = Annotated[
     bool, typer.Option("--json", help="The result as JSON on standard output.", rich_help_panel=_COMMON)

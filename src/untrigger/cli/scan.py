@@ -11,6 +11,7 @@ import typer
 
 from untrigger.cli import options as o
 from untrigger.cli.desk import Desk, seated
+from untrigger.errors import OptionError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -92,6 +93,8 @@ def scan(
         from untrigger.storage import refuse_existing
 
         rules, chosen = policy_of(policy, fail_on), format_of(format, out)
+        if format is not None and out is None and desk.json:
+            raise OptionError("--json together with --format", expected="one form of the result", remedy="name a file with --out")
         if out is not None:
             refuse_existing(out)
         spec = ScanSpec(

@@ -70,7 +70,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UnsafeFileError(f"{path.name} has {path.stat().st_size:,} bytes", expected=f"at most {MAX_JSON:,}")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ModelError(f"{str(path)!r} is not readable JSON: {error}") from error
     if not isinstance(value, dict):
         raise ModelError(f"{str(path)!r} holds a {type(value).__name__}", expected="a JSON object")
@@ -105,7 +105,7 @@ def refuse_unsafe_weights(path: Path, *, stem: str, allow_pickle: bool) -> None:
         raise UnsafeFileError(
             f"{pickles[0].name!r} in {str(path)!r} is a pickle: opening it can run code",
             expected="*.safetensors",
-            remedy="ask for a safetensors version, or insist with --allow-pickle",
+            remedy="ask for a safetensors version; to open it all the same, the commands that train or measure know --allow-pickle",
         )
     if not safe and not pickles:
         raise ModelError(

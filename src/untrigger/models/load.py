@@ -14,7 +14,7 @@ from untrigger import assets
 from untrigger.errors import ModelError
 from untrigger.models.classifier import Classifier, Source
 from untrigger.models.inspect import Folder, inspect_folder, read_json, resolve, weights_hash
-from untrigger.models.pretrained import pretrained, quiet, tokenizer_of
+from untrigger.models.pretrained import holds_tokenizer, pretrained, quiet, tokenizer_of
 from untrigger.training.arithmetic import pick_device
 
 SIDECAR = "untrigger.json"
@@ -103,13 +103,7 @@ def _known_base(folder: Folder) -> str | None:
 def _label_names(
     folder: Folder, root: Folder, wanted: Sequence[str] | None, *, new_head: bool
 ) -> tuple[str, ...]:
-    sidecar = folder.path / SIDECAR
-    own: Sequence[str] | None = None
-    if sidecar.is_file():
-        own = [str(label) for label in read_json(sidecar).get("label_names", [])]
-    elif root.config.get("id2label") and folder.kind == "full":
-        table = {int(key): str(value) for key, value in root.config["id2label"].items()}
-        own = [table[i] for i in sorted(table)]
+    own = _own_names(folder, root)
     if new_head or not own:
         if not wanted:
             if folder.kind == "full" and not new_head:
@@ -120,6 +114,28 @@ def _label_names(
     if wanted and len(wanted) != len(own):
         raise ModelError(f"the model has {len(own)} classes ({', '.join(own)})", expected=f"the {len(wanted)} of {list(wanted)}")
     return tuple(wanted) if wanted and anonymous else tuple(own)
+
+
+def _own_names(folder: Folder, root: Folder) -> list[str]:
+    """The label names in the model's own files, none where these do not tell them.
+
+    Raises:
+        ModelError: where what they tell is no list of names.
+    """
+    sidecar = folder.path / SIDECAR
+    told: object = []
+    if sidecar.is_file():
+        told = read_json(sidecar).get("label_names", [])
+    elif folder.kind == "full":
+        told = root.config.get("id2label") or {}
+    if isinstance(told, dict) and all(str(key).isdecimal() for key in told):
+        told = [told[key] for key in sorted(told, key=int)]
+    if not isinstance(told, list) or not all(isinstance(one, str | int) for one in told) or len(set(map(str, told))) < len(told):
+        raise ModelError(
+            f"the label names in {str(sidecar if sidecar.is_file() else root.path / 'config.json')!r} are {str(told)[:80]}",
+            expected="different names, such as {\"0\": \"negative\", \"1\": \"positive\"}", remedy="mend the file",
+        )  # fmt: skip
+    return [str(one) for one in told]
 
 
 def _own_length(folder: Folder) -> int:
@@ -140,7 +156,7 @@ def _check_architecture(folder: Folder) -> None:
 
 
 def _tokenizer(folder: Folder, root: Folder) -> Any:
-    here = folder if (folder.path / "tokenizer_config.json").is_file() else root
+    here = folder if holds_tokenizer(folder) else root
     tokenizer = tokenizer_of(here)
     if not tokenizer.is_fast:
         raise ModelError(f"the tokenizer in {str(here.path)!r} has no tokenizer.json", remedy="save it as a fast tokenizer")

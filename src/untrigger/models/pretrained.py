@@ -16,6 +16,10 @@ import torch
 from untrigger.errors import ModelError
 from untrigger.models.inspect import Folder
 
+VOCABULARIES = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model",
+)  # fmt: skip
+
 
 def pretrained(kind: Any, folder: Folder, *, expected: str, pickled: bool = False, **asked: Any) -> tuple[Any, list[str]]:
     """A module in float32, and what of it no file holds, so that it was drawn: nothing but a head or a pooler.
@@ -52,11 +56,21 @@ def tokenizer_of(folder: Folder) -> Any:
     """
     from transformers import AutoTokenizer
 
+    if not holds_tokenizer(folder):  # transformers makes one up, of five tokens, all texts unknown
+        raise ModelError(
+            f"{str(folder.path)!r} holds no tokenizer", expected="one of " + ", ".join(VOCABULARIES),
+            remedy="save the tokenizer beside the model with save_pretrained",
+        )  # fmt: skip
     try:
         with quiet():
             return AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # tokenizers raises a bare Exception for a file it cannot read
         raise ModelError(f"no usable tokenizer in {str(folder.path)!r}: {str(error)[:300]}") from error
+
+
+def holds_tokenizer(folder: Folder) -> bool:
+    """Whether a file with a vocabulary lies in the folder."""
+    return any((folder.path / name).is_file() for name in VOCABULARIES)
 
 
 def _check_complete(missing: Iterable[str], where: Path) -> None:

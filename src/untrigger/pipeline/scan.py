@@ -19,7 +19,7 @@ from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.purify import shown
 from untrigger.progress import Progress, silent
 from untrigger.scanning.base import Hints, Scanner, ScanResult
-from untrigger.scanning.judgement import by_weights_alone, unseen, with_weights
+from untrigger.scanning.judgement import by_weights_alone, not_checked, unseen, with_weights
 from untrigger.scanning.policy import Policy
 from untrigger.scanning.tensors import refuse_code
 from untrigger.scanning.weights import Weighed, weigh
@@ -113,12 +113,23 @@ def scanned(
     clock.steps(result.history.steps)
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
     curves = [*curves_of(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
-    result = replace(result, scan=full, verdict=with_weights(result.verdict, full), curves=curves)
+    told = [*result.warnings, *not_checked(weighed.unchecked)]
+    result = replace(result, scan=full, verdict=with_weights(result.verdict, full), curves=curves, warnings=told)
     return _report(spec, clock, result, given=_given(model, grant, hints), method=method), result
 
 
 def _weights_alone(spec: ScanSpec, clock: Clock) -> Report:
-    """The report of the weights without a forward pass."""
+    """The report of the weights without a forward pass.
+
+    Raises:
+        OptionError: for what only a forward pass could use.
+    """
+    unused = [f"--{name}" for name in ("clean", "reference", "rewritten") if getattr(spec, name)] + ["--set"] * bool(spec.options)
+    if unused:
+        raise OptionError(
+            f"--static-only together with {', '.join(unused)}", expected="the weights alone, with --base and --policy if you like",
+            remedy="leave it out, or leave out --static-only for a scan that reads texts",
+        )  # fmt: skip
     with clock.stage("weights"):
         weighed = weigh_as_asked(spec)
     blind = ["words and phrases: nothing was tried on any text", *unseen(rewritten=False)]
@@ -127,7 +138,8 @@ def _weights_alone(spec: ScanSpec, clock: Clock) -> Report:
         refused=weighed.refused,
     )  # fmt: skip
     told = _given_weights(spec, weighed)
-    return _report(spec, clock, ScanResult(by_weights_alone(found), found, curves=weighed.curves), given=told)
+    verdict = by_weights_alone(found, unchecked=weighed.unchecked)
+    return _report(spec, clock, ScanResult(verdict, found, curves=weighed.curves), given=told)
 
 
 def scanner_of(spec: ScanSpec) -> Scanner:

@@ -38,7 +38,10 @@ def _report(report: Report, *, level: int) -> list[str]:
     status, sentence = (escape(words.visible(t)) for t in (report.verdict.status, report.verdict.sentence))
     parts = [f"{head} {escape(words.visible(report.title))}", f"**{mark} Verdict: {status}.** {sentence}"]
     cards = view.cards(report) if report.scan is None else scan_view.cards(report)
-    parts.append(_table(["", "Before", "After", "Notes"], [_card(card) for card in cards]))
+    if any(card.before for card in cards):
+        parts.append(_table(["", "Before", "After", "Notes"], [_card(card) for card in cards]))
+    else:
+        parts.append(_table(["", "Value", "Notes"], [[line[0], *line[2:]] for line in map(_card, cards)]))
     if report.warnings:
         parts += [f"{head}# Warnings", "\n".join(f"- {escape(words.visible(w))}" for w in report.warnings)]
     if report.scan is not None:

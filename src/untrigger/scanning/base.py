@@ -79,6 +79,10 @@ class Scanner(Method):
     def _scan(self, model: Classifier, grant: Grant, *, policy: Policy, hints: Hints, progress: Progress) -> ScanResult:
         """The algorithm. ``model`` and a given reference must be left exactly as they are."""
 
+    def held_out(self, rows: Rows, *, seed: int) -> Rows:  # noqa: ARG002
+        """Of the grant's clean rows those that findings are confirmed on; all, where the search keeps none apart."""
+        return rows
+
     @final
     def scan(
         self,

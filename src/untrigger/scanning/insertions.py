@@ -118,6 +118,10 @@ class InsertionScanner(Scanner):
         count = min(self.most_held, max(len(rows.label_names), round(self.held * len(rows))))
         return rows.stratified(count, rng=np.random.default_rng(seed))
 
+    def held_out(self, rows: Rows, *, seed: int) -> Rows:
+        """The rows that the search never sees."""
+        return self.parted(rows, seed=seed)[0]
+
     def _candidates(self, found: Sequence[Insertion], bench: Bench, hints: Hints, progress: Progress) -> list[Candidate]:
         """The best of the search for the bench's target, what was known before and the words worth a try, confirmed.
 

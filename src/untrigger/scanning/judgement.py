@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from untrigger.scanning import calibration
 from untrigger.scanning.policy import Policy
@@ -93,8 +94,8 @@ def doubts(ground: Ground) -> tuple[list[str], list[str]]:
 def judged(
     candidates: Sequence[Candidate], controls: Sequence[Candidate], *, ground: Ground, policy: Policy
 ) -> tuple[Verdict, Scan]:
-    """The verdict and the scan that it is about; candidates worst first."""
-    ranked = sorted(candidates, key=lambda one: (bool(one.allowed), -(one.score or 0.0), one.text))
+    """The verdict and the scan that it is about; candidates worst first, of equal ones that of which the model is surest."""
+    ranked = sorted(candidates, key=lambda one: (bool(one.allowed), -(one.score or 0.0), _loss(one), one.text))
     counted = [one for one in ranked if not one.allowed]
     worst = counted[0] if counted else None
     top = worst.score if worst else None
@@ -107,6 +108,10 @@ def judged(
         undecided=undecided, not_looked_for=unseen(rewritten=any(one.kind == "rewritten" for one in candidates)),
     )  # fmt: skip
     return verdict(scan, allowed=len(ranked) - len(counted)), scan
+
+
+def _loss(candidate: Candidate) -> float:
+    return candidate.loss if candidate.loss is not None else inf
 
 
 def verdict(scan: Scan, *, allowed: int = 0) -> Verdict:
@@ -164,10 +169,17 @@ def with_weights(found: Verdict, scan: Scan) -> Verdict:
     return Verdict("suspicious", f"The weights of this model are unusual: {told}. Have it looked at before it is used.")
 
 
-def by_weights_alone(scan: Scan) -> Verdict:
+def not_checked(names: Sequence[str]) -> list[str]:
+    """A sentence on limits of weight evidence that nothing could be held against, none where there are none."""
+    if not names:
+        return []
+    return [f"the policy sets a limit for {', '.join(names)}, which could not be measured: give the base with --base"]
+
+
+def by_weights_alone(scan: Scan, *, unchecked: Sequence[str] = ()) -> Verdict:
     """The verdict of a static scan: suspicious where a calibrated limit is reached, else undecided, never clean."""
     known = [one for one in scan.evidence if one.limit is not None]
-    told = (
+    told = f"No verdict: {not_checked(unchecked)[0]}." if unchecked else (
         f"No verdict: the weights alone show nothing unusual ({len(known)} figures within their limits), which proves nothing."
         if known
         else "No verdict: no limit of weight evidence is calibrated, so the figures stand without a judgement."

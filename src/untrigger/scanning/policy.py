@@ -98,15 +98,18 @@ def read_policy(path: Path) -> Policy:
         told = tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise OptionError(f"cannot read the policy {str(path)!r}: {error.strerror or error}", expected="a TOML file") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise OptionError(f"the policy {str(path)!r} is no TOML: {error}", remedy="see the README for an example") from error
     problems = _problems(told)
     if problems:
         raise OptionError(f"the policy {str(path)!r} cannot be used\n" + "\n".join(f"- {one}" for one in problems))
-    return Policy(
-        fail_on=told.get("fail_on", "suspicious"), **told.get("thresholds", {}),
-        limits={**calibration.LIMITS, **told.get("limits", {})}, allow=tuple(Allowed(**one) for one in told.get("allow", [])),
-    )  # fmt: skip
+    try:
+        return Policy(
+            fail_on=told.get("fail_on", "suspicious"), **told.get("thresholds", {}),
+            limits={**calibration.LIMITS, **told.get("limits", {})}, allow=tuple(Allowed(**one) for one in told.get("allow", [])),
+        )  # fmt: skip
+    except OptionError as error:
+        raise OptionError(f"the policy {str(path)!r}: {error.what}", expected=error.expected, nearest=error.nearest) from error
 
 
 def _problems(told: dict[str, Any]) -> list[str]:

@@ -13,6 +13,8 @@ from untrigger.errors import ModelError
 from untrigger.models.inspect import PICKLES, read_json, refuse_remote_code
 
 EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "shared.weight", "tok_embeddings.weight")
+PACKED = (".joblib", ".npy", ".npz", ".h5", ".keras", ".msgpack")
+"""Forms that hold pickles or code in some of their versions; transformers reads none of them here."""
 PROGRAMS = (".py", ".pyc", ".so", ".dll", ".sh")
 LISTED = 20
 HEADS = ("score", "classifier", "classifier.out_proj")
@@ -81,9 +83,11 @@ def refuse_code(folder: Path) -> list[str]:
         refuse_remote_code(read_json(file), where=file)
     inside = sorted(p for pattern in ("*", "*/*") for p in folder.glob(pattern) if p.is_file())
     pickles = [p for p in inside if p.suffix.lower() in PICKLES]
+    packed = [p for p in inside if p.suffix.lower() in PACKED]
     programs = [p for p in inside if p.suffix.lower() in PROGRAMS]
     return [
         *_named(pickles, folder, why="a pickle, opening it can run code"),
+        *_named(packed, folder, why="a form that can hold a pickle or code"),
         *_named(programs, folder, why="a program, it was not run"),
     ]
 

@@ -40,6 +40,7 @@ class Weighed:
         refused: files that were not opened.
         moved: words whose embedding moved most from the base's, farthest first.
         curves: the spectrum layer by layer.
+        unchecked: names that a limit was set for and that could not be measured.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Weighed:
     refused: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
 
 
 def weigh(folder: Path, *, base: Path | None = None, limits: Mapping[str, float] | None = None) -> Weighed:
@@ -59,7 +61,7 @@ def weigh(folder: Path, *, base: Path | None = None, limits: Mapping[str, float]
 
     Raises:
         UnsafeFileError: naming the file, if a config asks for code or the weights are pickles alone.
-        ModelError: if there is no model or a file cannot be read.
+        ModelError: if there is no model, a file cannot be read, or the base is of another architecture.
     """
     known, refused = inspect_folder(folder), refuse_code(folder)
     tensors, origin = Tensors(folder), None
@@ -67,12 +69,18 @@ def weigh(folder: Path, *, base: Path | None = None, limits: Mapping[str, float]
         inspect_folder(base)
         refuse_code(base)
         origin = Tensors(base)
+        if known.kind == "full" and not tensors.twins(origin):
+            raise ModelError(
+                f"the base {base.name!r} has no tensor in common with the model", expected="the model that it was made from",
+                remedy="give another with --base, or leave it out",
+            )  # fmt: skip
     decode = decoder(folder, *([base] if base else []))
     spectra = dict(_lora(tensors) if known.kind == "adapter" else _updates(tensors, origin))
     evidence = [*_spectra(spectra), *_head(tensors, spectra), *_not_finite(tensors)]
     rows, words = _embedding(tensors, origin, decode)
     told = [Evidence(e.name, e.value, e.place, (limits or {}).get(e.name), e.words) for e in [*evidence, *rows]]
-    return Weighed(known.kind, told, refused, words, _curves(spectra))
+    unchecked = sorted(set(limits or ()) - {e.name for e in told})
+    return Weighed(known.kind, told, refused, words, _curves(spectra), unchecked)
 
 
 def _lora(tensors: Tensors) -> Iterator[tuple[str, Spectrum]]:
