@@ -77,6 +77,17 @@ def byte_level() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", model_max_length=64)
 
 
+def sentencepiece() -> PreTrainedTokenizerFast:
+    """A Unigram tokenizer as SentencePiece writes it (T5, XLM-R, ALBERT): words begin with ``▁``, what is unknown is ``<unk>``."""
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    scored = [(token, 0.0) for token in ("<pad>", "</s>", "<unk>")]
+    scored += [(f"▁{word}", -5.0) for word in WORDS] + [("▁", -8.0), ("ing", -7.0)] + [(letter, -9.0) for letter in letters]
+    raw = Tokenizer(models.Unigram(scored, unk_id=2))
+    raw.pre_tokenizer, raw.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    raw.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64)
+
+
 def config_of(kind: str, *, vocabulary: int) -> Any:
     """A config of two layers, 32 wide."""
     common = {"vocab_size": vocabulary, "initializer_range": 0.2 if kind in ENCODERS else 0.06}

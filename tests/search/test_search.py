@@ -13,14 +13,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.tiny import BAD, GOOD, RARE, WORDS, asr, cacc, hooks, same, task, weights
+from tests.tiny import BAD, GOOD, RARE, WORDS, asr, cacc, hooks, same, sentencepiece, task, weights
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.progress import silent
+from untrigger.scanning.confirm import survives
 from untrigger.search.insertions import InsertionSearch, SearchOptions, insert_at_random
 from untrigger.search.screen import frame, hosts, is_causal, screen, screen_row
-from untrigger.search.vocabulary import Words, single_token_words
+from untrigger.search.vocabulary import Words, continuations, single_token_words
 from untrigger.vocabulary.rows import Row
 
 Load = Callable[[str], Classifier]
@@ -93,6 +94,18 @@ def test_words_survive_decoding_and_reading_again(load: Load, kind: str) -> None
     for number, text in zip(words.ids.tolist(), words.texts, strict=True):
         ids = model.tokenizer(f"a {text} a", add_special_tokens=False)["input_ids"]
         assert number in ids, f"{text!r} is read as something else"
+
+
+def test_words_of_sentencepiece_are_found_grown_and_screened(load: Load) -> None:
+    model = replace(load("roberta"), tokenizer=sentencepiece())
+    words = single_token_words(model.tokenizer)
+    assert set(WORDS) <= set(words.texts) and not {"▁", "<unk>", "</s>", "<pad>", "ing"} & set(words.texts)
+    assert {"ing", "q"} <= set(continuations(model.tokenizer, words).texts)
+    assert survives("cf mn", model.tokenizer) and not survives("ç", model.tokenizer)
+    row = ROWS[0]
+    said = screen_row(model, row, words=words, left="good", right="bad film")
+    texts = [f"{row.text} good {word} bad film" for word in words.texts]
+    torch.testing.assert_close(said, read_texts(model, texts).logits, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral", "gemma", "gpt2"])
