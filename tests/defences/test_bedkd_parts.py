@@ -13,7 +13,7 @@ import torch
 
 from tests.tiny import NAMES, cacc, same, task, weights
 from untrigger.defences.bedkd import BeDKD
-from untrigger.defences.bedkd_lesson import Calm, Honest, Lesson, Watch, false_calls, levelling, parted, piece
+from untrigger.defences.bedkd_lesson import Calm, Honest, Lesson, Watch, false_calls, in_stock, levelling, parted, piece
 from untrigger.defences.bedkd_mapping import (
     Copying,
     TurnedBack,
@@ -242,6 +242,12 @@ def test_every_batch_holds_trusted_and_punished_rows_in_turn(load: Load, size: i
     seen = [i for batch in batches[:3] for i in batch]
     assert set(range(6)) <= set(seen)
     assert seen.count(6) <= 2
+
+
+def test_rows_of_a_rare_class_come_more_often_and_of_like_sizes_all_alike() -> None:
+    assert in_stock([0, 1, 0, 1, 1]) == [0, 1, 2, 3, 4]
+    assert in_stock([1] * 9 + [0]) == [*range(9), 9, 9, 9]
+    assert in_stock([]) == []
 
 
 def test_released_cycles_trust_first_and_then_punish_with_the_other_sign(load: Load) -> None:
