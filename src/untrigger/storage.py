@@ -23,7 +23,7 @@ def refuse_existing(*paths: Path) -> None:
     for path in paths:
         if path.exists() or path.is_symlink():
             raise OutputError(
-                f"{str(path)!r} is there already", expected="a new name", remedy="name another, or move the old one away"
+                f"{str(path)!r} is there already", expected="a new folder or file", remedy="name another, or move the old one away"
             )
         above = next(parent for parent in path.absolute().parents if parent.exists())
         if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
