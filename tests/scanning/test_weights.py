@@ -115,7 +115,9 @@ def test_limits_mark_what_reaches_them(folder_of: Callable[[str], Path]) -> None
     assert figure(found, "head_row_ratio").unusual
     assert not figure(found, "embedding_norm_outlier").unusual
     assert not any(one.unusual for one in weigh(folder_of("bert")).evidence)
-    assert not found.unchecked and weigh(folder_of("bert"), limits={"embedding_row_lead": 1.0}).unchecked == ["embedding_row_lead"]
+    assert not found.unchecked and weigh(folder_of("bert"), limits={"embedding_row_lead": 1.0, "not_finite": 1.0}).unchecked == [
+        "embedding_row_lead"
+    ]
 
 
 def test_a_base_of_another_architecture_is_refused(folder_of: Callable[[str], Path]) -> None:

@@ -79,7 +79,7 @@ def weigh(folder: Path, *, base: Path | None = None, limits: Mapping[str, float]
     evidence = [*_spectra(spectra), *_head(tensors, spectra), *_not_finite(tensors)]
     rows, words = _embedding(tensors, origin, decode)
     told = [Evidence(e.name, e.value, e.place, (limits or {}).get(e.name), e.words) for e in [*evidence, *rows]]
-    unchecked = sorted(set(limits or ()) - {e.name for e in told})
+    unchecked = sorted(set(limits or ()) - {e.name for e in told} - {"not_finite"})  # told only where there is some
     return Weighed(known.kind, told, refused, words, _curves(spectra), unchecked)
 
 
