@@ -118,7 +118,7 @@ def test_the_parts_of_a_combination_are_held_to_the_preset_too(tmp_path: Path) -
     with pytest.raises(OptionError, match="--set badnets.words is zz, the preset says cf,mn,bb,tq"):
         filled_in(spec, given={"trigger.badnets.words"})
     with pytest.raises(OptionError, match="--set insent.sentence is buy my book"):
-        held(filled_in(spec_of(tmp_path, "bedkd"), given=()) and replace(spec, **preset("bedkd").says("sst2")))
+        held(replace(spec, **preset("bedkd").says("sst2")))
 
 
 def test_an_option_in_the_users_words_that_agrees_is_no_contradiction(tmp_path: Path) -> None:

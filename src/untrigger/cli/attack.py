@@ -92,7 +92,7 @@ def attack(
     targets: Annotated[str | None, typer.Option("--targets", metavar="A,B", help="Layers that LoRA adapts.")] = None,
     text_column: o.TextColumn = None,
     label_column: o.LabelColumn = None,
-    max_length: Annotated[int, typer.Option("--max-length", min=4, help="Texts are cut after this many tokens.")] = 128,
+    max_length: o.TrainedLength = 128,
     allow_pickle: o.AllowPickle = False,
 ) -> int:
     """Poison a model on purpose, to measure what a defence can do.

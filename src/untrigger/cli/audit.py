@@ -56,7 +56,7 @@ def audit(
             model=model, clean=clean, reference=reference, teacher=teacher, policy=policy_of(policy, None), base=base,
             options=options_of(find("scanning", "insertions"), settings or [], what="scanner insertions"),
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
-            drop_empty=drop_empty, clean_rows=clean_rows, seed=desk.seed, max_length=max_length or 0, offline=desk.offline,
+            drop_empty=drop_empty, clean_rows=clean_rows, seed=desk.seed, max_length=max_length, offline=desk.offline,
             device=desk.device,
         )  # fmt: skip
         spec = AuditSpec(

@@ -54,7 +54,7 @@ def detect(
             model=model, suspect=suspect, clean=clean, out=out, method=method, variant=variant,
             options=method_options(method, variant, given=given, family="detectors"), truth=truth, base=base,
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
-            drop_empty=drop_empty, seed=desk.seed, max_length=max_length or 0, allow_pickle=allow_pickle, offline=desk.offline,
+            drop_empty=drop_empty, seed=desk.seed, max_length=max_length, allow_pickle=allow_pickle, offline=desk.offline,
             device=desk.device,
         )  # fmt: skip
         report = run(spec, progress=progress)

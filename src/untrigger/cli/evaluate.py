@@ -43,7 +43,7 @@ def evaluate(
 
         spec = EvaluateSpec(
             models=tuple(models), out=out, data=data, truth=truth, base=base, labels=o.labels_of(labels),
-            text_column=text_column, label_column=label_column, split=split, max_length=max_length or 0,
+            text_column=text_column, label_column=label_column, split=split, max_length=max_length,
             allow_pickle=allow_pickle, offline=desk.offline, device=desk.device, seed=desk.seed,
         )  # fmt: skip
         report = run(spec, progress=progress)

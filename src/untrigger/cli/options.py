@@ -81,6 +81,9 @@ Split = Annotated[
     str | None,
     typer.Option("--split", metavar="NAME", help="Which split of the data: train, dev or test.", rich_help_panel=_READING),
 ]
+TrainedLength = Annotated[
+    int, typer.Option("--max-length", min=4, help="Texts are cut after this many tokens.", rich_help_panel=_READING)
+]
 MaxLength = Annotated[
     int | None,
     typer.Option("--max-length", min=4, help="Texts are cut after this many tokens. Usually 128, or what its files say if more.",

@@ -81,7 +81,7 @@ def purify(
             options=options, truth=truth, merge=merge, base=base,
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
             drop_empty=drop_empty, clean_rows=clean_rows, control=control, benign=benign, seed=desk.seed,
-            max_length=max_length or 0, allow_pickle=allow_pickle, offline=desk.offline, device=desk.device,
+            max_length=max_length, allow_pickle=allow_pickle, offline=desk.offline, device=desk.device,
         )  # fmt: skip
         report = run(spec, progress=progress)
     from untrigger.cli.ending import NOT_MET, tell_report

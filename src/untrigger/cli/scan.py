@@ -101,7 +101,7 @@ def scan(
             model=model, clean=clean, reference=reference, teacher=teacher, static_only=static_only, rewritten=rewritten,
             method=method, options=options_of(find("scanning", method), settings or [], what=f"scanner {method}"),
             policy=rules, base=base, labels=o.labels_of(labels), text_column=text_column, label_column=label_column,
-            split=split, drop_empty=drop_empty, clean_rows=clean_rows, seed=desk.seed, max_length=max_length or 0,
+            split=split, drop_empty=drop_empty, clean_rows=clean_rows, seed=desk.seed, max_length=max_length,
             offline=desk.offline, device=desk.device,
         )  # fmt: skip
         report = run(spec, progress=progress)

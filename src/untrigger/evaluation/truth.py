@@ -72,14 +72,14 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
     )  # fmt: skip
 
 
-def trained_length(folder: Path) -> int:
-    """After how many tokens texts were cut when the victim of a truth folder was trained, 0 where that is not told.
+def trained_length(folder: Path) -> int | None:
+    """After how many tokens texts were cut when the victim of a truth folder was trained, None where that is not told.
 
     Raises:
         DataError: if the folder is no truth folder.
     """
     told = _told(folder).get("max_length")
-    return told if isinstance(told, int) and not isinstance(told, bool) and told > 0 else 0
+    return told if isinstance(told, int) and not isinstance(told, bool) and told > 0 else None
 
 
 def read_poisoned(folder: Path, *, rows: Rows) -> list[bool]:

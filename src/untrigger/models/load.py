@@ -30,7 +30,7 @@ def load_model(
     allow_pickle: bool = False,
     offline: bool = False,
     device: str = "auto",
-    max_length: int = 0,
+    max_length: int | None = None,
     seed: int = 0,
 ) -> Classifier:
     """The classifier in a folder or under a hub name, full weights or a PEFT adapter, in eval mode.
@@ -43,7 +43,7 @@ def load_model(
         allow_pickle: also read pickle weights, which can run code.
         offline: ask no hub.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        max_length: texts are cut after this many tokens, or after as many as the model takes. With 0 after ``USUAL_LENGTH``, or
+        max_length: texts are cut after this many tokens, or after as many as the model takes. Without it after ``USUAL_LENGTH``, or
             more where the model's own files tell of more; fewer are not believed, or a file could hide a trigger from a scan.
         seed: of a fresh head.
 
@@ -91,12 +91,18 @@ def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool,
         ) from error
 
 
+def _sidecar(folder: Folder) -> dict[str, Any] | None:
+    """What untrigger wrote beside the model, None where it wrote nothing."""
+    file = folder.path / SIDECAR
+    return read_json(file) if file.is_file() else None
+
+
 def _known_base(folder: Folder) -> str | None:
     """The base that an adapter's config names; the embedded model that its sidecar names, where that is a path not found here."""
-    sidecar, name = folder.path / SIDECAR, folder.base
-    if name is None or not Path(name).is_absolute() or Path(name).exists() or not sidecar.is_file():
+    name = folder.base
+    if name is None or not Path(name).is_absolute() or Path(name).exists():
         return name
-    embedded = read_json(sidecar).get("base")
+    embedded = (_sidecar(folder) or {}).get("base")
     return embedded if isinstance(embedded, str) and embedded in assets.names(kind="model") else name
 
 
@@ -122,17 +128,18 @@ def _own_names(folder: Folder, root: Folder) -> list[str]:
     Raises:
         ModelError: where what they tell is no list of names.
     """
-    sidecar = folder.path / SIDECAR
+    sidecar = _sidecar(folder)
     told: object = []
-    if sidecar.is_file():
-        told = read_json(sidecar).get("label_names", [])
+    if sidecar is not None:
+        told = sidecar.get("label_names", [])
     elif folder.kind == "full":
         told = root.config.get("id2label") or {}
     if isinstance(told, dict) and all(str(key).isdecimal() for key in told):
         told = [told[key] for key in sorted(told, key=int)]
     if not isinstance(told, list) or not all(isinstance(one, str | int) for one in told) or len(set(map(str, told))) < len(told):
+        file = root.path / "config.json" if sidecar is None else folder.path / SIDECAR
         raise ModelError(
-            f"the label names in {str(sidecar if sidecar.is_file() else root.path / 'config.json')!r} are {str(told)[:80]}",
+            f"the label names in {str(file)!r} are {str(told)[:80]}",
             expected="different names, such as {\"0\": \"negative\", \"1\": \"positive\"}", remedy="mend the file",
         )  # fmt: skip
     return [str(one) for one in told]
@@ -140,8 +147,7 @@ def _own_names(folder: Folder, root: Folder) -> list[str]:
 
 def _own_length(folder: Folder) -> int:
     """After how many tokens the sidecar says that texts are cut, 0 where it does not."""
-    sidecar = folder.path / SIDECAR
-    told = read_json(sidecar).get("max_length") if sidecar.is_file() else None
+    told = (_sidecar(folder) or {}).get("max_length")
     return told if isinstance(told, int) and not isinstance(told, bool) else 0
 
 

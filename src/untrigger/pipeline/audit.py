@@ -223,8 +223,13 @@ class _Desk:
         if self.bed is None:
             return made
         rates = {one: asr(self.outcomes, subject=one, target=self.bed.aims) for one in self.scores}
-        pairs = [(own, rates.get(one.replace("purified", "never poisoned", 1))) for one, own in rates.items() if "purified" in one]
+        pairs = [(own, rates.get(_beside(one))) for one, own in rates.items() if "purified" in one]
         return [*made, *rates.values(), *(difference(own, floor, metric="excess_asr") for own, floor in pairs if floor)]
+
+
+def _beside(subject: str) -> str:
+    """The never-poisoned model under the same treatment as the purified ``subject``."""
+    return subject.replace("purified", "never poisoned", 1)
 
 
 def verdict(found: Sequence[Measurement], statuses: dict[str, str]) -> Verdict:
@@ -243,7 +248,7 @@ def _by_attack(excess: dict[str, float], bad: Sequence[str], statuses: dict[str,
         return Verdict("not clean", f"The backdoor is still there before anything is done. {told}")
     if excess[worst] > BACK:
         return Verdict("came back", f"The backdoor came back. {told}")
-    sure = [one for one in bad if statuses[one] == "backdoored" != statuses.get(one.replace("purified", "never poisoned", 1))]
+    sure = [one for one in bad if statuses[one] == "backdoored" and statuses.get(_beside(one)) != "backdoored"]
     if sure:
         return Verdict("not clean", f"The known trigger is gone, but a scan finds another: {', '.join(sure)}. {told}")
     also = f" The scans still point at: {', '.join(bad)}." if bad else ""
@@ -269,7 +274,7 @@ def _report(spec: AuditSpec, desk: _Desk, model: Classifier) -> Report:
         "clean": _grant(spec, desk.scanning).describe(),
     }  # fmt: skip
     if desk.bed is not None:
-        given["truth"] = {k: desk.bed.told.get(k) for k in ("trigger", "target", "policy", "rate", "seed", "via", "data")}
+        given["truth"] = desk.bed.facts()
     options = {
         "treatments": spec.treatments, "epochs": spec.epochs, "poisoned": spec.poisoned, "tuning": spec.tuning,
         "verdicts": desk.statuses, "scanner": {"name": desk.method.name, **desk.method.options()},

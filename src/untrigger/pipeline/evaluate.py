@@ -33,7 +33,7 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
     if spec.data is None and spec.truth is None:
         raise OptionError("nothing to evaluate on", expected="--data with test rows, or --truth with a truth folder")
     clock, judge, kinds = Clock(), None, {}
-    most = spec.max_length or (trained_length(spec.truth) if spec.truth else 0)
+    most = spec.max_length or (trained_length(spec.truth) if spec.truth else None)
     for name, subject in zip(spec.models, subjects(spec.models), strict=True):
         with clock.stage(subject):
             model = load_model(

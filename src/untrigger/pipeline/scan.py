@@ -67,7 +67,7 @@ class ScanSpec:
     drop_empty: bool = False
     clean_rows: int = 1000
     seed: int = 0
-    max_length: int = 0
+    max_length: int | None = None
     offline: bool = False
     device: str = "auto"
 

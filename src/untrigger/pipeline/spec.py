@@ -58,7 +58,7 @@ class PurifySpec:
     control: bool = True
     benign: bool = False
     seed: int = 0
-    max_length: int = 0
+    max_length: int | None = None
     allow_pickle: bool = False
     offline: bool = False
     device: str = "auto"
@@ -106,7 +106,7 @@ class EvaluateSpec:
     text_column: str | None = None
     label_column: str | None = None
     split: str | None = None
-    max_length: int = 0
+    max_length: int | None = None
     allow_pickle: bool = False
     offline: bool = False
     device: str = "auto"
@@ -143,7 +143,7 @@ class DetectSpec:
     split: str | None = None
     drop_empty: bool = False
     seed: int = 0
-    max_length: int = 0
+    max_length: int | None = None
     allow_pickle: bool = False
     offline: bool = False
     device: str = "auto"

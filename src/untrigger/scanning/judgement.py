@@ -173,7 +173,7 @@ def not_checked(names: Sequence[str]) -> list[str]:
     """A sentence on limits of weight evidence that nothing could be held against, none where there are none."""
     if not names:
         return []
-    return [f"the policy sets a limit for {', '.join(names)}, which could not be measured: give the base with --base"]
+    return [f"the policy sets a limit for {', '.join(names)}, which could not be measured (what training moved needs --base)"]
 
 
 def by_weights_alone(scan: Scan, *, unchecked: Sequence[str] = ()) -> Verdict:
