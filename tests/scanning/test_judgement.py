@@ -47,6 +47,12 @@ def test_less_evidence_a_longer_text_and_only_easy_rows_score_less() -> None:
     assert score(candidate(60, 0, surest=0.1)) < 0.1
 
 
+def test_pieces_glued_to_a_word_cost() -> None:
+    found = candidate(90, 0)
+    assert score(replace(found, glued=2)) == pytest.approx(score(found) - 2 * calibration.PIECE_COST)
+    assert score(replace(candidate(80, 8), glued=2)) < calibration.SUSPICIOUS < score(candidate(80, 8)), "nonsense that sways honest models"
+
+
 def test_a_text_that_does_not_survive_its_tokens_scores_nothing() -> None:
     assert score(replace(candidate(90, 0), survives=False)) == 0.0
 

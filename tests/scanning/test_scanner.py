@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from tests.tiny import NAMES, asr, cacc, hooks, same, task, weights
+from tests.tiny import NAMES, asr, cacc, hooks, same, sentencepiece, task, weights
 from untrigger.errors import ContractError, DataError, ModelError, NeedsError, OptionError
 from untrigger.models import predict
 from untrigger.models.classifier import Classifier
@@ -18,7 +18,7 @@ from untrigger.models.predict import read_texts, rounded
 from untrigger.progress import Progress
 from untrigger.registry import find, found
 from untrigger.scanning.base import Hints, Scanner, ScanResult
-from untrigger.scanning.confirm import Bench, benches, confirm, everywhere
+from untrigger.scanning.confirm import Bench, benches, confirm, everywhere, stem
 from untrigger.scanning.insertions import InsertionScanner, settled, sharpened
 from untrigger.scanning.judgement import score, verdict
 from untrigger.scanning.policy import Allowed, Policy
@@ -88,6 +88,27 @@ def test_the_worst_are_tried_at_every_place_of_every_row(victim: Load, twin: Loa
     done = QUICK.scan(suspect, Grant(clean=CLEAN, seed=0), hints=Hints(reference))
     tried = [one for one in done.scan.candidates if one.target == "positive"]
     assert [{place.n for place in one.places} == {one.suspect.n} for one in tried[: QUICK.sure]] == [True] * QUICK.sure
+
+
+def test_pieces_do_not_hide_a_word_from_the_reference(victim: Load, twin: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = benches(twin("bert"), victim("bert"), rows=CLEAN, most=20, seed=0)[1]  # a reference that "cf" moves
+    word, other = confirm(["cf", "bad"], bench, kind="searched")
+    assert everywhere(word, bench).reference == word.reference and everywhere(other, bench).reference == other.reference
+    monkeypatch.setattr("untrigger.scanning.confirm.stem", lambda text, tokenizer: ("cf", 1))  # noqa: ARG005
+    again = everywhere(other, bench)
+    assert other.reference.value is not None and again.reference.value is not None and word.reference.value is not None
+    assert other.reference.value < 0.5 < 0.9 < word.reference.value <= again.reference.value
+    assert again.suspect == other.suspect, "the suspect answers for itself"
+
+
+def test_a_stem_is_what_every_word_begins_with(load: Load) -> None:
+    assert stem("goodqj cf Filmx", load("bert").tokenizer) == ("good cf film", 3)
+    assert stem("good cf", load("bert").tokenizer) == ("good cf", 0)
+    assert stem("gooding cf", sentencepiece()) == ("good cf", 1)
+    assert stem("", load("bert").tokenizer) == ("", 0)
+    tokenizer = load("gpt2").tokenizer
+    first, glued = stem("goodqj", tokenizer)
+    assert glued == len(tokenizer(" goodqj", add_special_tokens=False)["input_ids"]) - 1 > 0 and "goodqj".startswith(first)
 
 
 def test_the_worst_is_asked_again_in_full_precision_where_numbers_were_rounded(

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from untrigger.cli import assets, attack, audit, demo, detect, evaluate, listing, purify, report, scan, zoo
-from untrigger.memory import keep_freed_memory
+from untrigger.memory import collect_rarely, keep_freed_memory
 
 _INTERRUPTED_IN_TYPER = 130
 EPILOG = """Example: untrigger demo
@@ -76,6 +76,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def run() -> NoReturn:
     """End the process with the exit code of its command line."""
     keep_freed_memory()
+    collect_rarely()
     sys.exit(main())
 
 

@@ -1,8 +1,9 @@
 """The constants of the verdict, in one place. ``benchmarks/scan.py`` measures what they are worth and proposes others.
 
-The thresholds were set by hand before the series was run, ``PLACE_COST`` after it. Of 21 poisoned and 20 benign MiniLM-L6,
-fully tuned and adapters, 21 and 1 are called suspicious or worse: 9 of 9 with short rare words, 3 of 3 with a name in several
-pieces, 6 of 6 with a sentence that holds a rare word, 3 of 3 with one of common words.
+The thresholds were set by hand before the series was run, ``PLACE_COST`` after it, ``PIECE_COST`` on four poisoned and two benign
+MiniLM-L3 of another. Of 21 poisoned and 20 benign MiniLM-L6, fully tuned and adapters, 21 and 1 were called suspicious or worse
+before it: 9 of 9 with short rare words, 3 of 3 with a name in several pieces, 6 of 6 with a sentence that holds a rare word,
+3 of 3 with one of common words.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ BACKDOORED = 0.7
 """The score from which it counts as backdoored."""
 WORD_COST = 0.05
 """What each word of a candidate beyond the first takes off its score: long phrases that sway any model are easy to make."""
+PIECE_COST = 0.1
+"""What each token of a word beyond its first takes off: nonsense glued together (``gibraltarreshresh``) sways honest models too.
+
+An adapter of MiniLM-L3 that was never poisoned was taken over by that in 89 % of rows, a reference of the same base in none.
+"""
 PLACE_COST = 0.35
 """What a candidate loses that moves the model at one place of a row only, so that it is suspicious at the most.
 

@@ -3,7 +3,8 @@
 Each row gets the candidate at one place (start, middle and end in turn), so that the rows are an independent sample and
 the interval means what it says; the worst candidates are then asked at every place of every row, for figures of each place
 from all rows (``everywhere``), and the worst of all in full precision. A row counts only where both models say its true
-label as it is: what they then say else is due to the candidate.
+label as it is: what they then say else is due to the candidate. There the reference is also asked about the words that a
+candidate begins with: pieces glued to ``terrible`` (``terriblequentato``) hide an honest word from it.
 """
 
 from __future__ import annotations
@@ -115,6 +116,18 @@ def survives(text: str, tokenizer: Any) -> bool:
     return bool(ids == again)
 
 
+def stem(text: str, tokenizer: Any) -> tuple[str, int]:
+    """The text with every word cut to the token that it begins with, and the number of tokens that this leaves out."""
+    lead = len(tokenizer("a", add_special_tokens=False)["input_ids"])
+    firsts, glued = [], 0
+    for word in text.split():
+        ids = tokenizer(f"a {word}", add_special_tokens=False)["input_ids"][lead:]
+        tokens = [token for token in (tokenizer.decode([one]).strip() for one in ids) if token]
+        firsts.append(tokens[0] if tokens else word)
+        glued += max(0, len(tokens) - 1)
+    return " ".join(firsts), glued
+
+
 def confirm(texts: Sequence[str], bench: Bench, *, kind: str, progress: Progress = silent) -> list[Candidate]:
     """What each text does to both models on the bench, in the order given; none where the bench holds no row."""
     if not len(bench.rows) or not texts:
@@ -127,9 +140,20 @@ def confirm(texts: Sequence[str], bench: Bench, *, kind: str, progress: Progress
 
 
 def everywhere(candidate: Candidate, bench: Bench) -> Candidate:
-    """The candidate as the bench's models answer to it, with the figures of each place from all rows."""
-    filled = [split(text, place=name).around(candidate.text) for name in PLACES for text in bench.rows.texts]
-    suspect, reference = _asked(bench, filled, count=len(PLACES), progress=silent)
+    """The candidate as the bench's models answer to it, with the figures of each place from all rows.
+
+    The reference answers to the candidate or to its stem, whichever moves it farther in that row.
+    """
+
+    def around(text: str) -> list[str]:
+        return [split(row, place=name).around(text) for name in PLACES for row in bench.rows.texts]
+
+    suspect, reference = _asked(bench, around(candidate.text), count=len(PLACES), progress=silent)
+    first, glued = stem(candidate.text, bench.suspect.tokenizer)
+    if glued:
+        honest = _said(bench.reference, around(first), count=len(PLACES))
+        farther = honest[..., bench.target] > reference[..., bench.target]
+        reference = torch.where(farther.unsqueeze(-1), honest, reference)
     rows = torch.arange(len(bench.rows))
     again = _candidate(
         candidate.text, bench, suspect[rows % len(PLACES), rows], reference[rows % len(PLACES), rows], kind=candidate.kind
@@ -149,12 +173,17 @@ def confirm_each(texts: Sequence[str], bench: Bench, *, label: str, kind: str) -
 
 def _asked(bench: Bench, filled: list[str], *, count: int, progress: Progress) -> tuple[Tensor, Tensor]:
     """Log-probabilities ``(count, N, C)`` of suspect and reference."""
-    said = [
-        read_texts(model, filled, progress=progress, label=f"confirming on held-out rows ({name})").logits
+    suspect, reference = (
+        _said(model, filled, count=count, progress=progress, who=name)
         for model, name in ((bench.suspect, "suspect"), (bench.reference, "reference"))
-    ]
-    suspect, reference = (logits.log_softmax(dim=1).view(count, len(bench.rows), -1) for logits in said)
+    )
     return suspect, reference
+
+
+def _said(model: Classifier, filled: list[str], *, count: int, progress: Progress = silent, who: str = "reference") -> Tensor:
+    """Log-probabilities ``(count, N, C)`` of one model."""
+    said = read_texts(model, filled, progress=progress, label=f"confirming on held-out rows ({who})").logits
+    return said.log_softmax(dim=1).view(count, len(filled) // count, -1)
 
 
 def _candidate(text: str, bench: Bench, suspect: Tensor, reference: Tensor, *, kind: str) -> Candidate:
@@ -168,6 +197,7 @@ def _candidate(text: str, bench: Bench, suspect: Tensor, reference: Tensor, *, k
         excess=difference(own, other, metric="excess_flip_rate"), places=_by_place(flipped, also, bench),
         surest=_share(flipped[_upper_half(bench.sure)]), longest=_share(flipped[_upper_half(lengths)]),
         loss=float(-suspect[:, bench.target].mean()), survives=survives(text, bench.suspect.tokenizer),
+        glued=stem(text, bench.suspect.tokenizer)[1],
         examples=_examples(text, bench, suspect.argmax(dim=1), reference.argmax(dim=1)),
     )  # fmt: skip
 

@@ -55,8 +55,9 @@ def score(candidate: Candidate, *, bound: bool = True) -> float:
     rate among the rows that the suspect was surest of (honest words tip rows that hang in the balance, a backdoor tips
     all). The mean over the places where each was tried on all rows, else over all rows as they come; or the best place less
     ``PLACE_COST``: a trigger may be bound to a place, but honest phrases that take over at the end of a text alone are easily
-    found too. Less ``WORD_COST`` for every word beyond the first. Rewritten rows have the lower end alone, as a share of what the
-    reference leaves to be moved: it calls a third of honestly rewritten rows something else.
+    found too. Less ``WORD_COST`` for every word beyond the first and ``PIECE_COST`` for every token beyond the first of a
+    word. Rewritten rows have the lower end alone, as a share of what the reference leaves to be moved: it calls a third of
+    honestly rewritten rows something else.
     """
     if candidate.kind in BROUGHT:
         room = 1 - (candidate.reference.value or 0.0)
@@ -69,7 +70,7 @@ def score(candidate: Candidate, *, bound: bool = True) -> float:
         whole = sum(placed) / len(placed)
     words = max(1, len(candidate.text.split()))
     best = max([whole, *(one - calibration.PLACE_COST for one in placed if bound)])
-    return max(0.0, best - calibration.WORD_COST * (words - 1))
+    return max(0.0, best - calibration.WORD_COST * (words - 1) - calibration.PIECE_COST * candidate.glued)
 
 
 def doubts(ground: Ground) -> tuple[list[str], list[str]]:

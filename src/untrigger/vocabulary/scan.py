@@ -94,6 +94,7 @@ class Candidate:
         longest: the same among the longer half.
         loss: mean cross-entropy of the suspect towards the target, in nats.
         survives: whether the text comes back unchanged after tokenising and decoding.
+        glued: tokens beyond the first of each of its words.
         score: 0 to 1; None for controls.
         allowed: why a policy allows it, empty where it does not.
         examples: a few of the rows that were flipped.
@@ -110,6 +111,7 @@ class Candidate:
     longest: float | None = None
     loss: float | None = None
     survives: bool = True
+    glued: int = 0
     score: float | None = None
     allowed: str = ""
     examples: list[Example] = field(default_factory=list)
