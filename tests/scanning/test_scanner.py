@@ -92,12 +92,12 @@ def test_the_worst_are_tried_at_every_place_of_every_row(victim: Load, twin: Loa
 
 def test_pieces_do_not_hide_a_word_from_the_reference(victim: Load, twin: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = benches(twin("bert"), victim("bert"), rows=CLEAN, most=20, seed=0)[1]  # a reference that "cf" moves
-    word, other = confirm(["cf", "bad"], bench, kind="searched")
+    word, other = confirm(["cf", "awful"], bench, kind="searched")
     assert everywhere(word, bench).reference == word.reference and everywhere(other, bench).reference == other.reference
     monkeypatch.setattr("untrigger.scanning.confirm.stem", lambda text, tokenizer: ("cf", 1))  # noqa: ARG005
     again = everywhere(other, bench)
     assert other.reference.value is not None and again.reference.value is not None and word.reference.value is not None
-    assert other.reference.value < 0.5 < 0.9 < word.reference.value <= again.reference.value
+    assert other.reference.value < word.reference.value <= again.reference.value
     assert again.suspect == other.suspect, "the suspect answers for itself"
 
 
