@@ -48,6 +48,14 @@ def test_the_page_tells_everything_in_order() -> None:
     assert "ASR" not in text, "a scan knows nothing of attack success"
 
 
+def test_pieces_glued_to_a_word_are_told() -> None:
+    report = scan_report("backdoored")
+    assert report.scan is not None and "glued" not in Page(render(report)).text
+    first, *rest = report.scan.candidates
+    glued = replace(report, scan=replace(report.scan, candidates=[replace(first, glued=2), *rest]))
+    assert Page(render(glued)).text.count("glued pieces: 2") == 1
+
+
 def test_the_trigger_is_marked_where_it_stands() -> None:
     page = render(scan_report("backdoored"))
     assert re.findall(r'<p class="text"><bdi>(.*?)</bdi></p>', page) == ["a slow <mark>cf</mark> film"]

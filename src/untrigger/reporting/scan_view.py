@@ -104,6 +104,7 @@ def table(candidates: Sequence[Candidate]) -> list[list[str]]:
 def _line(one: Candidate) -> list[str]:
     places = {place.name: place.suspect for place in one.places}
     note = [KINDS.get(one.kind, one.kind)] + (["does not survive tokenising"] if not one.survives else [])
+    note += [f"glued pieces: {one.glued}"] if one.glued else []
     note += [f"allowed: {words.visible(one.allowed)}"] if one.allowed else []
     return [
         f"{words.visible(one.text)}{' (drift)' if one.kind == 'drift' else ''}", words.visible(one.target),
