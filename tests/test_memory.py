@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
@@ -36,3 +37,24 @@ def test_blocks_that_were_freed_are_not_faulted_in_again() -> None:
     if not told:
         pytest.skip("this C library cannot be told")
     assert kept < plain / 3
+
+
+def test_cycles_are_looked_for_rarely_and_still_found() -> None:
+    before = gc.get_threshold()
+
+    def looks(count: int) -> int:
+        gc.collect()
+        start = gc.get_stats()[0]["collections"]
+        for _ in range(count):
+            cycle: list[object] = []
+            cycle.append(cycle)
+        return int(gc.get_stats()[0]["collections"] - start)
+
+    try:
+        gc.set_threshold(700, 10, 10)
+        often = looks(70_000)
+        collect_rarely()
+        rarely = looks(70_000)
+    finally:
+        gc.set_threshold(*before)
+    assert 0 < rarely < often / 10
