@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from untrigger.memory import collect_rarely
+
 PROBE = """
 import ctypes, resource, sys
 from untrigger.memory import keep_freed_memory
