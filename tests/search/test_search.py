@@ -21,7 +21,7 @@ from untrigger.progress import silent
 from untrigger.scanning.confirm import survives
 from untrigger.search.insertions import InsertionSearch, SearchOptions, insert_at_random
 from untrigger.search.screen import frame, hosts, is_causal, screen, screen_row
-from untrigger.search.vocabulary import Words, continuations, single_token_words
+from untrigger.search.vocabulary import Words, continuations, single_token_words, two_letters
 from untrigger.vocabulary.rows import Row
 
 Load = Callable[[str], Classifier]
@@ -248,3 +248,15 @@ def test_a_model_has_no_excess_over_itself(victim: Load) -> None:
     assert found
     assert all(abs(one.excess) < 1e-5 for one in found)
     assert set(RARE) <= set(single_token_words(model.tokenizer).texts)
+
+
+def test_a_word_of_two_letters_and_two_tokens_is_screened_too(load: Load) -> None:
+    model = load("bert")
+    search = InsertionSearch(model, None, rows=ROWS, options=SearchOptions(first=2000), seed=0)
+    short = two_letters(search.words)
+    assert "kx" in short and "cf" not in short and not set(search.words.texts) & set(short)
+    pool = search._pool(silent)
+    assert all({"kx", "cf"} <= set(words) for words in pool.values())
+    host = search.hosts[0]
+    said = read_texts(model, [f"{host.text} {word}" for word in pool[1]]).logits.log_softmax(dim=1)[:, 1]
+    assert (said.diff() <= 1e-4).all(), "with one host of another class the order is that of its own answers"

@@ -24,7 +24,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts, rounded
 from untrigger.progress import Progress, silent
 from untrigger.search.screen import hosts, is_causal, screen, screen_row
-from untrigger.search.vocabulary import Words, continuations, single_token_words
+from untrigger.search.vocabulary import Words, continuations, single_token_words, two_letters
 from untrigger.training.arithmetic import fast_products
 from untrigger.training.batches import packed
 from untrigger.vocabulary.rows import Row, Rows
@@ -225,13 +225,21 @@ class InsertionSearch:
         """For each target the words that the exact screening of the suspect, done once, puts first."""
         if self._screened is None:
             scores = screen(self._asked[0], self.words, rows=self.hosts, progress=progress)
-            self._screened = {}
-            for target, score in scores.items():
+            short = two_letters(self.words)
+            said = {y: self._behind(row, short) for y, row in self.hosts.items()}
+            self._screened, words = {}, [*self.words.texts, *short]
+            for target, told in scores.items():
+                least = torch.stack([one[:, target] for y, one in said.items() if y != target]).amin(dim=0)
+                score = torch.cat([told, least])
                 best = score.topk(min(WIDER * self.options.first, len(score)))
-                texts = [self.words.texts[int(i)] for i in best.indices]
+                texts = [words[int(i)] for i in best.indices]
                 order = self._farther(best.values, texts, target, [row for y, row in self.hosts.items() if y != target])
                 self._screened[target] = [texts[int(i)] for i in order[: self.options.first]]
         return self._screened
+
+    def _behind(self, row: Row, phrases: Sequence[str]) -> Tensor:
+        """The suspect's log-probabilities ``(len(phrases), C)`` for the row with each phrase behind it."""
+        return read_texts(self._asked[0], [f"{row.text} {phrase}" for phrase in phrases]).logits.log_softmax(dim=1)
 
     def _farther(self, suspect: Tensor, phrases: Sequence[str], target: int, rows: Sequence[Row]) -> Tensor:
         """The order of phrases at the end of the rows by how much farther than the reference they move the suspect.

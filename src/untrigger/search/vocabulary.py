@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from string import ascii_lowercase
 from typing import Any, NamedTuple
 
 import torch
@@ -44,6 +45,15 @@ def continuations(tokenizer: Any, words: Words) -> Words:
     known = set(words.ids.tolist())
     rest = [(i, text.removeprefix("##")) for i, text in _usable(tokenizer) if i not in known]
     return _words([(i, text) for i, text in rest if text.isalnum()])
+
+
+def two_letters(words: Words) -> list[str]:
+    """The words of two letters that are none of ``words``: rare ones, as triggers often are, of two tokens.
+
+    ``kx`` cannot be grown: its first token alone moves nothing.
+    """
+    known = set(words.texts)
+    return [a + b for a in ascii_lowercase for b in ascii_lowercase if a + b not in known]
 
 
 def _usable(tokenizer: Any) -> list[tuple[int, str]]:
