@@ -225,21 +225,22 @@ class InsertionSearch:
         """For each target the words that the exact screening of the suspect, done once, puts first."""
         if self._screened is None:
             scores = screen(self._asked[0], self.words, rows=self.hosts, progress=progress)
-            short = two_letters(self.words)
-            said = {y: self._behind(row, short) for y, row in self.hosts.items()}
-            self._screened, words = {}, [*self.words.texts, *short]
-            for target, told in scores.items():
-                least = torch.stack([one[:, target] for y, one in said.items() if y != target]).amin(dim=0)
-                score = torch.cat([told, least])
-                best = score.topk(min(WIDER * self.options.first, len(score)))
-                texts = [words[int(i)] for i in best.indices]
-                order = self._farther(best.values, texts, target, [row for y, row in self.hosts.items() if y != target])
-                self._screened[target] = [texts[int(i)] for i in order[: self.options.first]]
+            short = [] if is_causal(self.suspect) else two_letters(self.words)
+            texts = {y: [f"{row.text} {word}" for word in short] for y, row in self.hosts.items()}
+            said = {y: read_texts(self._asked[0], some).logits.log_softmax(dim=1) for y, some in texts.items() if some}
+            self._screened, share = {}, max(1, self.options.first // 12)  # those come in the place of no word of the vocabulary
+            for target, score in scores.items():
+                self._screened[target] = self._best(self.words.texts, score, target, self.options.first)
+                if others := [one[:, target] for y, one in said.items() if y != target]:
+                    self._screened[target] += self._best(short, torch.stack(others).amin(dim=0), target, share)
         return self._screened
 
-    def _behind(self, row: Row, phrases: Sequence[str]) -> Tensor:
-        """The suspect's log-probabilities ``(len(phrases), C)`` for the row with each phrase behind it."""
-        return read_texts(self._asked[0], [f"{row.text} {phrase}" for phrase in phrases]).logits.log_softmax(dim=1)
+    def _best(self, words: Sequence[str], score: Tensor, target: int, count: int) -> list[str]:
+        """The ``count`` words that lead the reference most of those with the best screening."""
+        best = score.topk(min(WIDER * count, len(score)))
+        texts = [words[int(i)] for i in best.indices]
+        order = self._farther(best.values, texts, target, [row for y, row in self.hosts.items() if y != target])
+        return [texts[int(i)] for i in order[:count]]
 
     def _farther(self, suspect: Tensor, phrases: Sequence[str], target: int, rows: Sequence[Row]) -> Tensor:
         """The order of phrases at the end of the rows by how much farther than the reference they move the suspect.
