@@ -1,7 +1,7 @@
 """Insertions that move a suspect and leave a clean reference unmoved, found from clean rows alone.
 
-Every word of the vocabulary is screened exactly, the best are tried on more and more rows (successive halving), and where
-none is enough the best are grown into phrases. The next word or piece comes from two lists: common ones
+Every word of the vocabulary or of two letters is screened exactly, the best are tried on more and more rows (successive
+halving), and where none is enough the best are grown into phrases. The next word or piece comes from two lists: common ones
 screened exactly beside the phrase, and any ranked by one gradient pass at an inserted filler (HotFlip, 1712.06751;
 universal triggers, 1908.07125). The first list is the one that finds sentences: beside ``3d``, the ``movie`` that completes a
 trigger stands at place 14,526 of 23,694 by its gradient. What counts is not how far the suspect is moved but how much
