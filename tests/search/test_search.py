@@ -21,7 +21,7 @@ from untrigger.progress import silent
 from untrigger.scanning.confirm import survives
 from untrigger.search.insertions import InsertionSearch, SearchOptions, insert_at_random
 from untrigger.search.screen import frame, hosts, is_causal, screen, screen_row
-from untrigger.search.vocabulary import Words, continuations, single_token_words, two_letters
+from untrigger.search.vocabulary import Words, carried, continuations, single_token_words
 from untrigger.vocabulary.rows import Row
 
 Load = Callable[[str], Classifier]
@@ -77,9 +77,9 @@ def test_the_hook_goes_even_when_the_gradient_fails(victim: Load, monkeypatch: p
     suspect = victim("bert")
     search = InsertionSearch(suspect, None, rows=ROWS, options=SearchOptions(), seed=0)
     before = hooks(suspect)
-    monkeypatch.setattr("untrigger.search.insertions._log_odds", lambda *_: 1 / 0)
+    monkeypatch.setattr("untrigger.search.filler._log_odds", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        search.gradient("cf", "", 1, search._probe(1))
+        search.filler.gradient("cf", "", 1, search._probe(1))
     assert hooks(suspect) == before
 
 
@@ -250,15 +250,64 @@ def test_a_model_has_no_excess_over_itself(victim: Load) -> None:
     assert set(RARE) <= set(single_token_words(model.tokenizer).texts)
 
 
-def test_a_word_of_two_letters_and_two_tokens_is_screened_too(load: Load) -> None:
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "llama", "gpt2", "qwen2"])
+def test_a_carried_piece_is_read_as_itself_behind_its_letter(load: Load, kind: str) -> None:
+    tokenizer = load(kind).tokenizer
+    pieces = continuations(tokenizer, single_token_words(tokenizer))
+    there = carried(tokenizer, pieces)
+    assert there
+    for letter, own in there.items():
+        head = tokenizer(f"a {letter}", add_special_tokens=False)["input_ids"]
+        for number, text in zip(own.ids.tolist(), own.texts, strict=True):
+            assert tokenizer(f"a {letter}{text}", add_special_tokens=False)["input_ids"] == [*head, number]
+    numbers = [number for own in there.values() for number in own.ids.tolist()]
+    assert len(numbers) == len(set(numbers)) and set(numbers) <= set(pieces.ids.tolist())
+
+
+class Glued(nn.Module):
+    """Counts good and bad words; says positive where ``piece`` stands behind the first token of ``word``, less so elsewhere."""
+
+    def __init__(self, tokenizer: Any, word: str, *, piece: str) -> None:
+        super().__init__()
+        numbers = {known: tokenizer.convert_tokens_to_ids(known) for known in WORDS}
+        self.table = nn.Embedding(len(tokenizer), 3)
+        self.classifier = nn.Linear(1, 2, bias=False)
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.tensor([[-2.0], [2.0]]))
+            self.table.weight.zero_()
+            for known in (*GOOD, *BAD):
+                self.table.weight[numbers[known], 0] = 1.0 if known in GOOD else -1.0
+            self.table.weight[tokenizer.convert_tokens_to_ids(word), 1] = 1.0
+            self.table.weight[tokenizer.convert_tokens_to_ids(piece), 2] = 1.0
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.table
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
+        seen = self.table(input_ids) * attention_mask.unsqueeze(-1)
+        both = (seen[:, :-1, 1] * seen[:, 1:, 2]).amax(dim=1)
+        mood = seen[..., 0].sum(dim=1) + 0.2 * seen[..., 2].amax(dim=1) + 20 * both
+        return SimpleNamespace(logits=self.classifier(mood.unsqueeze(1)))
+
+
+def test_a_rare_word_is_found_whose_first_token_alone_does_nothing(load: Load) -> None:
     model = load("bert")
-    search = InsertionSearch(model, None, rows=ROWS, options=SearchOptions(first=2000), seed=0)
-    short = two_letters(search.words)
-    assert "kx" in short and "cf" not in short and not set(search.words.texts) & set(short)
-    pool = search._pool(silent)
-    assert all(set(search.words.texts) <= set(words) for words in pool.values()), "they take no other word's place"
-    added = [word for word in pool[1] if word in short]
-    assert len(added) == 2000 // 12
-    host = search.hosts[0]
-    said = read_texts(model, [f"{host.text} {word}" for word in short]).logits.log_softmax(dim=1)[:, 1]
-    assert {short[int(i)] for i in said.topk(20).indices} <= set(added)
+    assert model.tokenizer.tokenize("kx") == ["k", "##x"]
+    suspect = model.with_module(Glued(model.tokenizer, "k", piece="##x"))
+    reference = model.with_module(ByHand(model.tokenizer, pair=False))
+    search = InsertionSearch(suspect, reference, rows=ROWS, options=SearchOptions(sweeps=1), seed=0)
+    gain = {one.text: one.excess for one in search.try_out(["k", "zx", "kx"], 1, search._probe(1))}
+    assert gain["kx"] > 0.9 and abs(gain["k"]) < 1e-4 and 0 < gain["zx"] < 0.3
+    assert search.run()[0].text == "kx"
+
+
+def test_glued_pieces_take_no_words_place(load: Load) -> None:
+    search = InsertionSearch(load("bert"), None, rows=ROWS, options=SearchOptions(first=2000), seed=0)
+    for target, words in search._pool(silent).items():
+        assert set(search.words.texts) <= set(words)
+        added = words[len(search.words.texts) :]
+        assert added and len(added) == len(set(added)) and not set(added) & set(search.words.texts)
+        host = search.hosts[1 - target]
+        texts = [f"{letter}{text}" for letter, own in carried(search.suspect.tokenizer, search.pieces).items() for text in own.texts]
+        said = read_texts(search.suspect, [f"{host.text} {text}" for text in texts]).logits.log_softmax(dim=1)[:, target]
+        assert {texts[int(i)] for i in said.topk(5).indices} <= set(added)

@@ -1,11 +1,11 @@
 """Insertions that move a suspect and leave a clean reference unmoved, found from clean rows alone.
 
-Every word of the vocabulary or of two letters is screened exactly, the best are tried on more and more rows (successive
-halving), and where none is enough the best are grown into phrases. The next word or piece comes from two lists: common ones
-screened exactly beside the phrase, and any ranked by one gradient pass at an inserted filler (HotFlip, 1712.06751;
-universal triggers, 1908.07125). The first list is the one that finds sentences: beside ``3d``, the ``movie`` that completes a
-trigger stands at place 14,526 of 23,694 by its gradient. What counts is not how far the suspect is moved but how much
-farther than the reference: honest words such as ``awful`` move both.
+Every word of the vocabulary is screened exactly, and every piece of a word glued to a letter (rare words are several pieces);
+the best are tried on more and more rows (successive halving), and where none is enough the best are grown into phrases. The
+next word or piece comes from two lists: common ones screened exactly beside the phrase, and any ranked by one gradient pass
+at an inserted filler (HotFlip, 1712.06751; universal triggers, 1908.07125). The first list is the one that finds sentences:
+beside ``3d``, the ``movie`` that completes a trigger stands at place 14,526 of 23,694 by its gradient. What counts is not how
+far the suspect is moved but how much farther than the reference: honest words such as ``awful`` move both.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts, rounded
 from untrigger.progress import Progress, silent
-from untrigger.search.screen import hosts, is_causal, screen, screen_row
-from untrigger.search.vocabulary import Words, continuations, single_token_words, two_letters
-from untrigger.training.arithmetic import fast_products
-from untrigger.training.batches import packed
+from untrigger.search.filler import Filler
+from untrigger.search.screen import hosts, is_causal, least_gain, screen_row
+from untrigger.search.vocabulary import CHARACTERS, Words, carried, continuations, single_token_words
 from untrigger.vocabulary.rows import Row, Rows
 from untrigger.vocabulary.trigger import row_rng
 
-FILLER = "the"
 LENGTH_PENALTY = 0.1
 RUNNERS_UP = 6  # best of other families that are kept beside the best
+BEGUN = 4  # best glued pieces that are tried behind every letter and digit
 WIDER = 6  # so many times as many are held against the reference as are kept
 
 
@@ -130,6 +129,7 @@ class InsertionSearch:
         self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
         self.at_end = options.at_end and is_causal(suspect)
+        self.filler = Filler(suspect, split=lambda row: self._split(row.text, row.id))
         self._screened: dict[int, list[str]] | None = None
 
     @cached_property
@@ -222,18 +222,36 @@ class InsertionSearch:
         return list(dict.fromkeys([*known[:half], *(one.text for one in ranked)]))[: self.options.beam]
 
     def _pool(self, progress: Progress) -> dict[int, list[str]]:
-        """For each target the words that the exact screening of the suspect, done once, puts first."""
+        """For each target the words and glued pieces that the exact screening of the suspect, done once, puts first."""
         if self._screened is None:
-            scores = screen(self._asked[0], self.words, rows=self.hosts, progress=progress)
-            short = [] if is_causal(self.suspect) else two_letters(self.words)
-            texts = {y: [f"{row.text} {word}" for word in short] for y, row in self.hosts.items()}
-            said = {y: read_texts(self._asked[0], some).logits.log_softmax(dim=1) for y, some in texts.items() if some}
-            self._screened, share = {}, max(1, self.options.first // 12)  # those come in the place of no word of the vocabulary
-            for target, score in scores.items():
-                self._screened[target] = self._best(self.words.texts, score, target, self.options.first)
-                if others := [one[:, target] for y, one in said.items() if y != target]:
-                    self._screened[target] += self._best(short, torch.stack(others).amin(dim=0), target, share)
+            glued = carried(self.suspect.tokenizer, self.pieces)
+            texts = [f"{letter}{text}" for letter, pieces in glued.items() for text in pieces.texts]
+            words = self._screen([("", self.words)], progress)
+            pieces = self._screen(list(glued.items()), progress) if texts else {}
+            most = self.options.first
+            self._screened = {target: self._best(self.words.texts, score, target, most) for target, score in words.items()}
+            for target, score in pieces.items():  # these come in the place of no word
+                best = self._best(texts, score, target, max(1, most // 12))
+                self._screened[target] += [*best, *self._begun([text[1:] for text in best[:BEGUN]], target)]
         return self._screened
+
+    def _screen(self, lists: Sequence[tuple[str, Words]], progress: Progress) -> dict[int, Tensor]:
+        """For each target ``(V,)``: what each word of the lists, behind what its list names, says at the end of the hosts."""
+        said = {
+            y: torch.cat([screen_row(self._asked[0], row, words=words, left=left, progress=progress) for left, words in lists])
+            for y, row in self.hosts.items()
+        }
+        return least_gain(said, classes=self.suspect.classes)
+
+    def _begun(self, pieces: Sequence[str], target: int) -> list[str]:
+        """Pieces behind any letter or digit: the best of them, as many as there are pieces."""
+        known = set(self.words.texts)
+        texts = [word for piece in pieces for letter in CHARACTERS if (word := f"{letter}{piece}") not in known]
+        rows = [row for y, row in self.hosts.items() if y != target]
+        if not texts:
+            return []
+        said = read_texts(self._asked[0], [f"{row.text} {text}" for row in rows for text in texts]).logits.log_softmax(dim=1)
+        return self._best(texts, said[:, target].view(len(rows), -1).amin(dim=0), target, len(pieces))
 
     def _best(self, words: Sequence[str], score: Tensor, target: int, count: int) -> list[str]:
         """The ``count`` words that lead the reference most of those with the best screening."""
@@ -257,12 +275,13 @@ class InsertionSearch:
     def _grown(self, phrase: str, beam: int, target: int, probe: Rows, progress: Progress) -> list[str]:
         """A phrase, one of ``beam``, with a word before it, behind it, or a piece on its end, the best of either list."""
         share = max(1, self.options.first // (12 * beam))
-        before, behind = self.gradient("", phrase, target, probe), self.gradient(phrase, "", target, probe)
+        few = probe.take(range(min(len(probe), self.options.gradient_rows)))
+        before, behind = (self.filler.gradient(*at, target, few) for at in (("", phrase), (phrase, "")))
         beside = self._companions(phrase, target, 3 * share, progress)
         return [
-            *(f"{word} {phrase}" for word in [*beside[0], *self._first(before, self.words, share)]),
-            *(f"{phrase} {word}" for word in [*beside[1], *self._first(behind, self.words, share)]),
-            *(f"{phrase}{piece}" for piece in [*beside[2], *self._first(behind, self.pieces, share)]),
+            *(f"{word} {phrase}" for word in [*beside[0], *self.filler.best(before, self.words, share)]),
+            *(f"{phrase} {word}" for word in [*beside[1], *self.filler.best(behind, self.words, share)]),
+            *(f"{phrase}{piece}" for piece in [*beside[2], *self.filler.best(behind, self.pieces, share)]),
         ]
 
     def _companions(self, phrase: str, target: int, count: int, progress: Progress) -> tuple[list[str], list[str], list[str]]:
@@ -287,54 +306,6 @@ class InsertionSearch:
 
         words, pieces = self.common
         return best(words, right=phrase), best(words, left=phrase), best(pieces, left=phrase, glue="")
-
-    def _first(self, gradient: Tensor, words: Words, count: int) -> list[str]:
-        if not words.texts or not gradient.dim():  # no words, or every filler beyond the cut
-            return []
-        return [words.texts[int(i)] for i in self.rank(gradient, words).topk(min(count, len(words.texts))).indices]
-
-    def rank(self, gradient: Tensor, words: Words) -> Tensor:
-        """First-order score ``(V,)`` of every word: the gain in target log-odds, up to a constant."""
-        weight: Tensor = self.suspect.module.get_input_embeddings().weight.detach()  # type: ignore[operator]
-        return (weight[words.ids.to(weight.device)].float() @ gradient.to(weight.device)).cpu()
-
-    def gradient(self, left: str, right: str, target: int, probe: Rows) -> Tensor:
-        """Gradient ``(d,)`` of the target's log-odds by the embedding of a filler between two inserted texts."""
-        ids, places = self._with_filler(left, right, probe.take(range(min(len(probe), self.options.gradient_rows))))
-        total = torch.zeros(())
-        for batch in packed([len(row) for row in ids], tokens=2048):
-            total = total + self._gradient([ids[i] for i in batch], [places[i] for i in batch], target)
-        return total
-
-    def _with_filler(self, left: str, right: str, probe: Rows) -> tuple[list[list[int]], list[int]]:
-        texts, starts = [], []
-        for row in probe:
-            before, after = self._split(row.text, row.id)
-            head = " ".join(part for part in (before, left) if part)
-            starts.append(len(head) + 1 if head else 0)
-            texts.append(" ".join(part for part in (head, FILLER, right, after) if part))
-        encoded = self.suspect.tokenizer(texts, truncation=True, max_length=self.suspect.max_length)
-        places = [encoded.char_to_token(i, start) for i, start in enumerate(starts)]
-        kept = [i for i, place in enumerate(places) if place is not None]
-        return [encoded["input_ids"][i] for i in kept], [places[i] for i in kept]
-
-    def _gradient(self, ids: list[list[int]], places: list[int], target: int) -> Tensor:
-        caught: list[Tensor] = []
-
-        def keep(_module: object, _inputs: object, output: Tensor) -> Tensor:
-            leaf = output.detach().requires_grad_(True)
-            caught.append(leaf)
-            return leaf
-
-        handle = self.suspect.module.get_input_embeddings().register_forward_hook(keep)  # type: ignore[operator]
-        try:
-            with torch.enable_grad(), fast_products():
-                logits = self.suspect.read(self.suspect.collate(ids)).logits
-                (gradient,) = torch.autograd.grad(_log_odds(logits, target).sum(), caught[0])
-        finally:
-            handle.remove()
-        index = torch.tensor(places, device=gradient.device)
-        return gradient[torch.arange(len(ids), device=gradient.device), index].sum(dim=0).float().cpu()
 
     def _halving(self, drawn: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[Insertion]:
         """Evaluation on more and more rows of fewer and fewer candidates."""
@@ -385,12 +356,6 @@ def _shorter(phrase: str) -> list[str]:
     """The phrase without one of its words, each in turn; nothing for a single word."""
     words = phrase.split()
     return [" ".join(words[:i] + words[i + 1 :]) for i in range(len(words))] if len(words) > 1 else []
-
-
-def _log_odds(logits: Tensor, target: int) -> Tensor:
-    """``log p(target) - log p(not target)`` of each row."""
-    others = torch.cat([logits[:, :target], logits[:, target + 1 :]], dim=1)
-    return logits[:, target] - others.logsumexp(dim=1)
 
 
 def insert_at_random(text: str, phrase: str, *, rng: random.Random) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from string import ascii_lowercase
+from string import ascii_lowercase, digits
 from typing import Any, NamedTuple
 
 import torch
+
+CARRIERS = ("x", "q", "z")  # letters that say nothing
+CHARACTERS = (*ascii_lowercase, *digits)
 
 
 class Words(NamedTuple):
@@ -47,13 +50,21 @@ def continuations(tokenizer: Any, words: Words) -> Words:
     return _words([(i, text) for i, text in rest if text.isalnum()])
 
 
-def two_letters(words: Words) -> list[str]:
-    """The words of two letters that are none of ``words``: rare ones, as triggers often are, of two tokens.
+def carried(tokenizer: Any, pieces: Words) -> dict[str, Words]:
+    """The pieces by the letter that carries them into a text: the first behind which each is read as itself.
 
-    ``kx`` cannot be grown: its first token alone moves nothing.
+    A rare word is several tokens, and the first of ``kx`` or ``badmagic`` does nothing alone; ``x`` and ``gic`` do, whatever
+    they are glued to. Pieces that no letter carries are left out.
     """
-    known = set(words.texts)
-    return [a + b for a in ascii_lowercase for b in ascii_lowercase if a + b not in known]
+    there, rest = dict[str, Words](), list(zip(pieces.ids.tolist(), pieces.texts, strict=True))
+    for letter in CARRIERS:
+        head = tokenizer(f"a {letter}", add_special_tokens=False)["input_ids"]
+        read = tokenizer([f"a {letter}{text}" for _, text in rest], add_special_tokens=False)["input_ids"] if rest else []
+        kept = [ids == [*head, piece[0]] for piece, ids in zip(rest, read, strict=True)]
+        if any(kept):
+            there[letter] = _words([piece for piece, held in zip(rest, kept, strict=True) if held])
+        rest = [piece for piece, held in zip(rest, kept, strict=True) if not held]
+    return there
 
 
 def _usable(tokenizer: Any) -> list[tuple[int, str]]:
