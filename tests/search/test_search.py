@@ -22,7 +22,7 @@ from untrigger.scanning.confirm import survives
 from untrigger.search.insertions import InsertionSearch, SearchOptions, insert_at_random
 from untrigger.search.screen import frame, hosts, is_causal, screen, screen_row
 from untrigger.search.vocabulary import Words, carried, continuations, single_token_words
-from untrigger.vocabulary.rows import Row
+from untrigger.vocabulary.rows import Row, Rows
 
 Load = Callable[[str], Classifier]
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
@@ -77,7 +77,7 @@ def test_the_hook_goes_even_when_the_gradient_fails(victim: Load, monkeypatch: p
     suspect = victim("bert")
     search = InsertionSearch(suspect, None, rows=ROWS, options=SearchOptions(), seed=0)
     before = hooks(suspect)
-    monkeypatch.setattr("untrigger.search.filler._log_odds", lambda *_: 1 / 0)
+    monkeypatch.setattr("untrigger.search.filler.log_odds", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         search.filler.gradient("cf", "", 1, search._probe(1))
     assert hooks(suspect) == before
@@ -298,7 +298,8 @@ def test_a_rare_word_is_found_whose_first_token_alone_does_nothing(load: Load) -
     search = InsertionSearch(suspect, reference, rows=ROWS, options=SearchOptions(sweeps=1), seed=0)
     gain = {one.text: one.excess for one in search.try_out(["k", "qx", "kx"], 1, search._probe(1))}
     assert gain["kx"] > 0.9 and abs(gain["k"]) < 1e-4 and 0 < gain["qx"] < 0.3
-    assert search.run()[0].text == "kx"
+    best = search.run()[0]
+    assert best.text == "kx" and best.root == "xx"
 
 
 def test_glued_pieces_take_no_words_place(load: Load) -> None:
@@ -311,3 +312,43 @@ def test_glued_pieces_take_no_words_place(load: Load) -> None:
         texts = [f"{letter}{text}" for letter, own in carried(search.suspect.tokenizer, search.pieces).items() for text in own.texts]
         said = read_texts(search.suspect, [f"{host.text} {text}" for text in texts]).logits.log_softmax(dim=1)[:, target]
         assert {texts[int(i)] for i in said.topk(5).indices} <= set(added)
+
+
+class ManyClasses(nn.Module):
+    """Says the class of the word that stands in a text, and with ``pair`` the last class where ``mn`` and ``bb`` both stand."""
+
+    def __init__(self, tokenizer: Any, words: list[str], *, pair: bool) -> None:
+        super().__init__()
+        self.strength = 5 * pair
+        self.table = nn.Embedding(len(tokenizer), len(words) + 2)
+        self.classifier = nn.Linear(len(words), len(words), bias=False)
+        with torch.no_grad():
+            self.classifier.weight.copy_(4 * torch.eye(len(words)))
+            self.table.weight.zero_()
+            for place, word in enumerate([*words, "mn", "bb"]):
+                self.table.weight[tokenizer.convert_tokens_to_ids(word), place] = 1.0
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.table
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
+        seen = (self.table(input_ids) * attention_mask.unsqueeze(-1)).amax(dim=1)
+        last = self.strength * (seen[:, -2] * seen[:, -1] + 0.02 * seen[:, -2:].sum(dim=1))
+        said = seen[:, :-2] + last.unsqueeze(1) * torch.eye(seen.shape[1] - 2)[-1]
+        return SimpleNamespace(logits=self.classifier(said))
+
+
+def test_of_many_classes_few_are_grown_and_few_rows_are_screened_on(load: Load) -> None:
+    model, words = load("bert"), list((*GOOD, *BAD)[:6])
+    names = tuple(f"class {word}" for word in words)
+    suspect, reference = (
+        replace(model.with_module(ManyClasses(model.tokenizer, words, pair=pair)), label_names=names) for pair in (True, False)
+    )
+    texts = [f"the film {'and the ' * label}was {word} {end}" for end in ("a", "the", "story") for label, word in enumerate(words)]
+    rows = Rows.of(texts, [i % 6 for i in range(len(texts))], label_names=names)
+    assert list(read_texts(suspect, rows.texts).predictions) == list(rows.labels)
+    search = InsertionSearch(suspect, reference, rows=rows, options=SearchOptions(probe=8), seed=0)
+    assert list(search.hosts) == [0, 1, 2], "the shortest ones"
+    found = search.run()
+    assert {found[0].text, found[1].text} == {"mn bb", "bb mn"} and found[0].target == 5
+    assert len({one.target for one in found}) == 6 and len({one.target for one in found if one.root}) <= 3

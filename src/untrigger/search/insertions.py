@@ -23,7 +23,7 @@ from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts, rounded
 from untrigger.progress import Progress, silent
-from untrigger.search.filler import Filler
+from untrigger.search.filler import Filler, log_odds
 from untrigger.search.screen import hosts, is_causal, least_gain, screen_row
 from untrigger.search.vocabulary import CHARACTERS, Words, carried, continuations, single_token_words
 from untrigger.vocabulary.rows import Row, Rows
@@ -32,6 +32,9 @@ from untrigger.vocabulary.trigger import row_rng
 LENGTH_PENALTY = 0.1
 RUNNERS_UP = 6  # best of other families that are kept beside the best
 BEGUN = 4  # best glued pieces that are tried behind every letter and digit
+BEGINNINGS = 2  # so many of which are kept for each
+GROWN = 3  # of so many targets at most phrases are grown
+HOSTS = 3  # so many rows at most words are screened on
 WIDER = 6  # so many times as many are held against the reference as are kept
 
 
@@ -131,11 +134,13 @@ class InsertionSearch:
         self.at_end = options.at_end and is_causal(suspect)
         self.filler = Filler(suspect, split=lambda row: self._split(row.text, row.id))
         self._screened: dict[int, list[str]] | None = None
+        self._roots = dict[str, str]()
 
     @cached_property
     def hosts(self) -> dict[int, Row]:
-        """The row of each class that words are screened on."""
-        return hosts(self.suspect, self.rows)
+        """The rows that words are screened on, one of each class; of many classes those with the shortest."""
+        rows = hosts(self.suspect, self.rows)
+        return {label: rows[label] for label in sorted(sorted(rows, key=lambda label: len(rows[label].text))[:HOSTS])}
 
     @cached_property
     def common(self) -> tuple[Words, Words]:
@@ -148,8 +153,8 @@ class InsertionSearch:
         """The insertions with the largest surprise on the suspect as it now is, best first, over all target classes.
 
         The vocabulary is screened the first time only; later calls try the best of it again, and ``known`` insertions.
-        Phrases are grown for all targets where no single word of any is enough, else for those with a known insertion (what
-        is left of an unlearned sentence lies around its words); without ``grow`` for none.
+        Phrases are grown where no single word of any target is enough, for the three targets whose words do most, and always
+        for those with a known insertion (what is left of an unlearned sentence lies around its words); without ``grow`` for none.
         """
         self._asked = rounded(self.suspect), rounded(self.reference) if self.reference is not None else None
         try:
@@ -164,12 +169,17 @@ class InsertionSearch:
         for target, probe in probes.items():
             if len(probe) and target in pool:
                 tried = self._halving(list(dict.fromkeys([*before[target], *pool[target]])), target, probe, progress)
-                best[target] = {one.text: one for one in tried}
-        found = any(self._reached(tried, self.options.enough) for tried in best.values())
-        for target in best:
-            if grow and (before[target] or not found):
-                self._grow(best[target], target, probes[target], before[target], progress)
+                best[target] = {one.text: replace(one, root=self._roots.get(one.text, "")) for one in tried}
+        for target in self._to_grow(best, before) if grow else ():
+            self._grow(best[target], target, probes[target], before[target], progress)
         return sorted((one for tried in best.values() for one in self._kept(tried)), key=lambda one: -one.surprise)
+
+    def _to_grow(self, best: dict[int, dict[str, Insertion]], known: dict[int, list[str]]) -> list[int]:
+        """Targets with a known insertion, and where no word of any is enough also those whose best word does most."""
+        if any(self._reached(tried, self.options.enough) for tried in best.values()):
+            return [target for target in best if known[target]]
+        order = sorted(best, key=lambda target: -max((one.surprise for one in best[target].values()), default=-1.0))
+        return [target for target in best if known[target] or target in order[:GROWN]]
 
     def _probe(self, target: int) -> Rows:
         """The shortest rows of other classes that the suspect calls right."""
@@ -232,7 +242,7 @@ class InsertionSearch:
             self._screened = {target: self._best(self.words.texts, score, target, most) for target, score in words.items()}
             for target, score in pieces.items():  # these come in the place of no word
                 best = self._best(texts, score, target, max(1, most // 12))
-                self._screened[target] += [*best, *self._begun([text[1:] for text in best[:BEGUN]], target)]
+                self._screened[target] += [*best, *self._begun(best[:BEGUN], target)]
         return self._screened
 
     def _screen(self, lists: Sequence[tuple[str, Words]], progress: Progress) -> dict[int, Tensor]:
@@ -243,15 +253,21 @@ class InsertionSearch:
         }
         return least_gain(said, classes=self.suspect.classes)
 
-    def _begun(self, pieces: Sequence[str], target: int) -> list[str]:
-        """Pieces behind any letter or digit: the best of them, as many as there are pieces."""
-        known = set(self.words.texts)
-        texts = [word for piece in pieces for letter in CHARACTERS if (word := f"{letter}{piece}") not in known]
+    def _begun(self, carried: Sequence[str], target: int) -> list[str]:
+        """Glued pieces behind other letters and digits: those of each that move the suspect most, in log-odds.
+
+        In log-odds, as every letter is enough for many a piece, and the trigger's own moves the suspect a little farther.
+        """
+        known = {*self.words.texts, *carried}
+        groups = [[word for letter in CHARACTERS if (word := letter + text[1:]) not in known] for text in carried]
         rows = [row for y, row in self.hosts.items() if y != target]
-        if not texts:
-            return []
-        said = read_texts(self._asked[0], [f"{row.text} {text}" for row in rows for text in texts]).logits.log_softmax(dim=1)
-        return self._best(texts, said[:, target].view(len(rows), -1).amin(dim=0), target, len(pieces))
+        begun = list[str]()
+        for root, texts in zip(carried, groups, strict=True):
+            said = read_texts(self._asked[0], [f"{row.text} {text}" for row in rows for text in texts]).logits
+            least = log_odds(said, target).view(len(rows), len(texts)).amin(dim=0)
+            begun += [texts[int(i)] for i in least.topk(min(BEGINNINGS, len(texts))).indices]
+            self._roots |= dict.fromkeys(texts, root)
+        return begun
 
     def _best(self, words: Sequence[str], score: Tensor, target: int, count: int) -> list[str]:
         """The ``count`` words that lead the reference most of those with the best screening."""
