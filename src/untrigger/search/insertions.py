@@ -234,7 +234,7 @@ class InsertionSearch:
     def _pool(self, progress: Progress) -> dict[int, list[str]]:
         """For each target the words and glued pieces that the exact screening of the suspect, done once, puts first."""
         if self._screened is None:
-            glued = carried(self.suspect.tokenizer, self.pieces)
+            glued = {} if is_causal(self.suspect) else carried(self.suspect.tokenizer, self.pieces)
             texts = [f"{letter}{text}" for letter, pieces in glued.items() for text in pieces.texts]
             words = self._screen([("", self.words)], progress)
             pieces = self._screen(list(glued.items()), progress) if texts else {}
