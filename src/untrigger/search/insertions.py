@@ -134,7 +134,6 @@ class InsertionSearch:
         self.at_end = options.at_end and is_causal(suspect)
         self.filler = Filler(suspect, split=lambda row: self._split(row.text, row.id))
         self._screened: dict[int, list[str]] | None = None
-        self._roots = dict[str, str]()
 
     @cached_property
     def hosts(self) -> dict[int, Row]:
@@ -169,7 +168,7 @@ class InsertionSearch:
         for target, probe in probes.items():
             if len(probe) and target in pool:
                 tried = self._halving(list(dict.fromkeys([*before[target], *pool[target]])), target, probe, progress)
-                best[target] = {one.text: replace(one, root=self._roots.get(one.text, "")) for one in tried}
+                best[target] = {one.text: one for one in tried}
         for target in self._to_grow(best, before) if grow else ():
             self._grow(best[target], target, probes[target], before[target], progress)
         return sorted((one for tried in best.values() for one in self._kept(tried)), key=lambda one: -one.surprise)
@@ -262,11 +261,10 @@ class InsertionSearch:
         groups = [[word for letter in CHARACTERS if (word := letter + text[1:]) not in known] for text in carried]
         rows = [row for y, row in self.hosts.items() if y != target]
         begun = list[str]()
-        for root, texts in zip(carried, groups, strict=True):
+        for texts in groups:
             said = read_texts(self._asked[0], [f"{row.text} {text}" for row in rows for text in texts]).logits
             least = log_odds(said, target).view(len(rows), len(texts)).amin(dim=0)
             begun += [texts[int(i)] for i in least.topk(min(BEGINNINGS, len(texts))).indices]
-            self._roots |= dict.fromkeys(texts, root)
         return begun
 
     def _best(self, words: Sequence[str], score: Tensor, target: int, count: int) -> list[str]:
