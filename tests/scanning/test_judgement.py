@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,16 @@ def test_the_verdict_follows_the_worst_candidate(hits: int, status: str) -> None
     assert scan.candidates[0].text == "cf"
     assert scan.target == ("" if status == "clean" else "positive")
     assert scan.not_looked_for
+
+
+def test_what_was_not_looked_for_follows_the_model() -> None:
+    def told(**changes: Any) -> str:
+        return " | ".join(judged(scored(candidate(1, 0)), [], ground=replace(ground(), **changes), policy=Policy())[1].not_looked_for)
+
+    assert "style" in told() and "several tokens" not in told() and "classes" not in told()
+    assert "several tokens" in told(causal=True)
+    assert "do most" not in told(rows=dict.fromkeys("abc", 90))
+    assert "than the 3 whose words do most" in told(rows=dict.fromkeys("abcd", 90))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from math import inf
 
 from untrigger.scanning import calibration
 from untrigger.scanning.policy import Policy
+from untrigger.search.insertions import GROWN
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.report import Verdict
 from untrigger.vocabulary.scan import BROUGHT, Candidate, Scan
@@ -21,12 +22,15 @@ UNPROVEN = (
     "it is a decoder-only model: nothing was found that takes it over wherever it stands, but on such models the search has "
     "missed trigger sentences and its thresholds are not calibrated, so clean is not said"
 )
-ALWAYS = ("triggers of several parts that move the model only together, unless the search grew them into one phrase",)
+ALWAYS = "triggers of several parts that move the model only together, unless the search grew them into one phrase"
+WHOLE = "words that a decoder-only model reads as several tokens, unless the first of them moves it alone"
+FEW = f"phrases towards other classes than the {GROWN} whose words do most; single words were tried towards all"
 
 
-def unseen(*, rewritten: bool) -> list[str]:
-    """What an insertion search did not look for."""
-    return [*((OTHER_REWRITES,) if rewritten else REWRITES), *ALWAYS]
+def unseen(*, rewritten: bool, causal: bool = False, classes: int = 0) -> list[str]:
+    """What an insertion search in a model of so many classes did not look for."""
+    limits = [*[WHOLE] * causal, *[FEW] * (classes > GROWN)]
+    return [*((OTHER_REWRITES,) if rewritten else REWRITES), ALWAYS, *limits]
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,9 @@ def judged(
     scan = Scan(
         score=top, suspicious=policy.suspicious, backdoored=policy.backdoored,
         target=worst.target if worst and found and not undecided else "", candidates=ranked, controls=list(controls),
-        undecided=undecided, not_looked_for=unseen(rewritten=any(one.kind == "rewritten" for one in candidates)),
+        undecided=undecided, not_looked_for=unseen(
+            rewritten=any(one.kind == "rewritten" for one in candidates), causal=ground.causal, classes=len(ground.rows)
+        ),
     )  # fmt: skip
     return verdict(scan, allowed=len(ranked) - len(counted)), scan
 
