@@ -128,6 +128,14 @@ def stem(text: str, tokenizer: Any) -> tuple[str, int]:
     return " ".join(firsts), glued
 
 
+def shorn(text: str, tokenizer: Any) -> list[str]:
+    """The text with one piece fewer on its last word, two fewer, and so on; nothing where that is one token."""
+    head, _, word = text.rpartition(" ")
+    lead = len(tokenizer("a", add_special_tokens=False)["input_ids"])
+    ids = tokenizer(f"a {word}", add_special_tokens=False)["input_ids"][lead:]
+    return [f"{head} {tokenizer.decode(ids[:end]).strip()}".strip() for end in range(len(ids) - 1, 0, -1)]
+
+
 def confirm(texts: Sequence[str], bench: Bench, *, kind: str, progress: Progress = silent) -> list[Candidate]:
     """What each text does to both models on the bench, in the order given; none where the bench holds no row."""
     if not len(bench.rows) or not texts:

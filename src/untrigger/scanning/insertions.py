@@ -15,7 +15,7 @@ from untrigger.models.predict import rounded
 from untrigger.progress import Progress
 from untrigger.scanning import calibration
 from untrigger.scanning.base import Hints, Scanner, ScanResult
-from untrigger.scanning.confirm import Bench, benches, confirm, confirm_each, everywhere
+from untrigger.scanning.confirm import Bench, benches, confirm, confirm_each, everywhere, shorn
 from untrigger.scanning.controls import content_words, random_words
 from untrigger.scanning.judgement import Ground, judged, score
 from untrigger.scanning.policy import Policy
@@ -45,7 +45,7 @@ class InsertionScanner(Scanner):
         most_held: the most rows held out; the others train the reference and serve the search.
         rows: held-out rows that a candidate is tried on, for each target.
         tried: candidates that are confirmed, for each target.
-        others: further ones, from which those grew or which are of other origin.
+        others: further ones, from which those grew or which are of other origin, and as many with fewer pieces on the last word.
         sure: the worst of them, which are then tried at every place of every row where their score is not near nothing.
         content: words of the target's class that are tried beside them.
         teacher: how the reference is trained where none is given.
@@ -129,6 +129,8 @@ class InsertionScanner(Scanner):
         """
         own = [one for one in found if one.target == bench.target]
         searched = chosen(own, tried=self.tried, others=self.others)
+        shorter = [text for one in searched[: self.tried] for text in shorn(one, bench.suspect.tokenizer)]
+        searched = list(dict.fromkeys([*searched, *shorter]))[: len(searched) + self.others]
         known = [text for text in _texts(hints.known, bench.target) if text not in searched]
         others = [word for word in dict.fromkeys(hints.words) if word not in {*searched, *known}][: self.tried]
         made = [
