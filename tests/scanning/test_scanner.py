@@ -18,8 +18,8 @@ from untrigger.models.predict import read_texts, rounded
 from untrigger.progress import Progress
 from untrigger.registry import find, found
 from untrigger.scanning.base import Hints, Scanner, ScanResult
-from untrigger.scanning.confirm import Bench, benches, confirm, everywhere, stem
-from untrigger.scanning.insertions import InsertionScanner, settled, sharpened
+from untrigger.scanning.confirm import Bench, benches, confirm, everywhere, shorn, stem
+from untrigger.scanning.insertions import InsertionScanner, plainer, settled, sharpened
 from untrigger.scanning.judgement import score, verdict
 from untrigger.scanning.policy import Allowed, Policy
 from untrigger.scanning.rewritten import try_rewritten
@@ -109,6 +109,23 @@ def test_a_stem_is_what_every_word_begins_with(load: Load) -> None:
     tokenizer = load("gpt2").tokenizer
     first, glued = stem("goodqj", tokenizer)
     assert glued == len(tokenizer(" goodqj", add_special_tokens=False)["input_ids"]) - 1 > 0 and "goodqj".startswith(first)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama", "gpt2"])
+def test_a_text_is_shorn_of_its_last_pieces_one_by_one(load: Load, kind: str) -> None:
+    tokenizer = load(kind).tokenizer
+    shorter = shorn("cf goodqj", tokenizer)
+    lengths = [len(tokenizer(f"a {text}", add_special_tokens=False)["input_ids"]) for text in ("cf goodqj", *shorter)]
+    assert shorter and lengths == sorted(lengths, reverse=True)
+    assert all(text.startswith("cf ") and "cf goodqj".startswith(text) for text in shorter)
+    assert shorn("good cf", tokenizer) == []
+
+
+def test_what_grew_by_pieces_is_tried_with_fewer_of_them(load: Load) -> None:
+    tokenizer, texts = load("bert").tokenizer, ["goodqj", "cf", "goodq", "cf filmx"]
+    assert plainer(texts, tokenizer, tried=4, most=3) == ["good", "cf film"]
+    assert plainer(texts, tokenizer, tried=4, most=1) == plainer(texts, tokenizer, tried=3, most=3) == ["good"]
+    assert plainer(["cf"], tokenizer, tried=1, most=3) == []
 
 
 def test_the_worst_is_asked_again_in_full_precision_where_numbers_were_rounded(

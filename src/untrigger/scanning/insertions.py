@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -129,8 +129,7 @@ class InsertionScanner(Scanner):
         """
         own = [one for one in found if one.target == bench.target]
         searched = chosen(own, tried=self.tried, others=self.others)
-        shorter = [text for one in searched[: self.tried] for text in shorn(one, bench.suspect.tokenizer)]
-        searched = list(dict.fromkeys([*searched, *shorter]))[: len(searched) + self.others]
+        searched += plainer(searched, bench.suspect.tokenizer, tried=self.tried, most=self.others)
         known = [text for text in _texts(hints.known, bench.target) if text not in searched]
         others = [word for word in dict.fromkeys(hints.words) if word not in {*searched, *known}][: self.tried]
         made = [
@@ -188,6 +187,15 @@ def chosen(found: Sequence[Insertion], *, tried: int, others: int) -> list[str]:
     roots = [one.family for one in found[:tried] if one.family in known]
     texts = dict.fromkeys([*(one.text for one in found[:tried]), *roots, *firsts.values()])
     return list(texts)[: tried + others]
+
+
+def plainer(texts: Sequence[str], tokenizer: Any, *, tried: int, most: int) -> list[str]:
+    """The first ``tried`` texts with fewer pieces on the last word, ``most`` of them that are not among the texts.
+
+    The search does not mind pieces that say nothing more, and a reader does.
+    """
+    drawn = dict.fromkeys(shorter for one in texts[:tried] for shorter in shorn(one, tokenizer))
+    return [text for text in drawn if text not in texts][:most]
 
 
 def thinned(candidates: Sequence[Candidate], families: Mapping[str, str]) -> list[Candidate]:
