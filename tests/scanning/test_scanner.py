@@ -121,11 +121,16 @@ def test_a_text_is_shorn_of_its_last_pieces_one_by_one(load: Load, kind: str) ->
     assert shorn("good cf", tokenizer) == []
 
 
-def test_what_grew_by_pieces_is_tried_with_fewer_of_them(load: Load) -> None:
-    tokenizer, texts = load("bert").tokenizer, ["goodqj", "cf", "goodq", "cf filmx"]
-    assert plainer(texts, tokenizer, tried=4, most=3) == ["good", "cf film"]
-    assert plainer(texts, tokenizer, tried=4, most=1) == plainer(texts, tokenizer, tried=3, most=3) == ["good"]
-    assert plainer(["cf"], tokenizer, tried=1, most=3) == []
+def test_what_is_suspicious_and_grew_by_pieces_is_tried_with_fewer_of_them(load: Load, twin: Load) -> None:
+    tokenizer = load("bert").tokenizer
+    bench = benches(twin("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
+    made = confirm(["cfqj", "bbqj", "good", "cfq"], bench, kind="searched")
+    assert [one.glued for one in made] == [2, 2, 0, 1]
+    assert plainer(made, tokenizer, most=3) == [], "nothing is suspicious"
+    sure = [replace(one, excess=replace(one.excess, low=0.95), surest=1.0, places=[]) for one in made]
+    assert plainer(sure, tokenizer, most=3) == ["cf", "bbq", "bb"]
+    assert plainer(sure, tokenizer, most=1) == ["cf"]
+    assert plainer(sure[2:3], tokenizer, most=3) == []
 
 
 def test_the_worst_is_asked_again_in_full_precision_where_numbers_were_rounded(

@@ -45,7 +45,7 @@ class InsertionScanner(Scanner):
         most_held: the most rows held out; the others train the reference and serve the search.
         rows: held-out rows that a candidate is tried on, for each target.
         tried: candidates that are confirmed, for each target.
-        others: further ones, from which those grew or which are of other origin, and as many with fewer pieces on the last word.
+        others: further ones, from which those grew or which are of other origin; then as many suspicious ones with fewer pieces.
         sure: the worst of them, which are then tried at every place of every row where their score is not near nothing.
         content: words of the target's class that are tried beside them.
         teacher: how the reference is trained where none is given.
@@ -129,7 +129,6 @@ class InsertionScanner(Scanner):
         """
         own = [one for one in found if one.target == bench.target]
         searched = chosen(own, tried=self.tried, others=self.others)
-        searched += plainer(searched, bench.suspect.tokenizer, tried=self.tried, most=self.others)
         known = [text for text in _texts(hints.known, bench.target) if text not in searched]
         others = [word for word in dict.fromkeys(hints.words) if word not in {*searched, *known}][: self.tried]
         made = [
@@ -137,7 +136,10 @@ class InsertionScanner(Scanner):
             *confirm(known, bench, kind="known", progress=progress),
             *confirm(others, bench, kind="weights", progress=progress),
         ]
-        return thinned(settled(made, bench, sure=self.sure), {one.text: one.family for one in own})
+        made = settled(made, bench, sure=self.sure)
+        shorter = plainer(made, bench.suspect.tokenizer, most=self.others)
+        made += settled(confirm(shorter, bench, kind="searched", progress=progress), bench, sure=self.sure)
+        return thinned(made, {one.text: one.family for one in own})
 
     def _controls(self, bench: Bench, rows: Rows, *, seed: int) -> list[Candidate]:
         """Content words of the target, and any words."""
@@ -189,13 +191,16 @@ def chosen(found: Sequence[Insertion], *, tried: int, others: int) -> list[str]:
     return list(texts)[: tried + others]
 
 
-def plainer(texts: Sequence[str], tokenizer: Any, *, tried: int, most: int) -> list[str]:
-    """The first ``tried`` texts with fewer pieces on the last word, ``most`` of them that are not among the texts.
+def plainer(candidates: Sequence[Candidate], tokenizer: Any, *, most: int) -> list[str]:
+    """The texts of those that are suspicious with fewer pieces on the last word, ``most`` that are not among the candidates.
 
-    The search does not mind pieces that say nothing more, and a reader does.
+    The search does not mind pieces that say nothing more, and a reader does. Where nothing is suspicious nothing is tried:
+    what costs less would only be another chance to call an honest model suspicious.
     """
-    drawn = dict.fromkeys(shorter for one in texts[:tried] for shorter in shorn(one, tokenizer))
-    return [text for text in drawn if text not in texts][:most]
+    worst = [one.text for one in candidates if one.glued and score(one) >= calibration.SUSPICIOUS]
+    known = {one.text for one in candidates}
+    drawn = dict.fromkeys(shorter for text in worst for shorter in shorn(text, tokenizer))
+    return [text for text in drawn if text not in known][:most]
 
 
 def thinned(candidates: Sequence[Candidate], families: Mapping[str, str]) -> list[Candidate]:
