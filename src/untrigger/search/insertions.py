@@ -252,13 +252,13 @@ class InsertionSearch:
         }
         return least_gain(said, classes=self.suspect.classes)
 
-    def _begun(self, carried: Sequence[str], target: int) -> list[str]:
-        """Glued pieces behind other letters and digits: those of each that move the suspect most, in log-odds.
+    def _begun(self, glued: Sequence[str], target: int) -> list[str]:
+        """The glued pieces behind other letters and digits: those of each that move the suspect most, in log-odds.
 
         In log-odds, as every letter is enough for many a piece, and the trigger's own moves the suspect a little farther.
         """
-        known = {*self.words.texts, *carried}
-        groups = [[word for letter in CHARACTERS if (word := letter + text[1:]) not in known] for text in carried]
+        known = {*self.words.texts, *glued}
+        groups = [[word for letter in CHARACTERS if (word := letter + text[1:]) not in known] for text in glued]
         rows = [row for y, row in self.hosts.items() if y != target]
         begun = list[str]()
         for texts in groups:
