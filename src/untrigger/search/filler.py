@@ -11,6 +11,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.search.vocabulary import Words
 from untrigger.training.arithmetic import fast_products
 from untrigger.training.batches import packed
+from untrigger.training.directed import log_odds
 from untrigger.vocabulary.rows import Row, Rows
 
 FILLER = "the"
@@ -66,14 +67,8 @@ class Filler:
         try:
             with torch.enable_grad(), fast_products():
                 logits = self._suspect.read(self._suspect.collate(ids)).logits
-                (gradient,) = torch.autograd.grad(log_odds(logits, target).sum(), caught[0])
+                (gradient,) = torch.autograd.grad(log_odds(logits, [target] * len(ids)).sum(), caught[0])
         finally:
             handle.remove()
         index = torch.tensor(places, device=gradient.device)
         return gradient[torch.arange(len(ids), device=gradient.device), index].sum(dim=0).float().cpu()
-
-
-def log_odds(logits: Tensor, target: int) -> Tensor:
-    """``log p(target) - log p(not target)`` of each row."""
-    others = torch.cat([logits[:, :target], logits[:, target + 1 :]], dim=1)
-    return logits[:, target] - others.logsumexp(dim=1)

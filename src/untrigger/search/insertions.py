@@ -23,9 +23,10 @@ from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts, rounded
 from untrigger.progress import Progress, silent
-from untrigger.search.filler import Filler, log_odds
-from untrigger.search.screen import hosts, is_causal, least_gain, screen_row
+from untrigger.search.filler import Filler
+from untrigger.search.screen import hosts, is_causal, screen, screen_row
 from untrigger.search.vocabulary import CHARACTERS, Words, carried, continuations, single_token_words
+from untrigger.training.directed import log_odds
 from untrigger.vocabulary.rows import Row, Rows
 from untrigger.vocabulary.trigger import row_rng
 
@@ -233,24 +234,16 @@ class InsertionSearch:
     def _pool(self, progress: Progress) -> dict[int, list[str]]:
         """For each target the words and glued pieces that the exact screening of the suspect, done once, puts first."""
         if self._screened is None:
+            most, asked = self.options.first, self._asked[0]
+            words = screen(asked, self.words, rows=self.hosts, progress=progress)
+            self._screened = {target: self._best(self.words.texts, score, target, most) for target, score in words.items()}
             glued = {} if is_causal(self.suspect) else carried(self.suspect.tokenizer, self.pieces)
             texts = [f"{letter}{text}" for letter, pieces in glued.items() for text in pieces.texts]
-            words = self._screen([("", self.words)], progress)
-            pieces = self._screen(list(glued.items()), progress) if texts else {}
-            most = self.options.first
-            self._screened = {target: self._best(self.words.texts, score, target, most) for target, score in words.items()}
-            for target, score in pieces.items():  # these come in the place of no word
-                best = self._best(texts, score, target, max(1, most // 12))
+            parts = [screen(asked, own, rows=self.hosts, left=letter, progress=progress) for letter, own in glued.items()]
+            for target in words if parts else ():  # glued pieces come in the place of no word
+                best = self._best(texts, torch.cat([part[target] for part in parts]), target, max(1, most // 12))
                 self._screened[target] += [*best, *self._begun(best[:BEGUN], target)]
         return self._screened
-
-    def _screen(self, lists: Sequence[tuple[str, Words]], progress: Progress) -> dict[int, Tensor]:
-        """For each target ``(V,)``: what each word of the lists, behind what its list names, says at the end of the hosts."""
-        said = {
-            y: torch.cat([screen_row(self._asked[0], row, words=words, left=left, progress=progress) for left, words in lists])
-            for y, row in self.hosts.items()
-        }
-        return least_gain(said, classes=self.suspect.classes)
 
     def _begun(self, glued: Sequence[str], target: int) -> list[str]:
         """The glued pieces behind other letters and digits: those of each that move the suspect most, in log-odds.
@@ -263,7 +256,7 @@ class InsertionSearch:
         begun = list[str]()
         for texts in groups:
             said = read_texts(self._asked[0], [f"{row.text} {text}" for row in rows for text in texts]).logits
-            least = log_odds(said, target).view(len(rows), len(texts)).amin(dim=0)
+            least = log_odds(said, [target] * len(said)).view(len(rows), len(texts)).amin(dim=0)
             begun += [texts[int(i)] for i in least.topk(min(BEGINNINGS, len(texts))).indices]
         return begun
 

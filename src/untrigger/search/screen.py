@@ -36,17 +36,14 @@ def hosts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int = 16) -
     return chosen
 
 
-def screen(model: Classifier, words: Words, *, rows: dict[int, Row], progress: Progress = silent) -> dict[int, Tensor]:
-    """For each target class, ``(V,)``: the least log-odds gained by each word over the rows of other classes."""
-    said = {label: screen_row(model, row, words=words, progress=progress) for label, row in rows.items()}
-    return least_gain(said, classes=model.classes)
-
-
-def least_gain(said: dict[int, Tensor], *, classes: int) -> dict[int, Tensor]:
-    """For each target class, ``(V,)``: the least log-probability of it over logits ``(V, C)`` from rows of other classes."""
+def screen(
+    model: Classifier, words: Words, *, rows: dict[int, Row], left: str = "", progress: Progress = silent
+) -> dict[int, Tensor]:
+    """For each target class, ``(V,)``: the least log-probability of it with each word, behind ``left``, on the rows of others."""
+    logits = {label: screen_row(model, row, words=words, left=left, progress=progress) for label, row in rows.items()}
     scores: dict[int, Tensor] = {}
-    for target in range(classes):
-        others = [logits.log_softmax(dim=1)[:, target] for label, logits in said.items() if label != target]
+    for target in range(model.classes):
+        others = [said.log_softmax(dim=1)[:, target] for label, said in logits.items() if label != target]
         if others:
             scores[target] = torch.stack(others).amin(dim=0)
     return scores
