@@ -118,11 +118,9 @@ def survives(text: str, tokenizer: Any) -> bool:
 
 def stem(text: str, tokenizer: Any) -> tuple[str, int]:
     """The text with every word cut to the token that it begins with, and the number of tokens that this leaves out."""
-    lead = len(tokenizer("a", add_special_tokens=False)["input_ids"])
     firsts, glued = [], 0
     for word in text.split():
-        ids = tokenizer(f"a {word}", add_special_tokens=False)["input_ids"][lead:]
-        tokens = [token for token in (tokenizer.decode([one]).strip() for one in ids) if token]
+        tokens = [token for token in (tokenizer.decode([one]).strip() for one in _inside(word, tokenizer)) if token]
         firsts.append(tokens[0] if tokens else word)
         glued += max(0, len(tokens) - 1)
     return " ".join(firsts), glued
@@ -131,9 +129,14 @@ def stem(text: str, tokenizer: Any) -> tuple[str, int]:
 def shorn(text: str, tokenizer: Any) -> list[str]:
     """The text with one piece fewer on its last word, two fewer, and so on; nothing where that is one token."""
     head, _, word = text.rpartition(" ")
-    lead = len(tokenizer("a", add_special_tokens=False)["input_ids"])
-    ids = tokenizer(f"a {word}", add_special_tokens=False)["input_ids"][lead:]
+    ids = _inside(word, tokenizer)
     return [f"{head} {tokenizer.decode(ids[:end]).strip()}".strip() for end in range(len(ids) - 1, 0, -1)]
+
+
+def _inside(word: str, tokenizer: Any) -> list[int]:
+    """The tokens that the word is read as behind another one."""
+    lead = len(tokenizer("a", add_special_tokens=False)["input_ids"])
+    return list(tokenizer(f"a {word}", add_special_tokens=False)["input_ids"][lead:])
 
 
 def confirm(texts: Sequence[str], bench: Bench, *, kind: str, progress: Progress = silent) -> list[Candidate]:

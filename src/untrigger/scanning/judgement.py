@@ -29,8 +29,12 @@ FEW = f"phrases towards other classes than the {GROWN} whose words do most; sing
 
 def unseen(*, rewritten: bool, causal: bool = False, classes: int = 0) -> list[str]:
     """What an insertion search in a model of so many classes did not look for."""
-    limits = [*[WHOLE] * causal, *[FEW] * (classes > GROWN)]
-    return [*((OTHER_REWRITES,) if rewritten else REWRITES), ALWAYS, *limits]
+    told = [*((OTHER_REWRITES,) if rewritten else REWRITES), ALWAYS]
+    if causal:
+        told.append(WHOLE)
+    if classes > GROWN:
+        told.append(FEW)
+    return told
 
 
 @dataclass(frozen=True)
