@@ -14,10 +14,10 @@ from transformers import AutoModelForSequenceClassification
 
 from tests.tiny import NAMES, write_model
 from untrigger.errors import ModelError, OptionError, UnsafeFileError
-from untrigger.models import inspect
+from untrigger.models import opened_files
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
-from untrigger.models.inspect import weights_hash
+from untrigger.models.inspect import inspect_folder
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_classifier
@@ -60,7 +60,7 @@ def test_a_good_model_keeps_names_hash_and_predictions(bert: Path) -> None:
     model = load_here(bert)
     assert model.label_names == NAMES
     assert model.source.kind == "full"
-    assert model.source.sha256 == weights_hash(bert)
+    assert model.source.sha256 == inspect_folder(bert).sha256
     assert not model.source.fresh
     assert not model.module.training
     plain = AutoModelForSequenceClassification.from_pretrained(bert)
@@ -128,7 +128,7 @@ def test_an_unknown_name_lists_the_embedded_models() -> None:
         (lambda f: (f / "config.json").write_text("{"), "not readable JSON"),
         (lambda f: (f / "config.json").write_text("[1]"), "holds a list"),
         (lambda f: (f / "model.safetensors").unlink(), "holds no weights"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 64), "could not be loaded"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 64), "no safetensors file that can be read"),
         (lambda f: edit(f, model_type="no-such-architecture"), "could not be loaded|no usable tokenizer"),
         (lambda f: (f / "tokenizer.json").unlink(), "holds no tokenizer"),
         (lambda f: (f / "config.json").write_text('{"a":' * 3000), "not readable JSON"),
@@ -146,10 +146,10 @@ def test_a_spoilt_folder_is_an_error_of_ours_with_its_reason(
 
 
 def test_files_above_the_bounds_are_refused(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspect, "MAX_WEIGHTS", 1000)
-    with pytest.raises(UnsafeFileError, match="weights have"):
+    monkeypatch.setattr(opened_files, "MAX_WEIGHTS", 1000)
+    with pytest.raises(UnsafeFileError, match="model.safetensors has"):
         load_here(bert)
-    monkeypatch.setattr(inspect, "MAX_JSON", 10)
+    monkeypatch.setattr(opened_files, "MAX_JSON", 10)
     with pytest.raises(UnsafeFileError, match=r"config\.json has"):
         load_here(bert)
 
@@ -182,11 +182,43 @@ def test_a_models_own_length_counts_where_it_is_longer_than_usual(
 
 
 def test_label_names_are_the_models_own_unless_it_has_none(bert: Path) -> None:
-    assert load_here(bert, label_names=("bad", "good")).label_names == NAMES
+    assert load_here(bert, label_names=("Negative", "positive")).label_names == NAMES
+    for wrong in (("bad", "good"), ("positive", "negative")):
+        with pytest.raises(ModelError, match="contradict"):
+            load_here(bert, label_names=wrong)
     with pytest.raises(ModelError, match="has 2 classes"):
         load_here(bert, label_names=("a", "b", "c"))
     edit(bert, id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id={"LABEL_0": 0, "LABEL_1": 1})
     assert load_here(bert, label_names=("bad", "good")).label_names == ("bad", "good")
+
+
+def test_a_model_that_names_no_classes_has_them_by_number(bert: Path) -> None:
+    """As transformers saves a classifier that was fine-tuned with the defaults."""
+    config = json.loads((bert / "config.json").read_text())
+    (bert / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k not in ("id2label", "label2id")}))
+    model = load_here(bert)
+    assert model.label_names == ("LABEL_0", "LABEL_1")
+    assert any("by their number" in note for note in model.source.notes)
+
+
+def test_our_file_beside_a_model_cannot_rename_its_classes(bert: Path) -> None:
+    (bert / "untrigger.json").write_text(json.dumps({"label_names": ["positive", "negative"]}))
+    with pytest.raises(ModelError, match="names the classes"):
+        load_here(bert)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}, "regression or sigmoid"),
+        ({"problem_type": "multi_label_classification"}, "multi-label"),
+        ({"problem_type": "regression"}, "a regression head"),
+    ],
+)
+def test_heads_that_do_not_choose_one_class_are_refused_by_name(bert: Path, changes: dict[str, object], says: str) -> None:
+    edit(bert, **changes)
+    with pytest.raises(ModelError, match=says):
+        load_here(bert)
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])

@@ -14,12 +14,18 @@ from safetensors.torch import load_file, save_file
 from untrigger.errors import ModelError, UnsafeFileError
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
+from untrigger.models.inspect import inspect_folder
 from untrigger.models.save import save_classifier
+from untrigger.models.tensor_files import Tensors
 from untrigger.scanning.rows import moved, outliers
 from untrigger.scanning.spectrum import alignment, of_lora, of_update
-from untrigger.scanning.tensors import Tensors, refuse_code
-from untrigger.scanning.weights import Weighed, weigh
+from untrigger.scanning.weights import Weighed
+from untrigger.scanning.weights import weigh as weigh_folder
 from untrigger.vocabulary.scan import Evidence
+
+
+def weigh(folder: Path, *, base: Path | None = None, **limits: dict[str, float]) -> Weighed:
+    return weigh_folder(inspect_folder(folder), base=inspect_folder(base) if base else None, **limits)
 
 
 def figure(weighed: Weighed, name: str) -> Evidence:
@@ -104,7 +110,7 @@ def test_an_adapter_is_weighed_layer_by_layer_without_its_base(
     assert found.kind == "adapter"
     assert share.value is not None and 0.25 <= share.value <= 1
     assert rank.value is not None and 1 <= rank.value <= 4
-    layers = sum(name.endswith("lora_A.weight") for name in Tensors(tmp_path))
+    layers = sum(name.endswith("lora_A.weight") for name in Tensors(inspect_folder(tmp_path)))
     assert [len(curve.x) for curve in found.curves] == [layers, layers]
     assert figure(found, "top_singular_share_median").place == f"{layers} layers"
     assert figure(found, "head_row_ratio").value is not None
@@ -145,17 +151,17 @@ def test_pickles_and_programs_beside_the_weights_are_named_and_not_opened(
     (folder / "training_args.bin").write_bytes(pickle.dumps(Bomb()))
     (folder / "modeling_odd.py").write_text("raise SystemExit('run')", encoding="utf-8")
     refused = weigh(folder).refused
-    assert [line.partition(":")[0] for line in refused] == ["pytorch_model.bin", "training_args.bin", "modeling_odd.py"]
+    assert [line.partition(":")[0] for line in refused] == ["modeling_odd.py", "pytorch_model.bin", "training_args.bin"]
     assert not weigh(folder_of("bert")).refused
-    for i in range(25):
-        (folder / f"more{i}.py").write_text("", encoding="utf-8")
-    assert weigh(folder).refused[-1] == "6 more: a program, it was not run"
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "deep" / "er" / "weights.json").write_bytes(pickle.dumps(Bomb()))
+    assert "deep/er/weights.json: pickle, opening it can run code" in weigh(folder).refused, "by content, at any depth"
     (folder / "model.safetensors").unlink()
     with pytest.raises(UnsafeFileError, match=r"pytorch_model\.bin"):
         weigh(folder)
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "special_tokens_map.json"])
 def test_a_config_that_asks_for_code_is_refused_by_name(folder_of: Callable[[str], Path], tmp_path: Path, name: str) -> None:
     folder = copied(folder_of("bert"), tmp_path / "model")
     told = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).exists() else {}
@@ -195,4 +201,4 @@ def test_what_is_no_number_is_evidence_and_no_crash(folder_of: Callable[[str], P
     found = weigh(folder, base=folder_of("bert"))
     assert figure(found, "not_finite").value == 1.0
     assert figure(found, "not_finite").place == name
-    assert refuse_code(folder) == []
+    assert not found.refused

@@ -117,7 +117,7 @@ def similarities(
     from transformers import AutoModel
 
     folder = inspect_folder(resolve(encoder, offline=offline))
-    module, _ = pretrained(AutoModel, folder, expected="a sentence encoder such as minilm-l6")
+    module, _ = pretrained(AutoModel, folder, expected="a sentence encoder such as minilm-l6", whole=False)
     tokenizer = tokenizer_of(folder)
     module = module.to(pick_device(device)).eval()
     if not left:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +21,11 @@ class Source:
         kind: ``full`` weights or an ``adapter``.
         base: for an adapter, the folder or hub name of its base model.
         fresh: names of parameters that no file held (a pooler, a new head).
-        sha256: hash over the weight files, empty where the model was never on disk.
+        sha256: hash over all files that were opened, empty where the model was never on disk.
+        base_sha256: the same of an adapter's base.
+        revision: the revision of its base that an adapter's config names.
+        notes: what a user should know of how the model was read.
+        files: what was opened with its hashes, and what was not, for the report.
     """
 
     name: str
@@ -29,6 +33,10 @@ class Source:
     base: str | None = None
     fresh: tuple[str, ...] = ()
     sha256: str = ""
+    base_sha256: str = ""
+    revision: str | None = None
+    notes: tuple[str, ...] = ()
+    files: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Reading(NamedTuple):
@@ -57,6 +65,7 @@ class Classifier:
         label_names: names of the classes in the order of the logits.
         source: where the weights came from.
         max_length: texts are cut after this many tokens.
+        tokenizer_files: the tokenizer's files as they came, by name, to be saved as they are.
     """
 
     module: nn.Module
@@ -64,6 +73,7 @@ class Classifier:
     label_names: tuple[str, ...]
     source: Source
     max_length: int = 128
+    tokenizer_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         """Name, kind and classes."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from untrigger.errors import ModelError
-from untrigger.models.inspect import inspect_folder, resolve, weights_hash
+from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.load import longest
 from untrigger.models.pretrained import pretrained, quiet, tokenizer_of
 from untrigger.training.arithmetic import fast_products, pick_device
@@ -88,7 +88,7 @@ def load_language(name: str, *, offline: bool = False, device: str = "auto") -> 
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer of {name!r} has no pad, end or unknown token")
     tokenizer.padding_side = "left" if kind == "causal" else "right"
-    return Language(module.to(pick_device(device)).eval(), tokenizer, kind, name, weights_hash(folder.path))
+    return Language(module.to(pick_device(device)).eval(), tokenizer, kind, name, folder.sha256)
 
 
 def asked(model: Language, *, prompt: str, text: str) -> str:

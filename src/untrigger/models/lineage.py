@@ -45,7 +45,7 @@ def ancestor(model: Classifier, name: str | Path, *, offline: bool = False) -> n
     if folder.kind != "full" or is_adapted(model) or not same_shape(model, folder.path):
         return None
     with torch.random.fork_rng(devices=[]):
-        base, _ = pretrained(AutoModel, folder, expected="the pre-trained model that the suspicious one was made from")
+        base, _ = pretrained(AutoModel, folder, expected="the pre-trained model that the suspicious one was made from", whole=False)
     base = base.to(model.device).eval()
     return base if likeness(model, base) >= ALIKE else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,17 @@ from torch import nn
 
 from untrigger import assets
 from untrigger.errors import ModelError
+from untrigger.models.adapter_loading import PREFIX, with_adapter
+from untrigger.models.class_names import class_names, is_anonymous
 from untrigger.models.classifier import Classifier, Source
-from untrigger.models.inspect import Folder, inspect_folder, read_json, resolve, weights_hash
-from untrigger.models.pretrained import holds_tokenizer, pretrained, quiet, tokenizer_of
+from untrigger.models.hub import is_hub_name, resolve
+from untrigger.models.inspect import Folder, inspect_folder
+from untrigger.models.opened_files import SIDECAR, read_json
+from untrigger.models.pretrained import pretrained, tokenizer_of
+from untrigger.models.tensor_files import Tensors
+from untrigger.models.tokenizer_check import differences
 from untrigger.training.arithmetic import pick_device
 
-SIDECAR = "untrigger.json"
 USUAL_LENGTH = 128
 
 
@@ -33,62 +37,98 @@ def load_model(
     max_length: int | None = None,
     seed: int = 0,
 ) -> Classifier:
-    """The classifier in a folder or under a hub name, full weights or a PEFT adapter, in eval mode.
+    """Return the classifier in a folder or under a hub name, full weights or a PEFT adapter, in eval mode.
 
     Args:
         name: folder, hub name or embedded model.
         base: for an adapter, the base to use instead of the one that its config names.
-        label_names: names of the classes; by default those of the model's own files. Needed with ``new_head``.
+        label_names: names of the classes where the model's own files name none. Needed with ``new_head``.
         new_head: make a fresh classification head (to train a classifier from a pre-trained model).
         allow_pickle: also read pickle weights, which can run code.
-        offline: ask no hub.
+        offline: use no hub.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         max_length: texts are cut after this many tokens, or after as many as the model takes. Without it after ``USUAL_LENGTH``, or
-            more where the model's own files tell of more; fewer are not believed, or a file could hide a trigger from a scan.
+            more where the model's own files name more; fewer are not believed, or a file could hide a trigger from a scan.
         seed: of a fresh head.
 
     Raises:
         ModelError: for a missing folder, a missing head, other label names than the model's, weights that are not
-            finite, a base that does not fit.
-        UnsafeFileError: for pickle weights and for configs that ask for remote code.
+            finite, tensors that do not fit the architecture, a base that does not fit.
+        UnsafeFileError: for pickle weights, for configs that ask for code or other files, for adapters that would overwrite
+            weights of their base.
     """
     where = pick_device(device)
-    there = resolve(name, offline=offline, allow_pickle=allow_pickle)
-    folder = inspect_folder(there, allow_pickle=allow_pickle)
-    root = _base_folder(folder, base, allow_pickle=allow_pickle, offline=offline) if folder.kind == "adapter" else folder
+    folder = inspect_folder(resolve(name, offline=offline, allow_pickle=allow_pickle), allow_pickle=allow_pickle)
+    adapter = folder.kind == "adapter"
+    root = _base_folder(folder, base, allow_pickle=allow_pickle, offline=offline) if adapter else folder
     if root.kind != "full":
         raise ModelError(f"the base of {str(name)!r} is itself an adapter", remedy="merge it first, or give --base")
-    names = _label_names(folder, root, label_names, new_head=new_head)
-    tokenizer = _tokenizer(folder, root)
-    with quiet(), torch.random.fork_rng(devices=[]):
+    names = class_names(folder, root, label_names, new_head=new_head)
+    tokenizer, notes = _tokenizer(folder, root)
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module, fresh = _checkpoint(root, names, allow_pickle=allow_pickle)
-        if folder.kind == "adapter":
-            module = _adapter(module, folder, allow_pickle=allow_pickle)
+        module, fresh = _checkpoint(root, names, whole=not new_head and not adapter)
+        if adapter:
+            module = with_adapter(module, folder, base=str(root.origin))
+            fresh = _not_in(folder, fresh)
     _pad_token(module, tokenizer)
-    _check_head(fresh, folder, new_head=new_head)
+    _check_head(fresh, folder, root, new_head=new_head)
     _check_finite(module, str(name))
     limit = longest(module, most=max_length or max(USUAL_LENGTH, _own_length(folder)))
     source = Source(
-        name=str(name), kind=folder.kind, base=str(root.path) if folder.kind == "adapter" else None,
-        fresh=tuple(fresh), sha256=weights_hash(folder.path),
-    )  # fmt: skip
-    return Classifier(module.to(where).eval(), tokenizer, names, source, max_length=limit)
+        name=str(name),
+        kind=folder.kind,
+        base=str(root.origin) if adapter else None,
+        fresh=tuple(fresh),
+        sha256=folder.sha256,
+        base_sha256=root.sha256 if adapter else "",
+        revision=folder.revision,
+        notes=(*notes, *_notes(folder, root, names)),
+        files=folder.facts() | ({"base": root.facts()} if adapter else {}),
+    )
+    return Classifier(
+        module.to(where).eval(),
+        tokenizer,
+        names,
+        source,
+        max_length=limit,
+        tokenizer_files=(folder if folder.holds_tokenizer else root).tokenizer_files,
+    )
+
+
+def _notes(folder: Folder, root: Folder, names: tuple[str, ...]) -> list[str]:
+    """What a user should know of how the model was read."""
+    notes = [f"not opened: {line}" for line in folder.warnings()]
+    if root is not folder:
+        notes += [f"not opened, in the base: {line}" for line in root.warnings()]
+    if is_anonymous(names):
+        notes.append(f"the model names no classes: they are called {names[0]} to {names[-1]}, by their number")
+    return notes
 
 
 def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool, offline: bool) -> Folder:
+    """The checked base of an adapter. A hub is used only for a base that the user named."""
     name = base or _known_base(folder)
     if not name:
-        raise ModelError(f"{str(folder.path)!r} names no base model", remedy="give it with --base")
+        raise ModelError(f"{str(folder.origin)!r} names no base model", remedy="give it with --base")
+    if base is None and not offline and is_hub_name(str(name)) and not _is_embedded(str(name)):
+        offline = True  # what a stranger names is not fetched
+    revision = folder.revision if str(name).partition("@")[0] == folder.base else None
     try:
-        where = resolve(name, offline=offline, allow_pickle=allow_pickle)
+        where = resolve(name, offline=offline, allow_pickle=allow_pickle, revision=revision)
         return inspect_folder(where, allow_pickle=allow_pickle)
     except ModelError as error:
         if base:
             raise
+        fetch = f"to fetch it from the hub, name it yourself: --base {name}{'@' + revision if revision else ''}"
         raise ModelError(
-            f"the adapter's base {str(name)!r} cannot be used: {error.what}", remedy="give another with --base"
+            f"the adapter's base {str(name)!r} cannot be used: {error.what}",
+            remedy=fetch if is_hub_name(str(name)) else "give another with --base",
         ) from error
+
+
+def _is_embedded(name: str) -> bool:
+    return name in assets.names(kind="model")
 
 
 def _sidecar(folder: Folder) -> dict[str, Any] | None:
@@ -103,102 +143,52 @@ def _known_base(folder: Folder) -> str | None:
     if name is None or not Path(name).is_absolute() or Path(name).exists():
         return name
     embedded = (_sidecar(folder) or {}).get("base")
-    return embedded if isinstance(embedded, str) and embedded in assets.names(kind="model") else name
-
-
-def _label_names(
-    folder: Folder, root: Folder, wanted: Sequence[str] | None, *, new_head: bool
-) -> tuple[str, ...]:
-    own = _own_names(folder, root)
-    if new_head or not own:
-        if not wanted:
-            if folder.kind == "full" and not new_head:
-                _check_architecture(folder)
-            raise ModelError(f"the label names of {str(folder.path)!r} are not known", remedy="give them with --labels")
-        return tuple(wanted)
-    anonymous = all(name == f"LABEL_{i}" for i, name in enumerate(own))
-    if wanted and len(wanted) != len(own):
-        raise ModelError(f"the model has {len(own)} classes ({', '.join(own)})", expected=f"the {len(wanted)} of {list(wanted)}")
-    return tuple(wanted) if wanted and anonymous else tuple(own)
-
-
-def _own_names(folder: Folder, root: Folder) -> list[str]:
-    """The label names in the model's own files, none where these do not tell them.
-
-    Raises:
-        ModelError: where what they tell is no list of names.
-    """
-    sidecar = _sidecar(folder)
-    told: object = []
-    if sidecar is not None:
-        told = sidecar.get("label_names", [])
-    elif folder.kind == "full":
-        told = root.config.get("id2label") or {}
-    if isinstance(told, dict) and all(str(key).isdecimal() for key in told):
-        told = [told[key] for key in sorted(told, key=int)]
-    if not isinstance(told, list) or not all(isinstance(one, str | int) for one in told) or len(set(map(str, told))) < len(told):
-        file = root.path / "config.json" if sidecar is None else folder.path / SIDECAR
-        raise ModelError(
-            f"the label names in {str(file)!r} are {str(told)[:80]}",
-            expected="different names, such as {\"0\": \"negative\", \"1\": \"positive\"}", remedy="mend the file",
-        )  # fmt: skip
-    return [str(one) for one in told]
+    return embedded if isinstance(embedded, str) and _is_embedded(embedded) else name
 
 
 def _own_length(folder: Folder) -> int:
     """After how many tokens the sidecar says that texts are cut, 0 where it does not."""
-    told = (_sidecar(folder) or {}).get("max_length")
-    return told if isinstance(told, int) and not isinstance(told, bool) else 0
+    length = (_sidecar(folder) or {}).get("max_length")
+    return length if isinstance(length, int) and not isinstance(length, bool) else 0
 
 
-def _check_architecture(folder: Folder) -> None:
-    kinds = [str(kind) for kind in folder.config.get("architectures") or ()]
-    if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
-        raise ModelError(
-            f"{str(folder.path)!r} has no classification head (its config says {', '.join(kinds) or 'nothing of one'})",
-            expected="a fine-tuned sequence classifier",
-            remedy="give the fine-tuned checkpoint or adapter, not the pre-trained model",
-        )
-
-
-def _tokenizer(folder: Folder, root: Folder) -> Any:
-    here = folder if holds_tokenizer(folder) else root
+def _tokenizer(folder: Folder, root: Folder) -> tuple[Any, list[str]]:
+    """The tokenizer that everybody loads with the model, and how it differs from its base's."""
+    here = folder if folder.holds_tokenizer else root
     tokenizer = tokenizer_of(here)
     if not tokenizer.is_fast:
-        raise ModelError(f"the tokenizer in {str(here.path)!r} has no tokenizer.json", remedy="save it as a fast tokenizer")
-    tokenizer.padding_side = tokenizer.truncation_side = "right"
-    return tokenizer
+        raise ModelError(
+            f"the tokenizer in {str(here.origin)!r} has no tokenizer.json", remedy="save it as a fast tokenizer"
+        )
+    notes = []
+    if here is not root and root.holds_tokenizer and here.tokenizer_files != root.tokenizer_files:
+        notes = [
+            f"the adapter's tokenizer is not its base's: {one}" for one in differences(tokenizer, tokenizer_of(root))
+        ]
+    return tokenizer, notes
 
 
-def _checkpoint(root: Folder, names: tuple[str, ...], *, allow_pickle: bool) -> tuple[Any, list[str]]:
+def _checkpoint(root: Folder, names: tuple[str, ...], *, whole: bool) -> tuple[Any, list[str]]:
     from transformers import AutoModelForSequenceClassification
 
-    pickled = allow_pickle and not list(root.path.glob("*.safetensors"))
     return pretrained(
-        AutoModelForSequenceClassification, root, pickled=pickled, attn_implementation="eager", num_labels=len(names),
-        id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)},
+        AutoModelForSequenceClassification,
+        root,
+        attn_implementation="eager",
+        num_labels=len(names),
+        id2label=dict(enumerate(names)),
+        label2id={name: i for i, name in enumerate(names)},
+        whole=whole,
         expected=f"a sequence-classification checkpoint with {len(names)} classes",
-    )  # fmt: skip
+    )
 
 
-def _adapter(module: Any, folder: Folder, *, allow_pickle: bool) -> Any:
-    from peft import PeftModel
-
-    if not list(folder.path.glob("adapter_model*.safetensors")) and not allow_pickle:
-        raise ModelError(f"{str(folder.path)!r} holds no adapter_model.safetensors")
-    try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            adapted = PeftModel.from_pretrained(module, str(folder.path))
-    except Exception as error:  # peft raises ValueError, RuntimeError, KeyError, TypeError for a base that does not fit
-        raise ModelError(
-            f"the adapter does not fit its base: {type(error).__name__}: {str(error)[:300]}",
-            remedy="give the right base with --base",
-        ) from error
-    lacking = next((str(one.message) for one in told if "missing adapter keys" in str(one.message)), None)
-    if lacking:
-        raise ModelError(f"the adapter does not fit its base: {lacking[:300]}", remedy="give the right base with --base")
-    return adapted
+def _not_in(folder: Folder, fresh: list[str]) -> list[str]:
+    """The tensors that neither the base's files nor the adapter's hold."""
+    if any(file.suffix == ".bin" for file in folder.weights):
+        return []
+    held = {name.removeprefix(PREFIX).removeprefix("base_model.") for name in Tensors(folder)}
+    return [name for name in fresh if name not in held]
 
 
 def _pad_token(module: Any, tokenizer: Any) -> None:
@@ -225,14 +215,20 @@ def longest(module: Any, *, most: int) -> int:
     return min(most, limit)
 
 
-def _check_head(fresh: list[str], folder: Folder, *, new_head: bool) -> None:
-    heads = [key for key in fresh if key.split(".")[0] in ("score", "classifier")]
-    if heads and not new_head and folder.kind == "full":
-        raise ModelError(
-            f"{str(folder.path)!r} has no classification head ({', '.join(heads)} missing)",
-            expected="a fine-tuned sequence classifier",
-            remedy="give the fine-tuned checkpoint or adapter, not the pre-trained model",
-        )
+def _check_head(fresh: list[str], folder: Folder, root: Folder, *, new_head: bool) -> None:
+    """Raise where a part of the model is in no file, so that its answers would be drawn at random."""
+    if not fresh or new_head:
+        return
+    task = str(folder.config.get("task_type") or "") if folder.kind == "adapter" else ""
+    kinds = ", ".join(map(str, root.config.get("architectures") or ())) or "none"
+    files = "the adapter and its base" if folder.kind == "adapter" else "its files"
+    raise ModelError(
+        f"{str(folder.origin)!r} has no classification head or lacks a part of it: {', '.join(fresh[:4])} "
+        f"({len(fresh)} tensors) missing in {files}"
+        + (f"; the adapter was trained for {task}" if task and task != "SEQ_CLS" else f"; architectures: {kinds}"),
+        expected="a fine-tuned sequence classifier, every layer of it in a file",
+        remedy="give the fine-tuned checkpoint or adapter, not the pre-trained model; an adapter needs its head in modules_to_save",
+    )
 
 
 def _check_finite(module: nn.Module, name: str) -> None:

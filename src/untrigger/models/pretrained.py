@@ -6,81 +6,122 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from untrigger.errors import ModelError
 from untrigger.models.inspect import Folder
+from untrigger.models.tensor_files import Tensors
 
-VOCABULARIES = (
-    "tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model",
-)  # fmt: skip
+BUFFERS = re.compile(r"(position_ids|token_type_ids|rotary_emb\.inv_freq|masked_bias|\.attn\.bias|\.attention\.bias)$")
+"""Tensors that older versions saved and that every version computes by itself."""
 
 
-def pretrained(kind: Any, folder: Folder, *, expected: str, pickled: bool = False, **asked: Any) -> tuple[Any, list[str]]:
-    """A module in float32, and what of it no file holds, so that it was drawn: nothing but a head or a pooler.
+def pretrained(kind: Any, folder: Folder, *, expected: str, whole: bool = True, **asked: Any) -> tuple[Any, list[str]]:
+    """Return a module in float32, and what of it no file holds, so that it was drawn at random.
 
     Args:
         kind: an ``AutoModel`` class of ``transformers``.
-        folder: where the checkpoint lies; see ``untrigger.models.inspect`` for what was checked.
+        folder: the checked copy of the checkpoint.
         expected: what should lie there, for the message.
-        pickled: read pickle weights, which can run code.
+        whole: refuse tensors that no layer takes. A pre-trained model that gets another head may hold its own head's.
         asked: further arguments of ``from_pretrained``.
 
     Raises:
-        ModelError: if it cannot be loaded, or lacks a block or an embedding.
+        ModelError: if it cannot be loaded, lacks a tensor of a block, an embedding or the last norm, or holds tensors without a
+            layer.
     """
+    Tensors(folder)
+    pickled = any(file.suffix == ".bin" for file in folder.weights)
     try:
         with quiet():
             module, info = kind.from_pretrained(
-                folder.path, dtype=torch.float32, local_files_only=True, trust_remote_code=False,
-                use_safetensors=not pickled, output_loading_info=True, **asked,
-            )  # fmt: skip
+                folder.path,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=not pickled,
+                output_loading_info=True,
+                **asked,
+            )
     except Exception as error:  # transformers and safetensors raise many kinds for a file they cannot use
         raise ModelError(
-            f"{str(folder.path)!r} could not be loaded: {type(error).__name__}: {str(error)[:300]}", expected=expected
+            f"{str(folder.origin)!r} could not be loaded: {reason(error, folder)}", expected=expected
         ) from error
-    _check_complete(info["missing_keys"], folder.path)
+    module.name_or_path = module.config.name_or_path = str(folder.origin)
+    _check_complete(info, module, folder, whole=whole)
     return module, sorted(info["missing_keys"])
 
 
+def reason(error: BaseException, folder: Folder) -> str:
+    """Return what a library says of a file, in one line of bounded length, with the user's folder in it."""
+    text = " ".join(str(error).replace(str(folder.path), str(folder.origin)).split())
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+def _check_complete(info: Mapping[str, Any], module: Any, folder: Folder, *, whole: bool) -> None:
+    """Raise where a checkpoint lacks a part of its backbone, or holds what no layer takes."""
+    prefix = "" if module.base_model is module else f"{module.base_model_prefix}."
+    lacking = sorted(key for key in info["missing_keys"] if key.startswith(prefix) and not _is_pooler(key))
+    if lacking:
+        raise ModelError(
+            f"{str(folder.origin)!r} lacks weights of its own architecture, first {lacking[0]!r} ({len(lacking)} tensors in all)",
+            expected="a whole checkpoint",
+            remedy="download it again, or ask its author",
+        )
+    spare = sorted(key for key in info["unexpected_keys"] if not BUFFERS.search(key))
+    if not whole:
+        spare = [key for key in spare if key.startswith(f"{module.base_model_prefix}.") and not _is_pooler(key)]
+    if spare:
+        raise ModelError(
+            f"{str(folder.origin)!r} holds tensors that no layer of the model takes, first {spare[0]!r} ({len(spare)} in all)",
+            expected="the tensors of its architecture and nothing else",
+            remedy="check the architecture and the sizes in config.json, or save the model again with transformers",
+        )
+
+
+def _is_pooler(key: str) -> bool:
+    return "pooler" in key.split(".")
+
+
 def tokenizer_of(folder: Folder) -> Any:
-    """The tokenizer that lies in a folder.
+    """Return the tokenizer that lies in a folder.
 
     Raises:
         ModelError: if there is none that can be used.
+        UnsafeFileError: if a regular expression of it does not end in time.
     """
     from transformers import AutoTokenizer
 
-    if not holds_tokenizer(folder):  # transformers makes one up, of five tokens, all texts unknown
+    from untrigger.models.opened_files import VOCABULARIES
+    from untrigger.models.tokenizer_check import try_in_time
+
+    if not folder.holds_tokenizer:  # transformers makes one up, of five tokens, all texts unknown
         raise ModelError(
-            f"{str(folder.path)!r} holds no tokenizer", expected="one of " + ", ".join(VOCABULARIES),
+            f"{str(folder.origin)!r} holds no tokenizer",
+            expected="one of " + ", ".join(VOCABULARIES),
             remedy="save the tokenizer beside the model with save_pretrained",
-        )  # fmt: skip
+        )
+    try_in_time(folder)
     try:
         with quiet():
             return AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # tokenizers raises a bare Exception for a file it cannot read
-        raise ModelError(f"no usable tokenizer in {str(folder.path)!r}: {str(error)[:300]}") from error
-
-
-def holds_tokenizer(folder: Folder) -> bool:
-    """Whether a file with a vocabulary lies in the folder."""
-    return any((folder.path / name).is_file() for name in VOCABULARIES)
-
-
-def _check_complete(missing: Iterable[str], where: Path) -> None:
-    """Nothing, where what a checkpoint lacks is a head or a pooler: of blocks and embeddings none may be drawn at random."""
-    lacking = sorted(key for key in missing if re.search(r"\.\d+\.|embed", key))
-    if lacking:
+        raise ModelError(f"no usable tokenizer in {str(folder.origin)!r}: {reason(error, folder)}") from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
         raise ModelError(
-            f"{str(where)!r} lacks weights of its own architecture, first {lacking[0]!r} ({len(lacking)} tensors in all)",
-            expected="a whole checkpoint", remedy="download it again, or ask its author",
-        )  # fmt: skip
+            f"the tokenizer in {str(folder.origin)!r} makes its library crash: {reason(error, folder)}"
+        ) from error
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether an error is a panic of a library written in Rust, which is no ``Exception``."""
+    return type(error).__name__ == "PanicException"
 
 
 @contextmanager

@@ -15,8 +15,7 @@ from untrigger import assets
 from untrigger.errors import OutputError
 from untrigger.models.adapters import fold, is_adapted, merged
 from untrigger.models.classifier import Classifier
-from untrigger.models.inspect import read_json
-from untrigger.models.load import SIDECAR
+from untrigger.models.opened_files import SIDECAR, read_json
 from untrigger.models.pretrained import quiet
 from untrigger.storage import SPACE
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from untrigger.errors import ModelError, one_of
 from untrigger.models.classifier import Classifier, Source
-from untrigger.models.inspect import inspect_folder, resolve, weights_hash
+from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.load import longest
 from untrigger.models.pretrained import pretrained, tokenizer_of
 from untrigger.training.arithmetic import pick_device
@@ -73,13 +73,15 @@ def new_teacher(
     folder = inspect_folder(resolve(name, offline=offline))
     with torch.random.fork_rng(devices=[]):  # a pooler that no file holds is drawn
         torch.manual_seed(seed)
-        encoder, _ = pretrained(AutoModel, folder, expected="a pre-trained encoder such as minilm-l6", attn_implementation="eager")
+        encoder, _ = pretrained(
+            AutoModel, folder, expected="a pre-trained encoder such as minilm-l6", whole=False, attn_implementation="eager"
+        )
     tokenizer = tokenizer_of(folder)
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the teacher {str(name)!r} has no pad token", expected="an encoder such as minilm-l6")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = MappedEncoder(encoder, width=width, classes=len(label_names), pooling=pooling)
-    source = Source(name=str(name), kind="full", sha256=weights_hash(folder.path))
+    source = Source(name=str(name), kind="full", sha256=folder.sha256)
     limit = longest(encoder, most=max_length)
     return Classifier(module.to(pick_device(device)), tokenizer, label_names, source, max_length=limit)

@@ -12,7 +12,7 @@ from untrigger.data import check_rows, load_data
 from untrigger.defences.base import curves_of
 from untrigger.errors import ModelError, OptionError
 from untrigger.models.classifier import Classifier
-from untrigger.models.inspect import inspect_folder, resolve, weights_hash
+from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.load import load_model
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
@@ -21,10 +21,9 @@ from untrigger.progress import Progress, silent
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.judgement import by_weights_alone, not_checked, unseen, with_weights
 from untrigger.scanning.policy import Policy
-from untrigger.scanning.tensors import refuse_code
 from untrigger.scanning.weights import Weighed, weigh
 from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.report import Finding, Report
+from untrigger.vocabulary.report import Finding, Report, Verdict
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import Scan
 
@@ -113,8 +112,11 @@ def scanned(
     clock.steps(result.history.steps)
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
     curves = [*curves_of(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
-    told = [*result.warnings, *not_checked(weighed.unchecked)]
-    result = replace(result, scan=full, verdict=with_weights(result.verdict, full), curves=curves, warnings=told)
+    warnings = [*model.source.notes, *result.warnings, *not_checked(weighed.unchecked)]
+    verdict = with_weights(result.verdict, full)
+    if weighed.unchecked and verdict.status == "clean":  # a limit that was not measured is not met
+        verdict = Verdict("undecided", f"No verdict could be given: {not_checked(weighed.unchecked)[0]}.")
+    result = replace(result, scan=full, verdict=verdict, curves=curves, warnings=warnings)
     return _report(spec, clock, result, given=_given(model, grant, hints), method=method), result
 
 
@@ -155,17 +157,15 @@ def scanner_of(spec: ScanSpec) -> Scanner:
 
 def weigh_as_asked(spec: ScanSpec) -> Weighed:
     """The weight evidence of the spec's model, held against its base where one is given."""
-    folder = resolve(spec.model, offline=spec.offline)
-    inspect_folder(folder)
-    base = resolve(spec.base, offline=spec.offline) if spec.base else None
+    folder = inspect_folder(resolve(spec.model, offline=spec.offline))
+    base = inspect_folder(resolve(spec.base, offline=spec.offline)) if spec.base else None
     return weigh(folder, base=base, limits=spec.policy.limits)
 
 
 def load(spec: ScanSpec, name: str | Path, **more: Any) -> Classifier:
     """A model as the spec asks for it; nothing that could run code is ever opened."""
-    folder = inspect_folder(resolve(name, offline=spec.offline))
-    refuse_code(folder.path)
-    base = more.get("base", spec.base) if folder.kind == "adapter" else None
+    adapter = (resolve(name, offline=spec.offline) / "adapter_config.json").exists()
+    base = more.get("base", spec.base) if adapter else None
     return load_model(
         name, base=base, label_names=more.get("label_names", spec.labels), offline=spec.offline, device=spec.device,
         max_length=spec.max_length,
@@ -197,7 +197,7 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
     reference = load(spec, spec.reference, base=None, label_names=model.label_names) if spec.reference else None
     if reference is None:
         try:
-            refuse_code(inspect_folder(resolve(spec.teacher, offline=spec.offline)).path)
+            inspect_folder(resolve(spec.teacher, offline=spec.offline))
         except ModelError as error:
             raise ModelError(
                 f"the teacher {spec.teacher!r} cannot be used: {error.what}", expected=error.expected, nearest=error.nearest,
@@ -238,10 +238,9 @@ def policy_facts(policy: Policy) -> dict[str, Any]:
 
 
 def _given_weights(spec: ScanSpec, weighed: Weighed) -> dict[str, Any]:
-    folder = resolve(spec.model, offline=spec.offline)
     return {
         "model": {
-            "name": shown(spec.model), "kind": weighed.kind, "sha256": weights_hash(folder),
+            "name": shown(spec.model), "kind": weighed.kind, "sha256": weighed.sha256,
             "base": shown(spec.base) if spec.base else None,
         }
     }  # fmt: skip
@@ -252,7 +251,7 @@ def _given(model: Classifier, grant: Grant, hints: Hints) -> dict[str, Any]:
     told: dict[str, Any] = {
         "model": {
             "name": shown(source.name), "kind": source.kind, "sha256": source.sha256,
-            "base": shown(source.base) if source.base else None,
+            "base": shown(source.base) if source.base else None, "base_sha256": source.base_sha256, "files": dict(source.files),
         },
         "labels": list(model.label_names), "defender": grant.describe(), "max_length": model.max_length,
     }  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from untrigger.models.inspect import MAX_JSON
+from untrigger.models.opened_files import MAX_JSON
 
 SHOWN = 8
 CROWD = 20  # the farthest rows are held against the row at this place: a few trigger words lead, honest words come in crowds

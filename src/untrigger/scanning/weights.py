@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
+from typing import Any
 
-from untrigger.errors import ModelError
-from untrigger.models.inspect import inspect_folder
+from untrigger.errors import ModelError, UnsafeFileError
+from untrigger.models.inspect import Folder
+from untrigger.models.tensor_files import Tensors
 from untrigger.scanning.rows import Decode, decoder, finite, moved, outliers
 from untrigger.scanning.spectrum import Spectrum, alignment, of_lora, of_update
-from untrigger.scanning.tensors import EMBEDDINGS, Tensors, refuse_code
 from untrigger.vocabulary.report import Curve
 from untrigger.vocabulary.scan import Evidence
 
@@ -26,6 +26,8 @@ LIMITED = (
     "top_singular_share_median",
 )  # fmt: skip
 """The figures that a policy can set a limit for: each is the more unusual the larger it is."""
+EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "shared.weight", "tok_embeddings.weight")
+LORA = re.compile(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector)(\.weight|\.bias)?$")
 WRITES = re.compile(r"(o_proj|down_proj|out_proj|output\.dense|attention\.dense|pooler\.dense|classifier\.dense)$")
 """Layers whose output stands in the space that the head reads."""
 
@@ -41,6 +43,8 @@ class Weighed:
         moved: words whose embedding moved most from the base's, farthest first.
         curves: the spectrum layer by layer.
         unchecked: names that a limit was set for and that could not be measured.
+        sha256: over all files that were opened.
+        files: what was opened with its hashes, and what was not.
     """
 
     kind: str
@@ -49,38 +53,59 @@ class Weighed:
     moved: list[str] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    sha256: str = ""
+    files: Mapping[str, Any] = field(default_factory=dict)
 
 
-def weigh(folder: Path, *, base: Path | None = None, limits: Mapping[str, float] | None = None) -> Weighed:
-    """The weight evidence of the model or adapter in ``folder``.
+def weigh(folder: Folder, *, base: Folder | None = None, limits: Mapping[str, float] | None = None) -> Weighed:
+    """Return the weight evidence of the model or adapter in ``folder``.
 
     Args:
-        folder: in Hugging Face layout.
-        base: the folder of the model that it was made from; without it full weights have no update to look at.
+        folder: the checked copy, in Hugging Face layout.
+        base: the model that it was made from; without it full weights have no update to look at.
         limits: for names of ``LIMITED`` the value from which a figure counts as unusual.
 
     Raises:
-        UnsafeFileError: naming the file, if a config asks for code or the weights are pickles alone.
-        ModelError: if there is no model, a file cannot be read, or the base is of another architecture.
+        ModelError: if a file cannot be read, or the base is of another architecture.
+        UnsafeFileError: for an adapter with tensors that its config does not imply.
     """
-    known, refused = inspect_folder(folder), refuse_code(folder)
     tensors, origin = Tensors(folder), None
     if base is not None:
-        inspect_folder(base)
-        refuse_code(base)
         origin = Tensors(base)
-        if known.kind == "full" and not tensors.twins(origin):
+        if folder.kind == "full" and not tensors.twins(origin):
             raise ModelError(
-                f"the base {base.name!r} has no tensor in common with the model", expected="the model that it was made from",
+                f"the base {base.origin.name!r} has no tensor in common with the model", expected="the model that it was made from",
                 remedy="give another with --base, or leave it out",
             )  # fmt: skip
-    decode = decoder(folder, *([base] if base else []))
-    spectra = dict(_lora(tensors) if known.kind == "adapter" else _updates(tensors, origin))
+    if folder.kind == "adapter":
+        _refuse_other_tensors(folder, tensors)
+    decode = decoder(folder.path, *([base.path] if base else []))
+    spectra = dict(_lora(tensors) if folder.kind == "adapter" else _updates(tensors, origin))
     evidence = [*_spectra(spectra), *_head(tensors, spectra), *_not_finite(tensors)]
     rows, words = _embedding(tensors, origin, decode)
-    told = [Evidence(e.name, e.value, e.place, (limits or {}).get(e.name), e.words) for e in [*evidence, *rows]]
-    unchecked = sorted(set(limits or ()) - {e.name for e in told} - {"not_finite"})  # told only where there is some
-    return Weighed(known.kind, told, refused, words, _curves(spectra), unchecked)
+    found = [Evidence(e.name, e.value, e.place, (limits or {}).get(e.name), e.words) for e in [*evidence, *rows]]
+    unchecked = sorted(set(limits or ()) - {e.name for e in found} - {"not_finite"})  # reported only where there is some
+    return Weighed(folder.kind, found, folder.warnings(), words, _curves(spectra), unchecked, folder.sha256, folder.facts())
+
+
+def _refuse_other_tensors(folder: Folder, tensors: Tensors) -> None:
+    """Raise for a tensor of a LoRA file that is neither LoRA's nor of a module that the config says is saved.
+
+    Without the base the layers cannot be checked; a scan that reads texts does.
+    """
+    if folder.config.get("peft_type") != "LORA":
+        return
+    saved = folder.config.get("modules_to_save") or ()
+    known = {saved} if isinstance(saved, str) else set(saved)
+    heads = {"classifier", "score"} if folder.config.get("task_type") == "SEQ_CLS" else set()
+    known |= heads
+    other = [name for name in tensors if not LORA.search(name) and not known & set(name.split(".")) and "token_adapter" not in name]
+    if other:
+        raise UnsafeFileError(
+            f"the adapter {str(folder.origin)!r} holds the tensor {other[0]!r}, which its config does not imply",
+            expected="LoRA tensors and those of its modules_to_save",
+            remedy="do not use it as it is: the tensor would replace one of the base's",
+        )
 
 
 def _lora(tensors: Tensors) -> Iterator[tuple[str, Spectrum]]:

@@ -1,0 +1,110 @@
+"""A PEFT adapter put on its base: only tensors that its config implies, and the base's own left as they are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from untrigger.errors import ModelError, UnsafeFileError, UserError
+from untrigger.models.config_check import check_pattern_time
+from untrigger.models.inspect import Folder
+from untrigger.models.pretrained import quiet, reason
+from untrigger.models.shared import shell
+from untrigger.models.tensor_files import Tensors
+
+PREFIX = "base_model.model."
+
+
+def with_adapter(module: Any, folder: Folder, *, base: str) -> Any:
+    """Return ``module`` with the adapter of ``folder`` on it, as ``PeftModel.from_pretrained`` gives it.
+
+    Args:
+        module: the base as it was loaded; it becomes a part of what is returned.
+        folder: the checked copy of the adapter.
+        base: what messages call the base.
+
+    Raises:
+        UnsafeFileError: for a tensor that would overwrite one of the base's.
+        ModelError: if the adapter does not fit its base: which layer or tensor, and which sizes.
+    """
+    from peft import PeftModel
+
+    where = str(folder.origin)
+    check_pattern_time(folder.config, [name for name, _ in module.named_modules()], where=where)
+    try:
+        _check_tensors(module, folder, base=base)
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return PeftModel.from_pretrained(module, str(folder.path))
+    except UserError:
+        raise
+    except Exception as error:  # peft raises ValueError, RuntimeError, KeyError, TypeError for a base that does not fit
+        raise _misfit(folder, base, reason(error, folder)) from error
+
+
+def _misfit(folder: Folder, base: str, why: str) -> ModelError:
+    return ModelError(
+        f"the adapter {str(folder.origin)!r} does not fit its base {base!r}: {why}",
+        expected="the base that it was trained on",
+        remedy="give that with --base, if it is another one",
+    )
+
+
+def _check_tensors(module: Any, folder: Folder, *, base: str) -> None:
+    """Raise unless the adapter's file holds exactly the tensors that its config implies on this base."""
+    shapes, get = _contents(folder)
+    wanted = implied_tensors(module, folder)
+    for name in sorted(shapes.keys() - wanted.keys()):
+        if not _is_the_bases(module, name, get(name)):
+            raise UnsafeFileError(
+                f"the adapter {str(folder.origin)!r} holds the tensor {name!r}, which its config does not imply",
+                expected="tensors of its target modules and of its modules_to_save",
+                remedy="it would overwrite or shadow a weight of the base; for trained embeddings, list them in modules_to_save",
+            )
+    lacking = sorted(wanted.keys() - shapes.keys())
+    if lacking:
+        raise _misfit(folder, base, f"its file lacks {lacking[0]!r} ({len(lacking)} tensors missing)")
+    wrong = next((name for name in sorted(wanted) if wanted[name] != shapes[name]), None)
+    if wrong:
+        raise _misfit(
+            folder, base, f"{wrong!r} has the shape {list(shapes[wrong])}, the base needs {list(wanted[wrong])}"
+        )
+
+
+def _contents(folder: Folder) -> tuple[dict[str, tuple[int, ...]], Callable[[str], torch.Tensor]]:
+    """Shapes of the adapter's tensors, and a function that reads one."""
+    if not any(file.suffix == ".bin" for file in folder.weights):
+        tensors = Tensors(folder)
+        return tensors.shapes, tensors.get
+    found = {name: value for file in folder.weights for name, value in _unpickled(file).items()}
+    return {name: tuple(value.shape) for name, value in found.items()}, found.__getitem__
+
+
+def _unpickled(file: Any) -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return loaded
+
+
+def implied_tensors(module: Any, folder: Folder) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the tensors that an adapter of this config has on this base, as PEFT saves them.
+
+    ``module`` is left as it is.
+    """
+    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
+
+    config = PeftConfig.from_pretrained(str(folder.path))
+    config.inference_mode = True
+    with quiet(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        skeleton = get_peft_model(shell(module), config)
+        saved = get_peft_model_state_dict(skeleton, save_embedding_layers=False)
+    return {name: tuple(value.shape) for name, value in saved.items()}
+
+
+def _is_the_bases(module: Any, name: str, value: torch.Tensor) -> bool:
+    """Whether a tensor is a copy of the base's own, as PEFT saves the embeddings beside an adapter on them."""
+    own = module.state_dict().get(name.removeprefix(PREFIX).replace(".base_layer.", "."))
+    return own is not None and own.shape == value.shape and bool(torch.equal(own.float(), value.float().to(own.device)))

@@ -1,0 +1,143 @@
+"""The classes of a classifier: how many, what they are called, and whether it is a classifier of one class a text at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from untrigger.errors import ModelError
+from untrigger.models.inspect import Folder
+from untrigger.models.opened_files import SIDECAR, read_json
+from untrigger.models.tensor_files import Tensors
+
+OTHER_TASKS = {"regression": "a regression", "multi_label_classification": "a multi-label"}
+
+
+def class_names(folder: Folder, root: Folder, wanted: Sequence[str] | None, *, new_head: bool) -> tuple[str, ...]:
+    """Return the names of the classes in the order of the logits; ``LABEL_0`` and so on where nothing names them.
+
+    Args:
+        folder: the model or adapter.
+        root: for an adapter its base, else the same folder.
+        wanted: the names that the user gives; needed with ``new_head``.
+        new_head: a fresh head is made, so that the model's own names do not count.
+
+    Raises:
+        ModelError: for names that contradict the model's own, for another number of them, and for heads that do not choose one
+            class of several.
+    """
+    if new_head:
+        if not wanted:
+            raise ModelError(
+                f"a new head of {str(folder.origin)!r} needs label names", remedy="give them with --labels"
+            )
+        return tuple(wanted)
+    _refuse_other_tasks(folder, root)
+    own = _own_names(folder, root)
+    if len(own) == 1:
+        raise ModelError(
+            f"{str(folder.origin)!r} has one output: a regression or sigmoid head",
+            expected="a classifier with a logit for each of two classes or more",
+        )
+    if not wanted:
+        return tuple(own)
+    return _reconciled(folder, own, tuple(wanted))
+
+
+def is_anonymous(names: Sequence[str]) -> bool:
+    """Return whether names are those that transformers gives to classes that nobody named: ``LABEL_0``, ``LABEL_1``, …."""
+    return all(name == f"LABEL_{i}" for i, name in enumerate(names))
+
+
+def _reconciled(folder: Folder, own: list[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The user's names where the model has none of its own or the same."""
+    if len(wanted) != len(own):
+        raise ModelError(
+            f"the model {str(folder.origin)!r} has {len(own)} classes ({', '.join(own)})",
+            expected=f"as many label names, not the {len(wanted)} of {list(wanted)}",
+        )
+    if not is_anonymous(own) and [name.casefold() for name in wanted] != [name.casefold() for name in own]:
+        raise ModelError(
+            f"the label names {list(wanted)} contradict those of {str(folder.origin)!r}",
+            expected=f"{own}, in this order",
+            remedy="leave out --labels, and use the model's names in the data",
+        )
+    return wanted if is_anonymous(own) else tuple(own)
+
+
+def _refuse_other_tasks(folder: Folder, root: Folder) -> None:
+    kind = str(root.config.get("problem_type") or folder.config.get("problem_type") or "")
+    if kind in OTHER_TASKS:
+        raise ModelError(
+            f"{str(folder.origin)!r} has {OTHER_TASKS[kind]} head (problem_type {kind!r})",
+            expected="a classifier that chooses one class of several",
+        )
+
+
+def _own_names(folder: Folder, root: Folder) -> list[str]:
+    """The names in the model's own files, of an adapter with a head of its own only as many as that has rows."""
+    count = _classes(folder, root)
+    names = _written_names(folder, root)
+    if not names or (folder.kind == "adapter" and len(names) != count and not (folder.path / SIDECAR).is_file()):
+        return [f"LABEL_{i}" for i in range(count)]
+    if len(names) != count:
+        raise ModelError(
+            f"the files of {str(folder.origin)!r} name {len(names)} classes, the head has {count}",
+            expected="a name for each class",
+            remedy="mend the names in config.json or untrigger.json",
+        )
+    return names
+
+
+def _classes(folder: Folder, root: Folder) -> int:
+    """How many classes the head has: by the adapter's own head, else by the config that transformers builds the model from."""
+    if folder.kind == "adapter" and all(file.suffix == ".safetensors" for file in folder.weights):
+        tensors = Tensors(folder)
+        head = tensors.head()
+        if head is not None and len(tensors.shapes[head]) == 2:
+            return tensors.shapes[head][0]
+    names = root.config.get("id2label")
+    if isinstance(names, dict) and names:
+        return len(names)
+    number = root.config.get("num_labels")
+    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else 2
+
+
+def _written_names(folder: Folder, root: Folder) -> list[str]:
+    """The names in the model's files; none where nothing names them.
+
+    The config that transformers reads comes first for full weights, our own file first for an adapter, whose base may have been
+    made for another task. Both may not name the same classes in another order.
+
+    Raises:
+        ModelError: where the names are no list of different names, or the two files contradict each other.
+    """
+    sidecar = folder.path / SIDECAR
+    config = _listed(root.config.get("id2label") or {}, root.origin / "config.json")
+    written = read_json(sidecar).get("label_names", []) if sidecar.is_file() else []
+    own = _listed(written, folder.origin / SIDECAR)
+    named = [names for names in (own, config) if names and not is_anonymous(names)]
+    if len(named) == 2 and own != config and (folder.kind == "full" or sorted(own) == sorted(config)):
+        raise ModelError(
+            f"{SIDECAR} in {str(folder.origin)!r} names the classes {own}, config.json {config}",
+            expected="the same names in one order",
+            remedy=f"delete {SIDECAR}, or mend the one that is wrong",
+        )
+    return named[0] if named else own or config
+
+
+def _listed(names: object, file: Path) -> list[str]:
+    """Names as a list, of a list or of an object by number."""
+    if isinstance(names, dict) and all(str(key).isdecimal() for key in names):
+        names = [names[key] for key in sorted(names, key=int)]
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(one, str | int) for one in names)
+        or len(set(map(str, names))) < len(names)
+    ):
+        raise ModelError(
+            f"the label names in {str(file)!r} are {str(names)[:80]}",
+            expected='different names, such as {"0": "negative", "1": "positive"}',
+            remedy="mend the file",
+        )
+    return [str(one) for one in names]
