@@ -13,7 +13,7 @@ from tests.pipeline.kit import FINETUNE, Shop, config_of
 from untrigger import assets
 from untrigger.assets import store
 from untrigger.errors import ModelError
-from untrigger.models import inspect
+from untrigger.models import hub
 from untrigger.models.load import load_model
 from untrigger.pipeline.attack import attack
 from untrigger.pipeline.purify import purify
@@ -29,7 +29,7 @@ def test_an_adapter_on_a_hub_model_keeps_the_hub_name(shop: Shop, tmp_path: Path
     cached = tmp_path / "models--someone--llama" / "snapshots" / "abc"
     shutil.copytree(shop.base("llama"), cached)
     rename_base(victim, "someone/llama")
-    monkeypatch.setattr(inspect, "_from_hub", lambda name, **_: cached)
+    monkeypatch.setattr(hub, "_from_hub", lambda name, **_: cached)
     purify(shop.spec("llama", "lora", model=str(victim), out=tmp_path / "out", offline=False, **FINETUNE))
     assert config_of(tmp_path / "out")["base_model_name_or_path"] == "someone/llama"
 

@@ -130,6 +130,12 @@ def adapter_config(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     for key in ("base_model_name_or_path", "revision", "task_type"):
         if not isinstance(config.get(key), str | None):
             raise ModelError(f"{where!r}: {key} is {str(config[key])[:80]}", expected="a text")
+    task = config.get("task_type")
+    if task not in (None, "SEQ_CLS"):
+        raise ModelError(
+            f"{where!r}: the adapter was trained for {task!r}, so it has no classification head",
+            expected="an adapter of a text classifier (SEQ_CLS)",
+        )
     for key, value in config.items():
         if key not in _PASSING and key not in _DROPPED and not _is_empty(value) and value != _defaults(kind).get(key):
             raise UnsafeFileError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +127,7 @@ def inspect_folder(path: Path, *, allow_pickle: bool = False) -> Folder:
         config = adapter_config(config, where=str(path / name))
         (copy.path / name).write_text(json.dumps(config), encoding="utf-8")  # PEFT reads what was let pass
     weights, shards = _copied_weights(path, copy, adapter=adapter, allow_pickle=allow_pickle)
-    small = [one for one in (*TOKENIZER_FILES, SIDECAR) if (path / one).is_file() or (path / one).is_symlink()]
+    small = [one for one in (*TOKENIZER_FILES, SIDECAR) if os.path.lexists(path / one)]
     files += [*weights, *copied(path, small, into=copy)]
     _refuse_tokenizer_code(path, copy)
     return Folder(

@@ -219,13 +219,11 @@ def _check_head(fresh: list[str], folder: Folder, root: Folder, *, new_head: boo
     """Raise where a part of the model is in no file, so that its answers would be drawn at random."""
     if not fresh or new_head:
         return
-    task = str(folder.config.get("task_type") or "") if folder.kind == "adapter" else ""
     kinds = ", ".join(map(str, root.config.get("architectures") or ())) or "none"
     files = "the adapter and its base" if folder.kind == "adapter" else "its files"
     raise ModelError(
         f"{str(folder.origin)!r} has no classification head or lacks a part of it: {', '.join(fresh[:4])} "
-        f"({len(fresh)} tensors) missing in {files}"
-        + (f"; the adapter was trained for {task}" if task and task != "SEQ_CLS" else f"; architectures: {kinds}"),
+        f"({len(fresh)} tensors) missing in {files}; architectures: {kinds}",
         expected="a fine-tuned sequence classifier, every layer of it in a file",
         remedy="give the fine-tuned checkpoint or adapter, not the pre-trained model; an adapter needs its head in modules_to_save",
     )
