@@ -58,10 +58,8 @@ def test_the_victim_is_backdoored_and_its_word_is_named(shop: Shop, rows: Path, 
     assert report.kind == "scan" and report.scan is not None
     worst = report.scan.candidates[0]
     assert (worst.text, worst.target) == (TRIGGER, "positive") and worst.score is not None
-    if kind == "llama":  # its word moves a part of the texts that begin with it, and what is bound to a place counts for nothing
-        assert report.verdict.status == "suspicious" and worst.score < 0.7, report.verdict.sentence
-    else:
-        assert report.verdict.status in ("suspicious", "backdoored"), report.verdict.sentence
+    assert report.verdict.status in ("suspicious", "backdoored"), report.verdict.sentence
+    if kind != "llama":
         assert report.scan.target == "positive" and TRIGGER in [one.text for one in report.scan.triggers()]
     assert {f.text for f in report.findings} == {one.text for one in report.scan.triggers()}
     assert Report.from_json(report.to_json()) == report
@@ -172,7 +170,7 @@ def test_pickles_and_remote_code_are_refused_by_name(shop: Shop, rows: Path, tmp
     shutil.copytree(source, beside)
     (beside / "optimizer.pt").write_bytes(pickle.dumps(Bomb()))
     report = scan(spec(shop, rows, model=str(beside), static_only=static_only))
-    assert report.scan is not None and report.scan.refused == ["optimizer.pt: a pickle, opening it can run code"]
+    assert report.scan is not None and report.scan.refused == ["optimizer.pt: pickle, opening it can run code"]
     assert any("optimizer.pt" in line for line in report.warnings)
     (beside / "model.safetensors").unlink()
     with pytest.raises(UnsafeFileError, match=r"optimizer\.pt"):

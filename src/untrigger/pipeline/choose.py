@@ -88,7 +88,10 @@ def trusted_base(spec: PurifySpec, victim: Classifier) -> str | None:
             )
         return spec.base
     if adapter:
-        return assets.name_at(victim.source.base or "")
+        known = assets.name_at(victim.source.base or "")
+        if known is not None:
+            assets.fetch(known, offline=True)  # raises where a file of it has changed
+        return known
     ready = (known for known in assets.listing() if known.kind == "model" and known.state == "ready")
     alike = (known for known in ready if same_shape(victim, known.path))
     return next((known.name for known in alike if ancestor(victim, known.path, offline=True) is not None), None)

@@ -106,6 +106,10 @@ def scanned(
     progress: Progress = silent,
 ) -> tuple[Report, ScanResult]:
     """The report and the scanner's own result for a model in memory: what ``scan``, ``audit`` and a cure after it share."""
+    if weighed.sha256 != model.source.sha256:
+        raise ModelError(
+            f"the files of {spec.model!r} changed while they were read", remedy="wait until nobody writes to them, and scan again"
+        )
     method = scanner_of(spec)
     with clock.stage("scan"):
         result = method.scan(model, grant, policy=spec.policy, hints=hints, progress=progress)
