@@ -11,6 +11,7 @@ from pathlib import Path
 
 from untrigger.data.headings import COUNTED, heading, headless
 from untrigger.errors import DataError, nearest
+from untrigger.vocabulary.inert import original_cells
 
 MIB = 1 << 20
 DEFAULT_LIMIT = 512 * MIB
@@ -118,7 +119,7 @@ def _from_cells(file: Path, *, header: list[str], rows: list[list[str]], lines: 
     if len(set(names)) != len(names):
         raise _malformed(file, line=1, why=f"a column name stands twice in the header {names}")
     columns: dict[str, list[object]] = {name: [row[i] for row in rows] for i, name in enumerate(names)}
-    return Table(str(file), columns, lines, {})
+    return Table(str(file), original_cells(columns), lines, {})
 
 
 def _read_csv(file: Path, limit: int) -> Table:

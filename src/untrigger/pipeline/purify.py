@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from untrigger.cards import purified_card
+from untrigger.cards import inline_code, purified_card
 from untrigger.data import check_rows, load_data
 from untrigger.defences.base import Purified, Purifier, check_clean
 from untrigger.defences.finetune import FineTune
@@ -196,7 +196,7 @@ def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: b
     loading = "Load it with `AutoModelForSequenceClassification.from_pretrained`."
     if not whole:
         loading = (
-            f"It is a PEFT adapter on `{base}`: load that with `AutoModelForSequenceClassification` "
+            f"It is a PEFT adapter on {inline_code(str(base))}: load that with `AutoModelForSequenceClassification` "
             f"(num_labels={victim.classes}) and put the adapter on it with `PeftModel.from_pretrained`. "
             f"For batches set `model.config.pad_token_id = {victim.tokenizer.pad_token_id}`."
         )
