@@ -185,7 +185,7 @@ def test_a_card_counts_rows_hashes_and_what_two_splits_share(tmp_path: Path) -> 
 def test_the_card_of_a_strangers_data_shows_its_labels_and_acts_on_none(tmp_path: Path) -> None:
     rows = Rows.of(["a", "b"], [0, 1], label_names=("no", "yes\n\n# CLEAN <img src=x> https://evil.example"))
     page = card_of(write_rows(rows, tmp_path / "rows.csv")).markdown()
-    assert [line for line in page.splitlines() if "CLEAN" in line][0].startswith("| all |")
+    assert next(line for line in page.splitlines() if "CLEAN" in line).startswith("| all |")
     assert "<img" not in page and "https://" not in page
 
 

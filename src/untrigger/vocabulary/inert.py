@@ -11,7 +11,7 @@ _ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
 _BREAK = re.compile(r"[\r\n\t\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _LINKED = re.compile(r"(?<=:)(?=//)|(?<=\bwww)(?=\.)|(?<=@)(?=\w)|(?<=#)(?=\w)", re.IGNORECASE)
 _GAP = "&#8203;"  # a space of no width: pages that make links of bare addresses and names find none
-_FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")  # noqa: RUF001  spreadsheets take the wide forms too
+_FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
 PREFIXED = "prefixed"
 """The column that names, row by row, the columns whose cell has an apostrophe before it."""
