@@ -80,15 +80,15 @@ def test_inline_code_and_front_matter_hold_any_text(text: str) -> None:
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_text_that_a_spreadsheet_would_compute_is_marked(text: str) -> None:
-    told = inert_cells({"id": ["a", "b"], "text": ["plain", text]})
-    assert told["text"] == ["plain", f"'{text}"]
-    assert told[PREFIXED] == ["", "text"]
-    assert original_cells(told) == {"id": ["a", "b"], "text": ["plain", text]}
+    made = inert_cells({"id": ["a", "b"], "text": ["plain", text]})
+    assert made["text"] == ["plain", f"'{text}"]
+    assert made[PREFIXED] == ["", "text"]
+    assert original_cells(made) == {"id": ["a", "b"], "text": ["plain", text]}
 
 
 def test_what_is_no_formula_stays_as_it_is() -> None:
-    told = {"text": list(HARMLESS), "score": [-1.5] * len(HARMLESS)}
-    assert inert_cells(told) == told
+    made = {"text": list(HARMLESS), "score": [-1.5] * len(HARMLESS)}
+    assert inert_cells(made) == made
 
 
 @given(cells=st.lists(st.tuples(STARTS.filter(str.strip), STARTS), min_size=1, max_size=8))

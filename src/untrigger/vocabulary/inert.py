@@ -36,14 +36,14 @@ def inert_cells(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     before it. A column ``prefixed`` then names the columns in which that was done, for each row; without it nothing
     was. So the texts can be had back exactly (``original_cells``). Values that are no text stay what they are.
     """
-    told = {name: list(values) for name, values in columns.items()}
-    marks: list[list[str]] = [[] for _ in next(iter(told.values()), [])]
-    for name, values in told.items():
+    made = {name: list(values) for name, values in columns.items()}
+    marks: list[list[str]] = [[] for _ in next(iter(made.values()), [])]
+    for name, values in made.items():
         for i, value in enumerate(values):
             if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.match(value):
                 values[i] = f"'{value}"
                 marks[i].append(name)
-    return {**told, PREFIXED: [" ".join(names) for names in marks]} if any(marks) else told
+    return {**made, PREFIXED: [" ".join(names) for names in marks]} if any(marks) else made
 
 
 def original_cells(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,8 @@ class Row(NamedTuple):
 class Rows:
     """Labelled texts. Columns are tuples of one length; ``labels[i]`` is an index into ``label_names``.
 
+    ``notes`` says, for the warnings of a report, what was assumed when they were read; it is no part of their content.
+
     Example:
         >>> Rows.of(["good", "bad"], [1, 0], label_names=("negative", "positive"))
         Rows(2 rows, negative=1, positive=1)
@@ -35,6 +37,7 @@ class Rows:
     texts: tuple[str, ...]
     labels: tuple[int, ...]
     label_names: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Refuse columns of unequal length, repeated ids and labels outside the names.
