@@ -110,10 +110,11 @@ def _ids(table: Table) -> tuple[list[str] | None, list[str]]:
     ids = ["" if _is_blank(value) else str(value).strip() for value in cells]
     seen: dict[str, int] = {}
     pair = next(((seen[one], i) for i, one in enumerate(ids) if seen.setdefault(one, i) != i), None)
-    if pair is None and "" not in seen:
+    if pair is None and "" not in ids:
         return ids, []
-    if len(seen) * 2 <= len(ids) and len(ids) > 2:
-        return None, [f"{Path(table.origin).name}: the column id has {len(seen)} values in {len(ids)} rows and was not taken for ids"]
+    distinct = len(set(ids))
+    if distinct * 2 <= len(ids) and len(ids) > 2:
+        return None, [f"{Path(table.origin).name}: the column id has {distinct} values in {len(ids)} rows and is not used"]
     if pair is None or not ids[pair[0]]:
         raise DataError(
             f"{table.origin}: rows without an id ({_where(table, [i for i, one in enumerate(ids) if not one])})",
