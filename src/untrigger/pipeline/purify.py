@@ -21,6 +21,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_purified
+from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, trusted_base
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import Judge
@@ -55,6 +56,8 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         rows, held, warnings = clean_rows(spec, victim)
         bed = read_truth(spec.truth, label_names=victim.label_names) if spec.truth else None
         suspect = suspect_rows(spec, victim)
+        check_agreement(victim, rows, what=spec.clean)
+        warnings += notes_of(rows, suspect)
     grant = Grant(
         clean=rows, suspect=suspect, teacher=spec.teacher if "teacher" in method.needs else None,
         base=trusted_base(spec, victim) if "base" in method.uses else None, seed=spec.seed,

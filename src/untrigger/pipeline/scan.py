@@ -14,6 +14,7 @@ from untrigger.errors import ModelError, OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve, weights_hash
 from untrigger.models.load import load_model
+from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.purify import shown
@@ -91,6 +92,7 @@ def scan(spec: ScanSpec, *, progress: Progress = silent) -> Report:
     with clock.stage("load"):
         model = load(spec, spec.model)
         grant = Grant(clean=clean_rows(spec, model), teacher=None if spec.reference else spec.teacher, seed=spec.seed)
+        check_agreement(model, grant.clean, what=spec.clean)
         hints = hints_of(spec, model, weighed)
         method.check(grant, reference=hints.reference is not None)
     return scanned(spec, model, grant=grant, hints=hints, weighed=weighed, clock=clock, progress=progress)[0]
@@ -113,7 +115,7 @@ def scanned(
     clock.steps(result.history.steps)
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
     curves = [*curves_of(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
-    told = [*result.warnings, *not_checked(weighed.unchecked)]
+    told = [*notes_of(grant.clean, hints.rewritten), *result.warnings, *not_checked(weighed.unchecked)]
     result = replace(result, scan=full, verdict=with_weights(result.verdict, full), curves=curves, warnings=told)
     return _report(spec, clock, result, given=_given(model, grant, hints), method=method), result
 
