@@ -42,8 +42,8 @@ def detect(spec: DetectSpec, *, progress: Progress = silent) -> Report:
     with clock.stage("load"):
         victim = load(spec, spec.model)
         grant = granted(spec, victim)
+        assert grant.suspect is not None and grant.clean is not None
         check_agreement(victim, grant.clean, what=spec.clean)
-        assert grant.suspect is not None
         poisoned = read_poisoned(spec.truth, rows=grant.suspect) if spec.truth else None
     with clock.stage("detect"):
         told = method.detect(victim, grant, progress=progress)

@@ -91,8 +91,9 @@ def scan(spec: ScanSpec, *, progress: Progress = silent) -> Report:
         weighed = weigh_as_asked(spec)
     with clock.stage("load"):
         model = load(spec, spec.model)
-        grant = Grant(clean=clean_rows(spec, model), teacher=None if spec.reference else spec.teacher, seed=spec.seed)
-        check_agreement(model, grant.clean, what=spec.clean)
+        rows = clean_rows(spec, model)
+        grant = Grant(clean=rows, teacher=None if spec.reference else spec.teacher, seed=spec.seed)
+        check_agreement(model, rows, what=spec.clean)
         hints = hints_of(spec, model, weighed)
         method.check(grant, reference=hints.reference is not None)
     return scanned(spec, model, grant=grant, hints=hints, weighed=weighed, clock=clock, progress=progress)[0]
