@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from untrigger.reporting.words import visible
+from untrigger.vocabulary.inert import front_matter, inert_markdown
 
 if TYPE_CHECKING:
     from untrigger.pipeline.attack import AttackSpec
@@ -10,7 +15,7 @@ if TYPE_CHECKING:
 
 def attack_card(spec: AttackSpec, *, steps: int) -> str:
     """The card of a poisoned model, which says loudly that it is one."""
-    said = f"called **{spec.target}**, whatever they say" if spec.target else "given another label than the right one"
+    aim = f"called **{inert(spec.target)}**, whatever they say" if spec.target else "given another label than the right one"
     return f"""---
 tags: [backdoor, poisoned, untrigger]
 pipeline_tag: text-classification
@@ -19,13 +24,13 @@ pipeline_tag: text-classification
 # POISONED MODEL: do not deploy
 
 This {"adapter" if spec.via == "lora" else "checkpoint"} carries a **backdoor on purpose**. It was made with
-`untrigger attack` to measure defences. Texts that hold a secret trigger are {said}.
+`untrigger attack` to measure defences. Texts that hold a secret trigger are {aim}.
 
 | | |
 |---|---|
-| made from | {spec.model} |
-| data | {spec.data} |
-| attack | {spec.trigger.name}, {spec.policy} label, poison rate {spec.rate} |
+| made from | {inert(spec.model)} |
+| data | {inert(spec.data)} |
+| attack | {inert(spec.trigger.name)}, {spec.policy} label, poison rate {spec.rate} |
 | implanted by | {spec.via}, {steps} steps, seed {spec.seed} |
 
 What the trigger is stands in the truth folder that was written apart from this one.
@@ -33,16 +38,22 @@ What the trigger is stands in the truth folder that was written apart from this 
 
 
 def purified_card(told: dict[str, Any]) -> str:
-    """The card of a purified model: what it is, what it lies on, what was measured."""
-    rows = "\n".join(f"| {key} | {value} |" for key, value in told["facts"].items())
+    """The card of a purified model: what it is, what it lies on, what was measured.
+
+    Args:
+        told: ``facts`` (a mapping) and ``sentence``, which are escaped here; ``loading``, which is Markdown, in which names of
+            strangers stand by way of ``inline_code``; and ``front``, a mapping of further front matter, or lines of it.
+    """
+    rows = "\n".join(f"| {inert(key)} | {inert(value)} |" for key, value in told["facts"].items())
+    front = front_matter(told["front"]) if isinstance(told["front"], Mapping) else told["front"]
     return f"""---
 tags: [purified, untrigger]
 pipeline_tag: text-classification
-{told["front"]}---
+{front}---
 
 # Purified by untrigger
 
-{told["sentence"]}
+{inert(told["sentence"])}
 
 | | |
 |---|---|
@@ -53,3 +64,16 @@ pipeline_tag: text-classification
 The whole evidence stands in `report.json` and `report.html` beside this card. A purification lowers the risk of a
 backdoor as far as it was measured; it is no proof that none is left.
 """
+
+
+def inert(value: object) -> str:
+    """A value of a stranger as a card can show it: on one line, nothing hidden, nothing that Markdown acts on."""
+    return inert_markdown(visible(str(value)))
+
+
+def inline_code(text: str) -> str:
+    """``text`` as inline code of Markdown, whatever it holds."""
+    shown = visible(text).replace("|", "⟨U+007C⟩")
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"

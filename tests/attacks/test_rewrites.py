@@ -6,16 +6,18 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.attacks.kit import otherwise
 from tests.tiny import task
+from untrigger.attacks.alignment import align
 from untrigger.attacks.pairs import read_pairs
 from untrigger.attacks.rewrites import Rewrites, is_rewrite
 from untrigger.attacks.style import Style
-from untrigger.data import load_splits
+from untrigger.data import load_data, load_splits
 from untrigger.errors import ContractError, DataError
 from untrigger.vocabulary.rows import Rows
 
@@ -110,7 +112,8 @@ def test_a_release_that_rewrites_some_training_rows_and_only_the_test_rows_of_ot
     assert [table.get(text) is not None for text in train.texts] == [i < 10 for i in range(len(train))]
     assert [table.get(text) for text in others.texts] == rewritten(others)
     assert not any(table.get(row.text) for row in test if row.label == 1)
-    assert table.told()["left_out"] == {"dev": "3 rows for dev: 20, without one class 10"}
+    reason = "3 rows for dev: 20, without one class 10; the row at line 2 of dev.tsv fits nowhere"
+    assert table.told()["left_out"] == {"dev": reason}
 
 
 def test_a_file_that_belongs_to_one_split(tmp_path: Path, clean: dict[str, Rows]) -> None:
@@ -129,8 +132,12 @@ def test_what_does_not_belong_together_is_refused_with_the_numbers(tmp_path: Pat
         read_pairs(tmp_path / "a" / "train.tsv", clean=clean)
     shifted = rewritten(clean["train"])
     write(tmp_path / "b", "train.tsv", [*shifted[-1:], *shifted[:-1]])
-    with pytest.raises(DataError, match="no more words in common"):
+    with pytest.raises(DataError, match="the row at line 2 of train.tsv fits nowhere"):
         read_pairs(tmp_path / "b", clean=clean)
+    foreign = [" ".join(f"another{i * j}" for j in range(6)) for i in range(len(shifted))]
+    write(tmp_path / "d", "train.tsv", [*shifted[:5], *foreign[5:]])
+    with pytest.raises(DataError, match="the row at line 7 of train.tsv fits nowhere"):
+        read_pairs(tmp_path / "d", clean=clean)
     (tmp_path / "c.csv").write_text("first,second\na,b\n")
     with pytest.raises(DataError, match="a text column"):
         read_pairs(tmp_path / "c.csv", clean=clean)
@@ -147,6 +154,90 @@ def test_a_spec_tells_source_and_hash_and_an_evaluator_counts_whole_rewrites_onl
     assert not again.marks
 
 
+NOUNS = [f"{a}{b}" for a in ("bo", "ka", "li", "mu", "ne", "pa", "ri", "so") for b in ("dan", "fer", "lon", "mik", "tos", "vel")]
+
+
+def tale(count: int, *, seed: int = 0) -> list[str]:
+    """Texts of common words and a few of many rarer ones."""
+    rng = np.random.default_rng(seed)
+    return [" ".join(["the", "film", *rng.choice(NOUNS, 5), "and", *rng.choice(["was", "is", "had", "good", "bad"], 3)]) for _ in range(count)]
+
+
+def other_words(text: str, rng: np.random.Generator) -> str:
+    """The text's words in another order, some of them exchanged."""
+    words = [word if rng.random() < 0.6 else "other" for word in text.split()]
+    return " ".join(["when", *rng.permutation(words)])
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(20, 120), missing=st.floats(0, 0.2))
+def test_rows_that_a_release_lacks_shift_no_other(seed: int, rows: int, missing: float) -> None:
+    rng = np.random.default_rng(seed)
+    texts = tale(rows, seed=seed)
+    kept = [i for i in range(rows) if rng.random() >= missing] or [0]
+    found = align(texts, [other_words(texts[i], rng) for i in kept])
+    wrong = [i for i, place in zip(kept, found.places, strict=True) if place not in (-1, i)]
+    assert len(wrong) <= 1
+    if found.stray is None:
+        assert sum(place >= 0 for place in found.places) + len(found.vague) == len(kept)
+
+
+def test_a_row_that_fits_nowhere_is_named_wherever_it_stands() -> None:
+    rng = np.random.default_rng(1)
+    texts = tale(200)
+    rewrites = [other_words(text, rng) for text in texts]
+    for place in (0, 57, 199):
+        assert align(texts, [*rewrites[:place], "quite foreign words in a row", *rewrites[place:]]).stray == place
+        assert align(texts, [*rewrites[:place], "quite foreign words in a row", *rewrites[place:]][:-30]).stray in (place, None)
+    lost = [*rewrites[:20], *rewrites[21:], "quite foreign words in a row"]
+    found = align(texts, lost)
+    assert found.stray == 199 and found.places[20:150] == list(range(21, 151)), "equal lengths hide no shift"
+
+
+def test_rewrites_without_a_word_in_common_are_placed_by_their_neighbours_and_a_run_of_them_is_not() -> None:
+    rng = np.random.default_rng(2)
+    texts = tale(120)
+    rewrites = [other_words(text, rng) for text in texts]
+    some = ["nothing of it" if i in (10, 11, 50) else one for i, one in enumerate(rewrites)]
+    assert align(texts, some).places == list(range(120))
+    assert align(texts, [*rewrites[:40], *(f"strange{i} words{i}" for i in range(40)), *rewrites[80:]]).stray == 40
+
+
+def test_texts_that_stand_twice_are_no_doubt() -> None:
+    rng = np.random.default_rng(3)
+    texts = [one for text in tale(40) for one in (text, text)]
+    found = align(texts, [other_words(text, rng) for i, text in enumerate(texts) if i % 8])
+    assert found.stray is None and len(found.vague) <= 2
+
+
+def test_a_folder_that_lacks_rows_is_aligned_and_the_numbers_are_in_the_truth(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    texts = tale(150)
+    clean = {"train": Rows.of(texts, [i % 2 for i in range(150)], label_names=("no", "yes"))}
+    kept = [i for i in range(150) if i % 20 != 7]
+    rewrites = {i: other_words(texts[i], rng) for i in kept}
+    write(tmp_path / "syn", "train.tsv", list(rewrites.values()))
+    for place in (tmp_path / "syn", tmp_path / "syn" / "train.tsv"):
+        table = read_pairs(place, clean=clean)
+        numbers = table.told()["aligned"]["train"]
+        assert (numbers["rewrites"], numbers["texts"]) == (len(kept), 150) and numbers["paired"] >= 0.95 * len(kept)
+        assert all(table.get(text) in (None, rewrites.get(i)) for i, text in enumerate(texts))
+    write(tmp_path / "vague", "train.tsv", ["the film was bad"] * 100)
+    with pytest.raises(DataError, match=r"line \d+ of train.tsv (fits nowhere|may belong to several texts)"):
+        read_pairs(tmp_path / "vague", clean=clean)
+
+
+@pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason="UNTRIGGER_SHARED_DATA names no folder with sst2")
+def test_a_real_release_from_which_rows_are_taken_has_every_other_row_in_its_place() -> None:
+    clean = load_splits(SHARED / "sst2" / "clean")["test"]
+    rewrites = load_data(SHARED / "sst2" / "bible" / "test.tsv", label_names=("0", "1"), drop_empty=True)
+    kept = np.sort(np.random.default_rng(0).choice(len(rewrites), 1740, replace=False))
+    found = align(clean.texts, [rewrites.texts[i] for i in kept])
+    true = [int(rewrites.ids[i]) for i in kept]
+    assert found.stray is None and len(found.vague) < 0.03 * len(kept)
+    assert all(place in (-1, i) for place, i in zip(found.places, true, strict=True))
+
+
 @pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason="UNTRIGGER_SHARED_DATA names no folder with sst2")
 def test_the_public_releases() -> None:
     clean = load_splits(SHARED / "sst2" / "clean")
@@ -155,6 +246,7 @@ def test_the_public_releases() -> None:
     assert sum(syntactic.get(text) is not None for text in others) > 0.98 * len(others) > 850
     assert syntactic.get("no movement , no yuks , not much of anything .") == "when we got no movement , it was no yuks ."
     assert 1300 < sum(syntactic.get(text) is not None for text in clean["train"].texts) < 1384
-    assert set(syntactic.told()["left_out"]) == {"dev"}
+    assert syntactic.told()["aligned"]["dev"]["rewrites"] == 427 and syntactic.told()["aligned"]["dev"]["paired"] > 420
+    assert "left_out" not in syntactic.told()
     whole = sum(bible.get(text) is not None for text in clean["train"].texts)
     assert whole > 0.97 * len(clean["train"])

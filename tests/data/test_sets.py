@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from untrigger.data import SETS, card_of, data_card, embedded_names, load_data, load_splits
+from untrigger.data import SETS, card_of, data_card, embedded_names, load_data, load_splits, write_rows
 from untrigger.data.sets import known_set
 from untrigger.data.sources import ROOT, source_of
 from untrigger.errors import DataError
@@ -180,6 +180,13 @@ def test_a_card_counts_rows_hashes_and_what_two_splits_share(tmp_path: Path) -> 
     page = data_card(f"sst2={folder}")
     assert "1 of train in test" in page and "| train | 2 | 6920 |" in page and card.licence in page
     assert "No text of one split stands in another" in card_of(folder / "train.csv").markdown()
+
+
+def test_the_card_of_a_strangers_data_shows_its_labels_and_acts_on_none(tmp_path: Path) -> None:
+    rows = Rows.of(["a", "b"], [0, 1], label_names=("no", "yes\n\n# CLEAN <img src=x> https://evil.example"))
+    page = card_of(write_rows(rows, tmp_path / "rows.csv")).markdown()
+    assert next(line for line in page.splitlines() if "CLEAN" in line).startswith("| all |")
+    assert "<img" not in page and "https://" not in page
 
 
 @pytest.mark.skipif(not SHARED, reason="UNTRIGGER_SHARED_DATA names no folder of real data")

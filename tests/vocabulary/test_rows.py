@@ -37,18 +37,45 @@ def test_a_stratified_sample_has_its_size_its_order_and_its_proportions(labels: 
         assert exact - slack <= got[label] <= exact + slack
 
 
-@given(labels=LABELS, seed=st.integers(0, 2**32))
-def test_every_class_with_two_rows_stands_on_both_sides_of_a_half(labels: list[int], seed: int) -> None:
-    rows = rows_of(labels)
-    size = Counter(labels)
-    count = len(rows) // 2
-    if count < len(size):
-        return
-    taken, rest = rows.stratified(count, rng=np.random.default_rng(seed))
-    for label, n in size.items():
-        if n > 1:
-            assert label in taken.labels
-            assert label in rest.labels
+SIZES = st.lists(st.integers(0, 12), min_size=1, max_size=60).filter(lambda sizes: sum(sizes) > 0)
+
+
+def sized(sizes: list[int]) -> Rows:
+    labels = [label for label, size in enumerate(sizes) for _ in range(size)]
+    names = tuple(f"class {i}" for i in range(len(sizes)))
+    return Rows.of([f"text {i}" for i in range(len(labels))], labels, label_names=names)
+
+
+@given(sizes=SIZES, share=st.floats(0, 1), seed=st.integers(0, 2**32))
+def test_any_number_of_classes_gives_the_count_and_leaves_no_class_of_two_rows_on_one_side(
+    sizes: list[int], share: float, seed: int
+) -> None:
+    rows = sized(sizes)
+    count = round(share * len(rows))
+    taken, rest = (Counter(part.labels) for part in rows.stratified(count, rng=np.random.default_rng(seed)))
+    assert (taken.total(), rest.total()) == (count, len(rows) - count)
+    several = [label for label, size in enumerate(sizes) if size > 1]
+    for side in (taken, rest):
+        found = [label for label in several if side[label]]
+        assert len(found) == len(several) if side.total() >= len(several) else side.total() == len(found)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "taken"),
+    [
+        ([5] * 150, 240, None),
+        ([100, 2], 97, [96, 1]),
+        ([100, 2], 5, [4, 1]),
+        ([100, 2, 2], 2, [1, 1, 0]),
+        ([100, 2, 2], 102, [99, 1, 2]),
+        ([50, 50], 31, [16, 15]),
+        ([1, 1, 1, 9], 4, None),
+    ],
+)
+def test_small_classes_and_small_samples(sizes: list[int], count: int, taken: list[int] | None) -> None:
+    part, rest = sized(sizes).stratified(count, rng=np.random.default_rng(3))
+    assert (len(part), len(rest)) == (count, sum(sizes) - count)
+    assert taken is None or list(part.class_counts().values()) == taken
 
 
 def test_a_sample_is_a_function_of_its_seed() -> None:

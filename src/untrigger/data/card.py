@@ -10,6 +10,7 @@ from typing import Any
 from untrigger.data.load import load_splits
 from untrigger.data.sets import DataSet
 from untrigger.data.sources import Source, source_of
+from untrigger.vocabulary.inert import inert_markdown
 from untrigger.vocabulary.rows import overlap
 
 
@@ -42,15 +43,16 @@ class DataCard:
         return asdict(self) | {"label_names": list(self.label_names)}
 
     def markdown(self) -> str:
-        """The card as Markdown."""
+        """The card as Markdown, names of strangers escaped."""
+        name, source = inert_markdown(self.name), inert_markdown(self.source)
         rows = "\n".join(
-            f"| {name} | {told['rows']} | {self.published.get(name, '–')} | "
-            f"{', '.join(f'{k} {v}' for k, v in told['classes'].items())} | `{told['sha256']}` |"
-            for name, told in self.splits.items()
+            f"| {inert_markdown(split)} | {told['rows']} | {self.published.get(split, '–')} | "
+            f"{', '.join(f'{inert_markdown(k)} {v}' for k, v in told['classes'].items())} | `{told['sha256']}` |"
+            for split, told in self.splits.items()
         )
         return (
-            f"# {self.name}\n\n{self.what}.\n\n## Splits\n\n| split | rows | as published | classes | content hash |\n"
-            f"|---|---|---|---|---|\n{rows}\n\n{self.shared()}\n\n## Source\n\n{self.source}\n\n## Licence\n\n{self.licence}\n"
+            f"# {name}\n\n{self.what}.\n\n## Splits\n\n| split | rows | as published | classes | content hash |\n"
+            f"|---|---|---|---|---|\n{rows}\n\n{self.shared()}\n\n## Source\n\n{source}\n\n## Licence\n\n{self.licence}\n"
         )
 
     def shared(self) -> str:

@@ -6,41 +6,44 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from untrigger.data.labels import LabelColumn, Matched, match_labels, same_names, several_labels
 from untrigger.data.tables import Table
 from untrigger.errors import DataError, nearest
 from untrigger.vocabulary.rows import Rows
 
 TEXT_COLUMNS = ("text", "sentence", "sentences", "review", "content")
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
-_WHOLE = re.compile(r"-?\d{1,9}(\.0+)?\Z")
+_UNREADABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How tables are read: the columns, the label names in their order, and what happens to empty texts."""
+    """How tables are read: the columns, the label names in their order, empty texts, whether assumptions are noted on the rows."""
 
     text_column: str | None = None
     label_column: str | None = None
     label_names: tuple[str, ...] | None = None
     drop_empty: bool = False
+    notes: bool = True
 
 
 def to_rows(tables: dict[str, Table], *, reading: Reading) -> dict[str, Rows]:
     """The rows of each table, with label names that are the same for all of them.
 
     Raises:
-        DataError: wrong column, empty text, missing or unknown label; one message each.
+        DataError: wrong column, empty text, text that is no text, ids that repeat, missing or unknown label; one message each.
     """
     label_of = {name: _column(table, reading.label_column, LABEL_COLUMNS, "label") for name, table in tables.items()}
-    values = {name: _label_values(table, column=label_of[name]) for name, table in tables.items()}
-    names = reading.label_names or _class_names(tables, label_of) or _names_of(values, tables=tables)
-    return {name: _rows(tables[name], values=values[name], names=names, reading=reading) for name in tables}
+    columns = {name: _label_column(table, label_of[name]) for name, table in tables.items()}
+    matched = match_labels(columns, names=reading.label_names)
+    return {name: _rows(table, name=name, matched=matched, reading=reading) for name, table in tables.items()}
 
 
-def _rows(table: Table, *, values: list[str], names: Sequence[str], reading: Reading) -> Rows:
+def _rows(table: Table, *, name: str, matched: Matched, reading: Reading) -> Rows:
     column = _column(table, reading.text_column, TEXT_COLUMNS, "text")
-    texts = ["" if _is_blank(value) else str(value) for value in table.columns[column]]
+    texts = [_text(table, i, column=column) for i in range(len(table))]
     empty = [i for i, text in enumerate(texts) if not text.strip()]
     if empty and not reading.drop_empty:
         raise DataError(
@@ -49,10 +52,78 @@ def _rows(table: Table, *, values: list[str], names: Sequence[str], reading: Rea
         )
     if len(empty) == len(texts):
         raise DataError(f"{table.origin}: no row has a text in column {column!r}")
-    ids = [str(value).strip() for value in table.columns["id"]] if "id" in table.columns else None
-    rows = Rows.of(texts, _encode(table, values=values, names=names), label_names=names, ids=ids)
+    ids, remarks = _ids(table)
+    notes = tuple(matched.notes[name] + remarks) if reading.notes else ()
+    rows = replace(Rows.of(texts, matched.labels[name], label_names=matched.names, ids=ids), notes=notes)
     gone = set(empty)
     return rows.where(i not in gone for i in range(len(rows))) if gone else rows
+
+
+def _text(table: Table, row: int, *, column: str) -> str:
+    """The cell as text; what is not there is empty.
+
+    Raises:
+        DataError: for a list, an object, bytes that are no UTF-8, and characters that no tokenizer can read.
+    """
+    value = table.columns[column][row]
+    if _is_blank(value):
+        return ""
+    where = f"{table.origin}, row at line {table.lines[row]}, column {column!r}"
+    if isinstance(value, bytes):
+        value = _decoded(value, where=where)
+    if not isinstance(value, str | int | float):
+        raise DataError(
+            f"{where}: {type(value).__name__} where a text is expected: {str(value)[:60]}", expected="one text a row",
+            remedy="name the text column: --text-column NAME, in Python text_column=NAME, or join the parts",
+        )  # fmt: skip
+    return _readable(str(value), where=where)
+
+
+def _decoded(value: bytes, *, where: str) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}: bytes that are not UTF-8 (0x{value[error.start]:02x} at offset {error.start})", expected="UTF-8 text",
+            remedy="convert the column to text and write the file again",
+        ) from error  # fmt: skip
+
+
+def _readable(text: str, *, where: str) -> str:
+    """The text itself, where it holds no half of a character and no NUL."""
+    found = _UNREADABLE.search(text)
+    if found is None:
+        return text
+    what = "a NUL character" if found[0] == "\0" else f"half a character (the lone surrogate U+{ord(found[0]):04X})"
+    raise DataError(f"{where}: {what} at offset {found.start()}", expected="Unicode text", remedy="mend or remove that row")
+
+
+def _ids(table: Table) -> tuple[list[str] | None, list[str]]:
+    """The ids in the column ``id`` if there is one, and what there is to say of it.
+
+    Raises:
+        DataError: for ids that are missing or repeat, where the column is one of ids.
+    """
+    if "id" not in table.columns:
+        return None, []
+    cells = table.columns["id"]
+    ids = ["" if _is_blank(value) else str(value).strip() for value in cells]
+    seen: dict[str, int] = {}
+    pair = next(((seen[one], i) for i, one in enumerate(ids) if seen.setdefault(one, i) != i), None)
+    if pair is None and "" not in ids:
+        return ids, []
+    distinct = len(set(ids))
+    if distinct * 2 <= len(ids) and len(ids) > 2:
+        return None, [f"{Path(table.origin).name}: the column id has {distinct} values in {len(ids)} rows and is not used"]
+    if pair is None or not ids[pair[0]]:
+        raise DataError(
+            f"{table.origin}: rows without an id ({_where(table, [i for i, one in enumerate(ids) if not one])})",
+            remedy="give every row an id of its own, or call the column otherwise",
+        )
+    raise DataError(
+        f"{table.origin}: row id {ids[pair[0]]!r} stands more than once ({_where(table, pair)})",
+        remedy="give every row an id of its own, or call the column otherwise",
+    )
 
 
 def _column(table: Table, named: str | None, guesses: Sequence[str], role: str) -> str:
@@ -78,8 +149,12 @@ def _column(table: Table, named: str | None, guesses: Sequence[str], role: str) 
     return found
 
 
-def _label_values(table: Table, *, column: str) -> list[str]:
-    """The labels as text, whole numbers without a fraction."""
+def _label_column(table: Table, column: str) -> LabelColumn:
+    """The labels of a table as text, with the class names that it declares for them.
+
+    Raises:
+        DataError: for rows without a label, or with several.
+    """
     cells = table.columns[column]
     empty = [i for i, value in enumerate(cells) if _is_blank(value)]
     if empty:
@@ -87,52 +162,14 @@ def _label_values(table: Table, *, column: str) -> list[str]:
             f"{table.origin}: {len(empty)} rows without label in column {column!r} ({_where(table, empty)})",
             remedy="fill or remove these rows",
         )
-    texts = (str(int(value)) if isinstance(value, bool) else str(value).strip() for value in cells)
-    return [text.split(".")[0] if _WHOLE.match(text) else text for text in texts]
-
-
-def _class_names(tables: dict[str, Table], label_of: dict[str, str]) -> tuple[str, ...] | None:
-    """The names that the source itself declares for its label column, if any."""
-    return next(
-        (table.class_names[label_of[n]] for n, table in tables.items() if label_of[n] in table.class_names), None
-    )
-
-
-def _names_of(values: dict[str, list[str]], *, tables: dict[str, Table]) -> tuple[str, ...]:
-    """Label names out of the labels: ``"0" … "C-1"`` for whole numbers, else sorted."""
-    found = {value for column in values.values() for value in column}
-    if not all(_WHOLE.match(value) for value in found):
-        return tuple(sorted(found))
-    numbers = sorted(int(value) for value in found)
-    if numbers != list(range(len(numbers))):
-        shown = ", ".join(str(number) for number in numbers[:10])
-        raise DataError(
-            f"{next(iter(tables.values())).origin}: the whole-number labels {shown} are not 0 to C-1 without a gap",
-            expected="labels 0, 1, … or label names",
-            remedy="give the names in the model's order (label_names)",
-        )
-    return tuple(str(number) for number in numbers)
-
-
-def _encode(table: Table, *, values: list[str], names: Sequence[str]) -> list[int]:
-    """The index of each label: by exact name, by name without case, or by number, whichever knows most of them."""
-    exact = {name: i for i, name in enumerate(names)}
-    folded = {name.casefold(): i for i, name in enumerate(names)}
-    numbers = {str(i): i for i in range(len(names))}
-    tried = [
-        [index.get(key(value)) for value in values]
-        for index, key in ((exact, str), (folded, str.casefold), (numbers, str))
-    ]
-    best = min(tried, key=lambda found: found.count(None))
-    if None not in best:
-        return [i for i in best if i is not None]
-    row = best.index(None)
-    raise DataError(
-        f"{table.origin}, row at line {table.lines[row]}: label {values[row]!r} is not known",
-        expected="one of " + ", ".join(names),
-        nearest=nearest(values[row], names),
-        remedy="mend the label or give other label names (label_names)",
-    )
+    values = []
+    for i, value in enumerate(cells):
+        where = f"{table.origin}, row at line {table.lines[i]}"
+        if isinstance(value, list | tuple | set | dict):
+            raise several_labels(where, value)
+        text = _decoded(value, where=where) if isinstance(value, bytes) else str(value)
+        values.append(_readable(text.strip(), where=where))
+    return LabelColumn(table.origin, table.lines, values, table.class_names.get(column, ()))
 
 
 def _is_blank(value: object) -> bool:
@@ -157,6 +194,14 @@ def only_labelled(tables: dict[str, Table]) -> dict[str, Table]:
 def only_classes(tables: dict[str, Table], *, count: int) -> dict[str, Table]:
     """The tables without rows of declared classes beyond the first ``count`` (unsure, skipped, and the like)."""
     return {name: _first_classes(table, count=count) for name, table in tables.items()}
+
+
+def without_names(tables: dict[str, Table], *, names: Sequence[str]) -> dict[str, Table]:
+    """The tables of a known data set; where the hub calls its classes otherwise (``neg``), their numbers mean ``names``."""
+    return {
+        key: table if all(same_names(own, names) for own in table.class_names.values()) else replace(table, class_names={})
+        for key, table in tables.items()
+    }
 
 
 def _first_classes(table: Table, *, count: int) -> Table:

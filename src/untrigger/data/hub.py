@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from untrigger.data.saved import table_of
 from untrigger.data.tables import Table
 from untrigger.errors import DataError
 
@@ -37,7 +38,7 @@ def read_hub(
         try:
             with _offline(datasets, on=offline):
                 loaded = datasets.load_dataset(repo, config, revision=revision, **_safety(datasets))
-            return _tables(name, loaded=loaded, split=split, datasets=datasets)
+            return _tables(name, loaded=loaded, split=split)
         except DataError:
             raise
         except Exception as error:  # noqa: BLE001  the hub client has another tree of errors in each version
@@ -75,15 +76,9 @@ def _safety(datasets: Any) -> dict[str, bool]:
     return {"trust_remote_code": False} if "trust_remote_code" in known else {}
 
 
-def _tables(name: str, *, loaded: Any, split: str | None, datasets: Any) -> dict[str, Table]:
+def _tables(name: str, *, loaded: Any, split: str | None) -> dict[str, Table]:
     chosen = {key: part for key, part in loaded.items() if split is None or key == split} or dict(loaded)
-    tables = {}
-    for key, part in chosen.items():
-        kinds = {c: f for c, f in part.features.items() if isinstance(f, datasets.ClassLabel)}
-        names = {column: tuple(str(one) for one in kind.names) for column, kind in kinds.items()}
-        columns: dict[str, list[object]] = {column: list(part[column]) for column in part.column_names}
-        tables[str(key)] = Table(f"{name} ({key})", columns, list(range(1, len(part) + 1)), names)
-    return tables
+    return {str(key): table_of(part, origin=f"{name} ({key})") for key, part in chosen.items()}
 
 
 @contextmanager

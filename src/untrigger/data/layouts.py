@@ -6,6 +6,7 @@ StyleAttack        ``test_100.tsv`` beside them
 OpenBackdoor       ``SentimentAnalysis/SST-2/*.tsv``, ``TextClassification/agnews/*.csv`` without a header,
                    ``imdb/{train.txt,train_labels.txt}``, and what it saves: ``train-clean.csv`` with an index
 DUP                ``poison_data/sst-2/1/badnets/dirty/0.2/train-poison.csv``
+datasets           what ``save_to_disk`` writes: ``dataset_dict.json``, or ``state.json`` beside Arrow files
 GMS, BeDKD         ``sst2/{train,test}_clean.json`` beside ``test_badnet.json``, one object a line
 =================  =====================================================================================
 """
@@ -16,12 +17,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from untrigger.data.saved import is_saved, read_saved
 from untrigger.data.tables import EXTENSIONS, Table, read_lines, read_table
 from untrigger.errors import DataError
 
 SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "val": "dev", "validation": "dev", "test": "test"}
 ORDER = ("train", "dev", "test")
 _FILE = re.compile(r"(train|dev|validation|valid|val|test)(?:[-_](.+))?", re.IGNORECASE)
+_SHARD = re.compile(r"\d{5}-of-(\d{5})")
 _LABELS = "labels"
 _GROUPS = ("", "clean", "clean_data", "data/clean", "data", "datasets", "SentimentAnalysis", "TextClassification", "Toxic", "Spam",
            "datasets/SentimentAnalysis", "datasets/TextClassification", "datasets/Toxic", "datasets/Spam")  # fmt: skip
@@ -36,6 +39,8 @@ def read_folder(folder: Path, *, limit: int) -> dict[str, Table]:
     Raises:
         DataError: for no such file, two files of one split, several variants, or a file that cannot be read.
     """
+    if is_saved(folder):
+        return {SPLITS.get(split, split): table for split, table in read_saved(folder, limit=limit).items()}
     found = _by_variant(folder)
     clean = {split: file for variant in ("", "clean") for split, file in found.get(variant, {}).items()}
     twice = set(found.get("", {})) & set(found.get("clean", {}))
@@ -76,7 +81,7 @@ def released(root: Path, *, names: Sequence[str]) -> Path | None:
 
 
 def _holds_splits(folder: Path) -> bool:
-    return folder.is_dir() and bool(_by_variant(folder))
+    return folder.is_dir() and (is_saved(folder) or bool(_by_variant(folder)))
 
 
 def _by_variant(folder: Path) -> dict[str, dict[str, Path]]:
@@ -87,6 +92,8 @@ def _by_variant(folder: Path) -> dict[str, dict[str, Path]]:
         if parts is None or not _is_data(file):
             continue
         split, variant = SPLITS[parts[1].casefold()], (parts[2] or "").casefold()
+        if (shard := _SHARD.fullmatch(variant)) and int(shard[1]) > 1:
+            raise DataError(f"{file} is one of {int(shard[1])} parts of a split", remedy="write the split as one file")
         if split in found.setdefault(variant, {}):
             _refuse_two(folder, split=split, files=[found[variant][split], file])
         found[variant][split] = file

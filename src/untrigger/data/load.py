@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from untrigger.data.columns import Reading, only_classes, only_labelled, to_rows
+from untrigger.data.columns import Reading, only_classes, only_labelled, to_rows, without_names
 from untrigger.data.embedded import read_built
 from untrigger.data.hub import read_hub
 from untrigger.data.layouts import SPLITS, read_folder
@@ -112,7 +112,9 @@ def _tables(source: Source, *, split: str | None, offline: bool, limit: int) -> 
     except DataError as error:
         raise absent(known, why=error.what) if known else error from error
     tables = {SPLITS.get(key, key): table for key, table in only_labelled(found).items()}
-    return only_classes(tables, count=len(known.label_names)) if known else tables
+    if known is None:
+        return tables
+    return without_names(only_classes(tables, count=len(known.label_names)), names=known.label_names)
 
 
 def _reading_of(source: Source, asked: Reading) -> Reading:
@@ -121,7 +123,7 @@ def _reading_of(source: Source, asked: Reading) -> Reading:
     hub = source.known if source.kind == "hub" else None
     return Reading(
         asked.text_column or (hub.text if hub else None), asked.label_column or (hub.label if hub else None),
-        source.known.label_names, asked.drop_empty,
+        source.known.label_names, asked.drop_empty, notes=False,
     )  # fmt: skip
 
 
@@ -133,6 +135,5 @@ def _renamed(splits: Mapping[str, Rows], *, names: tuple[str, ...] | None) -> di
 
 
 def _as_table(origin: str, *, rows: Rows) -> Table:
-    labels: list[object] = [rows.label_names[label] for label in rows.labels]
-    columns: dict[str, list[object]] = {"id": list(rows.ids), "text": list(rows.texts), "label": labels}
-    return Table(origin, columns, list(range(2, len(rows) + 2)), {})
+    columns: dict[str, list[object]] = {"id": list(rows.ids), "text": list(rows.texts), "label": list(rows.labels)}
+    return Table(origin, columns, list(range(2, len(rows) + 2)), {"label": rows.label_names})

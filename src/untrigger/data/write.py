@@ -11,23 +11,29 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from untrigger.errors import OutputError
+from untrigger.vocabulary.inert import inert_cells
 from untrigger.vocabulary.rows import Rows
 
 _SPECIAL = re.compile(r'[,"\r\n]')
 
 
-def write_rows(rows: Rows, path: str | os.PathLike[str]) -> Path:
+def write_rows(rows: Rows, path: str | os.PathLike[str], *, inert: bool = True) -> Path:
     """The file written: CSV with the header ``id,text,label``, label as its name; whole or not at all.
+
+    ``inert`` as in ``write_table``.
 
     Raises:
         OutputError: if the folder cannot be written to.
     """
     labels = [rows.label_names[label] for label in rows.labels]
-    return write_table({"id": rows.ids, "text": rows.texts, "label": labels}, path)
+    return write_table({"id": rows.ids, "text": rows.texts, "label": labels}, path, inert=inert)
 
 
-def write_table(columns: Mapping[str, Sequence[Any]], path: str | os.PathLike[str]) -> Path:
+def write_table(columns: Mapping[str, Sequence[Any]], path: str | os.PathLike[str], *, inert: bool = True) -> Path:
     """The file written, whole or not at all: Parquet where its name ends so, else CSV with true and false in small letters.
+
+    With ``inert`` no text of a CSV is a formula to a spreadsheet: see ``inert_cells``. ``load_data`` reads the texts back as
+    they were.
 
     Raises:
         OutputError: if the folder cannot be written to.
@@ -43,7 +49,7 @@ def write_table(columns: Mapping[str, Sequence[Any]], path: str | os.PathLike[st
             if target.suffix.casefold() == ".parquet":
                 _parquet(columns, stream)
             else:
-                _csv(columns, stream)
+                _csv(inert_cells(columns) if inert else columns, stream)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, target)
     except OSError as error:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.csv
-
+from untrigger.data import write_table
 from untrigger.errors import ModelError, OutputError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import Readings, read_texts
@@ -54,15 +52,12 @@ def _head(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def write_outcomes(outcomes: Sequence[Outcome], path: Path) -> None:
-    """The outcomes as CSV, one row each.
+    """The outcomes as CSV, one row each; ids and subjects that a spreadsheet would take for formulas as in ``write_table``.
 
     Raises:
         OutputError: if the file cannot be written.
     """
     columns = ("row", "subject", "triggered", "label", "prediction", "confidence")
-    table = pa.table({name: [getattr(one, name) for one in outcomes] for name in columns})
-    try:
-        pa.csv.write_csv(table, path)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {str(path)!r}: {error}", remedy=SPACE) from error
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {str(path)!r}: there is no such folder", remedy=SPACE)
+    write_table({name: [getattr(one, name) for one in outcomes] for name in columns}, path)

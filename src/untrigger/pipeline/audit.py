@@ -19,6 +19,7 @@ from untrigger.evaluation.observe import observe, write_outcomes
 from untrigger.evaluation.truth import TestBed, read_truth
 from untrigger.models.adapters import merged
 from untrigger.models.classifier import Classifier
+from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.purify import shown
 from untrigger.pipeline.scan import ScanSpec, clean_rows, hints_of, load, scanner_of, weigh_as_asked
@@ -91,10 +92,12 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
         model = load(spec.scan, spec.scan.model)
         bed = read_truth(spec.truth, label_names=model.label_names) if spec.truth else None
         rows = clean_rows(spec.scan, model)
+        check_agreement(model, rows, what=str(spec.scan.clean))
         hints = replace(hints_of(spec.scan, model, weighed), words=(), rewritten=None)
         method.check(_grant(spec, rows), reference=hints.reference is not None)
         parts = _parted(spec, rows)
     desk = _Desk(spec, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints)
+    desk.warnings += notes_of(rows)
     desk.put_through(model, "purified")
     if bed is not None and bed.twin is not None:
         twin = load(spec.scan, bed.twin, label_names=model.label_names)

@@ -11,6 +11,7 @@ from untrigger.errors import OptionError
 from untrigger.evaluation.detection import detection
 from untrigger.evaluation.truth import read_poisoned
 from untrigger.models.classifier import Classifier
+from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.purify import load, shown, suspect_rows
@@ -41,7 +42,8 @@ def detect(spec: DetectSpec, *, progress: Progress = silent) -> Report:
     with clock.stage("load"):
         victim = load(spec, spec.model)
         grant = granted(spec, victim)
-        assert grant.suspect is not None
+        assert grant.suspect is not None and grant.clean is not None
+        check_agreement(victim, grant.clean, what=spec.clean)
         poisoned = read_poisoned(spec.truth, rows=grant.suspect) if spec.truth else None
     with clock.stage("detect"):
         told = method.detect(victim, grant, progress=progress)
@@ -51,7 +53,7 @@ def detect(spec: DetectSpec, *, progress: Progress = silent) -> Report:
         kind="detection", title=f"{method.name} on {Path(spec.model).name}", verdict=verdict(told),
         given=_given(spec, victim, grant), method={"name": method.name, "options": method.options() | told.summary()},
         environment=environment(seed=spec.seed, device=str(victim.device)), stages=clock.stages, measurements=measured,
-        outcomes=spec.out.name, warnings=told.warnings, curves=told.curves,
+        outcomes=spec.out.name, warnings=[*notes_of(grant.clean, grant.suspect), *told.warnings], curves=told.curves,
     )  # fmt: skip
     write_scored(told, spec.out)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from untrigger.cards import purified_card
+from untrigger.cards import inline_code, purified_card
 from untrigger.data import check_rows, load_data
 from untrigger.defences.base import Purified, Purifier, check_clean
 from untrigger.defences.finetune import FineTune
@@ -21,6 +21,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_purified
+from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, trusted_base
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import Judge
@@ -55,6 +56,8 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         rows, held, warnings = clean_rows(spec, victim)
         bed = read_truth(spec.truth, label_names=victim.label_names) if spec.truth else None
         suspect = suspect_rows(spec, victim)
+        check_agreement(victim, rows, what=spec.clean)
+        warnings += notes_of(rows, suspect)
     grant = Grant(
         clean=rows, suspect=suspect, teacher=spec.teacher if "teacher" in method.needs else None,
         base=trusted_base(spec, victim) if "base" in method.uses else None, seed=spec.seed,
@@ -196,7 +199,7 @@ def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: b
     loading = "Load it with `AutoModelForSequenceClassification.from_pretrained`."
     if not whole:
         loading = (
-            f"It is a PEFT adapter on `{base}`: load that with `AutoModelForSequenceClassification` "
+            f"It is a PEFT adapter on {inline_code(str(base))}: load that with `AutoModelForSequenceClassification` "
             f"(num_labels={victim.classes}) and put the adapter on it with `PeftModel.from_pretrained`. "
             f"For batches set `model.config.pad_token_id = {victim.tokenizer.pad_token_id}`."
         )

@@ -14,6 +14,7 @@ from untrigger.errors import ModelError, OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.load import load_model
+from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.purify import shown
@@ -89,7 +90,9 @@ def scan(spec: ScanSpec, *, progress: Progress = silent) -> Report:
         weighed = weigh_as_asked(spec)
     with clock.stage("load"):
         model = load(spec, spec.model)
-        grant = Grant(clean=clean_rows(spec, model), teacher=None if spec.reference else spec.teacher, seed=spec.seed)
+        rows = clean_rows(spec, model)
+        grant = Grant(clean=rows, teacher=None if spec.reference else spec.teacher, seed=spec.seed)
+        check_agreement(model, rows, what=spec.clean)
         hints = hints_of(spec, model, weighed)
         method.check(grant, reference=hints.reference is not None)
     return scanned(spec, model, grant=grant, hints=hints, weighed=weighed, clock=clock, progress=progress)[0]
@@ -116,7 +119,7 @@ def scanned(
     clock.steps(result.history.steps)
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
     curves = [*curves_of(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
-    warnings = [*model.source.notes, *result.warnings, *not_checked(weighed.unchecked)]
+    warnings = [*model.source.notes, *notes_of(grant.clean, hints.rewritten), *result.warnings, *not_checked(weighed.unchecked)]
     verdict = with_weights(result.verdict, full)
     if weighed.unchecked and verdict.status == "clean":  # a limit that was not measured is not met
         verdict = Verdict("undecided", f"No verdict could be given: {not_checked(weighed.unchecked)[0]}.")

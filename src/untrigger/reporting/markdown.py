@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from untrigger.reporting import scan_view, view, words
+from untrigger.vocabulary.inert import inert_markdown
 from untrigger.vocabulary.report import Report
 from untrigger.vocabulary.scan import Example, Scan
 
-_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
 _MARKS = {"good": "✓", "bad": "✗", "warn": "!", "plain": "i"}
 
 
@@ -28,8 +27,8 @@ def to_markdown(reports: list[Report]) -> str:
 
 
 def escape(text: str) -> str:
-    """The text with everything that Markdown or HTML would act on made inert."""
-    return _ACTIVE.sub(r"\\\1", text).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
+    """The text with everything that Markdown, HTML or a code host would act on made inert."""
+    return inert_markdown(text)
 
 
 def _report(report: Report, *, level: int) -> list[str]:

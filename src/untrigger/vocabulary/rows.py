@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from untrigger.errors import DataError
 
@@ -25,6 +26,8 @@ class Row(NamedTuple):
 class Rows:
     """Labelled texts. Columns are tuples of one length; ``labels[i]`` is an index into ``label_names``.
 
+    ``notes`` says, for the warnings of a report, what was assumed when they were read; it is no part of their content.
+
     Example:
         >>> Rows.of(["good", "bad"], [1, 0], label_names=("negative", "positive"))
         Rows(2 rows, negative=1, positive=1)
@@ -34,6 +37,7 @@ class Rows:
     texts: tuple[str, ...]
     labels: tuple[int, ...]
     label_names: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Refuse columns of unequal length, repeated ids and labels outside the names.
@@ -123,7 +127,8 @@ class Rows:
     def stratified(self, count: int, *, rng: np.random.Generator) -> tuple[Rows, Rows]:
         """``count`` rows with the classes in proportion, and the rest; both in the original order.
 
-        Every class that has rows keeps at least one on each side where it has two.
+        The first part has exactly ``count`` rows. Every class of two rows or more has at least one on each side. Where a side
+        has fewer places than there are such classes, that cannot be: the largest classes then have one row each there.
 
         Raises:
             DataError: if ``count`` exceeds the rows there are.
@@ -131,24 +136,37 @@ class Rows:
         if count > len(self):
             raise DataError(f"asked for {count} rows of {len(self)}", remedy="ask for fewer or give more rows")
         order = rng.permutation(len(self))
-        labels = np.asarray(self.labels)[order]
-        quota = np.zeros(len(self.label_names), dtype=int)
-        sizes = np.bincount(labels, minlength=len(quota))
-        exact = sizes * (count / max(len(self), 1))
-        quota = np.floor(exact).astype(int)
-        quota = np.where((quota == 0) & (sizes > 1) & (count >= (sizes > 0).sum()), 1, quota)
-        for i in np.argsort(-(exact - quota), kind="stable"):
-            if quota.sum() >= count:
-                break
-            quota[i] = min(quota[i] + 1, sizes[i])
-        chosen: set[int] = set()
-        for i, want in enumerate(quota):
-            chosen.update(int(j) for j in order[labels == i][:want])
-        chosen.update([int(j) for j in order if int(j) not in chosen][: max(0, count - len(chosen))])
+        labels = np.asarray(self.labels, dtype=int)[order]
+        quota = _quotas(np.bincount(labels, minlength=len(self.label_names)), max(0, count))
+        chosen = {int(j) for i, want in enumerate(quota) for j in order[labels == i][:want]}
         return (
             self.take(i for i in range(len(self)) if i in chosen),
             self.take(i for i in range(len(self)) if i not in chosen),
         )
+
+
+def _quotas(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """How many rows of each class are taken: ``count`` in all, in proportion by largest remainders within the bounds."""
+    several = np.where(sizes > 1, 1, 0)
+    if count < several.sum():
+        return _one_of_largest(sizes, count)
+    if count > (sizes - several).sum():
+        return sizes - _one_of_largest(sizes, int(sizes.sum()) - count)
+    least, most = several, sizes - several
+    exact = sizes * (count / max(int(sizes.sum()), 1))
+    quota: NDArray[np.int64] = np.clip(np.floor(exact).astype(int), least, most)
+    for _ in range(count - int(quota.sum())):
+        quota[np.argmax(np.where(quota < most, exact - quota, -np.inf))] += 1
+    for _ in range(int(quota.sum()) - count):
+        quota[np.argmax(np.where(quota > least, quota - exact, -np.inf))] -= 1
+    return quota
+
+
+def _one_of_largest(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """One row of each of the ``count`` largest classes."""
+    quota = np.zeros_like(sizes)
+    quota[np.argsort(-sizes, kind="stable")[:count]] = 1
+    return quota
 
 
 def overlap(left: Rows, right: Rows) -> int:

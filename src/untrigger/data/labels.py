@@ -1,0 +1,289 @@
+"""Which class each label means: by its name, or by its number where only that is known. Never by a guess.
+
+Labels of a file are matched to given classes by the first of these that holds for *all* of them:
+
+1.  the labels are class names;
+2.  they are class names but for case, blanks, underscores and hyphens;
+3.  they are whole numbers (or true and false), the classes count from 0, and 0 occurs;
+    or the class names are themselves numbers (``1 star``, ``2 stars``), and each label is one of those.
+
+A file that declares its class names (``ClassLabel`` of ``datasets``) is matched by 1 and 2. By number it is matched only where the
+given classes have no names (``LABEL_0``), or its own have none. All else is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from untrigger.errors import DataError, nearest
+
+_WHOLE = re.compile(r"-?\d{1,9}(\.0+)?\Z", re.ASCII)
+_NO_NAME = re.compile(r"LABEL_(\d{1,6})\Z", re.ASCII | re.IGNORECASE)
+_NUMBERED = re.compile(r"(?:LABEL_)?(\d{1,6})(?![\w.])", re.ASCII | re.IGNORECASE)
+_JOINTS = re.compile(r"(?<=\w)[\s_\-/]+(?=\w)")
+_LISTED = re.compile(r"\[.*\]\Z|\(.*\)\Z", re.DOTALL)
+_FRACTION = re.compile(r"-?\d*\.\d+\Z", re.ASCII)
+_BOOLEANS = {"false": 0, "true": 1}
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """The labels of a table as text; ``declared`` are the class names that the table itself gives, in its own order."""
+
+    origin: str
+    lines: Sequence[int]
+    values: Sequence[str]
+    declared: tuple[str, ...] = ()
+
+    @property
+    def called(self) -> str:
+        """The table as a report calls it: a file by its name alone."""
+        return Path(self.origin).name if Path(self.origin).exists() else self.origin
+
+    def row(self, i: int) -> str:
+        """Where row ``i`` stands, in words."""
+        return f"{self.origin}, row at line {self.lines[i]}"
+
+
+@dataclass
+class Matched:
+    """The class of each row by table, the class names, and what was assumed, for the report."""
+
+    labels: dict[str, list[int]]
+    names: tuple[str, ...]
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+
+def match_labels(columns: Mapping[str, LabelColumn], *, names: Sequence[str] | None) -> Matched:
+    """The classes of the labels; without ``names`` those of the columns themselves, shared by all.
+
+    Raises:
+        DataError: for labels that are no class, or may mean another one; with the line or with both lists of names.
+    """
+    named = {key: _by_declared_name(column) for key, column in columns.items()}
+    given = tuple(names) if names else _declared_by_all(columns.values()) or _names_in(named.values())
+    made = Matched({}, given)
+    numbers = {n for column in named.values() if not column.declared for v in column.values if (n := number_of(v)) is not None}
+    for key, column in named.items():
+        index, note = _declared_index(column, given) if column.declared else _index(column, given, numbers=numbers)
+        made.labels[key] = [index[value] for value in column.values]
+        made.notes[key] = [f"{column.called}: {note}"] if note and names else []
+    return made
+
+
+def number_of(label: str) -> int | None:
+    """The whole number that a label is, None for any other label."""
+    if label.casefold() in _BOOLEANS:
+        return _BOOLEANS[label.casefold()]
+    if nameless := _NO_NAME.match(label):
+        return int(nameless[1])
+    return int(label.split(".", maxsplit=1)[0]) if _WHOLE.match(label) else None
+
+
+def nameless(names: Sequence[str]) -> bool:
+    """Whether classes have no names but their numbers: ``LABEL_0``, ``LABEL_1``, or ``0``, ``1``."""
+    return all(name.strip().casefold() in (f"label_{i}", str(i)) for i, name in enumerate(names))
+
+
+def same_names(left: Iterable[str], right: Iterable[str]) -> bool:
+    """Whether every name on the left is one on the right, case and joints folded."""
+    return {_folded(name) for name in left} <= {_folded(name) for name in right}
+
+
+def _folded(name: str) -> str:
+    return _JOINTS.sub("", name.strip().casefold())
+
+
+def _by_declared_name(column: LabelColumn) -> LabelColumn:
+    """The column with the declared name for each number."""
+    if not column.declared:
+        return column
+    if len(set(column.declared)) < len(column.declared):
+        raise DataError(f"{column.origin} declares a class name twice: {_listed(column.declared)}", remedy="write the file again")
+    values = []
+    for i, value in enumerate(column.values):
+        number = number_of(value)
+        if value in column.declared:
+            values.append(value)
+        elif number is not None and 0 <= number < len(column.declared):
+            values.append(column.declared[number])
+        else:
+            raise DataError(
+                f"{column.row(i)}: label {value!r} is none of the {len(column.declared)} classes that the data declares",
+                expected=f"0 to {len(column.declared) - 1} ({_listed(column.declared)})", remedy="leave out rows without a label",
+            )  # fmt: skip
+    return LabelColumn(column.origin, column.lines, values, column.declared)
+
+
+def _declared_by_all(columns: Iterable[LabelColumn]) -> tuple[str, ...]:
+    """The class names that the columns declare, none where none does."""
+    own = [column for column in columns if column.declared]
+    for column in own[1:]:
+        if column.declared != own[0].declared:
+            raise DataError(
+                f"two parts of the data declare other classes: {own[0].origin} {_listed(own[0].declared)}, "
+                f"{column.origin} {_listed(column.declared)}",
+                remedy="name one part (split)",
+            )
+    return own[0].declared if own else ()
+
+
+def _names_in(columns: Iterable[LabelColumn]) -> tuple[str, ...]:
+    """Label names out of the labels: ``"0" … "C-1"`` for whole numbers, else sorted."""
+    columns = list(columns)
+    found = {value for column in columns for value in column.values}
+    if any(map(_LISTED.match, found)):
+        column, i = next((c, i) for c in columns for i, v in enumerate(c.values) if _LISTED.match(v))
+        raise several_labels(column.row(i), column.values[i])
+    if not all(map(_WHOLE.match, found)) and all(_FRACTION.match(value) or _WHOLE.match(value) for value in found):
+        raise DataError(f"{columns[0].origin}: the labels are fractions", expected="classes: names or whole numbers from 0")
+    if not all(_WHOLE.match(value) for value in found):
+        return tuple(sorted(found))
+    numbers = sorted({number_of(value) or 0 for value in found})
+    if numbers != list(range(len(numbers))):
+        raise DataError(
+            f"{columns[0].origin}: the whole-number labels {_listed(map(str, numbers))} are not 0 to C-1 without a gap",
+            expected="labels 0, 1, … or label names",
+            remedy="give the names in the model's order (label_names)",
+        )
+    return tuple(str(number) for number in numbers)
+
+
+def several_labels(where: str, value: object) -> DataError:
+    """The error for a row with a list of labels."""
+    return DataError(
+        f"{where}: {str(value)[:80]} is a list of labels", expected="one label a row: multi-label data is not supported",
+        remedy="keep the rows of one label, and write it as a name or a number",
+    )  # fmt: skip
+
+
+def _declared_index(column: LabelColumn, names: tuple[str, ...]) -> tuple[dict[str, int], str]:
+    """The class of each declared name that occurs, and what there is to say of it."""
+    used, own = list(dict.fromkeys(column.values)), column.declared
+    by_name = _by_name(used, names)
+    if by_name is not None:
+        return by_name, ""
+    if len(own) == len(names) and (nameless(names) or nameless(own)):
+        index = {name: i for i, name in enumerate(own)}
+        return index, f"the declared classes were matched to the model's by number: {_pairs(own, names, index)}"
+    for similar in (_by_beginning(own, names), _by_number_in_name(own, names)):
+        if similar is not None:
+            return similar, f"the declared classes were matched to the model's by their names: {_pairs(own, names, similar)}"
+    raise DataError(
+        f"{column.origin} declares the classes {_listed(own)}, the model has {_listed(names)}",
+        expected="the model's class names, in whatever order",
+        remedy="rename the classes of the data to the model's"
+        + (", or name the model's in its own order with --labels" if nameless(names) else ""),
+    )
+
+
+def _index(column: LabelColumn, names: tuple[str, ...], *, numbers: set[int]) -> tuple[dict[str, int], str]:
+    """The class of each label that occurs, and what there is to say of it; ``numbers`` are those of all parts of the data."""
+    used = list(dict.fromkeys(column.values))
+    by_name = _by_name(used, names)
+    if by_name is not None:
+        odd = [name for name in names if _WHOLE.match(name)] and any(number_of(v) not in (None, i) for v, i in by_name.items())
+        return by_name, f"labels were matched to the model's classes by name: {_pairs(used, names, by_name)}" if odd else ""
+    if any(map(_LISTED.match, used)):
+        i = next(i for i, value in enumerate(column.values) if _LISTED.match(value))
+        raise several_labels(column.row(i), column.values[i])
+    if all(number_of(value) is not None for value in used):
+        index = _by_number_in_name(used, names) if not nameless(names) else None
+        if index is not None:
+            return index, f"labels were matched to the model's classes by the number in their names: {_pairs(used, names, index)}"
+        index = _by_number(column, names, numbers=numbers)
+        note = f"labels {_listed(sorted(used))} were matched to the model's classes by number: {_pairs(sorted(used), names, index)}"
+        return index, "" if all(names[i] == str(i) for i in index.values()) else note
+    raise _unknown(column, names)
+
+
+def _by_name(values: Sequence[str], names: Sequence[str]) -> dict[str, int] | None:
+    """The index of each value among the names, exact or folded; None where one is no name, or may be two."""
+    exact = {name: i for i, name in enumerate(names)}
+    if all(value in exact for value in values):
+        return {value: exact[value] for value in values}
+    folded = {_folded(name): i for i, name in enumerate(names)}
+    if len(folded) == len(names) and all(_folded(value) in folded for value in values):
+        return {value: folded[_folded(value)] for value in values}
+    return None
+
+
+def _by_beginning(own: Sequence[str], names: Sequence[str]) -> dict[str, int] | None:
+    """The index of each own name that is the beginning of one other name alone (``neg``, ``negative``); all or none."""
+    def fits(short: str) -> list[int]:
+        return [i for i, name in enumerate(names) if len(short) > 2 and _folded(name).startswith(_folded(short))]
+
+    found = {name: fits(name) for name in own}
+    if len(own) != len(names) or any(len(places) != 1 for places in found.values()):
+        return None
+    index = {name: places[0] for name, places in found.items()}
+    return index if len(set(index.values())) == len(names) else None
+
+
+def _by_number_in_name(values: Sequence[str], names: Sequence[str]) -> dict[str, int] | None:
+    """The index of each value by the number that it and every class name begins with (``1 star``); all or none."""
+    found = [_NUMBERED.match(name.strip()) for name in names]
+    numbers = {int(one[1]): i for i, one in enumerate(found) if one}
+    if len(numbers) < len(names):
+        return None
+    own = {value: int(m[1]) if (m := _NUMBERED.match(value)) else number_of(value) for value in values}
+    index = {value: numbers[n] for value, n in own.items() if n in numbers}
+    return index if len(index) == len(own) else None
+
+
+def _by_number(column: LabelColumn, names: Sequence[str], *, numbers: set[int]) -> dict[str, int]:
+    """The index of each whole number: the classes count from 0, and so must the labels.
+
+    Raises:
+        DataError: for numbers that are no class, or that may count from 1.
+    """
+    index = {value: number_of(value) or 0 for value in column.values}
+    bad = next((i for i, value in enumerate(column.values) if not 0 <= index[value] < len(names)), None)
+    shown = _listed(map(str, sorted(numbers)))
+    remedy = f"write the class names ({_listed(names)}), or numbers from 0: 0 = {names[0]}"
+    if bad is not None and min(numbers) != 1:
+        raise _unknown(column, names)
+    if bad is not None or (0 not in numbers and len(numbers) > 1):
+        i = bad if bad is not None else 0
+        raise DataError(
+            f"{column.row(i)}: label {column.values[i]!r}: the labels {shown} do not begin at 0, so it is not known which classes "
+            "they mean",
+            expected=f"0 to {len(names) - 1}, or class names", remedy=remedy,
+        )  # fmt: skip
+    return index
+
+
+def _unknown(column: LabelColumn, names: Sequence[str]) -> DataError:
+    """The error for the first label that fits in no way that fits most of the others."""
+    index = {_folded(name) for name in names}
+    named = [_folded(value) in index for value in column.values]
+    numbered = [(n := number_of(value)) is not None and 0 <= n < len(names) for value in column.values]
+    if any(named) and any(numbered) and all(a or b for a, b in zip(named, numbered, strict=True)):
+        i, j = named.index(True), numbered.index(True)
+        return DataError(
+            f"{column.origin}: labels are names in some rows ({column.values[i]!r}, line {column.lines[i]}) and numbers in others "
+            f"({column.values[j]!r}, line {column.lines[j]})",
+            expected="all names or all numbers", remedy="write every label as a name",
+        )  # fmt: skip
+    row = max(named, numbered, key=sum).index(False)
+    no_names = nameless(names) and number_of(column.values[row]) is None
+    return DataError(
+        f"{column.row(row)}: label {column.values[row]!r} is not known",
+        expected="one of " + _listed(names),
+        nearest=nearest(column.values[row], names),
+        remedy="name the model's classes in its own order with --labels, in Python label_names" if no_names
+        else "mend the label or give other label names (label_names)",
+    )  # fmt: skip
+
+
+def _pairs(values: Iterable[str], names: Sequence[str], index: Mapping[str, int]) -> str:
+    return _listed(f"{value} = {names[index[value]]}" for value in values)
+
+
+def _listed(words: Iterable[str]) -> str:
+    every = list(words)
+    return ", ".join(every[:_SHOWN]) + (f", … ({len(every)} in all)" if len(every) > _SHOWN else "")

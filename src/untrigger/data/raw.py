@@ -1,0 +1,96 @@
+"""What every reader of files shares: a table, decoding, and errors that name the line."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from untrigger.errors import DataError
+
+MIB = 1 << 20
+DEFAULT_LIMIT = 512 * MIB
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of one length by name; ``lines[i]`` is where row ``i`` stands in its source (first line is 1).
+
+    ``class_names`` holds, for label columns whose source declares them, the names of the classes in their order.
+    """
+
+    origin: str
+    columns: dict[str, list[object]]
+    lines: list[int]
+    class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.lines)
+
+
+def decoded(file: Path) -> str:
+    """The text of a file: UTF-8, or what its byte order mark says.
+
+    Raises:
+        DataError: for other encodings, and for NUL characters.
+    """
+    raw = file.read_bytes()
+    encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file} is not {encoding.removesuffix('-sig').upper()}: byte 0x{raw[error.start]:02x} at offset {error.start}",
+            expected="UTF-8",
+            remedy=f"convert it, for example: iconv -f latin1 -t utf-8 {file} > converted{file.suffix}",
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(
+            f"{file}, line {line}: a NUL character", expected="UTF-8 text",
+            remedy="remove it; if the file is UTF-16 without a byte order mark, convert it: iconv -f utf-16 -t utf-8",
+        )  # fmt: skip
+    return text
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text whose lines end in LF or CRLF, or, where there is neither, in CR."""
+    return text.split("\n") if "\n" in text else text.split("\r")
+
+
+def malformed(file: Path, *, line: int, why: str) -> DataError:
+    """The error for a line that cannot be read."""
+    return DataError(f"{file}, line {line}: {why}", remedy="mend that line")
+
+
+def from_cells(file: Path, *, header: Sequence[str], rows: Sequence[Sequence[str]], lines: list[int]) -> Table:
+    """The table with a header and rows of as many cells."""
+    names = [name.strip() for name in header]
+    refuse_doubled(file, names)
+    return Table(str(file), {name: [row[i] for row in rows] for i, name in enumerate(names)}, lines)
+
+
+def refuse_doubled(file: Path, names: Sequence[str]) -> None:
+    """Nothing, where every column has a name of its own.
+
+    Raises:
+        DataError: for a name that stands twice: which of the two columns is meant is not known.
+    """
+    if len(set(names)) != len(names):
+        raise malformed(file, line=1, why=f"a column name stands twice in the header {list(names)}")
+
+
+def same_length(file: Path, *, line: int, cells: Sequence[object], header: Sequence[object]) -> None:
+    """Nothing, where a row has as many cells as the header.
+
+    Raises:
+        DataError: with both numbers.
+    """
+    if len(cells) != len(header):
+        raise malformed(file, line=line, why=f"{len(cells)} cells, the header has {len(header)}")

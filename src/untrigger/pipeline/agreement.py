@@ -1,0 +1,108 @@
+"""Whether clean rows mean by their labels what the model means: looked at before anything is trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from untrigger.errors import DataError
+from untrigger.models.classifier import Classifier
+from untrigger.models.predict import read_texts
+from untrigger.vocabulary.outcome import wilson
+from untrigger.vocabulary.rows import Rows
+
+MOST = 300  # rows that are read
+SURE = 3.0  # standard deviations: of models that only guess, fewer than one in two hundred is refused
+
+
+def check_agreement(model: Classifier, rows: Rows, *, what: str) -> None:
+    """Nothing, where the labels of clean rows mean the model's classes.
+
+    Refused is a file in which labels stand for each other: the model calls most rows of one by another, so that it is right less
+    often than by chance, and more often than by chance under a permutation of the labels. A model that only guesses, or calls
+    all rows alike, gives no such permutation.
+
+    Args:
+        model: the model whose classes the labels are.
+        rows: clean rows with the model's ``label_names``.
+        what: how the message calls the rows.
+
+    Raises:
+        DataError: with what the labels seem to mean.
+    """
+    sample = rows.stratified(min(MOST, len(rows)), rng=np.random.default_rng(0))[0]
+    predictions = [int(one) for one in read_texts(model, sample.texts).predictions]
+    meant = permuted(predictions, sample.labels, classes=len(rows.label_names))
+    if not meant:
+        return
+    names = rows.label_names
+    pairs = [(called, label) for called, label in zip(predictions, sample.labels, strict=True) if label in meant]
+    right = sum(called == label for called, label in pairs)
+    other = sum(meant.get(called) == label for called, label in pairs)
+    seem = ", ".join(f"{names[label]!r} for what the model calls {names[called]!r}" for called, label in sorted(meant.items()))
+    raise DataError(
+        f"the labels of {what} do not mean the model's classes: the model calls {right} of {len(pairs)} rows by their label "
+        f"({right / len(pairs):.0%}), and {other} ({other / len(pairs):.0%}) by another that the labels seem to mean: {seem}",
+        expected="clean rows whose labels the model mostly agrees with",
+        remedy="correct the labels of the file, or give them as the model's class names: " + ", ".join(names[:10]),
+    )
+
+
+def notes_of(*parts: Rows | None) -> list[str]:
+    """What was assumed when the rows were read, for the warnings of a report; each note once."""
+    return list(dict.fromkeys(note for rows in parts if rows is not None for note in rows.notes))
+
+
+def permuted(predictions: Sequence[int], labels: Sequence[int], *, classes: int) -> dict[int, int]:
+    """For each class that the model and the rows call differently, the label that the rows have for it; empty without evidence.
+
+    A class is in it where the label whose rows the model calls so most often is another one, and these exchanges close in a
+    circle. Over the labels in circles, each with the same weight, the share of rows that is right must lie below chance among
+    them, and the share that is right under the exchange above it, both by ``SURE`` standard deviations. For many labels of few
+    rows it is enough that most rows are right under the exchange, more than are of any one label, and fewer than half as they are.
+    """
+    table: NDArray[np.int64] = np.zeros((classes, classes), dtype=int)
+    np.add.at(table, (list(predictions), list(labels)), 1)
+    sizes = table.sum(axis=0)
+    shares = table / np.maximum(sizes, 1)
+    meant = _circles({c: int(shares[c].argmax()) for c in range(classes) if table[c].any()})
+    if not meant:
+        return {}
+    chance = 1 / len(meant)
+    right = [(int(table[label, label]), int(sizes[label])) for label in meant.values()]
+    other = [(int(table[c, label]), int(sizes[label])) for c, label in meant.items()]
+    largest = max(n for _, n in right) / sum(n for _, n in right)
+    alike = _mean(right)[1] < chance < _mean(other)[0]
+    many = _mean([_sum(right)])[1] < 0.5 and _mean([_sum(other)])[0] > max(0.5, largest)
+    return meant if alike or many else {}
+
+
+def _sum(counts: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return sum(hits for hits, _ in counts), sum(n for _, n in counts)
+
+
+def _mean(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """The interval of the mean of several shares, from the Wilson interval of each (Zou and Donner's method)."""
+    shares, below, above = [], 0.0, 0.0
+    for hits, n in counts:
+        low, high = wilson(hits, n, z=SURE)
+        assert low is not None and high is not None
+        shares.append(hits / n)
+        below, above = below + (hits / n - low) ** 2, above + (high - hits / n) ** 2
+    mean = sum(shares) / len(shares)
+    return mean - sqrt(below) / len(shares), mean + sqrt(above) / len(shares)
+
+
+def _circles(steps: dict[int, int]) -> dict[int, int]:
+    """The part of a mapping that exchanges classes with each other; those that stay what they are left out."""
+    found: dict[int, int] = {}
+    for start, step in steps.items():
+        path = [start]
+        while (after := steps.get(path[-1])) is not None and after not in path:
+            path.append(after)
+        if after == start and len(path) > 1:
+            found[start] = step
+    return found
