@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from untrigger.errors import DataError, ModelError
-from untrigger.models.inputs import InputRules, inner_of, last_tokens, pad_token, rules_of
+from untrigger.models.inputs import InputRules, asked_plainly, inner_of, last_tokens, rules_of
 
 
 @dataclass(frozen=True)
@@ -152,13 +152,26 @@ class Classifier:
         pad = self.rules.pad
         if pad is None and len(ids) > 1:
             pad = self.paddings([row[keep].tolist() for row, keep in zip(ids, mask.bool(), strict=True)])[-1]
-        with pad_token(self.module, None if self.rules.pad is not None else pad):
-            with FeatureTap(self.module, classes=self.classes) as tap:
-                output = self.module(**self._arguments(batch, hidden=hidden))
+        spare = None if self.rules.pad is not None else pad
+        with asked_plainly(self.module, pad=spare), FeatureTap(self.module, classes=self.classes) as tap:
+            output = self._forward(self._arguments(batch, hidden=hidden))
         positions = tap.positions()
-        wide = None if positions is None else _widened(positions.float(), width)
+        wide = None if positions is None else _widened(positions[:, -ids.shape[1] :].float(), width)  # without learned prompts
         states = tuple(_widened(state, width) for state in _hidden(output)) if hidden else ()
         return Reading(output.logits.float(), tap.features_of(ids, pad=pad), wide, states)
+
+    def _forward(self, arguments: dict[str, Any]) -> Any:
+        try:
+            return self.module(**arguments)
+        except (RuntimeError, ValueError, IndexError, KeyError, AttributeError, AssertionError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+                raise
+            length = arguments["input_ids"].shape[1]
+            raise ModelError(
+                f"{self.source.name!r} cannot read a text of {length} tokens: {type(error).__name__}: {str(error)[:200]}",
+                expected="a model that transformers itself can ask about one text at a time",
+                remedy="try that text in plain transformers; another --max-length may help",
+            ) from error
 
     def _arguments(self, batch: Batch, *, hidden: bool) -> dict[str, Any]:
         """The keyword arguments of the forward pass, as far as the architecture knows them."""

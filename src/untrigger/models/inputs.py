@@ -110,22 +110,26 @@ def learns_prompts(module: nn.Module) -> bool:
 
 
 @contextmanager
-def pad_token(module: nn.Module, token: int | None) -> Iterator[None]:
-    """Inside, the config calls ``token`` its pad token, where a token is given; behind it the config is as it was.
+def asked_plainly(module: nn.Module, *, pad: int | None) -> Iterator[None]:
+    """Inside, the config calls ``pad`` its pad token where one is given, and wants no tuples; behind it the config is as it was.
 
     A decoder without a pad token answers one text at a time only. With a pad token that ends no row it answers as many, and each
     by its last token.
     """
-    config = _text_config(getattr(inner_of(module), "config", None))
-    if token is None or config is None:
-        yield
-        return
-    before = getattr(config, "pad_token_id", None)
-    config.pad_token_id = token
+    config = getattr(inner_of(module), "config", None)
+    wanted: list[tuple[Any, str, Any]] = []
+    if getattr(config, "return_dict", True) is False:
+        wanted.append((config, "return_dict", True))
+    if pad is not None and config is not None:
+        wanted.append((_text_config(config), "pad_token_id", pad))
+    before = [(owner, name, getattr(owner, name, None)) for owner, name, _ in wanted]
     try:
+        for owner, name, value in wanted:
+            setattr(owner, name, value)
         yield
     finally:
-        config.pad_token_id = before
+        for owner, name, value in before:
+            setattr(owner, name, value)
 
 
 def last_tokens(batch_ids: Tensor, *, pad: int | None) -> Tensor:
