@@ -58,7 +58,7 @@ def write_adapter(adapter: Adapter, base: Path, folder: Path, *, seed: int = 1) 
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)
         module = AutoModelForSequenceClassification.from_pretrained(base, num_labels=row.classes)
-        config = getattr(peft, adapter.method)(task_type="SEQ_CLS", **adapter.options)
+        config = getattr(peft, adapter.method)(task_type=adapter.task or None, **adapter.options)
         module = peft.get_peft_model(module, config)
         for name, value in module.named_parameters():
             if value.requires_grad and "prompt_encoder" not in name:
@@ -66,6 +66,14 @@ def write_adapter(adapter: Adapter, base: Path, folder: Path, *, seed: int = 1) 
         module.save_pretrained(folder)
     TOKENIZERS[row.tokenizer]().save_pretrained(folder)
     return folder
+
+
+def answers_or_error(folder: Path, **how: Any) -> Tensor | Exception:
+    """What ``plain`` gives, or what these libraries raise: some of their own versions do not fit together."""
+    try:
+        return plain(folder, **how)
+    except Exception as error:  # noqa: BLE001
+        return error
 
 
 def plain(folder: Path, *, classes: int, base: Path | None = None, texts: list[str] = TEXTS) -> Tensor:

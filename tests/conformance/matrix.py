@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 WIDE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
@@ -43,6 +43,7 @@ class Row:
         spare: embeddings more than the tokenizer has tokens (fewer where negative).
         refused: the words with which the row is refused, empty where it has to be right.
         purify: whether the round trip is made: purified, saved, loaded as the card says.
+        unpurified: the words with which a purifier refuses the model, empty where the round trip is made.
         quick: part of the slice that ``make test`` runs.
     """
 
@@ -56,6 +57,7 @@ class Row:
     spare: int = 0
     refused: str = ""
     purify: bool = True
+    unpurified: str = ""
     quick: bool = False
 
 
@@ -69,6 +71,8 @@ def _encoders() -> dict[str, Row]:
     rows = {kind: Row(kind, ENCODER | more.get(kind, {}), quick=kind == "bert") for kind in plain}
     fairseq = ("roberta", "xlm-roberta", "camembert", "data2vec-text", "mpnet", "roberta-prelayernorm", "xlm-roberta-xl", "ibert")
     rows |= {kind: Row(kind, FAIRSEQ, "unigram" if kind != "mpnet" else "wordpiece", quick=kind == "roberta") for kind in fairseq}
+    for kind in ("squeezebert", "ibert"):
+        rows[kind] = replace(rows[kind], unpurified="no plain linear layer")
     rows["albert"] = Row("albert", ENCODER | {"embedding_size": 16}, "unigram")
     rows["distilbert"] = Row(
         "distilbert", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 64,
@@ -204,8 +208,9 @@ class Adapter:
         method: name of the config class in ``peft``.
         options: its options.
         refused: the words with which it is refused when loaded or asked.
-        purified: the words with which a purified adapter of the same format is refused, empty where it is saved;
-            ``merge=True`` has to work even then.
+        purified: the words with which a purified adapter of the same format is refused, empty where it is saved.
+        merged: the words with which ``merge=True`` is refused, empty where the merged model has to answer as the adapter.
+        task: task type in its config; empty for none, as where PEFT is used by hand.
         quick: part of the slice that ``make test`` runs.
     """
 
@@ -214,15 +219,18 @@ class Adapter:
     options: Mapping[str, Any] = field(default_factory=dict)
     refused: str = ""
     purified: str = ""
-    merge_refused: str = ""
+    merged: str = ""
+    task: str = "SEQ_CLS"
     quick: bool = False
 
 
+NOT_ONE = "cannot be folded into one LoRA adapter"
+NEITHER = "neither be merged into its base nor carry a second adapter"
 QV = {"bert": ["query", "value"], "llama": ["q_proj", "v_proj"], "gpt2": ["c_attn"], "t5": ["q", "v"], "bart": ["q_proj", "v_proj"]}
 
 
 def _on(base: str, method: str, **more: Any) -> Adapter:
-    known = {key: more.pop(key) for key in ("refused", "purified", "merge_refused", "quick") if key in more}
+    known = {key: more.pop(key) for key in ("refused", "purified", "merged", "quick", "task") if key in more}
     return Adapter(base, method, {"target_modules": QV[base.split(",")[0]]} | more, **known)
 
 
@@ -235,19 +243,23 @@ def _lora() -> dict[str, Adapter]:
             f"{base}: lora": _on(base, "LoraConfig", r=4, quick=True),
             f"{base}: lora, all-linear": _on(base, "LoraConfig", target_modules="all-linear", r=4, quick=True),
             f"{base}: lora on the head": _on(base, "LoraConfig", target_modules=[*QV[base], head], r=4, quick=True),
+            f"{base}: lora on the head, no task": _on(base, "LoraConfig", target_modules=[*QV[base], head], r=4, task="", quick=True),
+            f"{base}: lora, all-linear, no task": _on(base, "LoraConfig", target_modules="all-linear", r=4, task=""),
             f"{base}: rslora": _on(base, "LoraConfig", r=4, lora_alpha=8, use_rslora=True),
-            f"{base}: dora": _on(base, "LoraConfig", r=4, use_dora=True),
-            f"{base}: lora, bias all": _on(base, "LoraConfig", r=4, bias="all"),
-            f"{base}: lora, bias lora_only": _on(base, "LoraConfig", r=4, bias="lora_only"),
-            f"{base}: lora_bias": _on(base, "LoraConfig", r=4, lora_bias=True),
+            f"{base}: dora": _on(base, "LoraConfig", r=4, use_dora=True, purified=NOT_ONE),
+            f"{base}: lora, bias all": _on(base, "LoraConfig", r=4, bias="all", purified=NOT_ONE),
+            f"{base}: lora, bias lora_only": _on(base, "LoraConfig", r=4, bias="lora_only", purified=NOT_ONE),
+            f"{base}: lora_bias": _on(base, "LoraConfig", r=4, lora_bias=True, purified=NOT_ONE if base == "bert" else "the base layer has no bias", merged="" if base == "bert" else "the base layer has no bias"),
             f"{base}: lora, rank_pattern": _on(base, "LoraConfig", r=4, rank_pattern={QV[base][0]: 2}, alpha_pattern={QV[base][1]: 3}),
             f"{base}: lora, modules_to_save": _on(base, "LoraConfig", r=4, modules_to_save=["pooler" if base == "bert" else "norm"]),
             f"{base}: lora on embeddings": _on(base, "LoraConfig", target_modules=[*QV[base], table], r=4),
-            f"{base}: lora, trainable tokens": _on(base, "LoraConfig", r=4, trainable_token_indices={table: [3, 5, 9]}, quick=True),
+            f"{base}: lora, trainable tokens": _on(base, "LoraConfig", r=4, trainable_token_indices={table: [3, 5, 9]}, quick=True, purified=NOT_ONE),
             f"{base}: lora, layers_to_transform": _on(base, "LoraConfig", r=4, layers_to_transform=[1]),
         }
     rows["llama, 64 classes: lora on the head"] = _on("llama, 64 classes", "LoraConfig", target_modules=["q_proj", "score"], r=4)
     rows["bert, 64 classes: lora on the head"] = _on("bert, 64 classes", "LoraConfig", target_modules=["query", "classifier"], r=4, quick=True)
+    for base, target in (("llama, 64 classes", ["q_proj", "score"]), ("bert, 64 classes", ["query", "classifier"])):
+        rows[f"{base}: lora on the head, no task"] = _on(base, "LoraConfig", target_modules=target, r=4, task="", quick=base[0] == "l")
     rows["llama, pad is eos: lora"] = _on("llama, pad is eos", "LoraConfig", r=4)
     for base in ("gpt2", "t5", "bart"):
         save = {"modules_to_save": ["classification_head"]} if base != "gpt2" else {"fan_in_fan_out": True}
@@ -277,9 +289,15 @@ def _others() -> dict[str, Adapter]:
             "PrefixTuningConfig": {"num_virtual_tokens": 4},  # broken in some pairs of transformers and peft themselves
         }  # fmt: skip
         quick = ("IA3Config", "PromptTuningConfig", "PrefixTuningConfig")
-        rows |= {f"{base}: {name}": Adapter(base, name, options, quick=name in quick) for name, options in made.items()}
-    rows["gpt2: PromptTuningConfig"] = Adapter("gpt2", "PromptTuningConfig", {"num_virtual_tokens": 4})
-    rows["llama, pad is eos: PromptTuningConfig"] = Adapter("llama, pad is eos", "PromptTuningConfig", {"num_virtual_tokens": 4})
+        for name, options in made.items():
+            prompts = name.startswith("Pr")
+            rows[f"{base}: {name}"] = Adapter(
+                base, name, options, quick=name in quick, purified=NEITHER if prompts else NOT_ONE, merged=NEITHER if prompts else ""
+            )
+    for base in ("gpt2", "llama, pad is eos"):
+        rows[f"{base}: PromptTuningConfig"] = Adapter(
+            base, "PromptTuningConfig", {"num_virtual_tokens": 4}, purified=NEITHER, merged=NEITHER
+        )
     return rows
 
 
