@@ -19,6 +19,7 @@ from untrigger.errors import ContractError, DataError, DivergedError, NeedsError
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
+from untrigger.models.proof import chosen_texts, prove
 from untrigger.models.save import save_purified
 from untrigger.progress import Progress, silent
 from untrigger.storage import new_folder
@@ -48,6 +49,7 @@ class Purified:
         adapter: what was trained, for a control of the same size; None where the method's own options say it.
         victim: the classifier that was given; the family fills it in.
         detected: what a detector within the method said of the suspect rows.
+        texts: clean rows by which a saved model is compared with the one in memory; the family fills them in.
     """
 
     model: Classifier
@@ -60,17 +62,21 @@ class Purified:
     adapter: AdapterOptions | None = None
     victim: Classifier | None = None
     detected: Detected | None = None
+    texts: tuple[str, ...] = ()
 
     def save(self, folder: str | Path, *, merge: bool = False) -> Path:
         """The new folder with the purified model in the format that the victim came in, or merged full weights.
 
+        It is loaded afresh by plain transformers and peft and compared with the model in memory, on clean rows of the grant.
+
         Raises:
-            OutputError: if the folder exists or cannot be written.
-            ModelError: if the format cannot be kept (see ``save_purified``).
+            OutputError: if the folder exists, cannot be written, or cannot be loaded by these libraries.
+            ModelError: if the format cannot be kept (see ``save_purified``), or the folder answers otherwise.
         """
-        place = Path(folder)
+        place, victim = Path(folder), self.victim or self.model
         with new_folder(place) as working:
-            save_purified(self.victim or self.model, self.model, working, card=PLAIN_CARD, merge=merge)
+            save_purified(victim, self.model, working, card=PLAIN_CARD, merge=merge)
+            prove(self.model, working, texts=self.texts)
         return place
 
 
@@ -149,7 +155,8 @@ class Purifier(Method):
             purified = self._purify(model, grant, progress=progress)
         if grant.clean is not None:
             check_answers(purified.model, grant.clean)
-        return replace(purified, victim=model, warnings=[*leaks(grant), *purified.warnings])
+        texts = chosen_texts(grant.clean.texts) if grant.clean is not None else ()
+        return replace(purified, victim=model, texts=texts, warnings=[*leaks(grant), *purified.warnings])
 
     @final
     def check(self, grant: Grant) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from untrigger.defences.base import Purified, Purifier, curves_of, split_clean
 from untrigger.models.adapters import AdapterOptions, attach, query_value
-from untrigger.models.classifier import Classifier, FeatureTap
+from untrigger.models.classifier import Classifier, Reading
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
 from untrigger.training.batches import shuffled_batches
@@ -80,13 +80,12 @@ class W2SAsDescribed(Purifier):
         ids, labels = student.encode(rows.texts), torch.tensor(rows.labels)
 
         def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-            tokens = student.collate([ids[i] for i in batch])
-            with FeatureTap(student.module, classes=student.classes) as tap:
-                said = student.module(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).logits.float()
+            read = student.read(student.collate([ids[i] for i in batch]))
+            said = read.logits
             features = theirs.features[list(batch)].to(said.device)
             ce = functional.cross_entropy(said, labels[list(batch)].to(said.device))
             kl = soft_cross(theirs.logits[list(batch)].to(said.device), said, temperature=self.temperature)
-            pull = self._pull(features, tap, tokens.attention_mask)
+            pull = self._pull(features, read)
             terms = {"cross-entropy": ce, "distillation": kl, "alignment": pull}
             return self.a * ce + self.b * kl + self.c * pull, {name: float(t.detach()) for name, t in terms.items()}
 
@@ -103,8 +102,8 @@ class W2SAsDescribed(Purifier):
             curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="distillation")],
         )  # fmt: skip
 
-    def _pull(self, teacher: Tensor, tap: FeatureTap, mask: Tensor) -> Tensor:
-        return alignment(teacher, tap.features(mask))
+    def _pull(self, teacher: Tensor, read: Reading) -> Tensor:
+        return alignment(teacher, read.features)
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,5 @@ class W2SAsReleased(W2SAsDescribed):
     b: float = 0.001
     c: float = 0.001
 
-    def _pull(self, teacher: Tensor, tap: FeatureTap, mask: Tensor) -> Tensor:
-        positions = tap.positions()
-        return shrinkage(teacher, tap.features(mask) if positions is None else positions.float())
+    def _pull(self, teacher: Tensor, read: Reading) -> Tensor:
+        return shrinkage(teacher, read.features if read.positions is None else read.positions)

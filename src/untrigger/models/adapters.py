@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from untrigger.errors import ModelError, OptionError, one_of
-from untrigger.models.classifier import Classifier
+from untrigger.models.classifier import Classifier, head_module_of
 from untrigger.models.pretrained import quiet
 from untrigger.models.shared import Updated, put, settle, shell
 
@@ -91,6 +91,11 @@ def target_pattern(module: nn.Module, targets: Sequence[str], *, upper: float = 
             parts.append(rf"{re.escape(stack)}\.{numbers}\.({'|'.join(map(re.escape, wanted))})")
     missing = [t for t in targets if t != "all-linear" and not any(t in inner or t in known for inner in stacks.values())]
     if missing or not parts:
+        if not stacks:
+            raise ModelError(
+                "the blocks of this architecture hold no plain linear layer that an adapter could go on",
+                expected="an encoder or decoder of linear layers", remedy="take a method with --set peft=ln_tuning",
+            )  # fmt: skip
         raise OptionError(
             f"no linear layer named {', '.join(missing) or targets}", expected="all-linear, or of " + ", ".join(sorted(known))
         )
@@ -114,13 +119,27 @@ def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Gener
 
     extra = _saved_modules(model.module) | {name.rsplit(".", 1)[0] for name in model.source.fresh}
     module = _frozen(model.module, method=options.method)
-    names = sorted({"score", "classifier"} & {n for n, _ in module.named_children()} | _outermost(extra))
+    names = sorted({head_module_of(module, classes=model.classes)} | _outermost(extra))
+    _settle_saved(module, names)
     config = _config(module, options, saved=names)
     config.task_type = TaskType.SEQ_CLS
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)) if generator else 0)
         wrapped = get_peft_model(module, config)
     return model.with_module(wrapped.eval())
+
+
+def _settle_saved(module: nn.Module, names: Sequence[str]) -> None:
+    """Work the updates of modules that will be saved whole into their weights: a head is saved once, as a plain layer."""
+    for name, layer in [(n, m) for n, m in module.named_modules() if isinstance(m, Updated)]:
+        if _within(name, names):
+            put(module, name, layer.plain())
+
+
+def _within(name: str, saved: Sequence[str]) -> bool:
+    """Whether the layer ``name`` is one of the modules that PEFT saves under these names, or lies inside one."""
+    dotted = f".{name}."
+    return any(f".{one}." in dotted for one in saved)
 
 
 def _frozen(module: nn.Module, *, method: str) -> Any:
@@ -157,10 +176,37 @@ def _kept_apart(module: Any) -> Any:
 
 def merge(module: Any) -> Any:
     """The base of a PEFT model with the adapter and the saved modules worked into its weights; ``module`` is used up."""
+    refuse_unmergeable(module)
     active = module.active_adapter
-    whole = module.merge_and_unload()
+    try:
+        with quiet():
+            whole = module.merge_and_unload()
+    except (RuntimeError, ValueError, NotImplementedError, TypeError) as error:
+        raise ModelError(
+            f"PEFT cannot merge this {_type_of(module)} adapter into its base: {str(error)[:300]}", remedy=_OTHER_ADAPTER
+        ) from error
     _unwrap(whole, active)  # PEFT's LN tuning leaves them wrapped, and the saved head would be lost
     return settle(whole)
+
+
+_OTHER_ADAPTER = "train the classifier with a LoRA adapter or full weights instead"
+
+
+def _type_of(module: Any) -> str:
+    return str(getattr(module.peft_config[module.active_adapter].peft_type, "value", "PEFT"))
+
+
+def refuse_unmergeable(module: Any) -> None:
+    """Check that the adapter of a PEFT model can be merged into its base, as a second adapter or full weights need it.
+
+    Raises:
+        ModelError: for prompt tuning and its like, whose tokens stand before each text, and for mixtures of adapters.
+    """
+    if not hasattr(module, "merge_and_unload"):
+        raise ModelError(
+            f"a {_type_of(module)} adapter can neither be merged into its base nor carry a second adapter",
+            expected="an adapter whose update can be added to the weights, such as LoRA", remedy=_OTHER_ADAPTER,
+        )  # fmt: skip
 
 
 def merged(model: Classifier) -> Classifier:
@@ -253,9 +299,11 @@ def lora_parts(module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     if not isinstance(module, PeftModel):
         raise ModelError("the model carries no adapter")
     config = module.peft_config[module.active_adapter]
-    if not isinstance(config, LoraConfig) or config.use_dora or config.bias != "none" or config.lora_bias:
+    refuse_unmergeable(module)
+    further = _beyond_plain_lora(config) if isinstance(config, LoraConfig) else ""
+    if _type_of(module) != "LORA" or further:
         raise ModelError(
-            f"a {config.peft_type} adapter with these options cannot be folded into one LoRA adapter",
+            f"a {_type_of(module)} adapter{further} cannot be folded into one LoRA adapter",
             expected="plain LoRA without DoRA and bias",
             remedy="write full weights with --merge",
         )
@@ -272,15 +320,28 @@ def lora_parts(module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     return parts
 
 
+def _beyond_plain_lora(config: Any) -> str:
+    """What a LoRA config asks for beyond two small matrices a layer, as words for a message; empty for nothing."""
+    asked = {
+        "DoRA": config.use_dora, "trained biases": config.bias != "none" or getattr(config, "lora_bias", False),
+        "trained tokens": getattr(config, "trainable_token_indices", None), "parameters as targets": getattr(config, "target_parameters", None),
+        "activation tokens": getattr(config, "alora_invocation_tokens", None), "arrow": getattr(config, "arrow_config", None),
+    }  # fmt: skip
+    found = [name for name, value in asked.items() if value]
+    return " with " + " and ".join(found) if found else ""
+
+
 def fold(first: nn.Module, second: nn.Module) -> tuple[Any, dict[str, Tensor]]:
     """One LoRA config and its tensors for the sum of two updates of the same base, with the second's saved modules.
 
     Ranks add up: ``B1 A1 + B2 A2 = [B1 B2] [A1; A2]``, exact up to rounding. A layer that only one of them touches
-    keeps its own rank (``rank_pattern``).
+    keeps its own rank (``rank_pattern``). What the second saves whole, such as a head, holds the first's update already.
     """
     from peft import LoraConfig, TaskType, get_peft_model_state_dict
 
-    left, right = lora_parts(first), lora_parts(second)
+    saved = second.peft_config[second.active_adapter].modules_to_save  # type: ignore[union-attr,index]
+    left = {name: part for name, part in lora_parts(first).items() if not _within(name, saved or ())}
+    right = lora_parts(second)
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     for name in sorted(left.keys() | right.keys()):
@@ -296,7 +357,6 @@ def fold(first: nn.Module, second: nn.Module) -> tuple[Any, dict[str, Tensor]]:
             tensors[key] = value.detach().clone().contiguous()
     top = max(set(ranks.values()), key=list(ranks.values()).count)
     odd = {re.escape(name): rank for name, rank in ranks.items() if rank != top}
-    saved = second.peft_config[second.active_adapter].modules_to_save  # type: ignore[union-attr,index]
     config = LoraConfig(
         r=top, lora_alpha=top, target_modules=_pattern_of(ranks), modules_to_save=saved, task_type=TaskType.SEQ_CLS,
         rank_pattern=odd, alpha_pattern=dict(odd), inference_mode=True, fan_in_fan_out=_transposed(first),

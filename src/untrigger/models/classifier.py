@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from untrigger.errors import ModelError
+from untrigger.errors import DataError, ModelError
+from untrigger.models.inputs import InputRules, asked_plainly, inner_of, last_tokens, rules_of
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,16 @@ class Source:
 
 
 class Reading(NamedTuple):
-    """What one forward pass says: ``logits (B, C)`` and ``features (B, d)``, the input of the last linear layer."""
+    """What one forward pass gives: ``logits (B, C)`` and ``features (B, d)``, the input of the last linear layer.
+
+    ``positions (B, S, d)`` are that layer's inputs where it is applied to every token, ``hidden`` the hidden states, each
+    ``(B, S, d)``, where they were wanted.
+    """
 
     logits: Tensor
     features: Tensor
+    positions: Tensor | None = None
+    hidden: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,27 +102,157 @@ class Classifier:
         """The same classifier around another module."""
         return replace(self, module=module)
 
+    @cached_property
+    def rules(self) -> InputRules:
+        """How the model wants to be asked."""
+        return rules_of(self.module, self.tokenizer)
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of each text, special tokens included, cut at ``max_length``."""
-        if not texts:
-            return []
-        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_length, padding=False)
-        empty = [self.tokenizer.pad_token_id]
-        return [list(ids) or empty for ids in encoded["input_ids"]]
+        """The token ids of each text, special tokens included, cut at ``max_length`` on the side that the tokenizer names.
+
+        Raises:
+            DataError: for a text that is no text, or of which no token is left.
+            ModelError: for tokens that the model has no embedding for, and where the tokenizer breaks down.
+        """
+        ids = self._tokenized(texts, truncation=True, max_length=self.max_length)
+        empty = next((i for i, row in enumerate(ids) if not row), None)
+        if empty is not None:
+            raise DataError(
+                f"the tokenizer makes no token of the text {texts[empty]!r}", expected="texts of one token or more",
+                remedy="leave that row out",
+            )  # fmt: skip
+        self._check_tokens(ids)
+        return ids
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """How many of the texts are longer than ``max_length`` tokens, so that the model reads a part of them only."""
+        return sum(len(row) > self.max_length for row in self._tokenized(texts, truncation=False))
+
+    def paddings(self, ids: Sequence[Sequence[int]]) -> list[int]:
+        """The tokens that batches drawn from these rows may be padded with."""
+        return self.rules.paddings(ids)
 
     def collate(self, ids: Sequence[Sequence[int]], *, rows: Sequence[int] = ()) -> Batch:
         """One batch on the model's device, padded on the right to the longest of ``ids``."""
         lengths = torch.tensor([len(row) for row in ids])
-        width, pad = int(lengths.max()), int(self.tokenizer.pad_token_id)
+        width, pad = int(lengths.max()), self.paddings(ids)[-1]
         padded = torch.tensor([[*row, *[pad] * (width - len(row))] for row in ids], dtype=torch.long)
         mask = (torch.arange(width) < lengths.unsqueeze(1)).long()
         return Batch(padded.to(self.device), mask.to(self.device), tuple(rows))
 
-    def read(self, batch: Batch) -> Reading:
-        """Logits and features of a batch, with gradients where autograd is on."""
-        with FeatureTap(self.module, classes=self.classes) as tap:
-            output = self.module(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
-        return Reading(output.logits.float(), tap.features(batch.attention_mask))
+    def read(self, batch: Batch, *, hidden: bool = False) -> Reading:
+        """Logits and features of a batch, with gradients where autograd is on; with ``hidden`` the hidden states too.
+
+        Each row is answered as it would be alone: an architecture that padding disturbs reads rows of equal length together.
+        """
+        if not self.rules.equal_lengths:
+            return self._read(batch, hidden=hidden, width=batch.input_ids.shape[1])
+        groups = self.rules.groups(batch.input_ids, batch.attention_mask)
+        parts = [self._read(_part(batch, group), hidden=hidden, width=batch.input_ids.shape[1]) for group in groups]
+        back = torch.tensor([i for group in groups for i in group], device=batch.input_ids.device).argsort()
+        places = [one.positions for one in parts if one.positions is not None]
+        return Reading(
+            torch.cat([one.logits for one in parts])[back], torch.cat([one.features for one in parts])[back],
+            torch.cat(places)[back] if places else None,
+            tuple(torch.cat(states)[back] for states in zip(*(one.hidden for one in parts), strict=True)),
+        )  # fmt: skip
+
+    def _read(self, batch: Batch, *, hidden: bool, width: int) -> Reading:
+        ids, mask = batch.input_ids, batch.attention_mask
+        pad = self.rules.pad
+        if pad is None and len(ids) > 1:
+            pad = self.paddings([row[keep].tolist() for row, keep in zip(ids, mask.bool(), strict=True)])[-1]
+        spare = None if self.rules.pad is not None else pad
+        with asked_plainly(self.module, pad=spare), FeatureTap(self.module, classes=self.classes) as tap:
+            output = self._forward(self._arguments(batch, hidden=hidden))
+        positions = tap.positions()
+        wide = None if positions is None else _widened(positions[:, -ids.shape[1] :].float(), width)  # without learned prompts
+        states = tuple(_widened(state, width) for state in _hidden(output)) if hidden else ()
+        return Reading(output.logits.float(), tap.features_of(ids, pad=pad), wide, states)
+
+    def _forward(self, arguments: dict[str, Any]) -> Any:
+        try:
+            return self.module(**arguments)
+        except (RuntimeError, ValueError, IndexError, KeyError, AttributeError, AssertionError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+                raise
+            length = arguments["input_ids"].shape[1]
+            raise ModelError(
+                f"{self.source.name!r} cannot read a text of {length} tokens: {type(error).__name__}: {str(error)[:200]}",
+                expected="a model that transformers itself can ask about one text at a time",
+                remedy="try that text in plain transformers; another --max-length may help",
+            ) from error
+
+    def _arguments(self, batch: Batch, *, hidden: bool) -> dict[str, Any]:
+        """The keyword arguments of the forward pass, as far as the architecture knows them."""
+        known, given = self.rules.arguments, dict[str, Any](input_ids=batch.input_ids)
+        if "attention_mask" in known:
+            given["attention_mask"] = batch.attention_mask
+        if self.rules.token_types is not None:
+            lengths = batch.attention_mask.sum(dim=1).tolist()
+            given["token_type_ids"] = self.rules.token_types.of(lengths, width=batch.input_ids.shape[1]).to(self.device)
+        if "return_dict" in known or "kwargs" in known:  # a config can say that it wants tuples
+            given["return_dict"] = True
+        return given | ({"output_hidden_states": True} if hidden else {})
+
+    def _tokenized(self, texts: Sequence[str], **how: Any) -> list[list[int]]:
+        if not texts:
+            return []
+        try:
+            encoded = self.tokenizer(list(texts), padding=False, verbose=False, **how)
+        except BaseException as error:
+            raise _no_tokens(texts, error) from error
+        return [list(row) for row in encoded["input_ids"]]
+
+    def _check_tokens(self, ids: Sequence[Sequence[int]]) -> None:
+        rows = self.rules.rows
+        if rows is None or not ids or max(map(max, ids)) < rows:
+            return
+        token = max(map(max, ids))
+        raise ModelError(
+            f"the tokenizer makes the token {token} ({self.tokenizer.convert_ids_to_tokens(token)!r}), but the model has "
+            f"embeddings for {rows} tokens only",
+            expected="a tokenizer with the model's vocabulary",
+            remedy="give the tokenizer that the model was trained with, or resize the model's embeddings and save it",
+        )
+
+
+def _part(batch: Batch, group: list[int]) -> Batch:
+    """The rows of the batch in ``group``, without the padding that none of them needs."""
+    mask = batch.attention_mask[group]
+    width = int(mask.sum(dim=1).max())
+    return Batch(batch.input_ids[group][:, :width], mask[:, :width])
+
+
+def _widened(states: Tensor, width: int) -> Tensor:
+    """``(B, S, d)`` with zeros behind it up to ``width`` tokens."""
+    return functional.pad(states, (0, 0, 0, max(0, width - states.shape[1])))
+
+
+def _hidden(output: Any) -> tuple[Tensor, ...]:
+    """The hidden states of every layer; of an encoder-decoder the decoder's."""
+    found = getattr(output, "hidden_states", None) or getattr(output, "decoder_hidden_states", None)
+    if not found:
+        raise ModelError("this architecture does not show its hidden states", remedy="take a method that needs none")
+    return tuple(found)
+
+
+def _no_tokens(texts: Sequence[str], error: BaseException) -> BaseException:
+    """What to raise where a tokenizer fails: the user's error where it is one, else the error itself."""
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            return DataError(f"text {i + 1} is a {type(text).__name__}", expected="texts")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            return DataError(
+                f"text {i + 1} holds half a character (a lone surrogate): {text[:60]!r}", expected="valid Unicode",
+                remedy="mend or drop that row; files are read as UTF-8",
+            )  # fmt: skip
+    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError):
+        return error
+    # a panic inside tokenizers is a BaseException that no `except Exception` sees
+    return ModelError(f"the tokenizer cannot read the texts: {type(error).__name__}: {str(error)[:200]}")
 
 
 def head_of(module: nn.Module, *, classes: int) -> nn.Linear:
@@ -122,18 +261,55 @@ def head_of(module: nn.Module, *, classes: int) -> nn.Linear:
     Raises:
         ModelError: if there is none.
     """
-    found = None
+    layer = module.get_submodule(_head_name(module, classes=classes))
+    while hasattr(layer, "base_layer"):
+        layer = layer.base_layer
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+def head_module_of(module: nn.Module, *, classes: int) -> str:
+    """The name of the part of the ``transformers`` model beside its backbone that holds the classification layer."""
+    inner = inner_of(module)
+    return _head_name(inner, classes=classes).split(".")[0]
+
+
+def _head_name(module: nn.Module, *, classes: int) -> str:
+    """The name of the classification layer, of the adapter's layer around it where there is one."""
+    found, backbone = "", _backbone(module)
     for name, layer in module.named_modules():
-        inner = "original_module" in name or "lora_" in name
-        if isinstance(layer, nn.Linear) and layer.out_features == classes and not inner:
-            found = layer
-    if found is None:
+        if isinstance(layer, nn.Linear) and layer.out_features == classes and not _is_part(name, backbone):
+            found = name
+    if not found:
         raise ModelError(
             "no classification layer was found",
             expected=f"a linear layer with {classes} outputs",
             remedy="give a sequence-classification checkpoint",
         )
-    return found
+    return found.removesuffix(".base_layer") if found.endswith(".base_layer") else found
+
+
+def _backbone(module: nn.Module) -> str:
+    """The full name of the part of a ``transformers`` model under its head, empty where the module is none."""
+    inner = inner_of(module)
+    name = str(getattr(inner, "base_model_prefix", ""))
+    if not name or not hasattr(inner, name) or getattr(inner, name) is inner:
+        return ""
+    own = next((path for path, part in module.named_modules() if part is inner), "")
+    return f"{own}.{name}" if own else name
+
+
+def _is_part(name: str, backbone: str) -> bool:
+    """Whether a layer belongs to the backbone, to what an adapter put aside or to the adapter's own small matrices."""
+    parts = name.split(".")
+    inside = bool(backbone) and (name == backbone or name.startswith(f"{backbone}."))
+    tuner = "base_layer" in parts and parts[-1] != "base_layer"
+    return inside or tuner or "original_module" in parts or _is_adapter_matrix(parts)
+
+
+def _is_adapter_matrix(parts: Sequence[str]) -> bool:
+    """Whether PEFT named the layer: ``lora_A.default`` and the like, or X-LoRA's own classifier."""
+    return any(part.startswith(("lora_", "vera_", "vblora_", "internal_xlora", "prompt_encoder")) for part in parts)
 
 
 class FeatureTap:
@@ -141,7 +317,7 @@ class FeatureTap:
 
     def __init__(self, module: nn.Module, *, classes: int) -> None:
         """Remember the layer to listen to."""
-        self._layer = head_of(module, classes=classes)
+        self._layer = module.get_submodule(_head_name(module, classes=classes))
         self._caught: Tensor | None = None
 
     def __enter__(self) -> FeatureTap:
@@ -158,12 +334,21 @@ class FeatureTap:
 
     def features(self, mask: Tensor) -> Tensor:
         """``(B, d)``: for a head over every position ``(B, S, d)``, the one at the last real token."""
+        return self._at(mask.sum(dim=1) - 1)
+
+    def features_of(self, ids: Tensor, *, pad: int | None) -> Tensor:
+        """``(B, d)``: for a head over every position, the one that a model with this pad token reads."""
+        caught = self._caught
+        if caught is not None and caught.dim() == 3 and caught.shape[1] != ids.shape[1]:  # learned prompts stand before the text
+            return self._at(torch.full((len(ids),), caught.shape[1] - 1, device=ids.device))
+        return self._at(last_tokens(ids, pad=pad))
+
+    def _at(self, places: Tensor) -> Tensor:
         if self._caught is None:
             raise ModelError("the classification layer was never called")
         if self._caught.dim() == 2:
             return self._caught.float()
-        last = mask.sum(dim=1) - 1
-        return self._caught[torch.arange(len(last), device=last.device), last].float()
+        return self._caught[torch.arange(len(places), device=places.device), places].float()
 
     def positions(self) -> Tensor | None:
         """``(B, S, d)`` for a head over every position, else None."""

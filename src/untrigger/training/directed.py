@@ -85,8 +85,8 @@ def answers_of(
 
 def read(model: Classifier, batch: Batch, *, hidden: bool) -> tuple[Tensor, Tensor | None]:
     """Logits ``(B, C)`` and, where asked for, the last hidden states ``(B, S, d)``."""
-    said = model.module(input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=hidden)
-    return said.logits.float(), said.hidden_states[-1].float() if hidden else None
+    found = model.read(batch, hidden=hidden)
+    return found.logits, found.hidden[-1].float() if hidden else None
 
 
 def likeness(student: Tensor, frozen: Tensor, *, temperature: float) -> Tensor:
@@ -149,6 +149,6 @@ def _widened(model: Classifier, ids: Sequence[Sequence[int]], *, width: int) -> 
     batch = model.collate(ids)
     short = max(0, width - batch.input_ids.shape[1])
     return Batch(
-        functional.pad(batch.input_ids, (0, short), value=int(model.tokenizer.pad_token_id)),
+        functional.pad(batch.input_ids, (0, short), value=model.paddings(ids)[-1]),
         functional.pad(batch.attention_mask, (0, short)),
     )

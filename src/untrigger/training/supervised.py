@@ -56,7 +56,7 @@ def fine_tune(
     def right() -> float:
         return accuracy(read_ids(rounded(model), watched).predictions, dev.labels if dev is not None else [])
 
-    with torch.random.fork_rng(devices=[]), read_words(model.module, [*ids, *watched, [int(model.tokenizer.pad_token_id)]]):
+    with torch.random.fork_rng(devices=[]), read_words(model.module, [*ids, *watched, model.paddings(ids + watched)]):
         torch.manual_seed(seed)  # dropout
         return train(
             model.module, loss, epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng), plan=plan,

@@ -1,0 +1,61 @@
+"""After how many tokens texts are cut: as the tokenizer says, as far as the model has positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from untrigger.models.inputs import inner_of
+
+LEAST = 128  # a file that names fewer is not believed: it could hide a trigger from a scan
+MOST = 8192  # where neither tokenizer nor model names a bound: longer texts are counted as cut
+NO_BOUND = 2**24  # tokenizers write 10^30 for "no bound"
+TABLES = ("position_embeddings", "embed_positions", "wpe", "positions_embed")
+
+
+def reading_length(tokenizer: Any, module: nn.Module, *, asked: int | None = None, sidecar: int = 0) -> int:
+    """After how many tokens, special ones included, texts are cut.
+
+    Args:
+        tokenizer: its ``model_max_length`` counts where it is a bound at all.
+        module: the model, whose positions are never exceeded.
+        asked: what the user wants; it replaces what the files say.
+        sidecar: what untrigger wrote beside the model, 0 for nothing.
+    """
+    there = positions_of(module)
+    if asked is None:
+        named = int(min(getattr(tokenizer, "model_max_length", NO_BOUND) or NO_BOUND, NO_BOUND))
+        asked = max(LEAST, sidecar, named if named < NO_BOUND else min(there or MOST, MOST))
+    return asked if there is None else min(asked, there)
+
+
+def positions_of(module: nn.Module) -> int | None:
+    """How many tokens the model has positions for, None where there is no bound (relative positions, XLNet's ``-1``)."""
+    inner = inner_of(module)
+    config = getattr(inner, "config", None)
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    limits = [_positive(getattr(config, "max_position_embeddings", None))]
+    for name, layer in inner.named_modules():
+        if isinstance(layer, nn.Embedding) and name.rsplit(".", 1)[-1] in TABLES:
+            limits.append(layer.num_embeddings - _offset(layer))
+    known = [limit for limit in limits if limit is not None]
+    prompts = sum(_prompt_tokens(module, known))
+    return min(known) - prompts if known else None
+
+
+def _offset(table: nn.Embedding) -> int:
+    """The rows of a table of positions that no token stands at: RoBERTa and MPNet count on from the pad token's number."""
+    if table.padding_idx is not None:
+        return int(table.padding_idx) + 1
+    return int(getattr(table, "offset", 0))
+
+
+def _prompt_tokens(module: nn.Module, known: list[int]) -> list[int]:
+    """How many positions the learned prompts of an adapter take."""
+    configs = getattr(module, "peft_config", {}).values() if known else ()
+    return [int(one.num_virtual_tokens) for one in configs if getattr(one, "is_prompt_learning", False)]
+
+
+def _positive(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
