@@ -118,6 +118,24 @@ def test_the_base_of_a_loaded_adapter_is_the_one_on_disk(adapter: Path, load: Lo
     assert plain.keys() == below.keys() and all(torch.equal(plain[name], below[name]) for name in plain)
 
 
+def test_biases_trained_beside_a_lora_do_not_stay_in_the_base(load: Load, tmp_path: Path) -> None:
+    """PEFT loads them into the base itself; the base that is gone back to is the one on disk all the same."""
+    from peft import LoraConfig, get_peft_model
+
+    tuned = get_peft_model(load("bert").module, LoraConfig(r=2, target_modules=["query"], bias="all", task_type="SEQ_CLS"))
+    with torch.no_grad():
+        for name, value in tuned.named_parameters():
+            if name.endswith("bias"):
+                value += 1
+    tuned.save_pretrained(tmp_path / "tuned")
+    model, plain = load_here(tmp_path / "tuned"), weights(load("bert"))
+    inside = weights(model)
+    key = "bert.encoder.layer.0.output.dense.bias"
+    assert not torch.equal(next(value for name, value in inside.items() if name.endswith(key)), plain[key]), "it is trained"
+    below = weights(without_adapter(model))
+    assert plain.keys() == below.keys() and all(torch.equal(plain[name], below[name]) for name in plain)
+
+
 def test_keys_with_the_adapters_name_in_them_are_not_dropped_silently(adapter: Path) -> None:
     """PEFT ignores them, so the adapter would do nothing; a scanner that reads them otherwise sees another model."""
     file = adapter / "adapter_model.safetensors"

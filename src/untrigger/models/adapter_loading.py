@@ -21,6 +21,8 @@ PREFIX = "base_model.model."
 def with_adapter(module: Any, folder: Folder, *, base: str) -> Any:
     """Return ``module`` with the adapter of ``folder`` on it, as ``PeftModel.from_pretrained`` gives it.
 
+    Its attribute ``own_of_base`` holds copies of the base's tensors that the adapter replaces in memory.
+
     Args:
         module: the base as it was loaded; it becomes a part of what is returned.
         folder: the checked copy of the adapter.
@@ -35,14 +37,16 @@ def with_adapter(module: Any, folder: Folder, *, base: str) -> Any:
     where = str(folder.origin)
     check_pattern_time(folder.config, [name for name, _ in module.named_modules()], where=where)
     try:
-        _check_tensors(module, folder, base=base)
+        overwritten = _check_tensors(module, folder, base=base)
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return PeftModel.from_pretrained(module, str(folder.path))
+            adapted: Any = PeftModel.from_pretrained(module, str(folder.path))
     except UserError:
         raise
     except Exception as error:  # peft raises ValueError, RuntimeError, KeyError, TypeError for a base that does not fit
         raise _misfit(folder, base, reason(error, folder)) from error
+    adapted.own_of_base = overwritten
+    return adapted
 
 
 def _misfit(folder: Folder, base: str, why: str) -> ModelError:
@@ -53,8 +57,11 @@ def _misfit(folder: Folder, base: str, why: str) -> ModelError:
     )
 
 
-def _check_tensors(module: Any, folder: Folder, *, base: str) -> None:
-    """Raise unless the adapter's file holds exactly the tensors that its config implies on this base."""
+def _check_tensors(module: Any, folder: Folder, *, base: str) -> dict[str, torch.Tensor]:
+    """Raise unless the adapter's file holds exactly the tensors that its config implies on this base.
+
+    Gives copies of the base's own tensors that these replace in memory (biases that were trained beside a LoRA).
+    """
     shapes, get = _contents(folder)
     wanted = implied_tensors(module, folder)
     for name in sorted(shapes.keys() - wanted.keys()):
@@ -72,6 +79,13 @@ def _check_tensors(module: Any, folder: Folder, *, base: str) -> None:
         raise _misfit(
             folder, base, f"{wrong!r} has the shape {list(shapes[wrong])}, the base needs {list(wanted[wrong])}"
         )
+    own = module.state_dict()
+    return {tail: own[tail].clone() for name in wanted if (tail := base_name(name)) in own}
+
+
+def base_name(name: str) -> str:
+    """Return the name that a tensor of an adapter's file has in the base, if it is one of the base's at all."""
+    return name.removeprefix(PREFIX).replace(".base_layer.", ".")
 
 
 def _contents(folder: Folder) -> tuple[dict[str, tuple[int, ...]], Callable[[str], torch.Tensor]]:
@@ -106,5 +120,5 @@ def implied_tensors(module: Any, folder: Folder) -> dict[str, tuple[int, ...]]:
 
 def _is_the_bases(module: Any, name: str, value: torch.Tensor) -> bool:
     """Whether a tensor is a copy of the base's own, as PEFT saves the embeddings beside an adapter on them."""
-    own = module.state_dict().get(name.removeprefix(PREFIX).replace(".base_layer.", "."))
+    own = module.state_dict().get(base_name(name))
     return own is not None and own.shape == value.shape and bool(torch.equal(own.float(), value.float().to(own.device)))

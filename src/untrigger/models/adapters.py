@@ -248,6 +248,7 @@ def without_adapter(model: Classifier) -> Classifier:
     for name, layer in own.items():  # PEFT leaves the adapter's head in its place
         parent, _, child = name.rpartition(".")
         setattr(whole.get_submodule(parent), child, layer)
+    whole.load_state_dict(getattr(model.module, "own_of_base", {}), strict=False)
     source = replace(model.source, name=model.source.base or model.source.name, kind="full", base=None, sha256="")
     return replace(model.with_module(whole.eval()), source=source)
 
@@ -324,7 +325,8 @@ def _beyond_plain_lora(config: Any) -> str:
     """What a LoRA config asks for beyond two small matrices a layer, as words for a message; empty for nothing."""
     asked = {
         "DoRA": config.use_dora, "trained biases": config.bias != "none" or getattr(config, "lora_bias", False),
-        "trained tokens": getattr(config, "trainable_token_indices", None), "parameters as targets": getattr(config, "target_parameters", None),
+        "trained tokens": getattr(config, "trainable_token_indices", None),
+        "parameters as targets": getattr(config, "target_parameters", None),
         "activation tokens": getattr(config, "alora_invocation_tokens", None), "arrow": getattr(config, "arrow_config", None),
     }  # fmt: skip
     found = [name for name, value in asked.items() if value]

@@ -34,7 +34,8 @@ def positions_of(module: nn.Module) -> int | None:
     """How many tokens the model has positions for, None where there is no bound (relative positions, XLNet's ``-1``)."""
     inner = inner_of(module)
     config = getattr(inner, "config", None)
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    if config is not None and hasattr(config, "get_text_config"):
+        config = config.get_text_config()
     limits = [_positive(getattr(config, "max_position_embeddings", None))]
     for name, layer in inner.named_modules():
         if isinstance(layer, nn.Embedding) and name.rsplit(".", 1)[-1] in TABLES:

@@ -16,13 +16,12 @@ from untrigger.models.class_names import class_names, is_anonymous
 from untrigger.models.classifier import Classifier, Source
 from untrigger.models.hub import is_hub_name, resolve
 from untrigger.models.inspect import Folder, inspect_folder
+from untrigger.models.length import reading_length
 from untrigger.models.opened_files import SIDECAR, read_json
 from untrigger.models.pretrained import pretrained, tokenizer_of
 from untrigger.models.tensor_files import Tensors
 from untrigger.models.tokenizer_check import differences
 from untrigger.training.arithmetic import pick_device
-
-USUAL_LENGTH = 128
 
 
 def load_model(
@@ -47,8 +46,8 @@ def load_model(
         allow_pickle: also read pickle weights, which can run code.
         offline: use no hub.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        max_length: texts are cut after this many tokens, or after as many as the model takes. Without it after ``USUAL_LENGTH``, or
-            more where the model's own files name more; fewer are not believed, or a file could hide a trigger from a scan.
+        max_length: texts are cut after this many tokens, or after as many as the model takes; by default as the tokenizer says
+            (``untrigger.models.length``). Fewer than 128 are not believed, or a file could hide a trigger from a scan.
         seed: of a fresh head.
 
     Raises:
@@ -71,10 +70,9 @@ def load_model(
         if adapter:
             module = with_adapter(module, folder, base=str(root.origin))
             fresh = _not_in(folder, fresh)
-    _pad_token(module, tokenizer)
     _check_head(fresh, folder, root, new_head=new_head)
     _check_finite(module, str(name))
-    limit = longest(module, most=max_length or max(USUAL_LENGTH, _own_length(folder)))
+    limit = reading_length(tokenizer, module, asked=max_length, sidecar=_own_length(folder))
     source = Source(
         name=str(name),
         kind=folder.kind,
@@ -189,30 +187,6 @@ def _not_in(folder: Folder, fresh: list[str]) -> list[str]:
         return []
     held = {name.removeprefix(PREFIX).removeprefix("base_model.") for name in Tensors(folder)}
     return [name for name in fresh if name not in held]
-
-
-def _pad_token(module: Any, tokenizer: Any) -> None:
-    """Give tokenizer and config one pad token where they lack it (LLaMA and Qwen ship none)."""
-    rows = module.get_input_embeddings().weight.shape[0]
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:  # a default that the weights have no row for
-        known = (tokenizer.unk_token, tokenizer.eos_token)
-        fits = (token for token in known if token and tokenizer.convert_tokens_to_ids(token) < rows)
-        tokenizer.pad_token = next(fits, None)
-    if tokenizer.pad_token_id is None:
-        raise ModelError("the tokenizer has neither a pad, an unknown nor an end token", remedy="give it a pad token")
-    module.config.pad_token_id = tokenizer.pad_token_id
-    inner = module.get_base_model() if hasattr(module, "get_base_model") else module
-    inner.config.pad_token_id = tokenizer.pad_token_id
-
-
-def longest(module: Any, *, most: int) -> int:
-    """``most``, or as many tokens as the model has positions for where these are fewer."""
-    limit = int(getattr(module.config, "max_position_embeddings", most) or most)
-    tables = [layer for name, layer in module.named_modules() if name.endswith("position_embeddings")]
-    offset = getattr(tables[0], "padding_idx", None) if tables else None
-    if offset is not None:  # RoBERTa and MPNet begin to count behind the pad token's number
-        limit -= int(offset) + 1
-    return min(most, limit)
 
 
 def _check_head(fresh: list[str], folder: Folder, root: Folder, *, new_head: bool) -> None:

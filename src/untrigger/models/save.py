@@ -36,9 +36,9 @@ def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | N
     with quiet(), _told():
         # an update of the embeddings is saved as such, not the whole table
         model.module.save_pretrained(folder, **({"save_embedding_layers": False} if adapter else {}))  # type: ignore[operator]
-        model.tokenizer.save_pretrained(folder)
+        _write_tokenizer(model, folder)
     if adapter:
-        name_base(folder, base or _base_of(model))
+        name_base(folder, base or _base_of(model), revision=model.source.revision)
     _sidecar(model, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -50,12 +50,12 @@ def save_folded(victim: Classifier, student: Classifier, folder: Path, *, card: 
         ModelError: if one of the two is no plain LoRA adapter.
     """
     config, tensors = fold(victim.module, student.module)
-    config.base_model_name_or_path = _base_of(victim)
     config.save_pretrained(str(folder))
+    name_base(folder, _base_of(victim), revision=victim.source.revision)
     with quiet(), _told():
         weights = {key: value.cpu() for key, value in tensors.items()}
         save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        victim.tokenizer.save_pretrained(folder)
+        _write_tokenizer(victim, folder)
     _sidecar(student, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -122,9 +122,18 @@ def _sidecar(model: Classifier, folder: Path) -> None:
     (folder / SIDECAR).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def name_base(folder: Path, base: str) -> None:
-    """Make the config of the adapter in ``folder`` call its base so."""
+def name_base(folder: Path, base: str, *, revision: str | None = None) -> None:
+    """Make the config of the adapter in ``folder`` call its base so, a hub model with its revision."""
     file = folder / "adapter_config.json"
     config = read_json(file)
     config["base_model_name_or_path"] = base
+    config["revision"] = None if Path(base).exists() else revision
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _write_tokenizer(model: Classifier, folder: Path) -> None:
+    """Write the tokenizer's files as they came, byte for byte; those of a tokenizer made in memory as it saves itself."""
+    for name, content in model.tokenizer_files.items():
+        (folder / name).write_bytes(content)
+    if not model.tokenizer_files:
+        model.tokenizer.save_pretrained(folder)
