@@ -176,7 +176,8 @@ def _label_column(table: Table, column: str) -> LabelColumn:
             raise several_labels(where, value)
         text = _decoded(value, where=where) if isinstance(value, bytes) else str(value)
         values.append(_readable(text.strip(), where=where))
-    return LabelColumn(table.origin, table.lines, values, table.class_names.get(column, ()))
+    indexed = all(isinstance(value, int) for value in cells)
+    return LabelColumn(table.origin, table.lines, values, table.class_names.get(column, ()), indexed)
 
 
 def _is_blank(value: object) -> bool:
