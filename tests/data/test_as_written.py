@@ -255,6 +255,12 @@ def test_a_column_that_is_clearly_not_one_of_ids_is_not_used_and_that_is_noted(t
     assert rows.notes == ("a.csv: the column id has 3 values in 12 rows and is not used",)
 
 
+def test_the_other_half_of_a_pair_of_texts_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    file = save(tmp_path, "a.csv", "question,sentence,label\nwho?,a man,0\nwhy?,a reason,1\n")
+    assert load_data(file).notes == ("a.csv: texts are the column sentence; not read: question",)
+    assert load_data(file, text_column="sentence").notes == ()
+
+
 def test_a_line_of_a_tab_alone_is_a_row_without_a_label_and_not_nothing(tmp_path: Path) -> None:
     assert "line 3" in refused(save(tmp_path, "a.tsv", "text\tlabel\na\t0\n\t\nb\t1\n"))
 

@@ -102,6 +102,8 @@ def test_declared_names_are_matched_by_name_in_every_order(data: st.DataObject, 
         (("positive", "negative"), NAMELESS, [0, 1], "by number: positive = LABEL_0, negative = LABEL_1"),
         (("0", "1"), SENTIMENT, [0, 1], "by number: 0 = negative, 1 = positive"),
         (("pos", "neg"), ("NEGATIVE", "POSITIVE"), [1, 0], "by their names: pos = POSITIVE, neg = NEGATIVE"),
+        (("positive", "negative"), ("neg", "pos"), [1, 0], "by their names: positive = pos, negative = neg"),
+        (("1", "2", "3", "4", "5"), STARS, [0, 1], "by their names"),
         (("1 star", "2 star"), STARS, [0, 1], "by their names"),
         (("positive", "negative", "unsure"), SENTIMENT, [1, 0], ""),
     ],
@@ -130,6 +132,18 @@ def test_declared_names_that_are_not_the_models_are_refused_with_both_lists(
 ) -> None:
     message = refused(values, names, declared=own)
     assert all(part in message for part in parts), message
+
+
+def test_names_that_are_numbers_themselves_are_not_taken_for_numbers_of_names(tmp_path: Path) -> None:
+    import datasets
+
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["1", "2"])})
+    part = datasets.Dataset.from_dict({"text": ["bad", "good", "bad"], "label": [0, 1, 0]}, features=features)  # as Yelp's polarity
+    part.to_parquet(str(tmp_path / "a.parquet"))
+    assert load_data(tmp_path / "a.parquet").labels == (0, 1, 0)
+    assert load_data(tmp_path / "a.parquet", label_names=("2", "1")).labels == (1, 0, 1)
+    with pytest.raises(DataError, match="declares the classes 1, 2"):
+        load_data(tmp_path / "a.parquet", label_names=SENTIMENT)
 
 
 @pytest.mark.parametrize("own", list(permutations(("negative", "positive"))))

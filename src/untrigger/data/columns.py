@@ -14,6 +14,11 @@ from untrigger.errors import DataError, nearest
 from untrigger.vocabulary.rows import Rows
 
 TEXT_COLUMNS = ("text", "sentence", "sentences", "review", "content")
+OTHER_TEXTS = (
+    "answer", "context", "hypothesis", "passage", "premise", "query", "question", "question1", "question2", "sentence1",
+    "sentence2", "title",
+)  # fmt: skip
+"""Columns of tasks whose texts have two parts: where the text column was guessed, the report says that they were not read."""
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -53,6 +58,8 @@ def _rows(table: Table, *, name: str, matched: Matched, reading: Reading) -> Row
     if len(empty) == len(texts):
         raise DataError(f"{table.origin}: no row has a text in column {column!r}")
     ids, remarks = _ids(table)
+    if reading.text_column is None and (beside := [one for one in table.columns if one.casefold() in OTHER_TEXTS]):
+        remarks = [*remarks, f"{Path(table.origin).name}: texts are the column {column}; not read: {', '.join(beside)}"]
     notes = tuple(matched.notes[name] + remarks) if reading.notes else ()
     rows = replace(Rows.of(texts, matched.labels[name], label_names=matched.names, ids=ids), notes=notes)
     gone = set(empty)
@@ -169,7 +176,8 @@ def _label_column(table: Table, column: str) -> LabelColumn:
             raise several_labels(where, value)
         text = _decoded(value, where=where) if isinstance(value, bytes) else str(value)
         values.append(_readable(text.strip(), where=where))
-    return LabelColumn(table.origin, table.lines, values, table.class_names.get(column, ()))
+    indexed = all(isinstance(value, int) for value in cells)
+    return LabelColumn(table.origin, table.lines, values, table.class_names.get(column, ()), indexed)
 
 
 def _is_blank(value: object) -> bool:

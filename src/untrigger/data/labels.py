@@ -32,12 +32,17 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class LabelColumn:
-    """The labels of a table as text; ``declared`` are the class names that the table itself gives, in its own order."""
+    """The labels of a table as text.
+
+    ``declared`` are the class names that the table itself gives, in its own order; ``indexed`` says that its labels are numbers of
+    those, and no names, though a name may be ``1`` too.
+    """
 
     origin: str
     lines: Sequence[int]
     values: Sequence[str]
     declared: tuple[str, ...] = ()
+    indexed: bool = True
 
     @property
     def called(self) -> str:
@@ -106,11 +111,11 @@ def _by_declared_name(column: LabelColumn) -> LabelColumn:
         raise DataError(f"{column.origin} declares a class name twice: {_listed(column.declared)}", remedy="write the file again")
     values = []
     for i, value in enumerate(column.values):
-        number = number_of(value)
-        if value in column.declared:
-            values.append(value)
-        elif number is not None and 0 <= number < len(column.declared):
+        number = number_of(value) if column.indexed else None
+        if number is not None and 0 <= number < len(column.declared):
             values.append(column.declared[number])
+        elif not column.indexed and value in column.declared:
+            values.append(value)
         else:
             raise DataError(
                 f"{column.row(i)}: label {value!r} is none of the {len(column.declared)} classes that the data declares",
@@ -213,11 +218,13 @@ def _by_name(values: Sequence[str], names: Sequence[str]) -> dict[str, int] | No
 
 
 def _by_beginning(own: Sequence[str], names: Sequence[str]) -> dict[str, int] | None:
-    """The index of each own name that is the beginning of one other name alone (``neg``, ``negative``); all or none."""
-    def fits(short: str) -> list[int]:
-        return [i for i, name in enumerate(names) if len(short) > 2 and _folded(name).startswith(_folded(short))]
+    """The index of each own name that shares its beginning with one other name alone (``neg``, ``negative``); all or none."""
 
-    found = {name: fits(name) for name in own}
+    def fits(left: str, right: str) -> bool:
+        short, long = sorted((_folded(left), _folded(right)), key=len)
+        return len(short) > 2 and long.startswith(short)
+
+    found = {name: [i for i, other in enumerate(names) if fits(name, other)] for name in own}
     if len(own) != len(names) or any(len(places) != 1 for places in found.values()):
         return None
     index = {name: places[0] for name, places in found.items()}
