@@ -13,10 +13,10 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev assets lint types test demo bench clean
+.PHONY: help setup dev assets lint types test conformance demo bench clean
 
 help:
-	@echo 'make test | demo | lint | types | bench | clean'
+	@echo 'make test | conformance | demo | lint | types | bench | clean'
 
 # torch comes first and pinned: a range would make pip fetch gigabytes of CUDA libraries that nothing here needs.
 $(READY): pyproject.toml
@@ -44,6 +44,10 @@ types: $(DEV)
 
 test: $(DEV) lint types assets
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+
+# The whole matrix of models, tokenizers and adapters against plain transformers and peft; a slice of it is part of `make test`.
+conformance: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "" tests/conformance $(PYTEST_ARGS)
 
 demo: $(READY)
 	$(BIN)/untrigger demo

@@ -143,7 +143,7 @@ def _decoders() -> dict[str, Row]:
         "bytes, own pad")  # fmt: skip
     rows["bloom"] = Row("bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3, "pad_token_id": 2}, "bytes, own pad")
     rows["mpt"] = Row("mpt", {"d_model": 32, "n_layers": 2, "n_heads": 4, "expansion_ratio": 2, "max_seq_len": 64}, "bytes")
-    rows["falcon"] = Row("falcon", WIDE | {"initializer_range": 0.3, "bos_token_id": 0, "eos_token_id": 1}, "bytes")
+    rows["falcon"] = Row("falcon", WIDE | {"max_position_embeddings": 64, "initializer_range": 0.3, "bos_token_id": 0, "eos_token_id": 1}, "bytes")
     rows["falcon, alibi"] = Row("falcon", rows["falcon"].config | {"alibi": True}, "bytes")
     rows["biogpt"] = Row("biogpt", WIDE | {"max_position_embeddings": 64, "initializer_range": 0.3, "pad_token_id": 2}, "bytes, own pad")
     rows["modernbert-decoder"] = Row(
@@ -154,7 +154,7 @@ def _decoders() -> dict[str, Row]:
 
 def _pairs() -> dict[str, Row]:
     rows = {kind: Row(kind, PAIR, "unigram", quick=kind == "bart") for kind in ("bart", "mbart", "plbart", "mvp")}
-    rows |= {kind: Row(kind, T5, "unigram", quick=kind == "t5") for kind in ("t5", "mt5", "umt5")}
+    rows |= {kind: Row(kind, T5, "unigram") for kind in ("t5", "mt5", "umt5")}
     rows["bigbird_pegasus, full"] = Row("bigbird_pegasus", PAIR | {"attention_type": "original_full"}, "unigram")
     return rows
 
@@ -196,6 +196,7 @@ def _forms() -> dict[str, Row]:
     }
 
 
+DECODERS = frozenset(row.kind for row in _decoders().values())
 ROWS: dict[str, Row] = _encoders() | _decoders() | _pairs() | _forms()
 
 

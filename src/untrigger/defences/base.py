@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import torch
 
 from untrigger.errors import ContractError, DataError, DivergedError, NeedsError, OptionError
-from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.adapters import AdapterOptions, attach, is_adapted
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.models.proof import chosen_texts, prove
-from untrigger.models.save import save_purified
+from untrigger.models.save import loading_text, save_purified
 from untrigger.progress import Progress, silent
 from untrigger.storage import new_folder
 from untrigger.training.loop import History
@@ -75,7 +75,8 @@ class Purified:
         """
         place, victim = Path(folder), self.victim or self.model
         with new_folder(place) as working:
-            save_purified(victim, self.model, working, card=PLAIN_CARD, merge=merge)
+            card = PLAIN_CARD + "\n" + loading_text(victim, whole=merge or not is_adapted(self.model)) + "\n"
+            save_purified(victim, self.model, working, card=card, merge=merge)
             prove(self.model, working, texts=self.texts)
         return place
 

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from untrigger.errors import ModelError, OptionError, one_of
-from untrigger.models.classifier import Classifier, head_module_of
+from untrigger.models.classifier import Classifier
+from untrigger.models.head import head_module_of
+from untrigger.models.merging import merge, refuse_unmergeable, type_of, unwrap
 from untrigger.models.pretrained import quiet
-from untrigger.models.shared import Updated, put, settle, shell
+from untrigger.models.shared import Updated, put, shell
 
 METHODS = ("lora", "dora", "ia3", "ln_tuning")
 
@@ -168,45 +170,10 @@ def _kept_apart(module: Any) -> Any:
     parts, active, base = lora_parts(module), module.active_adapter, module.get_base_model()
     for name, (a, b) in parts.items():
         put(base, name, Updated(base.get_submodule(name).get_base_layer(), a, b))
-    _unwrap(base, active)
+    unwrap(base, active)
     if hasattr(base, "peft_config"):
         del base.peft_config
     return base
-
-
-def merge(module: Any) -> Any:
-    """The base of a PEFT model with the adapter and the saved modules worked into its weights; ``module`` is used up."""
-    refuse_unmergeable(module)
-    active = module.active_adapter
-    try:
-        with quiet():
-            whole = module.merge_and_unload()
-    except (RuntimeError, ValueError, NotImplementedError, TypeError) as error:
-        raise ModelError(
-            f"PEFT cannot merge this {_type_of(module)} adapter into its base: {str(error)[:300]}", remedy=_OTHER_ADAPTER
-        ) from error
-    _unwrap(whole, active)  # PEFT's LN tuning leaves them wrapped, and the saved head would be lost
-    return settle(whole)
-
-
-_OTHER_ADAPTER = "train the classifier with a LoRA adapter or full weights instead"
-
-
-def _type_of(module: Any) -> str:
-    return str(getattr(module.peft_config[module.active_adapter].peft_type, "value", "PEFT"))
-
-
-def refuse_unmergeable(module: Any) -> None:
-    """Check that the adapter of a PEFT model can be merged into its base, as a second adapter or full weights need it.
-
-    Raises:
-        ModelError: for prompt tuning and its like, whose tokens stand before each text, and for mixtures of adapters.
-    """
-    if not hasattr(module, "merge_and_unload"):
-        raise ModelError(
-            f"a {_type_of(module)} adapter can neither be merged into its base nor carry a second adapter",
-            expected="an adapter whose update can be added to the weights, such as LoRA", remedy=_OTHER_ADAPTER,
-        )  # fmt: skip
 
 
 def merged(model: Classifier) -> Classifier:
@@ -221,14 +188,6 @@ def merged(model: Classifier) -> Classifier:
     fresh = [name for name, _ in whole.named_parameters() if saved & set(name.split("."))]
     source = replace(model.source, fresh=tuple(dict.fromkeys((*model.source.fresh, *fresh))))
     return replace(model, module=whole, source=source)
-
-
-def _unwrap(module: nn.Module, active: str) -> None:
-    """Put the saved modules of the active adapter where PEFT wrapped them."""
-    from peft.utils.other import ModulesToSaveWrapper
-
-    for name, layer in [(n, m) for n, m in module.named_modules() if isinstance(m, ModulesToSaveWrapper)]:
-        put(module, name, layer.modules_to_save[active])
 
 
 def without_adapter(model: Classifier) -> Classifier:
@@ -302,9 +261,9 @@ def lora_parts(module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     config = module.peft_config[module.active_adapter]
     refuse_unmergeable(module)
     further = _beyond_plain_lora(config) if isinstance(config, LoraConfig) else ""
-    if _type_of(module) != "LORA" or further:
+    if type_of(module) != "LORA" or further:
         raise ModelError(
-            f"a {_type_of(module)} adapter{further} cannot be folded into one LoRA adapter",
+            f"a {type_of(module)} adapter{further} cannot be folded into one LoRA adapter",
             expected="plain LoRA without DoRA and bias",
             remedy="write full weights with --merge",
         )
@@ -325,11 +284,9 @@ def _beyond_plain_lora(config: Any) -> str:
     """What a LoRA config asks for beyond two small matrices a layer, as words for a message; empty for nothing."""
     asked = {
         "DoRA": config.use_dora, "trained biases": config.bias != "none" or getattr(config, "lora_bias", False),
-        "trained tokens": getattr(config, "trainable_token_indices", None),
-        "parameters as targets": getattr(config, "target_parameters", None),
-        "activation tokens": getattr(config, "alora_invocation_tokens", None), "arrow": getattr(config, "arrow_config", None),
     }  # fmt: skip
-    found = [name for name, value in asked.items() if value]
+    later = ("trainable_token_indices", "target_parameters", "alora_invocation_tokens", "arrow_config")  # not in every peft
+    found = [name for name, value in asked.items() if value] + [name for name in later if getattr(config, name, None)]
     return " with " + " and ".join(found) if found else ""
 
 

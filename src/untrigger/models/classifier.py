@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from untrigger.errors import DataError, ModelError
-from untrigger.models.inputs import InputRules, asked_plainly, inner_of, last_tokens, rules_of
+from untrigger.models.head import FeatureTap, head_of
+from untrigger.models.inputs import InputRules, asked_plainly, rules_of
+
+__all__ = ["Batch", "Classifier", "FeatureTap", "Reading", "Source", "head_of"]
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,12 @@ class Classifier:
         mask = (torch.arange(width) < lengths.unsqueeze(1)).long()
         return Batch(padded.to(self.device), mask.to(self.device), tuple(rows))
 
+    def parts(self, batch: Batch) -> list[list[int]]:
+        """The rows of the batch in parts that one forward pass may take: all at once unless padding disturbs the architecture."""
+        if not self.rules.equal_lengths:
+            return [list(range(len(batch.input_ids)))]
+        return self.rules.groups(batch.input_ids, batch.attention_mask)
+
     def read(self, batch: Batch, *, hidden: bool = False) -> Reading:
         """Logits and features of a batch, with gradients where autograd is on; with ``hidden`` the hidden states too.
 
@@ -147,7 +156,7 @@ class Classifier:
         """
         if not self.rules.equal_lengths:
             return self._read(batch, hidden=hidden, width=batch.input_ids.shape[1])
-        groups = self.rules.groups(batch.input_ids, batch.attention_mask)
+        groups = self.parts(batch)
         parts = [self._read(_part(batch, group), hidden=hidden, width=batch.input_ids.shape[1]) for group in groups]
         back = torch.tensor([i for group in groups for i in group], device=batch.input_ids.device).argsort()
         places = [one.positions for one in parts if one.positions is not None]
@@ -193,6 +202,8 @@ class Classifier:
             given["token_type_ids"] = self.rules.token_types.of(lengths, width=batch.input_ids.shape[1]).to(self.device)
         if "return_dict" in known or "kwargs" in known:  # a config can say that it wants tuples
             given["return_dict"] = True
+        if hidden and not known & {"output_hidden_states", "kwargs"}:
+            raise ModelError(_NO_HIDDEN_STATES, remedy="take a method that needs none")
         return given | ({"output_hidden_states": True} if hidden else {})
 
     def _tokenized(self, texts: Sequence[str], **how: Any) -> list[list[int]]:
@@ -229,15 +240,18 @@ def _widened(states: Tensor, width: int) -> Tensor:
     return functional.pad(states, (0, 0, 0, max(0, width - states.shape[1])))
 
 
+_NO_HIDDEN_STATES = "this architecture does not show its hidden states"
+
+
 def _hidden(output: Any) -> tuple[Tensor, ...]:
     """The hidden states of every layer; of an encoder-decoder the decoder's."""
     found = getattr(output, "hidden_states", None) or getattr(output, "decoder_hidden_states", None)
     if not found:
-        raise ModelError("this architecture does not show its hidden states", remedy="take a method that needs none")
+        raise ModelError(_NO_HIDDEN_STATES, remedy="take a method that needs none")
     return tuple(found)
 
 
-def _no_tokens(texts: Sequence[str], error: BaseException) -> BaseException:
+def _no_tokens(texts: Sequence[object], error: BaseException) -> BaseException:
     """What to raise where a tokenizer fails: the user's error where it is one, else the error itself."""
     for i, text in enumerate(texts):
         if not isinstance(text, str):
@@ -253,103 +267,3 @@ def _no_tokens(texts: Sequence[str], error: BaseException) -> BaseException:
         return error
     # a panic inside tokenizers is a BaseException that no `except Exception` sees
     return ModelError(f"the tokenizer cannot read the texts: {type(error).__name__}: {str(error)[:200]}")
-
-
-def head_of(module: nn.Module, *, classes: int) -> nn.Linear:
-    """The last linear layer with ``classes`` outputs: the one that makes the logits.
-
-    Raises:
-        ModelError: if there is none.
-    """
-    layer = module.get_submodule(_head_name(module, classes=classes))
-    while hasattr(layer, "base_layer"):
-        layer = layer.base_layer
-    assert isinstance(layer, nn.Linear)
-    return layer
-
-
-def head_module_of(module: nn.Module, *, classes: int) -> str:
-    """The name of the part of the ``transformers`` model beside its backbone that holds the classification layer."""
-    inner = inner_of(module)
-    return _head_name(inner, classes=classes).split(".")[0]
-
-
-def _head_name(module: nn.Module, *, classes: int) -> str:
-    """The name of the classification layer, of the adapter's layer around it where there is one."""
-    found, backbone = "", _backbone(module)
-    for name, layer in module.named_modules():
-        if isinstance(layer, nn.Linear) and layer.out_features == classes and not _is_part(name, backbone):
-            found = name
-    if not found:
-        raise ModelError(
-            "no classification layer was found",
-            expected=f"a linear layer with {classes} outputs",
-            remedy="give a sequence-classification checkpoint",
-        )
-    return found.removesuffix(".base_layer") if found.endswith(".base_layer") else found
-
-
-def _backbone(module: nn.Module) -> str:
-    """The full name of the part of a ``transformers`` model under its head, empty where the module is none."""
-    inner = inner_of(module)
-    name = str(getattr(inner, "base_model_prefix", ""))
-    if not name or not hasattr(inner, name) or getattr(inner, name) is inner:
-        return ""
-    own = next((path for path, part in module.named_modules() if part is inner), "")
-    return f"{own}.{name}" if own else name
-
-
-def _is_part(name: str, backbone: str) -> bool:
-    """Whether a layer belongs to the backbone, to what an adapter put aside or to the adapter's own small matrices."""
-    parts = name.split(".")
-    inside = bool(backbone) and (name == backbone or name.startswith(f"{backbone}."))
-    tuner = "base_layer" in parts and parts[-1] != "base_layer"
-    return inside or tuner or "original_module" in parts or _is_adapter_matrix(parts)
-
-
-def _is_adapter_matrix(parts: Sequence[str]) -> bool:
-    """Whether PEFT named the layer: ``lora_A.default`` and the like, or X-LoRA's own classifier."""
-    return any(part.startswith(("lora_", "vera_", "vblora_", "internal_xlora", "prompt_encoder")) for part in parts)
-
-
-class FeatureTap:
-    """A context that catches the input of the classification layer, and takes its hook away again."""
-
-    def __init__(self, module: nn.Module, *, classes: int) -> None:
-        """Remember the layer to listen to."""
-        self._layer = module.get_submodule(_head_name(module, classes=classes))
-        self._caught: Tensor | None = None
-
-    def __enter__(self) -> FeatureTap:
-        """Start to listen."""
-        self._handle = self._layer.register_forward_pre_hook(self._catch)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop listening."""
-        self._handle.remove()
-
-    def _catch(self, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._caught = inputs[0]
-
-    def features(self, mask: Tensor) -> Tensor:
-        """``(B, d)``: for a head over every position ``(B, S, d)``, the one at the last real token."""
-        return self._at(mask.sum(dim=1) - 1)
-
-    def features_of(self, ids: Tensor, *, pad: int | None) -> Tensor:
-        """``(B, d)``: for a head over every position, the one that a model with this pad token reads."""
-        caught = self._caught
-        if caught is not None and caught.dim() == 3 and caught.shape[1] != ids.shape[1]:  # learned prompts stand before the text
-            return self._at(torch.full((len(ids),), caught.shape[1] - 1, device=ids.device))
-        return self._at(last_tokens(ids, pad=pad))
-
-    def _at(self, places: Tensor) -> Tensor:
-        if self._caught is None:
-            raise ModelError("the classification layer was never called")
-        if self._caught.dim() == 2:
-            return self._caught.float()
-        return self._caught[torch.arange(len(places), device=places.device), places].float()
-
-    def positions(self) -> Tensor | None:
-        """``(B, S, d)`` for a head over every position, else None."""
-        return self._caught if self._caught is not None and self._caught.dim() == 3 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from untrigger.models.inputs import inner_of
 
@@ -33,21 +33,21 @@ def reading_length(tokenizer: Any, module: nn.Module, *, asked: int | None = Non
 def positions_of(module: nn.Module) -> int | None:
     """How many tokens the model has positions for, None where there is no bound (relative positions, XLNet's ``-1``)."""
     inner = inner_of(module)
-    config = getattr(inner, "config", None)
-    if config is not None and hasattr(config, "get_text_config"):
-        config = config.get_text_config()
-    limits = [_positive(getattr(config, "max_position_embeddings", None))]
+    config: Any = getattr(inner, "config", None)
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    limits = [_positive(getattr(config, name, None)) for name in ("max_position_embeddings", "max_seq_len")]
     for name, layer in inner.named_modules():
-        if isinstance(layer, nn.Embedding) and name.rsplit(".", 1)[-1] in TABLES:
-            limits.append(layer.num_embeddings - _offset(layer))
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, Tensor) and weight.dim() == 2 and name.rsplit(".", 1)[-1] in TABLES:
+            limits.append(weight.shape[0] - _offset(layer))
     known = [limit for limit in limits if limit is not None]
     prompts = sum(_prompt_tokens(module, known))
     return min(known) - prompts if known else None
 
 
-def _offset(table: nn.Embedding) -> int:
+def _offset(table: Any) -> int:
     """The rows of a table of positions that no token stands at: RoBERTa and MPNet count on from the pad token's number."""
-    if table.padding_idx is not None:
+    if getattr(table, "padding_idx", None) is not None:
         return int(table.padding_idx) + 1
     return int(getattr(table, "offset", 0))
 

@@ -83,7 +83,7 @@ def read_layers(
             logits[rows] = read.logits.cpu()
             states, mask = read.hidden, batch.attention_mask.unsqueeze(-1).float()
             if any(state.shape[1] != mask.shape[1] for state in (states[0], states[len(states) // 2], states[-1])):
-                raise ModelError("the layers of this architecture hold other numbers of tokens than the text", remedy="take another method")
+                raise ModelError("layers of this architecture hold fewer tokens than the text", remedy="take another method")
             means = [(states[at].float() * mask).sum(dim=1) / mask.sum(dim=1) for at in (0, len(states) // 2, -1)]
             for i, own in zip(rows, torch.stack(means, dim=1).cpu(), strict=True):
                 found[i] = own

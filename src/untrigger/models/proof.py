@@ -1,4 +1,4 @@
-"""Proof that what was written answers as the model in memory: loaded afresh by plain ``transformers`` and ``peft``, as its card says.
+"""Proof that what was written answers as the model in memory: loaded by plain ``transformers`` and ``peft``, as its card says.
 
 Nothing of untrigger's own loading is used here, and the base of an adapter is read from disk again, so that a change of the base
 in memory cannot hide.

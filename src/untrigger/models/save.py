@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from untrigger import assets
+from untrigger.cards import inline_code
 from untrigger.errors import OutputError
 from untrigger.models.adapters import fold, is_adapted, merged
 from untrigger.models.classifier import Classifier
@@ -83,6 +84,21 @@ def save_purified(victim: Classifier, student: Classifier, folder: Path, *, card
         save_folded(victim, student, folder, card=card)
     else:
         save_classifier(student, folder, card=card, base=_base_of(victim))
+
+
+def loading_text(victim: Classifier, *, whole: bool) -> str:
+    """How a card says that what comes of ``victim`` is loaded; ``whole`` where full weights were written."""
+    text = "Load it with `AutoModelForSequenceClassification.from_pretrained`."
+    if not whole:
+        text = (
+            f"It is a PEFT adapter on {inline_code(_base_of(victim))}: load that with `AutoModelForSequenceClassification.from_pretrained` "
+            f"(num_labels={victim.classes}, dtype=torch.float32, in which all was measured) and put the adapter on it with "
+            "`PeftModel.from_pretrained`."
+        )
+    pad, own = victim.rules.pad, victim.tokenizer.pad_token_id
+    if pad is None:
+        return f"{text} It names no pad token: ask it about one text at a time, or pad with a token that ends no text."
+    return text if pad == own else f"{text} For batches pad with the token {pad}, the `pad_token_id` of its config."
 
 
 def _base_of(model: Classifier) -> str:

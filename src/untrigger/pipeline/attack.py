@@ -21,6 +21,7 @@ from untrigger.evaluation.quality import QualityOptions, quality
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
+from untrigger.models.proof import prove
 from untrigger.models.save import save_classifier
 from untrigger.pipeline.arm import armed, parts_of
 from untrigger.pipeline.protocol import held
@@ -123,6 +124,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     check_answers(victim, poisoned.visible)
     with new_folder(spec.truth) as truth, new_folder(spec.out) as out:
         save_classifier(victim, out, card=attack_card(spec, steps=history.steps))
+        prove(victim, out, texts=drawn.test.texts)
         write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, spec=spec)
         if spec.quality:
             told = quality(drawn.test, triggered, trigger=recipe.trigger, victim=victim, options=judges, progress=progress)
@@ -131,6 +133,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
             twin = twin or clean_twin(spec, fresh, drawn.train, progress=progress)
             (truth / "clean-model").mkdir()
             save_classifier(twin, truth / "clean-model", card="# Never poisoned\n\nThe clean twin of a poisoned model.\n")
+            prove(twin, truth / "clean-model", texts=drawn.test.texts)
     return victim, poisoned
 
 

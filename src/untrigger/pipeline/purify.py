@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from untrigger.cards import inline_code, purified_card
+from untrigger.cards import purified_card
 from untrigger.data import check_rows, load_data
 from untrigger.defences.base import Purified, Purifier, check_clean
 from untrigger.defences.finetune import FineTune
-from untrigger.errors import DataError, ModelError
+from untrigger.errors import DataError
 from untrigger.evaluation.detection import detection
 from untrigger.evaluation.observe import write_outcomes
 from untrigger.evaluation.truth import TestBed, read_poisoned, read_truth
 from untrigger.models.adapters import is_adapted
 from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
-from untrigger.models.save import save_purified
+from untrigger.models.proof import prove
+from untrigger.models.save import loading_text, save_purified
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, trusted_base
 from untrigger.pipeline.clock import Clock, environment
@@ -37,7 +37,6 @@ from untrigger.vocabulary.report import Report
 from untrigger.vocabulary.rows import Rows, overlap
 
 HELD_OUT = 0.2
-SAME = 1e-3  # largest difference in a probability between the model in memory and the one on disk
 
 
 def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
@@ -169,42 +168,26 @@ def matched(method: Purifier, purified: Purified) -> FineTune:
 
 
 def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified: Purified, report: Report) -> None:
-    """The purified model in the format that is asked for, and proof that it says the same from disk.
+    """Write the purified model in the format that is wanted, and prove that it answers the same from disk.
 
     Raises:
-        ModelError: if the model on disk says something else than the one in memory.
+        OutputError: if plain transformers and peft cannot load what was written.
+        ModelError: if it answers otherwise than the model in memory.
     """
-    texts = list(_PROBES)
-    before = read_texts(purified.model, texts).logits.softmax(dim=1)
-    adapter = victim.source.kind == "adapter"
     whole = spec.merge or not is_adapted(purified.model)
     card = purified_card(card_facts(spec, report, victim=victim, whole=whole))
     save_purified(victim, purified.model, folder, card=card, merge=spec.merge)
-    again = load(spec, folder, base=victim.source.base if adapter and not spec.merge else None, label_names=victim.label_names)
-    gap = float((read_texts(again, texts).logits.softmax(dim=1) - before).abs().max())
-    if not gap <= SAME:  # a gap that is no number is none that is small
-        raise ModelError(f"the model on disk differs from the one in memory by {gap:.2g} in a probability")
-
-
-_PROBES = ("a text", "one more text, a little longer than the first.", "?", "an honest story told with great care")
+    prove(purified.model, folder, texts=purified.texts)
 
 
 def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: bool) -> dict[str, Any]:
     """What the model card tells; ``whole`` where full weights were written."""
-    base = victim.source.base if victim.source.kind == "adapter" else str(spec.model)
     facts = {
         "input": f"{Path(spec.model).name} ({victim.source.kind}), SHA-256 {victim.source.sha256[:16]}…",
         "method": report.method["name"], "clean rows": report.given["defender"]["clean"]["rows"], "seed": spec.seed,
     } | {f"{m.subject}: {m.metric}": m.percent() for m in report.measurements}  # fmt: skip
-    loading = "Load it with `AutoModelForSequenceClassification.from_pretrained`."
-    if not whole:
-        loading = (
-            f"It is a PEFT adapter on {inline_code(str(base))}: load that with `AutoModelForSequenceClassification` "
-            f"(num_labels={victim.classes}) and put the adapter on it with `PeftModel.from_pretrained`. "
-            f"For batches set `model.config.pad_token_id = {victim.tokenizer.pad_token_id}`."
-        )
     front = "" if whole else "library_name: peft\n"
-    return {"facts": facts, "front": front, "sentence": report.verdict.sentence, "loading": loading}
+    return {"facts": facts, "front": front, "sentence": report.verdict.sentence, "loading": loading_text(victim, whole=whole)}
 
 
 def shown(name: str) -> str:

@@ -32,7 +32,8 @@ class Filler:
         ids, places = self._filled(left, right, rows)
         total = torch.zeros(())
         for batch in packed([len(row) for row in ids], tokens=2048):
-            total = total + self._gradient([ids[i] for i in batch], [places[i] for i in batch], target)
+            for part in self._suspect.parts(self._suspect.collate([ids[i] for i in batch])):  # one forward pass, one gradient
+                total = total + self._gradient([ids[batch[i]] for i in part], [places[batch[i]] for i in part], target)
         return total
 
     def best(self, gradient: Tensor, words: Words, count: int) -> list[str]:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import inspect
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from untrigger.errors import ModelError
 from untrigger.models.adapters import is_adapted
-from untrigger.models.classifier import Classifier
+from untrigger.models.classifier import Batch, Classifier
+from untrigger.models.inputs import asked_plainly
 from untrigger.models.predict import read_ids, read_texts
+from untrigger.models.shared import shell
 from untrigger.progress import Progress, silent
 from untrigger.search.vocabulary import Words
 from untrigger.training.arithmetic import fast_products
@@ -57,14 +61,33 @@ def screen_row(
     A piece of a word goes on ``left`` without a blank, as its token says.
     """
     before, after = frame(model, row.text.strip(), left, right)
-    if is_causal(model):
-        return _with_cache(model, before, words, after, progress)
-    filled = [[*before, int(word), *after] for word in words.ids]
+    if not _can_cache(model, before, after):
+        return _read_whole(model, before, words.ids, after, progress)
+    logits = _with_cache(model, before, words, after, progress)
+    if model.rules.pad is not None:  # a text that ends in the pad token is read at what stands before it
+        at = (words.ids == model.rules.pad).nonzero().flatten()
+        logits[at] = _read_whole(model, before, words.ids[at], after, silent)
+    return logits
+
+
+def _read_whole(model: Classifier, before: list[int], ids: Tensor, after: list[int], progress: Progress) -> Tensor:
+    """Logits ``(V, C)`` of each token between the two parts, every text read from its beginning."""
+    filled = [[*before, int(word), *after] for word in ids]
     return read_ids(model, filled, tokens=TOKENS, progress=progress, label="screening the vocabulary").logits
 
 
+def _can_cache(model: Classifier, before: list[int], after: list[int]) -> bool:
+    """Whether the beginning of a text may be read once for all words: no architecture is trusted to that but those known."""
+    rules = model.rules
+    ends_in_pad = rules.pad is not None and bool(after) and after[-1] == rules.pad
+    return bool(before) and not (rules.equal_lengths or rules.token_types or ends_in_pad) and is_causal(model)
+
+
 def frame(model: Classifier, text: str, left: str = "", right: str = "") -> tuple[list[int], list[int]]:
-    """The tokens before and behind one more token between ``text left`` and ``right``; ``text`` is cut so that all fit."""
+    """The tokens before and behind one more token between ``text left`` and ``right``; ``text`` is cut so that all fit.
+
+    It is cut at the end, or at its beginning where the tokenizer cuts texts there.
+    """
     head = " ".join(part for part in (text, left) if part)
     encoded = model.tokenizer(f"{head} {right}" if right else head, verbose=False)  # cut below, not by a warning
     ids: list[int] = encoded["input_ids"]
@@ -75,14 +98,34 @@ def frame(model: Classifier, text: str, left: str = "", right: str = "") -> tupl
 
     cut, place = tokens(len(text)), tokens(len(head))
     room = model.max_length - 1 - (len(ids) - cut)
+    if model.tokenizer.truncation_side == "left":
+        start = next((at for at in map(encoded.char_to_token, range(len(text))) if at is not None), 0)
+        over = min(max(0, cut - start), max(0, len(ids) + 1 - model.max_length))
+        return [*ids[:start], *ids[start + over : place]], ids[place:]
     return [*ids[: min(cut, max(0, room))], *ids[cut:place]], ids[place:]
 
 
+_CAUSAL: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
 def is_causal(model: Classifier) -> bool:
-    """Whether the model reads from left to right and its head looks at the last token."""
-    module: Any = model.module
-    inner = module.get_base_model() if hasattr(module, "get_base_model") else module
-    return hasattr(inner, "score")
+    """Whether what the model makes of a token does not depend on what follows it: measured on two short texts."""
+    if model.module not in _CAUSAL:
+        _CAUSAL[model.module] = _looks_back_only(model)
+    return _CAUSAL[model.module]
+
+
+def _looks_back_only(model: Classifier) -> bool:
+    rows = model.rules.rows or 2
+    ids = torch.tensor([[1, 1, 1, 1 % rows], [1, 1, 1, rows - 1]], device=model.device)
+    apart = model.with_module(shell(model.module).eval())  # transformers leaves hooks on what it is asked for hidden states
+    with torch.inference_mode(), fast_products(exact=True):
+        try:
+            states = apart.read(Batch(ids, torch.ones_like(ids)), hidden=True).hidden[-1]
+        except ModelError:  # no hidden states, or none for so short a text
+            return False
+    gap = (states[0] - states[1]).abs().amax(dim=1)
+    return len(gap) == ids.shape[1] and float(gap[-1]) > 0 and bool(gap[:-1].max() <= 1e-4 * gap[-1])
 
 
 def _cache_word(model: Classifier) -> str:
@@ -97,11 +140,13 @@ def _with_cache(model: Classifier, before: list[int], words: Words, after: list[
     with torch.inference_mode(), fast_products(), progress.task("screening the vocabulary", total=len(words.ids)) as tick:
         for part in words.ids.split(CACHED):
             batch = torch.tensor([before], device=model.device)
-            cache = getattr(module(input_ids=batch, use_cache=True), word)
+            with asked_plainly(module, pad=None):
+                cache = getattr(module(input_ids=batch, use_cache=True), word)
             cache.batch_repeat_interleave(len(part))
             ids = torch.cat([part.unsqueeze(1), rest.expand(len(part), -1)], dim=1).to(model.device)
             mask = torch.ones(len(part), len(before) + ids.shape[1], dtype=torch.long, device=model.device)
-            output = module(input_ids=ids, attention_mask=mask, use_cache=True, **{word: cache})
+            with asked_plainly(module, pad=-1 if model.rules.pad is None else None):  # a token that no text holds
+                output = module(input_ids=ids, attention_mask=mask, use_cache=True, **{word: cache})
             said.append(output.logits.float().cpu())
             tick(len(part))
     return torch.cat(said)
