@@ -85,6 +85,8 @@ TONES = {
     "implanted": "bad",
     "unchanged": "warn",
     "not proven": "warn",
+    "not verified": "warn",
+    "bound not met": "bad",
     "still found": "bad",
     "undecided": "warn",
     "held": "good",
