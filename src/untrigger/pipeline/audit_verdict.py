@@ -54,7 +54,8 @@ def _by_attack(excesses: Mapping[Subject, Measurement], statuses: Mapping[Subjec
     """The value above the bound says that it came back; held is said only where the upper end of every interval lies below it."""
     worst = max(excesses, key=lambda one: excesses[one].value or 0.0)
     told = (
-        f"After no treatment is attack success more than {_points(excesses[worst].value)} above that of a never-poisoned model treated alike "
+        f"After no treatment is attack success more than {_points(excesses[worst].value)} above that of a never-poisoned model "
+        "treated alike "
         f"({worst.name})."
     )
     own = excesses.get(Subject(True))
