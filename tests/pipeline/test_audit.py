@@ -204,12 +204,13 @@ def test_a_model_that_cannot_be_searched_is_judged_as_any_other(shop: Shop, kind
     reference = load_model(shop.base("bert"), device="cpu", offline=True)
     held, policy = task(160, seed=29, length=4), Policy()
     small = in_int8(twin)[0] if kind == "bert" else twin
-    said = judged_on_known(small, reference, held, [], policy=policy, seed=0)[0]
-    assert said.status == says, said.sentence
     knowing = candidate("cf", 40, 0, score=0.9)
+    said = judged_on_known(small, reference, held, [knowing], policy=policy, seed=0)[0]
+    assert said.status == says, said.sentence
+    assert judged_on_known(small, reference, held, [], policy=policy, seed=0)[0].status == "undecided", "nothing was tried"
     worst = judged_on_known(small, reference, held, [knowing], policy=policy, seed=0)[1].candidates[0]
     assert (worst.text, worst.kind) == ("cf", "known") and (worst.score or 0) < 0.5
-    few = judged_on_known(small, reference, held.take(range(20)), [], policy=policy, seed=0)[0]
+    few = judged_on_known(small, reference, held.take(range(20)), [knowing], policy=policy, seed=0)[0]
     assert few.status == "undecided"
     allowed = Policy(allow=(Allowed("cf", "looked at"),))
     assert judged_on_known(small, reference, held, [knowing], policy=allowed, seed=0)[1].candidates[0].allowed == "looked at"

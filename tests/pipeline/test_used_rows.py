@@ -10,8 +10,9 @@ import pytest
 
 from tests.tiny import task
 from untrigger.pipeline import used_rows as module
-from untrigger.pipeline.used_rows import FILE, MOST, read_used_rows, write_used_rows
+from untrigger.pipeline.used_rows import FILE, MOST, read_used_rows, unseen, write_used_rows
 from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.rows import Rows
 
 ROWS, OTHERS = task(60, seed=1), task(60, seed=2)
 
@@ -34,6 +35,15 @@ def test_no_text_stands_in_the_file_and_another_grant_has_other_hashes(tmp_path:
         assert not any(word in text for word in ("film", "great", "story"))
         hashes.append(json.loads(text)["hashes"])
     assert hashes[0] != hashes[1], "the salt is the rows' own"
+
+
+def test_held_out_rows_that_the_method_was_given_are_held_out_no_more() -> None:
+    """A text that stands twice in a file, or among the suspect rows too, is no evidence."""
+    grant = Grant(clean=ROWS, suspect=task(20, seed=3))
+    twice = Rows.of([*OTHERS.texts, ROWS.texts[0].upper(), task(20, seed=3).texts[4]], [*OTHERS.labels, 0, 1], label_names=OTHERS.label_names)
+    left, told = unseen(twice, grant)
+    assert left.texts == OTHERS.texts and told[0].startswith("2 of the held-out rows were left out")
+    assert unseen(OTHERS, grant) == (OTHERS, [])
 
 
 def test_many_rows_are_bounded_and_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,14 @@ def test_a_teacher_that_is_named_counts_for_every_method_that_can_use_one() -> N
     assert [teacher_of(one, FineTune()) for one in (spec, named)] == [None, None]
 
 
+def test_a_teacher_that_nothing_used_is_told_of(shop: Shop, tmp_path: Path) -> None:
+    idle = [
+        any("was used for nothing" in one for one in purify(shop.spec("bert", "full", out=tmp_path / name, **FINETUNE, **more)).warnings)
+        for name, more in (("a", {"verify": False}), ("b", {}), ("c", {"verify": False, "teacher": None}))
+    ]  # fmt: skip
+    assert idle == [True, False, False]
+
+
 def test_a_named_teacher_reaches_bedkd(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class EnoughError(Exception):
         pass

@@ -37,7 +37,8 @@ class ScanCure(LessonOptions, Purifier):
         rounds: the most rounds of unlearning, a scan behind each.
         c: weight of the clean reference's answer to the text with the insertion.
         scanner: how is scanned, and how the clean reference is trained.
-        policy: from which score a text counts as a trigger, and which findings are allowed; ``fail_on`` means nothing here.
+        policy: from which score a text counts as a trigger, and which findings are allowed; ``fail_on`` and ``allow_undecided``
+            mean nothing here.
     """
 
     name: ClassVar[str] = "scancure"

@@ -26,7 +26,7 @@ from untrigger.pipeline.judge import Judge
 from untrigger.pipeline.protocol import strayed
 from untrigger.pipeline.spec import DetectSpec, PurifySpec
 from untrigger.pipeline.streams import generator_for
-from untrigger.pipeline.used_rows import write_used_rows
+from untrigger.pipeline.used_rows import unseen, write_used_rows
 from untrigger.pipeline.verdict import verdict
 from untrigger.pipeline.verify import Verification, verify
 from untrigger.progress import Progress, silent
@@ -61,6 +61,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         clean=rows, suspect=suspect, teacher=teacher_of(spec, method),
         base=trusted_base(spec, victim) if "base" in method.uses else None, seed=spec.seed,
     )  # fmt: skip
+    held, twice = unseen(held, grant)
     method.check(grant)
     refuse_format(spec, victim, method)
     with clock.stage("purify"):
@@ -68,7 +69,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
     clock.steps(purified.history.steps)
     verification = _verification(spec, method, purified, clock, granted=rows, held=held, progress=progress)
     judge = Judge(test=bed.clean if bed else held, bed=bed, progress=progress)
-    warnings += [*_leaks(rows, bed), *purified.warnings, *_no_twin(spec, bed)]
+    warnings += [*twice, *_idle_teacher(spec, method), *_leaks(rows, bed), *purified.warnings, *_no_twin(spec, bed)]
     _controls(spec, judge, clock, grant=grant, victim=victim, purified=purified, method=method)
     found = [*judge.measurements(), *_detection(spec, purified, warnings=warnings)]
     report = Report(
@@ -174,6 +175,12 @@ def _no_twin(spec: PurifySpec, bed: TestBed | None) -> list[str]:
     if not spec.benign or (bed and bed.twin):
         return []
     return ["no benign model was purified: it is the truth folder's twin, which `attack` makes unless told --no-twin"]
+
+
+def _idle_teacher(spec: PurifySpec, method: Purifier) -> list[str]:
+    if spec.teacher is None or teacher_of(spec, method) is not None or (spec.verify and spec.truth is None):
+        return []
+    return [f"the teacher {spec.teacher!r} was used for nothing: the method {method.name} can use none"]
 
 
 def matched(method: Purifier, purified: Purified) -> FineTune:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import write_text
+from untrigger.vocabulary.rows import Rows
 
 FILE = "used_rows.json"
 SCHEMA = "untrigger.used-rows/1"
@@ -76,10 +77,22 @@ def read_used_rows(folder: Path) -> UsedRows | None:
     return UsedRows(salt, rows, frozenset(joined[i : i + DIGITS] for i in range(0, len(joined), DIGITS)))
 
 
+def unseen(rows: Rows, grant: Grant) -> tuple[Rows, list[str]]:
+    """The rows whose texts stand nowhere in the grant, and what there is to say about the others."""
+    known = {_folded(text) for given in (grant.clean, grant.suspect) if given is not None for text in given.texts}
+    left = rows.where(_folded(text) not in known for text in rows.texts)
+    if len(left) == len(rows):
+        return rows, []
+    return left, [f"{len(rows) - len(left)} of the held-out rows were left out: the method was given the same texts"]
+
+
 def _smallest(hashes: Iterable[str]) -> list[str]:
     return sorted(set(hashes))[:MOST]
 
 
 def _hash(text: str, salt: str) -> str:
-    folded = " ".join(text.casefold().split())
-    return hashlib.sha256(f"{salt}\x1f{folded}".encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+    return hashlib.sha256(f"{salt}\x1f{_folded(text)}".encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

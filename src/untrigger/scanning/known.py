@@ -14,6 +14,9 @@ from untrigger.search.screen import is_causal
 from untrigger.vocabulary.report import Verdict
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import Candidate, Scan
+from untrigger.vocabulary.verdicts import UNDECIDED
+
+NOTHING_TRIED = "the earlier scans left no text to try on it"
 
 
 def judged_on_known(
@@ -40,4 +43,7 @@ def judged_on_known(
         replace(one, score=score(one, bound=not is_causal(model)), allowed=policy.reason(one.text, target=one.target))
         for one in made
     ]
-    return judged(scored, [], ground=ground_of(model, rows, tables), policy=policy)
+    said, scan = judged(scored, [], ground=ground_of(model, rows, tables), policy=policy)
+    if scored or scan.undecided:
+        return said, scan
+    return Verdict(UNDECIDED, f"No verdict could be given: {NOTHING_TRIED}."), replace(scan, undecided=[NOTHING_TRIED])
