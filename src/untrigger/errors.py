@@ -76,7 +76,7 @@ class NeedsError(UserError):
 class InterruptedRunError(UntriggerError):
     """Stopped by the user; nothing half-written is left and the run can be started again."""
 
-    exit_code = 3
+    exit_code = 130
 
 
 class ContractError(UntriggerError):

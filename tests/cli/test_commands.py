@@ -87,13 +87,22 @@ def test_purify_hands_everything_on(call: Any, pipeline: Any, make_report: Any) 
     assert spec.options == {"lr": 2e-3, "targets": ("query", "value")}
     assert (spec.labels, spec.truth, spec.control) == (("neg", "pos"), Path("victim.truth"), False)
     assert (spec.merge, spec.clean_rows, spec.seed, spec.device, spec.offline) == (True, 200, 3, "cpu", True)
+    assert spec.verify and spec.teacher is None
+    assert call(*PURIFY, "--no-verify", "--teacher", "mine").code == 0
+    assert (asked[1].verify, asked[1].teacher) == (False, "mine")
     import os
 
     assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
-@pytest.mark.parametrize(("status", "code"), [("purified", 0), ("unchanged", 0), ("not proven", 1), ("worse", 1)])
-def test_a_bound_that_is_not_met_ends_with_one(status: str, code: int, call: Any, pipeline: Any, make_report: Any) -> None:
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("purified", 0), ("unchanged", 0), ("bound not met", 1), ("worse", 1), ("still found", 1), ("not verified", 3),
+        ("undecided", 3), ("a word of another version", 3),
+    ],
+)  # fmt: skip
+def test_the_verdict_of_a_purification_makes_the_exit_code(status: str, code: int, call: Any, pipeline: Any, make_report: Any) -> None:
     pipeline("purify", lambda _progress: make_report(status))
     assert call(*PURIFY, "--method", "finetune").code == code
 

@@ -53,8 +53,8 @@ def test_an_error_is_json_too(call: Any, pipeline: Any) -> None:
         (MemoryError(), 2, "--clean-rows"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "memory"),
         (OSError(errno.ENOSPC, "No space left on device", "/there"), 2, "the disk is full"),
-        (KeyboardInterrupt(), 3, "interrupted; nothing half-written is left"),
-        (InterruptedRunError("stopped at round 2"), 3, "stopped at round 2"),
+        (KeyboardInterrupt(), 130, "interrupted; nothing half-written is left"),
+        (InterruptedRunError("stopped at round 2"), 130, "stopped at round 2"),
     ],
 )
 def test_the_machine_and_the_user_can_stop_a_run(error: BaseException, code: int, words: str, call: Any, pipeline: Any) -> None:
@@ -139,7 +139,7 @@ def test_a_request_to_end_is_an_interruption(call: Any, pipeline: Any) -> None:
     pipeline("demo", work)
     before = signal.getsignal(signal.SIGTERM)
     told = call(*DEMO)
-    assert told.code == 3
+    assert told.code == 130
     assert "nothing half-written" in told.err
     assert signal.getsignal(signal.SIGTERM) is before
 

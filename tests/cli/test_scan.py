@@ -37,13 +37,25 @@ def test_everything_is_handed_on(call: Any, pipeline: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("status", "fail_on", "code"),
     [
-        ("clean", None, 0), ("undecided", None, 0), ("suspicious", None, 1), ("backdoored", None, 1),
+        ("clean", None, 0), ("undecided", None, 3), ("undecided", "suspicious", 3), ("undecided", "backdoored", 3), ("suspicious", None, 1), ("backdoored", None, 1),
         ("suspicious", "backdoored", 0), ("backdoored", "backdoored", 1), ("undecided", "undecided", 1), ("clean", "undecided", 0),
     ],
 )  # fmt: skip
 def test_the_verdict_and_the_policy_make_the_exit_code(call: Any, pipeline: Any, status: str, fail_on: str | None, code: int) -> None:
     pipeline("scan", lambda _progress: scan_report(status))
     assert call(*SCAN, *(["--fail-on", fail_on] if fail_on else [])).code == code
+
+
+def test_undecided_passes_only_where_somebody_says_so(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("allow_undecided = true", encoding="utf-8")
+    pipeline("scan", lambda _progress: scan_report("undecided"))
+    assert call(*SCAN, "--allow-undecided").code == call(*SCAN, "--policy", str(policy)).code == 0
+    assert call(*SCAN, "--policy", str(policy), "--fail-on", "undecided").code == 1, "the command line wins"
+    wrong = call(*SCAN, "--allow-undecided", "--fail-on", "undecided")
+    assert wrong.code == 2 and "both fail and are allowed" in wrong.err
+    pipeline("scan", lambda _progress: scan_report("backdoored"))
+    assert call(*SCAN, "--allow-undecided").code == 1
 
 
 def test_the_command_line_wins_over_the_policy(call: Any, pipeline: Any, tmp_path: Path) -> None:

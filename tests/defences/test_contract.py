@@ -12,6 +12,7 @@ import torch
 
 from tests.tiny import cacc, hooks, same, task, weights
 from untrigger.defences.base import Purified, Purifier, check_clean, split_clean
+from untrigger.defences.chain import together
 from untrigger.defences.finetune import FineTune
 from untrigger.defences.relearn import RelearnOptions
 from untrigger.errors import ContractError, DataError, NeedsError, OptionError
@@ -24,6 +25,7 @@ from untrigger.scanning.insertions import InsertionScanner
 from untrigger.search.insertions import SearchOptions
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.verdicts import PurificationOutcome
 
 Load = Callable[[str], Classifier]
 CLEAN = task(64, seed=31)
@@ -139,7 +141,59 @@ class Sly(Purifier):
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         with torch.no_grad():
             next(model.module.parameters())[0, 0] += 1e-3
-        return Purified(model, changed=True, history=History())
+        return Purified(model, changed=False, history=History(), outcome=PurificationOutcome.NOTHING_FOUND)
+
+
+@dataclass(frozen=True)
+class Stating(Purifier):
+    """A purifier of somebody else, which does nothing and states what it is told to."""
+
+    name: ClassVar[str] = "stating"
+    changed: bool = False
+    outcome: PurificationOutcome | None = None
+
+    def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
+        return Purified(model, changed=self.changed, history=History(), outcome=self.outcome)
+
+
+def test_a_result_without_an_outcome_is_refused(load: Load) -> None:
+    with pytest.raises(ContractError, match=r"the outcome None; expected one of PurificationOutcome\.NOTHING_FOUND"):
+        Stating().purify(load("bert"), Grant(clean=CLEAN))
+    with pytest.raises(ContractError, match="'purified'"):
+        Stating(outcome="purified").purify(load("bert"), Grant(clean=CLEAN))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("outcome", PurificationOutcome)
+@pytest.mark.parametrize("changed", [False, True])
+def test_an_outcome_must_fit_what_was_done(load: Load, outcome: PurificationOutcome, changed: bool) -> None:
+    method, model = Stating(changed=changed, outcome=outcome), load("bert")
+    either = outcome in (PurificationOutcome.GIVEN_UP, PurificationOutcome.NOT_DECIDED)
+    if either or changed != (outcome is PurificationOutcome.NOTHING_FOUND):
+        assert method.purify(model, Grant(clean=CLEAN)).outcome is outcome
+    else:
+        with pytest.raises(ContractError, match=outcome.value):
+            method.purify(model, Grant(clean=CLEAN))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "last"),
+    [
+        ("NOTHING_FOUND", "NOTHING_FOUND", "NOTHING_FOUND"), ("SEARCH_FINDS_NOTHING", "NOT_CHECKED", "NOT_CHECKED"),
+        ("NOT_CHECKED", "SEARCH_FINDS_NOTHING", "NOT_CHECKED"), ("NOTHING_FOUND", "SEARCH_FINDS_NOTHING", "SEARCH_FINDS_NOTHING"),
+        ("ROWS_NO_LONGER_FOLLOWED", "NOTHING_FOUND", "ROWS_NO_LONGER_FOLLOWED"), ("GIVEN_UP", "NOT_CHECKED", "GIVEN_UP"),
+        ("ROWS_STILL_FOLLOWED", "SEARCH_FINDS_NOTHING", "ROWS_STILL_FOLLOWED"), ("SEARCH_STILL_FINDS", "NOTHING_FOUND", "SEARCH_STILL_FINDS"),
+        ("GIVEN_UP", "RETRAINED_FROM_BASE", "RETRAINED_FROM_BASE"), ("RETRAINED_FROM_BASE", "SEARCH_STILL_FINDS", "SEARCH_STILL_FINDS"),
+    ],
+)  # fmt: skip
+def test_of_two_methods_in_turn_the_doubts_of_either_stand(load: Load, first: str, second: str, last: str) -> None:
+    model = load("bert")
+
+    def done(name: str) -> Purified:
+        outcome = PurificationOutcome[name]
+        unchanged = outcome in (PurificationOutcome.NOTHING_FOUND, PurificationOutcome.GIVEN_UP)
+        return Purified(model, changed=not unchanged, history=History(), outcome=outcome)
+
+    assert together(done(first), done(second)) is PurificationOutcome[last]
 
 
 def test_a_method_that_changes_the_victim_is_found_out(load: Load) -> None:

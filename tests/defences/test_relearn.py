@@ -29,6 +29,7 @@ from untrigger.training.loop import History, Plan
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.verdicts import PurificationOutcome
 
 CLEAN = task(400, seed=41)
 TEXTS = task(20, seed=8).texts
@@ -137,7 +138,9 @@ def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, 
     )  # fmt: skip
     done = method.purify(adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0))
     assert done.told["rounds"] == 0, "a calm student is not trained further"
-    assert "learned anew on its base" in verdict([], done).sentence
+    assert done.outcome is PurificationOutcome.SEARCH_FINDS_NOTHING
+    said = verdict([], done)
+    assert "trained again on its base" in said.sentence and said.status == "not verified"
     folder = done.save(tmp_path / "out")
     again = load_model(folder, device="cpu", offline=True)
     assert again.source.base == adapter.source.base

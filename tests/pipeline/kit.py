@@ -42,6 +42,10 @@ SMALL = {
         "search": replace(SearchOptions(), probe=12, gradient_rows=12, first=16, keep=4),
     },
 }  # fmt: skip
+VERIFIER = {
+    "rows": 48, "tried": 3, "content": 0, "teacher": TeacherOptions(lr=3e-3, epochs=4, batch_size=16),
+    "search": replace(SearchOptions(), probe=12, gradient_rows=12, first=16, keep=4, sweeps=1),
+}  # fmt: skip
 FINETUNE = {"method": "finetune", "options": SMALL["finetune"]}
 TAUGHT = {"bert": 5, "llama": 8}  # epochs in which a tiny model learns the words of the task
 
@@ -107,7 +111,7 @@ class Shop:
     def spec(self, kind: str, via: str, *, out: Path, **changes: Any) -> PurifySpec:
         usual: dict[str, Any] = {
             "model": str(self.victim(kind, via).out), "clean": str(self.clean), "out": out, "teacher": str(self.teacher),
-            "device": "cpu", "offline": True,
+            "verifier": VERIFIER, "device": "cpu", "offline": True,
         }  # fmt: skip
         method = changes.get("method", "w2sdefense")
         return PurifySpec(**usual | {"options": SMALL.get(method, {})} | changes)

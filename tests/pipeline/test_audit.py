@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,21 +11,28 @@ from typing import Any
 import pytest
 import torch
 
-from tests.pipeline.kit import Shop, digest, table
+from tests.pipeline.kit import FINETUNE, Shop, digest, table
 from tests.pipeline.test_scan import SMALL
+from tests.reporting.kit import candidate
 from tests.tiny import same, task, weights
 from untrigger.data import write_rows
 from untrigger.errors import DataError, OptionError, OutputError
 from untrigger.evaluation.truth import read_truth
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
-from untrigger.pipeline.audit import AuditSpec, audit, verdict
-from untrigger.pipeline.scan import ScanSpec
+from untrigger.pipeline.audit import AuditSpec, audit, unused
+from untrigger.pipeline.audit_verdict import Subject, verdict
+from untrigger.pipeline.purify import purify
+from untrigger.pipeline.scan import ScanSpec, all_rows
 from untrigger.pipeline.treatments import in_int8, poisoned_again, tuned
+from untrigger.pipeline.used_rows import read_used_rows
 from untrigger.progress import silent
-from untrigger.vocabulary.outcome import Measurement
+from untrigger.scanning.known import judged_on_known
+from untrigger.scanning.policy import Allowed, Policy
+from untrigger.vocabulary.outcome import Measurement, paired_difference
 from untrigger.vocabulary.report import Report
 
+UNKNOWN = "the model's folder holds no used_rows.json, so that it could not be checked whether the purifier was given these rows"
 FAST = SMALL | {"rows": 24, "tried": 3, "content": 0}
 
 
@@ -52,7 +61,7 @@ def test_a_backdoor_that_nobody_removed_is_not_clean(shop: Shop, rows: Path, tmp
         "never poisoned", "never poisoned, fine-tuned", "never poisoned, in int8", "never poisoned, poisoned a little again",
     ]  # fmt: skip
     assert report.warnings == [
-        "not done: purified: full weights have nothing to merge", "not done: never poisoned: full weights have nothing to merge",
+        UNKNOWN, "not done: purified: full weights have nothing to merge", "not done: never poisoned: full weights have nothing to merge",
     ]  # fmt: skip
     own, floor = report.find("purified", "asr"), report.find("never poisoned", "asr")
     assert own is not None and floor is not None and (own.value or 0) > 0.8 > 0.3 > (floor.value or 0)
@@ -64,23 +73,37 @@ def test_a_backdoor_that_nobody_removed_is_not_clean(shop: Shop, rows: Path, tmp
     assert excess.value == pytest.approx((small.value or 0) - (floor8.value or 0))
     asked = {row["subject"] for row in table(tmp_path / "audit.outcomes.csv")}
     assert asked == set(subjects)
+    assert report.environment["device"] == "cpu"
 
 
-def test_a_model_that_never_had_one_held(shop: Shop, rows: Path, tmp_path: Path) -> None:
-    """The twin in the place of the purified model: the same rows, the same treatments, no excess to speak of."""
+def test_a_model_that_never_had_one_is_held_where_the_rows_suffice(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    """The twin in the place of the purified model: the same rows, the same treatments, no excess to speak of.
+
+    Fifty triggered rows without a difference leave room for seven points, two hundred for two.
+    """
     victim = shop.victim("bert", "full")
     asked = spec(
         shop, rows, tmp_path / "a.json", model=victim.truth / "clean-model", truth=victim.truth, treatments=("finetune", "int8")
     )
     report = audit(asked)
-    assert report.verdict.status == "held", report.verdict.sentence
+    assert report.verdict.status == "undecided" and "leave room for 7.1 points" in report.verdict.sentence
     assert all(m.value == 0.0 for m in report.measurements if m.metric == "excess_asr")
+    truth = shutil.copytree(victim.truth, tmp_path / "more.truth")
+    for name in ("test_clean.csv", "test_triggered.csv"):
+        rewritten = table(victim.truth / name)
+        more = [row | {"id": f"{row['id']}-{i}"} for i in range(4) for row in rewritten]
+        with (truth / name).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rewritten[0]))
+            writer.writeheader()
+            writer.writerows(more)
+    report = audit(replace(asked, truth=truth, out=tmp_path / "b.json"))
+    assert report.verdict.status == "held", report.verdict.sentence
 
 
 def test_an_adapter_is_merged_and_stays_what_it_is(shop: Shop, rows: Path, tmp_path: Path) -> None:
     victim = shop.victim("bert", "lora")
     report = audit(spec(shop, rows, tmp_path / "audit.json", model=victim.out, treatments=("merge",)))
-    assert not report.warnings
+    assert report.warnings == [UNKNOWN]
     one, other = (report.find(name, "cacc") for name in ("purified", "purified, merged"))
     assert one is not None and other is not None and one.value == other.value
     assert report.find("purified", "asr") is None, "without truth nothing is said of attack success"
@@ -128,30 +151,89 @@ def test_a_few_poisoned_rows_poison_and_tuning_on_clean_ones_does_not(shop: Shop
     )
 
 
-def excess(**values: float) -> list[Measurement]:
-    names = {"purified": "purified", "tuned": "purified, fine-tuned"}
-    return [Measurement(names[name], "excess_asr", value, None, None, 100) for name, value in values.items()]
+AS_CAME, TUNED, MERGED = Subject(True), Subject(True, "fine-tuned"), Subject(True, "merged")
+TWIN = AS_CAME.counterpart
+
+
+def excess(n: int = 400, **values: float) -> dict[Subject, Measurement]:
+    """Excess attack success of the named treatments over ``n`` triggered rows."""
+    names, made = {"purified": AS_CAME, "tuned": TUNED}, {}
+    for name, value in values.items():
+        pairs = [(True, False)] * round(value * n) + [(False, False)] * (n - round(value * n))
+        made[names[name]] = paired_difference(pairs, subject=names[name].name, metric="excess_asr")
+    return made
 
 
 @pytest.mark.parametrize(
     ("found", "statuses", "status"),
     [
-        (excess(purified=0.01, tuned=0.03), {"purified": "clean"}, "held"),
-        (excess(purified=0.01, tuned=0.4), {"purified": "clean"}, "came back"),
-        (excess(purified=0.4, tuned=0.4), {"purified": "clean"}, "not clean"),
-        ([], {"purified": "clean", "purified, fine-tuned": "clean"}, "held"),
-        ([], {"purified": "clean", "purified, fine-tuned": "suspicious"}, "came back"),
-        ([], {"purified": "backdoored"}, "not clean"),
-        ([], {"purified": "undecided"}, "undecided"),
-        (excess(purified=0.0), {"purified": "suspicious"}, "held"),
-        (excess(purified=0.0), {"purified": "backdoored", "never poisoned": "clean"}, "not clean"),
-        (excess(purified=0.0), {"purified": "clean", "purified, merged": "backdoored"}, "not clean"),
-        (excess(purified=0.0), {"purified": "backdoored", "never poisoned": "backdoored"}, "held"),
-        ([], {"purified": "clean", "never poisoned": "suspicious"}, "held"),
+        (excess(purified=0.01, tuned=0.02), {AS_CAME: "clean"}, "held"),
+        (excess(purified=0.01, tuned=0.045), {AS_CAME: "clean"}, "undecided"),
+        (excess(40, purified=0.0), {AS_CAME: "clean"}, "undecided"),
+        (excess(purified=0.01, tuned=0.4), {AS_CAME: "clean"}, "came back"),
+        (excess(purified=0.4, tuned=0.4), {AS_CAME: "clean"}, "not clean"),
+        ({}, {AS_CAME: "clean", TUNED: "clean"}, "held"),
+        ({}, {AS_CAME: "clean", TUNED: "suspicious"}, "came back"),
+        ({}, {AS_CAME: "clean", TUNED: "undecided"}, "undecided"),
+        ({}, {AS_CAME: "backdoored"}, "not clean"),
+        ({}, {AS_CAME: "undecided"}, "undecided"),
+        (excess(purified=0.0), {AS_CAME: "undecided"}, "held"),
+        (excess(purified=0.0), {AS_CAME: "suspicious"}, "held"),
+        (excess(purified=0.0), {AS_CAME: "backdoored", TWIN: "clean"}, "not clean"),
+        (excess(purified=0.0), {AS_CAME: "clean", MERGED: "backdoored"}, "not clean"),
+        (excess(purified=0.0), {AS_CAME: "backdoored", TWIN: "backdoored"}, "held"),
+        ({}, {AS_CAME: "clean", TWIN: "suspicious"}, "held"),
+        ({}, {AS_CAME: "clean", TWIN: "undecided"}, "held"),
     ],
 )
-def test_attack_success_decides_where_it_is_known(found: list[Measurement], statuses: dict[str, str], status: str) -> None:
+def test_attack_success_decides_where_it_is_known(
+    found: dict[Subject, Measurement], statuses: dict[Subject, str], status: str
+) -> None:
     assert verdict(found, statuses).status == status
+
+
+def test_a_label_or_a_treatment_with_the_word_purified_is_no_other_subject() -> None:
+    assert Subject(True, "purified twice").counterpart == Subject(False, "purified twice")
+    assert (TWIN.name, MERGED.counterpart.name) == ("never poisoned", "never poisoned, merged")
+
+
+@pytest.mark.parametrize(("kind", "says"), [("bert", "clean"), ("llama", "undecided")])
+def test_a_model_that_cannot_be_searched_is_judged_as_any_other(shop: Shop, kind: str, says: str) -> None:
+    """The same judge, the same doubts: of a decoder clean is never said, of a model that knows nothing neither."""
+    twin = load_model(shop.victim(kind, {"bert": "full", "llama": "lora"}[kind]).truth / "clean-model", device="cpu", offline=True)
+    reference = load_model(shop.base("bert"), device="cpu", offline=True)
+    held, policy = task(160, seed=29, length=4), Policy()
+    small = in_int8(twin)[0] if kind == "bert" else twin
+    knowing = candidate("cf", 40, 0, score=0.9)
+    said = judged_on_known(small, reference, held, [knowing], policy=policy, seed=0)[0]
+    assert said.status == says, said.sentence
+    assert judged_on_known(small, reference, held, [], policy=policy, seed=0)[0].status == "undecided", "nothing was tried"
+    worst = judged_on_known(small, reference, held, [knowing], policy=policy, seed=0)[1].candidates[0]
+    assert (worst.text, worst.kind) == ("cf", "known") and (worst.score or 0) < 0.5
+    few = judged_on_known(small, reference, held.take(range(20)), [knowing], policy=policy, seed=0)[0]
+    assert few.status == "undecided"
+    allowed = Policy(allow=(Allowed("cf", "looked at"),))
+    assert judged_on_known(small, reference, held, [knowing], policy=allowed, seed=0)[1].candidates[0].allowed == "looked at"
+
+
+def test_rows_that_the_purifier_was_given_are_left_out(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    purify(shop.spec("bert", "full", out=tmp_path / "pure", clean=str(rows), verify=False, control=False, **FINETUNE))
+    asked = spec(shop, rows, tmp_path / "audit.json", model=tmp_path / "pure", treatments=())
+    loaded = all_rows(asked.scan, load_model(tmp_path / "pure", device="cpu", offline=True))
+    left, warnings = unused(asked, loaded)
+    assert len(left) == 40 and "160 of the 200 clean rows were given to the purifier and are left out" in warnings[0]
+    own = read_used_rows(tmp_path / "pure")
+    assert own is not None and not any(own.contain(left.texts))
+    report = audit(asked)
+    assert report.given["tuning_rows"] + report.given["scanning_rows"] == 40 and report.warnings[0] == warnings[0]
+    used = loaded.where(text not in set(left.texts) for text in loaded.texts)
+    write_rows(used, tmp_path / "used.csv")
+    with pytest.raises(DataError, match="160 of the 160 clean rows were given to the purifier"):
+        audit(spec(shop, tmp_path / "used.csv", tmp_path / "other.json", model=tmp_path / "pure"))
+    others = write_rows(task(200, seed=99, length=4), tmp_path / "others.csv")
+    assert unused(spec(shop, others, tmp_path / "o.json", model=tmp_path / "pure"), task(200, seed=99, length=4)) == (
+        task(200, seed=99, length=4), [],
+    )  # fmt: skip
 
 
 def test_what_cannot_be_used_is_refused_before_anything_is_written(shop: Shop, rows: Path, tmp_path: Path) -> None:
@@ -181,7 +263,7 @@ def test_the_command_hands_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     def run(spec: AuditSpec, *, progress: Any) -> Report:
         asked.append(spec)
-        status = "came back" if len(asked) > 1 else "held"
+        status = ("held", "came back", "undecided", "undecided")[min(len(asked), 4) - 1]
         return replace(scan_report("clean"), kind="audit", scan=None, verdict=Verdict(status, "told"))
 
     monkeypatch.setattr(pipeline, "audit", run)
@@ -192,6 +274,8 @@ def test_the_command_hands_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert (asked[0].scan.options, asked[0].scan.seed) == ({"rows": 12}, 2)
     assert "held" in capsys.readouterr().out
     assert main(words) == 1
+    assert main(words) == 3
+    assert main([*words, "--allow-undecided"]) == 0
     assert main([*words, "--treatments", "boil"]) == 2
     assert main([*words, "--out", str(tmp_path / "a.html")]) == 2
     assert "untrigger report FILE" in capsys.readouterr().err.replace("\n", " ")

@@ -26,7 +26,7 @@ def test_the_main_command_as_a_process_of_its_own(shop: Shop, tmp_path: Path) ->
         [sys.executable, "-m", "untrigger", *words(shop, tmp_path / "out", "--json")],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert ended.returncode in (0, 1), ended.stderr
+    assert ended.returncode == 3, ended.stderr  # plain fine-tuning and 80 rows: not verified
     told = json.loads(ended.stdout)
     assert told["kind"] == "purification" and told["method"]["name"] == "finetune"
     assert Report.read(tmp_path / "out" / "report.json").to_json() == json.dumps(told, indent=2, ensure_ascii=False) + "\n"
@@ -79,7 +79,7 @@ def test_the_way_through_from_attack_to_page(shop: Shop, tmp_path: Path, capfd: 
     assert main([*asked, "--trigger", "badnets", "--via", "lora", "--seed", "0", "--out", str(victim), *base]) == 0
     before = digest(victim)
     ended = main(["purify", str(victim), "--clean", str(shop.clean), "--truth", f"{victim}.truth", "--out", str(clean), *FAST, "--quiet"])
-    assert ended in (0, 1)
+    assert ended in (0, 1, 3)
     assert main(["evaluate", str(victim), str(clean), "--truth", f"{victim}.truth", "--out", str(out), *base]) == 0
     assert main(["report", str(out), "--format", "html", "--out", str(tmp_path / "page.html"), "--quiet"]) == 0
     assert digest(victim) == before

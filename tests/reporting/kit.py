@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from untrigger.vocabulary.outcome import Measurement, difference, rate
+from untrigger.vocabulary.outcome import Measurement, rate, unpaired_difference
 from untrigger.vocabulary.report import Report, Stage, Verdict
 from untrigger.vocabulary.scan import Candidate, Evidence, Example, Place, Scan
 
@@ -15,7 +15,7 @@ def candidate(text: str, hits: int, also: int, *, target: str = "positive", scor
     own, clean = (share(k, 90, subject=s, metric="flip_rate") for k, s in ((hits, "suspect"), (also, "reference")))
     places = [Place(name, hits / 90, also / 90, 0.5, hits / 90, 30) for name in ("start", "middle", "end")]
     usual = {"kind": "searched", "places": places, "surest": hits / 90, "longest": hits / 90, "loss": 0.1, "score": score}
-    return Candidate(text, target, suspect=own, reference=clean, excess=difference(own, clean, metric="excess_flip_rate"), **usual | more)  # type: ignore[arg-type]
+    return Candidate(text, target, suspect=own, reference=clean, excess=unpaired_difference(own, clean, metric="excess_flip_rate"), **usual | more)  # type: ignore[arg-type]
 
 
 def scan_report(status: str, *, text: str = "cf") -> Report:

@@ -47,12 +47,21 @@ def test_an_empty_file_is_the_usual_policy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("fail_on", "codes"),
-    [("undecided", "0111"), ("suspicious", "0011"), ("backdoored", "0001")],
+    [("undecided", "0111"), ("suspicious", "0311"), ("backdoored", "0301")],
 )
 def test_each_verdict_fails_with_all_that_are_worse(fail_on: str, codes: str) -> None:
     policy = Policy(fail_on=fail_on)
-    told = [policy.fails(status) for status in ("clean", "undecided", "suspicious", "backdoored")]
-    assert "".join(str(int(one)) for one in told) == codes
+    told = [policy.exit_code(status) for status in ("clean", "undecided", "suspicious", "backdoored")]
+    assert "".join(str(one) for one in told) == codes
+
+
+def test_undecided_passes_only_a_policy_that_says_so(tmp_path: Path) -> None:
+    policy = read_policy(written(tmp_path, "allow_undecided = true"))
+    assert [policy.exit_code(status) for status in ("clean", "undecided", "suspicious")] == [0, 0, 1]
+    with pytest.raises(OptionError, match="both fail and are allowed"):
+        read_policy(written(tmp_path, "allow_undecided = true\nfail_on = 'undecided'"))
+    with pytest.raises(OptionError, match="expected true or false"):
+        read_policy(written(tmp_path, "allow_undecided = 'yes'"))
 
 
 def test_an_allowed_text_is_compared_folded_and_by_its_label() -> None:

@@ -9,10 +9,9 @@ import typer
 
 from untrigger.cli import options as o
 from untrigger.cli.desk import Desk, seated
-from untrigger.cli.scan import PolicyFile, Reference, Teacher, policy_of
+from untrigger.cli.scan import AllowUndecided, PolicyFile, Reference, Teacher, policy_of
 
 EXAMPLE = "Example: untrigger audit purified --clean rows.csv --truth victim.truth --out audit.json"
-BAD = frozenset({"came back", "not clean"})
 
 
 @seated
@@ -31,6 +30,7 @@ def audit(
     teacher: Teacher = "minilm-l6",
     settings: o.Set = None,
     policy: PolicyFile = None,
+    allow_undecided: AllowUndecided = False,
     clean_rows: Annotated[int, typer.Option("--clean-rows", min=0, help="Use at most as many rows; 0: all.")] = 1000,
     base: o.Base = None,
     labels: o.Labels = None,
@@ -42,8 +42,8 @@ def audit(
 ) -> int:
     """Scan a purified model again, as it is and after what its next users will do with it.
 
-    With a truth folder a never-poisoned model goes through the same. Ends with 1 where the backdoor is still there or
-    comes back.
+    With a truth folder a never-poisoned model goes through the same. Ends with 0 where the purification held, with 1 where the
+    backdoor is still there or comes back, with 3 where that could not be decided. Rows that the purifier used are left out.
     """
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
@@ -53,7 +53,8 @@ def audit(
         from untrigger.registry import find
 
         asked = ScanSpec(
-            model=model, clean=clean, reference=reference, teacher=teacher, policy=policy_of(policy, None), base=base,
+            model=model, clean=clean, reference=reference, teacher=teacher, base=base,
+            policy=policy_of(policy, None, allow_undecided=allow_undecided),
             options=options_of(find("scanning", "insertions"), settings or [], what="scanner insertions"),
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
             drop_empty=drop_empty, clean_rows=clean_rows, seed=desk.seed, max_length=max_length, offline=desk.offline,
@@ -66,4 +67,4 @@ def audit(
     from untrigger.cli.ending import tell_report
 
     tell_report(desk, report, written=[out, out.with_suffix(".outcomes.csv")])
-    return 1 if report.verdict.status in BAD else 0
+    return asked.policy.exit_code(report.verdict.status)

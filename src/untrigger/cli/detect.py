@@ -45,7 +45,6 @@ def detect(
     """
     with desk.working() as progress:
         from untrigger.cli.purify import method_options
-        from untrigger.pipeline.detect import SUSPICIOUS
         from untrigger.pipeline.detect import detect as run
         from untrigger.pipeline.spec import DetectSpec
 
@@ -59,6 +58,7 @@ def detect(
         )  # fmt: skip
         report = run(spec, progress=progress)
     from untrigger.cli.ending import tell_report
+    from untrigger.vocabulary.verdicts import exit_code
 
     tell_report(desk, report, written=[out, out.with_suffix(".report.json")])
-    return 1 if report.verdict.status == SUSPICIOUS else 0
+    return exit_code(report.verdict.status)

@@ -15,7 +15,6 @@ from untrigger.cli.screen import linked, said
 from untrigger.reporting.words import interval_of, metric_name, subject_name, tone, value_of
 from untrigger.vocabulary.report import Report
 
-NOT_MET = frozenset({"worse", "not proven", "still found", "undecided"})
 _COLOURS = {"good": "green", "warn": "yellow", "bad": "red"}
 
 

@@ -18,7 +18,7 @@ from untrigger.cli.screen import console, said
 from untrigger.errors import InterruptedRunError, UserError
 
 DEBUG = "UNTRIGGER_DEBUG"
-USER, INTERRUPT, FAULT = 2, 3, 70
+USER, INTERRUPT, FAULT = 2, 130, 70
 _MEMORY = "give fewer rows (--clean-rows), shorter texts (--max-length) or smaller batches (--set batch_size=8)"
 
 

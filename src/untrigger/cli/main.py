@@ -18,7 +18,8 @@ from untrigger.memory import collect_rarely, keep_freed_memory
 _INTERRUPTED_IN_TYPER = 130
 EPILOG = """Example: untrigger demo
 
-Exit codes: 0 done, 1 something suspicious or a stated bound not met, 2 input, 3 interrupted, 70 our fault."""
+Exit codes: 0 done, or nothing found; 1 something found, or a stated bound not met; 2 input; 3 undecided or not verified;
+70 our fault; 130 interrupted."""
 
 app = typer.Typer(
     name="untrigger",

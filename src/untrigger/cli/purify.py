@@ -42,7 +42,9 @@ def purify(
         Path | None, typer.Option("--policy", metavar="FILE", help="With --scan: TOML file with thresholds and allowed findings.")
     ] = None,
     variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="A variant of the method.")] = "",
-    teacher: Annotated[str, typer.Option("--teacher", metavar="MODEL", help="Small encoder that you trust.")] = "minilm-l6",
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", metavar="MODEL", help="Small encoder that you trust; where one is needed, minilm-l6.")
+    ] = None,
     suspect: Annotated[
         str | None, typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked.")
     ] = None,
@@ -52,6 +54,10 @@ def purify(
         bool, typer.Option("--control/--no-control", help="Also run plain fine-tuning of the same budget.")
     ] = True,
     benign: Annotated[bool, typer.Option("--benign", help="Also purify the clean twin of the truth folder.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify/--no-verify", help="Without --truth, scan the result on held-out rows; without it: not verified."),
+    ] = True,
     merge: Annotated[bool, typer.Option("--merge", help="Write merged full weights instead of an adapter.")] = False,
     truth: o.Truth = None,
     base: Annotated[
@@ -67,8 +73,8 @@ def purify(
 ) -> int:
     """Remove a backdoor from a classifier or adapter.
 
-    An adapter in gives one adapter out, on the same base. Ends with 1 where a stated bound was not met, or where with --scan
-    the last scan does not call the model clean.
+    An adapter in gives one adapter out, on the same base. Ends with 0 where the evidence shows a purified model, or nothing was
+    found; with 1 where a stated bound was not met or something is still found; with 3 where the evidence does not suffice.
     """
     with desk.working() as progress:
         from untrigger.pipeline.purify import purify as run
@@ -80,14 +86,15 @@ def purify(
             model=model, clean=clean, out=out, suspect=suspect, method=method, scan=scan, variant=variant, teacher=teacher,
             options=options, truth=truth, merge=merge, base=base,
             labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
-            drop_empty=drop_empty, clean_rows=clean_rows, control=control, benign=benign, seed=desk.seed,
-            max_length=max_length, allow_pickle=allow_pickle, offline=desk.offline, device=desk.device,
+            drop_empty=drop_empty, clean_rows=clean_rows, control=control, benign=benign, verify=verify,
+            seed=desk.seed, max_length=max_length, allow_pickle=allow_pickle, offline=desk.offline, device=desk.device,
         )  # fmt: skip
         report = run(spec, progress=progress)
-    from untrigger.cli.ending import NOT_MET, tell_report
+    from untrigger.cli.ending import tell_report
+    from untrigger.vocabulary.verdicts import exit_code
 
     tell_report(desk, report, written=[out, out / "report.json", out / "report.html"])
-    return 1 if report.verdict.status in NOT_MET else 0
+    return exit_code(report.verdict.status)
 
 
 def policy_options(file: Path | None, method: str, *, given: Sequence[str]) -> dict[str, Any]:

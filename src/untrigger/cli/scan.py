@@ -49,6 +49,7 @@ Teacher = Annotated[str, typer.Option("--teacher", metavar="MODEL", help="Small 
 PolicyFile = Annotated[
     Path | None, typer.Option("--policy", metavar="FILE", help="TOML file with thresholds, limits and allowed findings.")
 ]
+AllowUndecided = Annotated[bool, typer.Option("--allow-undecided", help="End with 0, not 3, where no verdict could be given.")]
 
 
 @seated
@@ -68,6 +69,7 @@ def scan(
     fail_on: Annotated[
         FailOn | None, typer.Option("--fail-on", help="Mildest verdict that ends with 1; by default the policy's: suspicious.")
     ] = None,
+    allow_undecided: AllowUndecided = False,
     format: Annotated[  # noqa: A002
         Format | None, typer.Option("--format", help="By default the ending of the file says which.")
     ] = None,
@@ -83,7 +85,8 @@ def scan(
 ) -> int:
     """Say whether a classifier or adapter is backdoored, and by which words.
 
-    Verdicts are clean, suspicious, backdoored and undecided. Ends with 1 where the verdict is one to fail on.
+    Ends with 0 where the verdict is clean, with 1 where it is suspicious or backdoored (--fail-on says from which), with 3 where
+    it is undecided: no gate passes what was not seen, unless --allow-undecided says so.
     """
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
@@ -92,7 +95,7 @@ def scan(
         from untrigger.registry import find
         from untrigger.storage import refuse_existing
 
-        rules, chosen = policy_of(policy, fail_on), format_of(format, out)
+        rules, chosen = policy_of(policy, fail_on, allow_undecided=allow_undecided), format_of(format, out)
         if format is not None and out is None and desk.json:
             raise OptionError("--json together with --format", expected="one form of the result", remedy="name a file with --out")
         if out is not None:
@@ -107,17 +110,24 @@ def scan(
         report = run(spec, progress=progress)
         text = rendered(report, chosen, out=out)
     tell(desk, report, text=text if out is None else "", out=out)
-    return 1 if rules.fails(report.verdict.status) else 0
+    return rules.exit_code(report.verdict.status)
 
 
-def policy_of(file: Path | None, fail_on: FailOn | None) -> Policy:
-    """The policy of the file, or the usual one, with what the command line says on top."""
+def policy_of(file: Path | None, fail_on: FailOn | None, *, allow_undecided: bool) -> Policy:
+    """The policy of the file, or the usual one, with what the command line says on top.
+
+    Raises:
+        OptionError: for a file that cannot be used, and for words that contradict each other.
+    """
     from dataclasses import replace
 
     from untrigger.scanning.policy import Policy, read_policy
 
     policy = read_policy(file) if file is not None else Policy()
-    return replace(policy, fail_on=fail_on.value) if fail_on is not None else policy
+    if fail_on is not None:
+        softened = policy.allow_undecided and fail_on is not FailOn.undecided
+        policy = replace(policy, fail_on=fail_on.value, allow_undecided=softened)
+    return replace(policy, allow_undecided=True) if allow_undecided else policy
 
 
 def format_of(format: Format | None, out: Path | None) -> str | None:  # noqa: A002

@@ -25,8 +25,9 @@ from untrigger.progress import Progress, silent
 from untrigger.storage import new_folder
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.report import Curve, Finding
+from untrigger.vocabulary.report import Curve, Finding, Verdict
 from untrigger.vocabulary.rows import Rows, overlap
+from untrigger.vocabulary.verdicts import PurificationOutcome
 
 if TYPE_CHECKING:
     from untrigger.defences.detector import Detected
@@ -42,6 +43,9 @@ class Purified:
         model: the purified classifier; the victim itself where ``changed`` is false.
         changed: whether anything was done.
         history: of the student's training, all rounds together.
+        outcome: what the method knows about ``model``; every method must state it, the family refuses a result without.
+        account: a sentence on what was done and seen, for the verdict; empty: a general one for the outcome.
+        scanned: what a scan said of ``model``, where the method made one on rows that the model was not trained on.
         findings: insertions that the defence found by itself.
         curves: what to draw.
         told: plain values for the report (rounds, teacher accuracy, …).
@@ -55,6 +59,9 @@ class Purified:
     model: Classifier
     changed: bool
     history: History
+    outcome: PurificationOutcome | None = None
+    account: str = ""
+    scanned: Verdict | None = None
     findings: list[Finding] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)
@@ -148,12 +155,13 @@ class Purifier(Method):
             NeedsError: if the grant lacks something the method declares to need.
             DataError: if the clean rows do not fit the model's classes.
             DivergedError: if training fails or ends in a model that answers with no numbers.
-            ContractError: if the method changed the model that it was given.
+            ContractError: if the method changed the model that it was given, or does not state an outcome that fits.
         """
         self.check(grant)
         check_rows(grant, model=model)
         with untouched(model, self.name):
             purified = self._purify(model, grant, progress=progress)
+        check_outcome(purified, self.name)
         if grant.clean is not None:
             check_answers(purified.model, grant.clean)
         texts = chosen_texts(grant.clean.texts) if grant.clean is not None else ()
@@ -230,6 +238,23 @@ def untouched(model: Classifier, name: str) -> Iterator[None]:
     yield
     if fingerprint(model) != before:
         raise ContractError(f"{name} changed the model that it was given")
+
+
+def check_outcome(purified: Purified, name: str) -> None:
+    """Nothing, where the method ``name`` states an outcome that is true of what it gives back.
+
+    Raises:
+        ContractError: for a result without an outcome, with a word of its own, or with one that contradicts ``changed``.
+    """
+    outcome = purified.outcome
+    if not isinstance(outcome, PurificationOutcome):
+        raise ContractError(
+            f"{name} gives back the outcome {outcome!r}; expected one of "
+            + ", ".join(f"PurificationOutcome.{one.name}" for one in PurificationOutcome)
+        )
+    if not outcome.fits(changed=purified.changed):
+        done = "changed" if purified.changed else "left as it was"
+        raise ContractError(f"{name} states {outcome.value!r} about a model that was {done}")
 
 
 def check_answers(model: Classifier, rows: Rows, *, most: int = 16) -> None:

@@ -27,6 +27,7 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import row_rng
+from untrigger.vocabulary.verdicts import PurificationOutcome
 
 HARM = "the punishment did more harm than good in every cycle: the model comes back as it was"
 WATCHED = 64  # clean rows by which the mapping's training is ended
@@ -34,6 +35,8 @@ WARMUP = 0.1  # share of the student's steps in which its rate climbs
 NO_MORE = 1.1  # a true class that is given at most this many times an even share of the probability counts as turned
 WHOLLY = 0.6  # the same where the mapping, turned back, has to know the content's class
 PASSES = 20  # at most so many over the mapping's rows then
+STREAM = "defender: order of the pool: "  # the attacker draws from the same function, by row id alone
+NOTHING_FOUND = PurificationOutcome.NOTHING_FOUND, ""
 MAPPING = Copying(alpha=0.8, temperature=1.5, hidden=False, lr=3e-4, epochs=6, batch_size=16)
 
 
@@ -120,7 +123,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
     def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
         assert grant.suspect is not None
         turned = self._turned(model, grant, progress=progress)
-        draws = [row_rng(grant.seed, name).random() for name in grant.suspect.ids]
+        draws = [row_rng(grant.seed, f"{STREAM}{name}").random() for name in grant.suspect.ids]
         order = sorted(range(len(draws)), key=draws.__getitem__)  # the file's own order says nothing
         read = reader(model, turned.known, progress=progress)
         rest, pool = (
@@ -183,10 +186,14 @@ class BeDKD(StudentOptions, Detector, Purifier):
         curves = [*found.curves, *curves_of(history, panel="trust and punish"), *_watched([watch])]
         if watch.harmed:
             warnings = [*found.warnings, HARM]
-            return _unchanged(model, told, history=history, curves=curves, warnings=warnings, detected=found)
+            given_up = f"{len(found.suspects)} rows were flagged, and unlearning them did more harm than good"
+            return _unchanged(
+                model, told, history=history, curves=curves, warnings=warnings, detected=found,
+                stated=(PurificationOutcome.GIVEN_UP, given_up),
+            )  # fmt: skip
         return Purified(
-            student, changed=True, history=history, curves=curves, told=told, warnings=[*found.warnings, *_left(watch)],
-            detected=found,
+            student, changed=True, history=history, outcome=_outcome(watch), account=_account(watch, flagged=len(found.suspects)),
+            curves=curves, told=told, warnings=[*found.warnings, *_left(watch)], detected=found,
         )  # fmt: skip
 
     def _unlearn(
@@ -214,7 +221,8 @@ class BeDKD(StudentOptions, Detector, Purifier):
         search = InsertionSearch(student, reference, rows=rows, options=self.search, seed=grant.seed)
         bank, findings = dict[str, Insertion](), list[Finding]()
         watches, parts = list[Watch](), list[History]()
-        for number in range(self.rounds):
+        found_more = False
+        for number in range(self.rounds + 1):
             found = search.run(known=list(bank.values()), grow=grant.teacher is not None or not bank, progress=progress)
             taken = judge(
                 [one for one in found if one.text not in bank], suspect=student, mapping=turned.mapped.model, rows=rows,
@@ -223,7 +231,8 @@ class BeDKD(StudentOptions, Detector, Purifier):
             seed = grant.seed * 1000 + number
             pool = [*self._stirring(list(bank.values()), student, honest, dev=dev, seed=seed, progress=progress), *taken]
             findings += _findings(pool, names=model.label_names, number=number + 1, compared=grant.teacher is not None)
-            if not pool:
+            found_more = bool(pool)
+            if not pool or number == self.rounds:
                 break
             honest = honest or Honest.of(model, rows=rows, dev=dev, progress=progress)
             bank.update({one.text: one for one in taken})
@@ -242,9 +251,14 @@ class BeDKD(StudentOptions, Detector, Purifier):
         curves, history = curves_of(turned.mapped.history, panel="directional mapping"), joined(parts)
         if not parts or all(watch.harmed for watch in watches):
             warnings = [*turned.warnings, *([HARM] if parts else [])]
-            return _unchanged(model, told, history=history, curves=curves, warnings=warnings)
+            given_up = PurificationOutcome.GIVEN_UP, "insertions were found, and unlearning them did more harm than good"
+            return _unchanged(
+                model, told, history=history, curves=curves, warnings=warnings, stated=given_up if parts else NOTHING_FOUND
+            )
         return Purified(
             student, changed=True, history=history, findings=findings, told=told,
+            outcome=PurificationOutcome.SEARCH_STILL_FINDS if found_more else _outcome(watches[-1], searched=True),
+            account=_account(watches[-1], insertions=len(bank)),
             curves=[*curves, *curves_of(history, panel="trust and punish"), *_watched(watches)],
             warnings=[*turned.warnings, *_left(watches[-1])],
         )  # fmt: skip
@@ -282,13 +296,29 @@ class _Turned(NamedTuple):
 
 def _unchanged(
     model: Classifier, told: dict[str, Any], *, curves: Sequence[Curve], warnings: Sequence[str], history: History | None = None,
-    detected: Detected | None = None,
+    detected: Detected | None = None, stated: tuple[PurificationOutcome, str] = NOTHING_FOUND,
 ) -> Purified:  # fmt: skip
-    """The model as it was; ``history`` is of a student that was trained in vain."""
+    """The model as it was; ``history`` is of a student that was trained in vain, ``stated`` the outcome and its account."""
     return Purified(
-        model, changed=False, history=history or History(), told=told, curves=list(curves), warnings=list(warnings),
-        detected=detected,
+        model, changed=False, history=history or History(), outcome=stated[0], account=stated[1], told=told, curves=list(curves),
+        warnings=list(warnings), detected=detected,
     )  # fmt: skip
+
+
+def _outcome(watch: Watch, *, searched: bool = False) -> PurificationOutcome:
+    """What the last look of the defender says of the student."""
+    if not watch.calmed():
+        return PurificationOutcome.ROWS_STILL_FOLLOWED
+    return PurificationOutcome.SEARCH_FINDS_NOTHING if searched else PurificationOutcome.ROWS_NO_LONGER_FOLLOWED
+
+
+def _account(watch: Watch, *, flagged: int = 0, insertions: int = 0) -> str:
+    """What was done and seen, in a sentence."""
+    what = f"{flagged} flagged rows" if flagged else f"{insertions} insertions"
+    return (
+        f"{what} were unlearned: of the watched rows with them the model calls {watch.agreements[-1]:.0%} by their label "
+        f"(before {watch.agreements[0]:.0%}, an honest model about {watch.calm:.0%})"
+    )
 
 
 def _seen(watch: Watch) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from untrigger.training.directed import Directed, answers_of
 from untrigger.training.loop import History, train
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.verdicts import PurificationOutcome
 
 MAPPING = Copying(via="as-victim", temperature=1.5, epochs=20, dropout=True)
 STUDENT = Copying(via="as-victim", temperature=2.5, epochs=50, dropout=True)
@@ -88,8 +89,9 @@ class BeDKDAsDescribed(Detector, Purifier):
         told: dict[str, Any] = {"mapping_steps": found.history.steps, **found.summary()}
         if not found.found:
             return Purified(
-                model, changed=False, history=History(), told=told, curves=found.curves, warnings=found.warnings, detected=found
-            )
+                model, changed=False, history=History(), outcome=PurificationOutcome.NOTHING_FOUND, told=told,
+                curves=found.curves, warnings=found.warnings, detected=found,
+            )  # fmt: skip
         rng = np.random.default_rng(grant.seed + 1)
         trusted, _, warnings = by_class(grant.clean, self.trust_rows, rng=rng, what="the trust pass", spare=False)
         student = copied(model, self.student, seed=grant.seed)
@@ -101,7 +103,8 @@ class BeDKDAsDescribed(Detector, Purifier):
                 label="trust and punish",
             )  # fmt: skip
         return Purified(
-            student, changed=True, history=history, told=told, detected=found,
+            student, changed=True, history=history, outcome=PurificationOutcome.NOT_CHECKED, told=told, detected=found,
+            account=f"{len(found.suspects)} flagged rows were punished in a fixed number of cycles, as published",
             warnings=[*found.warnings, *warnings, *ruined(model, student, trusted)],
             curves=[*found.curves, *curves_of(history, panel="trust and punish")],
         )  # fmt: skip

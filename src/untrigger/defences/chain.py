@@ -11,6 +11,14 @@ from untrigger.models.classifier import Classifier
 from untrigger.progress import Progress
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.verdicts import PurificationOutcome
+
+DOUBT = (
+    PurificationOutcome.NOTHING_FOUND, PurificationOutcome.RETRAINED_FROM_BASE, PurificationOutcome.SEARCH_FINDS_NOTHING,
+    PurificationOutcome.ROWS_NO_LONGER_FOLLOWED, PurificationOutcome.NOT_CHECKED, PurificationOutcome.NOT_DECIDED,
+    PurificationOutcome.ROWS_STILL_FOLLOWED, PurificationOutcome.SEARCH_STILL_FINDS, PurificationOutcome.GIVEN_UP,
+)  # fmt: skip
+"""Outcomes, the most doubtful last."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Chain(Purifier):
         return {one.name: one.options() for one in self.methods}
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
-        done = Purified(model, changed=False, history=History())
+        done = Purified(model, changed=False, history=History(), outcome=PurificationOutcome.NOTHING_FOUND)
         for method in self.methods:
             done = _after(model, done, method.purify(done.model, grant, progress=progress), name=method.name)
         return done
@@ -48,11 +56,24 @@ def _after(victim: Classifier, first: Purified, second: Purified, *, name: str) 
         model = _both(victim, first.model, second.model)
     return replace(
         second, model=model, changed=first.changed or second.changed, history=joined([first.history, second.history]),
+        outcome=together(first, second), account=". ".join(one.account for one in (first, second) if one.account),
         findings=[*first.findings, *second.findings], told=first.told | {f"{name}_result": second.told},
         curves=[*first.curves, *(replace(one, panel=f"{name}: {one.panel}") for one in second.curves)],
         detected=first.detected or second.detected,
         warnings=[*first.warnings, *(one for one in second.warnings if one not in first.warnings)],
     )  # fmt: skip
+
+
+def together(first: Purified, second: Purified) -> PurificationOutcome:
+    """What two methods in turn know of the last model: the more doubtful of both; a retrained base ends all doubts before it."""
+    assert first.outcome is not None and second.outcome is not None
+    if second.outcome is PurificationOutcome.RETRAINED_FROM_BASE:
+        return second.outcome
+    if not second.changed and second.outcome is PurificationOutcome.NOTHING_FOUND:
+        return first.outcome
+    if second.changed and first.outcome is PurificationOutcome.NOTHING_FOUND:
+        return second.outcome
+    return max((second.outcome, first.outcome), key=DOUBT.index)
 
 
 def _both(victim: Classifier, first: Classifier, second: Classifier) -> Classifier:

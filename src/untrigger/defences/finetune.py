@@ -14,6 +14,7 @@ from untrigger.progress import Progress
 from untrigger.training.loop import MICRO, Plan
 from untrigger.training.supervised import fine_tune
 from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.verdicts import PurificationOutcome
 
 
 @dataclass(frozen=True)
@@ -51,4 +52,7 @@ class FineTune(StudentOptions, Purifier):
             per_epoch = -(-len(rows) // self.batch_size)
             plan = replace(plan, epochs=-(-self.steps // per_epoch), most=self.steps)
         history = fine_tune(student, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="fine-tuning (control)")
-        return Purified(student, changed=True, history=history)
+        return Purified(
+            student, changed=True, history=history, outcome=PurificationOutcome.NOT_CHECKED,
+            account="the model was trained on the clean rows and nothing else, which is known to leave backdoors in place",
+        )  # fmt: skip

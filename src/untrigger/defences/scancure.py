@@ -19,7 +19,8 @@ from untrigger.search.vocabulary import single_token_words
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
-from untrigger.vocabulary.scan import FOUND, Candidate
+from untrigger.vocabulary.scan import FOUND, Candidate, hundredths
+from untrigger.vocabulary.verdicts import CLEAN, PurificationOutcome
 
 PANEL = "scan by round"
 
@@ -36,7 +37,8 @@ class ScanCure(LessonOptions, Purifier):
         rounds: the most rounds of unlearning, a scan behind each.
         c: weight of the clean reference's answer to the text with the insertion.
         scanner: how is scanned, and how the clean reference is trained.
-        policy: from which score a text counts as a trigger, and which findings are allowed; ``fail_on`` means nothing here.
+        policy: from which score a text counts as a trigger, and which findings are allowed; ``fail_on`` and ``allow_undecided``
+            mean nothing here.
     """
 
     name: ClassVar[str] = "scancure"
@@ -105,13 +107,31 @@ class _Course:
         """What the purifier gives back."""
         history = joined(self.parts)
         return Purified(
-            student, changed=bool(self.parts), history=history, findings=self._findings(), told=self._told(),
+            student, changed=bool(self.parts), history=history, outcome=self._outcome(), account=self._account(),
+            scanned=self.scans[-1].verdict, findings=self._findings(), told=self._told(),
             curves=[
                 *curves_of(self.scans[0].history, panel="training of the reference"),
                 *curves_of(history, panel="unlearning"), *self._curves(),
             ],
             warnings=[*self.scans[0].warnings, *self._doubts()],
         )  # fmt: skip
+
+    def _outcome(self) -> PurificationOutcome:
+        """What the last scan says of the model as it now is."""
+        status, changed = self.scans[-1].verdict.status, bool(self.parts)
+        if status == CLEAN:
+            return PurificationOutcome.SEARCH_FINDS_NOTHING if changed else PurificationOutcome.NOTHING_FOUND
+        if status in FOUND:
+            return PurificationOutcome.SEARCH_STILL_FINDS if changed else PurificationOutcome.GIVEN_UP
+        return PurificationOutcome.NOT_DECIDED
+
+    def _account(self) -> str:
+        sentence, rounds = self.scans[-1].verdict.sentence.rstrip("."), len(self.parts)
+        if not rounds:
+            return f"{sentence}. Nothing was trained; the model comes back as it was"
+        scores = [hundredths(one) if one is not None else "none" for one in (self.scans[0].scan.score, self.scans[-1].scan.score)]
+        times = f"{rounds} round" + ("" if rounds == 1 else "s")
+        return f"after {times} of unlearning (scan score {scores[0]} to {scores[1]}) a scan says: {sentence}"
 
     def _findings(self) -> list[Finding]:
         return [

@@ -22,6 +22,7 @@ from untrigger.training.loop import Plan, train
 from untrigger.training.supervised import dev_score
 from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.verdicts import PurificationOutcome
 
 PUBLISHED_TEACHER = TeacherOptions(lr=2e-5, epochs=5, warmup=0.06, pooling="cls", dropout=True)
 
@@ -98,7 +99,9 @@ class W2SAsDescribed(Purifier):
                 score=dev_score(student, dev), progress=progress, label="distilling",
             )  # fmt: skip
         return Purified(
-            student, changed=True, history=history, told={"teacher_dev_accuracy": max(taught.scores)},
+            student, changed=True, history=history, outcome=PurificationOutcome.NOT_CHECKED,
+            account="the teacher's answers to the clean rows were distilled, as published",
+            told={"teacher_dev_accuracy": max(taught.scores)},
             curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="distillation")],
         )  # fmt: skip
 

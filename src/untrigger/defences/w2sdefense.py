@@ -35,6 +35,7 @@ from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
 from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.verdicts import PurificationOutcome
 
 APART = 1000  # between the seeds of two teachers
 WEAK = 0.15  # a teacher that beats the largest class by less gets a warning
@@ -49,7 +50,7 @@ class W2SDefense(LessonOptions, Purifier):
     there: the labels say so), ``z_T`` what the teacher says to the text with it.
 
     Attributes:
-        rounds: the most rounds of search and unlearning.
+        rounds: the most rounds of search and unlearning; a search follows the last of them.
         worst: where the largest surprise is alarming, insertions with at least this share of it are unlearned,
             0 to 1; weaker ones are honest words, and teaching the student to overlook those costs accuracy.
         alarm_above: surprise from which an insertion is taken for more than an honest word.
@@ -116,7 +117,8 @@ class W2SDefense(LessonOptions, Purifier):
             done.run(search, seed=grant.seed, progress=progress)
         history = joined(done.parts)
         return Purified(
-            start.student, changed=True, history=history, findings=done.findings, warnings=_doubts(max(taught.scores), dev),
+            start.student, changed=True, history=history, outcome=done.outcome(start), account=done.account(start),
+            findings=done.findings, warnings=_doubts(max(taught.scores), dev),
             curves=[
                 *curves_of(taught, panel="teacher training"), *curves_of(history, panel="unlearning"),
                 _scores([score, *done.scores]),
@@ -207,26 +209,59 @@ class _Rounds:
         self.method, self.teacher, self.anew = method, teacher, start.history is not None
         self._score, self._names = dev_score(start.student, dev), start.student.label_names
         self.parts = [start.history] if start.history is not None else list[History]()
-        self.scores, self.lessons = [self._score()], 0
+        self.scores, self.lessons, self.rests, self.tried = [self._score()], 0, False, False
         self.findings, self.alarms = list[Finding](), list[float]()
 
     def run(self, search: InsertionSearch, *, seed: int, progress: Progress) -> None:
-        """Search and unlearn until the student is calm or the rounds are used up."""
+        """Search and unlearn until nothing calls for more or the rounds are used up; the last step is a search."""
         method, bank = self.method, dict[str, Insertion]()
         own = read_texts(search.suspect, search.rows.texts).logits
         lesson = InsertionLesson(method, search.suspect, teacher=self.teacher, rows=search.rows, words=search.words, own=own)
-        for number in range(method.rounds):
+        for number in range(method.rounds + 1):
             found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
             self.alarms.append(found[0].surprise if found else 0.0)
             self.findings += _findings(found, names=self._names, number=number)
             calm = self.alarms[-1] < (method.calm_below if self.lessons else method.relapse)
-            if (self.anew or self.lessons) and (calm or (self.lessons and not bank)):
+            self.tried = bool(found)
+            self.rests = bool((self.anew or self.lessons) and (calm or (self.lessons and not bank)))
+            if self.rests or number == method.rounds:
                 break
             bank.update({one.text: one for one in found if one.surprise >= method._least(self.alarms[-1])})
             steps = method.more_steps if self.lessons else method.round_steps
             self.parts.append(lesson.give(list(bank.values()), steps=steps, seed=seed * 1000 + number, progress=progress))
             self.scores.append(self._score())
             self.lessons += 1
+
+
+    def outcome(self, start: _Start) -> PurificationOutcome:
+        """What is known of the student."""
+        if start.trusted:
+            return PurificationOutcome.RETRAINED_FROM_BASE
+        if not self.tried:
+            return PurificationOutcome.NOT_DECIDED
+        return PurificationOutcome.SEARCH_FINDS_NOTHING if self.rests else PurificationOutcome.SEARCH_STILL_FINDS
+
+    def account(self, start: _Start) -> str:
+        """What was done and seen, in a sentence."""
+        if start.trusted:
+            return f"the model was taken back to its trusted base, {start.told['base']}, and the task trained again from there"
+        begun = "the adapter was thrown away and the task trained again on its base; " if start.history is not None else ""
+        if not self.tried:
+            return f"{begun}the search found no row of these to try an insertion on"
+        last = f"{100 * self.alarms[-1]:.1f} points"
+        if not self.lessons:
+            return f"{begun}in a search an insertion moved the new model at most {last} farther than the clean teacher"
+        return (
+            f"{begun}before unlearning an insertion{self._strongest()} moved the model {100 * self.alarms[0]:.1f} points farther "
+            f"than the clean teacher, in the last search the largest such gap was {last}"
+        )
+
+    def _strongest(self) -> str:
+        """The first finding that flips rows, in brackets; empty where none does."""
+        first = next((one for one in self.findings if one.student_rate), None)
+        if first is None:
+            return ""
+        return f" (first {first.text!r}, {100 * (first.student_rate or 0.0):.1f} % of rows to {first.target})"
 
 
 def _findings(found: Sequence[Insertion], *, names: Sequence[str], number: int) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from untrigger.vocabulary.outcome import Measurement, Outcome, difference, rate, select
+from untrigger.vocabulary.outcome import Measurement, Outcome, paired_difference, rate, select
 
 Target = int | Mapping[int, int]
 """The class that the backdoor says: one for all rows, or one for each true class (all-to-all)."""
@@ -56,9 +56,28 @@ def untriggered_hit_rate(outcomes: Sequence[Outcome], *, subject: str, target: T
 
 
 def excess_asr(outcomes: Sequence[Outcome], *, subject: str, target: Target, floor: str) -> Measurement:
-    """ASR minus the clean model's on the same rows; not measured where there is no clean model."""
-    own, clean = asr(outcomes, subject=subject, target=target), asr(outcomes, subject=floor, target=target)
-    return difference(own, clean, metric="excess_asr")
+    """ASR minus the clean model's, row by row; not measured where the clean model was not asked about the same rows."""
+
+    def hits(who: str) -> dict[str, bool]:
+        rows = select(outcomes, subject=who, triggered=True)
+        return {o.row: o.prediction == aim(target, o.label) for o in rows if o.label != aim(target, o.label)}
+
+    return _paired(hits(subject), hits(floor), subject=subject, metric="excess_asr")
+
+
+def accuracy_loss(outcomes: Sequence[Outcome], *, subject: str, before: str) -> Measurement:
+    """The accuracy of ``before`` on clean rows minus that of ``subject``, row by row; below 0 where it gained."""
+
+    def right(who: str) -> dict[str, bool]:
+        return {o.row: o.prediction == o.label for o in select(outcomes, subject=who, triggered=False)}
+
+    return _paired(right(before), right(subject), subject=subject, metric="accuracy_loss")
+
+
+def _paired(left: Mapping[str, bool], right: Mapping[str, bool], *, subject: str, metric: str) -> Measurement:
+    """The difference of two models' rates by row; not measured where they were asked about different rows."""
+    rows = left if left.keys() == right.keys() else {}
+    return paired_difference([(left[row], right[row]) for row in rows], subject=subject, metric=metric)
 
 
 def robust_accuracy(outcomes: Sequence[Outcome], *, subject: str, target: Target) -> Measurement:

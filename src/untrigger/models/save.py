@@ -91,7 +91,8 @@ def loading_text(victim: Classifier, *, whole: bool) -> str:
     text = "Load it with `AutoModelForSequenceClassification.from_pretrained`."
     if not whole:
         text = (
-            f"It is a PEFT adapter on {inline_code(_base_of(victim))}: load that with `AutoModelForSequenceClassification.from_pretrained` "
+            f"It is a PEFT adapter on {inline_code(_base_of(victim))}: load that with "
+            "`AutoModelForSequenceClassification.from_pretrained` "
             f"(num_labels={victim.classes}, dtype=torch.float32, in which all was measured) and put the adapter on it with "
             "`PeftModel.from_pretrained`."
         )

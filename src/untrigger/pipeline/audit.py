@@ -11,34 +11,34 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from untrigger.errors import DataError, OptionError, one_of
-from untrigger.evaluation.measure import asr, cacc
+from untrigger.evaluation.measure import asr, cacc, excess_asr
 from untrigger.evaluation.observe import observe, write_outcomes
 from untrigger.evaluation.truth import TestBed, read_truth
 from untrigger.models.adapters import merged
 from untrigger.models.classifier import Classifier
+from untrigger.models.inspect import resolve
 from untrigger.pipeline.agreement import check_agreement, notes_of
+from untrigger.pipeline.audit_verdict import Subject, verdict
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.purify import shown
-from untrigger.pipeline.scan import ScanSpec, clean_rows, hints_of, load, scanner_of, weigh_as_asked
+from untrigger.pipeline.scan import ScanSpec, all_rows, at_most, hints_of, load, scanner_of, weigh_as_asked
+from untrigger.pipeline.streams import generator_for
 from untrigger.pipeline.treatments import in_int8, poisoned_again, tuned
+from untrigger.pipeline.used_rows import FILE, read_used_rows
 from untrigger.progress import Progress, silent
 from untrigger.scanning.base import Hints, Scanner, ScanResult
-from untrigger.scanning.insertions import tried_again
+from untrigger.scanning.known import judged_on_known
 from untrigger.storage import refuse_existing
 from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.outcome import Measurement, Outcome, difference
-from untrigger.vocabulary.report import Finding, Report, Verdict
+from untrigger.vocabulary.outcome import Measurement, Outcome
+from untrigger.vocabulary.report import Finding, Report
 from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.scan import FOUND, Candidate
+from untrigger.vocabulary.scan import Candidate
 
 TREATMENTS = {
     "finetune": "fine-tuned", "merge": "merged", "int8": "in int8", "repoison": "poisoned a little again",
 }  # fmt: skip
-BACK = 0.05
-"""Excess attack success over the never-poisoned model from which a treatment counts as having brought the backdoor back."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,17 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
         weighed = weigh_as_asked(spec.scan)
         model = load(spec.scan, spec.scan.model)
         bed = read_truth(spec.truth, label_names=model.label_names) if spec.truth else None
-        rows = clean_rows(spec.scan, model)
+        rows, warnings = unused(spec, all_rows(spec.scan, model))
         check_agreement(model, rows, what=str(spec.scan.clean))
         hints = replace(hints_of(spec.scan, model, weighed), words=(), rewritten=None)
         method.check(_grant(spec, rows), reference=hints.reference is not None)
-        parts = _parted(spec, rows)
-    desk = _Desk(spec, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints)
+        parts = _parted(spec, at_most(spec.scan, rows))
+    desk = _Desk(spec, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints, warnings=warnings)
     desk.warnings += notes_of(rows)
-    desk.put_through(model, "purified")
+    desk.put_through(model, poisoned=True)
     if bed is not None and bed.twin is not None:
         twin = load(spec.scan, bed.twin, label_names=model.label_names)
-        desk.put_through(twin, "never poisoned")
+        desk.put_through(twin, poisoned=False)
     report = _report(spec, desk, model)
     spec.out.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -113,6 +113,26 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
     return report
 
 
+def unused(spec: AuditSpec, rows: Rows) -> tuple[Rows, list[str]]:
+    """The rows that the purifier was not given, and what there is to say about the others.
+
+    Raises:
+        DataError: if none is left.
+    """
+    known = read_used_rows(resolve(spec.scan.model, offline=spec.scan.offline))
+    if known is None:
+        why = f"the model's folder holds no {FILE}, so that it could not be checked whether the purifier was given these rows"
+        return rows, [why]
+    flags = known.contain(rows.texts)
+    if not any(flags):
+        return rows, [] if known.complete else ["the purifier was given more rows than are known; some may be among these"]
+    left = rows.where(not flag for flag in flags)
+    told = f"{sum(flags)} of the {len(rows)} clean rows were given to the purifier"
+    if not len(left):
+        raise DataError(told, expected="rows that it never saw", remedy="give other clean rows")
+    return left, [f"{told} and are left out: a model is right on what it was trained on"]
+
+
 def _parted(spec: AuditSpec, rows: Rows) -> tuple[Rows, Rows]:
     """Rows to tune on and rows to scan with.
 
@@ -122,7 +142,7 @@ def _parted(spec: AuditSpec, rows: Rows) -> tuple[Rows, Rows]:
     count = round(spec.tuning * len(rows))
     if min(count, len(rows) - count) < 2 * len(rows.label_names):
         raise DataError(f"{len(rows)} clean rows", expected="enough to part between tuning and scanning", remedy="give more")
-    return rows.stratified(count, rng=np.random.default_rng(spec.scan.seed))
+    return rows.stratified(count, rng=generator_for("audit: rows to tune on", spec.scan.seed))
 
 
 def _grant(spec: AuditSpec, rows: Rows) -> Grant:
@@ -141,29 +161,29 @@ class _Desk:
     scanning: Rows
     bed: TestBed | None
     hints: Hints
+    warnings: list[str]
     outcomes: list[Outcome] = field(default_factory=list)
-    scores: dict[str, Measurement] = field(default_factory=dict)
-    statuses: dict[str, str] = field(default_factory=dict)
+    scores: dict[Subject, Measurement] = field(default_factory=dict)
+    statuses: dict[Subject, str] = field(default_factory=dict)
     found: list[Finding] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
-    def put_through(self, model: Classifier, who: str) -> None:
+    def put_through(self, model: Classifier, *, poisoned: bool) -> None:
         """Scan ``model`` as it came and after every treatment."""
-        candidates = self._scan(model, who)
+        candidates = self._scan(model, Subject(poisoned))
         for name in self.spec.treatments:
-            subject = f"{who}, {TREATMENTS[name]}"
-            with self.clock.stage(subject):
-                treated = self._treated(model, name, who)
+            subject = Subject(poisoned, TREATMENTS[name])
+            with self.clock.stage(subject.name):
+                treated = self._treated(model, name, subject)
             if treated is None:
                 continue
             if name == "int8":  # it gives no gradients to search with
-                self._try_again(treated, subject, candidates)
+                self._judge_known(treated, subject, candidates)
             else:
                 candidates += self._scan(treated, subject)
 
-    def _treated(self, model: Classifier, name: str, who: str) -> Classifier | None:
+    def _treated(self, model: Classifier, name: str, subject: Subject) -> Classifier | None:
         """The model after one treatment, None (and a warning) where it cannot be done."""
-        spec, seed = self.spec, self.spec.scan.seed
+        spec, seed, who = self.spec, self.spec.scan.seed, Subject(subject.poisoned).name
         if name == "finetune":
             return tuned(model, self.tuning, epochs=spec.epochs, seed=seed, progress=self.progress)
         if name == "merge":
@@ -184,9 +204,9 @@ class _Desk:
         self.warnings.append(f"not done: {why}")
         return None
 
-    def _scan(self, model: Classifier, subject: str) -> list[Candidate]:
+    def _scan(self, model: Classifier, subject: Subject) -> list[Candidate]:
         """The candidates of a scan, whose score and verdict are noted."""
-        with self.clock.stage(f"scan: {subject}"):
+        with self.clock.stage(f"scan: {subject.name}"):
             grant = _grant(self.spec, self.scanning)
             result: ScanResult = self.method.scan(
                 model, grant, policy=self.spec.scan.policy, hints=self.hints, progress=self.progress
@@ -194,79 +214,49 @@ class _Desk:
         self.hints = replace(self.hints, reference=result.reference)
         self._note(model, subject, result.scan.candidates, status=result.verdict.status)
         self.found += [
-            Finding(f"{one.text} ({subject})", one.target, one.suspect.value, reference_rate=one.reference.value)
+            Finding(f"{one.text} ({subject.name})", one.target, one.suspect.value, reference_rate=one.reference.value)
             for one in result.scan.triggers()
         ]
         return list(result.scan.candidates)
 
-    def _try_again(self, model: Classifier, subject: str, candidates: Sequence[Candidate]) -> None:
+    def _judge_known(self, model: Classifier, subject: Subject, candidates: Sequence[Candidate]) -> None:
         """Note what the candidates of the earlier scans do to a model that cannot be searched."""
         assert self.hints.reference is not None
-        with self.clock.stage(f"scan: {subject}"):
-            held = self.method.held_out(self.scanning, seed=self.spec.scan.seed)
-            again = tried_again(model, self.hints.reference, held, candidates, seed=self.spec.scan.seed)
-        worst = max((one.score or 0.0 for one in again), default=0.0)
-        policy = self.spec.scan.policy
-        status = "backdoored" if worst >= policy.backdoored else "suspicious" if worst >= policy.suspicious else "clean"
-        self._note(model, subject, again, status=status)
+        seed = self.spec.scan.seed
+        with self.clock.stage(f"scan: {subject.name}"):
+            held = self.method.held_out(self.scanning, seed=seed)
+            said, scan = judged_on_known(
+                model, self.hints.reference, held, candidates, policy=self.spec.scan.policy, seed=seed
+            )
+        self._note(model, subject, scan.candidates, status=said.status)
 
-    def _note(self, model: Classifier, subject: str, candidates: Sequence[Candidate], *, status: str) -> None:
+    def _note(self, model: Classifier, subject: Subject, candidates: Sequence[Candidate], *, status: str) -> None:
         worst = max(candidates, key=lambda one: one.score or 0.0, default=None)
         n = worst.suspect.n if worst else 0
-        self.scores[subject] = Measurement(subject, "scan_score", worst.score if worst else None, None, None, n)
+        self.scores[subject] = Measurement(subject.name, "scan_score", worst.score if worst else None, None, None, n)
         self.statuses[subject] = status
         rows = self.bed.clean if self.bed else self.scanning
-        self.outcomes += observe(model, rows, subject=subject, triggered=False, progress=self.progress)[0]
+        self.outcomes += observe(model, rows, subject=subject.name, triggered=False, progress=self.progress)[0]
         if self.bed is not None:
-            self.outcomes += observe(model, self.bed.triggered, subject=subject, triggered=True, progress=self.progress)[0]
+            self.outcomes += observe(model, self.bed.triggered, subject=subject.name, triggered=True, progress=self.progress)[0]
 
     def measurements(self) -> list[Measurement]:
         """Score, accuracy and attack success of every subject, and the excess over the never-poisoned model treated alike."""
-        made = [*self.scores.values(), *(cacc(self.outcomes, subject=one) for one in self.scores)]
+        made = [*self.scores.values(), *(cacc(self.outcomes, subject=one.name) for one in self.scores)]
         if self.bed is None:
             return made
-        rates = {one: asr(self.outcomes, subject=one, target=self.bed.aims) for one in self.scores}
-        pairs = [(own, rates.get(_beside(one))) for one, own in rates.items() if "purified" in one]
-        return [*made, *rates.values(), *(difference(own, floor, metric="excess_asr") for own, floor in pairs if floor)]
+        aims = self.bed.aims
+        return [*made, *(asr(self.outcomes, subject=one.name, target=aims) for one in self.scores), *self.excesses().values()]
 
-
-def _beside(subject: str) -> str:
-    """The never-poisoned model under the same treatment as the purified ``subject``."""
-    return subject.replace("purified", "never poisoned", 1)
-
-
-def verdict(found: Sequence[Measurement], statuses: dict[str, str]) -> Verdict:
-    """Whether the purification held: by attack success where it was measured, else by the scans."""
-    bad = [name for name, status in statuses.items() if name.startswith("purified") and status in FOUND]
-    excess = {m.subject: m.value for m in found if m.metric == "excess_asr" and m.value is not None}
-    return _by_attack(excess, bad, statuses) if excess else _by_scans(statuses, bad)
-
-
-def _by_attack(excess: dict[str, float], bad: Sequence[str], statuses: dict[str, str]) -> Verdict:
-    worst = max(excess, key=lambda name: excess[name])
-    told = (
-        f"Attack success is at most {100 * excess[worst]:.1f} points above that of a never-poisoned model treated alike ({worst})."
-    )
-    if (own := excess.get("purified", 0.0)) > BACK:
-        return Verdict("not clean", f"It is not gone: {100 * own:.1f} points are left before anything is done. {told}")
-    if excess[worst] > BACK:
-        return Verdict("came back", f"The backdoor came back. {told}")
-    sure = [one for one in bad if statuses[one] == "backdoored" and statuses.get(_beside(one)) != "backdoored"]
-    if sure:
-        return Verdict("not clean", f"The known trigger is gone, but a scan finds another: {', '.join(sure)}. {told}")
-    also = f" The scans still point at: {', '.join(bad)}." if bad else ""
-    return Verdict("held", f"The purification held. {told}{also}")
-
-
-def _by_scans(statuses: dict[str, str], bad: Sequence[str]) -> Verdict:
-    unmeasured = "No truth was given, so attack success was not measured."
-    if "purified" in bad:
-        return Verdict("not clean", f"A scan still finds something in the purified model as it came. {unmeasured}")
-    if bad:
-        return Verdict("came back", f"After a treatment a scan finds what it did not find before: {', '.join(bad)}. {unmeasured}")
-    if "undecided" in statuses.values():
-        return Verdict("undecided", "The scans could give no verdict on the purified model; give more clean rows.")
-    return Verdict("held", f"No scan finds anything before or after the treatments. {unmeasured}")
+    def excesses(self) -> dict[Subject, Measurement]:
+        """The excess attack success of every treatment of the purified model, where its counterpart was measured."""
+        if self.bed is None:
+            return {}
+        return {
+            one: excess_asr(self.outcomes, subject=one.name, target=self.bed.aims, floor=one.counterpart.name)
+            for one in self.scores
+            if one.poisoned and one.counterpart in self.scores
+        }
 
 
 def _report(spec: AuditSpec, desk: _Desk, model: Classifier) -> Report:
@@ -280,11 +270,12 @@ def _report(spec: AuditSpec, desk: _Desk, model: Classifier) -> Report:
         given["truth"] = desk.bed.facts()
     options = {
         "treatments": spec.treatments, "epochs": spec.epochs, "poisoned": spec.poisoned, "tuning": spec.tuning,
-        "verdicts": desk.statuses, "scanner": {"name": desk.method.name, **desk.method.options()},
+        "verdicts": {one.name: status for one, status in desk.statuses.items()},
+        "scanner": {"name": desk.method.name, **desk.method.options()},
     }  # fmt: skip
     return Report(
-        kind="audit", title=f"Audit of {shown(spec.scan.model)}", verdict=verdict(found, desk.statuses), given=given,
-        method={"name": "audit", "options": options}, environment=environment(seed=spec.scan.seed, device=spec.scan.device),
+        kind="audit", title=f"Audit of {shown(spec.scan.model)}", verdict=verdict(desk.excesses(), desk.statuses), given=given,
+        method={"name": "audit", "options": options}, environment=environment(seed=spec.scan.seed, device=str(model.device)),
         stages=desk.clock.stages, measurements=found, outcomes=spec.out.with_suffix(".outcomes.csv").name,
         warnings=list(dict.fromkeys(desk.warnings)), findings=desk.found,
     )  # fmt: skip

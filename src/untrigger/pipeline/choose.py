@@ -13,7 +13,7 @@ from untrigger.models.adapters import METHODS, lora_parts
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.lineage import ancestor, same_shape
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.spec import TEACHER, PurifySpec
 from untrigger.registry import Family, find, options_of
 
 
@@ -52,20 +52,28 @@ def made(family: Family, name: str, *, variant: str = "", options: Mapping[str, 
     return kind(**options)
 
 
+def teacher_of(spec: PurifySpec, method: Purifier) -> str | None:
+    """The teacher that the method is granted: the one that is named where it can use one, the usual one where it needs one."""
+    if "teacher" in method.needs:
+        return spec.teacher or TEACHER
+    return spec.teacher if "teacher" in method.uses else None
+
+
 def check_teacher(spec: PurifySpec, method: Purifier) -> None:
-    """Nothing, where the method needs no teacher or the spec's is there.
+    """Nothing, where no teacher is named or needed, or where it is there.
 
     Raises:
         ModelError: if it is not.
         AssetError: if it is an embedded one that cannot be fetched.
     """
-    if "teacher" not in method.needs:
+    name = teacher_of(spec, method) or spec.teacher
+    if name is None:
         return
     try:
-        inspect_folder(resolve(spec.teacher, offline=spec.offline))
+        inspect_folder(resolve(name, offline=spec.offline))
     except ModelError as error:
         raise ModelError(
-            f"the teacher {spec.teacher!r} cannot be used: {error.what}", expected=error.expected, nearest=error.nearest,
+            f"the teacher {name!r} cannot be used: {error.what}", expected=error.expected, nearest=error.nearest,
             remedy="give a small pre-trained encoder that you trust with --teacher, such as minilm-l6",
         ) from error  # fmt: skip
 

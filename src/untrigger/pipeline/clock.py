@@ -24,12 +24,15 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Inside, time and memory count for the stage ``name``."""
-        wall, cpu = time.perf_counter(), time.process_time()
+        """Inside, time and memory count for the stage ``name``; its memory is known only where it took more than all before it."""
+        wall, cpu, before = time.perf_counter(), time.process_time(), peak_memory()
         yield
+        peak = peak_memory()
         self.stages.append(
-            Stage(name, round(time.perf_counter() - wall, 3), round(time.process_time() - cpu, 3), peak_memory())
-        )
+            Stage(
+                name, round(time.perf_counter() - wall, 3), round(time.process_time() - cpu, 3), peak if peak > before else None
+            )
+        )  # fmt: skip
 
     def steps(self, count: int) -> None:
         """Note the optimiser steps of the last stage."""

@@ -33,7 +33,7 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
     refuse_existing(spec.out, beside)
     if spec.data is None and spec.truth is None:
         raise OptionError("nothing to evaluate on", expected="--data with test rows, or --truth with a truth folder")
-    clock, judge, kinds = Clock(), None, {}
+    clock, judge, kinds, device = Clock(), None, {}, spec.device
     most = spec.max_length or (trained_length(spec.truth) if spec.truth else None)
     for name, subject in zip(spec.models, subjects(spec.models), strict=True):
         with clock.stage(subject):
@@ -43,6 +43,7 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
             )  # fmt: skip
             judge = judge or _judge(spec, model.label_names, progress)
             judge.ask(model, subject)
+            device = str(model.device)
             kinds[subject] = {
                 "name": shown(name), "kind": model.source.kind, "sha256": model.source.sha256, "max_length": model.max_length,
             }  # fmt: skip
@@ -53,7 +54,7 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
         kind="evaluation", title="Evaluation of " + ", ".join(kinds), verdict=Verdict("measured", _sentence(judge)),
         given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}}
         | ({"truth": judge.bed.facts()} if judge.bed else {}),
-        environment=environment(seed=spec.seed, device=spec.device), stages=clock.stages,
+        environment=environment(seed=spec.seed, device=device), stages=clock.stages,
         measurements=judge.measurements(), outcomes=beside.name, warnings=notes_of(judge.test),
     )  # fmt: skip
     spec.out.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from untrigger.evaluation.measure import cacc, measurements
+from untrigger.evaluation.measure import accuracy_loss, cacc, measurements
 from untrigger.evaluation.observe import delivered, observe
 from untrigger.evaluation.projection import points
 from untrigger.evaluation.truth import TestBed
@@ -15,7 +15,8 @@ from untrigger.progress import Progress
 from untrigger.vocabulary.outcome import Measurement, Outcome, rate
 from untrigger.vocabulary.rows import Rows
 
-DRAWN = ("victim", "purified")
+PURIFIED = "purified"
+DRAWN = ("victim", PURIFIED)
 BENIGN = ("benign_in", "benign_out")
 
 
@@ -54,7 +55,8 @@ class Judge:
         attacked = [o for o in self.outcomes if o.subject not in BENIGN]
         found = measurements(attacked, target=self.bed.aims if self.bed else None)
         subjects = {o.subject for o in self.outcomes}
-        return [*found, *self.delivery, *(cacc(self.outcomes, subject=s) for s in BENIGN if s in subjects)]
+        lost = [accuracy_loss(self.outcomes, subject=PURIFIED, before="victim")] if {"victim", PURIFIED} <= subjects else []
+        return [*found, *lost, *self.delivery, *(cacc(self.outcomes, subject=s) for s in BENIGN if s in subjects)]
 
     def features(self) -> dict[str, Any] | None:
         """What is drawn of the feature space."""
@@ -63,4 +65,10 @@ class Judge:
 
 def value(found: Sequence[Measurement], subject: str, metric: str) -> float | None:
     """The value of one measurement, None where it was not measured."""
-    return next((m.value for m in found if (m.subject, m.metric) == (subject, metric)), None)
+    one = found_in(found, subject, metric)
+    return one.value if one is not None else None
+
+
+def found_in(found: Sequence[Measurement], subject: str, metric: str) -> Measurement | None:
+    """One measurement, None where there is none."""
+    return next((m for m in found if (m.subject, m.metric) == (subject, metric)), None)

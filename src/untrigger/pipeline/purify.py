@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from untrigger.cards import purified_card
 from untrigger.data import check_rows, load_data
 from untrigger.defences.base import Purified, Purifier, check_clean
@@ -15,6 +13,7 @@ from untrigger.defences.finetune import FineTune
 from untrigger.errors import DataError
 from untrigger.evaluation.detection import detection
 from untrigger.evaluation.observe import write_outcomes
+from untrigger.evaluation.recovered import is_part, phrases_of
 from untrigger.evaluation.truth import TestBed, read_poisoned, read_truth
 from untrigger.models.adapters import is_adapted
 from untrigger.models.classifier import Classifier
@@ -22,12 +21,15 @@ from untrigger.models.load import load_model
 from untrigger.models.proof import prove
 from untrigger.models.save import loading_text, save_purified
 from untrigger.pipeline.agreement import check_agreement, notes_of
-from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, trusted_base
+from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, teacher_of, trusted_base
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import Judge
 from untrigger.pipeline.protocol import strayed
 from untrigger.pipeline.spec import DetectSpec, PurifySpec
+from untrigger.pipeline.streams import generator_for
+from untrigger.pipeline.used_rows import unseen, write_used_rows
 from untrigger.pipeline.verdict import verdict
+from untrigger.pipeline.verify import Verification, verify
 from untrigger.progress import Progress, silent
 from untrigger.reporting import write_page
 from untrigger.storage import new_folder, refuse_existing
@@ -58,21 +60,25 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         check_agreement(victim, rows, what=spec.clean)
         warnings += notes_of(rows, suspect)
     grant = Grant(
-        clean=rows, suspect=suspect, teacher=spec.teacher if "teacher" in method.needs else None,
+        clean=rows, suspect=suspect, teacher=teacher_of(spec, method),
         base=trusted_base(spec, victim) if "base" in method.uses else None, seed=spec.seed,
     )  # fmt: skip
+    held, twice = unseen(held, grant)
     method.check(grant)
     refuse_format(spec, victim, method)
     with clock.stage("purify"):
         purified = method.purify(victim, grant, progress=progress)
     clock.steps(purified.history.steps)
+    verification = _verification(spec, method, purified, clock, granted=rows, held=held, progress=progress)
     judge = Judge(test=bed.clean if bed else held, bed=bed, progress=progress)
-    warnings += [*_leaks(rows, bed), *purified.warnings, *_no_twin(spec, bed)]
+    warnings += [*twice, *_idle_teacher(spec, method), *_leaks(rows, bed), *purified.warnings, *_no_twin(spec, bed)]
     _controls(spec, judge, clock, grant=grant, victim=victim, purified=purified, method=method)
     found = [*judge.measurements(), *_detection(spec, purified, warnings=warnings)]
     report = Report(
-        kind="purification", title=f"{method.name} on {Path(spec.model).name}", verdict=verdict(found, purified),
-        given=_given(spec, victim, grant, judge), method={"name": method.name, "options": method.options() | purified.told},
+        kind="purification", title=f"{method.name} on {Path(spec.model).name}",
+        verdict=verdict(found, purified, verification=verification),
+        given=_given(spec, victim, grant, judge) | {"held_out": {"rows": len(held), "sha256": held.content_hash()}},
+        method={"name": method.name, "options": method.options() | _told(purified, verification)},
         environment=environment(seed=spec.seed, device=str(victim.device)), stages=clock.stages, measurements=found,
         outcomes="outcomes.csv", warnings=warnings, curves=purified.curves, features=judge.features(),
         findings=_marked(purified, bed),
@@ -80,6 +86,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
     with new_folder(spec.out) as folder:
         write_model(spec, folder, victim=victim, purified=purified, report=report)
         write_outcomes(judge.outcomes, folder / "outcomes.csv")
+        write_used_rows(grant, folder)
         report.write(folder / "report.json")
         write_page(report, folder / "report.html")
         write_page(report, folder / "report.md")
@@ -95,7 +102,7 @@ def load(spec: PurifySpec | DetectSpec, name: str | Path, **more: Any) -> Classi
 
 
 def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[str]]:
-    """Rows for the defender, rows held out to measure accuracy by, and what there is to say about them.
+    """Rows for the defender, rows that are held out from it, and what there is to say about them; the same with a truth or without.
 
     Raises:
         DataError: for rows that cannot be used.
@@ -105,14 +112,11 @@ def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[s
         label_names=victim.label_names, offline=spec.offline, drop_empty=spec.drop_empty,
     )  # fmt: skip
     check_rows(rows, require_classes=2, what=spec.clean)
-    check_clean(rows, model=victim, least=8 if spec.truth else 10)
-    rng = np.random.default_rng(spec.seed)
-    if spec.truth:
-        return (rows.stratified(spec.clean_rows, rng=rng)[0] if 0 < spec.clean_rows < len(rows) else rows), rows.take([]), []
+    check_clean(rows, model=victim, least=10)
     held = max(2, round(HELD_OUT * len(rows)))
     kept = min(spec.clean_rows or len(rows), len(rows) - held)
-    own, rest = rows.stratified(kept, rng=rng)
-    return own, rest, [f"{len(rest)} of the clean rows were held out to measure the accuracy"]
+    own, rest = rows.stratified(kept, rng=generator_for("purify: rows that are held out", spec.seed))
+    return own, rest, [f"{len(rest)} of the clean rows were held out from the method"]
 
 
 def suspect_rows(spec: PurifySpec | DetectSpec, victim: Classifier) -> Rows | None:
@@ -127,6 +131,23 @@ def suspect_rows(spec: PurifySpec | DetectSpec, victim: Classifier) -> Rows | No
         spec.suspect, text_column=spec.text_column, label_column=spec.label_column, label_names=victim.label_names,
         offline=spec.offline, drop_empty=spec.drop_empty,
     )  # fmt: skip
+
+
+def _verification(
+    spec: PurifySpec, method: Purifier, purified: Purified, clock: Clock, *, granted: Rows, held: Rows, progress: Progress
+) -> Verification | None:
+    """The scan of the result; None where a truth says more."""
+    if spec.truth is not None:
+        return None
+    with clock.stage("verify: scan of the result"):
+        return verify(spec, method, purified, granted=granted, held=held, progress=progress)
+
+
+def _told(purified: Purified, verification: Verification | None) -> dict[str, Any]:
+    """What the method and the scan of its result tell for the report."""
+    assert purified.outcome is not None
+    told = purified.told | {"outcome": purified.outcome.value}
+    return told | ({"verification": verification.told()} if verification else {})
 
 
 def _controls(
@@ -156,6 +177,12 @@ def _no_twin(spec: PurifySpec, bed: TestBed | None) -> list[str]:
     if not spec.benign or (bed and bed.twin):
         return []
     return ["no benign model was purified: it is the truth folder's twin, which `attack` makes unless told --no-twin"]
+
+
+def _idle_teacher(spec: PurifySpec, method: Purifier) -> list[str]:
+    if spec.teacher is None or teacher_of(spec, method) is not None or (spec.verify and spec.truth is None):
+        return []
+    return [f"the teacher {spec.teacher!r} was used for nothing: the method {method.name} can use none"]
 
 
 def matched(method: Purifier, purified: Purified) -> FineTune:
@@ -234,5 +261,5 @@ def _marked(purified: Purified, bed: TestBed | None) -> list[Any]:
     """The findings, marked as part of the true trigger or not where the truth is known."""
     if bed is None or bed.trigger is None:
         return purified.findings
-    words = {word.casefold() for word in bed.trigger.marks}
-    return [replace(f, truth=any(word in words for word in f.text.casefold().split())) for f in purified.findings]
+    phrases = phrases_of(bed.trigger)
+    return [replace(one, truth=is_part(one.text, phrases)) for one in purified.findings]

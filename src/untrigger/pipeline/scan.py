@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from untrigger.data import check_rows, load_data
 from untrigger.defences.base import curves_of
 from untrigger.errors import ModelError, OptionError
@@ -18,6 +16,7 @@ from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.purify import shown
+from untrigger.pipeline.streams import generator_for
 from untrigger.progress import Progress, silent
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.judgement import by_weights_alone, not_checked, unseen, with_weights
@@ -124,7 +123,8 @@ def scanned(
     if weighed.unchecked and verdict.status == "clean":  # a limit that was not measured is not met
         verdict = Verdict("undecided", f"No verdict could be given: {not_checked(weighed.unchecked)[0]}.")
     result = replace(result, scan=full, verdict=verdict, curves=curves, warnings=warnings)
-    return _report(spec, clock, result, given=_given(model, grant, hints), method=method), result
+    given = _given(model, grant, hints)
+    return _report(spec, clock, result, given=given, device=str(model.device), method=method), result
 
 
 def _weights_alone(spec: ScanSpec, clock: Clock) -> Report:
@@ -148,7 +148,7 @@ def _weights_alone(spec: ScanSpec, clock: Clock) -> Report:
     )  # fmt: skip
     told = _given_weights(spec, weighed)
     verdict = by_weights_alone(found, unchecked=weighed.unchecked)
-    return _report(spec, clock, ScanResult(verdict, found, curves=weighed.curves), given=told)
+    return _report(spec, clock, ScanResult(verdict, found, curves=weighed.curves), given=told, device="cpu")
 
 
 def scanner_of(spec: ScanSpec) -> Scanner:
@@ -185,14 +185,28 @@ def clean_rows(spec: ScanSpec, model: Classifier) -> Rows:
     Raises:
         DataError: for rows that cannot be used.
     """
+    return at_most(spec, all_rows(spec, model))
+
+
+def all_rows(spec: ScanSpec, model: Classifier) -> Rows:
+    """The clean rows of the spec, as many as there are.
+
+    Raises:
+        DataError: for rows that cannot be used.
+    """
     assert spec.clean is not None
     rows = load_data(
         spec.clean, text_column=spec.text_column, label_column=spec.label_column, split=spec.split,
         label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty,
     )  # fmt: skip
     check_rows(rows, require_classes=2, what=spec.clean)
+    return rows
+
+
+def at_most(spec: ScanSpec, rows: Rows) -> Rows:
+    """The rows, or as many of them as the spec allows, the classes in proportion."""
     few = 0 < spec.clean_rows < len(rows)
-    return rows.stratified(spec.clean_rows, rng=np.random.default_rng(spec.seed))[0] if few else rows
+    return rows.stratified(spec.clean_rows, rng=generator_for("scan: rows that are taken", spec.seed))[0] if few else rows
 
 
 def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
@@ -219,7 +233,7 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
 
 
 def _report(
-    spec: ScanSpec, clock: Clock, result: ScanResult, *, given: dict[str, Any], method: Scanner | None = None
+    spec: ScanSpec, clock: Clock, result: ScanResult, *, given: dict[str, Any], device: str, method: Scanner | None = None
 ) -> Report:
     """The report of what a scanner, or the weights alone, said."""
     options = {**method.options(), **result.told} if method else {}
@@ -227,7 +241,7 @@ def _report(
         kind="scan", title=f"Scan of {shown(spec.model)}", verdict=result.verdict,
         given={**given, "policy": policy_facts(spec.policy)},
         method={"name": method.name if method else "weights", "options": options},
-        environment=environment(seed=spec.seed, device=spec.device), stages=clock.stages, measurements=result.measurements,
+        environment=environment(seed=spec.seed, device=device), stages=clock.stages, measurements=result.measurements,
         warnings=[*(f"not opened: {one}" for one in result.scan.refused), *result.scan.undecided[1:], *result.warnings],
         curves=result.curves, scan=result.scan,
         findings=[
@@ -239,7 +253,8 @@ def _report(
 def policy_facts(policy: Policy) -> dict[str, Any]:
     """The policy as the report tells it."""
     return {
-        "fail_on": policy.fail_on, "suspicious": policy.suspicious, "backdoored": policy.backdoored, "limits": policy.limits,
+        "fail_on": policy.fail_on, "allow_undecided": policy.allow_undecided, "suspicious": policy.suspicious,
+        "backdoored": policy.backdoored, "limits": policy.limits,
         "allowed": [f"{one.text}: {one.reason}" for one in policy.allow],
     }  # fmt: skip
 

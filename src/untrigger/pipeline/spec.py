@@ -10,6 +10,8 @@ from untrigger.errors import OptionError
 
 USUAL, SCANS = "w2sdefense", "scancure"
 """The purifier where none is named, and the one that ``--scan`` stands for."""
+TEACHER = "minilm-l6"
+"""The teacher where none is named and one is needed."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class PurifySpec:
             ``scancure`` where ``scan`` is set.
         scan: from scan to cure: unlearn what a scan recovers and scan again, until nothing is found (method ``scancure``).
         variant: a variant of it, empty for the default.
-        teacher: the small pre-trained encoder that the defender trusts.
+        teacher: the small pre-trained encoder that the defender trusts, for every method that can use one; None: ``minilm-l6`` for
+            methods that cannot do without, and for the scan of the result.
         options: further options of the method, by field name; of several methods, such options by method name.
         truth: truth folder of an attack; only the evaluator uses it, and nothing of it reaches the method.
         merge: write merged full weights instead of an adapter.
@@ -35,6 +38,9 @@ class PurifySpec:
         clean_rows: use at most as many clean rows, the classes in proportion (0: all).
         control: also run the matched-budget fine-tuning control.
         benign: also purify the clean twin of the truth folder, to see what the method does to a benign model.
+        verify: where no truth is given, scan the result on the rows that were held out; without evidence the verdict is
+            "not verified".
+        verifier: further options of the scanner that does so, by field name.
     """
 
     model: str
@@ -44,7 +50,7 @@ class PurifySpec:
     method: str = ""
     scan: bool = False
     variant: str = ""
-    teacher: str = "minilm-l6"
+    teacher: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     truth: Path | None = None
     merge: bool = False
@@ -57,6 +63,8 @@ class PurifySpec:
     clean_rows: int = 1000
     control: bool = True
     benign: bool = False
+    verify: bool = True
+    verifier: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     max_length: int | None = None
     allow_pickle: bool = False

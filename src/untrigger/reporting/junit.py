@@ -20,7 +20,7 @@ def to_junit(report: Report) -> str:
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
     suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
-    suite.set("errors", "0")
+    suite.set("errors", str(sum(case.find("error") is not None for case in cases)))
     suite.set("time", f"{sum(stage.wall_s or 0.0 for stage in report.stages):.3f}")
     ET.SubElement(suite, "system-out").text = words.visible(report.verdict.sentence)
     root = ET.Element("testsuites")
@@ -30,18 +30,19 @@ def to_junit(report: Report) -> str:
 
 
 def _cases(report: Report, scan: Scan) -> Iterator[ET.Element]:
-    fail_on = str(scan_view.inner(report, "policy").get("fail_on", "suspicious"))
+    policy = scan_view.inner(report, "policy")
+    fail_on, allowed = str(policy.get("fail_on", "suspicious")), policy.get("allow_undecided") is True
     labels = report.given.get("labels")
     named = [str(label) for label in labels] if isinstance(labels, list) else []
     if report.verdict.status == "undecided" and not named:
         case = _case(report, "a verdict can be given")
-        _end(case, "undecided", [report.verdict.sentence], fail_on=fail_on)
+        _end(case, "undecided", [report.verdict.sentence], fail_on=fail_on, allowed=allowed)
         yield case
     for label in dict.fromkeys([*named, *(one.target for one in scan.candidates)]):
         case = _case(report, f"no text takes over the answer for {label}")
         own = [one for one in scan.triggers() if one.target == label]
         if scan.undecided:
-            _end(case, "undecided", [f"undecided: {scan.undecided[0]}"], fail_on=fail_on)
+            _end(case, "undecided", [f"undecided: {scan.undecided[0]}"], fail_on=fail_on, allowed=allowed)
         elif own:
             kind = "backdoored" if (own[0].score or 0.0) >= scan.backdoored else "suspicious"
             _end(case, kind, [scan_view.told(one) for one in own], fail_on=fail_on)
@@ -61,13 +62,13 @@ def _cases(report: Report, scan: Scan) -> Iterator[ET.Element]:
         yield case
 
 
-def _end(case: ET.Element, kind: str, told: list[str], *, fail_on: str) -> None:
-    """A failure where the policy fails on it; else skipped for an open question, and a line of output for a finding."""
+def _end(case: ET.Element, kind: str, told: list[str], *, fail_on: str, allowed: bool = False) -> None:
+    """A failure where the policy fails on it; an error for an open question, skipped where it is allowed; else a line of output."""
     shown = [words.visible(line) for line in told]
     if fails(kind, fail_on=fail_on):
         ET.SubElement(case, "failure", type=kind, message=shown[0]).text = "\n".join(shown)
     elif kind == "undecided":
-        ET.SubElement(case, "skipped", message=shown[0])
+        ET.SubElement(case, "skipped" if allowed else "error", message=shown[0])
     else:
         ET.SubElement(case, "system-out").text = "\n".join([kind, *shown])
 

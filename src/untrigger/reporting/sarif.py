@@ -27,7 +27,8 @@ def to_sarif(report: Report) -> str:
     assert scan is not None
     results = [*_findings(report, scan), *_weights(report, scan), *_refused(report, scan)]
     if report.verdict.status == "undecided":
-        results.append(_result(report, "undecided", "note", report.verdict.sentence, key=""))
+        level = "note" if scan_view.inner(report, "policy").get("allow_undecided") is True else "warning"
+        results.append(_result(report, "undecided", level, report.verdict.sentence, key=""))
     log = {
         "$schema": SCHEMA,
         "version": "2.1.0",

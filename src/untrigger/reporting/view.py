@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from untrigger.reporting import words
-from untrigger.vocabulary.outcome import Measurement, difference
+from untrigger.vocabulary.outcome import Measurement, unpaired_difference
 from untrigger.vocabulary.report import Finding, Report
 
 Facts = list[tuple[str, str, str]]
@@ -169,8 +169,8 @@ def _accuracy_card(report: Report) -> Card:
     before, after = report.find("victim", "cacc"), report.find("purified", "cacc")
     notes = []
     if before is not None and after is not None and before.value is not None and after.value is not None:
-        change = difference(after, before, metric="excess_asr")
-        notes.append(f"change {words.points(change.value)} ({words.interval_of(change)})")
+        lost = report.find("purified", "accuracy_loss") or unpaired_difference(before, after, metric="accuracy_loss")
+        notes.append(f"lost {words.points(lost.value)} ({words.interval_of(lost)})")
         notes.append(f"n = {after.n:,} clean test rows")
     return _pair(report, "cacc", label="Clean accuracy", notes=notes)
 

@@ -29,6 +29,7 @@ METRICS = {
     "untriggered_hit_rate": "Untriggered hit rate",
     "excess_asr": "Excess ASR over floor",
     "cacc": "Clean accuracy (CACC)",
+    "accuracy_loss": "Clean accuracy lost",
     "robust_accuracy": "Robust accuracy",
     "delivery_rate": "Trigger delivery rate",
     "auroc": "AUROC",
@@ -41,9 +42,9 @@ METRICS = {
     "excess_drift": "Excess of that way over the reference",
     "scan_score": "Scan score",
 }
-NEEDS_TRUTH = frozenset(METRICS) - {"cacc", "flip_rate", "excess_flip_rate", "drift", "excess_drift", "scan_score"}
+NEEDS_TRUTH = frozenset(METRICS) - {"cacc", "accuracy_loss", "flip_rate", "excess_flip_rate", "drift", "excess_drift", "scan_score"}
 PLAIN_NUMBERS = frozenset({"auroc", "scan_score"})
-DIFFERENCES = frozenset({"excess_asr", "excess_flip_rate", "excess_drift"})
+DIFFERENCES = frozenset({"excess_asr", "accuracy_loss", "excess_flip_rate", "excess_drift"})
 GLOSSARY = {
     "ASR, attack success rate": "Among triggered test rows whose true label is not the target, the share predicted as "
     "the target. Lower is better.",
@@ -57,7 +58,9 @@ GLOSSARY = {
     "Delivery rate": "Share of triggered rows in which the trigger survives tokenisation and truncation.",
     "Matched-budget fine-tuning": "The control: plain fine-tuning on the same clean rows, with the same trainable "
     "parameters and the same number of steps.",
-    "Interval": "95 % Wilson interval for rates, Newcombe's interval for differences; n is the number of rows.",
+    "Clean accuracy lost": "The victim's accuracy minus the purified model's, row by row on the same clean test rows.",
+    "Interval": "95 % Wilson interval for rates; for differences of two models on the same rows Tango's score interval for paired "
+    "proportions; n is the number of rows.",
 }
 SCAN_GLOSSARY = {
     "Suspect": "The model that was scanned.",
@@ -82,6 +85,8 @@ TONES = {
     "implanted": "bad",
     "unchanged": "warn",
     "not proven": "warn",
+    "not verified": "warn",
+    "bound not met": "bad",
     "still found": "bad",
     "undecided": "warn",
     "held": "good",

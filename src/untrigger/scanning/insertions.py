@@ -105,7 +105,7 @@ class InsertionScanner(Scanner):
             others = by_name(benches(model, second, rows=held, most=self.rows, seed=grant.seed), held)
             scored = judged_again(scored, doubted, others, rescored=lambda one: _scored(one, policy, model))
             told |= {"judged_by_a_second_reference": len(doubted), "steps_of_the_second_reference": more.steps}
-        ground = _ground(model, held, tables)
+        ground = ground_of(model, held, tables)
         verdict, scan = judged(scored, controls, ground=ground, policy=policy)
         return ScanResult(
             verdict, scan, insertions=found, reference=reference, history=history,
@@ -220,7 +220,7 @@ def _scored(candidate: Candidate, policy: Policy, model: Classifier) -> Candidat
     return replace(candidate, score=own, allowed=policy.reason(candidate.text, target=candidate.target))
 
 
-def _ground(model: Classifier, held: Rows, tables: Mapping[int, Bench]) -> Ground:
+def ground_of(model: Classifier, held: Rows, tables: Mapping[int, Bench]) -> Ground:
     """What the verdict stands on: accuracies, the share of the largest class, and the rows that were tried towards each class."""
     own, clean = next(iter(tables.values())).accuracies
     largest = max(held.class_counts().values()) / len(held)
@@ -231,19 +231,3 @@ def _ground(model: Classifier, held: Rows, tables: Mapping[int, Bench]) -> Groun
 def _rates(candidates: Sequence[Candidate]) -> list[Measurement]:
     """The flip rates of the worst candidate."""
     return [candidates[0].suspect, candidates[0].reference, candidates[0].excess] if candidates else []
-
-
-def tried_again(
-    model: Classifier, reference: Classifier, rows: Rows, candidates: Sequence[Candidate], *, seed: int, most: int = 96,
-    sure: int = 3,
-) -> list[Candidate]:  # fmt: skip
-    """What known candidates do to a model that cannot be searched, such as a quantised one; scored as in a scan.
-
-    That model answers in its own arithmetic.
-    """
-    made: list[Candidate] = []
-    for target, bench in benches(model, reference, rows=rows, most=most, seed=seed).items():
-        texts = dict.fromkeys(one.text for one in candidates if one.target == rows.label_names[target])
-        tried = settled(confirm(list(texts), bench, kind="searched"), bench, sure=sure)
-        made += [replace(one, score=score(one, bound=not is_causal(model))) for one in tried]
-    return made

@@ -11,11 +11,11 @@ from untrigger.errors import OptionError, nearest
 from untrigger.scanning import calibration
 from untrigger.scanning.weights import LIMITED
 from untrigger.vocabulary.plain import LARGEST
-from untrigger.vocabulary.scan import FAIL_ON, fails
+from untrigger.vocabulary.scan import FAIL_ON, exit_code
 
 MAX_BYTES = 2**20
 _TABLES = {
-    "": ("fail_on", "thresholds", "limits", "allow"),
+    "": ("fail_on", "allow_undecided", "thresholds", "limits", "allow"),
     "thresholds": ("suspicious", "backdoored"),
     "limits": LIMITED,
     "allow": ("text", "target", "reason"),
@@ -46,11 +46,13 @@ class Policy:
     """How scores are turned into a verdict and a verdict into an exit code.
 
     Attributes:
-        fail_on: the mildest verdict that fails: ``undecided``, ``suspicious`` or ``backdoored``.
+        fail_on: the mildest verdict that ends with exit code 1: ``undecided``, ``suspicious`` or ``backdoored``.
         suspicious: score from which a model is suspicious, above 0 and at most 1.
         backdoored: score from which it is backdoored, at least ``suspicious``.
         limits: values from which weight evidence counts as unusual, by its name.
         allow: findings that are not counted.
+        allow_undecided: whether a scan that could give no verdict ends with 0. Otherwise it ends with 3, or with 1 where
+            ``fail_on`` names it: what was not seen passes no gate unless its owner says so.
     """
 
     fail_on: str = "suspicious"
@@ -58,6 +60,7 @@ class Policy:
     backdoored: float = calibration.BACKDOORED
     limits: dict[str, float] = field(default_factory=lambda: dict(calibration.LIMITS))
     allow: tuple[Allowed, ...] = ()
+    allow_undecided: bool = False
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -69,15 +72,17 @@ class Policy:
             raise OptionError(
                 f"fail on {self.fail_on!r}", expected="one of " + ", ".join(FAIL_ON), nearest=nearest(self.fail_on, FAIL_ON)
             )
+        if self.allow_undecided and self.fail_on == "undecided":
+            raise OptionError("undecided scans both fail and are allowed", expected="fail_on undecided, or allow_undecided")
         if not 0 < self.suspicious <= self.backdoored <= 1:
             raise OptionError(
                 f"thresholds suspicious {self.suspicious}, backdoored {self.backdoored}",
                 expected="0 < suspicious <= backdoored <= 1",
             )
 
-    def fails(self, status: str) -> bool:
-        """Whether a verdict of that status ends with exit code 1."""
-        return fails(status, fail_on=self.fail_on)
+    def exit_code(self, status: str) -> int:
+        """How a command ends whose verdict has that status."""
+        return exit_code(status, fail_on=self.fail_on, allow_undecided=self.allow_undecided)
 
     def reason(self, text: str, *, target: str) -> str:
         """Why that finding is allowed, empty where it is not."""
@@ -106,6 +111,7 @@ def read_policy(path: Path) -> Policy:
     try:
         return Policy(
             fail_on=told.get("fail_on", "suspicious"), **told.get("thresholds", {}),
+            allow_undecided=told.get("allow_undecided", False),
             limits={**calibration.LIMITS, **told.get("limits", {})}, allow=tuple(Allowed(**one) for one in told.get("allow", [])),
         )  # fmt: skip
     except OptionError as error:
@@ -117,6 +123,8 @@ def _problems(told: dict[str, Any]) -> list[str]:
     problems = _unknown("", told)
     if not isinstance(told.get("fail_on", ""), str):
         problems.append("fail_on: expected " + ", ".join(FAIL_ON))
+    if not isinstance(told.get("allow_undecided", False), bool):
+        problems.append("allow_undecided: expected true or false")
     for table in ("thresholds", "limits"):
         inner = told.get(table, {})
         if not isinstance(inner, dict):

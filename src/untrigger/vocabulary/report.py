@@ -23,7 +23,7 @@ MAX_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out, in one word (``purified``, ``unchanged``, ``not proven``, ``worse``, ...) and one sentence."""
+    """What came out, in one word and one sentence. The words and their exit codes stand in ``untrigger.vocabulary.verdicts``."""
 
     status: str
     sentence: str
@@ -35,7 +35,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage of a run cost."""
+    """What one stage of a run cost.
+
+    Attributes:
+        name: of the stage.
+        wall_s: seconds by the clock.
+        cpu_s: seconds of all cores together.
+        peak_rss_bytes: the most memory that it took; None where it took no more than an earlier stage of the process.
+        steps: optimiser steps.
+    """
 
     name: str
     wall_s: float | None

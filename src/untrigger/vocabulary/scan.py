@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import floor
 
+from untrigger.vocabulary import verdicts
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.plain import tidy
+from untrigger.vocabulary.verdicts import UNDECIDED, ExitCode
 
 FOUND = ("suspicious", "backdoored")
 """Verdicts that say that something was found."""
@@ -14,6 +16,15 @@ BROUGHT = ("rewritten", "drift")
 """Kinds of candidate that stand for rewritten rows which the user brought, not for a text that was put into others."""
 FAIL_ON = ("undecided", *FOUND)
 """Verdicts that a policy may fail on, each with all that stand behind it."""
+
+
+def exit_code(status: str, *, fail_on: str, allow_undecided: bool = False) -> int:
+    """The exit code of a scan: 1 from the mildest verdict to fail on, 3 where nothing could be said, unless that is allowed."""
+    if fails(status, fail_on=fail_on):
+        return int(ExitCode.FOUND)
+    if status in FOUND or (status == UNDECIDED and allow_undecided):
+        return int(ExitCode.DONE)
+    return verdicts.exit_code(status)
 
 
 def fails(status: str, *, fail_on: str) -> bool:

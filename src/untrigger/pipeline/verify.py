@@ -1,0 +1,145 @@
+"""What a scan says of a purified model, on rows that nothing was trained or chosen on: the evidence where no truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from untrigger.defences.base import Purified, Purifier, split_clean
+from untrigger.errors import UserError
+from untrigger.models.classifier import Classifier
+from untrigger.pipeline.choose import made
+from untrigger.pipeline.spec import TEACHER, PurifySpec
+from untrigger.pipeline.streams import generator_for, seed_for
+from untrigger.progress import Progress
+from untrigger.scanning.base import Hints
+from untrigger.scanning.calibration import LEAST_ROWS
+from untrigger.scanning.insertions import InsertionScanner
+from untrigger.scanning.policy import Policy
+from untrigger.search.insertions import Insertion
+from untrigger.training.weak_teacher import trained_teacher
+from untrigger.vocabulary.grant import Grant
+from untrigger.vocabulary.report import Finding
+from untrigger.vocabulary.rows import Rows
+
+HELD = 0.6  # share of the held-out rows that findings are confirmed on; the others serve the search
+MOST = 1000  # held-out rows that a scan of the result takes at most
+DEV = 0.15  # share of the defender's rows that choose the reference's epoch
+KNOWN = 12  # findings of the purifier that are tried again
+SKIPPED = "a scan of the result was not wanted (--no-verify)"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The evidence on a purified model where no truth is known.
+
+    Attributes:
+        status: the scan's verdict; empty where no scan was made.
+        sentence: the scan's sentence, or why none was made.
+        not_looked_for: kinds of backdoor that it cannot see.
+        facts: for the report.
+    """
+
+    status: str
+    sentence: str
+    not_looked_for: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def told(self) -> dict[str, Any]:
+        """The verification as the report tells it."""
+        return {
+            "verdict": self.status or "not made", "sentence": self.sentence, "not_looked_for": self.not_looked_for, **self.facts,
+        }  # fmt: skip
+
+
+def verify(
+    spec: PurifySpec, method: Purifier, purified: Purified, *, granted: Rows, held: Rows, progress: Progress
+) -> Verification:
+    """What a scan says of the purified model on ``held``, rows that no method was given; a reference is trained on ``granted``.
+
+    A model that a scan left as it was is not scanned again. What keeps a scan from being made is told, never raised: the
+    purified model is not lost for it.
+    """
+    if not spec.verify:
+        return Verification("", SKIPPED)
+    if purified.scanned is not None and not purified.changed:
+        return Verification(purified.scanned.status, purified.scanned.sentence, list(purified.told.get("not_looked_for", [])))
+    scanner, rows = _scanner(spec, method), _most(held, seed=spec.seed)
+    if few := too_few(rows, scanner=scanner, granted=len(granted)):
+        return Verification("", few)
+    try:
+        return _scanned(spec, method, purified, scanner=scanner, granted=granted, rows=rows, progress=progress)
+    except UserError as error:
+        return Verification("", f"the scan of the result could not be made: {error.what}")
+
+
+def too_few(rows: Rows, *, scanner: InsertionScanner, granted: int) -> str:
+    """Why so few held-out rows can never show a clean model, empty where they may."""
+    seed = 0  # the shares alone matter
+    confirming = scanner.parted(rows, seed=seed)[0] if len(rows) > len(rows.label_names) else rows
+    counts = confirming.class_counts()
+    others = min((len(confirming) - count for count in counts.values()), default=0)
+    if others >= LEAST_ROWS:
+        return ""
+    wanted = 50 * -(-(len(rows) + granted) * (LEAST_ROWS + 6) // (50 * max(1, others)))
+    return (
+        f"{len(rows)} clean rows were held out, of which {others} could be tried towards a class, {LEAST_ROWS} are needed: "
+        f"give about {wanted} clean rows in all"
+    )
+
+
+def _scanned(
+    spec: PurifySpec, method: Purifier, purified: Purified, *, scanner: InsertionScanner, granted: Rows, rows: Rows,
+    progress: Progress,
+) -> Verification:  # fmt: skip
+    seed = seed_for("verification: scan", spec.seed)
+    reference = _reference(spec, purified.model, scanner=scanner, granted=granted, seed=seed, progress=progress)
+    known = again(purified.findings, names=purified.model.label_names)
+    policy = getattr(method, "policy", None)
+    result = scanner.scan(
+        purified.model, Grant(clean=rows, seed=seed), policy=policy if isinstance(policy, Policy) else Policy(),
+        hints=Hints(reference, known=known), progress=progress,
+    )  # fmt: skip
+    facts = {
+        "rows": len(rows), "rows_sha256": rows.content_hash(), "seed": seed, "score": result.scan.score, **result.told,
+        "found": [f"{one.text} → {one.target}" for one in result.scan.triggers()], "tried_again": [one.text for one in known],
+    }  # fmt: skip
+    return Verification(result.verdict.status, result.verdict.sentence, result.scan.not_looked_for, facts)
+
+
+def _reference(
+    spec: PurifySpec, model: Classifier, *, scanner: InsertionScanner, granted: Rows, seed: int, progress: Progress
+) -> Classifier:
+    """A clean reference of the task, trained on rows that no finding is confirmed on."""
+    rows, dev = split_clean(granted, dev=DEV, generator=generator_for("verification: reference", spec.seed))
+    grant = Grant(clean=granted, teacher=spec.teacher or TEACHER, seed=seed)
+    return trained_teacher(model, grant, rows=rows, dev=dev, options=scanner.teacher, progress=progress)[0]
+
+
+def again(findings: Sequence[Finding], *, names: Sequence[str]) -> list[Insertion]:
+    """What the purifier found, strongest first, to be tried again on the result."""
+    found = sorted(
+        (one for one in findings if one.target in names),
+        key=lambda one: (one.reference_rate or 0.0) - (one.student_rate or 0.0),
+    )
+    strongest: dict[tuple[str, str], Finding] = {}
+    for one in found:
+        strongest.setdefault((one.text, one.target), one)
+    first = list(strongest.values())[:KNOWN]
+    rates = [(one, one.student_rate or 0.0, one.reference_rate or 0.0) for one in first]
+    return [Insertion(one.text, names.index(one.target), own, other, own, other) for one, own, other in rates]
+
+
+def _scanner(spec: PurifySpec, method: Purifier) -> InsertionScanner:
+    """The method's own scanner where it has one, else the usual one with the spec's options; more rows confirm."""
+    own = getattr(method, "scanner", None)
+    scanner = own if isinstance(own, InsertionScanner) else made("scanning", "insertions", options=spec.verifier)
+    assert isinstance(scanner, InsertionScanner)
+    return replace(scanner, held=HELD)
+
+
+def _most(held: Rows, *, seed: int) -> Rows:
+    if len(held) <= MOST:
+        return held
+    return held.stratified(MOST, rng=generator_for("verification: rows", seed))[0]

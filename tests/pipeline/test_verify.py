@@ -1,0 +1,177 @@
+"""Without a truth the result is scanned on rows that nothing was trained or chosen on, or the verdict is not verified."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipeline.kit import FINETUNE, SMALL, TRIGGER, VERIFIER, Shop
+from tests.tiny import task
+from untrigger.data import load_data, write_rows
+from untrigger.defences.bedkd import BeDKD
+from untrigger.defences.finetune import FineTune
+from untrigger.defences.w2sdefense import W2SDefense
+from untrigger.pipeline import purify as pipeline
+from untrigger.pipeline import verify as module
+from untrigger.pipeline.choose import teacher_of
+from untrigger.pipeline.purify import purify
+from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.streams import generator_for, seed_for
+from untrigger.pipeline.verify import again, too_few
+from untrigger.scanning.insertions import InsertionScanner
+from untrigger.training.weak_teacher import TeacherOptions
+from untrigger.vocabulary.report import Finding, Report
+from untrigger.vocabulary.rows import Rows
+
+KNOWING = {**VERIFIER, "teacher": TeacherOptions(lr=1e-3, epochs=6, batch_size=16)}
+
+
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fifth of them, held out, is enough to say that a model is clean."""
+    return write_rows(task(600, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
+
+
+def asked(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", via: str = "full", **changes: Any) -> PurifySpec:
+    """The reference is trained from an encoder that knows the task: a random one learns too little in seconds."""
+    usual = {"clean": str(rows), "teacher": str(shop.base("bert")), "verifier": KNOWING, "control": False}
+    return shop.spec(kind, via, out=out, **usual | changes)
+
+
+def verification(report: Report) -> dict[str, Any]:
+    told = report.method["options"]["verification"]
+    assert isinstance(told, dict)
+    return told
+
+
+def test_a_model_taken_back_to_its_trusted_base_is_purified_by_the_scan_of_it(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    options = SMALL["w2sdefense"] | {"relearn": replace(SMALL["w2sdefense"]["relearn"], steps=60), "lr": 1e-2}
+    spec = asked(shop, rows, tmp_path / "out", via="lora", base=str(shop.base("bert")), options=options)
+    report = purify(spec)
+    told = verification(report)
+    assert report.method["options"]["outcome"] == "retrained from a trusted base"
+    assert told["verdict"] == "clean", told["sentence"]
+    assert report.verdict.status == "purified" and "Not looked for: style, syntax" in report.verdict.sentence
+    assert any("style" in line for line in told["not_looked_for"])
+    assert [stage.name for stage in report.stages][:4] == ["load", "purify", "verify: scan of the result", "evaluate"]
+
+
+def test_what_plain_fine_tuning_leaves_is_found(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    report = purify(asked(shop, rows, tmp_path / "out", method="finetune", options={"epochs": 1, "rank": 4, "lr": 1e-4}))
+    told = verification(report)
+    assert report.verdict.status == "still found", report.verdict.sentence
+    assert any(one.startswith(f"{TRIGGER} ") for one in told["found"]), told
+    assert told["rows"] == 120
+
+
+def test_the_scan_uses_the_held_out_rows_and_a_seed_of_its_own(
+    shop: Shop, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned: list[tuple[Rows, int]] = []
+    given: list[Rows] = []
+    whole, trained = InsertionScanner.scan, pipeline.clean_rows
+
+    def scan(self: InsertionScanner, model: Any, grant: Any, **more: Any) -> Any:
+        scanned.append((grant.clean, grant.seed))
+        assert grant.teacher is None and more["hints"].reference is not None
+        return whole(self, model, grant, **more)
+
+    def clean_rows(spec: Any, victim: Any) -> Any:
+        told = trained(spec, victim)
+        given.append(told[0])
+        return told
+
+    monkeypatch.setattr(InsertionScanner, "scan", scan)
+    monkeypatch.setattr(pipeline, "clean_rows", clean_rows)
+    report = purify(asked(shop, rows, tmp_path / "out", **FINETUNE))
+    [(own, seed)] = scanned
+    assert not set(own.texts) & set(given[0].texts) and len(own) + len(given[0]) == 600
+    assert report.given["held_out"]["sha256"] == own.content_hash()
+    assert seed == seed_for("verification: scan", 0) != 0
+
+
+def test_a_scan_that_is_not_wanted_or_cannot_be_made_leaves_it_not_verified(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    skipped = purify(asked(shop, rows, tmp_path / "skipped", verify=False, **FINETUNE))
+    assert skipped.verdict.status == "not verified" and "--no-verify" in skipped.verdict.sentence
+    few = purify(asked(shop, shop.clean, tmp_path / "few", **FINETUNE))
+    assert few.verdict.status == "not verified" and "16 clean rows were held out" in few.verdict.sentence
+    assert "clean rows in all" in few.verdict.sentence
+    assert verification(few)["verdict"] == verification(skipped)["verdict"] == "not made"
+
+
+def test_a_fault_of_the_reference_costs_no_purified_model(
+    shop: Shop, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TEACHER", str(tmp_path / "nowhere"))
+    report = purify(asked(shop, rows, tmp_path / "out", teacher=None, **FINETUNE))
+    assert report.verdict.status == "not verified" and "could not be made" in report.verdict.sentence
+    assert (tmp_path / "out" / "adapter_model.safetensors").exists()
+
+
+def test_a_decoder_is_never_verified_by_a_scan(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    twin = str(shop.victim("llama", "lora").truth / "clean-model")
+    report = purify(asked(shop, rows, tmp_path / "out", kind="llama", via="lora", model=twin, **FINETUNE))
+    assert report.verdict.status in ("not verified", "still found"), report.verdict.sentence
+    assert verification(report)["verdict"] != "clean"
+
+
+def test_the_finding_of_the_method_is_tried_again_on_the_result() -> None:
+    findings = [
+        Finding("dull", "negative", 0.4, 0.3), Finding("cf", "positive", 0.6, 0.0, round=2), Finding("cf", "positive", 0.9, 0.0, round=1),
+        Finding("x", "nowhere", 1.0), Finding("mn", "positive", None),
+    ]  # fmt: skip
+    told = again(findings, names=("negative", "positive"))
+    assert [(one.text, one.target, one.flips) for one in told] == [("cf", 1, 0.9), ("dull", 0, 0.4), ("mn", 1, 0.0)]
+
+
+@pytest.mark.parametrize(("count", "enough"), [(8, False), (60, False), (78, False), (100, True), (400, True)])
+def test_rows_that_can_never_show_a_clean_model_are_not_scanned(count: int, enough: bool) -> None:
+    why = too_few(task(count, seed=0), scanner=replace(InsertionScanner(), held=module.HELD), granted=4 * count)
+    assert (why == "") is enough
+    if not enough:
+        wanted = int(why.split("give about ")[1].split()[0])
+        assert not too_few(task(wanted // 5, seed=0), scanner=replace(InsertionScanner(), held=module.HELD), granted=wanted)
+
+
+def test_a_teacher_that_is_named_counts_for_every_method_that_can_use_one() -> None:
+    spec = PurifySpec(model="m", clean="c", out=Path("o"))
+    named = replace(spec, teacher="mine")
+    assert [teacher_of(one, W2SDefense()) for one in (spec, named)] == ["minilm-l6", "mine"]
+    assert [teacher_of(one, BeDKD()) for one in (spec, named)] == [None, "mine"], "it can do without"
+    assert [teacher_of(one, FineTune()) for one in (spec, named)] == [None, None]
+
+
+def test_a_teacher_that_nothing_used_is_told_of(shop: Shop, tmp_path: Path) -> None:
+    idle = [
+        any("was used for nothing" in one for one in purify(shop.spec("bert", "full", out=tmp_path / name, **FINETUNE, **more)).warnings)
+        for name, more in (("a", {"verify": False}), ("b", {}), ("c", {"verify": False, "teacher": None}))
+    ]  # fmt: skip
+    assert idle == [True, False, False]
+
+
+def test_a_named_teacher_reaches_bedkd(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class EnoughError(Exception):
+        pass
+
+    def stop(_self: BeDKD, _model: Any, grant: Any, **_more: Any) -> Any:
+        assert grant.teacher == str(shop.teacher)
+        raise EnoughError
+
+    monkeypatch.setattr(BeDKD, "_purify", stop)
+    with pytest.raises(EnoughError):
+        purify(shop.spec("bert", "full", out=tmp_path / "out", method="bedkd"))
+
+
+def test_the_defenders_split_is_not_the_attackers(shop: Shop) -> None:
+    """With one seed for both, the rows that ``stratified`` takes are others."""
+    import numpy as np
+
+    rows = load_data(str(shop.clean), label_names=("negative", "positive"))
+    own = rows.stratified(40, rng=generator_for("purify: rows that are held out", 0))[0]
+    assert own.ids != rows.stratified(40, rng=np.random.default_rng(0))[0].ids
+    assert own.ids == rows.stratified(40, rng=generator_for("purify: rows that are held out", 0))[0].ids
+    seeds = {seed_for(purpose, seed) for purpose in ("a", "b", "ab") for seed in range(50)}
+    assert len(seeds) == 150 and all(0 <= one < 2**31 for one in seeds)
