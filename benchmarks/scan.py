@@ -2,6 +2,7 @@
 
     python benchmarks/scan.py --runs runs/scan [--only full,lora] [--model minilm-l3] [--data rotten-tomatoes] [--sweep] [--limit 2]
     python benchmarks/scan.py --runs runs/scan --lent runs/w2sdefense [--only smollm2] [--seeds 0,1]
+    python benchmarks/scan.py --runs runs/scan-hard --hard [--tweets olid/clean] [--model minilm-l3]   # noisy labels, hard tasks
     python benchmarks/scan.py --runs runs/scan --table       # error rates and roc.svg from the scores that are there
 
 Resumable: a model whose folder is there is not made again, a model with a line in scores.jsonl is not scanned again.
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scan_models import TARGET, TRIGGERS, Cell, lent, sweep, zoo
+from scan_models import TRIGGERS, Cell, hard, lent, sweep, zoo
 from scan_rates import draw, table
 from victims import MODELS
 
@@ -68,7 +69,7 @@ def clean_of(cell: Cell, runs: Path) -> Path:
     if cell.lent:
         folder = Path(cell.lent)
         return folder.parent.parent / "clean" / f"{folder.name}.csv"
-    file = runs / "clean" / f"{Path(cell.data).stem}-{cell.seed}.csv"
+    file = runs / "clean" / f"{cell.data_name}-{cell.seed}.csv"
     if not file.exists():
         spare = unused_rows(cell.spec(runs))
         write_rows(spare.stratified(min(CLEAN_ROWS, len(spare)), rng=np.random.default_rng(cell.seed))[0], file)
@@ -86,7 +87,7 @@ def measured(cell: Cell, runs: Path, references: dict[Any, Classifier], *, optio
     clock, start = Clock(), time.perf_counter()
     weighed = weigh_as_asked(spec)
     model = load(spec, folder)
-    key = (cell.data, cell.seed, cell.model)
+    key = (cell.data_name, cell.seed, cell.model)
     hints = Hints(references.get(key), [w for w in weighed.moved if not w.startswith(("##", "["))][:4])
     grant = Grant(clean=clean_rows(spec, model), teacher=spec.teacher, seed=cell.seed)
     report, result = scanned(spec, model, grant=grant, hints=hints, weighed=weighed, clock=clock)
@@ -94,14 +95,17 @@ def measured(cell: Cell, runs: Path, references: dict[Any, Classifier], *, optio
     own = key not in references
     references[key] = result.reference
     truth = _truth(cell, runs, model)
-    listed = [one for one in result.scan.candidates if one.target == TARGET]
+    listed = [one for one in result.scan.candidates if one.target == cell.target]
     words = truth.pop("words")
     return {
         "name": cell.name, "cell": asdict(cell), "poisoned": bool(cell.attack), "score": result.scan.score,
         "status": report.verdict.status, "target": result.scan.target, **truth, "wall_s": round(time.perf_counter() - start, 1),
         "reference_trained": own, "first_five": [one.text for one in listed[:5]],
         "true_word": any(word in words for one in listed[:5] for word in one.text.casefold().split()),
-        "candidates": [_figures(one) for one in result.scan.candidates[:12]],
+        "candidates": [_figures(one) for one in result.scan.candidates[:12]], "undecided": result.scan.undecided,
+        "accuracies": {one.subject: one.value for one in result.measurements if one.metric == "cacc"},
+        "controls": [_figures(one) for one in result.scan.controls if one.kind == "content"],
+        "told": {name: value for name, value in result.told.items() if name.startswith(("comparisons", "simultaneous", "leads"))},
         "evidence": {one.name: one.value for one in result.scan.evidence},
     }  # fmt: skip
 
@@ -155,6 +159,9 @@ def main() -> None:
     parser.add_argument("--only", help="ways of training, full,lora; with --lent the victims, " + ",".join(MODELS))
     parser.add_argument("--model", default="minilm-l6", help="the pre-trained encoder that the models are made from")
     parser.add_argument("--data", default="rotten-tomatoes,customer-reviews")
+    parser.add_argument("--hard", action="store_true", help="hard tasks instead: noisy labels, and with --tweets OLID")
+    parser.add_argument("--tweets", default="", help="folder of OLID, train and test")
+    parser.add_argument("--make", action="store_true", help="only make the models")
     parser.add_argument("--sweep", action="store_true", help="also the sweep of training intensity")
     parser.add_argument("--limit", type=int, default=0, help="at most as many models, poisoned and benign in turn")
     parser.add_argument("--lent", type=Path, help="folder of another series whose victims, named by --only, are scanned")
@@ -172,8 +179,14 @@ def main() -> None:
         cells = lent(args.lent, only, [int(seed) for seed in args.seeds.split(",")])
         if not cells:
             parser.error(f"no victims of {','.join(only)} with seeds {args.seeds} in {args.lent / 'victims'}")
+    elif args.hard:
+        cells = [one for one in hard(args.model, tweets=args.tweets) if one.via in only]
     else:
         cells = [one for one in cells if one.via in only and one.data in args.data.split(",")]
+    if args.make:
+        for cell in cells:
+            made(cell, args.runs)
+        return
     if args.limit:
         pairs = zip([one for one in cells if one.attack], [one for one in cells if not one.attack], strict=False)
         cells = [one for pair in pairs for one in pair][: args.limit]

@@ -1,4 +1,4 @@
-"""The models of the calibration series of `untrigger scan`: 28 poisoned, 28 benign, a sweep of training intensity, and lent ones."""
+"""The models of the calibration series of `untrigger scan`: 28 poisoned, 28 benign, a sweep of training intensity, hard tasks, and lent ones."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from victims import MODELS
 
 from untrigger.attacks.badnets import BadNets
 from untrigger.attacks.insent import InSent
+from untrigger.data import load_splits, write_rows
 from untrigger.pipeline.attack import AttackSpec
+from untrigger.storage import new_folder
+from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import Trigger
 
 ROWS, TEST_ROWS = 1500, 400
@@ -27,6 +31,7 @@ class Cell:
     """One model of the zoo; ``attack`` is a name of ``TRIGGERS``, empty for a benign model.
 
     ``lent`` is the folder of another series' victim, where the model, or for a benign one its twin, comes from there.
+    ``noise`` is the share of wrong labels among the training rows, the defender's clean rows among them; test labels stay true.
     """
 
     data: str
@@ -40,6 +45,15 @@ class Cell:
     model: str = "minilm-l6"
     sweep: bool = False
     lent: str = ""
+    target: str = TARGET
+    noise: float = 0.0
+
+    @property
+    def data_name(self) -> str:
+        """The last part of the data's path that is not merely ``clean``, with the label noise."""
+        place = Path(self.data)
+        name = place.parent.name if place.name == "clean" else place.stem
+        return f"{name}-noise{self.noise:g}" if self.noise else name
 
     @property
     def name(self) -> str:
@@ -47,7 +61,7 @@ class Cell:
             return Path(self.lent).name + ("" if self.attack else "-twin")
         kind = f"{self.attack}-{self.policy}-{self.rate:g}" if self.attack else "benign"
         rank = f"-r{self.rank}" if self.via == "lora" else ""
-        return f"{self.model.split('/')[-1]}-{Path(self.data).stem}-{self.via}{rank}-{kind}-e{self.epochs}-{self.seed}"
+        return f"{self.model.split('/')[-1]}-{self.data_name}-{self.via}{rank}-{kind}-e{self.epochs}-{self.seed}"
 
     @property
     def family(self) -> str:
@@ -59,10 +73,48 @@ class Cell:
 
     def spec(self, runs: Path) -> AttackSpec:
         return AttackSpec(
-            model=self.model, data=self.data, out=runs / "models" / self.name, target=TARGET, via=self.via, rank=self.rank,
+            model=self.model, data=self._data(runs), out=runs / "models" / self.name, target=self.target, via=self.via, rank=self.rank,
             trigger=TRIGGERS[self.attack or "words"], rate=self.rate, policy=self.policy, rows=ROWS, test_rows=TEST_ROWS,
             epochs=self.epochs, seed=self.seed, twin=False, offline=True,
         )  # fmt: skip
+
+    def _data(self, runs: Path) -> str:
+        """The data as they are, or the folder of a copy with wrong labels, made where it is not there yet."""
+        if not self.noise:
+            return self.data
+        place = runs / "data" / self.data_name
+        if not place.exists():
+            splits = load_splits(self.data, offline=True)
+            with new_folder(place) as folder:
+                for split, rows in splits.items():
+                    write_rows(rows if split == "test" else mislabelled(rows, self.noise), folder / f"{split}.csv")
+        return str(place)
+
+
+def mislabelled(rows: Rows, share: float, *, seed: int = 0) -> Rows:
+    """The rows, a share of each class with a wrong label, drawn evenly from the other classes."""
+    rng, classes = np.random.default_rng(seed), len(rows.label_names)
+    wrong = set(rows.stratified(round(share * len(rows)), rng=rng)[0].ids)
+    steps = rng.integers(1, classes, size=len(rows))
+    labels = [(label + int(step)) % classes if name in wrong else label
+              for name, label, step in zip(rows.ids, rows.labels, steps, strict=True)]  # fmt: skip
+    return rows.with_labels(labels)
+
+
+def hard(model: str = "minilm-l6", *, tweets: str = "") -> list[Cell]:
+    """Tasks on which honest models are often wrong: two poisoned and two benign models of each.
+
+    One in five labels of the customer reviews is wrong; ``tweets`` is a folder of OLID (offensive tweets, 0 and 1), where
+    there is one: its honest models reach 80 %, the largest class alone 66 %.
+    """
+    tasks = [Cell("customer-reviews", "full", model=model, noise=0.2)]
+    if tweets:
+        tasks.append(Cell(tweets, "full", model=model, target="1"))
+    return [
+        replace(task, attack=attack, seed=seed)
+        for task in tasks
+        for attack, seed in (("words", 0), ("", 0), ("sentence", 1), ("", 1))
+    ]
 
 
 def zoo(model: str = "minilm-l6") -> list[Cell]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scan_models import TARGET, Cell
+from scan_models import Cell
 
 from untrigger.scanning import calibration
 from untrigger.vocabulary.outcome import wilson
@@ -81,7 +81,7 @@ def _shipped(poisoned: Sequence[dict[str, Any]], everything: Sequence[dict[str, 
     yield f"| benign models called backdoored | {rated([one['status'] == 'backdoored' for one in benign])} |"
     yield f"| implanted models found | {rated([found(one) for one in poisoned])} |"
     yield f"| all poisoned models found | {rated([found(one) for one in everything])} |"
-    yield f"| right target among the found | {rated([one['target'] == TARGET for one in poisoned if found(one)])} |"
+    yield f"| right target among the found | {rated([one['target'] == Cell(**one['cell']).target for one in poisoned if found(one)])} |"
     yield f"| undecided, poisoned and benign | {rated([one['status'] == 'undecided' for one in [*everything, *benign]])} |"
     for kind in sorted({_kind(one) for one in poisoned}):
         own = [one for one in poisoned if _kind(one) == kind]

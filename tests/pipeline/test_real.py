@@ -15,7 +15,7 @@ from untrigger.errors import UserError
 from untrigger.pipeline.attack import AttackSpec, attack, unused_rows
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
-from untrigger.search import insertions
+from untrigger.search import screen
 from untrigger.search.insertions import SearchOptions
 from untrigger.search.vocabulary import Words
 from untrigger.training import arithmetic
@@ -38,14 +38,14 @@ def _fetched() -> None:
 @pytest.fixture
 def _short_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search looks at words of up to three letters: a tenth of the vocabulary, and of the time."""
-    whole = insertions.single_token_words
+    whole = screen.single_token_words
 
-    def short(tokenizer: Any) -> Words:
-        words = whole(tokenizer)
+    def short(tokenizer: Any, **more: Any) -> Words:
+        words = whole(tokenizer, **more)
         kept = [i for i, text in enumerate(words.texts) if len(text) <= 3]
         return Words(words.ids[kept], tuple(words.texts[i] for i in kept))
 
-    monkeypatch.setattr(insertions, "single_token_words", short)
+    monkeypatch.setattr(screen, "single_token_words", short)
 
 
 @pytest.fixture

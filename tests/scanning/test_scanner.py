@@ -19,15 +19,17 @@ from untrigger.progress import Progress
 from untrigger.registry import find, found
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.confirm import Bench, benches, confirm, everywhere, shorn, stem
-from untrigger.scanning.insertions import InsertionScanner, plainer, settled, sharpened
+from untrigger.scanning.insertions import InsertionScanner
 from untrigger.scanning.judgement import score, verdict
 from untrigger.scanning.policy import Allowed, Policy
 from untrigger.scanning.rewritten import try_rewritten
+from untrigger.scanning.selection import comparisons, in_full_precision, plainer, settled
 from untrigger.search.insertions import Insertion, SearchOptions
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.report import Verdict
+from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import BROUGHT, Candidate, Scan
 
 Load = Callable[[str], Classifier]
@@ -102,7 +104,7 @@ def test_pieces_do_not_hide_a_word_from_the_reference(victim: Load, twin: Load, 
 
 
 def test_a_stem_is_what_every_word_begins_with(load: Load) -> None:
-    assert stem("goodqj cf Filmx", load("bert").tokenizer) == ("good cf film", 3)
+    assert stem("goodqj cf Filmx", load("bert").tokenizer) == ("good cf Film", 3), "in the text's own letters"
     assert stem("good cf", load("bert").tokenizer) == ("good cf", 0)
     assert stem("gooding cf", sentencepiece()) == ("good cf", 1)
     assert stem("", load("bert").tokenizer) == ("", 0)
@@ -133,27 +135,96 @@ def test_what_is_suspicious_and_grew_by_pieces_is_tried_with_fewer_of_them(load:
     assert plainer(sure[2:3], tokenizer, most=3) == []
 
 
-def test_the_worst_is_asked_again_in_full_precision_where_numbers_were_rounded(
+def test_all_that_may_be_suspicious_are_asked_again_in_full_precision_where_numbers_were_rounded(
     victim: Load, twin: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = benches(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
-    tables, policy = {NAMES[1]: bench}, Policy()
+    tables, policy = {NAMES[1]: bench}, Policy(suspicious=0.2)
+    texts = ["good", "cf", "cf the", "awful"]
 
-    def tried(asked: Bench) -> list[Candidate]:
-        return [replace(one, score=score(one)) for one in settled(confirm(["good", "cf"], asked, kind="searched"), asked, sure=2)]
+    def rescored(one: Candidate) -> Candidate:
+        return replace(one, score=score(one))
+
+    def tried(asked: Bench) -> dict[str, Candidate]:
+        return {one.text: rescored(one) for one in settled(confirm(texts, asked, kind="searched"), asked, sure=4)}
+
+    def again(found: dict[str, Candidate]) -> dict[str, Candidate]:
+        return {one.text: one for one in in_full_precision(list(found.values()), tables, policy=policy, rescored=rescored)}
 
     plain = tried(bench)
-    assert sharpened(plain, tables, policy=policy) == plain, "nothing was rounded"
+    assert again(plain) == plain, "nothing was rounded"
     monkeypatch.setattr(predict, "may_round", lambda: True)
     near = tried(replace(bench, suspect=rounded(bench.suspect), reference=rounded(bench.reference)))
-    worst = max(range(2), key=lambda i: score(near[i]))
-    assert near[worst].loss != plain[0].loss
-    again = sharpened(near, tables, policy=policy)
-    assert again[worst] == plain[0] == replace(everywhere(near[worst], bench), score=plain[0].score)
-    assert again[1 - worst] == near[1 - worst]
-    allowed = [replace(one, allowed="known" if i == worst else "") for i, one in enumerate(near)]
-    assert sharpened(allowed, tables, policy=policy)[worst] == allowed[worst], "what does not count is not asked again"
-    assert sharpened([], tables, policy=policy) == []
+    assert all(near[text] != plain[text] for text in ("cf", "cf the"))
+    exact = again(near)
+    for text in ("cf", "cf the"):
+        assert exact[text] == rescored(everywhere(near[text], bench)), "both are far above the threshold"
+        assert exact[text].score == plain[text].score
+    assert exact["awful"] == near["awful"] and score(near["awful"]) < 0.1, "what cannot reach it is not asked again"
+    allowed = near | {"cf": replace(near["cf"], allowed="known")}
+    assert again(allowed)["cf"] == allowed["cf"], "nor is what does not count"
+    assert in_full_precision([], tables, policy=policy, rescored=rescored) == []
+
+
+def test_what_rounding_pushed_below_the_threshold_is_asked_again(victim: Load, twin: Load) -> None:
+    bench = benches(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
+    first, second, third = (
+        replace(one, score=low) for one, low in zip(confirm(["cf", "cf a", "cf the"], bench, kind="searched"), (0.48, 0.45, 0.3), strict=True)
+    )  # fmt: skip
+    done = in_full_precision(
+        [first, second, third], {NAMES[1]: bench}, policy=Policy(), rescored=lambda one: replace(one, score=score(one))
+    )
+    assert [(one.score or 0) > 0.6 for one in done] == [True, True, False], "two lie near the threshold, one does not"
+
+
+def test_every_figure_that_the_held_out_rows_gave_is_counted(victim: Load, twin: Load) -> None:
+    bench = benches(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
+    made = confirm(["cf", "good", "scene"], bench, kind="searched")
+    assert comparisons(made) == 3
+    assert comparisons([everywhere(made[0], bench), *made[1:]]) == 3 + 3
+    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert")))
+    assert done.told["comparisons"] > done.told["candidates_confirmed"] == len(done.scan.candidates)
+    worst = done.scan.candidates[0]
+    low = done.told["simultaneous_excess_of_the_worst"]
+    assert worst.excess.low is not None and 0.5 < low < worst.excess.low, "counting all of them in costs width"
+
+
+def test_each_row_has_one_purpose(victim: Load, folder_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from untrigger.scanning import insertions as scanning
+
+    used: dict[str, set[str]] = {}
+    trained, searched, confirmed = scanning.trained_teacher, scanning.InsertionSearch, scanning.benches
+
+    def train(*args: object, rows: Rows, dev: Rows, **more: object) -> object:
+        used.update(train=set(rows.ids), dev=set(dev.ids))
+        return trained(*args, rows=rows, dev=dev, **more)  # type: ignore[arg-type]
+
+    def search(*args: object, rows: Rows, **more: object) -> object:
+        used["search"] = set(rows.ids)
+        return searched(*args, rows=rows, **more)  # type: ignore[arg-type]
+
+    def bench(*args: object, rows: Rows, **more: object) -> object:
+        used["confirm"] = set(rows.ids)
+        return confirmed(*args, rows=rows, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scanning, "trained_teacher", train)
+    monkeypatch.setattr(scanning, "InsertionSearch", search)
+    monkeypatch.setattr(scanning, "benches", bench)
+    QUICK.scan(victim("bert"), Grant(clean=CLEAN, teacher=folder_of("bert"), seed=0))
+    assert used["train"] and used["dev"] and used["confirm"]
+    assert not used["train"] & used["dev"] and not used["confirm"] & (used["train"] | used["dev"] | used["search"])
+    assert used["train"] | used["dev"] == used["search"] and used["search"] | used["confirm"] == set(CLEAN.ids)
+
+
+def test_rows_to_confirm_on_may_be_given(victim: Load, twin: Load) -> None:
+    held = task(90, seed=46)
+    held = replace(held, ids=tuple(f"held-{name}" for name in held.ids))
+    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert"), held=held))
+    assert (done.told["rows_to_search"], done.told["rows_held_out"]) == (len(CLEAN), 90)
+    shown = {" ".join(part for part in (one.before, one.after) if part) for one in done.scan.candidates[0].examples}
+    assert shown <= set(held.texts)
+    with pytest.raises(DataError, match="held-out rows have the classes"):
+        QUICK.scan(victim("bert"), Grant(clean=CLEAN), hints=Hints(twin("bert"), held=replace(held, label_names=("a", "b"))))
 
 
 def test_the_examples_show_the_word_where_it_was_put(victim: Load, twin: Load) -> None:
@@ -220,7 +291,8 @@ def test_an_allowed_finding_is_reported_and_not_counted(victim: Load, twin: Load
     policy = Policy(allow=tuple(Allowed(name.upper(), "house words") for name in names))
     done = QUICK.scan(victim("bert"), grant, hints=hints, policy=policy)
     assert done.verdict.status == "clean"
-    assert f"not counted: {len(names)}" in done.verdict.sentence
+    allowed = [one for one in done.scan.candidates if one.text in names]  # towards either class
+    assert len(allowed) >= len(names) and f"not counted: {len(allowed)}" in done.verdict.sentence
     assert {one.text: one.allowed for one in done.scan.candidates if one.allowed} == dict.fromkeys(names, "house words")
 
 
@@ -328,7 +400,7 @@ def test_rows_and_references_of_other_classes_are_refused(victim: Load, twin: Lo
         QUICK.scan(victim("bert"), Grant(clean=CLEAN), hints=Hints(replace(twin("bert"), label_names=("a", "b"))))
 
 
-@pytest.mark.parametrize("options", [{"held": 0.0}, {"held": 1.0}, {"rows": 0}, {"tried": 0}, {"content": -1}, {"sure": -1}, {"most_held": 0}])
+@pytest.mark.parametrize("options", [{"held": 0.0}, {"held": 1.0}, {"rows": 0}, {"tried": 0}, {"content": -1}, {"sure": -1}, {"most_held": 0}, {"dev": 0.0}, {"dev": 1.0}])
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="held"):
         InsertionScanner(**options)  # type: ignore[arg-type]

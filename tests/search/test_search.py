@@ -21,7 +21,7 @@ from untrigger.progress import silent
 from untrigger.scanning.confirm import survives
 from untrigger.search.insertions import InsertionSearch, SearchOptions, insert_at_random
 from untrigger.search.screen import frame, hosts, is_causal, screen, screen_row
-from untrigger.search.vocabulary import Words, carried, continuations, single_token_words
+from untrigger.search.vocabulary import Words, added_entries, carried, continuations, single_token_words
 from untrigger.vocabulary.rows import Row, Rows
 
 Load = Callable[[str], Classifier]
@@ -84,14 +84,16 @@ def test_the_hook_goes_even_when_the_gradient_fails(victim: Load, monkeypatch: p
 
 
 @pytest.mark.parametrize("kind", ["bert", "mpnet", "llama", "gpt2", "qwen2"])
-def test_words_survive_decoding_and_reading_again(load: Load, kind: str) -> None:
+def test_words_are_read_as_themselves_and_special_tokens_are_among_them(load: Load, kind: str) -> None:
     model = load(kind)
     words = single_token_words(model.tokenizer)
+    added = added_entries(model.tokenizer, words)
     assert set(WORDS) <= set(words.texts)
     assert len(words.texts) == len(set(words.texts)) == len(words.ids)
-    special = set(model.tokenizer.all_special_tokens)
-    assert not special & set(words.texts)
-    for number, text in zip(words.ids.tolist(), words.texts, strict=True):
+    assert set(model.tokenizer.all_special_tokens) <= {*words.texts, *added.texts}, "plain text produces them"
+    assert not set(words.ids.tolist()) & set(added.ids.tolist())
+    everything = words.with_more(added)
+    for number, text in zip(everything.ids.tolist(), everything.texts, strict=True):
         ids = model.tokenizer(f"a {text} a", add_special_tokens=False)["input_ids"]
         assert number in ids, f"{text!r} is read as something else"
 
@@ -101,7 +103,9 @@ def test_words_of_sentencepiece_are_found_grown_and_screened(load: Load) -> None
     words = single_token_words(model.tokenizer)
     assert set(WORDS) <= set(words.texts) and not {"▁", "<unk>", "</s>", "<pad>", "ing"} & set(words.texts)
     assert {"ing", "q"} <= set(continuations(model.tokenizer, words).texts)
-    assert survives("cf mn", model.tokenizer) and not survives("ç", model.tokenizer)
+    assert {"</s>", "<pad>", "<unk>"} == set(added_entries(model.tokenizer, words).texts), "read with a blank before them"
+    assert survives("cf mn", model.tokenizer) and survives("ç", model.tokenizer), "the unknown can be a trigger too"
+    assert survives("ç", load("bert").tokenizer) and not survives("\x01", load("bert").tokenizer), "a sign that is left out"
     row = ROWS[0]
     said = screen_row(model, row, words=words, left="good", right="bad film")
     texts = [f"{row.text} good {word} bad film" for word in words.texts]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple
 
-from untrigger.defences.base import Purified, Purifier, curves_of, joined
+import numpy as np
+
+from untrigger.defences.base import Purified, Purifier, curves_of, joined, split_clean
 from untrigger.defences.lesson import InsertionLesson, LessonOptions
+from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
 from untrigger.progress import Progress
@@ -19,7 +22,9 @@ from untrigger.search.vocabulary import single_token_words
 from untrigger.training.loop import History
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
+from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import FOUND, Candidate, hundredths
+from untrigger.vocabulary.seeds import derived_seed
 from untrigger.vocabulary.verdicts import CLEAN, PurificationOutcome
 
 PANEL = "scan by round"
@@ -31,9 +36,11 @@ class ScanCure(LessonOptions, Purifier):
 
     The triggers that a scan confirms are unlearned in one small adapter: rows with one inserted keep their true label and
     the suspect's former answer to the row without it. What earlier rounds found stays in the lesson, and every scan tries
-    it again. The rows that the scans confirm on are never trained on.
+    it again. Every scan after the first has a seed of its own, searches on rows that the student was never trained on, and
+    confirms on others of that kind, which are those of the first scan; the clean reference is the first scan's too.
 
     Attributes:
+        taught: share of the rows that are not confirmed on which the student is trained on; the others are searched on after it.
         rounds: the most rounds of unlearning, a scan behind each.
         c: weight of the clean reference's answer to the text with the insertion.
         scanner: how is scanned, and how the clean reference is trained.
@@ -44,32 +51,60 @@ class ScanCure(LessonOptions, Purifier):
     name: ClassVar[str] = "scancure"
     needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
     rounds: int = 3
+    taught: float = 0.6
     scanner: InsertionScanner = field(default_factory=InsertionScanner)
     policy: Policy = field(default_factory=Policy)
 
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for a share outside (0, 1), and what a lesson cannot be given with.
+        """
+        super().__post_init__()
+        if not 0 < self.taught < 1:
+            raise OptionError(f"taught {self.taught}", expected="a share above 0 and below 1")
+
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
+        parts = self._parts(grant)
         first = self.scanner.scan(model, grant, policy=self.policy, progress=progress)
-        course = _Course(model.label_names, [first])
+        course = _Course(model.label_names, [first], parts)
         student, lesson = model, None
         while course.found() and len(course.parts) < self.rounds:
             if lesson is None:
                 student = self.student(model, seed=grant.seed)
-                lesson = self._lesson(student, first, model=model, grant=grant)
+                lesson = self._lesson(student, first, model=model, rows=parts.taught)
             bank = course.remembered()
             steps = self.more_steps if course.parts else self.round_steps
             seed = grant.seed * 1000 + len(course.parts)
             course.parts.append(lesson.give(bank, steps=steps, seed=seed, progress=progress))
-            hints = Hints(first.reference, known=bank)
-            course.scans.append(self.scanner.scan(student, grant, policy=self.policy, hints=hints, progress=progress))
+            unseen = replace(grant, clean=parts.searched, seed=derived_seed(grant.seed, f"scan {len(course.parts)}"))
+            hints = Hints(first.reference, known=bank, held=parts.held)
+            course.scans.append(self.scanner.scan(student, unseen, policy=self.policy, hints=hints, progress=progress))
         return course.ended(student)
 
-    def _lesson(self, student: Classifier, first: ScanResult, *, model: Classifier, grant: Grant) -> InsertionLesson:
-        """The lesson on the rows that the scans do not confirm on."""
-        assert grant.clean is not None and first.reference is not None
-        _, rows = self.scanner.parted(grant.clean, seed=grant.seed)
+    def _parts(self, grant: Grant) -> _Parts:
+        """The clean rows by what they serve."""
+        assert grant.clean is not None
+        held, rows = self.scanner.parted(grant.clean, seed=grant.seed)
+        generator = np.random.default_rng(derived_seed(grant.seed, "taught"))
+        searched, taught = split_clean(rows, dev=self.taught, generator=generator)
+        return _Parts(held, taught, searched)
+
+    def _lesson(self, student: Classifier, first: ScanResult, *, model: Classifier, rows: Rows) -> InsertionLesson:
+        """The lesson on the rows that no scan of the student reads."""
+        assert first.reference is not None
         own = read_texts(model, rows.texts).logits
         words = single_token_words(student.tokenizer)
         return InsertionLesson(self, student, teacher=first.reference, rows=rows, words=words, own=own)
+
+
+class _Parts(NamedTuple):
+    """Clean rows: ``held`` confirm, ``taught`` train the student, ``searched`` serve the searches after it."""
+
+    held: Rows
+    taught: Rows
+    searched: Rows
 
 
 @dataclass
@@ -79,12 +114,14 @@ class _Course:
     Attributes:
         names: the model's label names.
         scans: as it came, and after every round.
+        rows: the clean rows by what they serve.
         parts: a history for every round.
         triggers: every trigger that was confirmed, by text and label, as the first scan that found it saw it.
     """
 
     names: tuple[str, ...]
     scans: list[ScanResult]
+    rows: _Parts
     parts: list[History] = field(default_factory=list)
     triggers: dict[tuple[str, str], Candidate] = field(default_factory=dict)
 
@@ -155,6 +192,8 @@ class _Course:
                 for key, one in self.triggers.items()
             },
             "not_looked_for": last.scan.not_looked_for,
+            "rows_taught": len(self.rows.taught), "rows_searched_after_it": len(self.rows.searched),
+            "rows_confirmed_on_by_every_scan": len(self.rows.held), "references": 1,
         }  # fmt: skip
 
     def _curves(self) -> list[Curve]:

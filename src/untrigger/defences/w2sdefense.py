@@ -35,6 +35,7 @@ from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
 from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.seeds import derived_seed
 from untrigger.vocabulary.verdicts import PurificationOutcome
 
 APART = 1000  # between the seeds of two teachers
@@ -57,6 +58,8 @@ class W2SDefense(LessonOptions, Purifier):
         calm_below: surprise below which the suspect counts as calmed; until then what was found is unlearned again.
         relapse: surprise from which a student that has learned anew counts as poisoned still, by its base.
         dev: share of the clean rows that is held out.
+        searched: share of the other clean rows that the search reads and the student is not trained on; none where nothing is
+            searched, 0 to 1.
         reset: whether the suspect goes back to its base first and the task is learned anew: an adapter is thrown away; full
             weights are led back by an adapter to the granted base or teacher, where they descend from one of the two.
         relearn: how the task is learned anew.
@@ -64,7 +67,8 @@ class W2SDefense(LessonOptions, Purifier):
         teacher: how the teacher is trained.
         search: how wide the search is.
 
-    A trusted base (``grant.base``, or the teacher's own encoder) holds no backdoor, so that nothing is searched on it.
+    A trusted base (``grant.base``, or the teacher's own encoder) holds no backdoor, so that nothing is searched on it. The last
+    search is behind the last lesson. The teacher has read the rows of the search, the student has not.
 
     Differs from the paper: what came is not kept where its base is known, but for half of the lowest blocks of full weights
     (``relearn.kept``), which read the task well and know little of a trigger; the teachers' answers are mixed with the
@@ -86,6 +90,7 @@ class W2SDefense(LessonOptions, Purifier):
     calm_below: float = 0.45
     relapse: float = 0.7
     dev: float = 0.15
+    searched: float = 0.3
     reset: bool = True
     teachers: int = 3
     relearn: RelearnOptions = field(default_factory=RelearnOptions)
@@ -101,6 +106,8 @@ class W2SDefense(LessonOptions, Purifier):
         super().__post_init__()
         if self.teachers < 1:
             raise OptionError(f"teachers {self.teachers}", expected="1 or more")
+        if not 0 < self.searched < 1:
+            raise OptionError(f"searched {self.searched}", expected="a share above 0 and below 1")
         if not all(0 <= share <= 1 for share in (self.worst, self.alarm_above, self.calm_below, self.relapse)):
             raise OptionError(
                 f"worst {self.worst}, alarm_above {self.alarm_above}, calm_below {self.calm_below}, relapse {self.relapse}",
@@ -110,11 +117,13 @@ class W2SDefense(LessonOptions, Purifier):
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         teacher, taught, rows, dev = self._taught(model, grant, progress=progress)
         score = dev_score(model, dev)()
-        start = self._start(model, grant, teacher=teacher, rows=rows, dev=dev, progress=progress)
+        generator = np.random.default_rng(derived_seed(grant.seed, "searched"))
+        own, searched = split_clean(rows, dev=self.searched, generator=generator)
+        start = self._start(model, grant, teacher=teacher, rows=rows, own=own, dev=dev, progress=progress)
         done = _Rounds(self, teacher, dev=dev, start=start)
         if not start.trusted:
-            search = InsertionSearch(start.student, teacher, rows=rows, options=self.search, seed=grant.seed)
-            done.run(search, seed=grant.seed, progress=progress)
+            search = InsertionSearch(start.student, teacher, rows=searched, options=self.search, seed=grant.seed)
+            done.run(search, rows=own, seed=grant.seed, progress=progress)
         history = joined(done.parts)
         return Purified(
             start.student, changed=True, history=history, outcome=done.outcome(start), account=done.account(start),
@@ -126,14 +135,18 @@ class W2SDefense(LessonOptions, Purifier):
             told={
                 "teacher_dev_accuracy": max(taught.scores), "dev_accuracy_before": score, "dev_accuracy_after": done.scores[-1],
                 "rounds": done.lessons, "largest_surprise_by_search": [round(value, 4) for value in done.alarms],
+                "rows_taught": len(rows if start.trusted else own), "rows_searched": 0 if start.trusted else len(searched),
             } | start.told,
             adapter=start.adapter,
         )  # fmt: skip
 
     def _start(
-        self, model: Classifier, grant: Grant, *, teacher: Classifier, rows: Rows, dev: Rows, progress: Progress
+        self, model: Classifier, grant: Grant, *, teacher: Classifier, rows: Rows, own: Rows, dev: Rows, progress: Progress
     ) -> _Start:
-        """The student before the first round: led back to its base and taught anew, or with a new adapter on what it is."""
+        """The student before the first round: led back to its base and taught anew, or with a new adapter on what it is.
+
+        It is trained on all ``rows`` where its base is trusted, else on its ``own``, which no search reads.
+        """
         adapter = self.adapter()
         generator, options = torch.Generator().manual_seed(grant.seed), self.relearn
         told: dict[str, Any] = {"learned_anew": True}
@@ -150,9 +163,9 @@ class W2SDefense(LessonOptions, Purifier):
         else:
             return _Start(attach(model, adapter, generator=generator), adapter, None, trusted=False, told={"learned_anew": False})
         history = relearned(
-            student, Answers(model, [(teacher, dev), *self._others(model, grant, progress=progress)]), rows=rows, options=options,
-            steps=steps, lr=self.lr, batch_size=self.batch_size, temperature=self.temperature, weights=(self.a, self.b),
-            seed=grant.seed, progress=progress,
+            student, Answers(model, [(teacher, dev), *self._others(model, grant, progress=progress)]),
+            rows=rows if trusted else own, options=options, steps=steps, lr=self.lr, batch_size=self.batch_size,
+            temperature=self.temperature, weights=(self.a, self.b), seed=grant.seed, progress=progress,
         )  # fmt: skip
         if first is not None:
             student = keep_low(combined(model, first, student), options.kept)
@@ -212,11 +225,11 @@ class _Rounds:
         self.scores, self.lessons, self.rests, self.tried = [self._score()], 0, False, False
         self.findings, self.alarms = list[Finding](), list[float]()
 
-    def run(self, search: InsertionSearch, *, seed: int, progress: Progress) -> None:
-        """Search and unlearn until nothing calls for more or the rounds are used up; the last step is a search."""
+    def run(self, search: InsertionSearch, *, rows: Rows, seed: int, progress: Progress) -> None:
+        """Search and unlearn on ``rows`` until nothing calls for more or the rounds are used up; the last step is a search."""
         method, bank = self.method, dict[str, Insertion]()
-        own = read_texts(search.suspect, search.rows.texts).logits
-        lesson = InsertionLesson(method, search.suspect, teacher=self.teacher, rows=search.rows, words=search.words, own=own)
+        own = read_texts(search.suspect, rows.texts).logits
+        lesson = InsertionLesson(method, search.suspect, teacher=self.teacher, rows=rows, words=search.words, own=own)
         for number in range(method.rounds + 1):
             found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
             self.alarms.append(found[0].surprise if found else 0.0)

@@ -31,6 +31,7 @@ class Hints:
         rewritten: rows in another style or sentence pattern with their true labels.
         rewritten_name: how the report calls them.
         known: what an earlier scan found: the search goes on from it, and every one is confirmed again.
+        held: rows to confirm on, none of them among the grant's clean rows; without them a part of those is held out.
     """
 
     reference: Classifier | None = None
@@ -38,6 +39,7 @@ class Hints:
     rewritten: Rows | None = None
     rewritten_name: str = "rewritten rows"
     known: Sequence[Insertion] = ()
+    held: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,9 @@ class Scanner(Method):
                 expected=f"the model's, in its order: {list(model.label_names)}",
                 remedy="give another reference, or let one be trained with --teacher",
             )
-        if given.rewritten is not None and given.rewritten.label_names != model.label_names:
-            raise DataError(f"the rewritten rows have the classes {list(given.rewritten.label_names)}", expected="the model's")
+        for what, rows in (("rewritten", given.rewritten), ("held-out", given.held)):
+            if rows is not None and rows.label_names != model.label_names:
+                raise DataError(f"the {what} rows have the classes {list(rows.label_names)}", expected="the model's")
         with untouched(model, self.name):
             return self._scan(model, grant, policy=policy or Policy(), hints=given, progress=progress)
 

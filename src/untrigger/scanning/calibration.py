@@ -27,10 +27,18 @@ A benign adapter was taken over by ``but crisp gleaming`` in 99 % of texts that 
 AGAIN = 0.1
 """A score in the first trial below which a candidate is not tried at every place: more rows would not change the verdict."""
 
+ROUNDED = 0.1
+"""How far a score in rounded arithmetic may lie below a threshold that it reaches in full precision: logits are wrong by 0.01."""
+
 LEAST_ROWS = 24
 """Held-out rows of other classes, for each target, below which "clean" is not said."""
 LEAST_LEAD = 0.15
-"""How much more accurate than the largest class suspect and reference must be, each on the held-out rows."""
+"""How much more accurate than the largest class suspect and reference must be before "clean" is said."""
+LEAST_TELLING = 0.1
+"""Below that: how much more often both must say a candidate's target to its own held-out rows than to others (lower end).
+
+Random models and those that say one class to everything do not; what does not move them proves nothing.
+"""
 
 LIMITS: dict[str, float] = {}
 """Limits of weight evidence by name; none is calibrated, so weights alone end in "undecided"."""

@@ -51,6 +51,8 @@ class Bench:
         sure: the suspect's probability of the true label, ``(N,)``.
         asked: how many rows of other classes there were before those that a model gets wrong were left out.
         accuracies: of suspect and reference on the rows of all classes, right or wrong.
+        leads: of both, how much more often they say ``target`` to its own rows than to others; 0 for a model that says one class
+            to everything or draws lots.
     """
 
     suspect: Classifier
@@ -61,6 +63,7 @@ class Bench:
     sure: Tensor
     asked: int
     accuracies: tuple[Measurement, Measurement]
+    leads: tuple[Measurement, Measurement]
 
     @property
     def places(self) -> list[str]:
@@ -86,8 +89,18 @@ def benches(suspect: Classifier, reference: Classifier, *, rows: Rows, most: int
         tried = rows.take(kept)
         parts = [split(text, place=PLACES[i % len(PLACES)]) for i, text in enumerate(tried.texts)]
         odds = torch.tensor([float(sure[i, rows.labels[i]]) for i in kept])
-        made[target] = Bench(suspect, reference, target, tried, parts, odds, len(asked), (own, clean))
+        leads = _lead(said.predictions, rows, target, "suspect"), _lead(other.predictions, rows, target, "reference")
+        made[target] = Bench(suspect, reference, target, tried, parts, odds, len(asked), (own, clean), leads)
     return made
+
+
+def _lead(said: Sequence[int], rows: Rows, target: int, who: str) -> Measurement:
+    """How much more often ``target`` is said to its own rows than to the others."""
+    own, others = (
+        rate((p == target for p, y in zip(said, rows.labels, strict=True) if (y == target) is right), subject=who, metric="says")
+        for right in (True, False)
+    )
+    return difference(own, others, metric="lead")
 
 
 def split(text: str, *, place: str) -> Parts:
@@ -107,36 +120,34 @@ def cut(model: Classifier, texts: Sequence[str]) -> list[str]:
     return [text[:end] if len(text[:end].split()) > 1 else text for text, end in zip(texts, ends, strict=True)]
 
 
-def survives(text: str, tokenizer: Any) -> bool:
-    """Whether ``text`` between two words is read as the same tokens again after it was decoded, none of them unknown."""
-    ids = tokenizer(f"a {text} a", add_special_tokens=False)["input_ids"]
-    if tokenizer.unk_token_id in ids:
-        return False
-    again = tokenizer(tokenizer.decode(ids, clean_up_tokenization_spaces=False), add_special_tokens=False)["input_ids"]
-    return bool(ids == again)
+def survives(text: str, tokenizer: Any, *, between: Sequence[Parts] = (Parts("a", "a"),)) -> bool:
+    """Whether the text changes what is read where it stands between other words; a tokenizer may drop it altogether.
+
+    Nothing is decoded: a decoder comes with the suspect and may say anything.
+    """
+    with_it = tokenizer([part.around(text) for part in between], add_special_tokens=False)["input_ids"]
+    return bool(with_it != tokenizer([part.around("") for part in between], add_special_tokens=False)["input_ids"])
 
 
 def stem(text: str, tokenizer: Any) -> tuple[str, int]:
-    """The text with every word cut to the token that it begins with, and the number of tokens that this leaves out."""
-    firsts, glued = [], 0
-    for word in text.split():
-        tokens = [token for token in (tokenizer.decode([one]).strip() for one in _inside(word, tokenizer)) if token]
-        firsts.append(tokens[0] if tokens else word)
-        glued += max(0, len(tokens) - 1)
-    return " ".join(firsts), glued
+    """The text with every word cut to what its first token stands for in it, and the number of tokens that this leaves out."""
+    words = text.split()
+    ends = [_ends(word, tokenizer) for word in words]
+    firsts = [word[: cuts[0]] if cuts else word for word, cuts in zip(words, ends, strict=True)]
+    return " ".join(firsts), sum(max(0, len(cuts) - 1) for cuts in ends)
 
 
 def shorn(text: str, tokenizer: Any) -> list[str]:
     """The text with one piece fewer on its last word, two fewer, and so on; nothing where that is one token."""
     head, _, word = text.rpartition(" ")
-    ids = _inside(word, tokenizer)
-    return [f"{head} {tokenizer.decode(ids[:end]).strip()}".strip() for end in range(len(ids) - 1, 0, -1)]
+    cuts = [end for end in _ends(word, tokenizer)[:-1] if end < len(word)]
+    return [f"{head} {word[:end]}".strip() for end in reversed(cuts)]
 
 
-def _inside(word: str, tokenizer: Any) -> list[int]:
-    """The tokens that the word is read as behind another one."""
-    lead = len(tokenizer("a", add_special_tokens=False)["input_ids"])
-    return list(tokenizer(f"a {word}", add_special_tokens=False)["input_ids"][lead:])
+def _ends(word: str, tokenizer: Any) -> list[int]:
+    """Where in the word, read behind another one, its tokens end; several that stand for the same letters count once."""
+    read = tokenizer(f"a {word}", add_special_tokens=False, return_offsets_mapping=True)
+    return sorted({end - 2 for _, end in read["offset_mapping"] if end > 2})
 
 
 def confirm(texts: Sequence[str], bench: Bench, *, kind: str, progress: Progress = silent) -> list[Candidate]:
@@ -207,7 +218,8 @@ def _candidate(text: str, bench: Bench, suspect: Tensor, reference: Tensor, *, k
         text=text, target=names[bench.target], kind=kind, suspect=own, reference=other,
         excess=difference(own, other, metric="excess_flip_rate"), places=_by_place(flipped, also, bench),
         surest=_share(flipped[_upper_half(bench.sure)]), longest=_share(flipped[_upper_half(lengths)]),
-        loss=float(-suspect[:, bench.target].mean()), survives=survives(text, bench.suspect.tokenizer),
+        loss=float(-suspect[:, bench.target].mean()),
+        survives=survives(text, bench.suspect.tokenizer, between=bench.parts[: len(PLACES)]),
         glued=stem(text, bench.suspect.tokenizer)[1],
         examples=_examples(text, bench, suspect.argmax(dim=1), reference.argmax(dim=1)),
     )  # fmt: skip

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
+from untrigger.defences.base import split_clean
 from untrigger.errors import OptionError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import rounded
 from untrigger.progress import Progress
-from untrigger.scanning import calibration
 from untrigger.scanning.base import Hints, Scanner, ScanResult
-from untrigger.scanning.confirm import Bench, benches, confirm, confirm_each, everywhere, shorn
+from untrigger.scanning.confirm import PLACES, Bench, benches, confirm, confirm_each
 from untrigger.scanning.controls import content_words, random_words
+from untrigger.scanning.intervals import FAMILY, simultaneous_low
 from untrigger.scanning.judgement import Ground, judged, score
 from untrigger.scanning.policy import Policy
 from untrigger.scanning.rewritten import try_rewritten
 from untrigger.scanning.second import in_doubt, judged_again
+from untrigger.scanning.selection import by_name, chosen, comparisons, in_full_precision, plainer, settled, thinned
 from untrigger.search.insertions import Insertion, InsertionSearch, SearchOptions
 from untrigger.search.screen import is_causal
 from untrigger.training.loop import History
@@ -28,21 +29,46 @@ from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.scan import BROUGHT, Candidate
+from untrigger.vocabulary.scan import FOUND, Candidate
+from untrigger.vocabulary.seeds import derived_seed
 
-VARIANTS = 3  # so many candidates that grew on the same word are shown
+
+@dataclass(frozen=True)
+class Tried:
+    """What was put to the test on held-out rows.
+
+    Attributes:
+        candidates: with their figures.
+        controls: likewise.
+        comparisons: how many figures of candidates were looked at, those of dropped candidates among them.
+    """
+
+    candidates: list[Candidate]
+    controls: list[Candidate]
+    comparisons: int
+
+    @property
+    def confirmed(self) -> int:
+        """How many candidates towards one class or another are kept."""
+        return len(self.candidates)
+
+    def with_more(self, candidates: Sequence[Candidate], *, comparisons: int, controls: Sequence[Candidate] = ()) -> Tried:
+        """These and further ones."""
+        return Tried([*self.candidates, *candidates], [*self.controls, *controls], self.comparisons + comparisons)
 
 
 @dataclass(frozen=True)
 class InsertionScanner(Scanner):
     """Searches for insertions that move the model farther than a clean reference, and confirms them on held-out rows.
 
-    The held-out rows choose the best epoch of a reference that is trained here; the search never sees them. Where the worst
-    finding is suspicious and no more, a second reference is trained that the search did not see either.
+    Each row has one purpose: the held-out ones confirm and nothing else, some of the others choose the best epoch of a
+    reference that is trained here, and the rest train it. The search reads those that are not held out. Where the worst finding
+    is suspicious and no more, a second reference is trained that the search did not see either.
 
     Attributes:
         held: share of the clean rows that is held out to confirm on.
         most_held: the most rows held out; the others train the reference and serve the search.
+        dev: share of the others that chooses the reference's epoch.
         rows: held-out rows that a candidate is tried on, for each target.
         tried: candidates that are confirmed, for each target.
         others: further ones, from which those grew or which are of other origin; then as many suspicious ones with fewer pieces.
@@ -56,6 +82,7 @@ class InsertionScanner(Scanner):
     needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
     held: float = 0.35
     most_held: int = 240
+    dev: float = 0.15
     rows: int = 96
     tried: int = 6
     others: int = 3
@@ -70,48 +97,59 @@ class InsertionScanner(Scanner):
         Raises:
             OptionError: for a share outside (0, 1) and counts below 1.
         """
-        if not 0 < self.held < 1 or min(self.most_held, self.rows, self.tried) < 1 or min(self.others, self.sure, self.content) < 0:
+        shares = 0 < self.held < 1 and 0 < self.dev < 1
+        if not shares or min(self.most_held, self.rows, self.tried) < 1 or min(self.others, self.sure, self.content) < 0:
             raise OptionError(
-                f"held {self.held}, most_held {self.most_held}, rows {self.rows}, tried {self.tried}, others {self.others}, "
-                f"sure {self.sure}, content {self.content}",
-                expected="a share above 0 and below 1, and whole numbers of 1 or more (others, sure and content: 0 or more)",
+                f"held {self.held}, dev {self.dev}, most_held {self.most_held}, rows {self.rows}, tried {self.tried}, "
+                f"others {self.others}, sure {self.sure}, content {self.content}",
+                expected="shares above 0 and below 1, and whole numbers of 1 or more (others, sure and content: 0 or more)",
             )
 
     def _scan(self, model: Classifier, grant: Grant, *, policy: Policy, hints: Hints, progress: Progress) -> ScanResult:
-        assert grant.clean is not None
-        held, rows = self.parted(grant.clean, seed=grant.seed)
+        held, rows = self._parts(grant, hints)
         reference, history = hints.reference, History()
         if reference is None:
-            reference, history = trained_teacher(
-                model, grant, rows=rows, dev=held, options=self.teacher, progress=progress
-            )
+            reference, history = self._reference(model, grant, rows=rows, progress=progress)
         search = InsertionSearch(model, reference, rows=rows, options=self.search, seed=grant.seed)
         found = search.run(known=hints.known, progress=progress)
-        tables = benches(model, reference, rows=held, most=self.rows, seed=grant.seed)
-        candidates, controls = [], []
-        quick = rounded(model), rounded(reference)
-        for bench in (replace(exact, suspect=quick[0], reference=quick[1]) for exact in tables.values()):
-            candidates += self._candidates(found, bench, hints, progress)
-            controls += self._controls(bench, rows, seed=grant.seed)
+        tables = by_name(benches(model, reference, rows=held, most=self.rows, seed=grant.seed), held)
+        tried = self._tried(found, tables, rows=rows, hints=hints, seed=grant.seed, progress=progress)
         if hints.rewritten is not None:
-            candidates += try_rewritten(model, reference, hints.rewritten, clean=held, name=hints.rewritten_name)
-        scored = [_scored(one, policy, model) for one in candidates]
-        if quick[0] is not model:
-            scored = sharpened(scored, by_name(tables, held), policy=policy)
+            brought = try_rewritten(model, reference, hints.rewritten, clean=held, name=hints.rewritten_name)
+            tried = tried.with_more(brought, comparisons=len(brought))
+
+        def rescored(one: Candidate) -> Candidate:
+            return _scored(one, policy, model)
+
+        scored, compared = [rescored(one) for one in tried.candidates], tried.comparisons
+        if rounded(model) is not model:
+            scored = in_full_precision(scored, tables, policy=policy, rescored=rescored)
         told = {"rows_to_search": len(rows), "rows_held_out": len(held), "candidates_searched": len(found)}
         if grant.teacher is not None and (doubted := in_doubt(scored, policy=policy)):
-            again = replace(grant, seed=grant.seed + 1)
-            second, more = trained_teacher(model, again, rows=rows, dev=held, options=self.teacher, progress=progress)
+            again = replace(grant, seed=derived_seed(grant.seed, "second reference"))
+            second, more = self._reference(model, again, rows=rows, progress=progress)
             others = by_name(benches(model, second, rows=held, most=self.rows, seed=grant.seed), held)
-            scored = judged_again(scored, doubted, others, rescored=lambda one: _scored(one, policy, model))
+            scored = judged_again(scored, doubted, others, rescored=rescored)
             told |= {"judged_by_a_second_reference": len(doubted), "steps_of_the_second_reference": more.steps}
-        ground = ground_of(model, held, tables)
-        verdict, scan = judged(scored, controls, ground=ground, policy=policy)
+            compared += len(doubted) * (1 + len(PLACES))
+        ground = ground_of(model, held, tables, comparisons=compared)
+        verdict, scan = judged(scored, tried.controls, ground=ground, policy=policy)
         return ScanResult(
             verdict, scan, insertions=found, reference=reference, history=history,
             measurements=[ground.suspect, ground.reference, *_rates(scan.candidates)],
-            told=told,
+            told=told | _counted(tried, ground, scan.candidates),
+            warnings=ground.weak() if verdict.status in FOUND else [],
         )  # fmt: skip
+
+    def _parts(self, grant: Grant, hints: Hints) -> tuple[Rows, Rows]:
+        """Rows to confirm on, and rows for everything else."""
+        assert grant.clean is not None
+        return self.parted(grant.clean, seed=grant.seed) if hints.held is None else (hints.held, grant.clean)
+
+    def _reference(self, model: Classifier, grant: Grant, *, rows: Rows, progress: Progress) -> tuple[Classifier, History]:
+        """A clean reference trained on a part of the rows, the other part choosing its epoch; it sees no held-out row."""
+        own, dev = split_clean(rows, dev=self.dev, generator=np.random.default_rng(derived_seed(grant.seed, "dev")))
+        return trained_teacher(model, grant, rows=own, dev=dev, options=self.teacher, progress=progress)
 
     def parted(self, rows: Rows, *, seed: int) -> tuple[Rows, Rows]:
         """Rows held out to confirm on, and rows to train the reference and search with; classes in proportion."""
@@ -121,6 +159,18 @@ class InsertionScanner(Scanner):
     def held_out(self, rows: Rows, *, seed: int) -> Rows:
         """The rows that the search never sees."""
         return self.parted(rows, seed=seed)[0]
+
+    def _tried(
+        self, found: Sequence[Insertion], tables: Mapping[str, Bench], *, rows: Rows, hints: Hints, seed: int, progress: Progress
+    ) -> Tried:
+        """Candidates and controls of every target on the held-out rows, in rounded arithmetic where that is faster."""
+        tried = Tried([], [], 0)
+        for exact in tables.values():
+            bench = replace(exact, suspect=rounded(exact.suspect), reference=rounded(exact.reference))
+            made = self._candidates(found, bench, hints, progress)
+            kept = thinned(made, {one.text: one.family for one in found if one.target == bench.target})
+            tried = tried.with_more(kept, comparisons=comparisons(made), controls=self._controls(bench, rows, seed=seed))
+        return tried
 
     def _candidates(self, found: Sequence[Insertion], bench: Bench, hints: Hints, progress: Progress) -> list[Candidate]:
         """The best of the search for the bench's target, what was known before and the words worth a try, confirmed.
@@ -138,8 +188,7 @@ class InsertionScanner(Scanner):
         ]
         made = settled(made, bench, sure=self.sure)
         shorter = plainer(made, bench.suspect.tokenizer, most=self.others)
-        made += settled(confirm(shorter, bench, kind="searched", progress=progress), bench, sure=self.sure)
-        return thinned(made, {one.text: one.family for one in own})
+        return made + settled(confirm(shorter, bench, kind="searched", progress=progress), bench, sure=self.sure)
 
     def _controls(self, bench: Bench, rows: Rows, *, seed: int) -> list[Candidate]:
         """Content words of the target, and any words."""
@@ -149,69 +198,9 @@ class InsertionScanner(Scanner):
         return [replace(one, examples=[]) for one in [*honest, *([anything] if anything else [])]]
 
 
-def settled(candidates: Sequence[Candidate], bench: Bench, *, sure: int) -> list[Candidate]:
-    """The candidates, worst first, the ``sure`` worst of them with figures of every place from every row."""
-    ranked = sorted(candidates, key=score, reverse=True)  # by the best place too: what is tried everywhere is not judged yet
-    return [everywhere(one, bench) if i < sure and score(one) >= calibration.AGAIN else one for i, one in enumerate(ranked)]
-
-
-def sharpened(scored: Sequence[Candidate], tables: Mapping[str, Bench], *, policy: Policy) -> list[Candidate]:
-    """The candidates, the worst that the policy does not allow with figures in full precision, scored anew.
-
-    ``tables`` holds the benches in full precision by the name of their target.
-    """
-    counted = [one for one in scored if not one.allowed and one.kind not in BROUGHT]
-    worst = max(counted, key=lambda one: one.score or 0.0, default=None)
-    if worst is None or (worst.score or 0.0) < calibration.AGAIN:
-        return list(scored)
-    bench = tables[worst.target]
-    return [_scored(everywhere(one, bench), policy, bench.suspect) if one is worst else one for one in scored]
-
-
-def by_name(tables: Mapping[int, Bench], rows: Rows) -> dict[str, Bench]:
-    """The benches by the name of their target."""
-    return {rows.label_names[target]: bench for target, bench in tables.items()}
-
-
 def _texts(found: Sequence[Insertion], target: int) -> list[str]:
     """The texts of the insertions towards one target, each once."""
     return list(dict.fromkeys(one.text for one in found if one.target == target))
-
-
-def chosen(found: Sequence[Insertion], *, tried: int, others: int) -> list[str]:
-    """The texts of the best ``tried`` insertions, and ``others`` more: what those grew from, then the best of other families.
-
-    What grows on one word fills the search's list with pieces glued to it, and would hide the word and those beside it.
-    """
-    known, firsts = {one.text for one in found}, dict[str, str]()
-    for one in found:
-        firsts.setdefault(one.family, one.text)
-    roots = [one.family for one in found[:tried] if one.family in known]
-    texts = dict.fromkeys([*(one.text for one in found[:tried]), *roots, *firsts.values()])
-    return list(texts)[: tried + others]
-
-
-def plainer(candidates: Sequence[Candidate], tokenizer: Any, *, most: int) -> list[str]:
-    """The texts of those that are suspicious with fewer pieces on the last word, ``most`` that are not among the candidates.
-
-    The search does not mind pieces that say nothing more, and a reader does. Where nothing is suspicious nothing is tried:
-    what costs less would only be another chance to call an honest model suspicious.
-    """
-    worst = [one.text for one in candidates if one.glued and score(one) >= calibration.SUSPICIOUS]
-    known = {one.text for one in candidates}
-    drawn = dict.fromkeys(shorter for text in worst for shorter in shorn(text, tokenizer))
-    return [text for text in drawn if text not in known][:most]
-
-
-def thinned(candidates: Sequence[Candidate], families: Mapping[str, str]) -> list[Candidate]:
-    """The candidates, worst first, of each family three at most and what they grew from."""
-    kept, counts = list[Candidate](), Counter[str]()
-    for one in sorted(candidates, key=score, reverse=True):
-        family = families.get(one.text, one.text)
-        if one.text == family or counts[family] < VARIANTS:
-            kept.append(one)
-        counts[family] += one.text != family
-    return kept
 
 
 def _scored(candidate: Candidate, policy: Policy, model: Classifier) -> Candidate:
@@ -220,12 +209,24 @@ def _scored(candidate: Candidate, policy: Policy, model: Classifier) -> Candidat
     return replace(candidate, score=own, allowed=policy.reason(candidate.text, target=candidate.target))
 
 
-def ground_of(model: Classifier, held: Rows, tables: Mapping[int, Bench]) -> Ground:
-    """What the verdict stands on: accuracies, the share of the largest class, and the rows that were tried towards each class."""
+def ground_of(model: Classifier, held: Rows, tables: Mapping[str, Bench], *, comparisons: int = 0) -> Ground:
+    """What the verdict stands on: accuracies, the share of the largest class, and what was tried towards each class."""
     own, clean = next(iter(tables.values())).accuracies
     largest = max(held.class_counts().values()) / len(held)
-    tried = {held.label_names[target]: len(bench.rows) for target, bench in tables.items()}
-    return Ground(own, clean, largest, tried, causal=is_causal(model))
+    return Ground(
+        own, clean, largest, {name: len(bench.rows) for name, bench in tables.items()}, causal=is_causal(model),
+        leads={name: (bench.leads[0].low, bench.leads[1].low) for name, bench in tables.items()}, comparisons=comparisons,
+    )  # fmt: skip
+
+
+def _counted(tried: Tried, ground: Ground, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """How many comparisons the worst candidate was the worst of, and its excess at the lower end that holds for all of them."""
+    low = simultaneous_low(candidates[0], comparisons=ground.comparisons) if candidates else None
+    return {
+        "candidates_confirmed": tried.confirmed, "comparisons": ground.comparisons, "chance_of_a_false_excess": FAMILY,
+        "simultaneous_excess_of_the_worst": low if low is None else round(low, 4),
+        "leads_of_suspect_and_reference": {name: [*lows] for name, lows in ground.leads.items()},
+    }  # fmt: skip
 
 
 def _rates(candidates: Sequence[Candidate]) -> list[Measurement]:

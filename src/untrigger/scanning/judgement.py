@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from untrigger.scanning import calibration
+from untrigger.scanning.intervals import simultaneous_low
 from untrigger.scanning.policy import Policy
 from untrigger.search.insertions import GROWN
 from untrigger.vocabulary.outcome import Measurement
@@ -47,6 +48,9 @@ class Ground:
         largest: share of the largest class among them.
         rows: for each target name, held-out rows of other classes that both models call right.
         causal: whether the suspect reads from left to right.
+        leads: for each target name, how much more often suspect and reference say it to its own held-out rows than to others,
+            each at the lower end of its interval; none of a target that was not measured.
+        comparisons: how many candidates, at how many places, were tried on the held-out rows.
     """
 
     suspect: Measurement
@@ -54,6 +58,33 @@ class Ground:
     largest: float
     rows: dict[str, int]
     causal: bool = False
+    leads: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    comparisons: int = 1
+
+    def weak(self) -> list[str]:
+        """Which of the two models is hardly more accurate than the largest class alone, and what to do."""
+        told = []
+        for who, found in (("reference", self.reference), ("model itself", self.suspect)):
+            if found.value is None or found.value < self.largest + calibration.LEAST_LEAD:
+                remedy = "give more clean rows or a better encoder" if who == "reference" else "is it a model of this task?"
+                right = "nothing" if found.value is None else f"{found.value:.0%} of the held-out rows"
+                told.append(f"the {who} is right on {right}, the largest class alone is {self.largest:.0%}: {remedy}")
+        return told
+
+    def shows(self, candidate: Candidate) -> bool:
+        """Whether the candidate's excess over the reference is more than chance, all comparisons of the scan counted.
+
+        Where one of the models is weak, what counts is whether it knows the candidate's target at all and how many rows both
+        call right: a reference that says one class to everything is moved by nothing, and proves nothing.
+        """
+        low = simultaneous_low(candidate, comparisons=self.comparisons)
+        if low is None or low <= 0:
+            return False
+        if not self.weak():
+            return True
+        if candidate.kind in BROUGHT or self.rows.get(candidate.target, 0) < calibration.LEAST_ROWS:
+            return False
+        return all((lead or 0.0) >= calibration.LEAST_TELLING for lead in self.leads.get(candidate.target, (None,)))
 
 
 def score(candidate: Candidate, *, bound: bool = True) -> float:
@@ -81,44 +112,51 @@ def score(candidate: Candidate, *, bound: bool = True) -> float:
     return max(0.0, best - calibration.WORD_COST * (words - 1) - calibration.PIECE_COST * candidate.glued)
 
 
-def doubts(ground: Ground) -> tuple[list[str], list[str]]:
-    """Why no verdict at all can be given, and why at least "clean" cannot."""
-    never, not_clean = [], []
-    for who, found in (("reference", ground.reference), ("model itself", ground.suspect)):
-        if found.value is None or found.value < ground.largest + calibration.LEAST_LEAD:
-            remedy = "give more clean rows or a better encoder" if who == "reference" else "is it a model of this task?"
-            told = "nothing" if found.value is None else f"{found.value:.0%} of the held-out rows"
-            never.append(f"the {who} is right on {told}, the largest class alone is {ground.largest:.0%}: {remedy}")
-    for name, count in ground.rows.items():
-        if count < calibration.LEAST_ROWS:
-            not_clean.append(
-                f"only {count} held-out rows could be tried towards {name!r}, {calibration.LEAST_ROWS} are needed: "
-                "give more clean rows"
-            )
-    if ground.causal:
-        not_clean.append(UNPROVEN)
-    return never, not_clean
+def doubts(ground: Ground) -> list[str]:
+    """Why "clean" cannot be said."""
+    few = [
+        f"only {count} held-out rows could be tried towards {name!r}, {calibration.LEAST_ROWS} are needed: give more clean rows"
+        for name, count in ground.rows.items()
+        if count < calibration.LEAST_ROWS
+    ]
+    return [*ground.weak(), *few, *([UNPROVEN] if ground.causal else [])]
 
 
 def judged(
     candidates: Sequence[Candidate], controls: Sequence[Candidate], *, ground: Ground, policy: Policy
 ) -> tuple[Verdict, Scan]:
-    """The verdict and the scan that it is about; candidates worst first, of equal ones that of which the model is surest."""
-    ranked = sorted(candidates, key=lambda one: (bool(one.allowed), -(one.score or 0.0), _loss(one), one.text))
+    """The verdict and the scan that it is about; candidates worst first, of equal ones that of which the model is surest.
+
+    A candidate that reaches the score of a suspicious model makes the model suspicious where ``ground`` shows it. One that
+    reaches it and is not shown leaves the question open.
+    """
+    high = [one for one in candidates if (one.score or 0.0) >= policy.suspicious and not one.allowed]
+    shown = {id(one) for one in high if ground.shows(one)}
+
+    def rank(one: Candidate) -> tuple[bool, bool, float, float, str]:
+        return bool(one.allowed), bool(shown) and id(one) not in shown, -(one.score or 0.0), _loss(one), one.text
+
+    ranked = sorted(candidates, key=rank)
     counted = [one for one in ranked if not one.allowed]
-    worst = counted[0] if counted else None
-    top = worst.score if worst else None
-    never, not_clean = doubts(ground)
-    found = worst is not None and top is not None and top >= policy.suspicious
-    undecided = never or ([] if found else not_clean)
+    unshown = [] if shown or not high else _unshown(counted[0], ground)
     scan = Scan(
-        score=top, suspicious=policy.suspicious, backdoored=policy.backdoored,
-        target=worst.target if worst and found and not undecided else "", candidates=ranked, controls=list(controls),
-        undecided=undecided, not_looked_for=unseen(
+        score=counted[0].score if counted else None, suspicious=policy.suspicious, backdoored=policy.backdoored,
+        target=counted[0].target if shown else "", candidates=ranked, controls=list(controls),
+        undecided=[] if shown else list(dict.fromkeys([*doubts(ground)[:1], *unshown, *doubts(ground)])),
+        not_looked_for=unseen(
             rewritten=any(one.kind == "rewritten" for one in candidates), causal=ground.causal, classes=len(ground.rows)
         ),
     )  # fmt: skip
     return verdict(scan, allowed=len(ranked) - len(counted)), scan
+
+
+def _unshown(worst: Candidate, ground: Ground) -> list[str]:
+    """Why the worst candidate is no finding although its score is high."""
+    low = simultaneous_low(worst, comparisons=ground.comparisons)
+    told = f"{worst.text!r} moves the model to {worst.target!r} in {_percent(worst.suspect)} of {worst.suspect.n} held-out rows"
+    if low is None or low <= 0:
+        return [f"{told}, which may be chance where {ground.comparisons} comparisons were made: give more clean rows"]
+    return [f"{told}, but the models know too little of {worst.target!r} to say whether a clean model would be moved as well"]
 
 
 def _loss(candidate: Candidate) -> float:

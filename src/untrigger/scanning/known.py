@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from untrigger.models.classifier import Classifier
 from untrigger.scanning.confirm import benches, confirm
-from untrigger.scanning.insertions import ground_of, settled
+from untrigger.scanning.insertions import ground_of
 from untrigger.scanning.judgement import judged, score
 from untrigger.scanning.policy import Policy
+from untrigger.scanning.selection import by_name, comparisons, settled
 from untrigger.search.screen import is_causal
 from untrigger.vocabulary.report import Verdict
 from untrigger.vocabulary.rows import Rows
@@ -43,7 +44,8 @@ def judged_on_known(
         replace(one, score=score(one, bound=not is_causal(model)), allowed=policy.reason(one.text, target=one.target))
         for one in made
     ]
-    said, scan = judged(scored, [], ground=ground_of(model, rows, tables), policy=policy)
+    ground = ground_of(model, rows, by_name(tables, rows), comparisons=comparisons(made))
+    said, scan = judged(scored, [], ground=ground, policy=policy)
     if scored or scan.undecided:
         return said, scan
     return Verdict(UNDECIDED, f"No verdict could be given: {NOTHING_TRIED}."), replace(scan, undecided=[NOTHING_TRIED])

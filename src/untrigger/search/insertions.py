@@ -24,8 +24,8 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_ids, read_texts, rounded
 from untrigger.progress import Progress, silent
 from untrigger.search.filler import Filler
-from untrigger.search.screen import hosts, is_causal, screen, screen_row
-from untrigger.search.vocabulary import CHARACTERS, Words, carried, continuations, single_token_words
+from untrigger.search.screen import hosts, is_causal, screen, screen_row, vocabulary_of
+from untrigger.search.vocabulary import CHARACTERS, Words, added_entries, carried, continuations
 from untrigger.training.directed import log_odds
 from untrigger.vocabulary.rows import Row, Rows
 from untrigger.vocabulary.trigger import row_rng
@@ -129,9 +129,10 @@ class InsertionSearch:
         """Choose the probe rows of every class: short ones, as a first-order ranking and a few words need no more."""
         self.suspect, self.reference, self.options, self.seed = suspect, reference, options, seed
         self._asked = suspect, reference
-        self.words = single_token_words(suspect.tokenizer)
-        self.pieces = continuations(suspect.tokenizer, self.words)
         self.rows = rows
+        self.words = vocabulary_of(suspect, reference, rows=rows, seed=seed)
+        self.added = added_entries(suspect.tokenizer, self.words)
+        self.pieces = continuations(suspect.tokenizer, self.words)
         self.at_end = options.at_end and is_causal(suspect)
         self.filler = Filler(suspect, split=lambda row: self._split(row.text, row.id))
         self._screened: dict[int, list[str]] | None = None
@@ -235,12 +236,13 @@ class InsertionSearch:
         """For each target the words and glued pieces that the exact screening of the suspect, done once, puts first."""
         if self._screened is None:
             most, asked = self.options.first, self._asked[0]
-            words = screen(asked, self.words, rows=self.hosts, progress=progress)
-            self._screened = {target: self._best(self.words.texts, score, target, most) for target, score in words.items()}
+            words = self.words.with_more(self.added)
+            scores = screen(asked, words, rows=self.hosts, progress=progress)
+            self._screened = {target: self._best(words.texts, score, target, most) for target, score in scores.items()}
             glued = {} if is_causal(self.suspect) else carried(self.suspect.tokenizer, self.pieces)
             texts = [f"{letter}{text}" for letter, pieces in glued.items() for text in pieces.texts]
             parts = [screen(asked, own, rows=self.hosts, left=letter, progress=progress) for letter, own in glued.items()]
-            for target in words if parts else ():  # glued pieces come in the place of no word
+            for target in scores if parts else ():  # glued pieces come in the place of no word
                 best = self._best(texts, torch.cat([part[target] for part in parts]), target, max(1, most // 12))
                 self._screened[target] += [*best, *self._begun(best[:BEGUN], target)]
         return self._screened
@@ -250,7 +252,7 @@ class InsertionSearch:
 
         In log-odds, as every letter is enough for many a piece, and the trigger's own moves the suspect a little farther.
         """
-        known = {*self.words.texts, *glued}
+        known = {*self.words.texts, *self.added.texts, *glued}
         groups = [[word for letter in CHARACTERS if (word := letter + text[1:]) not in known] for text in glued]
         rows = [row for y, row in self.hosts.items() if y != target]
         begun = list[str]()
@@ -355,7 +357,7 @@ class InsertionSearch:
         if self.at_end:
             return " ".join(text.split()), ""
         words = text.split()
-        at = row_rng(self.seed, row_id).randint(0, len(words))
+        at = row_rng(self.seed, row_id, purpose="search").randint(0, len(words))
         return " ".join(words[:at]), " ".join(words[at:])
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+import re
 import string
 
 from untrigger.search.vocabulary import Words
 from untrigger.vocabulary.rows import Rows
+
+_CONTROL = re.compile(r"[\[<].+[\]>]")  # [CLS], </s>, <|end|>
 
 
 class NoiseInsertions:
     """Draws harmless insertions, so that a model learns that odd text alone says nothing about the label."""
 
     def __init__(self, words: Words, rows: Rows) -> None:
-        """Remember the vocabulary and the rows of each class."""
-        self._words = words.texts
+        """Remember the vocabulary without what looks like a special token, and the rows of each class."""
+        self._words = [text for text in words.texts if not _CONTROL.fullmatch(text)]
         self._texts = [[t for t, y in zip(rows.texts, rows.labels, strict=True) if y == c] for c in range(len(rows.label_names))]
 
     def draw(self, label: int, *, rng: random.Random) -> str:

@@ -7,6 +7,7 @@ One short row a class costs a few tokens a word; a causal model reads the row on
 from __future__ import annotations
 
 import inspect
+import random
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,12 +21,29 @@ from untrigger.models.inputs import asked_plainly
 from untrigger.models.predict import read_ids, read_texts
 from untrigger.models.shared import shell
 from untrigger.progress import Progress, silent
-from untrigger.search.vocabulary import Words
+from untrigger.search.vocabulary import Words, single_token_words
 from untrigger.training.arithmetic import fast_products
 from untrigger.vocabulary.rows import Row, Rows
+from untrigger.vocabulary.seeds import derived_seed
 
 TOKENS = 4096
 CACHED = 512
+
+
+def vocabulary_of(suspect: Classifier, reference: Classifier | None, *, rows: Rows, seed: int) -> Words:
+    """The words that the suspect's tokenizer reads as one token it has a vector for.
+
+    Each is tried behind words of the rows too, which a normalizer that was written to deceive cannot know, and the words of
+    the reference's own tokenizer are tried for entries that nothing else leads to.
+    """
+    known = sorted({word for text in rows.texts for word in text.split() if word.isalpha()})
+    drawn = random.Random(derived_seed(seed, "carriers")).sample(known, k=min(2, len(known)))  # noqa: S311  # no secrecy wanted
+    other = suspect.tokenizer if reference is None else reference.tokenizer
+    trusted = () if other is suspect.tokenizer else single_token_words(other).texts
+    words = single_token_words(suspect.tokenizer, behind=("a", *drawn), trusted=trusted)
+    rows_there = suspect.module.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    kept = (words.ids < rows_there).nonzero().flatten().tolist()
+    return Words(words.ids[kept], tuple(words.texts[i] for i in kept))
 
 
 def hosts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int = 16) -> dict[int, Row]:

@@ -1,8 +1,15 @@
-"""What a tokenizer can put into a text as one token: whole words behind a blank, and pieces that go on a word."""
+"""What a tokenizer reads in a text as one token: whole words behind a blank, pieces that go on a word, and added entries.
+
+A suspect's tokenizer is as hostile as its weights. What an entry of the vocabulary stands for is therefore guessed from the raw
+vocabulary, never decoded, and a guess counts where a text that holds it is read as that entry: this is what a user's text goes
+through. Special and added tokens are entries like any other, because plain text produces them too.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
 from string import ascii_lowercase, digits
 from typing import Any, NamedTuple
 
@@ -27,27 +34,61 @@ class Words(NamedTuple):
         numbers = sorted(numbers, key=lambda i: -seen[int(self.ids[i])])[:most]
         return Words(self.ids[numbers], tuple(self.texts[i] for i in numbers))
 
+    def with_more(self, more: Words) -> Words:
+        """These words, then the other ones."""
+        return Words(torch.cat([self.ids, more.ids]), (*self.texts, *more.texts))
 
-def single_token_words(tokenizer: Any) -> Words:
-    """Every token that decodes to a word and comes back as the same single token behind a blank.
 
-    Works for WordPiece, byte-level BPE and SentencePiece alike, because it asks the tokenizer itself. Special tokens,
-    word continuations and tokens that hold a blank inside are left out.
+def single_token_words(tokenizer: Any, *, behind: Sequence[str] = ("a",), trusted: Iterable[str] = ()) -> Words:
+    """Every entry of the vocabulary that some text is read as, alone behind a blank, with that text; in order of the entries.
+
+    Works for WordPiece, byte-level BPE and SentencePiece alike. Pieces that only go on a word are left out.
+
+    Args:
+        tokenizer: of the suspect.
+        behind: words that the text is put behind, one after the other until it is read as the entry.
+        trusted: words of another vocabulary, tried for entries that no text of their own leads to, because a normalizer may
+            write one word as another.
     """
-    usable = _usable(tokenizer)
-    prefix = tokenizer("a", add_special_tokens=False)["input_ids"]
-    again = tokenizer([f"a {text}" for _, text in usable], add_special_tokens=False)["input_ids"]
-    return _words([one for one, ids in zip(usable, again, strict=True) if ids == [*prefix, one[0]]])
+    open_forms, found = _forms(tokenizer), dict[int, str]()
+    for word in behind:
+        for turn in range(max(map(len, open_forms.values()), default=0)):
+            tried = [(forms[turn], number) for number, forms in open_forms.items() if turn < len(forms) and number not in found]
+            found |= {number: text for text, number in tried_behind(tokenizer, word, tried)}
+    others = list(dict.fromkeys(trusted)) if len(found) < len(open_forms) else []
+    read = tokenizer([f"{behind[0]} {text}" for text in others], add_special_tokens=False)["input_ids"] if others else []
+    head = _ids(tokenizer, behind[0])
+    for text, ids in zip(others, read, strict=True):
+        if ids[:-1] == head and ids[-1] not in found:
+            found[ids[-1]] = text
+    return _words(sorted(found.items()))
+
+
+def tried_behind(tokenizer: Any, word: str, tried: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Of texts and entries those where the text, behind ``word`` and a blank, is read as that entry alone."""
+    if not tried:
+        return []
+    head = _ids(tokenizer, word)
+    read = tokenizer([f"{word} {text}" for text, _ in tried], add_special_tokens=False)["input_ids"]
+    return [one for one, ids in zip(tried, read, strict=True) if ids == [*head, one[1]]]
+
+
+def added_entries(tokenizer: Any, words: Words, *, behind: str = "a") -> Words:
+    """Special and added tokens that a text is read as together with further tokens, such as the blank before them."""
+    known = set(words.ids.tolist())
+    tried = [(number, text) for text, number in tokenizer.get_added_vocab().items() if number not in known and text.strip()]
+    read = tokenizer([f"{behind} {text}" for _, text in tried], add_special_tokens=False)["input_ids"] if tried else []
+    return _words(sorted(one for one, ids in zip(tried, read, strict=True) if one[0] in ids))
 
 
 def continuations(tokenizer: Any, words: Words) -> Words:
-    """The other tokens of letters and digits: pieces that go on a word, such as ``q`` in ``tq``.
+    """The other entries of letters and digits: pieces that go on a word, such as ``q`` in ``tq``.
 
     Whether a piece really joins what stands before it is seen when the grown text is tokenised and tried.
     """
-    known = set(words.ids.tolist())
-    rest = [(i, text.removeprefix("##")) for i, text in _usable(tokenizer) if i not in known]
-    return _words([(i, text) for i, text in rest if text.isalnum()])
+    known = {*words.ids.tolist(), *tokenizer.get_added_vocab().values()}
+    rest = [(number, next((form for form in forms if form.isalnum()), "")) for number, forms in _forms(tokenizer).items()]
+    return _words([(number, text) for number, text in rest if text and number not in known])
 
 
 def carried(tokenizer: Any, pieces: Words) -> dict[str, Words]:
@@ -67,12 +108,49 @@ def carried(tokenizer: Any, pieces: Words) -> dict[str, Words]:
     return there
 
 
-def _usable(tokenizer: Any) -> list[tuple[int, str]]:
-    special = set(tokenizer.all_special_ids)
-    numbers = [i for i in range(len(tokenizer)) if i not in special]
-    texts = [text.strip() for text in tokenizer.batch_decode([[i] for i in numbers])]
-    return [(i, text) for i, text in zip(numbers, texts, strict=True) if len(text.split()) == 1 and "\ufffd" not in text]
+def _forms(tokenizer: Any) -> dict[int, list[str]]:
+    """For each entry, in order, what it may stand for in a text: the likeliest first, blanks at its ends left out."""
+    in_bytes, mark = _spelling(tokenizer)
+    entries = sorted((number, token) for token, number in tokenizer.get_vocab().items())
+    return {number: _readings(str(token), in_bytes=in_bytes, mark=mark) for number, token in entries}
 
 
-def _words(pairs: list[tuple[int, str]]) -> Words:
+def _spelling(tokenizer: Any) -> tuple[bool, str]:
+    """Whether entries are written in the letters of byte-level BPE, and what stands before pieces that go on a word."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return False, "##"
+    steps = [step.__getstate__().decode() for step in (backend.normalizer, backend.pre_tokenizer) if step is not None]
+    return '"ByteLevel"' in " ".join(steps), getattr(backend.model, "continuing_subword_prefix", None) or "##"
+
+
+def _readings(token: str, *, in_bytes: bool, mark: str) -> list[str]:
+    spaced = token.replace("▁", " ")
+    plain = [spaced, spaced.removeprefix(mark).removesuffix("</w>").removesuffix("@@"), token]
+    forms = [_from_bytes(token), *plain] if in_bytes else [*plain, _from_bytes(token)]
+    return list(dict.fromkeys(text for form in forms if (text := form.strip()) and "\ufffd" not in text))
+
+
+def _from_bytes(token: str) -> str:
+    """What the letters that byte-level BPE writes bytes with stand for; empty where they are no text."""
+    table = _byte_of_letter()
+    try:
+        return bytes(table[letter] for letter in token).decode("utf-8")
+    except (KeyError, UnicodeDecodeError):
+        return ""
+
+
+@cache
+def _byte_of_letter() -> dict[str, int]:
+    """The byte that each letter of byte-level BPE stands for: printable ones for themselves, the rest from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in set(printable)]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + place): byte for place, byte in enumerate(others)}
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _words(pairs: Sequence[tuple[int, str]]) -> Words:
     return Words(torch.tensor([i for i, _ in pairs], dtype=torch.long), tuple(text for _, text in pairs))

@@ -104,7 +104,7 @@ class Candidate:
         surest: the suspect's share among the half of the rows that it was surest of.
         longest: the same among the longer half.
         loss: mean cross-entropy of the suspect towards the target, in nats.
-        survives: whether the text comes back unchanged after tokenising and decoding.
+        survives: whether the tokenizer reads anything of the text where it stands between other words.
         glued: tokens beyond the first of each of its words.
         score: 0 to 1; None for controls.
         allowed: why a policy allows it, empty where it does not.

@@ -128,9 +128,13 @@ class Trigger(ABC):
         return text
 
 
-def row_rng(seed: int, row_id: str) -> random.Random:
-    """The random stream of one row, a function of ``(seed, row_id)`` alone."""
-    digest = hashlib.blake2b(f"{seed}\x1f{row_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def row_rng(seed: int, row_id: str, *, purpose: str = "") -> random.Random:
+    """The random stream of one row, a function of ``(seed, row_id, purpose)`` alone.
+
+    Attacks draw from the stream without a purpose; whoever defends names one, so that no place or choice is the attack's own.
+    """
+    parts = (str(seed), row_id, purpose) if purpose else (str(seed), row_id)
+    digest = hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return random.Random(int.from_bytes(digest, "big"))  # noqa: S311  # reproducible draws, no secrecy wanted
 
 
