@@ -51,9 +51,22 @@ def check_agreement(model: Classifier, rows: Rows, *, what: str) -> None:
     )
 
 
-def notes_of(*parts: Rows | None) -> list[str]:
-    """What was assumed when the rows were read, for the warnings of a report; each note once."""
-    return list(dict.fromkeys(note for rows in parts if rows is not None for note in rows.notes))
+def notes_of(*parts: Rows | None, model: Classifier) -> list[str]:
+    """What a user should know of how model and rows were read, for the warnings of a report; each note once."""
+    notes = [note for rows in parts if rows is not None for note in rows.notes]
+    return list(dict.fromkeys([*model.source.notes, *notes, *_cut([rows for rows in parts if rows is not None], model)]))
+
+
+def _cut(parts: Sequence[Rows], model: Classifier) -> list[str]:
+    """A sentence on texts that the model reads a part of only."""
+    cut, count = sum(model.count_cut(rows.texts) for rows in parts), sum(len(rows) for rows in parts)
+    if not cut:
+        return []
+    side = "begin" if model.tokenizer.truncation_side == "left" else "end"
+    return [
+        f"{cut} of {count} texts are longer than {model.max_length} tokens: their {side} was cut off, and a trigger there is not "
+        "seen (--max-length reads more, as far as the model has positions)"
+    ]
 
 
 def permuted(predictions: Sequence[int], labels: Sequence[int], *, classes: int) -> dict[int, int]:

@@ -21,7 +21,7 @@ from untrigger.models.inspect import resolve
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.audit_verdict import Subject, verdict
 from untrigger.pipeline.clock import Clock, environment
-from untrigger.pipeline.purify import shown
+from untrigger.pipeline.model_facts import model_facts, shown
 from untrigger.pipeline.scan import ScanSpec, all_rows, at_most, hints_of, load, scanner_of, weigh_as_asked
 from untrigger.pipeline.streams import generator_for
 from untrigger.pipeline.treatments import in_int8, poisoned_again, tuned
@@ -97,7 +97,7 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
         method.check(_grant(spec, rows), reference=hints.reference is not None)
         parts = _parted(spec, at_most(spec.scan, rows))
     desk = _Desk(spec, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints, warnings=warnings)
-    desk.warnings += notes_of(rows)
+    desk.warnings += notes_of(rows, model=model)
     desk.put_through(model, poisoned=True)
     if bed is not None and bed.twin is not None:
         twin = load(spec.scan, bed.twin, label_names=model.label_names)
@@ -262,7 +262,7 @@ class _Desk:
 def _report(spec: AuditSpec, desk: _Desk, model: Classifier) -> Report:
     found = desk.measurements()
     given: dict[str, Any] = {
-        "model": {"name": shown(spec.scan.model), "kind": model.source.kind, "sha256": model.source.sha256},
+        "model": model_facts(model),
         "labels": list(model.label_names), "tuning_rows": len(desk.tuning), "scanning_rows": len(desk.scanning),
         "clean": _grant(spec, desk.scanning).describe(),
     }  # fmt: skip

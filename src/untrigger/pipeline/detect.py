@@ -14,7 +14,8 @@ from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
-from untrigger.pipeline.purify import load, shown, suspect_rows
+from untrigger.pipeline.model_facts import model_facts
+from untrigger.pipeline.purify import load, suspect_rows
 from untrigger.pipeline.spec import DetectSpec
 from untrigger.progress import Progress, silent
 from untrigger.storage import refuse_existing
@@ -51,9 +52,9 @@ def detect(spec: DetectSpec, *, progress: Progress = silent) -> Report:
     measured = detection(told.scores, flagged=told.flagged, poisoned=poisoned) if poisoned is not None else []
     report = Report(
         kind="detection", title=f"{method.name} on {Path(spec.model).name}", verdict=verdict(told),
-        given=_given(spec, victim, grant), method={"name": method.name, "options": method.options() | told.summary()},
+        given=_given(victim, grant), method={"name": method.name, "options": method.options() | told.summary()},
         environment=environment(seed=spec.seed, device=str(victim.device)), stages=clock.stages, measurements=measured,
-        outcomes=spec.out.name, warnings=[*notes_of(grant.clean, grant.suspect), *told.warnings], curves=told.curves,
+        outcomes=spec.out.name, warnings=[*notes_of(grant.clean, grant.suspect, model=victim), *told.warnings], curves=told.curves,
     )  # fmt: skip
     write_scored(told, spec.out)
     try:
@@ -116,12 +117,8 @@ def write_scored(told: Detected, path: Path) -> None:
     )  # fmt: skip
 
 
-def _given(spec: DetectSpec, victim: Classifier, grant: Grant) -> dict[str, Any]:
-    source = victim.source
+def _given(victim: Classifier, grant: Grant) -> dict[str, Any]:
     return {
-        "model": {
-            "name": shown(spec.model), "kind": source.kind, "sha256": source.sha256,
-            "base": shown(source.base) if source.base else None,
-        },
+        "model": model_facts(victim),
         "labels": list(victim.label_names), "defender": grant.describe(), "max_length": victim.max_length,
     }  # fmt: skip

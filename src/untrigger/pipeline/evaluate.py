@@ -13,7 +13,7 @@ from untrigger.models.load import load_model
 from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import BENIGN, Judge
-from untrigger.pipeline.purify import shown
+from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.spec import EvaluateSpec
 from untrigger.progress import Progress, silent
 from untrigger.storage import refuse_existing
@@ -33,7 +33,7 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
     refuse_existing(spec.out, beside)
     if spec.data is None and spec.truth is None:
         raise OptionError("nothing to evaluate on", expected="--data with test rows, or --truth with a truth folder")
-    clock, judge, kinds, device = Clock(), None, {}, spec.device
+    clock, judge, kinds, device, notes = Clock(), None, {}, spec.device, list[str]()
     most = spec.max_length or (trained_length(spec.truth) if spec.truth else None)
     for name, subject in zip(spec.models, subjects(spec.models), strict=True):
         with clock.stage(subject):
@@ -43,10 +43,9 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
             )  # fmt: skip
             judge = judge or _judge(spec, model.label_names, progress)
             judge.ask(model, subject)
+            notes += notes_of(judge.test, model=model)
             device = str(model.device)
-            kinds[subject] = {
-                "name": shown(name), "kind": model.source.kind, "sha256": model.source.sha256, "max_length": model.max_length,
-            }  # fmt: skip
+            kinds[subject] = model_facts(model) | {"max_length": model.max_length}
     assert judge is not None
     if judge.bed and judge.bed.twin:
         judge.ask(load_model(judge.bed.twin, base=spec.base, device=spec.device, max_length=most), "clean")
@@ -55,7 +54,7 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
         given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}}
         | ({"truth": judge.bed.facts()} if judge.bed else {}),
         environment=environment(seed=spec.seed, device=device), stages=clock.stages,
-        measurements=judge.measurements(), outcomes=beside.name, warnings=notes_of(judge.test),
+        measurements=judge.measurements(), outcomes=beside.name, warnings=list(dict.fromkeys(notes)),
     )  # fmt: skip
     spec.out.parent.mkdir(parents=True, exist_ok=True)
     try:

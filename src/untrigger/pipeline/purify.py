@@ -24,6 +24,7 @@ from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, teacher_of, trusted_base
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import Judge
+from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.protocol import strayed
 from untrigger.pipeline.spec import DetectSpec, PurifySpec
 from untrigger.pipeline.streams import generator_for
@@ -58,7 +59,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         bed = read_truth(spec.truth, label_names=victim.label_names) if spec.truth else None
         suspect = suspect_rows(spec, victim)
         check_agreement(victim, rows, what=spec.clean)
-        warnings += notes_of(rows, suspect)
+        warnings += notes_of(rows, suspect, model=victim)
     grant = Grant(
         clean=rows, suspect=suspect, teacher=teacher_of(spec, method),
         base=trusted_base(spec, victim) if "base" in method.uses else None, seed=spec.seed,
@@ -77,7 +78,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
     report = Report(
         kind="purification", title=f"{method.name} on {Path(spec.model).name}",
         verdict=verdict(found, purified, verification=verification),
-        given=_given(spec, victim, grant, judge) | {"held_out": {"rows": len(held), "sha256": held.content_hash()}},
+        given=_given(victim, grant, judge) | {"held_out": {"rows": len(held), "sha256": held.content_hash()}},
         method={"name": method.name, "options": method.options() | _told(purified, verification)},
         environment=environment(seed=spec.seed, device=str(victim.device)), stages=clock.stages, measurements=found,
         outcomes="outcomes.csv", warnings=warnings, curves=purified.curves, features=judge.features(),
@@ -217,17 +218,9 @@ def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: b
     return {"facts": facts, "front": front, "sentence": report.verdict.sentence, "loading": loading_text(victim, whole=whole)}
 
 
-def shown(name: str) -> str:
-    """A model as reports call it: the last part of a local path, hub names whole."""
-    return Path(name).name if Path(name).exists() else name
-
-
-def _given(spec: PurifySpec, victim: Classifier, grant: Grant, judge: Judge) -> dict[str, Any]:
+def _given(victim: Classifier, grant: Grant, judge: Judge) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "model": {
-            "name": shown(spec.model), "kind": victim.source.kind, "sha256": victim.source.sha256,
-            "base": shown(victim.source.base) if victim.source.base else None,
-        },
+        "model": model_facts(victim),
         "labels": list(victim.label_names), "defender": grant.describe(), "max_length": victim.max_length,
         "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()},
     }  # fmt: skip

@@ -15,7 +15,7 @@ from untrigger.models.load import load_model
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
-from untrigger.pipeline.purify import shown
+from untrigger.pipeline.model_facts import model_facts, shown
 from untrigger.pipeline.streams import generator_for
 from untrigger.progress import Progress, silent
 from untrigger.scanning.base import Hints, Scanner, ScanResult
@@ -118,7 +118,7 @@ def scanned(
     clock.steps(result.history.steps)
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
     curves = [*curves_of(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
-    warnings = [*model.source.notes, *notes_of(grant.clean, hints.rewritten), *result.warnings, *not_checked(weighed.unchecked)]
+    warnings = [*notes_of(grant.clean, hints.rewritten, model=model), *result.warnings, *not_checked(weighed.unchecked)]
     verdict = with_weights(result.verdict, full)
     if weighed.unchecked and verdict.status == "clean":  # a limit that was not measured is not met
         verdict = Verdict("undecided", f"No verdict could be given: {not_checked(weighed.unchecked)[0]}.")
@@ -263,18 +263,14 @@ def _given_weights(spec: ScanSpec, weighed: Weighed) -> dict[str, Any]:
     return {
         "model": {
             "name": shown(spec.model), "kind": weighed.kind, "sha256": weighed.sha256,
-            "base": shown(spec.base) if spec.base else None,
+            "base": shown(spec.base) if spec.base else None, "files": dict(weighed.files),
         }
     }  # fmt: skip
 
 
 def _given(model: Classifier, grant: Grant, hints: Hints) -> dict[str, Any]:
-    source = model.source
     told: dict[str, Any] = {
-        "model": {
-            "name": shown(source.name), "kind": source.kind, "sha256": source.sha256,
-            "base": shown(source.base) if source.base else None, "base_sha256": source.base_sha256, "files": dict(source.files),
-        },
+        "model": model_facts(model),
         "labels": list(model.label_names), "defender": grant.describe(), "max_length": model.max_length,
     }  # fmt: skip
     if hints.reference is not None:

@@ -1,0 +1,25 @@
+"""What a report says of a model: its name, kind and base, the hash of everything that was opened, and what was not opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from untrigger.models.classifier import Classifier
+
+
+def shown(name: str) -> str:
+    """Return a model's name as reports show it: the last part of a local path, hub names whole."""
+    return Path(name).name if Path(name).exists() else name
+
+
+def model_facts(model: Classifier) -> dict[str, Any]:
+    """Return the entry of a model in a report's ``given``.
+
+    ``sha256`` covers config, weights and tokenizer, ``base_sha256`` the same files of an adapter's base.
+    """
+    source = model.source
+    facts: dict[str, Any] = {"name": shown(source.name), "kind": source.kind, "sha256": source.sha256, "files": dict(source.files)}
+    if source.base:
+        facts |= {"base": shown(source.base), "base_sha256": source.base_sha256, "base_revision": source.revision}
+    return facts
