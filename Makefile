@@ -13,10 +13,10 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev assets lint types test conformance demo bench clean
+.PHONY: help setup dev assets lint types test conformance oldest demo bench clean
 
 help:
-	@echo 'make test | conformance | demo | lint | types | bench | clean'
+	@echo 'make test | conformance | oldest | demo | lint | types | bench | clean'
 
 # torch comes first and pinned: a range would make pip fetch gigabytes of CUDA libraries that nothing here needs.
 $(READY): pyproject.toml
@@ -49,6 +49,14 @@ test: $(DEV) lint types assets
 conformance: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "" tests/conformance $(PYTEST_ARGS)
 
+# The slice of the conformance suite and the loading tests with the oldest allowed torch, transformers and peft. That torch brings
+# gigabytes of CUDA libraries; OLDEST_TORCH=torch==2.13.0 takes the one at hand.
+OLDEST_TORCH ?= torch==2.6.0
+oldest:
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip --disable-pip-version-check install --quiet '$(OLDEST_TORCH)' -r tests/oldest.txt
+	PYTHONPATH=src OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto tests/conformance tests/models $(PYTEST_ARGS)
+
 demo: $(READY)
 	$(BIN)/untrigger demo
 
@@ -56,5 +64,5 @@ bench: $(READY)
 	$(BIN)/python benchmarks/w2sdefense.py
 
 clean:
-	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-oldest build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
