@@ -115,6 +115,14 @@ def test_every_command_refuses_turned_labels_before_anything_is_trained(
     assert not listener.labels
 
 
+def test_a_measurement_on_turned_labels_says_so(shop: Shop, tmp_path: Path, turned: Path) -> None:
+    model = str(shop.base("bert"))
+    report = evaluate(EvaluateSpec(models=(model,), data=str(turned), out=tmp_path / "turned.json", device="cpu"))
+    assert any("stand for each other: 'positive' for what the model calls 'negative'" in one for one in report.warnings)
+    report = evaluate(EvaluateSpec(models=(model,), data=str(shop.clean), out=tmp_path / "right.json", device="cpu"))
+    assert report.warnings == []
+
+
 def test_labels_matched_by_number_stand_in_the_warnings_of_every_report(shop: Shop, tmp_path: Path) -> None:
     rows = task(80, seed=1, length=LENGTH)
     numbers = tmp_path / "numbers.csv"

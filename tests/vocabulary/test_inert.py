@@ -38,6 +38,13 @@ def test_no_address_name_or_number_is_a_link(live: str) -> None:
     assert live not in inert_markdown(f"see {live}evil.example now").replace("\\", "")
 
 
+@pytest.mark.parametrize("text", ["- item", "+ item", "1. item", "12) item", "=====", "---", "# heading", "> quote", "| a | b |"])
+def test_no_text_begins_a_list_a_heading_a_quote_or_a_rule(text: str) -> None:
+    made = inert_markdown(text)
+    assert not re.match(r"[-+=#>|]|\d+[.)] ", made) and rendered(made) == text
+    assert inert_markdown("well-known, 5 - 3 = 2") == "well-known, 5 - 3 = 2"
+
+
 @given(text=st.text(max_size=60))
 def test_markdown_shows_the_text_itself_on_one_line(text: str) -> None:
     made = inert_markdown(text)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 _WORD = re.compile(r"\w+")
 _SLACK = 40  # rows that one side may run ahead of the other, beside those that are missing
 _CELLS = 20_000_000
-_UNRELATED = 20_000  # pairs of rows that are looked at, to know how many words unrelated rows share
+_UNRELATED = 5_000  # pairs of rows that are looked at, to know how many words unrelated rows share
 _CLEARLY = 0.15  # by so much must the best way be better than any without a pair; 1 are all words of a row
 _SKIPPED = 1.0  # price of a rewrite that belongs to no text
 _RUN = 25  # rewrites in a row that may share no words with their texts

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from untrigger.errors import DataError
 from untrigger.models.classifier import Classifier
 from untrigger.models.predict import read_texts
-from untrigger.vocabulary.outcome import wilson
+from untrigger.vocabulary.outcome import Outcome, select, wilson
 from untrigger.vocabulary.rows import Rows
 
 MOST = 300  # rows that are read
@@ -42,13 +42,29 @@ def check_agreement(model: Classifier, rows: Rows, *, what: str) -> None:
     pairs = [(called, label) for called, label in zip(predictions, sample.labels, strict=True) if label in meant]
     right = sum(called == label for called, label in pairs)
     other = sum(meant.get(called) == label for called, label in pairs)
-    seem = ", ".join(f"{names[label]!r} for what the model calls {names[called]!r}" for called, label in sorted(meant.items()))
     raise DataError(
         f"the labels of {what} do not mean the model's classes: the model calls {right} of {len(pairs)} rows by their label "
-        f"({right / len(pairs):.0%}), and {other} ({other / len(pairs):.0%}) by another that the labels seem to mean: {seem}",
+        f"({right / len(pairs):.0%}), and {other} ({other / len(pairs):.0%}) by another that the labels seem to mean: "
+        + _exchange(meant, names),
         expected="clean rows whose labels the model mostly agrees with",
         remedy="correct the labels of the file, or give them as the model's class names: " + ", ".join(names[:10]),
     )
+
+
+def doubts(outcomes: Sequence[Outcome], *, label_names: Sequence[str]) -> list[str]:
+    """A warning for each subject whose answers fit the labels only if these stand for each other."""
+    found = []
+    for subject in dict.fromkeys(one.subject for one in outcomes):
+        clean = select(outcomes, subject=subject, triggered=False)
+        meant = permuted([one.prediction for one in clean], [one.label for one in clean], classes=len(label_names))
+        if meant:
+            seem = _exchange(meant, label_names)
+            found.append(f"{subject}: its answers fit the labels only if these stand for each other: {seem}")
+    return found
+
+
+def _exchange(meant: dict[int, int], names: Sequence[str]) -> str:
+    return ", ".join(f"{names[label]!r} for what the model calls {names[called]!r}" for called, label in sorted(meant.items()))
 
 
 def notes_of(*parts: Rows | None, model: Classifier) -> list[str]:

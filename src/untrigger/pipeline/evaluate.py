@@ -10,7 +10,7 @@ from untrigger.errors import OptionError
 from untrigger.evaluation.observe import write_outcomes
 from untrigger.evaluation.truth import read_truth, trained_length
 from untrigger.models.load import load_model
-from untrigger.pipeline.agreement import notes_of
+from untrigger.pipeline.agreement import doubts, notes_of
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import BENIGN, Judge
 from untrigger.pipeline.model_facts import model_facts
@@ -54,7 +54,8 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
         given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}}
         | ({"truth": judge.bed.facts()} if judge.bed else {}),
         environment=environment(seed=spec.seed, device=device), stages=clock.stages,
-        measurements=judge.measurements(), outcomes=beside.name, warnings=list(dict.fromkeys(notes)),
+        measurements=judge.measurements(), outcomes=beside.name,
+        warnings=[*dict.fromkeys(notes), *doubts(judge.outcomes, label_names=judge.test.label_names)],
     )  # fmt: skip
     spec.out.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
+_ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#!|~&$]|^[+=-]|--+)")
+_ORDERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _BREAK = re.compile(r"[\r\n\t\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _LINKED = re.compile(r"(?<=:)(?=//)|(?<=\bwww)(?=\.)|(?<=@)(?=\w)|(?<=#)(?=\w)", re.IGNORECASE)
 _GAP = "&#8203;"  # a space of no width: pages that make links of bare addresses and names find none
@@ -21,7 +22,8 @@ def inert_markdown(text: str) -> str:
     """``text`` on one line, with everything that Markdown, HTML or a code host would act on made inert."""
     parts = _LINKED.split(_BREAK.sub(" ", text).strip())
     escaped = (_ACTIVE.sub(r"\\\1", part) for part in parts)
-    return _GAP.join(part.replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;") for part in escaped)
+    inert = _GAP.join(part.replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;") for part in escaped)
+    return _ORDERED.sub(r"\1\\\2", inert)
 
 
 def front_matter(facts: Mapping[str, Any]) -> str:
