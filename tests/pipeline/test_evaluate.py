@@ -53,6 +53,22 @@ def test_victim_and_purified_model_stand_side_by_side_with_the_floor(shop: Shop,
     assert len(table(tmp_path / "report.outcomes.csv")) == 3 * report.given["test"]["rows"] + 3 * 50
 
 
+def test_a_model_that_names_no_classes_is_measured_by_their_number(shop: Shop, tmp_path: Path) -> None:
+    """As a classifier comes that was fine-tuned with the defaults of transformers: no names in its files."""
+    victim = shop.victim("bert", "full")
+    nameless = Path(shutil.copytree(victim.out, tmp_path / "nameless"))
+    (nameless / "untrigger.json").unlink()
+    config = json.loads((nameless / "config.json").read_text())
+    (nameless / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k not in ("id2label", "label2id")}))
+    both = [
+        evaluate(EvaluateSpec(models=(str(folder),), truth=victim.truth, out=tmp_path / f"{folder.name}.json", device="cpu"))
+        for folder in (victim.out, nameless)
+    ]
+    for metric in ("cacc", "asr"):
+        assert value(both[0], victim.out.name, metric) == value(both[1], "nameless", metric)
+    assert any("by their number" in warning for warning in both[1].warnings)
+
+
 def test_without_truth_only_accuracy_is_measured(shop: Shop, tmp_path: Path) -> None:
     spec = EvaluateSpec(models=(str(shop.base("bert")),), data=str(shop.clean), out=tmp_path / "r.json", device="cpu")
     report = evaluate(spec)

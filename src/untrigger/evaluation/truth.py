@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from untrigger.data import load_data
 from untrigger.errors import DataError, UserError
-from untrigger.models.inspect import read_json
+from untrigger.models.class_names import is_anonymous
+from untrigger.models.opened_files import read_json
 from untrigger.vocabulary.poisoned import aims
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import Trigger
@@ -58,12 +59,16 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
     told = _told(folder)
     names = [str(name) for name in told.get("label_names", [])]
     target = told.get("target", -1)
-    if sorted(names) != sorted(label_names) or target not in (None, *range(len(names))):
+    nameless = is_anonymous(label_names) and len(names) == len(label_names)  # a model without names has the classes by number
+    if (sorted(names) != sorted(label_names) and not nameless) or target not in (None, *range(len(names))):
         raise DataError(f"the truth is about the classes {names}", expected=f"the model's: {list(label_names)}")
     twin = folder / "clean-model"
-    place = [label_names.index(name) for name in names]
-    clean = load_data(str(folder / "test_clean.csv"), label_names=label_names)
-    triggered = load_data(str(folder / "test_triggered.csv"), label_names=label_names)
+    place = list(range(len(names))) if nameless else [label_names.index(name) for name in names]
+    known = tuple(names) if nameless else label_names
+    clean, triggered = (
+        replace(load_data(str(folder / name), label_names=known), label_names=label_names)
+        for name in ("test_clean.csv", "test_triggered.csv")
+    )
     return TestBed(
         clean=clean, triggered=triggered, target=None if target is None else place[target],
         aims={place[label]: place[said] for label, said in aims(target, classes=len(names)).items()},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from untrigger.errors import ModelError
+from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import Folder
 from untrigger.models.opened_files import SIDECAR, read_json
 from untrigger.models.tensor_files import Tensors
@@ -47,6 +49,12 @@ def class_names(folder: Folder, root: Folder, wanted: Sequence[str] | None, *, n
 def is_anonymous(names: Sequence[str]) -> bool:
     """Return whether names are those that transformers gives to classes that nobody named: ``LABEL_0``, ``LABEL_1``, …."""
     return all(name == f"LABEL_{i}" for i, name in enumerate(names))
+
+
+def named_alike(model: Classifier, names: tuple[str, ...]) -> Classifier:
+    """Return ``model`` with ``names`` where it or they are anonymous and as many, so that classes go by number; else itself."""
+    nameless = is_anonymous(names) or is_anonymous(model.label_names)
+    return replace(model, label_names=names) if nameless and len(names) == model.classes else model
 
 
 def _reconciled(folder: Folder, own: list[str], wanted: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from untrigger.evaluation.measure import asr, cacc, excess_asr
 from untrigger.evaluation.observe import observe, write_outcomes
 from untrigger.evaluation.truth import TestBed, read_truth
 from untrigger.models.adapters import merged
+from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import resolve
 from untrigger.pipeline.agreement import check_agreement, notes_of
@@ -100,7 +101,7 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
     desk.warnings += notes_of(rows, model=model)
     desk.put_through(model, poisoned=True)
     if bed is not None and bed.twin is not None:
-        twin = load(spec.scan, bed.twin, label_names=model.label_names)
+        twin = named_alike(load(spec.scan, bed.twin, label_names=None), model.label_names)
         desk.put_through(twin, poisoned=False)
     report = _report(spec, desk, model)
     spec.out.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from untrigger.data import check_rows, load_data
 from untrigger.errors import OptionError
 from untrigger.evaluation.observe import write_outcomes
 from untrigger.evaluation.truth import read_truth, trained_length
+from untrigger.models.class_names import named_alike
 from untrigger.models.load import load_model
 from untrigger.pipeline.agreement import doubts, notes_of
 from untrigger.pipeline.clock import Clock, environment
@@ -42,13 +43,14 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
                 device=spec.device, max_length=most,
             )  # fmt: skip
             judge = judge or _judge(spec, model.label_names, progress)
-            judge.ask(model, subject)
+            judge.ask(named_alike(model, judge.test.label_names), subject)
             notes += notes_of(judge.test, model=model)
             device = str(model.device)
             kinds[subject] = model_facts(model) | {"max_length": model.max_length}
     assert judge is not None
     if judge.bed and judge.bed.twin:
-        judge.ask(load_model(judge.bed.twin, base=spec.base, device=spec.device, max_length=most), "clean")
+        twin = load_model(judge.bed.twin, base=spec.base, device=spec.device, max_length=most)
+        judge.ask(named_alike(twin, judge.test.label_names), "clean")
     report = Report(
         kind="evaluation", title="Evaluation of " + ", ".join(kinds), verdict=Verdict("measured", _sentence(judge)),
         given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}}

@@ -16,6 +16,7 @@ from untrigger.evaluation.observe import write_outcomes
 from untrigger.evaluation.recovered import is_part, phrases_of
 from untrigger.evaluation.truth import TestBed, read_poisoned, read_truth
 from untrigger.models.adapters import is_adapted
+from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
 from untrigger.models.proof import prove
@@ -166,7 +167,7 @@ def _controls(
         del control
     if judge.bed and judge.bed.twin:
         with clock.stage("control: never poisoned"):
-            twin = load(spec, judge.bed.twin, label_names=victim.label_names)
+            twin = named_alike(load(spec, judge.bed.twin, label_names=None), victim.label_names)
             judge.ask(twin, "clean")
         if spec.benign:
             with clock.stage("control: benign model in"):

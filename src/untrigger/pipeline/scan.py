@@ -9,6 +9,7 @@ from typing import Any
 from untrigger.data import check_rows, load_data
 from untrigger.defences.base import curves_of
 from untrigger.errors import ModelError, OptionError
+from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.load import load_model
@@ -215,7 +216,9 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
     Raises:
         ModelError: if reference or teacher cannot be used.
     """
-    reference = load(spec, spec.reference, base=None, label_names=model.label_names) if spec.reference else None
+    reference = None
+    if spec.reference:
+        reference = named_alike(load(spec, spec.reference, base=None, label_names=None), model.label_names)
     if reference is None:
         try:
             inspect_folder(resolve(spec.teacher, offline=spec.offline))
