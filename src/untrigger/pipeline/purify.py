@@ -20,7 +20,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 from untrigger.models.save import save_purified
-from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, teacher_of, trusted_base
+from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, scans_result, teacher_of, trusted_base
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import Judge
 from untrigger.pipeline.protocol import strayed
@@ -178,7 +178,7 @@ def _no_twin(spec: PurifySpec, bed: TestBed | None) -> list[str]:
 
 
 def _idle_teacher(spec: PurifySpec, method: Purifier) -> list[str]:
-    if spec.teacher is None or teacher_of(spec, method) is not None or (spec.verify and spec.truth is None):
+    if spec.teacher is None or teacher_of(spec, method) is not None or scans_result(spec):
         return []
     return [f"the teacher {spec.teacher!r} was used for nothing: the method {method.name} can use none"]
 
