@@ -134,8 +134,12 @@ def test_a_teacher_that_is_missing_or_unsafe_is_seen_before_any_work(spec: Make,
 
 
 def test_a_method_without_need_of_a_teacher_asks_for_none(spec: Make) -> None:
-    report = purify(spec(teacher="no-such-teacher"))
+    report = purify(spec(teacher="no-such-teacher", verify=False))
     assert "teacher" not in report.given["defender"]
+
+
+def test_a_teacher_for_the_scan_of_the_result_must_be_there(spec: Make) -> None:
+    refused(spec(teacher="no-such-teacher"), ModelError, "no-such-teacher", "--teacher")
 
 
 def test_a_truth_of_other_classes_or_none_at_all(spec: Make, shop: Shop, tmp_path: Path) -> None:

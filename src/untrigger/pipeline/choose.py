@@ -59,14 +59,19 @@ def teacher_of(spec: PurifySpec, method: Purifier) -> str | None:
     return spec.teacher if "teacher" in method.uses else None
 
 
+def scans_result(spec: PurifySpec) -> bool:
+    """Whether the result is scanned, as it is where no truth says more."""
+    return spec.verify and spec.truth is None
+
+
 def check_teacher(spec: PurifySpec, method: Purifier) -> None:
-    """Nothing, where no teacher is named or needed, or where it is there.
+    """Nothing, where no teacher is needed or named for something that uses it, or where it is there.
 
     Raises:
         ModelError: if it is not.
         AssetError: if it is an embedded one that cannot be fetched.
     """
-    name = teacher_of(spec, method) or spec.teacher
+    name = teacher_of(spec, method) or (spec.teacher if scans_result(spec) else None)
     if name is None:
         return
     try:

@@ -22,7 +22,7 @@ from untrigger.models.load import load_model
 from untrigger.models.proof import prove
 from untrigger.models.save import loading_text, save_purified
 from untrigger.pipeline.agreement import check_agreement, notes_of
-from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, teacher_of, trusted_base
+from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, scans_result, teacher_of, trusted_base
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.judge import Judge
 from untrigger.pipeline.model_facts import model_facts
@@ -182,7 +182,7 @@ def _no_twin(spec: PurifySpec, bed: TestBed | None) -> list[str]:
 
 
 def _idle_teacher(spec: PurifySpec, method: Purifier) -> list[str]:
-    if spec.teacher is None or teacher_of(spec, method) is not None or (spec.verify and spec.truth is None):
+    if spec.teacher is None or teacher_of(spec, method) is not None or scans_result(spec):
         return []
     return [f"the teacher {spec.teacher!r} was used for nothing: the method {method.name} can use none"]
 
