@@ -90,6 +90,9 @@ def _encoders() -> dict[str, Row]:
     rows["esm"] = Row("esm", FAIRSEQ | {"position_embedding_type": "rotary", "token_dropout": False, "mask_token_id": 4})
     rows["longformer"] = Row("longformer", FAIRSEQ | {"attention_window": 8}, "unigram")
     rows["big_bird, full"] = Row("big_bird", ENCODER | {"attention_type": "original_full"}, "unigram")
+    rows["big_bird, sparse"] = Row(
+        "big_bird", ENCODER | {"attention_type": "block_sparse", "block_size": 2, "num_random_blocks": 1}, "unigram"
+    )
     rows["funnel"] = Row(
         "funnel", {"block_sizes": [1, 1], "num_decoder_layers": 1, "d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64,
                    "initializer_std": 0.3, "initializer_range": 0.3}, purify=True)  # fmt: skip

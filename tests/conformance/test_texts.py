@@ -13,6 +13,7 @@ from tests.conformance.test_models import CASES, labels
 from tests.conformance.tokenizers import LENGTH
 from untrigger.errors import DataError
 from untrigger.models.classifier import Classifier
+from untrigger.models.inputs import INERT
 from untrigger.models.length import LEAST, MOST, positions_of, reading_length
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_ids, read_layers, read_texts
@@ -120,3 +121,7 @@ def test_one_text_at_a_time_is_what_all_is_compared_with(tmp_path: Path) -> None
     ids = model.encode(TEXTS)
     with pytest.raises(AssertionError):
         agree(read_ids(model, [[*one, 1] for one in ids]).logits, expected)
+
+
+def test_every_architecture_that_is_batched_with_padding_is_a_row() -> None:
+    assert {row.kind for row in ROWS.values()} >= INERT

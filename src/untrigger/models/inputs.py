@@ -114,9 +114,10 @@ def asked_plainly(module: nn.Module, *, pad: int | None) -> Iterator[None]:
     """Inside, the config calls ``pad`` its pad token where one is given, and wants no tuples; behind it the config is as it was.
 
     A decoder without a pad token answers one text at a time only. With a pad token that ends no row it answers as many, and each
-    by its last token.
+    by its last token. What an earlier text switched in the model is switched back.
     """
     config = getattr(inner_of(module), "config", None)
+    _attend_as_configured(inner_of(module), getattr(config, "attention_type", None))
     wanted: list[tuple[Any, str, Any]] = []
     if getattr(config, "return_dict", True) is False:
         wanted.append((config, "return_dict", True))
@@ -130,6 +131,15 @@ def asked_plainly(module: nn.Module, *, pad: int | None) -> Iterator[None]:
     finally:
         for owner, name, value in before:
             setattr(owner, name, value)
+
+
+def _attend_as_configured(inner: Any, kind: object) -> None:
+    """Undo what BigBird does at a short text: it leaves sparse attention for good, so that answers depend on earlier texts."""
+    if kind != "block_sparse":
+        return
+    for part in list(inner.modules()):
+        if hasattr(part, "set_attention_type") and part.attention_type != kind:
+            part.set_attention_type(kind)
 
 
 def last_tokens(batch_ids: Tensor, *, pad: int | None) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from untrigger.errors import ModelError, OutputError
 from untrigger.models.classifier import Classifier
-from untrigger.models.inputs import inner_of, rules_of
+from untrigger.models.inputs import asked_plainly, rules_of
 from untrigger.models.inspect import read_json
 from untrigger.models.predict import read_texts
 from untrigger.models.pretrained import quiet
@@ -96,10 +96,9 @@ def _base(folder: Path, model: Classifier) -> str:
 def _answers(module: Any, tokenizer: Any, *, texts: Sequence[str], most: int) -> Tensor:
     """The logits ``(N, C)`` of each text alone, cut after ``most`` tokens."""
     known, found = rules_of(module, tokenizer).arguments, []
-    config = inner_of(module).config
-    config.return_dict = True
     with torch.inference_mode():
         for text in texts:
             encoded = tokenizer(text, truncation=True, max_length=most, return_tensors="pt", verbose=False).to(module.device)
-            found.append(module(**{key: value for key, value in encoded.items() if key in known}).logits.float().cpu())
+            with asked_plainly(module, pad=None):
+                found.append(module(**{key: value for key, value in encoded.items() if key in known}).logits.float().cpu())
     return torch.cat(found)
