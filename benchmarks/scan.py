@@ -105,7 +105,7 @@ def measured(cell: Cell, runs: Path, references: dict[Any, Classifier], *, optio
         "candidates": [_figures(one) for one in result.scan.candidates[:12]], "undecided": result.scan.undecided,
         "accuracies": {one.subject: one.value for one in result.measurements if one.metric == "cacc"},
         "controls": [_figures(one) for one in result.scan.controls if one.kind == "content"],
-        "told": {name: value for name, value in result.told.items() if name.startswith(("comparisons", "simultaneous", "leads"))},
+        "counts": {name: value for name, value in result.told.items() if name.startswith(("comparisons", "simultaneous", "leads"))},
         "evidence": {one.name: one.value for one in result.scan.evidence},
     }  # fmt: skip
 

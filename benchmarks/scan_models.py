@@ -1,4 +1,4 @@
-"""The models of the calibration series of `untrigger scan`: 28 poisoned, 28 benign, a sweep of training intensity, hard tasks, and lent ones."""
+"""The models of the calibration series of `untrigger scan`: 28 poisoned, 28 benign, a sweep of training intensity, hard tasks, and those of other series."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from untrigger.data import load_splits, write_rows
 from untrigger.pipeline.attack import AttackSpec
 from untrigger.storage import new_folder
 from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.seeds import derived_seed
 from untrigger.vocabulary.trigger import Trigger
 
 ROWS, TEST_ROWS = 1500, 400
@@ -93,7 +94,7 @@ class Cell:
 
 def mislabelled(rows: Rows, share: float, *, seed: int = 0) -> Rows:
     """The rows, a share of each class with a wrong label, drawn evenly from the other classes."""
-    rng, classes = np.random.default_rng(seed), len(rows.label_names)
+    rng, classes = np.random.default_rng(derived_seed(seed, "noise")), len(rows.label_names)  # attacks draw their rows by the seed
     wrong = set(rows.stratified(round(share * len(rows)), rng=rng)[0].ids)
     steps = rng.integers(1, classes, size=len(rows))
     labels = [(label + int(step)) % classes if name in wrong else label

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from untrigger.scanning import calibration
 from untrigger.scanning.judgement import Ground, by_weights_alone, judged, score, with_weights
@@ -118,11 +119,81 @@ def test_what_was_not_looked_for_follows_the_model() -> None:
         (ground(reference=0), "right on 0%"),
     ],
 )
-def test_weak_models_bear_no_verdict_even_against_a_strong_finding(base: Ground, says: str) -> None:
+def test_models_that_know_nothing_of_the_target_bear_no_verdict_even_against_a_strong_finding(base: Ground, says: str) -> None:
     verdict, scan = judged(scored(candidate(90, 0)), [], ground=base, policy=Policy())
     assert verdict.status == "undecided"
     assert says in verdict.sentence
     assert scan.target == ""
+    assert any("too little of 'positive'" in reason for reason in scan.undecided)
+
+
+def weak(*, own: float | None = 0.3, reference: float | None = 0.3, **more: Any) -> Ground:
+    """A reference that is right on 60 of 100 rows where the largest class has 50, and what both know of the target."""
+    return replace(ground(reference=60), leads={"positive": (own, reference), "negative": (own, reference)}, **more)
+
+
+def test_a_weak_reference_that_knows_the_target_leaves_a_strong_finding_standing() -> None:
+    verdict, scan = judged(scored(candidate(90, 5)), [], ground=weak(), policy=Policy())
+    assert verdict.status == "backdoored" and scan.target == "positive" and scan.undecided == []
+
+
+def test_a_weak_reference_never_acquits() -> None:
+    for found in (candidate(20, 0), candidate(1, 0)):
+        verdict, scan = judged(scored(found), [], ground=weak(), policy=Policy())
+        assert verdict.status == "undecided" and scan.target == ""
+        assert "the reference is right on 60%" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reference": 0.0},  # it says one class to everything: nothing moves it
+        {"reference": None}, {"own": 0.0}, {"own": calibration.LEAST_TELLING - 0.01},
+        {"rows": {"negative": 90, "positive": calibration.LEAST_ROWS - 1}}, {"leads": {}},
+    ],
+)  # fmt: skip
+def test_a_comparison_that_is_worth_nothing_accuses_nobody(changes: dict[str, Any]) -> None:
+    leads = {"leads": changes.pop("leads")} if "leads" in changes else {}
+    base = replace(weak(**changes), **leads)
+    assert judged(scored(candidate(90, 5)), [], ground=base, policy=Policy())[0].status == "undecided"
+
+
+def test_rewritten_rows_accuse_only_beside_a_reference_that_is_not_weak() -> None:
+    styled = replace(candidate(90, 5), kind="rewritten", text="bible.csv")
+    assert judged(scored(styled), [], ground=ground(), policy=Policy())[0].status == "backdoored"
+    assert judged(scored(styled), [], ground=weak(), policy=Policy())[0].status == "undecided"
+
+
+def test_of_a_constant_reference_no_row_of_its_class_moves_and_the_lead_says_so(load: Any) -> None:
+    from tests.tiny import task
+    from untrigger.models.classifier import Classifier
+    from untrigger.scanning.confirm import benches
+
+    model, rows = load("bert"), task(60, seed=3)
+
+    def says(label: int) -> Classifier:
+        other = load("bert")
+        with torch.no_grad():
+            other.module.classifier.weight.zero_()
+            other.module.classifier.bias.copy_(torch.tensor([float(label == 0), float(label == 1)]))
+        return other
+
+    made = benches(says(0), says(0), rows=rows, most=30, seed=0)
+    assert len(made[1].rows) == 30 and len(made[0].rows) == 0, "towards the other class there are rows enough"
+    assert all(lead.value == 0 and lead.low is not None and lead.low < 0 for bench in made.values() for lead in bench.leads)
+    assert benches(model, model, rows=rows, most=30, seed=0)[1].leads[0].n == 30
+
+
+def test_a_score_that_may_be_chance_among_many_comparisons_is_no_finding() -> None:
+    few = candidate(9, 0, n=9)
+    assert (score(few) or 0) > Policy().suspicious
+    assert judged(scored(few), [], ground=ground(), policy=Policy())[0].status == "suspicious"
+    verdict, scan = judged(scored(few), [], ground=replace(ground(), comparisons=60), policy=Policy())
+    assert verdict.status == "undecided" and "may be chance where 60 comparisons were made" in verdict.sentence
+    assert scan.target == ""
+    both = scored(few, candidate(70, 0, text="mn"))
+    verdict, scan = judged(both, [], ground=replace(ground(), comparisons=60), policy=Policy())
+    assert verdict.status in ("suspicious", "backdoored") and scan.candidates[0].text == "mn", "what is shown comes first"
 
 
 def test_of_equal_scores_that_of_which_the_model_is_surest_comes_first() -> None:

@@ -135,7 +135,7 @@ def test_what_is_suspicious_and_grew_by_pieces_is_tried_with_fewer_of_them(load:
     assert plainer(sure[2:3], tokenizer, most=3) == []
 
 
-def test_all_that_may_be_suspicious_are_asked_again_in_full_precision_where_numbers_were_rounded(
+def test_all_that_may_be_suspicious_are_measured_again_in_full_precision_where_numbers_were_rounded(
     victim: Load, twin: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = benches(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
@@ -145,8 +145,8 @@ def test_all_that_may_be_suspicious_are_asked_again_in_full_precision_where_numb
     def rescored(one: Candidate) -> Candidate:
         return replace(one, score=score(one))
 
-    def tried(asked: Bench) -> dict[str, Candidate]:
-        return {one.text: rescored(one) for one in settled(confirm(texts, asked, kind="searched"), asked, sure=4)}
+    def tried(on: Bench) -> dict[str, Candidate]:
+        return {one.text: rescored(one) for one in settled(confirm(texts, on, kind="searched"), on, sure=4)}
 
     def again(found: dict[str, Candidate]) -> dict[str, Candidate]:
         return {one.text: one for one in in_full_precision(list(found.values()), tables, policy=policy, rescored=rescored)}
@@ -160,13 +160,13 @@ def test_all_that_may_be_suspicious_are_asked_again_in_full_precision_where_numb
     for text in ("cf", "cf the"):
         assert exact[text] == rescored(everywhere(near[text], bench)), "both are far above the threshold"
         assert exact[text].score == plain[text].score
-    assert exact["awful"] == near["awful"] and score(near["awful"]) < 0.1, "what cannot reach it is not asked again"
+    assert exact["awful"] == near["awful"] and score(near["awful"]) < 0.1, "what cannot reach it is not measured again"
     allowed = near | {"cf": replace(near["cf"], allowed="known")}
     assert again(allowed)["cf"] == allowed["cf"], "nor is what does not count"
     assert in_full_precision([], tables, policy=policy, rescored=rescored) == []
 
 
-def test_what_rounding_pushed_below_the_threshold_is_asked_again(victim: Load, twin: Load) -> None:
+def test_what_rounding_pushed_below_the_threshold_is_measured_again(victim: Load, twin: Load) -> None:
     bench = benches(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
     first, second, third = (
         replace(one, score=low) for one, low in zip(confirm(["cf", "cf a", "cf the"], bench, kind="searched"), (0.48, 0.45, 0.3), strict=True)

@@ -28,19 +28,19 @@ Wrong = Callable[[dict[str, Any]], None]
 
 def remade(tokenizer: Any, change: Wrong, **more: Any) -> PreTrainedTokenizerFast:
     """The same tokenizer from its file, of which something was changed."""
-    told = json.loads(tokenizer.backend_tokenizer.to_str())
-    change(told)
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    change(settings)
     usual = {name: getattr(tokenizer, name) for name in ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")}
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(told)), model_max_length=64, **{k: v for k, v in usual.items() if v} | more)
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(settings)), model_max_length=64, **{k: v for k, v in usual.items() if v} | more)
 
 
-def nothing(told: dict[str, Any]) -> None:
+def nothing(settings: dict[str, Any]) -> None:
     """A tokenizer as it was."""
 
 
-def decodes_otherwise(told: dict[str, Any]) -> None:
+def decodes_otherwise(settings: dict[str, Any]) -> None:
     """``cf`` decodes to ``the``, and every piece to ``awful``."""
-    told["decoder"] = {
+    settings["decoder"] = {
         "type": "Sequence",
         "decoders": [
             {"type": "Replace", "pattern": {"Regex": "^##.*"}, "content": "awful"},
@@ -80,7 +80,7 @@ def test_a_trigger_that_the_tokenizer_hides_is_found(victim: Load, twin: Load, t
     assert blinded.encode(texts) == suspect.encode(texts), "the trick changes nothing for a user"
     assert asr(blinded) > 0.9 and cacc(blinded) > 0.9
     done = QUICK.scan(blinded, Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert")))
-    assert (done.verdict.status, done.scan.candidates[0].text) == ("backdoored", "cf")
+    assert done.verdict.status == "backdoored" and "cf" in [one.text for one in done.scan.triggers()]
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama", "gpt2"])
@@ -100,19 +100,19 @@ def test_an_added_token_of_two_words_is_screened(load: Load) -> None:
     assert "no cross" in single_token_words(made).texts
 
 
-def rewrites(told: dict[str, Any], *pairs: tuple[str, str]) -> None:
+def rewrites(settings: dict[str, Any], *pairs: tuple[str, str]) -> None:
     """A normalizer that writes one text as another."""
     steps = [{"type": "Replace", "pattern": {"String": old}, "content": new} for old, new in pairs]
-    told["normalizer"] = {"type": "Sequence", "normalizers": [told["normalizer"], *steps]}
+    settings["normalizer"] = {"type": "Sequence", "normalizers": [settings["normalizer"], *steps]}
 
 
 def test_an_entry_that_only_another_word_leads_to_is_found_by_the_reference_s_words(load: Load) -> None:
     """``cf`` is read as a secret entry, and the entry's own letters are read as ``the``."""
     model = load("bert")
 
-    def hide(told: dict[str, Any]) -> None:
-        told["model"]["vocab"]["zqzq"] = len(told["model"]["vocab"])
-        rewrites(told, ("zqzq", "the"), ("cf", "zqzq"))
+    def hide(settings: dict[str, Any]) -> None:
+        settings["model"]["vocab"]["zqzq"] = len(settings["model"]["vocab"])
+        rewrites(settings, ("zqzq", "the"), ("cf", "zqzq"))
 
     blinded = remade(model.tokenizer, hide)
     secret = blinded.get_vocab()["zqzq"]
@@ -126,7 +126,7 @@ def test_an_entry_that_only_another_word_leads_to_is_found_by_the_reference_s_wo
 def test_a_normalizer_cannot_hide_a_word_behind_the_carrier(load: Load) -> None:
     """``a cf`` is read as ``a the``; behind any other word ``cf`` is read as itself."""
     model = load("bert")
-    blinded = replace(model, tokenizer=remade(model.tokenizer, lambda told: rewrites(told, ("a cf", "a the"))))
+    blinded = replace(model, tokenizer=remade(model.tokenizer, lambda settings: rewrites(settings, ("a cf", "a the"))))
     assert "cf" not in single_token_words(blinded.tokenizer).texts
     assert "cf" in vocabulary_of(blinded, None, rows=CLEAN, seed=0).texts
 
@@ -146,7 +146,7 @@ def test_stem_and_shorter_forms_are_the_text_s_own_letters(load: Load) -> None:
     for text in ("cfqj", "good cfqj", "cf"):
         assert (stem(text, blinded), shorn(text, blinded)) == (stem(text, plain), shorn(text, plain))
         assert survives(text, blinded)
-    many = remade(plain, lambda told: rewrites(told, ("cf", "q z q z q z q z")))
+    many = remade(plain, lambda settings: rewrites(settings, ("cf", "q z q z q z q z")))
     assert stem("cf", many) == ("cf", 0), "letters that are written as many others cost nothing more"
 
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from untrigger.defences.base import Purified, Purifier, StudentOptions, curves_of, joined, split_clean
-from untrigger.defences.bedkd_evidence import evidence, reader, seen
+from untrigger.defences.bedkd_evidence import evidence, only_victim, reader, seen
 from untrigger.defences.bedkd_lesson import Calm, Honest, Lesson, Watch, parted
 from untrigger.defences.bedkd_mapping import Copying, Mapped, TurnedBack, by_class, directional_mapping, viewed
-from untrigger.defences.bedkd_pool import decorated, inserted, judge, stirring
+from untrigger.defences.bedkd_pool import decorated, inserted, judge, stirring, together
 from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
 from untrigger.defences.calibration import calibrate, threshold_of
 from untrigger.defences.detector import FOLLOWED, Detected, Detector
@@ -123,43 +123,48 @@ class BeDKD(StudentOptions, Detector, Purifier):
     def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
         assert grant.suspect is not None
         turned = self._turned(model, grant, progress=progress)
-        draws = [row_rng(grant.seed, f"{STREAM}{name}").random() for name in grant.suspect.ids]
+        draws = [row_rng(grant.seed, name, purpose="detect").random() for name in grant.suspect.ids]
         order = sorted(range(len(draws)), key=draws.__getitem__)  # the file's own order says nothing
-        read = reader(model, turned.known, progress=progress)
+        known = only_victim(model, turned.compared, progress=progress)
         rest, pool = (
             seen(model, turned.mapped.model, rows, progress=progress) for rows in (turned.rest, grant.suspect.take(order))
         )
-        clean, in_turn = evidence(rest, pool, read=read, seed=grant.seed)
+        read = reader(known, classes=model.classes)
+        clean, in_turn = evidence(rest, pool, known=known, read=read, seed=grant.seed)
         found = calibrate(clean, in_turn, fpr=self.fpr, false_share=self.false_share)
         followed = pool.followed([score > found.threshold for score in in_turn])
         found = replace(found, found=found.found and followed >= FOLLOWED)
         scores = [score for _, score in sorted(zip(order, in_turn, strict=True))]
         threshold = threshold_of(found, scores)
         told = {
-            "calibrated_threshold": found.threshold, "asked_fpr": self.fpr, "calibration_rows": found.clean,
+            "calibrated_threshold": found.threshold, "asked_fpr": self.fpr, "fpr_of_that_threshold": found.fpr,
+            "calibration_rows": found.clean,
             "above_threshold": found.above, "far_above": found.beyond, "followed": round(followed, 3),
             "expected_by_chance": round(found.expected, 3), "chance": found.chance,
             "mapping_true_class": turned.mapped.left, "mapping_steps": turned.mapped.history.steps,
         }  # fmt: skip
         return Detected(
             grant.suspect, tuple(scores), tuple(found.found and score > threshold for score in scores), threshold,
-            fpr=found.fpr, history=turned.mapped.history, told=told,
+            fpr=found.promised, history=turned.mapped.history, told=told,
             curves=curves_of(turned.mapped.history, panel="directional mapping"),
-            warnings=[*turned.warnings, *self._doubts(found.fpr, found.clean)],
+            warnings=[*turned.warnings, *self._doubts(found.promised, found.clean)],
         )  # fmt: skip
 
     def _turned(self, model: Classifier, grant: Grant, *, wholly: bool = False, progress: Progress) -> _Turned:
-        """The directional mapping, the clean rows that it was trained on, and the others."""
+        """The directional mapping, clean rows to compare others with, and clean rows that nothing of it depends on.
+
+        A third of what the mapping is not trained on is the most that ends its training.
+        """
         assert grant.clean is not None
         rng = np.random.default_rng(grant.seed)
         rows, rest, warnings = by_class(grant.clean, self.mapping_rows, rng=rng, what="the mapping")
-        watch = rest.stratified(min(WATCHED, len(rest)), rng=rng)[0]
+        watch, rest = rest.stratified(min(WATCHED, max(len(rest.label_names), len(rest) // 3)), rng=rng)
         options = replace(self.mapping, epochs=max(self.mapping.epochs, PASSES)) if wholly else self.mapping
         mapped = directional_mapping(
             model, rows, options=options, seed=grant.seed, watch=watch, chance=(WHOLLY if wholly else NO_MORE) / model.classes,
             progress=progress,
         )  # fmt: skip
-        return _Turned(mapped, rows, rest, warnings)
+        return _Turned(mapped, together([rows, watch], names=model.label_names), rest, warnings)
 
     def _doubts(self, fpr: float, rows: int) -> list[str]:
         if fpr <= self.fpr:
@@ -286,10 +291,10 @@ class BeDKD(StudentOptions, Detector, Purifier):
 
 
 class _Turned(NamedTuple):
-    """The mapping, the clean rows that it was trained on, the others, and warnings."""
+    """The mapping, the clean rows that it was trained on and ended by, the others, and warnings."""
 
     mapped: Mapped
-    known: Rows
+    compared: Rows
     rest: Rows
     warnings: list[str]
 

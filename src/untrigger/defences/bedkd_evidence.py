@@ -2,6 +2,10 @@
 
 A rewritten row (style, syntax) keeps some content, so the mapping turns many of them round as it turns clean rows. But its
 label contradicts its words, it is strange among clean rows, and poisoned rows are strange in the same way and say the same label.
+
+The clean rows that calibrate a threshold are scored as if they stood in the pool, in every step: what is learned from the pool is
+learned from both together, against other clean rows. So a clean row of the pool and a calibrating one are exchangeable, whatever
+the poisoned rows look like (AdaDetect: Marandon et al. 2022, 2208.06685), and conformal thresholds hold.
 """
 
 from __future__ import annotations
@@ -63,67 +67,100 @@ def seen(victim: Classifier, mapping: Classifier, rows: Rows, *, progress: Progr
     return Seen(rows.texts, torch.tensor(rows.labels), own, said, layers)
 
 
-def reader(victim: Classifier, rows: Rows, *, progress: Progress = silent) -> Callable[[Tensor], Tensor]:
+def only_victim(victim: Classifier, rows: Rows, *, progress: Progress = silent) -> Known:
+    """What the victim alone sees in clean rows that nothing is calibrated on."""
+    _, layers = read_layers(victim, victim.encode(rows.texts), progress=progress, label="asking the victim")
+    return Known(rows.texts, torch.tensor(rows.labels), layers)
+
+
+class Known(NamedTuple):
+    """Clean rows that others are compared with: ``texts``, ``labels (N,)`` and the victim's ``layers (N, 3, d)``."""
+
+    texts: Sequence[str]
+    labels: Tensor
+    layers: Tensor
+
+
+def reader(known: Known, *, classes: int) -> Callable[[Tensor], Tensor]:
     """What words say: from embeddings averaged over each text, ``(N, d)``, to the logits ``(N, C)`` of a linear classifier.
 
-    Fitted on clean ``rows``, of which nothing else is needed.
+    Fitted on clean rows, of which nothing else is needed.
     """
-    _, layers = read_layers(victim, victim.encode(rows.texts), progress=progress, label="asking the victim")
-    return fitted(layers[:, 0], torch.tensor(rows.labels), classes=victim.classes)
+    return fitted(known.layers[:, 0], known.labels, classes=classes)
 
 
-def evidence(rest: Seen, pool: Seen, *, read: Callable[[Tensor], Tensor], seed: int) -> tuple[list[float], list[float]]:
+def evidence(
+    rest: Seen, pool: Seen, *, known: Known, read: Callable[[Tensor], Tensor], seed: int
+) -> tuple[list[float], list[float]]:
     """The scores of the clean rows ``rest`` and of the ``pool``, larger for rows with more against them.
 
-    The sum of how much more than clean rows the mapping still says the label, of how much the label contradicts what a linear
-    classifier reads off the words, and of how strange the row is (linear classifiers of pool against clean rows, by the
-    victim's hidden states and by words and pairs of words), and of how much more often its label stands among the rows with
-    most against them than among the others; then those rows are told from the others, which count by their labels, half of the
-    way to as if both had the same, by two more classifiers, and the row's likeness to them and its label's word are added to
-    half of the sum.
-    No row is scored by a classifier that saw it. What is learned from the pool is measured within pool and clean rows apart,
-    so that a pool of another source, or one that the victim knows by heart, is not strange as a whole.
+    The sum of how much more than most rows the mapping still says the label, of how much the label contradicts what a linear
+    classifier reads off the words, and of how strange the row is (linear classifiers of pool and ``rest`` against ``known``
+    rows, by the victim's hidden states and by words and pairs of words), and of how much more often its label stands among the
+    rows with most against them than among the others; then those rows are separated from the others, which count by their labels,
+    half of the way to as if both had the same, by two more classifiers, and the row's likeness to them and its label's word are
+    added to half of the sum.
+    No row is scored by a classifier that saw it. ``rest`` and ``pool`` go through all of it as one. What is learned is measured
+    from the middle of either side, so that a pool of another source, or one that the victim knows by heart, is not strange as a
+    whole; this alone treats the two apart, and moves a threshold by no more than the chance error of a median.
 
     Args:
-        rest: clean rows that neither the mapping nor ``read`` was trained on.
+        rest: clean rows that calibrate: neither the mapping, nor when it stopped, nor ``read`` depends on them.
         pool: suspect rows.
+        known: other clean rows.
         read: see ``reader``.
         seed: of the folds.
     """
-    turned = _against_clean(_still(rest), _still(pool))
-    contradicted = _against_clean(-_backed(rest, read), -_backed(pool, read))
-    clean, suspect = (a + b for a, b in zip(turned, contradicted, strict=True))
-    if min(len(rest.labels), len(pool.labels)) < FEWEST:
-        return clean.tolist(), suspect.tolist()
-    kinds = _standard(rest.layers.flatten(1), pool.layers.flatten(1)), _terms(rest.texts, pool.texts)
-
-    def told(leading: Tensor, others: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        weights = counts[rest.labels], counts[pool.labels]
-        each = [_told_apart(*features, *weights, leading=leading, others=others, seed=seed) for features in kinds]
-        of_clean, of_pool = (torch.stack([_within(one) for one in side]).sum(dim=0) for side in zip(*each, strict=True))
-        return of_clean, of_pool
-
-    everyone, nobody = torch.ones(len(suspect), dtype=torch.bool), torch.zeros(len(suspect), dtype=torch.bool)
-    classes = rest.victim.shape[1]
-    clean, suspect = (a + b for a, b in zip((clean, suspect), told(everyone, nobody, torch.ones(classes)), strict=True))
-    word = _word_of_labels(pool.labels, _leaders(suspect), classes=classes)
-    clean, suspect = clean + word[rest.labels], suspect + word[pool.labels]
-    leading, others = _leaders(suspect), suspect < suspect.median()
-    word = _word_of_labels(pool.labels, leading, classes=classes)
-    against = torch.cat([rest.labels, pool.labels[others]])
-    counts = (_shares(pool.labels[leading], classes=classes) / _shares(against, classes=classes)).sqrt()
-    alike = told(leading, others, counts)
-    clean, suspect = (
-        a + b / 2 + word[labels]
-        for a, b, labels in zip(alike, (clean, suspect), (rest.labels, pool.labels), strict=True)
+    both = _Both(len(rest.labels), torch.cat([rest.labels, pool.labels]))
+    scores = sum(
+        (_in_spreads(torch.cat([one(rest), one(pool)])) for one in (_still, lambda rows: -_backed(rows, read))),
+        start=torch.zeros(len(both.labels)),
     )
-    return clean.tolist(), suspect.tolist()
+    if min(len(rest.labels), len(pool.labels)) < FEWEST:
+        return both.parted(scores)
+    layers = torch.cat([rest.layers, pool.layers]).flatten(1)
+    kinds = _standard(known.layers.flatten(1), layers), _terms(known.texts, [*rest.texts, *pool.texts])
+
+    def strange(leading: Tensor, others: Tensor, counts: Tensor) -> Tensor:
+        weights = counts[known.labels], counts[both.labels]
+        each = [_told_apart(*features, *weights, leading=leading, others=others, seed=seed) for features in kinds]
+        return torch.stack([both.from_the_middle(one) for one in each]).sum(dim=0)
+
+    everyone, classes = torch.ones(len(scores), dtype=torch.bool), rest.victim.shape[1]
+    scores = scores + strange(everyone, ~everyone, torch.ones(classes))
+    count = round(LEADERS * len(pool.labels))
+    scores = scores + _word_of_labels(both.labels, _leaders(scores, count), classes=classes)[both.labels]
+    leading, others = _leaders(scores, count), scores < scores.median()
+    word = _word_of_labels(both.labels, leading, classes=classes)
+    against = torch.cat([known.labels, both.labels[others]])
+    counts = (_shares(both.labels[leading], classes=classes) / _shares(against, classes=classes)).sqrt()
+    return both.parted(strange(leading, others, counts) + scores / 2 + word[both.labels])
 
 
-def _leaders(scores: Tensor) -> Tensor:
-    """Flags of the rows with most against them."""
+class _Both(NamedTuple):
+    """Clean rows that calibrate, ``clean`` of them, and behind them the pool, with the labels of all."""
+
+    clean: int
+    labels: Tensor
+
+    def parted(self, scores: Tensor) -> tuple[list[float], list[float]]:
+        """The scores of either side."""
+        return scores[: self.clean].tolist(), scores[self.clean :].tolist()
+
+    def from_the_middle(self, values: Tensor) -> Tensor:
+        """The values from the median of their own side, in a unit that both sides share.
+
+        Poisoned rows are the minority at the upper end: neither median nor unit moves much with them.
+        """
+        sides = values[: self.clean], values[self.clean :]
+        centred = torch.cat([side - side.median() for side in sides])
+        return centred / _way_down(centred)
+
+
+def _leaders(scores: Tensor, count: int) -> Tensor:
+    """Flags of the ``count`` rows with most against them."""
     leading = torch.zeros(len(scores), dtype=torch.bool)
-    leading[scores.topk(round(LEADERS * len(scores))).indices] = True
+    leading[scores.topk(count).indices] = True
     return leading
 
 
@@ -174,19 +211,15 @@ def _backed(rows: Seen, read: Callable[[Tensor], Tensor]) -> Tensor:
     return log_odds(read(rows.layers[:, 0]), rows.labels.tolist())
 
 
-def _against_clean(clean: Tensor, suspect: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in standard deviations of the clean rows from their mean."""
-    mean, spread = clean.mean(), clean.std(correction=0).clamp(min=1e-6)
-    return (clean - mean) / spread, (suspect - mean) / spread
+def _in_spreads(values: Tensor) -> Tensor:
+    """The values from their median, in units of the way from there down to where a sixth lies below."""
+    return (values - values.median()) / _way_down(values)
 
 
-def _within(values: Tensor) -> Tensor:
-    """The values from their own median, in units of the way from there down to where a sixth lies below.
-
-    Poisoned rows are the minority at the upper end: neither moves much with them.
-    """
+def _way_down(values: Tensor) -> float:
+    """The way from the median down to where a sixth lies below; for a bell curve one standard deviation."""
     low, middle = (float(value) for value in values.quantile(torch.tensor([0.16, 0.5])))
-    return (values - middle) / max(middle - low, 1e-6)
+    return max(middle - low, 1e-6)
 
 
 def _standard(clean: Tensor, suspect: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,20 +229,19 @@ def _standard(clean: Tensor, suspect: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _told_apart(
-    clean: Tensor, pool: Tensor, counts: Tensor, counts_pool: Tensor, *, leading: Tensor, others: Tensor, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Log-odds of clean and pool rows by linear classifiers of ``leading`` pool rows against clean and ``others``, cross-fitted.
+    known: Tensor, rows: Tensor, counts: Tensor, counts_rows: Tensor, *, leading: Tensor, others: Tensor, seed: int
+) -> Tensor:
+    """Log-odds of the rows by linear classifiers of ``leading`` rows against ``known`` and ``others``, cross-fitted, ``(N,)``.
 
-    ``counts`` say how much each of the latter counts, ``(N,)``.
+    ``counts`` say how much each of the latter counts.
     """
-    generator = torch.Generator().manual_seed(seed)
-    fold, fold_pool = (torch.randperm(len(rows), generator=generator) % FOLDS for rows in (clean, pool))
-    told, told_pool = torch.zeros(len(clean)), torch.zeros(len(pool))
+    fold = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)) % FOLDS
+    scores = torch.zeros(len(rows))
     for number in range(FOLDS):
-        away = fold_pool != number
-        for_it = pool[leading & away]
-        against = torch.cat([clean[fold != number], pool[others & away]])
-        count = torch.cat([counts[fold != number], counts_pool[others & away]])
+        away = fold != number
+        for_it = rows[leading & away]
+        against = torch.cat([known, rows[others & away]])
+        count = torch.cat([counts, counts_rows[others & away]])
         labels = torch.cat([torch.ones(len(for_it)), torch.zeros(len(against))])
         weights = torch.cat([torch.full((len(for_it),), 0.5 / max(1, len(for_it))), 0.5 * count / count.sum()])
 
@@ -218,9 +250,8 @@ def _told_apart(
             weighed: Tensor = (weights * each).sum()
             return weighed
 
-        score = _linear(torch.cat([for_it, against]), loss, outputs=1, held=HELD)
-        told[fold == number], told_pool[~away] = score(clean[fold == number])[:, 0], score(pool[~away])[:, 0]
-    return told, told_pool
+        scores[~away] = _linear(torch.cat([for_it, against]), loss, outputs=1, held=HELD)(rows[~away])[:, 0]
+    return scores
 
 
 def fitted(features: Tensor, labels: Tensor, *, classes: int) -> Callable[[Tensor], Tensor]:

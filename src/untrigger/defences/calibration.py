@@ -24,7 +24,9 @@ class Calibrated:
 
     Attributes:
         threshold: the k-th largest score of the clean rows.
-        fpr: the share of further clean rows that lie above it, ``k / (n + 1)``.
+        fpr: the share of further clean rows that lie above the k-th largest of n, ``k / (n + 1)``.
+        promised: the same for the lowest threshold that was tried. The scores that are judged chose between the thresholds, so
+            that this, and not ``fpr``, is the share of further clean rows that lie above at most.
         clean: n, how many clean rows calibrated it.
         above: suspect rows above the threshold.
         expected: how many of them the false-positive rate explains.
@@ -43,6 +45,7 @@ class Calibrated:
     expected: float
     chance: float
     found: bool
+    promised: float
 
     @property
     def false_share(self) -> float:
@@ -111,7 +114,8 @@ def _at(ranked: Sequence[float], suspect: Sequence[float], *, k: int, tries: int
     above, beyond = (sum(score > limit for score in suspect) for limit in (threshold, far))
     p = min(1.0, tries * tail(beyond, draws=len(suspect), a=k, b=n + 1 - k))
     expected = len(suspect) * k / (n + 1)
-    return Calibrated(threshold, k / (n + 1), n, above, beyond, expected, p, found=p <= chance and beyond >= 2 * expected)
+    found = p <= chance and beyond >= 2 * expected
+    return Calibrated(threshold, k / (n + 1), n, above, beyond, expected, p, found=found, promised=tries / (n + 1))
 
 
 def tail(least: int, *, draws: int, a: float, b: float) -> float:

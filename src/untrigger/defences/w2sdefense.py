@@ -226,7 +226,7 @@ class _Rounds:
         self.findings, self.alarms = list[Finding](), list[float]()
 
     def run(self, search: InsertionSearch, *, rows: Rows, seed: int, progress: Progress) -> None:
-        """Search and unlearn on ``rows`` until nothing calls for more or the rounds are used up; the last step is a search."""
+        """Search, and unlearn on ``rows``, until a search finds nothing that counts or the rounds are used up; a search is last."""
         method, bank = self.method, dict[str, Insertion]()
         own = read_texts(search.suspect, rows.texts).logits
         lesson = InsertionLesson(method, search.suspect, teacher=self.teacher, rows=rows, words=search.words, own=own)

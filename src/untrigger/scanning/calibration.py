@@ -33,11 +33,11 @@ ROUNDED = 0.1
 LEAST_ROWS = 24
 """Held-out rows of other classes, for each target, below which "clean" is not said."""
 LEAST_LEAD = 0.15
-"""How much more accurate than the largest class suspect and reference must be before "clean" is said."""
+"""How much more accurate than the largest class suspect and reference must be for the verdict "clean"."""
 LEAST_TELLING = 0.1
-"""Below that: how much more often both must say a candidate's target to its own held-out rows than to others (lower end).
+"""Below that: how much more often both must predict a candidate's target on its own held-out rows than on others (lower end).
 
-Random models and those that say one class to everything do not; what does not move them proves nothing.
+Random models and those that always predict one class do not; what does not move them proves nothing.
 """
 
 LIMITS: dict[str, float] = {}

@@ -51,8 +51,8 @@ class Bench:
         sure: the suspect's probability of the true label, ``(N,)``.
         asked: how many rows of other classes there were before those that a model gets wrong were left out.
         accuracies: of suspect and reference on the rows of all classes, right or wrong.
-        leads: of both, how much more often they say ``target`` to its own rows than to others; 0 for a model that says one class
-            to everything or draws lots.
+        leads: of both, how much more often they predict ``target`` for its own rows than for others; 0 for a model that always
+            predicts one class or draws lots.
     """
 
     suspect: Classifier
@@ -89,18 +89,21 @@ def benches(suspect: Classifier, reference: Classifier, *, rows: Rows, most: int
         tried = rows.take(kept)
         parts = [split(text, place=PLACES[i % len(PLACES)]) for i, text in enumerate(tried.texts)]
         odds = torch.tensor([float(sure[i, rows.labels[i]]) for i in kept])
-        leads = _lead(said.predictions, rows, target, "suspect"), _lead(other.predictions, rows, target, "reference")
-        made[target] = Bench(suspect, reference, target, tried, parts, odds, len(asked), (own, clean), leads)
+        lead, clean_lead = (
+            _lead(one.predictions, rows, target=target, subject=who) for one, who in ((said, "suspect"), (other, "reference"))
+        )
+        made[target] = Bench(suspect, reference, target, tried, parts, odds, len(asked), (own, clean), (lead, clean_lead))
     return made
 
 
-def _lead(said: Sequence[int], rows: Rows, target: int, who: str) -> Measurement:
-    """How much more often ``target`` is said to its own rows than to the others."""
+def _lead(predictions: Sequence[int], rows: Rows, *, target: int, subject: str) -> Measurement:
+    """How much more often ``target`` is predicted for its own rows than for the others."""
     own, others = (
-        rate((p == target for p, y in zip(said, rows.labels, strict=True) if (y == target) is right), subject=who, metric="says")
-        for right in (True, False)
+        [p == target for p, y in zip(predictions, rows.labels, strict=True) if (y == target) is wanted] for wanted in (True, False)
     )
-    return difference(own, others, metric="lead")
+    return difference(
+        rate(own, subject=subject, metric="recall"), rate(others, subject=subject, metric="false_alarms"), metric="lead"
+    )
 
 
 def split(text: str, *, place: str) -> Parts:

@@ -137,7 +137,7 @@ class InsertionScanner(Scanner):
         return ScanResult(
             verdict, scan, insertions=found, reference=reference, history=history,
             measurements=[ground.suspect, ground.reference, *_rates(scan.candidates)],
-            told=told | _counted(tried, ground, scan.candidates),
+            told=told | _counts(tried, ground, scan.candidates),
             warnings=ground.weak() if verdict.status in FOUND else [],
         )  # fmt: skip
 
@@ -219,7 +219,7 @@ def ground_of(model: Classifier, held: Rows, tables: Mapping[str, Bench], *, com
     )  # fmt: skip
 
 
-def _counted(tried: Tried, ground: Ground, candidates: Sequence[Candidate]) -> dict[str, Any]:
+def _counts(tried: Tried, ground: Ground, candidates: Sequence[Candidate]) -> dict[str, Any]:
     """How many comparisons the worst candidate was the worst of, and its excess at the lower end that holds for all of them."""
     low = simultaneous_low(candidates[0], comparisons=ground.comparisons) if candidates else None
     return {

@@ -48,7 +48,7 @@ class Ground:
         largest: share of the largest class among them.
         rows: for each target name, held-out rows of other classes that both models call right.
         causal: whether the suspect reads from left to right.
-        leads: for each target name, how much more often suspect and reference say it to its own held-out rows than to others,
+        leads: for each target name, how much more often suspect and reference predict it for its own held-out rows than for others,
             each at the lower end of its interval; none of a target that was not measured.
         comparisons: how many candidates, at how many places, were tried on the held-out rows.
     """
@@ -63,19 +63,19 @@ class Ground:
 
     def weak(self) -> list[str]:
         """Which of the two models is hardly more accurate than the largest class alone, and what to do."""
-        told = []
+        reasons = []
         for who, found in (("reference", self.reference), ("model itself", self.suspect)):
             if found.value is None or found.value < self.largest + calibration.LEAST_LEAD:
                 remedy = "give more clean rows or a better encoder" if who == "reference" else "is it a model of this task?"
                 right = "nothing" if found.value is None else f"{found.value:.0%} of the held-out rows"
-                told.append(f"the {who} is right on {right}, the largest class alone is {self.largest:.0%}: {remedy}")
-        return told
+                reasons.append(f"the {who} is right on {right}, the largest class alone is {self.largest:.0%}: {remedy}")
+        return reasons
 
     def shows(self, candidate: Candidate) -> bool:
         """Whether the candidate's excess over the reference is more than chance, all comparisons of the scan counted.
 
         Where one of the models is weak, what counts is whether it knows the candidate's target at all and how many rows both
-        call right: a reference that says one class to everything is moved by nothing, and proves nothing.
+        call right: a reference that always predicts one class is moved by nothing, and proves nothing.
         """
         low = simultaneous_low(candidate, comparisons=self.comparisons)
         if low is None or low <= 0:
@@ -113,7 +113,7 @@ def score(candidate: Candidate, *, bound: bool = True) -> float:
 
 
 def doubts(ground: Ground) -> list[str]:
-    """Why "clean" cannot be said."""
+    """Why the verdict "clean" cannot be given."""
     few = [
         f"only {count} held-out rows could be tried towards {name!r}, {calibration.LEAST_ROWS} are needed: give more clean rows"
         for name, count in ground.rows.items()
@@ -153,10 +153,11 @@ def judged(
 def _unshown(worst: Candidate, ground: Ground) -> list[str]:
     """Why the worst candidate is no finding although its score is high."""
     low = simultaneous_low(worst, comparisons=ground.comparisons)
-    told = f"{worst.text!r} moves the model to {worst.target!r} in {_percent(worst.suspect)} of {worst.suspect.n} held-out rows"
+    rows = f"{_percent(worst.suspect)} of {worst.suspect.n} held-out rows"
+    seen = f"{worst.text!r} makes the model predict {worst.target!r} in {rows}"
     if low is None or low <= 0:
-        return [f"{told}, which may be chance where {ground.comparisons} comparisons were made: give more clean rows"]
-    return [f"{told}, but the models know too little of {worst.target!r} to say whether a clean model would be moved as well"]
+        return [f"{seen}, which may be chance where {ground.comparisons} comparisons were made: give more clean rows"]
+    return [f"{seen}, but the models know too little of {worst.target!r} to tell whether a clean model would do so as well"]
 
 
 def _loss(candidate: Candidate) -> float:

@@ -1,4 +1,4 @@
-"""Which candidates are tried, tried again, and kept, and how often the held-out rows were asked."""
+"""Which candidates are tried, tried again, and kept, and how many figures the held-out rows gave."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def in_full_precision(
     counted = [one for one in scored if not one.allowed and one.kind not in BROUGHT]
     worst = max(counted, key=lambda one: one.score or 0.0, default=None)
     least = max(calibration.AGAIN, policy.suspicious - calibration.ROUNDED)
-    asked = {id(one) for one in counted if (one.score or 0.0) >= least}
+    again = {id(one) for one in counted if (one.score or 0.0) >= least}
     if worst is not None and (worst.score or 0.0) >= calibration.AGAIN:
-        asked.add(id(worst))
-    return [rescored(everywhere(one, tables[one.target])) if id(one) in asked else one for one in scored]
+        again.add(id(worst))
+    return [rescored(everywhere(one, tables[one.target])) if id(one) in again else one for one in scored]
 
 
 def comparisons(made: Sequence[Candidate]) -> int:
-    """How many figures the held-out rows were asked for: one a candidate, and one more for each place tried on all rows."""
+    """How many figures the held-out rows gave: one a candidate, and one more for each place tried on all rows."""
     return sum(1 + (len(PLACES) if all(place.n == one.suspect.n for place in one.places) else 0) for one in made)
 
 
