@@ -33,6 +33,7 @@ HELD = 0.05  # weight of the squared norm of a linear classifier
 WORDS = 0.03  # the same for the one that reads labels off words
 TERMS = 12_000  # words and pairs of words by which texts are told apart, the most frequent ones
 ENTRIES = 2**27  # numbers that a table of texts and terms holds at most: half a gibibyte
+ITERATIONS = 60  # of L-BFGS for a linear classifier, at most
 LENGTH = 30.0  # of a text's vector of terms: as long as one of a thousand features of deviation 1
 
 
@@ -265,7 +266,7 @@ def _linear(features: Tensor, loss: Callable[[Tensor], Tensor], *, outputs: int,
     """The linear map ``(N, D) → (N, outputs)`` with the least loss, its weights held to 0."""
     weight = torch.zeros(features.shape[1], outputs, requires_grad=True)
     bias = torch.zeros(outputs, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
