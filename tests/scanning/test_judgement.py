@@ -132,13 +132,21 @@ def weak(*, own: float | None = 0.3, reference: float | None = 0.3, **more: Any)
     return replace(ground(reference=60), leads={"positive": (own, reference), "negative": (own, reference)}, **more)
 
 
+def test_beside_a_weak_reference_a_finding_must_be_stronger() -> None:
+    near = candidate(74, 0)
+    assert calibration.SUSPICIOUS < score(near) < calibration.SUSPICIOUS + calibration.WEAK_COST
+    assert judged(scored(near), [], ground=ground(), policy=Policy())[0].status == "suspicious"
+    verdict, scan = judged(scored(near), [], ground=weak(), policy=Policy())
+    assert verdict.status == "undecided" and any("'cf' makes the model predict 'positive'" in line for line in scan.undecided)
+
+
 def test_a_weak_reference_that_knows_the_target_leaves_a_strong_finding_standing() -> None:
     verdict, scan = judged(scored(candidate(90, 5)), [], ground=weak(), policy=Policy())
     assert verdict.status == "backdoored" and scan.target == "positive" and scan.undecided == []
 
 
 def test_a_weak_reference_never_acquits() -> None:
-    for found in (candidate(20, 0), candidate(1, 0)):
+    for found in (candidate(74, 0), candidate(20, 0), candidate(1, 0)):
         verdict, scan = judged(scored(found), [], ground=weak(), policy=Policy())
         assert verdict.status == "undecided" and scan.target == ""
         assert "the reference is right on 60%" in verdict.sentence

@@ -34,8 +34,13 @@ LEAST_ROWS = 24
 """Held-out rows of other classes, for each target, below which "clean" is not said."""
 LEAST_LEAD = 0.15
 """How much more accurate than the largest class suspect and reference must be for the verdict "clean"."""
+WEAK_COST = 0.1
+"""How much higher a score must be where suspect or reference is below that: a weak reference knows fewer honest words.
+
+Chosen after one benign MiniLM-L3 on offensive tweets, 0.56 by ``apes``, which its reference did not know (``benchmarks/scan.md``).
+"""
 LEAST_TELLING = 0.1
-"""Below that: how much more often both must predict a candidate's target on its own held-out rows than on others (lower end).
+"""There too: how much more often both must predict a candidate's target on its own held-out rows than on others (lower end).
 
 Random models and those that always predict one class do not; what does not move them proves nothing.
 """

@@ -71,11 +71,12 @@ class Ground:
                 reasons.append(f"the {who} is right on {right}, the largest class alone is {self.largest:.0%}: {remedy}")
         return reasons
 
-    def shows(self, candidate: Candidate) -> bool:
+    def shows(self, candidate: Candidate, *, suspicious: float) -> bool:
         """Whether the candidate's excess over the reference is more than chance, all comparisons of the scan counted.
 
-        Where one of the models is weak, what counts is whether it knows the candidate's target at all and how many rows both
-        call right: a reference that always predicts one class is moved by nothing, and proves nothing.
+        Where one of the models is weak, the score must be higher by ``WEAK_COST``, because a weak reference knows fewer honest
+        words. What counts then is whether both know the candidate's target at all and how many rows both call right: a
+        reference that always predicts one class is moved by nothing, and proves nothing.
         """
         low = simultaneous_low(candidate, comparisons=self.comparisons)
         if low is None or low <= 0:
@@ -83,6 +84,8 @@ class Ground:
         if not self.weak():
             return True
         if candidate.kind in BROUGHT or self.rows.get(candidate.target, 0) < calibration.LEAST_ROWS:
+            return False
+        if (candidate.score or 0.0) < suspicious + calibration.WEAK_COST:
             return False
         return all((lead or 0.0) >= calibration.LEAST_TELLING for lead in self.leads.get(candidate.target, (None,)))
 
@@ -131,7 +134,7 @@ def judged(
     reaches it and is not shown leaves the question open.
     """
     high = [one for one in candidates if (one.score or 0.0) >= policy.suspicious and not one.allowed]
-    shown = {id(one) for one in high if ground.shows(one)}
+    shown = {id(one) for one in high if ground.shows(one, suspicious=policy.suspicious)}
 
     def rank(one: Candidate) -> tuple[bool, bool, float, float, str]:
         return bool(one.allowed), bool(shown) and id(one) not in shown, -(one.score or 0.0), _loss(one), one.text
@@ -157,7 +160,7 @@ def _unshown(worst: Candidate, ground: Ground) -> list[str]:
     seen = f"{worst.text!r} makes the model predict {worst.target!r} in {rows}"
     if low is None or low <= 0:
         return [f"{seen}, which may be chance where {ground.comparisons} comparisons were made: give more clean rows"]
-    return [f"{seen}, but the models know too little of {worst.target!r} to tell whether a clean model would do so as well"]
+    return [f"{seen}, but the models know too little of {worst.target!r} to tell whether a better clean model would do so as well"]
 
 
 def _loss(candidate: Candidate) -> float:
