@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from victims import MODELS
 
 from untrigger.attacks.badnets import BadNets
@@ -16,7 +15,7 @@ from untrigger.data import load_splits, write_rows
 from untrigger.pipeline.attack import AttackSpec
 from untrigger.storage import new_folder
 from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.seeds import derived_seed
+from untrigger.vocabulary.seeds import generator_for
 from untrigger.vocabulary.trigger import Trigger
 
 ROWS, TEST_ROWS = 1500, 400
@@ -94,7 +93,7 @@ class Cell:
 
 def mislabelled(rows: Rows, share: float, *, seed: int = 0) -> Rows:
     """The rows, a share of each class with a wrong label, drawn evenly from the other classes."""
-    rng, classes = np.random.default_rng(derived_seed(seed, "noise")), len(rows.label_names)  # attacks draw their rows by the seed
+    rng, classes = generator_for(seed, "noise"), len(rows.label_names)  # attacks draw their rows by the seed
     wrong = set(rows.stratified(round(share * len(rows)), rng=rng)[0].ids)
     steps = rng.integers(1, classes, size=len(rows))
     labels = [(label + int(step)) % classes if name in wrong else label

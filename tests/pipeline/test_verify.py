@@ -19,12 +19,12 @@ from untrigger.pipeline import verify as module
 from untrigger.pipeline.choose import teacher_of
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
-from untrigger.pipeline.streams import generator_for, seed_for
 from untrigger.pipeline.verify import again, too_few
 from untrigger.scanning.insertions import InsertionScanner
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.report import Finding, Report
 from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.seeds import derived_seed, generator_for
 
 KNOWING = {**VERIFIER, "teacher": TeacherOptions(lr=1e-3, epochs=6, batch_size=16)}
 
@@ -90,7 +90,7 @@ def test_the_scan_uses_the_held_out_rows_and_a_seed_of_its_own(
     [(own, seed)] = scanned
     assert not set(own.texts) & set(given[0].texts) and len(own) + len(given[0]) == 600
     assert report.given["held_out"]["sha256"] == own.content_hash()
-    assert seed == seed_for("verification: scan", 0) != 0
+    assert seed == derived_seed(0, "verification: scan") != 0
 
 
 def test_a_scan_that_is_not_wanted_or_cannot_be_made_leaves_it_not_verified(shop: Shop, rows: Path, tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ def test_the_defenders_split_is_not_the_attackers(shop: Shop) -> None:
     import numpy as np
 
     rows = load_data(str(shop.clean), label_names=("negative", "positive"))
-    own = rows.stratified(40, rng=generator_for("purify: rows that are held out", 0))[0]
+    own = rows.stratified(40, rng=generator_for(0, "purify: rows that are held out"))[0]
     assert own.ids != rows.stratified(40, rng=np.random.default_rng(0))[0].ids
-    assert own.ids == rows.stratified(40, rng=generator_for("purify: rows that are held out", 0))[0].ids
+    assert own.ids == rows.stratified(40, rng=generator_for(0, "purify: rows that are held out"))[0].ids
     seeds = {seed_for(purpose, seed) for purpose in ("a", "b", "ab") for seed in range(50)}
     assert len(seeds) == 150 and all(0 <= one < 2**31 for one in seeds)

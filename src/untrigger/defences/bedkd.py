@@ -35,7 +35,6 @@ WARMUP = 0.1  # share of the student's steps in which its rate climbs
 NO_MORE = 1.1  # a true class that is given at most this many times an even share of the probability counts as turned
 WHOLLY = 0.6  # the same where the mapping, turned back, has to know the content's class
 PASSES = 20  # at most so many over the mapping's rows then
-STREAM = "defender: order of the pool: "  # the attacker draws from the same function, by row id alone
 NOTHING_FOUND = PurificationOutcome.NOTHING_FOUND, ""
 MAPPING = Copying(alpha=0.8, temperature=1.5, hidden=False, lr=3e-4, epochs=6, batch_size=16)
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from untrigger.defences.base import Purified, Purifier, curves_of, joined, split_clean
 from untrigger.defences.lesson import InsertionLesson, LessonOptions
 from untrigger.errors import OptionError
@@ -24,7 +22,7 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import FOUND, Candidate, hundredths
-from untrigger.vocabulary.seeds import derived_seed
+from untrigger.vocabulary.seeds import derived_seed, generator_for
 from untrigger.vocabulary.verdicts import CLEAN, PurificationOutcome
 
 PANEL = "scan by round"
@@ -87,7 +85,7 @@ class ScanCure(LessonOptions, Purifier):
         """The clean rows by what they serve."""
         assert grant.clean is not None
         held, rows = self.scanner.parted(grant.clean, seed=grant.seed)
-        generator = np.random.default_rng(derived_seed(grant.seed, "taught"))
+        generator = generator_for(grant.seed, "taught")
         searched, taught = split_clean(rows, dev=self.taught, generator=generator)
         return _Parts(held, taught, searched)
 

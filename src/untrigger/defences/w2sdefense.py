@@ -35,7 +35,7 @@ from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Curve, Finding
 from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.seeds import derived_seed
+from untrigger.vocabulary.seeds import generator_for
 from untrigger.vocabulary.verdicts import PurificationOutcome
 
 APART = 1000  # between the seeds of two teachers
@@ -117,7 +117,7 @@ class W2SDefense(LessonOptions, Purifier):
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         teacher, taught, rows, dev = self._taught(model, grant, progress=progress)
         score = dev_score(model, dev)()
-        generator = np.random.default_rng(derived_seed(grant.seed, "searched"))
+        generator = generator_for(grant.seed, "searched")
         own, searched = split_clean(rows, dev=self.searched, generator=generator)
         start = self._start(model, grant, teacher=teacher, rows=rows, own=own, dev=dev, progress=progress)
         done = _Rounds(self, teacher, dev=dev, start=start)

@@ -24,7 +24,6 @@ from untrigger.pipeline.audit_verdict import Subject, verdict
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.model_facts import model_facts, shown
 from untrigger.pipeline.scan import ScanSpec, all_rows, at_most, hints_of, load, scanner_of, weigh_as_asked
-from untrigger.pipeline.streams import generator_for
 from untrigger.pipeline.treatments import in_int8, poisoned_again, tuned
 from untrigger.pipeline.used_rows import FILE, read_used_rows
 from untrigger.progress import Progress, silent
@@ -36,6 +35,7 @@ from untrigger.vocabulary.outcome import Measurement, Outcome
 from untrigger.vocabulary.report import Finding, Report
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import Candidate
+from untrigger.vocabulary.seeds import generator_for
 
 TREATMENTS = {
     "finetune": "fine-tuned", "merge": "merged", "int8": "in int8", "repoison": "poisoned a little again",
@@ -143,7 +143,7 @@ def _parted(spec: AuditSpec, rows: Rows) -> tuple[Rows, Rows]:
     count = round(spec.tuning * len(rows))
     if min(count, len(rows) - count) < 2 * len(rows.label_names):
         raise DataError(f"{len(rows)} clean rows", expected="enough to part between tuning and scanning", remedy="give more")
-    return rows.stratified(count, rng=generator_for("audit: rows to tune on", spec.scan.seed))
+    return rows.stratified(count, rng=generator_for(spec.scan.seed, "audit: rows to tune on"))
 
 
 def _grant(spec: AuditSpec, rows: Rows) -> Grant:

@@ -28,7 +28,6 @@ from untrigger.pipeline.judge import Judge
 from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.protocol import strayed
 from untrigger.pipeline.spec import DetectSpec, PurifySpec
-from untrigger.pipeline.streams import generator_for
 from untrigger.pipeline.used_rows import unseen, write_used_rows
 from untrigger.pipeline.verdict import verdict
 from untrigger.pipeline.verify import Verification, verify
@@ -39,6 +38,7 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.report import Report
 from untrigger.vocabulary.rows import Rows, overlap
+from untrigger.vocabulary.seeds import generator_for
 
 HELD_OUT = 0.2
 
@@ -117,7 +117,7 @@ def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[s
     check_clean(rows, model=victim, least=10)
     held = max(2, round(HELD_OUT * len(rows)))
     kept = min(spec.clean_rows or len(rows), len(rows) - held)
-    own, rest = rows.stratified(kept, rng=generator_for("purify: rows that are held out", spec.seed))
+    own, rest = rows.stratified(kept, rng=generator_for(spec.seed, "purify: rows that are held out"))
     return own, rest, [f"{len(rest)} of the clean rows were held out from the method"]
 
 

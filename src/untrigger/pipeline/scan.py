@@ -17,7 +17,6 @@ from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.model_facts import model_facts, shown
-from untrigger.pipeline.streams import generator_for
 from untrigger.progress import Progress, silent
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.judgement import by_weights_alone, not_checked, unseen, with_weights
@@ -27,6 +26,7 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Finding, Report, Verdict
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import Scan
+from untrigger.vocabulary.seeds import generator_for
 
 MOVED = 4  # words of the weights that are tried beside those of the search
 
@@ -207,7 +207,7 @@ def all_rows(spec: ScanSpec, model: Classifier) -> Rows:
 def at_most(spec: ScanSpec, rows: Rows) -> Rows:
     """The rows, or as many of them as the spec allows, the classes in proportion."""
     few = 0 < spec.clean_rows < len(rows)
-    return rows.stratified(spec.clean_rows, rng=generator_for("scan: rows that are taken", spec.seed))[0] if few else rows
+    return rows.stratified(spec.clean_rows, rng=generator_for(spec.seed, "scan: rows that are taken"))[0] if few else rows
 
 
 def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:

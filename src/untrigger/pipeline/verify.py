@@ -11,7 +11,6 @@ from untrigger.errors import UserError
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.spec import TEACHER, PurifySpec
-from untrigger.pipeline.streams import generator_for, seed_for
 from untrigger.progress import Progress
 from untrigger.scanning.base import Hints
 from untrigger.scanning.calibration import LEAST_ROWS
@@ -22,6 +21,7 @@ from untrigger.training.weak_teacher import trained_teacher
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Finding
 from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.seeds import derived_seed, generator_for
 
 HELD = 0.6  # share of the held-out rows that findings are confirmed on; the others serve the search
 MOST = 1000  # held-out rows that a scan of the result takes at most
@@ -93,7 +93,7 @@ def _scanned(
     spec: PurifySpec, method: Purifier, purified: Purified, *, scanner: InsertionScanner, granted: Rows, rows: Rows,
     progress: Progress,
 ) -> Verification:  # fmt: skip
-    seed = seed_for("verification: scan", spec.seed)
+    seed = derived_seed(spec.seed, "verification: scan")
     reference = _reference(spec, purified.model, scanner=scanner, granted=granted, seed=seed, progress=progress)
     known = again(purified.findings, names=purified.model.label_names)
     policy = getattr(method, "policy", None)
@@ -112,7 +112,7 @@ def _reference(
     spec: PurifySpec, model: Classifier, *, scanner: InsertionScanner, granted: Rows, seed: int, progress: Progress
 ) -> Classifier:
     """A clean reference of the task, trained on rows that no finding is confirmed on."""
-    rows, dev = split_clean(granted, dev=DEV, generator=generator_for("verification: reference", spec.seed))
+    rows, dev = split_clean(granted, dev=DEV, generator=generator_for(spec.seed, "verification: reference"))
     grant = Grant(clean=granted, teacher=spec.teacher or TEACHER, seed=seed)
     return trained_teacher(model, grant, rows=rows, dev=dev, options=scanner.teacher, progress=progress)[0]
 
@@ -142,4 +142,4 @@ def _scanner(spec: PurifySpec, method: Purifier) -> InsertionScanner:
 def _most(held: Rows, *, seed: int) -> Rows:
     if len(held) <= MOST:
         return held
-    return held.stratified(MOST, rng=generator_for("verification: rows", seed))[0]
+    return held.stratified(MOST, rng=generator_for(seed, "verification: rows"))[0]

@@ -30,7 +30,7 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement
 from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.scan import FOUND, Candidate
-from untrigger.vocabulary.seeds import derived_seed
+from untrigger.vocabulary.seeds import derived_seed, generator_for
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class InsertionScanner(Scanner):
 
     def _reference(self, model: Classifier, grant: Grant, *, rows: Rows, progress: Progress) -> tuple[Classifier, History]:
         """A clean reference trained on a part of the rows, the other part choosing its epoch; it sees no held-out row."""
-        own, dev = split_clean(rows, dev=self.dev, generator=np.random.default_rng(derived_seed(grant.seed, "dev")))
+        own, dev = split_clean(rows, dev=self.dev, generator=generator_for(grant.seed, "dev"))
         return trained_teacher(model, grant, rows=own, dev=dev, options=self.teacher, progress=progress)
 
     def parted(self, rows: Rows, *, seed: int) -> tuple[Rows, Rows]:
