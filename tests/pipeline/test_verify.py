@@ -173,5 +173,5 @@ def test_the_defenders_split_is_not_the_attackers(shop: Shop) -> None:
     own = rows.stratified(40, rng=generator_for(0, "purify: rows that are held out"))[0]
     assert own.ids != rows.stratified(40, rng=np.random.default_rng(0))[0].ids
     assert own.ids == rows.stratified(40, rng=generator_for(0, "purify: rows that are held out"))[0].ids
-    seeds = {seed_for(purpose, seed) for purpose in ("a", "b", "ab") for seed in range(50)}
+    seeds = {derived_seed(seed, purpose) for purpose in ("a", "b", "ab") for seed in range(50)}
     assert len(seeds) == 150 and all(0 <= one < 2**31 for one in seeds)
