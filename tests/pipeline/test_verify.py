@@ -174,4 +174,4 @@ def test_the_defenders_split_is_not_the_attackers(shop: Shop) -> None:
     assert own.ids != rows.stratified(40, rng=np.random.default_rng(0))[0].ids
     assert own.ids == rows.stratified(40, rng=generator_for(0, "purify: rows that are held out"))[0].ids
     seeds = {derived_seed(seed, purpose) for purpose in ("a", "b", "ab") for seed in range(50)}
-    assert len(seeds) == 150 and all(0 <= one < 2**31 for one in seeds)
+    assert len(seeds) == 150 and all(0 <= one < 2**32 for one in seeds)
