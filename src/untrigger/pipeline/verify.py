@@ -54,9 +54,9 @@ class Verification:
 
 
 def verify(
-    spec: PurifySpec, method: Purifier, purified: Purified, *, granted: Rows, held: Rows, progress: Progress
+    spec: PurifySpec, method: Purifier, purified: Purified, *, grant: Grant, held: Rows, progress: Progress
 ) -> Verification:
-    """What a scan says of the purified model on ``held``, rows that no method was given; a reference is trained on ``granted``.
+    """What a scan says of the purified model on ``held``, rows that no method was given; a reference is trained on the grant's.
 
     A model that a scan left as it was is not scanned again. What keeps a scan from being made is told, never raised: the
     purified model is not lost for it.
@@ -65,7 +65,8 @@ def verify(
         return Verification("", SKIPPED)
     if purified.scanned is not None and not purified.changed:
         return Verification(purified.scanned.status, purified.scanned.sentence, list(purified.told.get("not_looked_for", [])))
-    scanner, rows = _scanner(spec, method), _most(held, seed=spec.seed)
+    assert grant.clean is not None
+    scanner, rows, granted = _scanner(spec, method), _most(held, seed=spec.seed), grant.clean
     if few := too_few(rows, scanner=scanner, granted=len(granted)):
         return Verification("", few)
     try:
