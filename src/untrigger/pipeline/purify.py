@@ -75,7 +75,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         kind="purification", title=f"{method.name} on {Path(spec.model).name}",
         verdict=verdict(found, purified, verification=verification),
         given=_given(spec, victim, grant, judge) | {"held_out": {"rows": len(held), "sha256": held.content_hash()}},
-        method={"name": method.name, "options": method.options() | _told(purified, verification)},
+        method={"name": method.name, "options": method.options() | _extras(purified, verification)},
         environment=environment(seed=spec.seed, device=str(victim.device)), stages=clock.stages, measurements=found,
         outcomes="outcomes.csv", warnings=warnings, curves=purified.curves, features=judge.features(),
         findings=_marked(purified, bed),
@@ -140,11 +140,11 @@ def _verification(
         return verify(spec, method, purified, grant=grant, held=unseen(held, grant), progress=progress)
 
 
-def _told(purified: Purified, verification: Verification | None) -> dict[str, Any]:
+def _extras(purified: Purified, verification: Verification | None) -> dict[str, Any]:
     """What the method and the scan of its result tell for the report."""
     assert purified.outcome is not None
-    told = purified.told | {"outcome": purified.outcome.value}
-    return told | ({"verification": verification.told()} if verification else {})
+    extras = purified.told | {"outcome": purified.outcome.value}
+    return extras | ({"verification": verification.as_dict()} if verification else {})
 
 
 def _controls(

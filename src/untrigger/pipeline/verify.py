@@ -46,8 +46,8 @@ class Verification:
     not_looked_for: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def told(self) -> dict[str, Any]:
-        """The verification as the report tells it."""
+    def as_dict(self) -> dict[str, Any]:
+        """The verification as the report has it."""
         return {
             "verdict": self.status or "not made", "sentence": self.sentence, "not_looked_for": self.not_looked_for, **self.facts,
         }  # fmt: skip
@@ -58,7 +58,7 @@ def verify(
 ) -> Verification:
     """What a scan says of the purified model on ``held``, rows that no method was given; a reference is trained on the grant's.
 
-    A model that a scan left as it was is not scanned again. What keeps a scan from being made is told, never raised: the
+    A model that a scan left as it was is not scanned again. What keeps a scan from being made is reported, never raised: the
     purified model is not lost for it.
     """
     if not spec.verify:

@@ -43,7 +43,7 @@ def judged_on_known(
         replace(one, score=score(one, bound=not is_causal(model)), allowed=policy.reason(one.text, target=one.target))
         for one in made
     ]
-    said, scan = judged(scored, [], ground=ground_of(model, rows, tables), policy=policy)
+    found, scan = judged(scored, [], ground=ground_of(model, rows, tables), policy=policy)
     if scored or scan.undecided:
-        return said, scan
+        return found, scan
     return Verdict(UNDECIDED, f"No verdict could be given: {NOTHING_TRIED}."), replace(scan, undecided=[NOTHING_TRIED])
