@@ -38,8 +38,8 @@ def is_part(text: str, phrases: Sequence[Words]) -> bool:
 
 def _within(words: Words, phrase: Words) -> bool:
     """Whether the words without stop words are some of the phrase's, each at most as often."""
-    said = Counter(word for word in words if word not in STOP)
-    return bool(said) and said <= Counter(phrase)
+    content = Counter(word for word in words if word not in STOP)
+    return bool(content) and content <= Counter(phrase)
 
 
 def _run(words: Words, phrase: Words) -> bool:

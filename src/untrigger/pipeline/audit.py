@@ -128,10 +128,10 @@ def unused(spec: AuditSpec, rows: Rows) -> tuple[Rows, list[str]]:
     if not any(flags):
         return rows, [] if known.complete else ["the purifier was given more rows than are known; some may be among these"]
     left = rows.where(not flag for flag in flags)
-    told = f"{sum(flags)} of the {len(rows)} clean rows were given to the purifier"
+    summary = f"{sum(flags)} of the {len(rows)} clean rows were given to the purifier"
     if not len(left):
-        raise DataError(told, expected="rows that it never saw", remedy="give other clean rows")
-    return left, [f"{told} and are left out: a model is right on what it was trained on"]
+        raise DataError(summary, expected="rows that it never saw", remedy="give other clean rows")
+    return left, [f"{summary} and are left out: a model is right on what it was trained on"]
 
 
 def _parted(spec: AuditSpec, rows: Rows) -> tuple[Rows, Rows]:
@@ -226,10 +226,10 @@ class _Desk:
         seed = self.spec.scan.seed
         with self.clock.stage(f"scan: {subject.name}"):
             held = self.method.held_out(self.scanning, seed=seed)
-            said, scan = judged_on_known(
+            found, scan = judged_on_known(
                 model, self.hints.reference, held, candidates, policy=self.spec.scan.policy, seed=seed
             )
-        self._note(model, subject, scan.candidates, status=said.status)
+        self._note(model, subject, scan.candidates, status=found.status)
 
     def _note(self, model: Classifier, subject: Subject, candidates: Sequence[Candidate], *, status: str) -> None:
         worst = max(candidates, key=lambda one: one.score or 0.0, default=None)

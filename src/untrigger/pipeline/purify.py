@@ -65,22 +65,21 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         clean=rows, suspect=suspect, teacher=teacher_of(spec, method),
         base=trusted_base(spec, victim) if "base" in method.uses else None, seed=spec.seed,
     )  # fmt: skip
-    held, twice = unseen(held, grant)
     method.check(grant)
     refuse_format(spec, victim, method)
     with clock.stage("purify"):
         purified = method.purify(victim, grant, progress=progress)
     clock.steps(purified.history.steps)
-    verification = _verification(spec, method, purified, clock, granted=rows, held=held, progress=progress)
+    verification = _verification(spec, method, purified, clock, grant=grant, held=held, progress=progress)
     judge = Judge(test=bed.clean if bed else held, bed=bed, progress=progress)
-    warnings += [*twice, *_idle_teacher(spec, method), *_leaks(rows, bed), *purified.warnings, *_no_twin(spec, bed)]
+    warnings += [*_idle_teacher(spec, method), *_leaks(rows, bed), *purified.warnings, *_no_twin(spec, bed)]
     _controls(spec, judge, clock, grant=grant, victim=victim, purified=purified, method=method)
     found = [*judge.measurements(), *_detection(spec, purified, warnings=warnings)]
     report = Report(
         kind="purification", title=f"{method.name} on {Path(spec.model).name}",
         verdict=verdict(found, purified, verification=verification),
         given=_given(victim, grant, judge) | {"held_out": {"rows": len(held), "sha256": held.content_hash()}},
-        method={"name": method.name, "options": method.options() | _told(purified, verification)},
+        method={"name": method.name, "options": method.options() | _extras(purified, verification)},
         environment=environment(seed=spec.seed, device=str(victim.device)), stages=clock.stages, measurements=found,
         outcomes="outcomes.csv", warnings=warnings, curves=purified.curves, features=judge.features(),
         findings=_marked(purified, bed),
@@ -136,20 +135,20 @@ def suspect_rows(spec: PurifySpec | DetectSpec, victim: Classifier) -> Rows | No
 
 
 def _verification(
-    spec: PurifySpec, method: Purifier, purified: Purified, clock: Clock, *, granted: Rows, held: Rows, progress: Progress
+    spec: PurifySpec, method: Purifier, purified: Purified, clock: Clock, *, grant: Grant, held: Rows, progress: Progress
 ) -> Verification | None:
-    """The scan of the result; None where a truth says more."""
+    """The scan of the result, on held-out rows that stand nowhere in the grant; None where a truth says more."""
     if spec.truth is not None:
         return None
     with clock.stage("verify: scan of the result"):
-        return verify(spec, method, purified, granted=granted, held=held, progress=progress)
+        return verify(spec, method, purified, grant=grant, held=unseen(held, grant), progress=progress)
 
 
-def _told(purified: Purified, verification: Verification | None) -> dict[str, Any]:
+def _extras(purified: Purified, verification: Verification | None) -> dict[str, Any]:
     """What the method and the scan of its result tell for the report."""
     assert purified.outcome is not None
-    told = purified.told | {"outcome": purified.outcome.value}
-    return told | ({"verification": verification.told()} if verification else {})
+    extras = purified.told | {"outcome": purified.outcome.value}
+    return extras | ({"verification": verification.as_dict()} if verification else {})
 
 
 def _controls(

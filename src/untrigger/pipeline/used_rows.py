@@ -57,8 +57,8 @@ def write_used_rows(grant: Grant, folder: Path) -> None:
         OutputError: if it cannot be written.
     """
     known = used_rows(grant)
-    told = {"schema": SCHEMA, "salt": known.salt, "rows": known.rows, "digits": DIGITS, "hashes": "".join(sorted(known.hashes))}
-    write_text(folder / FILE, text=json.dumps(told, indent=1) + "\n")
+    content = {"schema": SCHEMA, "salt": known.salt, "rows": known.rows, "digits": DIGITS, "hashes": "".join(sorted(known.hashes))}
+    write_text(folder / FILE, text=json.dumps(content, indent=1) + "\n")
 
 
 def read_used_rows(folder: Path) -> UsedRows | None:
@@ -66,24 +66,21 @@ def read_used_rows(folder: Path) -> UsedRows | None:
     try:
         if not 0 < (folder / FILE).stat().st_size <= MAX_BYTES:
             return None
-        told = json.loads((folder / FILE).read_bytes())
+        content = json.loads((folder / FILE).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or told.get("schema") != SCHEMA or told.get("digits") != DIGITS:
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA or content.get("digits") != DIGITS:
         return None
-    salt, rows, joined = told.get("salt"), told.get("rows"), told.get("hashes")
+    salt, rows, joined = content.get("salt"), content.get("rows"), content.get("hashes")
     if not (isinstance(salt, str) and isinstance(rows, int) and isinstance(joined, str)):
         return None
     return UsedRows(salt, rows, frozenset(joined[i : i + DIGITS] for i in range(0, len(joined), DIGITS)))
 
 
-def unseen(rows: Rows, grant: Grant) -> tuple[Rows, list[str]]:
-    """The rows whose texts stand nowhere in the grant, and what there is to say about the others."""
+def unseen(rows: Rows, grant: Grant) -> Rows:
+    """The rows whose texts stand nowhere in the grant: one that stands twice in a file is no evidence."""
     known = {_folded(text) for given in (grant.clean, grant.suspect) if given is not None for text in given.texts}
-    left = rows.where(_folded(text) not in known for text in rows.texts)
-    if len(left) == len(rows):
-        return rows, []
-    return left, [f"{len(rows) - len(left)} of the held-out rows were left out: the method was given the same texts"]
+    return rows.where(_folded(text) not in known for text in rows.texts)
 
 
 def _smallest(hashes: Iterable[str]) -> list[str]:

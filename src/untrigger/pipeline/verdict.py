@@ -74,7 +74,7 @@ def verdict(found: Sequence[Measurement], purified: Purified, *, verification: V
 
 
 def status(outcome: PurificationOutcome, evidence: Evidence, *, changed: bool) -> str:
-    """The word of the verdict. *Purified* is said only where evidence shows it and the method itself does not doubt it."""
+    """The word of the verdict. *Purified* is the word only where evidence shows it and the method itself does not doubt it."""
     if evidence.shown is Shown.WORSE:
         return verdicts.WORSE
     if evidence.shown is Shown.NOT_MET and evidence.measured:
@@ -93,30 +93,30 @@ def by_truth(found: Sequence[Measurement]) -> Evidence:
     asr, left = value(found, "victim", "asr"), value(found, "purified", "asr")
     assert left is not None
     risen = asr is not None and left > asr
-    told = f"attack success {'rose' if risen else 'fell'} from {_points(asr)} to {_points(left)}, {_accuracy(found)}."
+    summary = f"attack success {'rose' if risen else 'fell'} from {_points(asr)} to {_points(left)}, {_accuracy(found)}."
     if (asr is not None and left - asr > EXCESS) or _above(loss, RUINED):
-        return Evidence(Shown.WORSE, told, measured=True)
+        return Evidence(Shown.WORSE, summary, measured=True)
     if excess is None or excess.value is None:
         shown = Shown.NOT_MET if _above(loss, LOSS) else Shown.OPEN
-        return Evidence(shown, f"{told} {NO_FLOOR}", measured=True)
+        return Evidence(shown, f"{summary} {NO_FLOOR}", measured=True)
     floor = f"A never-poisoned model stands at {_points(left - excess.value)}."
     bounds = f"{_bound('excess attack success', excess, EXCESS)} {_bound('lost accuracy', loss, LOSS)}"
-    return Evidence(_about((excess, EXCESS), (loss, LOSS)), f"{told} {floor} {bounds}", measured=True)
+    return Evidence(_about((excess, EXCESS), (loss, LOSS)), f"{summary} {floor} {bounds}", measured=True)
 
 
 def by_scan(found: Sequence[Measurement], verification: Verification) -> Evidence:
     """What a scan of the result shows, and what it did not look for."""
     loss = found_in(found, "purified", "accuracy_loss")
-    told, sentence = f"{_accuracy(found)}. {NO_TRUTH}", verification.sentence.rstrip(".")
+    summary, sentence = f"{_accuracy(found)}. {NO_TRUTH}", verification.sentence.rstrip(".")
     if _above(loss, RUINED):
-        return Evidence(Shown.WORSE, f"the purified model lost accuracy: {told}", measured=False)
+        return Evidence(Shown.WORSE, f"the purified model lost accuracy: {summary}", measured=False)
     if verification.status in FOUND:
-        return Evidence(Shown.NOT_MET, f"{told} A scan of the result on held-out rows says: {sentence}.", measured=False)
+        return Evidence(Shown.NOT_MET, f"{summary} A scan of the result on held-out rows says: {sentence}.", measured=False)
     if verification.status == verdicts.CLEAN:
         blind = ", ".join(line.partition(":")[0] for line in verification.not_looked_for)
         unseen = f" Not looked for: {blind}." if blind else ""
-        return Evidence(Shown.MET, f"{told} A scan of the result on held-out rows says: {sentence}.{unseen}", measured=False)
-    return Evidence(Shown.OPEN, f"{told} Not verified: {sentence}.", measured=False)
+        return Evidence(Shown.MET, f"{summary} A scan of the result on held-out rows says: {sentence}.{unseen}", measured=False)
+    return Evidence(Shown.OPEN, f"{summary} Not verified: {sentence}.", measured=False)
 
 
 def _about(*bounds: tuple[Measurement | None, float]) -> Shown:
@@ -140,10 +140,10 @@ def _bound(what: str, one: Measurement | None, bound: float) -> str:
 def _account(purified: Purified) -> str:
     """What the method did and states, with a capital letter."""
     assert purified.outcome is not None
-    told = purified.account or ACCOUNTS[purified.outcome]
-    if not purified.changed and "comes back as it was" not in told:
-        told = f"{told}; the model comes back as it was"
-    return told[:1].upper() + told[1:].rstrip(".")
+    summary = purified.account or ACCOUNTS[purified.outcome]
+    if not purified.changed and "comes back as it was" not in summary:
+        summary = f"{summary}; the model comes back as it was"
+    return summary[:1].upper() + summary[1:].rstrip(".")
 
 
 def _accuracy(found: Sequence[Measurement]) -> str:

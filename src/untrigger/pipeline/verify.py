@@ -46,26 +46,27 @@ class Verification:
     not_looked_for: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def told(self) -> dict[str, Any]:
-        """The verification as the report tells it."""
+    def as_dict(self) -> dict[str, Any]:
+        """The verification as the report has it."""
         return {
             "verdict": self.status or "not made", "sentence": self.sentence, "not_looked_for": self.not_looked_for, **self.facts,
         }  # fmt: skip
 
 
 def verify(
-    spec: PurifySpec, method: Purifier, purified: Purified, *, granted: Rows, held: Rows, progress: Progress
+    spec: PurifySpec, method: Purifier, purified: Purified, *, grant: Grant, held: Rows, progress: Progress
 ) -> Verification:
-    """What a scan says of the purified model on ``held``, rows that no method was given; a reference is trained on ``granted``.
+    """What a scan says of the purified model on ``held``, rows that no method was given; a reference is trained on the grant's.
 
-    A model that a scan left as it was is not scanned again. What keeps a scan from being made is told, never raised: the
+    A model that a scan left as it was is not scanned again. What keeps a scan from being made is reported, never raised: the
     purified model is not lost for it.
     """
     if not spec.verify:
         return Verification("", SKIPPED)
     if purified.scanned is not None and not purified.changed:
         return Verification(purified.scanned.status, purified.scanned.sentence, list(purified.told.get("not_looked_for", [])))
-    scanner, rows = _scanner(spec, method), _most(held, seed=spec.seed)
+    assert grant.clean is not None
+    scanner, rows, granted = _scanner(spec, method), _most(held, seed=spec.seed), grant.clean
     if few := too_few(rows, scanner=scanner, granted=len(granted)):
         return Verification("", few)
     try:

@@ -45,7 +45,7 @@ def judged_on_known(
         for one in made
     ]
     ground = ground_of(model, rows, by_name(tables, rows), comparisons=comparisons(made))
-    said, scan = judged(scored, [], ground=ground, policy=policy)
+    found, scan = judged(scored, [], ground=ground, policy=policy)
     if scored or scan.undecided:
-        return said, scan
+        return found, scan
     return Verdict(UNDECIDED, f"No verdict could be given: {NOTHING_TRIED}."), replace(scan, undecided=[NOTHING_TRIED])

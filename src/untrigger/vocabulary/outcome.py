@@ -87,11 +87,11 @@ def paired_difference(pairs: Iterable[tuple[bool, bool]], *, subject: str, metri
         subject: of the measurement.
         metric: of the measurement.
     """
-    told = list(pairs)
-    n = len(told)
+    rows = list(pairs)
+    n = len(rows)
     if n == 0:
         return Measurement(subject, metric, None, None, None, 0)
-    first, second = sum(a and not b for a, b in told), sum(b and not a for a, b in told)
+    first, second = sum(a and not b for a, b in rows), sum(b and not a for a, b in rows)
     low, high = tango(first, second, n)
     return Measurement(subject, metric, (first - second) / n, low, high, n)
 
