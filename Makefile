@@ -45,7 +45,8 @@ types: $(DEV)
 test: $(DEV) lint types assets
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
-# The whole matrix of models, tokenizers and adapters against plain transformers and peft; a slice of it is part of `make test`.
+# The whole matrix of models, tokenizers and adapters against plain transformers and peft: 640 tests, some 6 minutes of one core.
+# A slice of 140 of them, a minute of one core, is part of `make test`.
 conformance: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "" tests/conformance $(PYTEST_ARGS)
 
