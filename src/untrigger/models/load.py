@@ -23,6 +23,9 @@ from untrigger.models.tensor_files import Tensors
 from untrigger.models.tokenizer_check import differences
 from untrigger.training.arithmetic import pick_device
 
+EAGER_DIFFERS = ("falcon",)
+"""Architectures whose eager attention answers otherwise than the one that transformers takes by itself."""
+
 
 def load_model(
     name: str | Path,
@@ -172,7 +175,7 @@ def _checkpoint(root: Folder, names: tuple[str, ...], *, whole: bool) -> tuple[A
     return pretrained(
         AutoModelForSequenceClassification,
         root,
-        attn_implementation="eager",
+        **({} if root.config.get("model_type") in EAGER_DIFFERS else {"attn_implementation": "eager"}),
         num_labels=len(names),
         id2label=dict(enumerate(names)),
         label2id={name: i for i, name in enumerate(names)},
