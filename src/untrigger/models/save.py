@@ -149,8 +149,25 @@ def name_base(folder: Path, base: str, *, revision: str | None = None) -> None:
 
 
 def _write_tokenizer(model: Classifier, folder: Path) -> None:
-    """Write the tokenizer's files as they came, byte for byte; those of a tokenizer made in memory as it saves itself."""
+    """Write the tokenizer's files as they came, byte for byte, where they are read as the same tokenizer in their new place.
+
+    Which class reads them depends on a ``config.json`` beside them in some architectures, and an adapter's folder has none. Then,
+    and for a tokenizer made in memory, the tokenizer saves itself.
+    """
     for name, content in model.tokenizer_files.items():
         (folder / name).write_bytes(content)
-    if not model.tokenizer_files:
+    if not model.tokenizer_files or not _is_read_as(model.tokenizer, folder):
+        for name in model.tokenizer_files:
+            (folder / name).unlink()
         model.tokenizer.save_pretrained(folder)
+
+
+def _is_read_as(tokenizer: Any, folder: Path) -> bool:
+    """Whether transformers makes the same tokenizer of the files in ``folder``."""
+    from transformers import AutoTokenizer
+
+    again = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    states = [json.loads(one.backend_tokenizer.to_str()) for one in (again, tokenizer)]
+    for state in states:  # a call leaves in them how it cut and padded
+        state["truncation"] = state["padding"] = None
+    return bool(states[0] == states[1] and again.truncation_side == tokenizer.truncation_side)
