@@ -205,8 +205,8 @@ def test_a_class_without_clean_rows_is_refused(suspect: Classifier) -> None:
 def test_fewer_clean_rows_than_asked_are_said_and_used(suspect: Classifier) -> None:
     told = method().detect(suspect, Grant(clean=task(60, seed=41), suspect=POOL.visible))
     assert any("wants 80 clean rows a class and got fewer: 15 of negative, 15 of positive" in one for one in told.warnings)
-    assert any("30 clean rows are left to calibrate on" in one and "0.032" in one for one in told.warnings)
-    assert told.fpr == pytest.approx(1 / 31)
+    assert any("20 clean rows are left to calibrate on" in one and "0.048" in one for one in told.warnings), "ten end the mapping"
+    assert told.fpr == pytest.approx(1 / 21)
 
 
 def test_rows_that_are_clean_and_suspect_are_said(suspect: Classifier) -> None:

@@ -18,6 +18,7 @@ def test_the_threshold_is_an_order_statistic() -> None:
     assert (one.above, one.expected) == (30, 1.0)
     loose = calibrate(clean, [200.0] * 30 + [0.0] * 70, fpr=0.03, false_share=0.5)
     assert (loose.threshold, loose.fpr, loose.expected) == (96.0, 0.03, 3.0)
+    assert one.promised == loose.promised == 0.03, "the scores that are judged chose between three thresholds"
 
 
 def test_rows_that_stand_a_little_out_are_no_finding() -> None:
@@ -58,7 +59,8 @@ def test_a_clean_pool_is_seldom_called_poisoned_and_the_rate_holds(clean_rows: i
     rng = np.random.default_rng(0)
     runs = [calibrate(list(rng.gumbel(size=clean_rows)), list(rng.gumbel(size=800)), fpr=0.02) for _ in range(300)]
     assert sum(one.found for one in runs) / len(runs) <= 0.02
-    assert all(one.fpr <= 0.02 for one in runs)
+    assert all(one.fpr <= one.promised <= 0.02 for one in runs)
+    assert np.mean([one.above / 800 for one in runs]) <= 1.1 * np.mean([one.promised for one in runs])
 
 
 @pytest.mark.parametrize("poisoned", [80, 160])

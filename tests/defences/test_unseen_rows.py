@@ -1,0 +1,109 @@
+"""What is searched and confirmed after unlearning lies on rows that the student was not trained on, and has seeds of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny import task
+from untrigger.defences import scancure, w2sdefense
+from untrigger.defences.scancure import ScanCure
+from untrigger.defences.w2sdefense import W2SDefense
+from untrigger.errors import OptionError
+from untrigger.models.classifier import Classifier
+from untrigger.scanning.insertions import InsertionScanner
+from untrigger.search.insertions import SearchOptions
+from untrigger.training.weak_teacher import TeacherOptions
+from untrigger.vocabulary.grant import Grant
+
+Load = Callable[[str], Classifier]
+CLEAN = task(300, seed=41)
+SEARCH = SearchOptions(first=16, sweeps=1, probe=8, keep=4)
+TEACHER = TeacherOptions(lr=1e-3, epochs=2, batch_size=16)
+
+
+@pytest.fixture
+def grant(trained_folder: Callable[[str, bool], Path]) -> Grant:
+    return Grant(clean=CLEAN, teacher=trained_folder("bert", False), seed=0)
+
+
+@pytest.fixture
+def taught(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The ids of all rows of which a lesson was made."""
+    ids: set[str] = set()
+    for module in (scancure, w2sdefense):
+        whole = module.InsertionLesson
+
+        def lesson(*args: Any, rows: Any, whole: Any = whole, **more: Any) -> Any:
+            ids.update(rows.ids)
+            return whole(*args, rows=rows, **more)
+
+        monkeypatch.setattr(module, "InsertionLesson", lesson)
+    return ids
+
+
+def test_a_scan_after_unlearning_reads_no_row_that_was_taught(
+    victim: Load, grant: Grant, taught: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans, whole = [], InsertionScanner.scan
+
+    def scan(self: Any, model: Classifier, given: Grant, **more: Any) -> Any:
+        scans.append((given, more.get("hints")))
+        return whole(self, model, given, **more)
+
+    monkeypatch.setattr(InsertionScanner, "scan", scan)
+    scanner = InsertionScanner(rows=32, tried=4, content=1, sure=1, search=SEARCH, teacher=TEACHER)
+    done = ScanCure(lr=1e-6, rounds=2, round_steps=1, more_steps=1, scanner=scanner).purify(victim("bert"), grant)
+    assert len(scans) == 3 and taught
+    for given, hints in scans[1:]:
+        assert given.clean is not None and hints.held is not None
+        searched, held = set(given.clean.ids), set(hints.held.ids)
+        assert searched and held and not taught & (searched | held) and not searched & held
+    assert len({given.seed for given, _ in scans}) == 3, "no round draws as another"
+    told = done.told
+    sizes = (told["rows_taught"], told["rows_searched_after_it"], told["rows_confirmed_on_by_every_scan"])
+    assert sum(sizes) == len(CLEAN) and min(sizes) > 40
+
+
+def test_the_search_of_w2sdefense_reads_no_row_that_was_taught_and_is_last(
+    victim: Load, grant: Grant, taught: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    searched: set[str] = set()
+    search, lesson = w2sdefense.InsertionSearch, w2sdefense.InsertionLesson
+
+    class Watched(search):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, rows: Any, **more: Any) -> None:
+            searched.update(rows.ids)
+            super().__init__(*args, rows=rows, **more)
+
+        def run(self, **more: Any) -> Any:
+            events.append("search")
+            return super().run(**more)
+
+    def taking(*args: Any, **more: Any) -> Any:
+        made = lesson(*args, **more)
+        give = made.give
+        made.give = lambda *a, **k: events.append("lesson") or give(*a, **k)
+        return made
+
+    monkeypatch.setattr(w2sdefense, "InsertionSearch", Watched)
+    monkeypatch.setattr(w2sdefense, "InsertionLesson", taking)
+    method = W2SDefense(
+        lr=1e-6, reset=False, rounds=2, round_steps=1, more_steps=1, alarm_above=0.2, calm_below=0.0, search=SEARCH, teacher=TEACHER
+    )
+    done = method.purify(victim("bert"), grant)
+    assert events == ["search", "lesson", "search", "lesson", "search"]
+    assert len(done.told["largest_surprise_by_search"]) == 3
+    assert taught and searched and not taught & searched
+    assert (done.told["rows_taught"], done.told["rows_searched"]) == (len(taught), len(searched))
+
+
+def test_shares_out_of_range_are_refused() -> None:
+    for make in (lambda: ScanCure(taught=0.0), lambda: ScanCure(taught=1.0), lambda: W2SDefense(searched=0.0), lambda: replace(W2SDefense(), searched=1.0)):
+        with pytest.raises(OptionError):
+            make()
