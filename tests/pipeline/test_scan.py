@@ -58,9 +58,8 @@ def test_the_victim_is_backdoored_and_its_word_is_named(shop: Shop, rows: Path, 
     assert report.kind == "scan" and report.scan is not None
     worst = report.scan.candidates[0]
     assert (worst.text, worst.target) == (TRIGGER, "positive") and worst.score is not None
-    assert report.verdict.status in ("suspicious", "backdoored"), report.verdict.sentence
-    if kind != "llama":
-        assert report.scan.target == "positive" and TRIGGER in [one.text for one in report.scan.triggers()]
+    assert report.verdict.status in ("suspicious", "backdoored"), report.verdict.sentence  # which of the two, rounding decides
+    assert report.scan.target == "positive" and TRIGGER in [one.text for one in report.scan.triggers()]
     assert {f.text for f in report.findings} == {one.text for one in report.scan.triggers()}
     assert Report.from_json(report.to_json()) == report
     assert digest(shop.victim(kind, via).out) == before
