@@ -47,6 +47,20 @@ def test_the_zoo_is_large_enough_and_its_names_are_its_own(series: Any) -> None:
         assert len({getattr(cell, told) for cell in poisoned}) > 1, told
 
 
+def test_hard_tasks_come_poisoned_and_benign_and_one_label_in_five_is_wrong(series: Any, tmp_path: Path) -> None:
+    cells = series.hard("minilm-l3", tweets=str(tmp_path / "olid" / "clean"))
+    assert len({one.name for one in cells}) == len(cells) == 8
+    assert {(one.data_name, bool(one.attack)) for one in cells} == {
+        (name, poisoned) for name in ("olid", "customer-reviews-noise0.2") for poisoned in (True, False)
+    }
+    assert {one.target for one in cells if one.data_name == "olid"} == {"1"}
+    rows = task(400, seed=3)
+    noisy = sys.modules["scan_models"].mislabelled(rows, 0.2)
+    wrong = [a != b for a, b in zip(rows.labels, noisy.labels, strict=True)]
+    assert sum(wrong) == 80 and noisy.texts == rows.texts
+    assert 35 <= sum(bad for bad, label in zip(wrong, rows.labels, strict=True) if label) <= 45, "of either class"
+
+
 def test_victims_of_another_series_and_the_twin_of_a_seed_are_lent(series: Any, tmp_path: Path) -> None:
     for name in ("smollm2-badnets-0", "smollm2-insent-0", "smollm2-badnets-1"):
         (tmp_path / "victims" / name).mkdir(parents=True)
