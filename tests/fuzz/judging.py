@@ -23,7 +23,7 @@ import torch
 
 from tests.fuzz.bases import TEXTS, Case
 
-SECONDS = 60.0
+SECONDS = 20.0
 MEMORY = 4 * 2**30
 CLOSE = 1e-5
 SAME, REFUSED, FAULT = "same answer", "refused", "fault"
@@ -187,7 +187,9 @@ def plain_answers(case: Case) -> tuple[torch.Tensor, tuple[str, ...]]:
     from untrigger.models.pretrained import quiet
 
     with quiet():
-        module: Any = AutoModelForSequenceClassification.from_pretrained(case.root, dtype=torch.float32, local_files_only=True)
+        module: Any = AutoModelForSequenceClassification.from_pretrained(
+            case.root, dtype=torch.float32, local_files_only=True, attn_implementation="eager"
+        )
         names = tuple(str(module.config.id2label[i]) for i in range(module.config.num_labels))
         if case.is_adapter:
             module = PeftModel.from_pretrained(module, str(case.model))

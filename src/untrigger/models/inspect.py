@@ -121,7 +121,7 @@ def inspect_folder(path: Path, *, allow_pickle: bool = False) -> Folder:
     _refuse_both(path, adapter=adapter)
     copy = PrivateCopy()
     files = copied(path, [name], into=copy)
-    config = read_json(copy.path / name)
+    config = read_json(copy.path / name, origin=path / name)
     refuse_code(config, where=str(path / name))
     if adapter:
         config = adapter_config(config, where=str(path / name))
@@ -164,7 +164,7 @@ def _copied_weights(
     names = sorted(set(shards.values()))
     size = sum((path / name).stat().st_size for name in names)
     if size > opened_files.MAX_WEIGHTS:
-        raise UnsafeFileError(f"the weights have {size:,} bytes", expected=f"at most {opened_files.MAX_WEIGHTS:,}")
+        raise UnsafeFileError(f"the weights in {str(path)!r} have {size:,} bytes", expected=f"at most {opened_files.MAX_WEIGHTS:,}")
     return [*files, *copied(path, names, into=copy)], shards
 
 
@@ -172,7 +172,7 @@ def _refuse_tokenizer_code(path: Path, copy: PrivateCopy) -> None:
     """Raise for a tokenizer that asks for code, in any of its JSON files but the vocabulary itself."""
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (copy.path / name).is_file():
-            refuse_code(read_json(copy.path / name), where=str(path / name))
+            refuse_code(read_json(copy.path / name, origin=path / name), where=str(path / name))
 
 
 __all__ = ["Folder", "inspect_folder", "read_json", "resolve"]

@@ -14,6 +14,7 @@ from untrigger.errors import ModelError
 from untrigger.models.adapter_loading import PREFIX, with_adapter
 from untrigger.models.class_names import class_names, is_anonymous
 from untrigger.models.classifier import Classifier, Source
+from untrigger.models.first_answers import answering
 from untrigger.models.hub import is_hub_name, resolve
 from untrigger.models.inspect import Folder, inspect_folder
 from untrigger.models.opened_files import SIDECAR, read_json
@@ -86,13 +87,16 @@ def load_model(
         notes=(*notes, *_notes(folder, root, names)),
         files=folder.facts() | ({"base": root.facts()} if adapter else {}),
     )
-    return Classifier(
-        module.to(where).eval(),
-        tokenizer,
-        names,
-        source,
-        max_length=limit,
-        tokenizer_files=(folder if folder.holds_tokenizer else root).tokenizer_files,
+    return answering(
+        Classifier(
+            module.to(where).eval(),
+            tokenizer,
+            names,
+            source,
+            max_length=limit,
+            tokenizer_files=(folder if folder.holds_tokenizer else root).tokenizer_files,
+        ),
+        where=str(folder.origin),
     )
 
 
@@ -122,7 +126,7 @@ def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool,
             raise
         fetch = f"to fetch it from the hub, name it yourself: --base {name}{'@' + revision if revision else ''}"
         raise ModelError(
-            f"the adapter's base {str(name)!r} cannot be used: {error.what}",
+            f"the base {str(name)!r} of the adapter {str(folder.origin)!r} cannot be used: {error.what}",
             remedy=fetch if is_hub_name(str(name)) else "give another with --base",
         ) from error
 
@@ -134,7 +138,7 @@ def _is_embedded(name: str) -> bool:
 def _sidecar(folder: Folder) -> dict[str, Any] | None:
     """What untrigger wrote beside the model, None where it wrote nothing."""
     file = folder.path / SIDECAR
-    return read_json(file) if file.is_file() else None
+    return read_json(file, origin=folder.origin / SIDECAR) if file.is_file() else None
 
 
 def _known_base(folder: Folder) -> str | None:

@@ -155,7 +155,7 @@ def shard_map(folder: Path, index: str, *, read: Path) -> dict[str, str]:
         ModelError: for an index that cannot be used, or names a file that is not there.
         UnsafeFileError: for an index that names anything but plain files in the folder, of the form of the index itself.
     """
-    weight_map = read_json(read).get("weight_map")
+    weight_map = read_json(read, origin=folder / index).get("weight_map")
     if (
         not isinstance(weight_map, dict)
         or not weight_map
@@ -181,8 +181,12 @@ def shard_map(folder: Path, index: str, *, read: Path) -> dict[str, str]:
     return weight_map
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, origin: Path | None = None) -> dict[str, Any]:
     """Return the JSON object in ``path``, of bounded size.
+
+    Args:
+        path: the file.
+        origin: what messages call it: the user's file where ``path`` is the private copy of it.
 
     Raises:
         UnsafeFileError: if the file is larger than ``MAX_JSON``, or no regular file.
@@ -190,9 +194,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     with regular_file(path) as (size, stream):
         if size > MAX_JSON:
-            raise UnsafeFileError(f"{path.name} has {size:,} bytes", expected=f"at most {MAX_JSON:,}")
+            raise UnsafeFileError(f"{str(origin or path)!r} has {size:,} bytes", expected=f"at most {MAX_JSON:,}")
         content = stream.read(MAX_JSON)
-    return json_object(content, name=str(path))
+    return json_object(content, name=str(origin or path))
 
 
 def json_object(content: bytes, *, name: str) -> dict[str, Any]:
@@ -272,11 +276,11 @@ def _copied(source: Path, target: Path) -> OpenedFile:
     digest, size = hashlib.sha256(), 0
     with regular_file(source) as (length, stream), target.open("wb") as copy:
         if length > most:
-            raise UnsafeFileError(f"{source.name} has {length:,} bytes", expected=f"at most {most:,}")
+            raise UnsafeFileError(f"{str(source)!r} has {length:,} bytes", expected=f"at most {most:,}")
         while chunk := stream.read(CHUNK):
             size += len(chunk)
             if size > most:
-                raise UnsafeFileError(f"{source.name} grew above {most:,} bytes while it was read")
+                raise UnsafeFileError(f"{str(source)!r} grew above {most:,} bytes while it was read")
             digest.update(chunk)
             copy.write(chunk)
     return OpenedFile(source.name, size, digest.hexdigest())
