@@ -125,21 +125,21 @@ def _configured_classes(root: Folder) -> int:
         ModelError: for names and a number that contradict each other, and for numbers that cannot be.
     """
     names, number = root.config.get("id2label"), root.config.get("num_labels")
-    given = isinstance(number, int) and not isinstance(number, bool)
-    if given and not 0 < number <= CLASSES:
+    number = number if isinstance(number, int) and not isinstance(number, bool) else None
+    if number is not None and not 0 < number <= CLASSES:
         raise ModelError(
             f"the config of {str(root.origin)!r} sets num_labels to {str(number)[:40]}", expected=f"1 to {CLASSES:,} classes"
         )
     if isinstance(names, dict):
-        if not names or (given and number != len(names)):
+        if not names or number not in (None, len(names)):
             raise ModelError(
                 f"the config of {str(root.origin)!r} names {len(names)} classes"
-                + (f" and sets num_labels to {number}" if given else ""),
+                + (f" and sets num_labels to {number}" if number is not None else ""),
                 expected="as many names in id2label as there are classes",
                 remedy="mend the config",
             )
         return len(names)
-    return number if given else 2
+    return number or 2
 
 
 def _written_names(folder: Folder, root: Folder) -> list[str]:

@@ -14,6 +14,7 @@ import torch
 
 from untrigger.errors import ModelError, UserError
 from untrigger.models.inspect import Folder
+from untrigger.models.panics import panics_refused
 from untrigger.models.size_check import check_counts, check_model_size
 from untrigger.models.tensor_files import Tensors
 
@@ -112,7 +113,7 @@ def tokenizer_of(folder: Folder) -> Any:
     from transformers import AutoTokenizer
 
     from untrigger.models.opened_files import VOCABULARIES
-    from untrigger.models.tokenizer_check import try_in_time
+    from untrigger.models.tokenizer_check import check_settings, try_in_time
 
     if not folder.holds_tokenizer:  # transformers makes one up, of five tokens, all texts unknown
         raise ModelError(
@@ -122,22 +123,15 @@ def tokenizer_of(folder: Folder) -> Any:
         )
     try_in_time(folder)
     try:
-        with quiet(), warnings.catch_warnings():
+        with quiet(), warnings.catch_warnings(), panics_refused(str(folder.origin)):
             warnings.simplefilter("ignore")
-            return AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False, local_files_only=True)
+            found = AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False, local_files_only=True)
+    except UserError:
+        raise
     except Exception as error:  # tokenizers raises a bare Exception for a file it cannot read
         raise ModelError(f"no usable tokenizer in {str(folder.origin)!r}: {reason(error, folder)}") from error
-    except BaseException as error:
-        if not is_panic(error):
-            raise
-        raise ModelError(
-            f"the tokenizer in {str(folder.origin)!r} makes its library crash: {reason(error, folder)}"
-        ) from error
-
-
-def is_panic(error: BaseException) -> bool:
-    """Return whether an error is a panic of a library written in Rust, which is no ``Exception``."""
-    return type(error).__name__ == "PanicException"
+    check_settings(found, folder)
+    return found
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from untrigger.models.inspect import Folder
 
 SECONDS = 20.0
 SHOWN = 5
+SHORTEST = 8
+"""A tokenizer that cuts texts below so many tokens reads none."""
 PROBES = (
     "a text",
     "one more text, a little longer than the first.",
@@ -62,6 +64,32 @@ def try_in_time(folder: Folder) -> None:
         lines = ended.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
         raise ModelError(
             f"no usable tokenizer in {str(folder.origin)!r}: {re.sub(re.escape(str(file)), 'tokenizer.json', lines[-1])[:300]}"
+        )
+
+
+def check_settings(tokenizer: Any, folder: Folder) -> None:
+    """Raise for settings by which programs read one text in several ways: a random split, no length that texts are cut at.
+
+    Args:
+        tokenizer: as transformers loads it.
+        folder: where it lies.
+
+    Raises:
+        ModelError: naming the setting.
+    """
+    length = getattr(tokenizer, "model_max_length", None)
+    if isinstance(length, bool) or not isinstance(length, int | float) or length != length // 1 or length < SHORTEST:
+        raise ModelError(
+            f"the tokenizer in {str(folder.origin)!r} sets model_max_length to {str(length)[:40]}",
+            expected=f"a whole number of tokens, at least {SHORTEST}, that texts are cut at",
+            remedy="mend tokenizer_config.json",
+        )
+    dropout = getattr(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), "dropout", None)
+    if dropout:
+        raise ModelError(
+            f"the tokenizer in {str(folder.origin)!r} splits texts at random (dropout {dropout:g})",
+            expected="a tokenizer that reads a text in one way",
+            remedy="set dropout to null in tokenizer.json",
         )
 
 
