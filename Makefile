@@ -13,10 +13,10 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev assets lint types test demo bench clean
+.PHONY: help setup dev assets lint types test fuzz demo bench clean
 
 help:
-	@echo 'make test | demo | lint | types | bench | clean'
+	@echo 'make test | fuzz | demo | lint | types | bench | clean'
 
 # torch comes first and pinned: a range would make pip fetch gigabytes of CUDA libraries that nothing here needs.
 $(READY): pyproject.toml
@@ -44,6 +44,9 @@ types: $(DEV)
 
 test: $(DEV) lint types assets
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+
+fuzz: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz tests/fuzz $(PYTEST_ARGS)
 
 demo: $(READY)
 	$(BIN)/untrigger demo

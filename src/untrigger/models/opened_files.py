@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from untrigger.errors import ModelError, UnsafeFileError
 from untrigger.models.file_kinds import is_risky, kind_of
+from untrigger.storage import is_alive
 
 MAX_JSON = 64 * 2**20
 MAX_WEIGHTS = 256 * 2**30
@@ -94,18 +95,8 @@ def _remove_stale() -> None:
     """Remove private copies of processes that are gone."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_STAGES}*"):
         owner = re.match(rf"{_STAGES}(\d+)-", folder.name)
-        if owner and not folder.is_symlink() and not _is_alive(int(owner[1])):
+        if owner and not folder.is_symlink() and not is_alive(int(owner[1])):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def weight_file(folder: Path, *, adapter: bool, allow_pickle: bool) -> str:
