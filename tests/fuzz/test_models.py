@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from shutil import rmtree
@@ -62,7 +62,7 @@ def pairs(count: int) -> Iterator[tuple[Damage, Damage, str]]:
         yield first, second, kind
 
 
-def report(found: Counter[str], faults: list[str]) -> None:
+def report(found: Mapping[str, int], faults: list[str]) -> None:
     """Counts into the file that ``UNTRIGGER_FUZZ_COUNTS`` names, for ``benchmarks/reliability.md``; faults are a failure."""
     if name := os.environ.get("UNTRIGGER_FUZZ_COUNTS"):
         with Path(name).open("a", encoding="utf-8") as stream:

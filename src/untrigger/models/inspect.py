@@ -21,6 +21,7 @@ from untrigger.models.opened_files import (
     PrivateCopy,
     UnopenedFile,
     copied,
+    file_size,
     folder_hash,
     read_json,
     shard_map,
@@ -162,7 +163,7 @@ def _copied_weights(
         return files, {}
     shards = shard_map(path, first, read=copy.path / first)
     names = sorted(set(shards.values()))
-    size = sum((path / name).stat().st_size for name in names)
+    size = sum(file_size(path / name) for name in names)
     if size > opened_files.MAX_WEIGHTS:
         raise UnsafeFileError(f"the weights in {str(path)!r} have {size:,} bytes", expected=f"at most {opened_files.MAX_WEIGHTS:,}")
     return [*files, *copied(path, names, into=copy)], shards

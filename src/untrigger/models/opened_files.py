@@ -228,13 +228,25 @@ def regular_file(path: Path) -> Iterator[tuple[int, BinaryIO]]:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise ModelError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        raise UnsafeFileError(
+            f"{str(path)!r} is a pipe, a device or a folder", expected="a regular file", remedy="remove it"
+        )
     with os.fdopen(handle, "rb") as stream:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise UnsafeFileError(
-                f"{str(path)!r} is a pipe, a device or a folder", expected="a regular file", remedy="remove it"
-            )
         yield found.st_size, stream
+
+
+def file_size(path: Path) -> int:
+    """Return the size of a regular file in bytes.
+
+    Raises:
+        UnsafeFileError: as ``regular_file``.
+        ModelError: if it cannot be opened.
+    """
+    with regular_file(path) as (size, _):
+        return size
 
 
 def _refuse_outside(path: Path) -> None:
