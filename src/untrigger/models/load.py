@@ -20,7 +20,7 @@ from untrigger.models.inspect import Folder, inspect_folder
 from untrigger.models.opened_files import SIDECAR, read_json
 from untrigger.models.pretrained import pretrained, tokenizer_of
 from untrigger.models.tensor_files import Tensors
-from untrigger.models.tokenizer_check import differences
+from untrigger.models.tokenizer_check import beyond, differences
 from untrigger.training.arithmetic import pick_device
 
 USUAL_LENGTH = 128
@@ -72,6 +72,7 @@ def load_model(
         if adapter:
             module = with_adapter(module, folder, base=str(root.origin))
             fresh = _not_in(folder, fresh)
+    notes += beyond(tokenizer, rows=module.get_input_embeddings().weight.shape[0])
     _pad_token(module, tokenizer)
     _check_head(fresh, folder, root, new_head=new_head)
     _check_finite(module, str(name))

@@ -93,6 +93,20 @@ def check_settings(tokenizer: Any, folder: Folder) -> None:
         )
 
 
+def beyond(tokenizer: Any, *, rows: int) -> list[str]:
+    """Return a sentence on the tokens that the embedding has no row for, so that a text with one cannot be read; else nothing.
+
+    Args:
+        tokenizer: as transformers loads it.
+        rows: of the embedding.
+    """
+    far = sorted(token for token, number in tokenizer.get_vocab().items() if number >= rows)
+    if not far:
+        return []
+    count = f"{len(far)} tokens of the tokenizer have no row in the embedding of {rows}"
+    return [f"{count} ({_names(far)}): texts with one cannot be read"]
+
+
 _TRY = """
 import json, sys
 from tokenizers import Tokenizer
