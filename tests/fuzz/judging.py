@@ -194,6 +194,8 @@ def plain_answers(case: Case) -> tuple[torch.Tensor, tuple[str, ...]]:
         if case.is_adapter:
             module = PeftModel.from_pretrained(module, str(case.model))
         tokenizer = AutoTokenizer.from_pretrained(case.tokenizer, local_files_only=True)
+        inner = module.get_base_model() if case.is_adapter else module
+        inner.set_attn_implementation("eager")  # some kernels start a compiler
         module, found = module.eval(), []
         with torch.inference_mode():
             for text in TEXTS:

@@ -100,7 +100,7 @@ def _classes(folder: Folder, root: Folder) -> int:
     if folder.kind == "adapter" and rows is not None:
         return rows
     said = _configured_classes(root)
-    if folder.kind == "full" and rows not in (None, said):
+    if folder.kind == "full" and said > 1 and rows not in (None, said):
         raise ModelError(
             f"the config of {str(root.origin)!r} has {said} classes, the head has {rows}",
             expected="as many classes in config.json as the head has rows",

@@ -96,6 +96,17 @@ def refuse_code(config: Mapping[str, Any], *, where: str) -> None:
             )
 
 
+def without_kernels(value: Any) -> Any:
+    """Return a config without the keys that choose an attention kernel, at any depth.
+
+    Kernels differ in speed and not in what they compute; one of them starts a compiler. ``from_pretrained`` does not always let its
+    own argument win over the key.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_kernels(one) for key, one in value.items() if folded(str(key)) not in ATTENTION}
+    return [without_kernels(one) for one in value] if isinstance(value, list) else value
+
+
 def entries(value: object, *, where: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
     """Yield every key with its value, of all objects within ``value``.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from untrigger.errors import ModelError, UnsafeFileError
 from untrigger.models import opened_files
-from untrigger.models.config_check import adapter_config, refuse_code
+from untrigger.models.config_check import adapter_config, refuse_code, without_kernels
 from untrigger.models.hub import missing_folder, resolve
 from untrigger.models.opened_files import (
     SIDECAR,
@@ -126,7 +126,9 @@ def inspect_folder(path: Path, *, allow_pickle: bool = False) -> Folder:
     refuse_code(config, where=str(path / name))
     if adapter:
         config = adapter_config(config, where=str(path / name))
-        (copy.path / name).write_text(json.dumps(config), encoding="utf-8")  # PEFT reads what was let pass
+    else:
+        config = without_kernels(config)
+    (copy.path / name).write_text(json.dumps(config), encoding="utf-8")  # the libraries read what was let pass
     weights, shards = _copied_weights(path, copy, adapter=adapter, allow_pickle=allow_pickle)
     small = [one for one in (*TOKENIZER_FILES, SIDECAR) if os.path.lexists(path / one)]
     files += [*weights, *copied(path, small, into=copy)]

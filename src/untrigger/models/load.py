@@ -20,7 +20,7 @@ from untrigger.models.inspect import Folder, inspect_folder
 from untrigger.models.opened_files import SIDECAR, read_json
 from untrigger.models.pretrained import pretrained, tokenizer_of
 from untrigger.models.tensor_files import Tensors
-from untrigger.models.tokenizer_check import beyond, differences
+from untrigger.models.tokenizer_check import SHORTEST, beyond, differences
 from untrigger.training.arithmetic import pick_device
 
 USUAL_LENGTH = 128
@@ -77,6 +77,7 @@ def load_model(
     _check_head(fresh, folder, root, new_head=new_head)
     _check_finite(module, str(name))
     limit = longest(module, most=max_length or max(USUAL_LENGTH, _own_length(folder)))
+    _check_length(limit, root, wanted=max_length)
     source = Source(
         name=str(name),
         kind=folder.kind,
@@ -218,6 +219,16 @@ def longest(module: Any, *, most: int) -> int:
     if offset is not None:  # RoBERTa and MPNet begin to count behind the pad token's number
         limit -= int(offset) + 1
     return min(most, limit)
+
+
+def _check_length(limit: int, root: Folder, *, wanted: int | None) -> None:
+    """Raise where a config leaves room for a few tokens only: programs that do not follow it read on, and a scan would not."""
+    if limit < min(SHORTEST, wanted or SHORTEST):
+        raise ModelError(
+            f"{str(root.origin)!r} has positions for {limit} tokens",
+            expected=f"max_position_embeddings of at least {SHORTEST}",
+            remedy="mend config.json, or get the model from its author",
+        )
 
 
 def _check_head(fresh: list[str], folder: Folder, root: Folder, *, new_head: bool) -> None:
