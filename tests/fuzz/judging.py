@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import pickle
 import resource
 import select
+import shutil
 import signal
 import sys
 import tempfile
@@ -179,8 +181,23 @@ def compared(case: Case, found: torch.Tensor, names: tuple[str, ...]) -> Outcome
     return Outcome(SAME)
 
 
+def _without_kernel(root: Path) -> Path:
+    """The folder, or a copy of it without the keys that choose a kernel where its config has one."""
+    if b"attn_implementation" not in (root / "config.json").read_bytes():
+        return root
+    copy = Path(tempfile.mkdtemp()) / "plain"
+    shutil.copytree(root, copy, symlinks=True)
+    config = json.loads((copy / "config.json").read_bytes())
+    (copy / "config.json").write_text(json.dumps({key: one for key, one in config.items() if not key.endswith("attn_implementation")}))
+    return copy
+
+
 def plain_answers(case: Case) -> tuple[torch.Tensor, tuple[str, ...]]:
-    """``(N, C)`` logits of ``transformers`` and, for an adapter, ``peft``, each text alone, and the names of the classes."""
+    """``(N, C)`` logits of ``transformers`` and, for an adapter, ``peft``, each text alone, and the names of the classes.
+
+    A key that chooses an attention kernel is taken out of the config first: kernels are no part of a model, some are not
+    installed, and one starts a compiler.
+    """
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -188,14 +205,12 @@ def plain_answers(case: Case) -> tuple[torch.Tensor, tuple[str, ...]]:
 
     with quiet():
         module: Any = AutoModelForSequenceClassification.from_pretrained(
-            case.root, dtype=torch.float32, local_files_only=True, attn_implementation="eager"
+            _without_kernel(case.root), dtype=torch.float32, local_files_only=True, attn_implementation="eager"
         )
         names = tuple(str(module.config.id2label[i]) for i in range(module.config.num_labels))
         if case.is_adapter:
             module = PeftModel.from_pretrained(module, str(case.model))
         tokenizer = AutoTokenizer.from_pretrained(case.tokenizer, local_files_only=True)
-        inner = module.get_base_model() if case.is_adapter else module
-        inner.set_attn_implementation("eager")  # some kernels start a compiler
         module, found = module.eval(), []
         with torch.inference_mode():
             for text in TEXTS:

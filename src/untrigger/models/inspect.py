@@ -124,11 +124,10 @@ def inspect_folder(path: Path, *, allow_pickle: bool = False) -> Folder:
     files = copied(path, [name], into=copy)
     config = read_json(copy.path / name, origin=path / name)
     refuse_code(config, where=str(path / name))
-    if adapter:
-        config = adapter_config(config, where=str(path / name))
-    else:
-        config = without_kernels(config)
-    (copy.path / name).write_text(json.dumps(config), encoding="utf-8")  # the libraries read what was let pass
+    passing = adapter_config(config, where=str(path / name)) if adapter else without_kernels(config)
+    if passing != config:
+        (copy.path / name).write_text(json.dumps(passing), encoding="utf-8")  # the libraries read what was let pass
+    config = passing
     weights, shards = _copied_weights(path, copy, adapter=adapter, allow_pickle=allow_pickle)
     small = [one for one in (*TOKENIZER_FILES, SIDECAR) if os.path.lexists(path / one)]
     files += [*weights, *copied(path, small, into=copy)]
