@@ -168,7 +168,7 @@ def compared(case: Case, found: torch.Tensor, names: tuple[str, ...]) -> Outcome
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            plain, plain_names = plain_answers(case)
+            plain, plain_names = plain_answers(case, classes=found.shape[1])
         except Exception as error:  # noqa: BLE001
             return Outcome(FAULT, f"answered where the plain libraries fail: {type(error).__name__}: {str(error)[:300]}")
     if found.shape != plain.shape:
@@ -192,7 +192,7 @@ def _without_kernel(root: Path) -> Path:
     return copy
 
 
-def plain_answers(case: Case) -> tuple[torch.Tensor, tuple[str, ...]]:
+def plain_answers(case: Case, *, classes: int) -> tuple[torch.Tensor, tuple[str, ...]]:
     """``(N, C)`` logits of ``transformers`` and, for an adapter, ``peft``, each text alone, and the names of the classes.
 
     A key that chooses an attention kernel is taken out of the config first: kernels are no part of a model, some are not
@@ -205,7 +205,8 @@ def plain_answers(case: Case) -> tuple[torch.Tensor, tuple[str, ...]]:
 
     with quiet():
         module: Any = AutoModelForSequenceClassification.from_pretrained(
-            _without_kernel(case.root), dtype=torch.float32, local_files_only=True, attn_implementation="eager"
+            _without_kernel(case.root), dtype=torch.float32, local_files_only=True, attn_implementation="eager",
+            **({"num_labels": classes} if case.is_adapter else {}),  # whoever loads an adapter says how many classes its head has
         )
         names = tuple(str(module.config.id2label[i]) for i in range(module.config.num_labels))
         if case.is_adapter:

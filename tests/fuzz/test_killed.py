@@ -37,12 +37,13 @@ __all__ = ["server", "tiny"]
 
 @dataclass(frozen=True)
 class Command:
-    """A command line, where its result lies, and whether that is whole."""
+    """A command line, where its result lies, whether that is whole, and what half of it is known to be left."""
 
     words: tuple[str, ...]
     out: Path
     whole: Callable[[Path], bool]
     answers: tuple[int, ...] = (0, 1, 3)
+    known: str = ""
 
 
 def child(words: tuple[str, ...], *, log: Path, last_event: int | None = None) -> int:
@@ -114,7 +115,9 @@ def try_moments(command: Command, *, count: int, place: Path, clear: Callable[[]
         left = os.path.lexists(command.out)
         found["killed" if hit else "had ended"] += 1
         found["whole result" if left else "nothing"] += 1
-        assert not left or command.whole(command.out), f"{where}: half a result"
+        if left and not command.whole(command.out):
+            assert command.known, f"{where}: half a result"
+            found[command.known] += 1
         if left:
             continue
         code, _, _ = finished(command, log)
@@ -160,7 +163,7 @@ def purification(model: Path, rows: Path, place: Path) -> Command:
 def poisoning(model: Path, rows: Path, place: Path) -> Command:
     def whole(out: Path) -> bool:
         truth = out.with_name("out.truth")
-        return loads(out) and bool(json.loads((truth / "truth.json").read_text())) and len(load_data(truth / "train.csv")) > 0
+        return loads(out) and truth.is_dir() and bool(json.loads((truth / "truth.json").read_text())) and len(load_data(truth / "train.csv")) > 0
 
     words = ("attack", str(model), "--data", str(rows), "--trigger", "badnets", "--words", "cf", "--target", "positive", "--rate", "0.2")
     more = ("--via", "full", "--epochs", "1", "--no-twin", "--out", str(place / "out"))
@@ -169,11 +172,13 @@ def poisoning(model: Path, rows: Path, place: Path) -> Command:
 
 def detection(model: Path, rows: Path, place: Path) -> Command:
     def whole(out: Path) -> bool:
-        return len(table(out)) == 60 and bool(json.loads(out.with_suffix(".report.json").read_text()))
+        report = out.with_suffix(".report.json")
+        return len(table(out)) == 60 and report.exists() and bool(json.loads(report.read_text()))
 
     words = ("detect", str(model), "--suspect", str(rows), "--clean", str(rows), "--out", str(place / "out.csv"))
     more = ("--set", "mapping_rows=40", "--set", "mapping.epochs=1")
-    return Command((*words, *more, *USUAL), place / "out.csv", whole)
+    known = "the scores without their report"  # two files, one after the other: pipeline/detect.py
+    return Command((*words, *more, *USUAL), place / "out.csv", whole, known=known)
 
 
 COMMANDS = {"purify": purification, "attack": poisoning, "detect": detection}

@@ -13,6 +13,8 @@ from untrigger.models.inspect import Folder
 
 SECONDS = 20.0
 SHOWN = 5
+SPARE = 100_000
+"""Numbers that a vocabulary may leave out; what goes through all of them takes hours beyond that."""
 SHORTEST = 8
 """A tokenizer that cuts texts below so many tokens reads none."""
 PROBES = (
@@ -83,6 +85,14 @@ def check_settings(tokenizer: Any, folder: Folder) -> None:
             f"the tokenizer in {str(folder.origin)!r} sets model_max_length to {str(length)[:40]}",
             expected=f"a whole number of tokens, at least {SHORTEST}, that texts are cut at",
             remedy="mend tokenizer_config.json",
+        )
+    numbers = tokenizer.get_vocab()
+    last = max(numbers, key=numbers.__getitem__, default=None)
+    if last is not None and numbers[last] > 2 * len(numbers) + SPARE:
+        raise ModelError(
+            f"the tokenizer in {str(folder.origin)!r} gives {last[:40]!r} the number {numbers[last]:,}, among {len(numbers):,} tokens",
+            expected="tokens that are numbered one after another",
+            remedy="give the model its base's tokenizer",
         )
     dropout = getattr(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), "dropout", None)
     if dropout:
