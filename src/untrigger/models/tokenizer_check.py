@@ -90,7 +90,7 @@ def check_settings(tokenizer: Any, folder: Folder) -> None:
     last = max(numbers, key=numbers.__getitem__, default=None)
     if last is not None and numbers[last] > 2 * len(numbers) + SPARE:
         raise ModelError(
-            f"the tokenizer in {str(folder.origin)!r} gives {last[:40]!r} the number {numbers[last]:,}, among {len(numbers):,} tokens",
+            f"the tokenizer in {str(folder.origin)!r} has {len(numbers):,} tokens and numbers {last[:40]!r} with {numbers[last]:,}",
             expected="tokens that are numbered one after another",
             remedy="give the model its base's tokenizer",
         )
