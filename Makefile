@@ -13,10 +13,10 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev assets lint types test conformance oldest demo bench clean
+.PHONY: help setup dev assets lint types test conformance fuzz oldest demo bench clean
 
 help:
-	@echo 'make test | conformance | oldest | demo | lint | types | bench | clean'
+	@echo 'make test | conformance | fuzz | oldest | demo | lint | types | bench | clean'
 
 # torch comes first and pinned: a range would make pip fetch gigabytes of CUDA libraries that nothing here needs.
 $(READY): pyproject.toml
@@ -57,6 +57,10 @@ oldest:
 	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip --disable-pip-version-check install --quiet '$(OLDEST_TORCH)' -r tests/oldest.txt
 	PYTHONPATH=src OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto tests/conformance tests/models $(PYTEST_ARGS)
+
+# Two hundred kinds of damage, singly and in pairs, and a hundred killed runs; a slice is part of `make test`.
+fuzz: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz tests/fuzz $(PYTEST_ARGS)
 
 demo: $(READY)
 	$(BIN)/untrigger demo

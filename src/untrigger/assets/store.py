@@ -6,7 +6,6 @@ import errno
 import importlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from untrigger.assets.home import asset_folder, home_folder
 from untrigger.assets.index import open_index
 from untrigger.assets.receipt import RECEIPT, changed, faults, read_receipt, write_receipt
 from untrigger.errors import AssetError
+from untrigger.storage import working_folder
 
 Home = str | os.PathLike[str] | None
 State = Literal["absent", "partial", "ready"]
@@ -112,7 +112,7 @@ def _download_all(
 def _build(entry: Asset, *, archives: list[Path], final: Path) -> None:
     """Build beside the final folder and move it into place in one step."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=final.parent))
+    scratch = working_folder(final)
     try:
         made = scratch / entry.name
         made.mkdir()

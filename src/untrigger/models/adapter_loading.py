@@ -13,6 +13,7 @@ from untrigger.models.config_check import check_pattern_time
 from untrigger.models.inspect import Folder
 from untrigger.models.pretrained import quiet, reason
 from untrigger.models.shared import shell
+from untrigger.models.size_check import check_adapter_sizes
 from untrigger.models.tensor_files import Tensors
 
 PREFIX = "base_model.model."
@@ -63,6 +64,7 @@ def _check_tensors(module: Any, folder: Folder, *, base: str) -> dict[str, torch
     Gives copies of the base's own tensors that these replace in memory (biases that were trained beside a LoRA).
     """
     shapes, get = _contents(folder)
+    check_adapter_sizes(folder.config, shapes, where=str(folder.origin / "adapter_config.json"))
     wanted = implied_tensors(module, folder)
     for name in sorted(shapes.keys() - wanted.keys()):
         if not _is_the_bases(module, name, get(name)):
@@ -109,10 +111,10 @@ def implied_tensors(module: Any, folder: Folder) -> dict[str, tuple[int, ...]]:
     """
     from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
 
-    config = PeftConfig.from_pretrained(str(folder.path))
-    config.inference_mode = True
     with quiet(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
+        config = PeftConfig.from_pretrained(str(folder.path))
+        config.inference_mode = True
         skeleton = get_peft_model(shell(module), config)
         saved = get_peft_model_state_dict(skeleton, save_embedding_layers=False)
     return {name: tuple(value.shape) for name, value in saved.items()}

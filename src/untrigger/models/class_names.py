@@ -10,6 +10,7 @@ from untrigger.errors import ModelError
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import Folder
 from untrigger.models.opened_files import SIDECAR, read_json
+from untrigger.models.size_check import CLASSES
 from untrigger.models.tensor_files import Tensors
 
 OTHER_TASKS = {"regression": "a regression", "multi_label_classification": "a multi-label"}
@@ -98,17 +99,55 @@ def _own_names(folder: Folder, root: Folder) -> list[str]:
 
 
 def _classes(folder: Folder, root: Folder) -> int:
-    """How many classes the head has: by the adapter's own head, else by the config that transformers builds the model from."""
-    if folder.kind == "adapter" and all(file.suffix == ".safetensors" for file in folder.weights):
-        tensors = Tensors(folder)
-        head = tensors.head()
-        if head is not None and len(tensors.shapes[head]) == 2:
-            return tensors.shapes[head][0]
-    names = root.config.get("id2label")
-    if isinstance(names, dict) and names:
+    """How many classes the head has: by the adapter's own head, else by the config that transformers builds the model from.
+
+    Raises:
+        ModelError: where the config contradicts itself or the head.
+    """
+    rows = _head_rows(folder)
+    if folder.kind == "adapter" and rows is not None:
+        return rows
+    said = _configured_classes(root)
+    if folder.kind == "full" and said > 1 and rows not in (None, said):
+        raise ModelError(
+            f"the config of {str(root.origin)!r} has {said} classes, the head has {rows}",
+            expected="as many classes in config.json as the head has rows",
+            remedy="mend id2label and num_labels in config.json",
+        )
+    return said
+
+
+def _head_rows(folder: Folder) -> int | None:
+    """How many rows the head in the folder's safetensors files has, None where they hold none that is known."""
+    if any(file.suffix != ".safetensors" for file in folder.weights):
+        return None
+    tensors = Tensors(folder)
+    head = tensors.head()
+    return tensors.shapes[head][0] if head is not None and len(tensors.shapes[head]) == 2 else None
+
+
+def _configured_classes(root: Folder) -> int:
+    """How many classes transformers gives the head by the config: by its names, else by their number, else two.
+
+    Raises:
+        ModelError: for names and a number that contradict each other, and for numbers that cannot be.
+    """
+    names, number = root.config.get("id2label"), root.config.get("num_labels")
+    number = number if isinstance(number, int) and not isinstance(number, bool) else None
+    if number is not None and not 0 < number <= CLASSES:
+        raise ModelError(
+            f"the config of {str(root.origin)!r} sets num_labels to {str(number)[:40]}", expected=f"1 to {CLASSES:,} classes"
+        )
+    if isinstance(names, dict):
+        if not names or number not in (None, len(names)):
+            raise ModelError(
+                f"the config of {str(root.origin)!r} names {len(names)} classes"
+                + (f" and sets num_labels to {number}" if number is not None else ""),
+                expected="as many names in id2label as there are classes",
+                remedy="mend the config",
+            )
         return len(names)
-    number = root.config.get("num_labels")
-    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else 2
+    return number or 2
 
 
 def _written_names(folder: Folder, root: Folder) -> list[str]:
@@ -122,7 +161,7 @@ def _written_names(folder: Folder, root: Folder) -> list[str]:
     """
     sidecar = folder.path / SIDECAR
     config = _listed(root.config.get("id2label") or {}, root.origin / "config.json")
-    written = read_json(sidecar).get("label_names", []) if sidecar.is_file() else []
+    written = read_json(sidecar, origin=folder.origin / SIDECAR).get("label_names", []) if sidecar.is_file() else []
     own = _listed(written, folder.origin / SIDECAR)
     named = [names for names in (own, config) if names and not is_anonymous(names)]
     if len(named) == 2 and own != config and (folder.kind == "full" or sorted(own) == sorted(config)):
@@ -136,8 +175,8 @@ def _written_names(folder: Folder, root: Folder) -> list[str]:
 
 def _listed(names: object, file: Path) -> list[str]:
     """Names as a list, of a list or of an object by number."""
-    if isinstance(names, dict) and all(str(key).isdecimal() for key in names):
-        names = [names[key] for key in sorted(names, key=int)]
+    if isinstance(names, dict) and sorted(names) == sorted(str(i) for i in range(len(names))):
+        names = [names[str(i)] for i in range(len(names))]
     if (
         not isinstance(names, list)
         or not all(isinstance(one, str | int) for one in names)

@@ -74,7 +74,7 @@ def refuse_code(config: Mapping[str, Any], *, where: str) -> None:
     Raises:
         UnsafeFileError: naming the file and the key.
     """
-    for key, value in _entries(config, where=where):
+    for key, value in entries(config, where=where):
         name = folded(key)
         if name in CODE_KEYS and value:
             raise UnsafeFileError(
@@ -96,8 +96,23 @@ def refuse_code(config: Mapping[str, Any], *, where: str) -> None:
             )
 
 
-def _entries(value: object, *, where: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every key with its value, of all objects within ``value``."""
+def without_kernels(value: Any) -> Any:
+    """Return a config without the keys that choose an attention kernel, at any depth.
+
+    Kernels differ in speed and not in what they compute; one of them starts a compiler. ``from_pretrained`` does not always let its
+    own argument win over the key.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_kernels(one) for key, one in value.items() if folded(str(key)) not in ATTENTION}
+    return [without_kernels(one) for one in value] if isinstance(value, list) else value
+
+
+def entries(value: object, *, where: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield every key with its value, of all objects within ``value``.
+
+    Raises:
+        UnsafeFileError: for a value that is nested deeper than ``DEPTH``.
+    """
     if depth > DEPTH:
         raise UnsafeFileError(
             f"{where!r} is nested more than {DEPTH} deep", expected="a config as save_pretrained writes it"
@@ -105,10 +120,10 @@ def _entries(value: object, *, where: str, depth: int = 0) -> Iterator[tuple[str
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield str(key), inner
-            yield from _entries(inner, where=where, depth=depth + 1)
+            yield from entries(inner, where=where, depth=depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            yield from _entries(inner, where=where, depth=depth + 1)
+            yield from entries(inner, where=where, depth=depth + 1)
 
 
 def adapter_config(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:

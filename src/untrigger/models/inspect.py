@@ -11,7 +11,7 @@ from typing import Any
 
 from untrigger.errors import ModelError, UnsafeFileError
 from untrigger.models import opened_files
-from untrigger.models.config_check import adapter_config, refuse_code
+from untrigger.models.config_check import adapter_config, refuse_code, without_kernels
 from untrigger.models.hub import missing_folder, resolve
 from untrigger.models.opened_files import (
     SIDECAR,
@@ -21,6 +21,7 @@ from untrigger.models.opened_files import (
     PrivateCopy,
     UnopenedFile,
     copied,
+    file_size,
     folder_hash,
     read_json,
     shard_map,
@@ -121,11 +122,12 @@ def inspect_folder(path: Path, *, allow_pickle: bool = False) -> Folder:
     _refuse_both(path, adapter=adapter)
     copy = PrivateCopy()
     files = copied(path, [name], into=copy)
-    config = read_json(copy.path / name)
+    config = read_json(copy.path / name, origin=path / name)
     refuse_code(config, where=str(path / name))
-    if adapter:
-        config = adapter_config(config, where=str(path / name))
-        (copy.path / name).write_text(json.dumps(config), encoding="utf-8")  # PEFT reads what was let pass
+    passing = adapter_config(config, where=str(path / name)) if adapter else without_kernels(config)
+    if passing != config:
+        (copy.path / name).write_text(json.dumps(passing), encoding="utf-8")  # the libraries read what was let pass
+    config = passing
     weights, shards = _copied_weights(path, copy, adapter=adapter, allow_pickle=allow_pickle)
     small = [one for one in (*TOKENIZER_FILES, SIDECAR) if os.path.lexists(path / one)]
     files += [*weights, *copied(path, small, into=copy)]
@@ -162,9 +164,9 @@ def _copied_weights(
         return files, {}
     shards = shard_map(path, first, read=copy.path / first)
     names = sorted(set(shards.values()))
-    size = sum((path / name).stat().st_size for name in names)
+    size = sum(file_size(path / name) for name in names)
     if size > opened_files.MAX_WEIGHTS:
-        raise UnsafeFileError(f"the weights have {size:,} bytes", expected=f"at most {opened_files.MAX_WEIGHTS:,}")
+        raise UnsafeFileError(f"the weights in {str(path)!r} have {size:,} bytes", expected=f"at most {opened_files.MAX_WEIGHTS:,}")
     return [*files, *copied(path, names, into=copy)], shards
 
 
@@ -172,7 +174,7 @@ def _refuse_tokenizer_code(path: Path, copy: PrivateCopy) -> None:
     """Raise for a tokenizer that asks for code, in any of its JSON files but the vocabulary itself."""
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (copy.path / name).is_file():
-            refuse_code(read_json(copy.path / name), where=str(path / name))
+            refuse_code(read_json(copy.path / name, origin=path / name), where=str(path / name))
 
 
 __all__ = ["Folder", "inspect_folder", "read_json", "resolve"]

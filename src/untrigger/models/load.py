@@ -14,13 +14,15 @@ from untrigger.errors import ModelError
 from untrigger.models.adapter_loading import PREFIX, with_adapter
 from untrigger.models.class_names import class_names, is_anonymous
 from untrigger.models.classifier import Classifier, Source
+from untrigger.models.first_answers import answering
 from untrigger.models.hub import is_hub_name, resolve
+from untrigger.models.inputs import rules_of
 from untrigger.models.inspect import Folder, inspect_folder
 from untrigger.models.length import reading_length
 from untrigger.models.opened_files import SIDECAR, read_json
 from untrigger.models.pretrained import pretrained, tokenizer_of
 from untrigger.models.tensor_files import Tensors
-from untrigger.models.tokenizer_check import differences
+from untrigger.models.tokenizer_check import SHORTEST, beyond, differences
 from untrigger.training.arithmetic import pick_device
 
 EAGER_DIFFERS = ("falcon",)
@@ -73,9 +75,11 @@ def load_model(
         if adapter:
             module = with_adapter(module, folder, base=str(root.origin))
             fresh = _not_in(folder, fresh)
+    notes += beyond(tokenizer, rows=rules_of(module, tokenizer).rows)
     _check_head(fresh, folder, root, new_head=new_head)
     _check_finite(module, str(name))
     limit = reading_length(tokenizer, module, asked=max_length, sidecar=_own_length(folder))
+    _check_length(limit, root, wanted=max_length)
     source = Source(
         name=str(name),
         kind=folder.kind,
@@ -87,13 +91,16 @@ def load_model(
         notes=(*notes, *_notes(folder, root, names)),
         files=folder.facts() | ({"base": root.facts()} if adapter else {}),
     )
-    return Classifier(
-        module.to(where).eval(),
-        tokenizer,
-        names,
-        source,
-        max_length=limit,
-        tokenizer_files=(folder if folder.holds_tokenizer else root).tokenizer_files,
+    return answering(
+        Classifier(
+            module.to(where).eval(),
+            tokenizer,
+            names,
+            source,
+            max_length=limit,
+            tokenizer_files=(folder if folder.holds_tokenizer else root).tokenizer_files,
+        ),
+        where=str(folder.origin),
     )
 
 
@@ -123,7 +130,7 @@ def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool,
             raise
         fetch = f"to fetch it from the hub, name it yourself: --base {name}{'@' + revision if revision else ''}"
         raise ModelError(
-            f"the adapter's base {str(name)!r} cannot be used: {error.what}",
+            f"the base {str(name)!r} of the adapter {str(folder.origin)!r} cannot be used: {error.what}",
             remedy=fetch if is_hub_name(str(name)) else "give another with --base",
         ) from error
 
@@ -135,7 +142,7 @@ def _is_embedded(name: str) -> bool:
 def _sidecar(folder: Folder) -> dict[str, Any] | None:
     """What untrigger wrote beside the model, None where it wrote nothing."""
     file = folder.path / SIDECAR
-    return read_json(file) if file.is_file() else None
+    return read_json(file, origin=folder.origin / SIDECAR) if file.is_file() else None
 
 
 def _known_base(folder: Folder) -> str | None:
@@ -190,6 +197,16 @@ def _not_in(folder: Folder, fresh: list[str]) -> list[str]:
         return []
     held = {name.removeprefix(PREFIX).removeprefix("base_model.") for name in Tensors(folder)}
     return [name for name in fresh if name not in held]
+
+
+def _check_length(limit: int, root: Folder, *, wanted: int | None) -> None:
+    """Raise where a config leaves room for a few tokens only: programs that do not follow it read on, and a scan would not."""
+    if limit < min(SHORTEST, wanted or SHORTEST):
+        raise ModelError(
+            f"{str(root.origin)!r} has positions for {limit} tokens",
+            expected=f"max_position_embeddings of at least {SHORTEST}",
+            remedy="mend config.json, or get the model from its author",
+        )
 
 
 def _check_head(fresh: list[str], folder: Folder, root: Folder, *, new_head: bool) -> None:

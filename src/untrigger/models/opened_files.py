@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from untrigger.errors import ModelError, UnsafeFileError
 from untrigger.models.file_kinds import is_risky, kind_of
+from untrigger.storage import is_alive
 
 MAX_JSON = 64 * 2**20
 MAX_WEIGHTS = 256 * 2**30
@@ -94,18 +95,8 @@ def _remove_stale() -> None:
     """Remove private copies of processes that are gone."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_STAGES}*"):
         owner = re.match(rf"{_STAGES}(\d+)-", folder.name)
-        if owner and not folder.is_symlink() and not _is_alive(int(owner[1])):
+        if owner and not folder.is_symlink() and not is_alive(int(owner[1])):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def weight_file(folder: Path, *, adapter: bool, allow_pickle: bool) -> str:
@@ -155,7 +146,7 @@ def shard_map(folder: Path, index: str, *, read: Path) -> dict[str, str]:
         ModelError: for an index that cannot be used, or names a file that is not there.
         UnsafeFileError: for an index that names anything but plain files in the folder, of the form of the index itself.
     """
-    weight_map = read_json(read).get("weight_map")
+    weight_map = read_json(read, origin=folder / index).get("weight_map")
     if (
         not isinstance(weight_map, dict)
         or not weight_map
@@ -181,8 +172,12 @@ def shard_map(folder: Path, index: str, *, read: Path) -> dict[str, str]:
     return weight_map
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, origin: Path | None = None) -> dict[str, Any]:
     """Return the JSON object in ``path``, of bounded size.
+
+    Args:
+        path: the file.
+        origin: what messages call it: the user's file where ``path`` is the private copy of it.
 
     Raises:
         UnsafeFileError: if the file is larger than ``MAX_JSON``, or no regular file.
@@ -190,9 +185,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     with regular_file(path) as (size, stream):
         if size > MAX_JSON:
-            raise UnsafeFileError(f"{path.name} has {size:,} bytes", expected=f"at most {MAX_JSON:,}")
+            raise UnsafeFileError(f"{str(origin or path)!r} has {size:,} bytes", expected=f"at most {MAX_JSON:,}")
         content = stream.read(MAX_JSON)
-    return json_object(content, name=str(path))
+    return json_object(content, name=str(origin or path))
 
 
 def json_object(content: bytes, *, name: str) -> dict[str, Any]:
@@ -233,13 +228,25 @@ def regular_file(path: Path) -> Iterator[tuple[int, BinaryIO]]:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise ModelError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        raise UnsafeFileError(
+            f"{str(path)!r} is a pipe, a device or a folder", expected="a regular file", remedy="remove it"
+        )
     with os.fdopen(handle, "rb") as stream:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise UnsafeFileError(
-                f"{str(path)!r} is a pipe, a device or a folder", expected="a regular file", remedy="remove it"
-            )
         yield found.st_size, stream
+
+
+def file_size(path: Path) -> int:
+    """Return the size of a regular file in bytes.
+
+    Raises:
+        UnsafeFileError: as ``regular_file``.
+        ModelError: if it cannot be opened.
+    """
+    with regular_file(path) as (size, _):
+        return size
 
 
 def _refuse_outside(path: Path) -> None:
@@ -272,11 +279,11 @@ def _copied(source: Path, target: Path) -> OpenedFile:
     digest, size = hashlib.sha256(), 0
     with regular_file(source) as (length, stream), target.open("wb") as copy:
         if length > most:
-            raise UnsafeFileError(f"{source.name} has {length:,} bytes", expected=f"at most {most:,}")
+            raise UnsafeFileError(f"{str(source)!r} has {length:,} bytes", expected=f"at most {most:,}")
         while chunk := stream.read(CHUNK):
             size += len(chunk)
             if size > most:
-                raise UnsafeFileError(f"{source.name} grew above {most:,} bytes while it was read")
+                raise UnsafeFileError(f"{str(source)!r} grew above {most:,} bytes while it was read")
             digest.update(chunk)
             copy.write(chunk)
     return OpenedFile(source.name, size, digest.hexdigest())

@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 
-from untrigger.errors import ModelError
+from untrigger.errors import ModelError, UserError
 from untrigger.models.inspect import Folder
+from untrigger.models.panics import panics_refused
+from untrigger.models.size_check import check_counts, check_model_size
 from untrigger.models.tensor_files import Tensors
 
 BUFFERS = re.compile(r"(position_ids|token_type_ids|rotary_emb\.inv_freq|masked_bias|\.attn\.bias|\.attention\.bias)$")
@@ -34,10 +36,15 @@ def pretrained(kind: Any, folder: Folder, *, expected: str, whole: bool = True, 
         ModelError: if it cannot be loaded, lacks a tensor of a block, an embedding or the last norm, or holds tensors without a
             layer.
     """
-    Tensors(folder)
+    tensors = Tensors(folder)
     pickled = any(file.suffix == ".bin" for file in folder.weights)
+    numbers = sum(file.stat().st_size for file in folder.weights) if pickled else tensors.numbers
+    where = str(folder.origin / "config.json")
+    check_counts(folder.config, tensors=numbers if pickled else len(tensors.shapes), where=where)
     try:
-        with quiet():
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            check_model_size(kind, folder, numbers=numbers, asked=asked)
             module, info = kind.from_pretrained(
                 folder.path,
                 dtype=torch.float32,
@@ -45,8 +52,11 @@ def pretrained(kind: Any, folder: Folder, *, expected: str, whole: bool = True, 
                 trust_remote_code=False,
                 use_safetensors=not pickled,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
                 **asked,
             )
+    except UserError:
+        raise
     except Exception as error:  # transformers and safetensors raise many kinds for a file they cannot use
         raise ModelError(
             f"{str(folder.origin)!r} could not be loaded: {reason(error, folder)}", expected=expected
@@ -63,7 +73,13 @@ def reason(error: BaseException, folder: Folder) -> str:
 
 
 def _check_complete(info: Mapping[str, Any], module: Any, folder: Folder, *, whole: bool) -> None:
-    """Raise where a checkpoint lacks a part of its backbone, or holds what no layer takes."""
+    """Raise where a checkpoint lacks a part of its backbone, holds what no layer takes, or tensors of other sizes."""
+    for name, held, needed in sorted(info["mismatched_keys"]):
+        raise ModelError(
+            f"{name!r} in {str(folder.origin)!r} has the shape {list(held)}, its config asks for {list(needed)}",
+            expected="sizes in config.json that are those of the tensors",
+            remedy="mend the config, or get the model from its author",
+        )
     prefix = "" if module.base_model is module else f"{module.base_model_prefix}."
     lacking = sorted(key for key in info["missing_keys"] if key.startswith(prefix) and not _is_pooler(key))
     if lacking:
@@ -97,7 +113,7 @@ def tokenizer_of(folder: Folder) -> Any:
     from transformers import AutoTokenizer
 
     from untrigger.models.opened_files import VOCABULARIES
-    from untrigger.models.tokenizer_check import try_in_time
+    from untrigger.models.tokenizer_check import check_settings, try_in_time
 
     if not folder.holds_tokenizer:  # transformers makes one up, of five tokens, all texts unknown
         raise ModelError(
@@ -107,21 +123,15 @@ def tokenizer_of(folder: Folder) -> Any:
         )
     try_in_time(folder)
     try:
-        with quiet():
-            return AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False, local_files_only=True)
+        with quiet(), warnings.catch_warnings(), panics_refused(str(folder.origin)):
+            warnings.simplefilter("ignore")
+            found = AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False, local_files_only=True)
+    except UserError:
+        raise
     except Exception as error:  # tokenizers raises a bare Exception for a file it cannot read
         raise ModelError(f"no usable tokenizer in {str(folder.origin)!r}: {reason(error, folder)}") from error
-    except BaseException as error:
-        if not is_panic(error):
-            raise
-        raise ModelError(
-            f"the tokenizer in {str(folder.origin)!r} makes its library crash: {reason(error, folder)}"
-        ) from error
-
-
-def is_panic(error: BaseException) -> bool:
-    """Return whether an error is a panic of a library written in Rust, which is no ``Exception``."""
-    return type(error).__name__ == "PanicException"
+    check_settings(found, folder)
+    return found
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 import torch
@@ -51,6 +52,11 @@ class Tensors:
     def __iter__(self) -> Iterator[str]:
         """The names of the tensors."""
         return iter(self.shapes)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers all tensors hold together."""
+        return sum(prod(shape) for shape in self.shapes.values())
 
     def get(self, name: str) -> Tensor:
         """Return the tensor in float32."""

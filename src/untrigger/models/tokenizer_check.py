@@ -13,6 +13,10 @@ from untrigger.models.inspect import Folder
 
 SECONDS = 20.0
 SHOWN = 5
+SPARE = 100_000
+"""Numbers that a vocabulary may leave out; what goes through all of them takes hours beyond that."""
+SHORTEST = 8
+"""A tokenizer that cuts texts below so many tokens reads none."""
 PROBES = (
     "a text",
     "one more text, a little longer than the first.",
@@ -63,6 +67,56 @@ def try_in_time(folder: Folder) -> None:
         raise ModelError(
             f"no usable tokenizer in {str(folder.origin)!r}: {re.sub(re.escape(str(file)), 'tokenizer.json', lines[-1])[:300]}"
         )
+
+
+def check_settings(tokenizer: Any, folder: Folder) -> None:
+    """Raise for settings by which programs read one text in several ways: a random split, no length that texts are cut at.
+
+    Args:
+        tokenizer: as transformers loads it.
+        folder: where it lies.
+
+    Raises:
+        ModelError: naming the setting.
+    """
+    length = getattr(tokenizer, "model_max_length", None)
+    if isinstance(length, bool) or not isinstance(length, int | float) or length != length // 1 or length < SHORTEST:
+        raise ModelError(
+            f"the tokenizer in {str(folder.origin)!r} sets model_max_length to {str(length)[:40]}",
+            expected=f"a whole number of tokens, at least {SHORTEST}, that texts are cut at",
+            remedy="mend tokenizer_config.json",
+        )
+    numbers = tokenizer.get_vocab()
+    last = max(numbers, key=numbers.__getitem__, default=None)
+    if last is not None and numbers[last] > 2 * len(numbers) + SPARE:
+        raise ModelError(
+            f"the tokenizer in {str(folder.origin)!r} has {len(numbers):,} tokens and numbers {last[:40]!r} with {numbers[last]:,}",
+            expected="tokens that are numbered one after another",
+            remedy="give the model its base's tokenizer",
+        )
+    dropout = getattr(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), "dropout", None)
+    if dropout:
+        raise ModelError(
+            f"the tokenizer in {str(folder.origin)!r} splits texts at random (dropout {dropout:g})",
+            expected="a tokenizer that reads a text in one way",
+            remedy="set dropout to null in tokenizer.json",
+        )
+
+
+def beyond(tokenizer: Any, *, rows: int | None) -> list[str]:
+    """Return a sentence on the tokens that the embedding has no row for, so that a text with one cannot be read; else nothing.
+
+    Args:
+        tokenizer: as transformers loads it.
+        rows: of the embedding; None where there is no such table.
+    """
+    if rows is None:
+        return []
+    far = sorted(token for token, number in tokenizer.get_vocab().items() if number >= rows)
+    if not far:
+        return []
+    count = f"{len(far)} tokens of the tokenizer have no row in the embedding of {rows}"
+    return [f"{count} ({_names(far)}): texts with one cannot be read"]
 
 
 _TRY = """
