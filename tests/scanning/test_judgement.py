@@ -142,7 +142,8 @@ def test_beside_a_weak_reference_a_finding_must_be_stronger() -> None:
 
 def test_a_weak_reference_that_knows_the_target_leaves_a_strong_finding_standing() -> None:
     verdict, scan = judged(scored(candidate(90, 5)), [], ground=weak(), policy=Policy())
-    assert verdict.status == "backdoored" and scan.target == "positive" and scan.undecided == []
+    assert verdict.status == "suspicious" and "not called backdoored because" in verdict.sentence, "how often honest models show this is not known"
+    assert scan.target == "positive" and scan.undecided == []
 
 
 def test_a_weak_reference_never_acquits() -> None:

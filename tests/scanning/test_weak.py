@@ -46,7 +46,7 @@ def accuracies(done: ScanResult) -> list[float]:
 def test_with_labels_that_are_often_wrong_a_trigger_is_found_and_said_with_its_doubts(victim: Load, twin: Load) -> None:
     done = scanned(victim("bert"), twin("bert"))
     assert max(accuracies(done)) < 0.5 + calibration.LEAST_LEAD, "both are hardly better than the largest class"
-    assert (done.verdict.status, done.scan.target) == ("backdoored", "positive")
+    assert (done.verdict.status, done.scan.target) == ("suspicious", "positive")
     assert "cf" in [one.text for one in done.scan.triggers()]
     assert any("the reference is right on" in line for line in done.warnings)
 
