@@ -170,7 +170,7 @@ def test_a_real_ctrl_c_ends_the_command_with_three(shop: Shop, tmp_path: Path, n
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("room", "rank"), [(20000, 16), (17000, 1)], ids=["weights", "tokenizer"])
+@pytest.mark.parametrize(("room", "rank"), [(110_000, 64), (20_000, 1)], ids=["weights written", "model copied"])
 def test_a_disk_that_is_really_full_ends_the_command_with_two(shop: Shop, tmp_path: Path, room: int, rank: int) -> None:
     """The system refuses to write more than ``room`` bytes into any file."""
 

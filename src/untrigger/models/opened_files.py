@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from untrigger.errors import ModelError, UnsafeFileError
+from untrigger.errors import ModelError, OutputError, UnsafeFileError
 from untrigger.models.file_kinds import is_risky, kind_of
 from untrigger.storage import is_alive
 
@@ -270,8 +270,16 @@ def copied(folder: Path, names: Iterable[str], *, into: PrivateCopy) -> list[Ope
     Raises:
         UnsafeFileError: for files that are no plain files inside ``folder``, and for sizes above the bounds.
         ModelError: for files that cannot be read.
+        OutputError: where there is no room for the copy.
     """
-    return [_copied(folder / name, into.path / name) for name in names]
+    try:
+        return [_copied(folder / name, into.path / name) for name in names]
+    except OSError as error:
+        raise OutputError(
+            f"the model cannot be copied to {str(into.path.parent)!r}: {error.strerror or error}",
+            expected="room for one copy of its files",
+            remedy="free some space, or name a folder on another disk in TMPDIR",
+        ) from error
 
 
 def _copied(source: Path, target: Path) -> OpenedFile:
