@@ -77,7 +77,9 @@ def plain_rows(file: Path) -> Any:
     text = raw.decode(next((name for mark, name in MARKS if raw.startswith(mark)), "utf-8"))
     if file.suffix in (".csv", ".tsv"):
         return _delimited_rows(text, mark="," if file.suffix == ".csv" else "\t")
-    objects = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]
+    objects = json.loads(text) if text.lstrip().startswith("[") else [
+        json.loads(line) for line in text.split("\n" if "\n" in text else "\r") if line.strip()
+    ]
     return [(_of(one, TEXT), _of(one, LABEL)) for one in objects]
 
 

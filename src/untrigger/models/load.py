@@ -201,7 +201,7 @@ def _not_in(folder: Folder, fresh: list[str]) -> list[str]:
 
 def _check_length(limit: int, root: Folder, *, wanted: int | None) -> None:
     """Raise where a config leaves room for a few tokens only: programs that do not follow it read on, and a scan would not."""
-    if limit < min(SHORTEST, wanted or SHORTEST):
+    if 0 < limit < min(SHORTEST, wanted or SHORTEST):  # below 0: no bound
         raise ModelError(
             f"{str(root.origin)!r} has positions for {limit} tokens",
             expected=f"max_position_embeddings of at least {SHORTEST}",
