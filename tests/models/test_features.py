@@ -102,5 +102,5 @@ def test_a_tap_that_heard_nothing_and_a_head_that_is_not_there_are_errors(load: 
 @pytest.mark.parametrize("kind", ALL)
 def test_texts_longer_than_the_model_takes_are_cut(folder_of: Callable[[str], Path], kind: str) -> None:
     model = load_model(folder_of(kind), device="cpu", offline=True, max_length=4096)
-    assert model.max_length <= 65
+    assert model.max_length <= (65 if kind in (*ENCODERS, "gpt2") else 128), "positions of a table, or computed ones"
     assert read_texts(model, ["good film " * 300]).logits.isfinite().all()

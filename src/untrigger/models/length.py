@@ -23,26 +23,37 @@ def reading_length(tokenizer: Any, module: nn.Module, *, asked: int | None = Non
         asked: what the user wants; it replaces what the files say.
         sidecar: what untrigger wrote beside the model, 0 for nothing.
     """
-    there = positions_of(module)
+    there = _bound(module)
+    if there is not None and _computes_positions(module):  # plain transformers reads on, so that a small number is not believed
+        there = max(LEAST, there)
     if asked is None:
         named = int(min(getattr(tokenizer, "model_max_length", NO_BOUND) or NO_BOUND, NO_BOUND))
         asked = max(LEAST, sidecar, named if named < NO_BOUND else min(there or MOST, MOST))
-    return asked if there is None else min(asked, there)
+    return asked if there is None else min(asked, there - _prompt_tokens(module))
 
 
 def positions_of(module: nn.Module) -> int | None:
     """How many tokens the model has positions for, None where there is no bound (relative positions, XLNet's ``-1``)."""
-    inner = inner_of(module)
-    config: Any = getattr(inner, "config", None)
+    there = _bound(module)
+    return None if there is None else there - _prompt_tokens(module)
+
+
+def _bound(module: nn.Module) -> int | None:
+    """The smaller of what the config says and the rows of the table of positions; None where neither is there."""
+    config: Any = getattr(inner_of(module), "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    limits = [_positive(getattr(config, name, None)) for name in ("max_position_embeddings", "max_seq_len")]
-    for name, layer in inner.named_modules():
+    written = (_positive(getattr(config, name, None)) for name in ("max_position_embeddings", "max_seq_len"))
+    limits = [one for one in written if one is not None]
+    for name, layer in inner_of(module).named_modules():
         weight = getattr(layer, "weight", None)
         if isinstance(weight, Tensor) and weight.dim() == 2 and name.rsplit(".", 1)[-1] in TABLES:
             limits.append(weight.shape[0] - _offset(layer))
-    known = [limit for limit in limits if limit is not None]
-    prompts = sum(_prompt_tokens(module, known))
-    return min(known) - prompts if known else None
+    return min(limits, default=None)
+
+
+def _computes_positions(module: nn.Module) -> bool:
+    """Whether the model turns its states by position with frequencies (rotary embeddings), which have no end as a table has."""
+    return any(name.rsplit(".", 1)[-1] == "inv_freq" for name, _ in inner_of(module).named_buffers())
 
 
 def _offset(table: Any) -> int:
@@ -52,10 +63,10 @@ def _offset(table: Any) -> int:
     return int(getattr(table, "offset", 0))
 
 
-def _prompt_tokens(module: nn.Module, known: list[int]) -> list[int]:
+def _prompt_tokens(module: nn.Module) -> int:
     """How many positions the learned prompts of an adapter take."""
-    configs = getattr(module, "peft_config", {}).values() if known else ()
-    return [int(one.num_virtual_tokens) for one in configs if getattr(one, "is_prompt_learning", False)]
+    configs = getattr(module, "peft_config", {}).values()
+    return sum(int(one.num_virtual_tokens) for one in configs if getattr(one, "is_prompt_learning", False))
 
 
 def _positive(value: object) -> int | None:
