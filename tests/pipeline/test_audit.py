@@ -126,9 +126,10 @@ def test_int8_changes_every_layer_but_the_head_and_leaves_the_model(shop: Shop, 
     small, count = in_int8(model)
     assert count >= 6
     assert same(weights(model), before)
-    said, own = (read_texts(one, texts).logits.softmax(dim=1) for one in (small, model))
-    gap = float((said - own).abs().max())
-    assert 0 < gap < 0.2, "it is rounded, and still the same model"
+    rounded, own = (read_texts(one, texts).logits.softmax(dim=1) for one in (small, model))
+    assert not torch.equal(rounded, own), "it is rounded"
+    assert float((rounded - own).abs().mean()) < 0.1, "and still the same model"
+    assert float((rounded.argmax(dim=1) == own.argmax(dim=1)).float().mean()) > 0.8
 
 
 def test_a_few_poisoned_rows_poison_and_tuning_on_clean_ones_does_not(shop: Shop) -> None:

@@ -165,13 +165,13 @@ def test_a_place_below_a_file_is_refused_before_any_work(spec: Make, tmp_path: P
     assert not listener.labels and (tmp_path / "here" / "file").read_text() == "mine"
 
 
-def test_all_that_a_llama_lacks_is_given_to_it(shop: Shop, tmp_path: Path) -> None:
-    """No pad token, and names of the classes only from the user."""
+def test_a_llama_keeps_the_tokenizer_that_it_came_with_and_gets_its_names_from_the_user(shop: Shop, tmp_path: Path) -> None:
+    """No pad token is made up for it, and names of the classes come only from the user."""
     folder = write_model("llama", tmp_path / "llama", names=("LABEL_0", "LABEL_1"))
-    told = json.loads((folder / "tokenizer_config.json").read_text())
-    assert not told.get("pad_token")
+    assert not json.loads((folder / "tokenizer_config.json").read_text()).get("pad_token")
     before = digest(folder)
     spec = shop.spec("llama", "full", model=str(folder), labels=("negative", "positive"), out=tmp_path / "out", **FINETUNE)
     report = purify(spec)
     assert report.given["labels"] == ["negative", "positive"] and digest(folder) == before
-    assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["pad_token"] == "</s>"
+    assert not json.loads((tmp_path / "out" / "tokenizer_config.json").read_text()).get("pad_token")
+    assert "one text at a time, or pad with a token that ends no text" in (tmp_path / "out" / "README.md").read_text()
