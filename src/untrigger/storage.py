@@ -94,3 +94,29 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}", remedy=SPACE) from error
     finally:
         shutil.rmtree(working, ignore_errors=True)
+
+
+@contextmanager
+def new_files(*paths: Path) -> Iterator[list[Path]]:
+    """Places to write files that belong together; at the end they become ``paths``, one right after the other, or none does.
+
+    A killed run leaves a hidden working folder, which the next run for the first of the paths removes.
+
+    Raises:
+        OutputError: if a path exists or its parent cannot be written to.
+    """
+    refuse_existing(*paths)
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        working = working_folder(paths[0])
+        try:
+            places = [working / path.name for path in paths]
+            yield places
+            refuse_existing(*paths)
+            for place, path in zip(places, paths, strict=True):
+                place.rename(path)
+        finally:
+            shutil.rmtree(working, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {str(paths[0])!r}: {error.strerror or error}", remedy=SPACE) from error

@@ -29,7 +29,7 @@ from untrigger.pipeline.used_rows import FILE, read_used_rows
 from untrigger.progress import Progress, silent
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.known import judged_on_known
-from untrigger.storage import refuse_existing
+from untrigger.storage import new_files, refuse_existing
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement, Outcome
 from untrigger.vocabulary.report import Finding, Report
@@ -104,13 +104,9 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
         twin = named_alike(load(spec.scan, bed.twin, label_names=None), model.label_names)
         desk.put_through(twin, poisoned=False)
     report = _report(spec, desk, model)
-    spec.out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        write_outcomes(desk.outcomes, beside)
-        report.write(spec.out)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with new_files(beside, spec.out) as (rows_file, report_file):
+        write_outcomes(desk.outcomes, rows_file)
+        report.write(report_file)
     return report
 
 

@@ -18,7 +18,7 @@ from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.purify import load, suspect_rows
 from untrigger.pipeline.spec import DetectSpec
 from untrigger.progress import Progress, silent
-from untrigger.storage import refuse_existing
+from untrigger.storage import new_files, refuse_existing
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Report, Verdict
 
@@ -56,12 +56,9 @@ def detect(spec: DetectSpec, *, progress: Progress = silent) -> Report:
         environment=environment(seed=spec.seed, device=str(victim.device)), stages=clock.stages, measurements=measured,
         outcomes=spec.out.name, warnings=[*notes_of(grant.clean, grant.suspect, model=victim), *told.warnings], curves=told.curves,
     )  # fmt: skip
-    write_scored(told, spec.out)
-    try:
-        report.write(beside)
-    except BaseException:
-        spec.out.unlink(missing_ok=True)
-        raise
+    with new_files(spec.out, beside) as (rows, written):
+        write_scored(told, rows)
+        report.write(written)
     return report
 
 

@@ -17,7 +17,7 @@ from untrigger.pipeline.judge import BENIGN, Judge
 from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.spec import EvaluateSpec
 from untrigger.progress import Progress, silent
-from untrigger.storage import refuse_existing
+from untrigger.storage import new_files, refuse_existing
 from untrigger.vocabulary.report import Report, Verdict
 from untrigger.vocabulary.rows import Rows
 
@@ -59,13 +59,9 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
         measurements=judge.measurements(), outcomes=beside.name,
         warnings=[*dict.fromkeys(notes), *doubts(judge.outcomes, label_names=judge.test.label_names)],
     )  # fmt: skip
-    spec.out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        write_outcomes(judge.outcomes, beside)
-        report.write(spec.out)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with new_files(beside, spec.out) as (rows, written):
+        write_outcomes(judge.outcomes, rows)
+        report.write(written)
     return report
 
 
