@@ -321,6 +321,13 @@ def test_a_layer_that_no_file_holds_is_an_error_that_names_it(folder_of: FolderO
         load_here(folder)
 
 
+def test_a_head_of_pre_training_that_was_left_in_the_file_is_no_error(bert: Path) -> None:
+    """Popular fine-tuned RoBERTas still hold a pooler that no layer takes; plain transformers leaves it out."""
+    said = read_texts(load_here(bert), TEXTS).logits
+    add_tensors(bert / "model.safetensors", **{"lm_head.weight": torch.ones(2, 2), "cls.predictions.bias": torch.ones(2)})
+    assert torch.equal(read_texts(load_here(bert), TEXTS).logits, said)
+
+
 # config keys
 
 
@@ -388,6 +395,10 @@ def test_a_pattern_that_backtracks_for_hours_ends_in_time(adapter: Path, monkeyp
     edit(adapter / "adapter_config.json", target_modules=r"(([a-z._0-9]+)+)+~")
     with pytest.raises(UnsafeFileError, match="not matched within"):
         load_here(adapter)
+    for key in ("rank_pattern", "n_frequency_pattern", "block_size_pattern"):
+        edit(adapter / "adapter_config.json", target_modules=["query"], **{key: {r"(([a-z._0-9]+)+)+~": 4}})
+        with pytest.raises(UnsafeFileError, match="not matched within"):
+            load_here(adapter)
     edit(adapter / "adapter_config.json", target_modules="(")
     with pytest.raises(ModelError, match="no regular expression"):
         load_here(adapter)
@@ -435,6 +446,46 @@ def test_a_tokenizer_whose_pattern_never_ends_is_refused_in_time(bert: Path, mon
     change_tokenizer(bert, lambda raw: raw.update(pre_tokenizer=bomb))
     with pytest.raises(ModelError):
         load_here(bert)
+
+
+def test_a_tokenizer_that_names_other_files_for_itself_is_refused(bert: Path, tmp_path: Path) -> None:
+    """transformers would read the file of the highest version that fits, even one outside the folder."""
+    for other in (["tokenizer.4.0.0.json"], ["../elsewhere_tokenizer.4.0.0.json"], ["tokenizer.json", "tokenizer.5.0.0.json"]):
+        edit(bert / "tokenizer_config.json", fast_tokenizer_files=other)
+        with pytest.raises(UnsafeFileError, match="fast_tokenizer_files"):
+            load_here(bert)
+    (tmp_path / "vocab.txt").write_text("a")
+    edit(bert / "tokenizer_config.json", fast_tokenizer_files=["tokenizer.json"], vocab_file=str(tmp_path / "vocab.txt"))
+    with pytest.raises(UnsafeFileError, match="vocab_file"):
+        load_here(bert)
+    edit(bert / "tokenizer_config.json", vocab_file="/home/author/vocab.txt", special_tokens_map_file="/home/author/map.json")
+    assert load_here(bert).classes == 2, "leftovers of an author's machine"
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model.x", "tekken.json", "other.model", "my_vocab_file", "tokenizer.json.bak"])
+def test_without_tokenizer_json_no_other_vocabulary_may_lie_in_the_folder(bert: Path, name: str) -> None:
+    vocabulary = json.loads((bert / "tokenizer.json").read_text())["model"]["vocab"]
+    (bert / "tokenizer.json").rename(bert / "kept.txt")
+    (bert / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)))
+    edit(bert / "tokenizer_config.json", tokenizer_class="BertTokenizer")
+    assert load_here(bert).classes == 2
+    (bert / name).write_text("swapped")
+    with pytest.raises(UnsafeFileError, match="may be taken for its vocabulary"):
+        load_here(bert)
+
+
+def test_a_config_beside_an_adapter_cannot_choose_another_tokenizer(adapter: Path, folder_of: FolderOf) -> None:
+    shutil.copy(folder_of("bert") / "config.json", adapter / "config.json")
+    assert "config.json" in load_here(adapter).source.files["opened"]
+    (adapter / "config.json").write_text('{"model_type": "gpt2"}')
+    with pytest.raises(ModelError, match="model_type 'gpt2'"):
+        load_here(adapter)
+
+
+def test_a_length_that_is_not_believed_is_stated(bert: Path) -> None:
+    assert not load_here(bert).source.notes
+    edit(bert / "tokenizer_config.json", model_max_length=16)
+    assert any("after 16 tokens" in note for note in load_here(bert).source.notes)
 
 
 # bases that a stranger names

@@ -68,6 +68,14 @@ def _check_tensors(module: Any, folder: Folder, *, base: str) -> dict[str, torch
     wanted = implied_tensors(module, folder)
     for name in sorted(shapes.keys() - wanted.keys()):
         if not _is_the_bases(module, name, get(name)):
+            own = module.state_dict().get(base_name(name))
+            if own is not None and tuple(own.shape) != shapes[name]:
+                raise _misfit(
+                    folder,
+                    base,
+                    f"{name!r} has the shape {list(shapes[name])}, the base's {list(own.shape)}; a base "
+                    "whose vocabulary was enlarged has to be saved so and given with --base",
+                )
             raise UnsafeFileError(
                 f"the adapter {str(folder.origin)!r} holds the tensor {name!r}, which its config does not imply",
                 expected="tensors of its target modules and of its modules_to_save",

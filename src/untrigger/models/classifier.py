@@ -14,6 +14,7 @@ from torch.nn import functional
 from untrigger.errors import DataError, ModelError
 from untrigger.models.head import FeatureTap, head_of
 from untrigger.models.inputs import InputRules, asked_plainly, rules_of
+from untrigger.models.panics import panics_refused
 
 __all__ = ["Batch", "Classifier", "FeatureTap", "Reading", "Source", "head_of"]
 
@@ -210,7 +211,10 @@ class Classifier:
         if not texts:
             return []
         try:
-            encoded = self.tokenizer(list(texts), padding=False, verbose=False, **how)
+            with panics_refused(self.source.name):
+                encoded = self.tokenizer(list(texts), padding=False, verbose=False, **how)
+        except ModelError:
+            raise
         except BaseException as error:
             raise _no_tokens(texts, error) from error
         return [list(row) for row in encoded["input_ids"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from untrigger.errors import ModelError, UnsafeFileError
+from untrigger.models.opened_files import TOKENIZER_FILES
 
 CODE_KEYS = frozenset({"automap", "trustremotecode", "customobjects", "customgenerate"})
 """Keys that ask for code of the model's own, spelled without case and without ``_`` and ``-``."""
@@ -23,7 +25,10 @@ PATTERN_SECONDS = 5.0
 PLAIN_PATTERN = re.compile(r"[\w.\-]*\Z")
 SAFE_INITS = (None, True, False, "gaussian", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that draw the adapter and leave the base's weights alone."""
-_PATTERN_KEYS = ("target_modules", "exclude_modules", "layers_pattern", "modules_to_save", "feedforward_modules")
+_PATTERN_KEYS = (
+    "target_modules", "exclude_modules", "layers_pattern", "modules_to_save", "feedforward_modules", "rank_pattern",
+    "alpha_pattern", "n_frequency_pattern", "block_size_pattern", "lambda_pattern", "target_parameters",
+)  # fmt: skip
 _PASSING = frozenset(
     """
     peft_type task_type base_model_name_or_path revision inference_mode peft_version
@@ -126,6 +131,30 @@ def entries(value: object, *, where: str, depth: int = 0) -> Iterator[tuple[str,
             yield from entries(inner, where=where, depth=depth + 1)
 
 
+def refuse_tokenizer_files(config: Mapping[str, Any], *, where: str) -> None:
+    """Raise for a tokenizer's config that names the files it is read from.
+
+    ``fast_tokenizer_files`` makes transformers read another file than tokenizer.json, even one outside the folder. Other keys for
+    files are leftovers of the author's machine, and some versions of transformers open what they name where it exists.
+
+    Raises:
+        UnsafeFileError: naming the file and the key.
+    """
+    for key, value in config.items():
+        named = value if isinstance(value, list) else [value]
+        files = [one for one in named if isinstance(one, str) and one]
+        versions = folded(key) == "fasttokenizerfiles" and any(one != "tokenizer.json" for one in files)
+        other = folded(key).endswith("file") and any(
+            os.path.lexists(one) and one not in TOKENIZER_FILES for one in files
+        )
+        if versions or other:
+            raise UnsafeFileError(
+                f"{where!r} names other files for the tokenizer ({key}: {str(value)[:100]})",
+                expected="a tokenizer that is read from tokenizer.json",
+                remedy="delete that key, or save the tokenizer again with save_pretrained",
+            )
+
+
 def adapter_config(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     """Return the part of an adapter's config that may pass on to PEFT.
 
@@ -156,7 +185,7 @@ def adapter_config(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
             raise UnsafeFileError(
                 f"{where!r} sets {key}: {str(value)[:100]}",
                 expected="an adapter that adds tensors to its base and nothing else",
-                remedy="save it in plain form with PEFT (for LoRA: path_initial_model_for_weight_conversion)",
+                remedy="save the adapter in plain form with PEFT, or delete that key if you know that it changes nothing",
             )
     init = config.get("init_lora_weights")
     if init not in SAFE_INITS:
@@ -184,7 +213,7 @@ def _is_empty(value: object) -> bool:
 
 def _check_patterns(config: Mapping[str, Any], *, where: str) -> None:
     """Raise for names of layers that are no text, or longer than ``PATTERN_LENGTH``."""
-    for key in (*_PATTERN_KEYS, "rank_pattern", "alpha_pattern"):
+    for key in _PATTERN_KEYS:
         value = config.get(key)
         names = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, dict)) else []
         if (value is not None and not isinstance(value, (str, list, dict))) or not all(
@@ -210,7 +239,7 @@ def check_pattern_time(config: Mapping[str, Any], names: list[str], *, where: st
         ModelError: for one that is no regular expression.
     """
     patterns = []
-    for key in (*_PATTERN_KEYS, "rank_pattern", "alpha_pattern"):
+    for key in _PATTERN_KEYS:
         value = config.get(key)
         if isinstance(value, (str, dict, list)):
             patterns += [one for one in ([value] if isinstance(value, str) else value) if not PLAIN_PATTERN.match(one)]

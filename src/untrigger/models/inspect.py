@@ -11,9 +11,10 @@ from typing import Any
 
 from untrigger.errors import ModelError, UnsafeFileError
 from untrigger.models import opened_files
-from untrigger.models.config_check import adapter_config, refuse_code, without_kernels
+from untrigger.models.config_check import adapter_config, refuse_code, refuse_tokenizer_files, without_kernels
 from untrigger.models.hub import missing_folder, resolve
 from untrigger.models.opened_files import (
+    OTHER_VOCABULARY,
     SIDECAR,
     TOKENIZER_FILES,
     VOCABULARIES,
@@ -129,9 +130,11 @@ def inspect_folder(path: Path, *, allow_pickle: bool = False) -> Folder:
         (copy.path / name).write_text(json.dumps(passing), encoding="utf-8")  # the libraries read what was let pass
     config = passing
     weights, shards = _copied_weights(path, copy, adapter=adapter, allow_pickle=allow_pickle)
-    small = [one for one in (*TOKENIZER_FILES, SIDECAR) if os.path.lexists(path / one)]
+    beside = ("config.json",) if adapter else ()  # transformers chooses the class of a tokenizer by it
+    small = [one for one in (*TOKENIZER_FILES, SIDECAR, *beside) if os.path.lexists(path / one)]
     files += [*weights, *copied(path, small, into=copy)]
     _refuse_tokenizer_code(path, copy)
+    _refuse_other_vocabularies(path)
     return Folder(
         path,
         "adapter" if adapter else "full",
@@ -166,15 +169,37 @@ def _copied_weights(
     names = sorted(set(shards.values()))
     size = sum(file_size(path / name) for name in names)
     if size > opened_files.MAX_WEIGHTS:
-        raise UnsafeFileError(f"the weights in {str(path)!r} have {size:,} bytes", expected=f"at most {opened_files.MAX_WEIGHTS:,}")
+        raise UnsafeFileError(
+            f"the weights in {str(path)!r} have {size:,} bytes", expected=f"at most {opened_files.MAX_WEIGHTS:,}"
+        )
     return [*files, *copied(path, names, into=copy)], shards
 
 
 def _refuse_tokenizer_code(path: Path, copy: PrivateCopy) -> None:
-    """Raise for a tokenizer that asks for code, in any of its JSON files but the vocabulary itself."""
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        if (copy.path / name).is_file():
-            refuse_code(read_json(copy.path / name, origin=path / name), where=str(path / name))
+    """Raise for a tokenizer that asks for code or for other files, and for a config beside an adapter that asks for code."""
+    names = ("tokenizer_config.json", "special_tokens_map.json", "config.json")
+    for name in (one for one in names if (copy.path / one).is_file()):
+        config = read_json(copy.path / name, origin=path / name)
+        refuse_code(config, where=str(path / name))
+        if name == "tokenizer_config.json":
+            refuse_tokenizer_files(config, where=str(path / name))
+
+
+def _refuse_other_vocabularies(path: Path) -> None:
+    """Raise for a folder without tokenizer.json that holds a vocabulary under a name that only transformers looks for.
+
+    It searches the names of all files then, and may take another vocabulary than the one that is read here.
+    """
+    if (path / "tokenizer.json").exists():
+        return
+    known = {*TOKENIZER_FILES, SIDECAR}
+    other = sorted(one.name for one in path.iterdir() if one.name not in known and OTHER_VOCABULARY.search(one.name))
+    if other:
+        raise UnsafeFileError(
+            f"{str(path)!r} has no tokenizer.json, and {other[0]!r} may be taken for its vocabulary",
+            expected="tokenizer.json, or one vocabulary under a usual name: " + ", ".join(VOCABULARIES),
+            remedy="save the tokenizer again with save_pretrained, or move that file away",
+        )
 
 
 __all__ = ["Folder", "inspect_folder", "read_json", "resolve"]

@@ -68,6 +68,7 @@ def load_model(
     if root.kind != "full":
         raise ModelError(f"the base of {str(name)!r} is itself an adapter", remedy="merge it first, or give --base")
     names = class_names(folder, root, label_names, new_head=new_head)
+    _check_config_beside(folder, root)
     tokenizer, notes = _tokenizer(folder, root)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -80,6 +81,7 @@ def load_model(
     _check_finite(module, str(name))
     limit = reading_length(tokenizer, module, asked=max_length, sidecar=_own_length(folder))
     _check_length(limit, root, wanted=max_length)
+    notes += _longer_than_named(tokenizer, limit, wanted=max_length)
     source = Source(
         name=str(name),
         kind=folder.kind,
@@ -174,6 +176,30 @@ def _tokenizer(folder: Folder, root: Folder) -> tuple[Any, list[str]]:
             f"the adapter's tokenizer is not its base's: {one}" for one in differences(tokenizer, tokenizer_of(root))
         ]
     return tokenizer, notes
+
+
+def _check_config_beside(folder: Folder, root: Folder) -> None:
+    """Raise where a config.json beside an adapter makes transformers choose another class of tokenizer than for its base."""
+    file = folder.path / "config.json"
+    if folder.kind != "adapter" or not file.is_file():
+        return
+    own, base = read_json(file, origin=folder.origin / "config.json").get("model_type"), root.config.get("model_type")
+    if own != base:
+        raise ModelError(
+            f"config.json beside the adapter {str(folder.origin)!r} has the model_type {str(own)[:60]!r}",
+            expected=f"that of its base, {base!r}",
+            remedy="remove that file: an adapter needs none",
+        )
+
+
+def _longer_than_named(tokenizer: Any, limit: int, *, wanted: int | None) -> list[str]:
+    """A sentence on texts that are read farther than the tokenizer's own files say."""
+    named = getattr(tokenizer, "model_max_length", None)
+    if wanted is not None or not isinstance(named, int) or named >= limit:
+        return []
+    return [
+        f"the tokenizer cuts texts after {named} tokens; {limit} are read here, so that a file cannot hide a trigger"
+    ]
 
 
 def _checkpoint(root: Folder, names: tuple[str, ...], *, whole: bool) -> tuple[Any, list[str]]:

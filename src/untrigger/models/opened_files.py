@@ -45,6 +45,10 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "chat_template.jinja",
 )
+OTHER_VOCABULARY = re.compile(
+    r"\.model($|\.)|tekken\.json|tiktoken|sentencepiece|tokenizer\.json|(vocab|merges|tokenizer|spm)_file"
+)
+"""Names under which transformers looks for a vocabulary where there is no tokenizer.json."""
 SIDECAR = "untrigger.json"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 FULL_WEIGHTS = (

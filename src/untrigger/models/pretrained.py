@@ -20,6 +20,10 @@ from untrigger.models.tensor_files import Tensors
 
 BUFFERS = re.compile(r"(position_ids|token_type_ids|rotary_emb\.inv_freq|masked_bias|\.attn\.bias|\.attention\.bias)$")
 """Tensors that older versions saved and that every version computes by itself."""
+UNUSED_HEADS = re.compile(
+    r"(^|\.)(pooler\.dense|lm_head|cls\.(predictions|seq_relationship)|vocab_(transform|projector|layer_norm))\."
+)
+"""Heads of pre-training that a fine-tuned checkpoint may still hold; transformers leaves them out, and so nothing reads them."""
 
 
 def pretrained(kind: Any, folder: Folder, *, expected: str, whole: bool = True, **asked: Any) -> tuple[Any, list[str]]:
@@ -88,7 +92,7 @@ def _check_complete(info: Mapping[str, Any], module: Any, folder: Folder, *, who
             expected="a whole checkpoint",
             remedy="download it again, or ask its author",
         )
-    spare = sorted(key for key in info["unexpected_keys"] if not BUFFERS.search(key))
+    spare = sorted(key for key in info["unexpected_keys"] if not BUFFERS.search(key) and not UNUSED_HEADS.search(key))
     if not whole:
         spare = [key for key in spare if key.startswith(f"{module.base_model_prefix}.") and not _is_pooler(key)]
     if spare:

@@ -29,6 +29,8 @@ PROBES = (
     "é" * 200 + "漢" * 100,
     "a_" * 200,
     "'s" * 200 + "!",
+    "word " * 60 + "!",
+    "Ab1 cd2, " * 40 + "#",
     "<s> </s> [SEP] <|endoftext|>",
 )
 """Texts on which a regular expression that backtracks without end shows it: long runs of one kind and another kind behind them."""
