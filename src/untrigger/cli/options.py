@@ -86,7 +86,7 @@ TrainedLength = Annotated[
 ]
 MaxLength = Annotated[
     int | None,
-    typer.Option("--max-length", min=4, help="Texts are cut after this many tokens. Usually 128, or what its files say if more.",
+    typer.Option("--max-length", min=4, help="Cut texts after this many tokens. By default as the tokenizer says, 128 at least.",
                  rich_help_panel=_READING),
 ]  # fmt: skip
 Truth = Annotated[

@@ -56,7 +56,7 @@ def purify(
     benign: Annotated[bool, typer.Option("--benign", help="Also purify the clean twin of the truth folder.")] = False,
     verify: Annotated[
         bool,
-        typer.Option("--verify/--no-verify", help="Without --truth, scan the result on held-out rows; without it: not verified."),
+        typer.Option("--verify/--no-verify", help="Without --truth, scan the result on held-out rows (else it is not verified)."),
     ] = True,
     merge: Annotated[bool, typer.Option("--merge", help="Write merged full weights instead of an adapter.")] = False,
     truth: o.Truth = None,

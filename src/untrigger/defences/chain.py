@@ -15,7 +15,8 @@ from untrigger.vocabulary.verdicts import PurificationOutcome
 
 DOUBT = (
     PurificationOutcome.NOTHING_FOUND, PurificationOutcome.RETRAINED_FROM_BASE, PurificationOutcome.SEARCH_FINDS_NOTHING,
-    PurificationOutcome.ROWS_NO_LONGER_FOLLOWED, PurificationOutcome.NOT_CHECKED, PurificationOutcome.NOT_DECIDED,
+    PurificationOutcome.ROWS_NO_LONGER_FOLLOWED, PurificationOutcome.NOT_CHECKED, PurificationOutcome.TRAINED_ON_CLEAN_ROWS,
+    PurificationOutcome.NOT_DECIDED,
     PurificationOutcome.ROWS_STILL_FOLLOWED, PurificationOutcome.SEARCH_STILL_FINDS, PurificationOutcome.GIVEN_UP,
 )  # fmt: skip
 """Outcomes, the most doubtful last."""

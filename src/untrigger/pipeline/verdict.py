@@ -31,6 +31,7 @@ ACCOUNTS = {
     PurificationOutcome.ROWS_NO_LONGER_FOLLOWED: "suspect rows were unlearned, and the model no longer follows their labels",
     PurificationOutcome.ROWS_STILL_FOLLOWED: "suspect rows were unlearned, and the model still follows their labels",
     PurificationOutcome.NOT_DECIDED: "the method could not say whether there is something",
+    PurificationOutcome.TRAINED_ON_CLEAN_ROWS: "the model was trained on the clean rows alone, which is known to leave backdoors",
     PurificationOutcome.NOT_CHECKED: "the model was trained, and the method did not look at the result",
 }
 
@@ -81,7 +82,8 @@ def status(outcome: PurificationOutcome, evidence: Evidence, *, changed: bool) -
         return verdicts.NOT_MET
     if evidence.shown is Shown.NOT_MET or outcome.still_there:
         return verdicts.STILL_FOUND
-    unlooked = changed and outcome is PurificationOutcome.NOT_CHECKED and not evidence.measured
+    unlooked = outcome is PurificationOutcome.TRAINED_ON_CLEAN_ROWS
+    unlooked = unlooked or (changed and outcome is PurificationOutcome.NOT_CHECKED and not evidence.measured)
     if evidence.shown is Shown.OPEN or unlooked:
         return verdicts.UNDECIDED if outcome is PurificationOutcome.NOT_DECIDED else verdicts.NOT_VERIFIED
     return verdicts.PURIFIED if changed else verdicts.UNCHANGED

@@ -35,6 +35,8 @@ class PurificationOutcome(StrEnum):
     """The model was trained, and still predicts the labels of suspect rows."""
     NOT_DECIDED = "not decided"
     """It looked, and could not say whether there is something."""
+    TRAINED_ON_CLEAN_ROWS = "trained on clean rows alone"
+    """Plain fine-tuning, which is known to leave backdoors in place: no evidence makes it *purified*."""
     NOT_CHECKED = "not checked"
     """The model was trained, and the result was not looked at."""
 
