@@ -225,7 +225,7 @@ class Classifier:
             return
         token = max(map(max, ids))
         raise ModelError(
-            f"the tokenizer makes the token {token} ({self.tokenizer.convert_ids_to_tokens(token)!r}), but the model has "
+            f"the tokenizer of {self.source.name!r} makes the token {token} ({self.tokenizer.convert_ids_to_tokens(token)!r}), but the model has "
             f"embeddings for {rows} tokens only",
             expected="a tokenizer with the model's vocabulary",
             remedy="give the tokenizer that the model was trained with, or resize the model's embeddings and save it",
