@@ -13,10 +13,10 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev assets lint types test conformance fuzz oldest demo bench clean
+.PHONY: help setup dev assets lint types test slow conformance fuzz oldest demo bench clean
 
 help:
-	@echo 'make test | conformance | fuzz | oldest | demo | lint | types | bench | clean'
+	@echo 'make test | slow | conformance | fuzz | oldest | demo | lint | types | bench | clean'
 
 # torch comes first and pinned: a range would make pip fetch gigabytes of CUDA libraries that nothing here needs.
 $(READY): pyproject.toml
@@ -44,6 +44,10 @@ types: $(DEV)
 
 test: $(DEV) lint types assets
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+
+# Real models, whole cures and interruptions: minutes each.
+slow: $(DEV) assets
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow $(PYTEST_ARGS)
 
 # The whole matrix of models, tokenizers and adapters against plain transformers and peft: 640 tests, some 6 minutes of one core.
 # A slice of 140 of them, a minute of one core, is part of `make test`.

@@ -25,6 +25,7 @@ from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import EvaluateSpec
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_any_step_of_a_purification_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
     done = shop.purified("llama", "lora", "w2sdefense")
     listener = Listener()

@@ -21,6 +21,7 @@ from untrigger.search.vocabulary import Words
 from untrigger.training import arithmetic
 from untrigger.training.weak_teacher import TeacherOptions
 
+pytestmark = pytest.mark.slow
 TEACHER, VICTIM, DATA = "minilm-l6", "minilm-l3", "rotten-tomatoes"
 
 

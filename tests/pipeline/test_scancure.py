@@ -21,6 +21,7 @@ from untrigger.search.insertions import SearchOptions
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.report import Report, Verdict
 
+pytestmark = pytest.mark.slow
 SCANNER = InsertionScanner(
     rows=48, tried=6, content=1, search=SearchOptions(probe=12, gradient_rows=12, first=48, sweeps=1),
     teacher=TeacherOptions(lr=1e-3, epochs=8, batch_size=16),

@@ -225,8 +225,8 @@ class Classifier:
             return
         token = max(map(max, ids))
         raise ModelError(
-            f"the tokenizer of {self.source.name!r} makes the token {token} ({self.tokenizer.convert_ids_to_tokens(token)!r}), but the model has "
-            f"embeddings for {rows} tokens only",
+            f"the tokenizer of {self.source.name!r} makes the token {token} ({self.tokenizer.convert_ids_to_tokens(token)!r}), "
+            f"but the model has embeddings for {rows} tokens only",
             expected="a tokenizer with the model's vocabulary",
             remedy="give the tokenizer that the model was trained with, or resize the model's embeddings and save it",
         )
