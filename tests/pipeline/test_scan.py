@@ -157,6 +157,19 @@ def test_what_cannot_be_used_is_said(shop: Shop, rows: Path, changes: dict[str, 
         scan(spec(shop, rows, **changes))
 
 
+@pytest.mark.parametrize("option", ["reference", "teacher"])
+def test_the_suspect_is_no_reference_for_itself(shop: Shop, rows: Path, tmp_path: Path, option: str) -> None:
+    victim = shop.victim("bert", "full").out
+    copy = tmp_path / "copy"
+    shutil.copytree(victim, copy)
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    (copy / "config.json").write_text(json.dumps({**config, "finetuning_task": "another name"}), encoding="utf-8")
+    for given in (victim, copy):
+        with pytest.raises(ModelError, match=f"--{option} .* has the weights of the suspicious model itself") as caught:
+            scan(spec(shop, rows, **{"reference": None, option: str(given)}))
+        assert "remedy" in str(caught.value)
+
+
 class Bomb:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (pytest.fail, ("a pickle was opened",))

@@ -17,6 +17,7 @@ from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.model_facts import model_facts, shown
+from untrigger.pipeline.reference_check import refuse_suspect_itself
 from untrigger.progress import Progress, silent
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.judgement import by_weights_alone, not_checked, unseen, with_weights
@@ -214,19 +215,28 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
     """The reference and the rewritten rows that were given, and the words that the weights point at.
 
     Raises:
-        ModelError: if reference or teacher cannot be used.
+        ModelError: if reference or teacher cannot be used, or is the suspicious model itself.
     """
     reference = None
     if spec.reference:
-        reference = named_alike(load(spec, spec.reference, base=None, label_names=None), model.label_names)
+        loaded = load(spec, spec.reference, base=None, label_names=None)
+        refuse_suspect_itself(
+            model, option="--reference", name=spec.reference, sha256=loaded.source.sha256, files=loaded.source.files,
+            expected="a clean classifier of the task that you trust",
+        )  # fmt: skip
+        reference = named_alike(loaded, model.label_names)
     if reference is None:
         try:
-            inspect_folder(resolve(spec.teacher, offline=spec.offline))
+            teacher = inspect_folder(resolve(spec.teacher, offline=spec.offline))
         except ModelError as error:
             raise ModelError(
                 f"the teacher {spec.teacher!r} cannot be used: {error.what}", expected=error.expected, nearest=error.nearest,
                 remedy="give a small pre-trained encoder that you trust with --teacher, or a clean classifier with --reference",
             ) from error  # fmt: skip
+        refuse_suspect_itself(
+            model, option="--teacher", name=spec.teacher, sha256=teacher.sha256, files=teacher.facts(),
+            expected="a small pre-trained encoder that you trust",
+        )  # fmt: skip
     rewritten = None
     if spec.rewritten:
         rewritten = load_data(spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty)
