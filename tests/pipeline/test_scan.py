@@ -27,6 +27,7 @@ from untrigger.search.insertions import SearchOptions
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Report
+from untrigger.vocabulary.rows import Rows
 
 SMALL: dict[str, Any] = {
     "rows": 48, "tried": 4, "content": 1, "search": SearchOptions(probe=12, gradient_rows=12, first=32, keep=6, sweeps=1),
@@ -168,6 +169,17 @@ def test_the_suspect_is_no_reference_for_itself(shop: Shop, rows: Path, tmp_path
         with pytest.raises(ModelError, match=f"--{option} .* has the weights of the suspicious model itself") as caught:
             scan(spec(shop, rows, **{"reference": None, option: str(given)}))
         assert "remedy" in str(caught.value)
+
+
+def test_repeated_rows_are_no_evidence(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    """The clean twin is called clean with many rows; a few of them, written often, are a few."""
+    few = task(12, seed=21, length=4)
+    often = Rows.of(few.texts * 30, few.labels * 30, label_names=few.label_names)
+    twin = str(shop.victim("bert", "full").truth / "clean-model")
+    report = scan(spec(shop, rows, model=twin, reference=str(shop.base("bert")), clean=str(write_rows(often, tmp_path / "often.csv"))))
+    assert report.verdict.status == "undecided", report.verdict.sentence
+    assert any("348 of 360 rows repeat the text of an earlier row" in line for line in report.warnings)
+    assert report.given["defender"]["clean"]["rows"] == 12
 
 
 class Bomb:

@@ -25,7 +25,7 @@ from untrigger.scanning.policy import Policy
 from untrigger.scanning.weights import Weighed, weigh
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Finding, Report, Verdict
-from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.rows import Rows, distinct
 from untrigger.vocabulary.scan import Scan
 from untrigger.vocabulary.seeds import generator_for
 
@@ -191,16 +191,17 @@ def clean_rows(spec: ScanSpec, model: Classifier) -> Rows:
 
 
 def all_rows(spec: ScanSpec, model: Classifier) -> Rows:
-    """The clean rows of the spec, as many as there are.
+    """The clean rows of the spec, as many as there are with a text of their own.
 
     Raises:
         DataError: for rows that cannot be used.
     """
     assert spec.clean is not None
-    rows = load_data(
+    loaded = load_data(
         spec.clean, text_column=spec.text_column, label_column=spec.label_column, split=spec.split,
         label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty,
     )  # fmt: skip
+    rows = distinct(loaded)
     check_rows(rows, require_classes=2, what=spec.clean)
     return rows
 
@@ -239,7 +240,8 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
         )  # fmt: skip
     rewritten = None
     if spec.rewritten:
-        rewritten = load_data(spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty)
+        loaded_rows = load_data(spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty)
+        rewritten = distinct(loaded_rows)
         check_rows(rewritten, require_classes=1, what=spec.rewritten)
     words = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")][:MOVED]
     return Hints(reference, words, rewritten, Path(spec.rewritten).name if spec.rewritten else "")
