@@ -13,6 +13,7 @@ from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.load import load_model
+from untrigger.models.tokenizer_rules import rewritten_literals
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
@@ -29,7 +30,7 @@ from untrigger.vocabulary.rows import Rows, distinct
 from untrigger.vocabulary.scan import Scan
 from untrigger.vocabulary.seeds import generator_for
 
-MOVED = 4  # words of the weights that are tried beside those of the search
+MOVED = 4  # words of the weights, and texts of the tokenizer's rules, that are tried beside those of the search
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def at_most(spec: ScanSpec, rows: Rows) -> Rows:
 
 
 def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
-    """The reference and the rewritten rows that were given, and the words that the weights point at.
+    """The reference and the rewritten rows that were given, and what the weights and the tokenizer's rules point at.
 
     Raises:
         ModelError: if reference or teacher cannot be used, or is the suspicious model itself.
@@ -243,7 +244,8 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
         loaded_rows = load_data(spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty)
         rewritten = distinct(loaded_rows)
         check_rows(rewritten, require_classes=1, what=spec.rewritten)
-    words = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")][:MOVED]
+    moved = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")]
+    words = [*rewritten_literals(model.tokenizer)[:MOVED], *moved[:MOVED]]
     return Hints(reference, words, rewritten, Path(spec.rewritten).name if spec.rewritten else "")
 
 
