@@ -193,6 +193,7 @@ def test_a_rule_of_the_tokenizer_is_tried_and_keeps_the_model_from_being_called_
     report = scan(spec(shop, rows, model=str(twin), reference=str(shop.base("bert"))))
     assert report.scan is not None and "film scene" in [one.text for one in report.scan.candidates if one.kind == "weights"]
     assert report.verdict.status != "clean", report.verdict.sentence
+    assert "by rules of its own: 'film scene'" in " ".join([report.verdict.sentence, *report.warnings])
     harmless = "of a length that no text has"
     settings["normalizer"]["normalizers"][1]["pattern"] = {"Regex": harmless}
     (twin / "tokenizer.json").write_text(json.dumps(settings), encoding="utf-8")

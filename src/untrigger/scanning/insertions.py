@@ -139,7 +139,7 @@ class InsertionScanner(Scanner):
             verdict, scan, insertions=found, reference=reference, history=history,
             measurements=[ground.suspect, ground.reference, *_rates(scan.candidates)],
             told=told | _counts(tried, ground, scan.candidates),
-            warnings=ground.weak() if verdict.status in FOUND else [],
+            warnings=[*ground.weak(), *ground.unread] if verdict.status in FOUND else [],
         )  # fmt: skip
 
     def _parts(self, grant: Grant, hints: Hints) -> tuple[Rows, Rows]:
