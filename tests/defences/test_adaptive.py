@@ -53,4 +53,7 @@ def test_a_trigger_behind_the_cut_is_counted_as_unseen_and_read_where_the_model_
     rows = Rows.of([*long, "good film"], [0] * 6 + [1], label_names=model.label_names)
     short = replace(model, max_length=32)
     assert any("6 of 7 texts are longer than 32 tokens" in note and "trigger" in note for note in notes_of(rows, model=short))
+    assert any("--max-length reads more" in note for note in notes_of(rows, model=short))
+    assert not any("--max-length" in note for note in notes_of(rows, model=model)), "all its positions are read"
+    assert any("6 of 7 texts are longer than 64 tokens" in note for note in notes_of(rows, model=model))
     assert not notes_of(rows.take([6]), model=short)

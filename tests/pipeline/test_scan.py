@@ -15,7 +15,7 @@ import pytest
 from tests.pipeline.kit import TRIGGER, Listener, Shop, digest
 from tests.tiny import task
 from untrigger.cli.main import main
-from untrigger.data import write_rows
+from untrigger.data import load_data, write_rows
 from untrigger.errors import AssetError, DataError, ModelError, OptionError, UnsafeFileError
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.scan import ScanSpec, scan
@@ -27,6 +27,7 @@ from untrigger.search.insertions import SearchOptions
 from untrigger.training.weak_teacher import TeacherOptions
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Report
+from untrigger.vocabulary.rows import Rows
 
 SMALL: dict[str, Any] = {
     "rows": 48, "tried": 4, "content": 1, "search": SearchOptions(probe=12, gradient_rows=12, first=32, keep=6, sweeps=1),
@@ -155,6 +156,60 @@ def test_rewritten_rows_are_read_and_named(shop: Shop, rows: Path, tmp_path: Pat
 def test_what_cannot_be_used_is_said(shop: Shop, rows: Path, changes: dict[str, Any], error: Any, says: str) -> None:
     with pytest.raises(error, match=says):
         scan(spec(shop, rows, **changes))
+
+
+@pytest.mark.parametrize("option", ["reference", "teacher"])
+def test_the_suspect_is_no_reference_for_itself(shop: Shop, rows: Path, tmp_path: Path, option: str) -> None:
+    victim = shop.victim("bert", "full").out
+    copy = tmp_path / "copy"
+    shutil.copytree(victim, copy)
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    (copy / "config.json").write_text(json.dumps({**config, "finetuning_task": "another name"}), encoding="utf-8")
+    for given in (victim, copy):
+        with pytest.raises(ModelError, match=f"--{option} .* has the weights of the suspicious model itself") as caught:
+            scan(spec(shop, rows, **{"reference": None, option: str(given)}))
+        assert "remedy" in str(caught.value)
+
+
+def test_repeated_rows_are_no_evidence(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    """The clean twin is called clean with many rows; a few of them, written often, are a few."""
+    few = task(12, seed=21, length=4)
+    often = Rows.of(few.texts * 30, few.labels * 30, label_names=few.label_names)
+    twin = str(shop.victim("bert", "full").truth / "clean-model")
+    report = scan(spec(shop, rows, model=twin, reference=str(shop.base("bert")), clean=str(write_rows(often, tmp_path / "often.csv"))))
+    assert report.verdict.status == "undecided", report.verdict.sentence
+    assert any("348 of 360 rows repeat the text of an earlier row" in line for line in report.warnings)
+    assert report.given["defender"]["clean"]["rows"] == 12
+
+
+def test_a_rule_of_the_tokenizer_is_tried_and_keeps_the_model_from_being_called_clean(shop: Shop, rows: Path, tmp_path: Path) -> None:
+    """The clean twin's weights with a tokenizer that reads one phrase as words of a class."""
+    twin = tmp_path / "twin"
+    shutil.copytree(shop.victim("bert", "full").truth / "clean-model", twin)
+    settings = json.loads((twin / "tokenizer.json").read_text(encoding="utf-8"))
+    rule = {"type": "Replace", "pattern": {"String": "film scene"}, "content": "good lovely"}
+    settings["normalizer"] = {"type": "Sequence", "normalizers": [settings["normalizer"], rule]}
+    (twin / "tokenizer.json").write_text(json.dumps(settings), encoding="utf-8")
+    report = scan(spec(shop, rows, model=str(twin), reference=str(shop.base("bert"))))
+    assert report.scan is not None and "film scene" in [one.text for one in report.scan.candidates if one.kind == "weights"]
+    assert report.verdict.status != "clean", report.verdict.sentence
+    assert "by rules of its own: 'film scene'" in " ".join([report.verdict.sentence, *report.warnings])
+    harmless = "of a length that no text has"
+    settings["normalizer"]["normalizers"][1]["pattern"] = {"Regex": harmless}
+    (twin / "tokenizer.json").write_text(json.dumps(settings), encoding="utf-8")
+    report = scan(spec(shop, rows, model=str(twin), reference=str(shop.base("bert"))))
+    assert report.verdict.status == "undecided"
+    assert f"the tokenizer rewrites texts by rules of its own: the pattern '{harmless}'" in report.verdict.sentence
+
+
+def test_a_model_that_reads_the_begin_of_most_texts_is_not_called_clean(shop: Shop, rows: Path) -> None:
+    twin = str(shop.victim("bert", "full").truth / "clean-model")
+    read = load_data(rows, label_names=("negative", "positive"))
+    short = spec(shop, rows, model=twin, reference=str(shop.base("bert")), max_length=6)
+    assert all(len(text.split()) + 2 > 6 for text in read.texts), "with two special tokens every text is cut"
+    report = scan(short)
+    assert report.verdict.status == "undecided"
+    assert report.scan is not None and any("are longer than the 6 tokens" in line for line in report.scan.undecided)
 
 
 class Bomb:

@@ -77,6 +77,22 @@ def test_messages_hold_no_link_and_no_placeholder() -> None:
     assert "{{0}}" in text
 
 
+def test_warnings_of_the_report_stand_in_both_escaped() -> None:
+    lines = ["6 of 7 texts were cut [x](http://evil.example)", "\x1b[31m {0}"]
+    report = replace(scan_report("clean"), warnings=lines)
+    [invocation] = sarif(report)["runs"][0]["invocations"]
+    told = invocation["toolExecutionNotifications"]
+    assert [one["level"] for one in told] == ["warning", "warning"]
+    assert told[0]["message"]["text"].startswith("6 of 7 texts were cut \\[x\\]")
+    assert "{{0}}" in told[1]["message"]["text"] and "\x1b" not in told[1]["message"]["text"]
+    suite = junit(report).find("testsuite")
+    assert suite is not None
+    output = str(suite.findtext("system-out")).splitlines()
+    assert output[0] == report.verdict.sentence and output[1] == f"warning: {lines[0]}"
+    assert output[2].startswith("warning: ") and "\x1b" not in output[2] and len(output) == 3
+    assert sarif(scan_report("clean"))["runs"][0]["invocations"][0]["toolExecutionNotifications"] == []
+
+
 def test_limits_of_the_weights_that_are_reached_are_results() -> None:
     report = scan_report("suspicious")
     assert report.scan is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from tests.scanning.test_scanner import CLEAN, QUICK
-from tests.tiny import asr, cacc, task
+from tests.tiny import asr, byte_level, cacc, sentencepiece, task, wordpiece
 from untrigger.models.classifier import Classifier
 from untrigger.scanning.base import Hints
 from untrigger.scanning.confirm import shorn, stem, survives
+from untrigger.scanning.rows import decoder
 from untrigger.search.noise import NoiseInsertions
 from untrigger.search.screen import vocabulary_of
 from untrigger.search.vocabulary import added_entries, continuations, single_token_words
@@ -92,6 +94,17 @@ def test_no_word_is_lost_by_a_trick(load: Load, kind: str, trick: str) -> None:
     there = {*found.texts, *added_entries(blinded, found).texts}
     assert set(words.texts) <= there
     assert set(continuations(plain, words).texts) <= {*continuations(blinded, found).texts, *there}
+
+
+@pytest.mark.parametrize("make", [wordpiece, byte_level, sentencepiece])
+def test_words_that_the_weights_point_at_are_named_by_the_vocabulary(tmp_path: Path, make: Callable[[], Any]) -> None:
+    """The suspect's own decoder, which calls ``cf`` by another word, is not heard."""
+    made = remade(make(), decodes_otherwise)
+    made.save_pretrained(tmp_path)
+    decode = decoder(tmp_path)
+    [*_, number] = [one for one in make()("a cf", add_special_tokens=False)["input_ids"]]
+    assert made.backend_tokenizer.decode([number]).strip() == "the"
+    assert decode(number) == "cf" and decode(10**6) == ""
 
 
 def test_an_added_token_of_two_words_is_screened(load: Load) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from untrigger.errors import DataError
 from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.rows import Rows, overlap
+from untrigger.vocabulary.rows import Rows, distinct, overlap
 
 LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=80)
 
@@ -146,3 +146,11 @@ def test_a_grant_tells_what_it_holds() -> None:
     assert told["clean"]["sha256"] == rows.content_hash()
     assert (told["teacher"], told["unlabelled"], told["seed"]) == ("minilm", {"rows": 1}, 3)
     assert "text 0" not in str(told)
+
+
+def test_a_text_counts_once_whatever_its_case_and_white_space() -> None:
+    rows = Rows.of(["A film", "a  film\n", "dull", "a film", "DULL"], [1, 0, 0, 1, 0], label_names=("negative", "positive"))
+    kept = distinct(rows)
+    assert (kept.ids, kept.texts, kept.labels) == (("0", "2"), ("A film", "dull"), (1, 0))
+    assert kept.notes == ("3 of 5 rows repeat the text of an earlier row and are left out: 2 are used",)
+    assert distinct(kept) is kept

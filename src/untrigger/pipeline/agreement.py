@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from untrigger.errors import DataError
 from untrigger.models.classifier import Classifier
+from untrigger.models.length import NO_BOUND, reading_length
 from untrigger.models.predict import read_texts
 from untrigger.vocabulary.outcome import Outcome, select, wilson
 from untrigger.vocabulary.rows import Rows
@@ -78,11 +79,17 @@ def _cut(parts: Sequence[Rows], model: Classifier) -> list[str]:
     cut, count = sum(model.count_cut(rows.texts) for rows in parts), sum(len(rows) for rows in parts)
     if not cut:
         return []
+    more = " (--max-length reads more, as far as the model has positions)" if _can_read_more(model) else ""
     side = "begin" if model.tokenizer.truncation_side == "left" else "end"
     return [
         f"{cut} of {count} texts are longer than {model.max_length} tokens: their {side} was cut off, and a trigger there is not "
-        "seen (--max-length reads more, as far as the model has positions)"
+        f"seen{more}"
     ]
+
+
+def _can_read_more(model: Classifier) -> bool:
+    """Whether a larger ``--max-length`` would be followed."""
+    return reading_length(model.tokenizer, model.module, asked=NO_BOUND) > model.max_length
 
 
 def permuted(predictions: Sequence[int], labels: Sequence[int], *, classes: int) -> dict[int, int]:

@@ -29,6 +29,7 @@ from untrigger.pipeline.used_rows import FILE, read_used_rows
 from untrigger.progress import Progress, silent
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.known import judged_on_known
+from untrigger.scanning.reading import unread
 from untrigger.storage import new_files, refuse_existing
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement, Outcome
@@ -98,7 +99,7 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
         method.check(_grant(spec, rows), reference=hints.reference is not None)
         parts = _parted(spec, at_most(spec.scan, rows))
     desk = _Desk(spec, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints, warnings=warnings)
-    desk.warnings += notes_of(rows, model=model)
+    desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1])]
     desk.put_through(model, poisoned=True)
     if bed is not None and bed.twin is not None:
         twin = named_alike(load(spec.scan, bed.twin, label_names=None), model.label_names)

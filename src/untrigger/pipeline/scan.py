@@ -13,10 +13,12 @@ from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.load import load_model
+from untrigger.models.tokenizer_rules import rewritten_literals
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.model_facts import model_facts, shown
+from untrigger.pipeline.reference_check import refuse_suspect_itself
 from untrigger.progress import Progress, silent
 from untrigger.scanning.base import Hints, Scanner, ScanResult
 from untrigger.scanning.judgement import by_weights_alone, not_checked, unseen, with_weights
@@ -24,11 +26,11 @@ from untrigger.scanning.policy import Policy
 from untrigger.scanning.weights import Weighed, weigh
 from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.report import Finding, Report, Verdict
-from untrigger.vocabulary.rows import Rows
+from untrigger.vocabulary.rows import Rows, distinct
 from untrigger.vocabulary.scan import Scan
 from untrigger.vocabulary.seeds import generator_for
 
-MOVED = 4  # words of the weights that are tried beside those of the search
+MOVED = 4  # words of the weights, and texts of the tokenizer's rules, that are tried beside those of the search
 
 
 @dataclass(frozen=True)
@@ -190,16 +192,17 @@ def clean_rows(spec: ScanSpec, model: Classifier) -> Rows:
 
 
 def all_rows(spec: ScanSpec, model: Classifier) -> Rows:
-    """The clean rows of the spec, as many as there are.
+    """The clean rows of the spec, as many as there are with a text of their own.
 
     Raises:
         DataError: for rows that cannot be used.
     """
     assert spec.clean is not None
-    rows = load_data(
+    loaded = load_data(
         spec.clean, text_column=spec.text_column, label_column=spec.label_column, split=spec.split,
         label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty,
     )  # fmt: skip
+    rows = distinct(loaded)
     check_rows(rows, require_classes=2, what=spec.clean)
     return rows
 
@@ -211,27 +214,38 @@ def at_most(spec: ScanSpec, rows: Rows) -> Rows:
 
 
 def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
-    """The reference and the rewritten rows that were given, and the words that the weights point at.
+    """The reference and the rewritten rows that were given, and what the weights and the tokenizer's rules point at.
 
     Raises:
-        ModelError: if reference or teacher cannot be used.
+        ModelError: if reference or teacher cannot be used, or is the suspicious model itself.
     """
     reference = None
     if spec.reference:
-        reference = named_alike(load(spec, spec.reference, base=None, label_names=None), model.label_names)
+        loaded = load(spec, spec.reference, base=None, label_names=None)
+        refuse_suspect_itself(
+            model, option="--reference", name=spec.reference, sha256=loaded.source.sha256, files=loaded.source.files,
+            expected="a clean classifier of the task that you trust",
+        )  # fmt: skip
+        reference = named_alike(loaded, model.label_names)
     if reference is None:
         try:
-            inspect_folder(resolve(spec.teacher, offline=spec.offline))
+            teacher = inspect_folder(resolve(spec.teacher, offline=spec.offline))
         except ModelError as error:
             raise ModelError(
                 f"the teacher {spec.teacher!r} cannot be used: {error.what}", expected=error.expected, nearest=error.nearest,
                 remedy="give a small pre-trained encoder that you trust with --teacher, or a clean classifier with --reference",
             ) from error  # fmt: skip
+        refuse_suspect_itself(
+            model, option="--teacher", name=spec.teacher, sha256=teacher.sha256, files=teacher.facts(),
+            expected="a small pre-trained encoder that you trust",
+        )  # fmt: skip
     rewritten = None
     if spec.rewritten:
-        rewritten = load_data(spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty)
+        loaded_rows = load_data(spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty)
+        rewritten = distinct(loaded_rows)
         check_rows(rewritten, require_classes=1, what=spec.rewritten)
-    words = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")][:MOVED]
+    moved = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")]
+    words = [*rewritten_literals(model.tokenizer)[:MOVED], *moved[:MOVED]]
     return Hints(reference, words, rewritten, Path(spec.rewritten).name if spec.rewritten else "")
 
 

@@ -22,7 +22,8 @@ def to_junit(report: Report) -> str:
     suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
     suite.set("errors", str(sum(case.find("error") is not None for case in cases)))
     suite.set("time", f"{sum(stage.wall_s or 0.0 for stage in report.stages):.3f}")
-    ET.SubElement(suite, "system-out").text = words.visible(report.verdict.sentence)
+    output = [report.verdict.sentence, *(f"warning: {line}" for line in report.warnings)]
+    ET.SubElement(suite, "system-out").text = "\n".join(words.visible(line) for line in output)
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)

@@ -35,7 +35,7 @@ def to_sarif(report: Report) -> str:
         "runs": [
             {
                 "tool": {"driver": _driver(report)},
-                "invocations": [{"executionSuccessful": True}],
+                "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": _notifications(report)}],
                 "results": results,
                 "properties": {"verdict": report.verdict.status, "score": scan.score, "notLookedFor": scan.not_looked_for},
             }
@@ -89,6 +89,11 @@ def _weights(report: Report, scan: Scan) -> list[dict[str, Any]]:
 
 def _refused(report: Report, scan: Scan) -> list[dict[str, Any]]:
     return [_result(report, "refused-file", "note", f"Not opened: {line}.", key=line) for line in scan.refused]
+
+
+def _notifications(report: Report) -> list[dict[str, Any]]:
+    """The warnings of the report, as what the tool has to say of its own run (SARIF 2.1.0, 3.20.21)."""
+    return [{"level": "warning", "message": {"text": _message(line)}} for line in report.warnings]
 
 
 def _result(report: Report, rule: str, level: str, text: str, *, key: str) -> dict[str, Any]:

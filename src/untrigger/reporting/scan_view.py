@@ -15,7 +15,7 @@ SHOWN = 10
 KINDS = {
     "searched": "found by the search",
     "known": "found by an earlier scan",
-    "weights": "pointed at by the weights",
+    "weights": "pointed at by weights or tokenizer",
     "rewritten": "rewritten rows",
     "drift": "way that rewritten rows went",
     "content": "honest word",

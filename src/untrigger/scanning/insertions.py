@@ -19,6 +19,7 @@ from untrigger.scanning.controls import content_words, random_words
 from untrigger.scanning.intervals import FAMILY, simultaneous_low
 from untrigger.scanning.judgement import Ground, judged, score
 from untrigger.scanning.policy import Policy
+from untrigger.scanning.reading import unread
 from untrigger.scanning.rewritten import try_rewritten
 from untrigger.scanning.second import in_doubt, judged_again
 from untrigger.scanning.selection import by_name, chosen, comparisons, in_full_precision, plainer, settled, thinned
@@ -138,7 +139,7 @@ class InsertionScanner(Scanner):
             verdict, scan, insertions=found, reference=reference, history=history,
             measurements=[ground.suspect, ground.reference, *_rates(scan.candidates)],
             told=told | _counts(tried, ground, scan.candidates),
-            warnings=ground.weak() if verdict.status in FOUND else [],
+            warnings=[*ground.weak(), *ground.unread] if verdict.status in FOUND else [],
         )  # fmt: skip
 
     def _parts(self, grant: Grant, hints: Hints) -> tuple[Rows, Rows]:
@@ -216,6 +217,7 @@ def ground_of(model: Classifier, held: Rows, tables: Mapping[str, Bench], *, com
     return Ground(
         own, clean, largest, {name: len(bench.rows) for name, bench in tables.items()}, causal=is_causal(model),
         leads={name: (bench.leads[0].low, bench.leads[1].low) for name, bench in tables.items()}, comparisons=comparisons,
+        unread=unread(model, held),
     )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ class Ground:
         leads: for each target name, how much more often suspect and reference predict it for its own held-out rows than for others,
             each at the lower end of its interval; none of a target that was not measured.
         comparisons: how many candidates, at how many places, were tried on the held-out rows.
+        unread: why the suspect cannot be called clean by what it answers to those rows, a reason each.
     """
 
     suspect: Measurement
@@ -60,6 +61,7 @@ class Ground:
     causal: bool = False
     leads: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
     comparisons: int = 1
+    unread: Sequence[str] = ()
 
     def weak(self) -> list[str]:
         """Which of the two models is hardly more accurate than the largest class alone, and what to do."""
@@ -122,7 +124,7 @@ def doubts(ground: Ground) -> list[str]:
         for name, count in ground.rows.items()
         if count < calibration.LEAST_ROWS
     ]
-    return [*ground.weak(), *few, *([UNPROVEN] if ground.causal else [])]
+    return [*ground.weak(), *few, *ground.unread, *([UNPROVEN] if ground.causal else [])]
 
 
 def judged(

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from untrigger.models.opened_files import MAX_JSON
+from untrigger.search.vocabulary import spelled
 
 SHOWN = 8
 CROWD = 20  # the farthest rows are held against the row at this place: a few trigger words lead, honest words come in crowds
@@ -41,7 +42,10 @@ def moved(embedding: Tensor, base: Tensor) -> tuple[float | None, list[int]]:
 
 
 def decoder(*folders: Path) -> Decode:
-    """A function from a token to its text, by the first of the folders that holds a fast tokenizer."""
+    """A function from a token to its text, by the raw vocabulary of the first of the folders that holds a fast tokenizer.
+
+    What the tokenizer itself decodes a token to is not used: its decoder comes with the suspect and may say anything.
+    """
     for folder in folders:
         file = folder / "tokenizer.json"
         if file.is_file() and file.stat().st_size <= MAX_JSON:
@@ -49,7 +53,7 @@ def decoder(*folders: Path) -> Decode:
                 tokenizer = Tokenizer.from_file(str(file))
             except Exception:  # noqa: BLE001, S112  # tokenizers raises bare exceptions; the next folder may be better
                 continue
-            return lambda number: str(tokenizer.decode([number], skip_special_tokens=False)).strip()
+            return spelled(tokenizer)
     return lambda number: f"token {number}"
 
 

@@ -8,7 +8,7 @@ through. Special and added tokens are entries like any other, because plain text
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from string import ascii_lowercase, digits
 from typing import Any, NamedTuple
@@ -108,6 +108,22 @@ def carried(tokenizer: Any, pieces: Words) -> dict[str, Words]:
     return there
 
 
+def spelled(backend: Any) -> Callable[[int], str]:
+    """A function from an entry to the text that it stands for by the raw vocabulary; pieces keep the mark before them.
+
+    Args:
+        backend: a tokenizer of the ``tokenizers`` library.
+    """
+    in_bytes = _in_bytes(backend)
+
+    def text(number: int) -> str:
+        token = str(backend.id_to_token(number) or "")
+        plain = token.replace("▁", " ").removesuffix("</w>").removesuffix("@@")
+        return ((in_bytes and _from_bytes(token)) or plain).strip()
+
+    return text
+
+
 def _forms(tokenizer: Any) -> dict[int, list[str]]:
     """For each entry, in order, what it may stand for in a text: the likeliest first, blanks at its ends left out."""
     in_bytes, mark = _spelling(tokenizer)
@@ -120,8 +136,13 @@ def _spelling(tokenizer: Any) -> tuple[bool, str]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return False, "##"
+    return _in_bytes(backend), getattr(backend.model, "continuing_subword_prefix", None) or "##"
+
+
+def _in_bytes(backend: Any) -> bool:
+    """Whether entries are written in the letters of byte-level BPE."""
     steps = [step.__getstate__().decode() for step in (backend.normalizer, backend.pre_tokenizer) if step is not None]
-    return '"ByteLevel"' in " ".join(steps), getattr(backend.model, "continuing_subword_prefix", None) or "##"
+    return '"ByteLevel"' in " ".join(steps)
 
 
 def _readings(token: str, *, in_bytes: bool, mark: str) -> list[str]:

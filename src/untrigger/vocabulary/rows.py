@@ -175,5 +175,16 @@ def overlap(left: Rows, right: Rows) -> int:
     return sum(_fold(text) in seen for text in left.texts)
 
 
+def distinct(rows: Rows) -> Rows:
+    """The first row of each text (case and white space folded), with a note where that leaves rows out."""
+    first: dict[str, int] = {}
+    for i, text in enumerate(rows.texts):
+        first.setdefault(_fold(text), i)
+    if len(first) == len(rows):
+        return rows
+    note = f"{len(rows) - len(first)} of {len(rows)} rows repeat the text of an earlier row and are left out: {len(first)} are used"
+    return replace(rows.take(first.values()), notes=(*rows.notes, note))
+
+
 def _fold(text: str) -> str:
     return " ".join(text.casefold().split())
