@@ -137,7 +137,7 @@ def _column(table: Table, named: str | None, guesses: Sequence[str], role: str) 
     """The name of the column for ``role``: the named one, or the only one with a known name.
 
     Raises:
-        DataError: where no column has the name, none a known one, or several (``Label`` beside ``label``, ``label`` beside ``labels``).
+        DataError: where no column has the name, none a known one, or several do (``label`` beside ``Label`` or ``labels``).
     """
     known = list(table.columns)
     if named is not None:
