@@ -166,7 +166,7 @@ def scanner_of(spec: ScanSpec) -> Scanner:
 def weigh_as_asked(spec: ScanSpec) -> Weighed:
     """The weight evidence of the spec's model, held against its base where one is given."""
     folder = inspect_folder(resolve(spec.model, offline=spec.offline))
-    base = inspect_folder(resolve(spec.base, offline=spec.offline)) if spec.base else None
+    base = inspect_folder(resolve(spec.base, offline=spec.offline)) if spec.base is not None else None
     return weigh(folder, base=base, limits=spec.policy.limits)
 
 
@@ -217,7 +217,7 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
         ModelError: if reference or teacher cannot be used.
     """
     reference = None
-    if spec.reference:
+    if spec.reference is not None:
         reference = named_alike(load(spec, spec.reference, base=None, label_names=None), model.label_names)
     if reference is None:
         try:
@@ -228,7 +228,7 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
                 remedy="give a small pre-trained encoder that you trust with --teacher, or a clean classifier with --reference",
             ) from error  # fmt: skip
     rewritten = None
-    if spec.rewritten:
+    if spec.rewritten is not None:
         rewritten = load_data(spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty)
         check_rows(rewritten, require_classes=1, what=spec.rewritten)
     words = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")][:MOVED]
