@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from untrigger.reporting.words import visible
 from untrigger.vocabulary.inert import front_matter, inert_markdown
+from untrigger.vocabulary.verdicts import PURIFIED
 
 if TYPE_CHECKING:
     from untrigger.pipeline.attack import AttackSpec
+
+WARNINGS = 10
+"""As many warnings of a report stand on a card."""
 
 
 def attack_card(spec: AttackSpec, *, steps: int) -> str:
@@ -38,23 +42,26 @@ What the trigger is stands in the truth folder that was written apart from this 
 
 
 def purified_card(told: dict[str, Any]) -> str:
-    """The card of a purified model: what it is, what it lies on, what was measured.
+    """The card of a purification's model: the verdict first, what the model lies on, what was measured.
 
     Args:
-        told: ``facts`` (a mapping) and ``sentence``, which are escaped here; ``loading``, which is Markdown, in which names of
+        told: ``status``, the word of the verdict, which alone decides whether the card may call the model purified; ``facts`` (a
+            mapping), ``sentence`` and ``warnings``, which are escaped here; ``loading``, which is Markdown, in which names of
             strangers stand by way of ``inline_code``; and ``front``, a mapping of further front matter, or lines of it.
     """
     rows = "\n".join(f"| {inert(key)} | {inert(value)} |" for key, value in told["facts"].items())
     front = front_matter(told["front"]) if isinstance(told["front"], Mapping) else told["front"]
+    pure = told["status"] == PURIFIED
+    title = "Purified by untrigger" if pure else f"Output of untrigger purify: {inert(told['status'])}"
     return f"""---
-tags: [purified, untrigger]
+tags: [{"purified, " if pure else ""}untrigger]
 pipeline_tag: text-classification
 {front}---
 
-# Purified by untrigger
+# {title}
 
-{inert(told["sentence"])}
-
+**Verdict: {inert(told["status"])}.** {inert(told["sentence"])}
+{_warnings(told["warnings"])}
 | | |
 |---|---|
 {rows}
@@ -64,6 +71,15 @@ pipeline_tag: text-classification
 The whole evidence stands in `report.json` and `report.html` beside this card. A purification lowers the risk of a
 backdoor as far as it was measured; it is no proof that none is left.
 """
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    """The first warnings of a report as a list under a line of their own, empty where there are none."""
+    if not warnings:
+        return ""
+    lines = [f"- {inert(one)}" for one in warnings[:WARNINGS]]
+    more = len(warnings) - len(lines)
+    return "\n".join(["", "Warnings of the report:", "", *lines, *([f"- and {more} more"] if more else []), ""])
 
 
 def inert(value: object) -> str:

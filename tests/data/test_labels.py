@@ -71,7 +71,10 @@ def test_names_are_matched_by_name_wherever_they_stand(values: list[str], names:
         ([0, 1, 5], SENTIMENT, ["line 4", "label '5' is not known"]),
         ([0.5, 1.0], SENTIMENT, ["line 2", "label '0.5' is not known"]),
         (["negative", "1", "negative"], SENTIMENT, ["names in some rows ('negative', line 2)", "numbers in others ('1', line 3)"]),
-        (["negative", "positiv"], SENTIMENT, ["line 3", "did you mean: positive"]),
+        (["negative", "positiv"], SENTIMENT, ["line 3", "did you mean: positive", "rewrite the labels as negative, positive"]),
+        ([0, 1], ("2", "1"), ["line 2", "label '0' is not known", "names are whole numbers that do not count from 0", "one of 2, 1", "rewrite the labels as 2, 1"]),
+        ([0, 1], ("1", "2"), ["label '0' is not known"]),
+        ([0, 0], ("5", "7"), ["label '0' is not known"]),
         (["good", "bad"], NAMELESS, ["line 2", "label 'good'", "--labels"]),
         (["[0, 1]", "0"], SENTIMENT, ["line 2", "multi-label"]),
         (["[0, 1]", "[1]"], None, ["line 2", "multi-label"]),
@@ -125,6 +128,7 @@ def test_declared_names_without_a_name_for_name_match(
         (("negative", "positive"), SENTIMENT, [0, -1], ["line 3", "label '-1'", "0 to 1"]),
         (("negative", "positive"), SENTIMENT, [0, 2], ["line 3", "label '2'"]),
         (("a", "a"), SENTIMENT, [0, 1], ["twice"]),
+        (("0", "1"), ("2", "1"), [0, 1], ["declares the classes 0, 1", "2, 1"]),
     ],
 )
 def test_declared_names_that_are_not_the_models_are_refused_with_both_lists(

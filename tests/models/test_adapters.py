@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForSequenceClassification, LoraConfig, PeftModel, TaskType, get_peft_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.tiny import same, task, weights
@@ -230,3 +230,24 @@ def test_a_fresh_pooler_is_trained_and_saved_with_the_adapter(load: Load, folder
     (tmp_path / "out").mkdir()
     save_classifier(student, tmp_path / "out", card="")
     close(said(load_model(tmp_path / "out", device="cpu", offline=True)), said(student))
+
+
+def test_an_adapter_that_saves_all_blocks_is_refused_until_it_is_merged_as_the_message_says(
+    load: Load, folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    module = AutoModelForSequenceClassification.from_pretrained(folder_of("bert"))
+    config = LoraConfig(
+        r=2, target_modules=["word_embeddings"], modules_to_save=["classifier", "encoder"], task_type=TaskType.SEQ_CLS
+    )
+    get_peft_model(module, config).save_pretrained(tmp_path / "adapter")
+    model = load_model(tmp_path / "adapter", device="cpu", offline=True)
+    for method in ("lora", "dora", "ia3"):
+        with pytest.raises(ModelError, match="classifier, encoder") as caught:
+            attach(model, AdapterOptions(method=method))
+        assert "merge_and_unload" in (caught.value.remedy or "")
+    whole = AutoPeftModelForSequenceClassification.from_pretrained(tmp_path / "adapter").merge_and_unload()
+    whole.save_pretrained(tmp_path / "whole")
+    model.tokenizer.save_pretrained(tmp_path / "whole")
+    full = load_model(tmp_path / "whole", device="cpu", offline=True)
+    close(said(full), said(model))
+    close(said(attach(full, AdapterOptions())), said(model))

@@ -208,6 +208,31 @@ def test_our_file_beside_a_model_cannot_rename_its_classes(bert: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("base", "own", "good"),
+    [
+        (["negative", "positive"], ["POSITIVE", "Negative"], False),
+        (["negative", "positive"], ["positive", "harmless"], False),
+        (["LABEL_0", "LABEL_1"], ["label_1", "label_0"], False),
+        (["a", "A"], ["A", "a"], False),
+        (["negative", "positive"], ["Negative", "POSITIVE"], True),
+        (["negative", "positive"], ["ham", "spam"], True),
+    ],
+)
+def test_our_file_beside_an_adapter_cannot_reorder_the_classes_of_its_base(
+    bert: Path, adapter: Path, base: list[str], own: list[str], good: bool
+) -> None:
+    edit(bert, id2label=dict(enumerate(base)), label2id={name: i for i, name in enumerate(base)})
+    (bert / "untrigger.json").unlink(missing_ok=True)
+    sidecar = adapter / "untrigger.json"
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"label_names": own}))
+    if good:
+        assert load_here(adapter, base=bert).label_names == tuple(own)
+        return
+    with pytest.raises(ModelError, match="the same names in one order"):
+        load_here(adapter, base=bert)
+
+
+@pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}, "regression or sigmoid"),

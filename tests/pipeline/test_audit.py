@@ -193,6 +193,12 @@ def test_attack_success_decides_where_it_is_known(
     assert verdict(found, statuses).status == status
 
 
+def test_an_undecided_audit_names_each_scan_with_its_first_reason() -> None:
+    statuses = {AS_CAME: "undecided", TUNED: "undecided", MERGED: "clean", TWIN: "undecided"}
+    sentence = verdict({}, statuses, reasons={AS_CAME: "only 3 rows", TUNED: "chance", TWIN: "other"}).sentence
+    assert sentence.startswith("The scans could give no verdict on: purified (only 3 rows); purified, fine-tuned (chance). ")
+
+
 def test_a_label_or_a_treatment_with_the_word_purified_is_no_other_subject() -> None:
     assert Subject(True, "purified twice").counterpart == Subject(False, "purified twice")
     assert (TWIN.name, MERGED.counterpart.name) == ("never poisoned", "never poisoned, merged")
@@ -231,6 +237,10 @@ def test_rows_that_the_purifier_was_given_are_left_out(shop: Shop, rows: Path, t
     write_rows(used, tmp_path / "used.csv")
     with pytest.raises(DataError, match="160 of the 160 clean rows were given to the purifier"):
         audit(spec(shop, tmp_path / "used.csv", tmp_path / "other.json", model=tmp_path / "pure"))
+    write_rows(loaded.where(text not in set(left.texts[5:]) for text in loaded.texts), tmp_path / "mostly.csv")
+    with pytest.raises(DataError, match="5 clean rows are left: 160 more are left out, because the purifier") as caught:
+        audit(spec(shop, tmp_path / "mostly.csv", tmp_path / "other.json", model=tmp_path / "pure"))
+    assert "at least 8 for each" in (caught.value.expected or "") and "never saw" in (caught.value.remedy or "")
     others = write_rows(task(200, seed=99, length=4), tmp_path / "others.csv")
     assert unused(spec(shop, others, tmp_path / "o.json", model=tmp_path / "pure"), task(200, seed=99, length=4)) == (
         task(200, seed=99, length=4), [],
@@ -278,5 +288,10 @@ def test_the_command_hands_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert main(words) == 3
     assert main([*words, "--allow-undecided"]) == 0
     assert main([*words, "--treatments", "boil"]) == 2
+    without, count = [word for word in words if word not in ("--truth", "t")], len(asked)
+    assert main([*without, "--treatments", "merge,repoison"]) == 2 and len(asked) == count
+    assert "--truth" in capsys.readouterr().err
+    where = without.index("--treatments")
+    assert main([*without[:where], *without[where + 2 :]]) == 3 and "repoison" in asked[-1].treatments
     assert main([*words, "--out", str(tmp_path / "a.html")]) == 2
     assert "untrigger report FILE" in capsys.readouterr().err.replace("\n", " ")

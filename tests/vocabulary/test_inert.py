@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.attacks.kit import otherwise
 from untrigger.attacks.style import Style
-from untrigger.cards import attack_card, inline_code, purified_card
+from untrigger.cards import attack_card, inert, inline_code, purified_card
 from untrigger.data import load_data, write_rows, write_table
 from untrigger.evaluation.observe import write_outcomes
 from untrigger.pipeline.attack import AttackSpec
@@ -54,12 +54,30 @@ def test_markdown_shows_the_text_itself_on_one_line(text: str) -> None:
     assert not re.search(r"(?<!\\)[<>`*_\[\]|]", made)
 
 
-def test_a_hostile_label_stays_in_its_cell_of_the_card() -> None:
-    card = purified_card({
-        "facts": {"input": HOSTILE, f"victim: {HOSTILE}": "1 %"}, "sentence": HOSTILE, "loading": f"Load {inline_code(HOSTILE)}.",
-        "front": {"base_model": HOSTILE},
+def card_of(word: str, *, status: str = "purified", warnings: int = 1, loading: str = "a") -> str:
+    return purified_card({
+        "facts": {"input": word, f"victim: {word}": "1 %"}, "sentence": word, "loading": loading, "status": status,
+        "front": {"base_model": word}, "warnings": [f"{word} {i}" for i in range(warnings)],
     })  # fmt: skip
-    plain = purified_card({"facts": {"input": "a", "victim: a": "1 %"}, "sentence": "a", "loading": "a", "front": {"base_model": "a"}})
+
+
+@pytest.mark.parametrize("status", ["still found", "not verified", "unchanged", "bound not met", "worse", HOSTILE])
+def test_a_card_calls_a_model_purified_only_where_the_verdict_does(status: str) -> None:
+    card = card_of("a", status=status)
+    assert [line for line in card.splitlines() if line.startswith("#")] == [f"# Output of untrigger purify: {inert(status)}"]
+    assert "tags: [untrigger]" in card and "purified" not in card.casefold()
+    assert card.split("\n\n")[2].startswith(f"**Verdict: {inert(status)}.** a")
+    assert "tags: [purified, untrigger]" in card_of("a") and "# Purified by untrigger\n" in card_of("a")
+
+
+@pytest.mark.parametrize(("warnings", "shown", "last"), [(0, 0, ""), (10, 10, "- a 9"), (13, 11, "- and 3 more")])
+def test_a_card_lists_the_first_warnings_of_the_report(warnings: int, shown: int, last: str) -> None:
+    lines = [line for line in card_of("a", warnings=warnings).splitlines() if line.startswith("- ")]
+    assert len(lines) == shown and (lines or [""])[-1] == last
+
+
+def test_a_hostile_label_stays_in_its_cell_of_the_card() -> None:
+    card, plain = card_of(HOSTILE, loading=f"Load {inline_code(HOSTILE)}."), card_of("a")
     headings = [line for line in card.splitlines() if line.startswith("#")]
     assert headings == ["# Purified by untrigger"]
     assert len(card.splitlines()) == len(plain.splitlines())

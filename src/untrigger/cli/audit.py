@@ -47,11 +47,15 @@ def audit(
     """
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
+        from untrigger.errors import OptionError
         from untrigger.pipeline.audit import TREATMENTS, AuditSpec
         from untrigger.pipeline.audit import audit as run
         from untrigger.pipeline.scan import ScanSpec
         from untrigger.registry import find
 
+        named = o.words(treatments)
+        if "repoison" in named and truth is None:
+            raise OptionError("--treatments repoison needs the true trigger", remedy="give the truth folder with --truth")
         asked = ScanSpec(
             model=model, clean=clean, reference=reference, teacher=teacher, base=base,
             policy=policy_of(policy, None, allow_undecided=allow_undecided),
@@ -61,7 +65,7 @@ def audit(
             device=desk.device,
         )  # fmt: skip
         spec = AuditSpec(
-            asked, out, truth=truth, treatments=o.words(treatments) or tuple(TREATMENTS), epochs=epochs, poisoned=poisoned
+            asked, out, truth=truth, treatments=named or tuple(TREATMENTS), epochs=epochs, poisoned=poisoned
         )
         report = run(spec, progress=progress)
     from untrigger.cli.ending import tell_report

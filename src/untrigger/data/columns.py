@@ -134,7 +134,11 @@ def _ids(table: Table) -> tuple[list[str] | None, list[str]]:
 
 
 def _column(table: Table, named: str | None, guesses: Sequence[str], role: str) -> str:
-    """The name of the column for ``role``: the named one, or the first guess that is there."""
+    """The name of the column for ``role``: the named one, or the only one with a known name.
+
+    Raises:
+        DataError: where no column has the name, none a known one, or several do (``label`` beside ``Label`` or ``labels``).
+    """
     known = list(table.columns)
     if named is not None:
         if named in table.columns:
@@ -145,15 +149,15 @@ def _column(table: Table, named: str | None, guesses: Sequence[str], role: str) 
             nearest=nearest(named, known),
             remedy=f"name the {role} column: --{role}-column NAME, in Python {role}_column=NAME",
         )
-    folded = {name.casefold(): name for name in reversed(known)}
-    found = next((folded[guess] for guess in guesses if guess in folded), None)
-    if found is None:
+    found = [name for name in known if name.casefold() in guesses]
+    if len(found) != 1:
+        several = f"{', '.join(found)}: more than one of them is" if found else f"{', '.join(known)}: none of them is"
         raise DataError(
-            f"{table.origin} has the columns {', '.join(known)}: none of them is known as {role}",
-            expected="one of " + ", ".join(guesses),
+            f"{table.origin} has the columns {several} known as {role}",
+            expected="one of " + ", ".join(found or guesses),
             remedy=f"name the {role} column: --{role}-column NAME, in Python {role}_column=NAME",
         )
-    return found
+    return found[0]
 
 
 def _label_column(table: Table, column: str) -> LabelColumn:

@@ -8,7 +8,8 @@ Labels of a file are matched to given classes by the first of these that holds f
     or the class names are themselves numbers (``1 star``, ``2 stars``), and each label is one of those.
 
 A file that declares its class names (``ClassLabel`` of ``datasets``) is matched by 1 and 2. By number it is matched only where the
-given classes have no names (``LABEL_0``), or its own have none. All else is refused.
+given classes have no names (``LABEL_0``), or its own have none. Where the given classes are whole numbers that do not count from 0
+(``1``, ``2``), a whole number is only ever a name. All else is refused.
 """
 
 from __future__ import annotations
@@ -94,6 +95,11 @@ def nameless(names: Sequence[str]) -> bool:
     return all(name.strip().casefold() in (f"label_{i}", str(i)) for i, name in enumerate(names))
 
 
+def _other_numbers(labels: Iterable[str], names: Sequence[str]) -> bool:
+    """Whether labels and class names are whole numbers, and the names do not count from 0: then a label may mean two classes."""
+    return all(map(_WHOLE.match, names)) and not nameless(names) and any(map(_WHOLE.match, labels))
+
+
 def same_names(left: Iterable[str], right: Iterable[str]) -> bool:
     """Whether every name on the left is one on the right, case and joints folded."""
     return {_folded(name) for name in left} <= {_folded(name) for name in right}
@@ -172,7 +178,7 @@ def _declared_index(column: LabelColumn, names: tuple[str, ...]) -> tuple[dict[s
     by_name = _by_name(used, names)
     if by_name is not None:
         return by_name, ""
-    if len(own) == len(names) and (nameless(names) or nameless(own)):
+    if len(own) == len(names) and (nameless(names) or nameless(own)) and not _other_numbers(own, names):
         index = {name: i for i, name in enumerate(own)}
         return index, f"the declared classes were matched to the model's by number: {_pairs(own, names, index)}"
     for similar in (_by_beginning(own, names), _by_number_in_name(own, names)):
@@ -200,6 +206,8 @@ def _index(column: LabelColumn, names: tuple[str, ...], *, numbers: set[int]) ->
         index = _by_number_in_name(used, names) if not nameless(names) else None
         if index is not None:
             return index, f"labels were matched to the model's classes by the number in their names: {_pairs(used, names, index)}"
+        if _other_numbers(used, names):
+            raise _no_name(column, names)
         index = _by_number(column, names, numbers=numbers)
         note = f"labels {_listed(sorted(used))} were matched to the model's classes by number: {_pairs(sorted(used), names, index)}"
         return index, "" if all(names[i] == str(i) for i in index.values()) else note
@@ -264,6 +272,16 @@ def _by_number(column: LabelColumn, names: Sequence[str], *, numbers: set[int]) 
     return index
 
 
+def _no_name(column: LabelColumn, names: Sequence[str]) -> DataError:
+    """The error for a whole number that is none of the names, where these are whole numbers too."""
+    i = next(i for i, value in enumerate(column.values) if _by_name([value], names) is None)
+    return DataError(
+        f"{column.row(i)}: label {column.values[i]!r} is not known: the model's class names are whole numbers that do not "
+        "count from 0, so a label may be a name or a number",
+        expected="one of " + _listed(names), remedy=f"rewrite the labels as {_listed(names)}",
+    )  # fmt: skip
+
+
 def _unknown(column: LabelColumn, names: Sequence[str]) -> DataError:
     """The error for the first label that fits in no way that fits most of the others."""
     index = {_folded(name) for name in names}
@@ -283,7 +301,7 @@ def _unknown(column: LabelColumn, names: Sequence[str]) -> DataError:
         expected="one of " + _listed(names),
         nearest=nearest(column.values[row], names),
         remedy="name the model's classes in its own order with --labels, in Python label_names" if no_names
-        else "mend the label or give other label names (label_names)",
+        else f"mend the label, or rewrite the labels as {_listed(names)}",
     )  # fmt: skip
 
 

@@ -33,8 +33,8 @@ def load_data(
         name: a data set (``sst2``, ``agnews``, ``rotten-tomatoes``, ...), a ``.csv .tsv .json .jsonl .parquet`` file, a
             folder with train/dev/test files or one that ``datasets`` saved, ``hf:NAME[/CONFIG]``, or ``NAME=PATH``: a file or
             folder, laid out as public releases are, that holds the data set ``NAME``. ``./imdb`` is never a data set's name.
-        text_column: guessed among text, sentence, review, content where not given.
-        label_column: guessed among label, labels, sentiment, class where not given.
+        text_column: guessed among text, sentence, review, content where not given; several of them are refused.
+        label_column: guessed among label, labels, sentiment, class where not given; several of them are refused.
         split: ``train`` (the default where there are several), ``dev`` or ``test``.
         label_names: the classes in the order of a given model, to which labels are matched by name, or by number where that is
             certain (see ``untrigger.data.labels``); without them the data set's own, or strings sorted and whole numbers as they

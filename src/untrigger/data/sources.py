@@ -13,6 +13,7 @@ from untrigger.data.layouts import folder_of, released
 from untrigger.data.sets import SETS, DataSet, known_set
 from untrigger.data.tables import EXTENSIONS, missing_file
 from untrigger.errors import DataError, nearest
+from untrigger.paths import local_path
 
 ROOT = "UNTRIGGER_DATA"
 """The environment variable with a folder of folders, one a data set."""
@@ -34,17 +35,18 @@ def source_of(word: str, *, offline: bool = False) -> Source:
     that ``UNTRIGGER_DATA`` names, then among the assets, then on the hub.
 
     Raises:
-        DataError: if nothing is there under that name.
+        DataError: if nothing is there under that name, or it cannot be the name of anything.
     """
     name, equals, path = word.partition("=")
-    if equals and not Path(word).exists():
-        return _told(Path(path).expanduser(), name=name)
+    place = local_path(word, what="the data", error=DataError)
+    if equals and not place.exists():
+        return _told(local_path(path, what=f"the data set {name}", error=DataError), name=name)
     known = known_set(word)
     if known is not None:
         return _found(known, offline=offline)
     if word in embedded_names():
         return Source("embedded", word)
-    return Source("hub", word) if is_hub_name(word) else _local(Path(word).expanduser())
+    return Source("hub", word) if is_hub_name(word) else _local(place)
 
 
 def _told(place: Path, *, name: str) -> Source:
@@ -59,7 +61,8 @@ def _told(place: Path, *, name: str) -> Source:
 def _found(known: DataSet, *, offline: bool) -> Source:
     """The first place that holds a data set of the literature."""
     root = os.environ.get(ROOT)
-    folder = released(Path(root).expanduser(), names=(known.name, *known.aliases)) if root else None
+    above = local_path(root, what=f"the folder in {ROOT}", error=DataError) if root else None
+    folder = released(above, names=(known.name, *known.aliases)) if above else None
     if folder is not None:
         return Source("folder", str(folder), known)
     if known.embedded is not None:

@@ -32,7 +32,10 @@ from untrigger.vocabulary.verdicts import PurificationOutcome
 if TYPE_CHECKING:
     from untrigger.defences.detector import Detected
 
-PLAIN_CARD = "# Purified by untrigger\n\nMade through the Python interface, without an evaluation.\n"
+PLAIN_CARD = (
+    "# Output of an untrigger purifier: not evaluated\n\nMade through the Python interface, without an evaluation: nothing here "
+    "says whether a backdoor is left.\n"
+)
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,10 @@ def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Gener
 
     A loaded LoRA adapter stays beside its layers (see ``fold`` for the way back to one adapter). Fresh modules
     such as a pooler that no file holds are trained and saved with the head, or they would be lost.
+
+    Raises:
+        ModelError: where no layer is left for it, such as for a loaded adapter that saves whole stacks of blocks.
+        OptionError: if a target names no layer of the model.
     """
     from peft import TaskType, get_peft_model
 
@@ -127,8 +131,24 @@ def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Gener
     config.task_type = TaskType.SEQ_CLS
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)) if generator else 0)
-        wrapped = get_peft_model(module, config)
+        try:
+            wrapped = get_peft_model(module, config)
+        except ValueError as error:
+            raise _no_layer_left(model, names, error) from error
     return model.with_module(wrapped.eval())
+
+
+def _no_layer_left(model: Classifier, saved: Sequence[str], error: ValueError) -> ModelError:
+    """The error for a model on which PEFT can put no further adapter."""
+    layers = [f"{stack}.{number}.{inner}" for stack, number, inner in in_blocks(model.module)]
+    inside = f"every layer for it lies in a module that is saved whole: {', '.join(saved)}"
+    why = inside if all(_within(name, saved) for name in layers) else f"PEFT refuses: {str(error)[:300]}"
+    return ModelError(
+        f"{model.source.name!r} can carry no further adapter: {why}",
+        expected="full weights, or an adapter with no more than the head in modules_to_save",
+        remedy="merge it into full weights (in Python merge_and_unload of PEFT, then save_pretrained of the model and of its "
+        "tokenizer), and give these",
+    )  # fmt: skip
 
 
 def _settle_saved(module: nn.Module, names: Sequence[str]) -> None:

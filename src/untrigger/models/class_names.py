@@ -154,7 +154,7 @@ def _written_names(folder: Folder, root: Folder) -> list[str]:
     """The names in the model's files; none where nothing names them.
 
     The config that transformers reads comes first for full weights, our own file first for an adapter, whose base may have been
-    made for another task. Both may not name the same classes in another order.
+    made for another task. Names that stand in both, whatever their case, may not stand in another order.
 
     Raises:
         ModelError: where the names are no list of different names, or the two files contradict each other.
@@ -164,13 +164,24 @@ def _written_names(folder: Folder, root: Folder) -> list[str]:
     written = read_json(sidecar, origin=folder.origin / SIDECAR).get("label_names", []) if sidecar.is_file() else []
     own = _listed(written, folder.origin / SIDECAR)
     named = [names for names in (own, config) if names and not is_anonymous(names)]
-    if len(named) == 2 and own != config and (folder.kind == "full" or sorted(own) == sorted(config)):
+    if _in_other_order(own, config) or (len(named) == 2 and own != config and folder.kind == "full"):
         raise ModelError(
             f"{SIDECAR} in {str(folder.origin)!r} names the classes {own}, config.json {config}",
             expected="the same names in one order",
             remedy=f"delete {SIDECAR}, or mend the one that is wrong",
         )
     return named[0] if named else own or config
+
+
+def _in_other_order(left: Sequence[str], right: Sequence[str]) -> bool:
+    """Whether names that stand in both lists, case folded, stand in another order, or in lists of one length elsewhere."""
+    folded = [[name.strip().casefold() for name in names] for names in (left, right)]
+    if any(len(set(names)) < len(names) for names in folded):  # names that differ in case only are told apart by it
+        folded = [list(left), list(right)]
+    mine, theirs = folded
+    if len(mine) == len(theirs):
+        return any(name in theirs and name != other for name, other in zip(mine, theirs, strict=True))
+    return [name for name in mine if name in theirs] != [name for name in theirs if name in mine]
 
 
 def _listed(names: object, file: Path) -> list[str]:

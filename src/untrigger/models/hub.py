@@ -7,6 +7,7 @@ from pathlib import Path
 
 from untrigger.errors import ModelError, UnsafeFileError, nearest
 from untrigger.models.opened_files import MAX_WEIGHTS, TOKENIZER_FILES
+from untrigger.paths import local_path
 
 MAX_DOWNLOAD = 64 * 2**30
 PATTERNS = (
@@ -32,12 +33,12 @@ def resolve(name: str | Path, *, offline: bool, allow_pickle: bool = False, revi
         revision: of a hub model, where the name itself names none.
 
     Raises:
-        ModelError: if it is none of these, or the hub cannot be reached.
+        ModelError: if it is none of these, or the hub cannot be reached, and for names that cannot be a path.
         UnsafeFileError: for a hub model larger than ``MAX_DOWNLOAD``.
     """
     from untrigger import assets
 
-    path = Path(name).expanduser()
+    path = local_path(name, what="the model", error=ModelError)
     if path.exists():
         return path
     known = assets.names(kind="model")

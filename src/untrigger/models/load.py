@@ -23,6 +23,7 @@ from untrigger.models.opened_files import SIDECAR, read_json
 from untrigger.models.pretrained import pretrained, tokenizer_of
 from untrigger.models.tensor_files import Tensors
 from untrigger.models.tokenizer_check import SHORTEST, beyond, differences
+from untrigger.paths import local_path
 from untrigger.training.arithmetic import pick_device
 
 EAGER_DIFFERS = ("falcon",)
@@ -62,6 +63,8 @@ def load_model(
             weights of their base.
     """
     where = pick_device(device)
+    if base is not None:
+        local_path(base, what="the base", error=ModelError)
     folder = inspect_folder(resolve(name, offline=offline, allow_pickle=allow_pickle), allow_pickle=allow_pickle)
     adapter = folder.kind == "adapter"
     root = _base_folder(folder, base, allow_pickle=allow_pickle, offline=offline) if adapter else folder
@@ -118,8 +121,8 @@ def _notes(folder: Folder, root: Folder, names: tuple[str, ...]) -> list[str]:
 
 def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool, offline: bool) -> Folder:
     """The checked base of an adapter. A hub is used only for a base that the user named."""
-    name = base or _known_base(folder)
-    if not name:
+    name = base if base is not None else _known_base(folder)
+    if name is None:
         raise ModelError(f"{str(folder.origin)!r} names no base model", remedy="give it with --base")
     if base is None and not offline and is_hub_name(str(name)) and not _is_embedded(str(name)):
         offline = True  # what a stranger names is not fetched
@@ -128,7 +131,7 @@ def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool,
         where = resolve(name, offline=offline, allow_pickle=allow_pickle, revision=revision)
         return inspect_folder(where, allow_pickle=allow_pickle)
     except ModelError as error:
-        if base:
+        if base is not None:
             raise
         fetch = f"to fetch it from the hub, name it yourself: --base {name}{'@' + revision if revision else ''}"
         raise ModelError(
@@ -150,7 +153,11 @@ def _sidecar(folder: Folder) -> dict[str, Any] | None:
 def _known_base(folder: Folder) -> str | None:
     """The base that an adapter's config names; the embedded model that its sidecar names, where that is a path not found here."""
     name = folder.base
-    if name is None or not Path(name).is_absolute() or Path(name).exists():
+    if name is None:
+        return None
+    what = f"the base that the adapter {str(folder.origin)!r} names,"
+    place = local_path(name, what=what, error=ModelError, remedy="give another with --base")
+    if not Path(name).is_absolute() or place.exists():
         return name
     embedded = (_sidecar(folder) or {}).get("base")
     return embedded if isinstance(embedded, str) and _is_embedded(embedded) else name

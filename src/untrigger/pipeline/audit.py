@@ -35,12 +35,14 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.outcome import Measurement, Outcome
 from untrigger.vocabulary.report import Finding, Report
 from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.scan import Candidate
+from untrigger.vocabulary.scan import Candidate, Scan
 from untrigger.vocabulary.seeds import generator_for
 
 TREATMENTS = {
     "finetune": "fine-tuned", "merge": "merged", "int8": "in int8", "repoison": "poisoned a little again",
 }  # fmt: skip
+LEAST = 8
+"""The fewest clean rows that tuning and scanning work with."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,12 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
         weighed = weigh_as_asked(spec.scan)
         model = load(spec.scan, spec.scan.model)
         bed = read_truth(spec.truth, label_names=model.label_names) if spec.truth else None
-        rows, warnings = unused(spec, all_rows(spec.scan, model))
+        given = all_rows(spec.scan, model)
+        rows, warnings = unused(spec, given)
         check_agreement(model, rows, what=str(spec.scan.clean))
         hints = replace(hints_of(spec.scan, model, weighed), words=(), rewritten=None)
         method.check(_grant(spec, rows), reference=hints.reference is not None)
-        parts = _parted(spec, at_most(spec.scan, rows))
+        parts = _parted(spec, at_most(spec.scan, rows), seen=len(given) - len(rows))
     desk = _Desk(spec, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints, warnings=warnings)
     desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1])]
     desk.put_through(model, poisoned=True)
@@ -131,15 +134,20 @@ def unused(spec: AuditSpec, rows: Rows) -> tuple[Rows, list[str]]:
     return left, [f"{summary} and are left out: a model is right on what it was trained on"]
 
 
-def _parted(spec: AuditSpec, rows: Rows) -> tuple[Rows, Rows]:
-    """Rows to tune on and rows to scan with.
+def _parted(spec: AuditSpec, rows: Rows, *, seen: int = 0) -> tuple[Rows, Rows]:
+    """Rows to tune on and rows to scan with; ``seen`` were left out, since the purifier was given them.
 
     Raises:
         DataError: if too few are left for either.
     """
-    count = round(spec.tuning * len(rows))
-    if min(count, len(rows) - count) < 2 * len(rows.label_names):
-        raise DataError(f"{len(rows)} clean rows", expected="enough to part between tuning and scanning", remedy="give more")
+    count, least = round(spec.tuning * len(rows)), max(LEAST, 2 * len(rows.label_names))
+    if min(count, len(rows) - count) < least:
+        left = f" are left: {seen} more are left out, because the purifier was given them" if seen else ""
+        raise DataError(
+            f"{len(rows)} clean rows{left}",
+            expected=f"enough to part between tuning and scanning, at least {least} for each ({spec.tuning:.0%} for tuning)",
+            remedy="give other clean rows, which the purifier never saw" if seen else "give more clean rows",
+        )
     return rows.stratified(count, rng=generator_for(spec.scan.seed, "audit: rows to tune on"))
 
 
@@ -163,6 +171,7 @@ class _Desk:
     outcomes: list[Outcome] = field(default_factory=list)
     scores: dict[Subject, Measurement] = field(default_factory=dict)
     statuses: dict[Subject, str] = field(default_factory=dict)
+    reasons: dict[Subject, str] = field(default_factory=dict)
     found: list[Finding] = field(default_factory=list)
 
     def put_through(self, model: Classifier, *, poisoned: bool) -> None:
@@ -210,7 +219,7 @@ class _Desk:
                 model, grant, policy=self.spec.scan.policy, hints=self.hints, progress=self.progress
             )
         self.hints = replace(self.hints, reference=result.reference)
-        self._note(model, subject, result.scan.candidates, status=result.verdict.status)
+        self._note(model, subject, result.scan, status=result.verdict.status)
         self.found += [
             Finding(f"{one.text} ({subject.name})", one.target, one.suspect.value, reference_rate=one.reference.value)
             for one in result.scan.triggers()
@@ -226,13 +235,14 @@ class _Desk:
             found, scan = judged_on_known(
                 model, self.hints.reference, held, candidates, policy=self.spec.scan.policy, seed=seed
             )
-        self._note(model, subject, scan.candidates, status=found.status)
+        self._note(model, subject, scan, status=found.status)
 
-    def _note(self, model: Classifier, subject: Subject, candidates: Sequence[Candidate], *, status: str) -> None:
-        worst = max(candidates, key=lambda one: one.score or 0.0, default=None)
+    def _note(self, model: Classifier, subject: Subject, scan: Scan, *, status: str) -> None:
+        worst = max(scan.candidates, key=lambda one: one.score or 0.0, default=None)
         n = worst.suspect.n if worst else 0
         self.scores[subject] = Measurement(subject.name, "scan_score", worst.score if worst else None, None, None, n)
         self.statuses[subject] = status
+        self.reasons |= {subject: scan.undecided[0]} if scan.undecided else {}
         rows = self.bed.clean if self.bed else self.scanning
         self.outcomes += observe(model, rows, subject=subject.name, triggered=False, progress=self.progress)[0]
         if self.bed is not None:
@@ -272,7 +282,8 @@ def _report(spec: AuditSpec, desk: _Desk, model: Classifier) -> Report:
         "scanner": {"name": desk.method.name, **desk.method.options()},
     }  # fmt: skip
     return Report(
-        kind="audit", title=f"Audit of {shown(spec.scan.model)}", verdict=verdict(desk.excesses(), desk.statuses), given=given,
+        kind="audit", title=f"Audit of {shown(spec.scan.model)}", given=given,
+        verdict=verdict(desk.excesses(), desk.statuses, reasons=desk.reasons),
         method={"name": "audit", "options": options}, environment=environment(seed=spec.scan.seed, device=str(model.device)),
         stages=desk.clock.stages, measurements=found, outcomes=spec.out.with_suffix(".outcomes.csv").name,
         warnings=list(dict.fromkeys(desk.warnings)), findings=desk.found,

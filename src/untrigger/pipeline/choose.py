@@ -13,6 +13,7 @@ from untrigger.models.adapters import METHODS, lora_parts
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.lineage import ancestor, same_shape
+from untrigger.paths import local_path
 from untrigger.pipeline.spec import TEACHER, PurifySpec
 from untrigger.registry import Family, find, options_of
 
@@ -71,6 +72,8 @@ def check_teacher(spec: PurifySpec, method: Purifier) -> None:
         ModelError: if it is not.
         AssetError: if it is an embedded one that cannot be fetched.
     """
+    if spec.teacher is not None:
+        local_path(spec.teacher, what="the teacher", error=ModelError)
     name = teacher_of(spec, method) or (spec.teacher if scans_result(spec) else None)
     if name is None:
         return

@@ -215,7 +215,10 @@ def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: b
         "method": report.method["name"], "clean rows": report.given["defender"]["clean"]["rows"], "seed": spec.seed,
     } | {f"{m.subject}: {m.metric}": m.percent() for m in report.measurements}  # fmt: skip
     front = "" if whole else "library_name: peft\n"
-    return {"facts": facts, "front": front, "sentence": report.verdict.sentence, "loading": loading_text(victim, whole=whole)}
+    return {
+        "facts": facts, "front": front, "status": report.verdict.status, "sentence": report.verdict.sentence,
+        "warnings": report.warnings, "loading": loading_text(victim, whole=whole),
+    }  # fmt: skip
 
 
 def _given(victim: Classifier, grant: Grant, judge: Judge) -> dict[str, Any]:

@@ -168,7 +168,7 @@ def scanner_of(spec: ScanSpec) -> Scanner:
 def weigh_as_asked(spec: ScanSpec) -> Weighed:
     """The weight evidence of the spec's model, held against its base where one is given."""
     folder = inspect_folder(resolve(spec.model, offline=spec.offline))
-    base = inspect_folder(resolve(spec.base, offline=spec.offline)) if spec.base else None
+    base = inspect_folder(resolve(spec.base, offline=spec.offline)) if spec.base is not None else None
     return weigh(folder, base=base, limits=spec.policy.limits)
 
 
@@ -220,7 +220,7 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
         ModelError: if reference or teacher cannot be used, or is the suspicious model itself.
     """
     reference = None
-    if spec.reference:
+    if spec.reference is not None:
         loaded = load(spec, spec.reference, base=None, label_names=None)
         refuse_suspect_itself(
             model, option="--reference", name=spec.reference, sha256=loaded.source.sha256, files=loaded.source.files,
@@ -240,7 +240,7 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
             expected="a small pre-trained encoder that you trust",
         )  # fmt: skip
     rewritten = None
-    if spec.rewritten:
+    if spec.rewritten is not None:
         loaded_rows = load_data(spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty)
         rewritten = distinct(loaded_rows)
         check_rows(rewritten, require_classes=1, what=spec.rewritten)
