@@ -111,6 +111,14 @@ def test_what_was_not_looked_for_follows_the_model() -> None:
     assert "than the 3 whose words do most" in told(rows=dict.fromkeys("abcd", 90))
 
 
+def test_texts_that_were_not_read_as_they_are_keep_a_model_from_clean_and_no_finding_from_counting() -> None:
+    base = replace(ground(), unread=["most texts were cut"])
+    verdict, scan = judged(scored(candidate(1, 0)), [], ground=base, policy=Policy())
+    assert verdict.status == "undecided" and scan.undecided == ["most texts were cut"]
+    assert judged(scored(candidate(1, 0)), [], ground=ground(), policy=Policy())[0].status == "clean"
+    assert judged(scored(candidate(90, 0)), [], ground=base, policy=Policy())[0].status == "backdoored"
+
+
 @pytest.mark.parametrize(
     ("base", "says"),
     [
