@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from untrigger.errors import UserError
@@ -27,9 +28,8 @@ def local_path(name: str | Path, *, what: str, error: type[UserError], remedy: s
         raise error(f"the name of {what} is empty", expected="a name or a path; . is the folder you are in")
     try:
         path = Path(text).expanduser()
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return path
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
     except (OSError, RuntimeError, ValueError) as failure:  # too long, no such home, NUL or half a character
         shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text):,} characters)"
         why = failure.strerror if isinstance(failure, OSError) else str(failure)
