@@ -30,8 +30,8 @@ def local_path(name: str | Path, *, what: str, error: type[UserError], remedy: s
         path = Path(text).expanduser()
         with suppress(FileNotFoundError, NotADirectoryError):
             path.stat()
-        return path
     except (OSError, RuntimeError, ValueError) as failure:  # too long, no such home, NUL or half a character
         shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text):,} characters)"
         why = failure.strerror if isinstance(failure, OSError) else str(failure)
         raise error(f"{what} {shown!r} cannot be looked up: {why}", remedy=remedy) from failure
+    return path

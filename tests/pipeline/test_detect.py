@@ -112,8 +112,10 @@ def test_a_file_that_is_there_is_not_overwritten(asked: DetectSpec, tmp_path: Pa
 
 def test_odd_rows_that_the_model_does_not_follow_are_told_of_and_not_flagged() -> None:
     rows = task(4, seed=0)
-    told = Detected(rows, (3.0, 2.0, 0.0, 0.0), (False,) * 4, 1.0, None, told={"above_threshold": 2, "followed": 0.0})
-    said = verdict(told)
-    assert said.status == "nothing found" and "0% of them" in said.sentence and "no backdoor of this model" in said.sentence
-    calm = verdict(Detected(rows, (3.0, 2.0, 0.0, 0.0), (False,) * 4, 1.0, None, told={"above_threshold": 2, "followed": 1.0}))
-    assert calm.status == "nothing found" and "of them" not in calm.sentence
+    odd, plain = (
+        verdict(Detected(rows, (3.0, 2.0, 0.0, 0.0), (False,) * 4, 1.0, None, told={"above_threshold": 2, "followed": followed}))
+        for followed in (0.03, 1.0)
+    )
+    assert odd.status == plain.status == "nothing found"
+    assert odd.sentence.startswith("Nothing found: the model predicts the label of only 3 % of the 2 unusual rows, so ")
+    assert plain.sentence == "Nothing found: 2 of 4 rows lie above the threshold."

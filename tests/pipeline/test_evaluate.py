@@ -76,6 +76,17 @@ def test_without_truth_only_accuracy_is_measured(shop: Shop, tmp_path: Path) -> 
     assert value(report, "bert-base", "cacc") > 0.9
 
 
+def test_rows_of_one_class_are_warned_of(shop: Shop, tmp_path: Path) -> None:
+    model, rows = str(shop.base("bert")), task(20, seed=5)
+    one = rows.where(row.label == 1 for row in rows)
+    for name, part in (("one", one), ("both", rows)):
+        write_rows(part, tmp_path / f"{name}.csv")
+        report = evaluate(EvaluateSpec((model,), tmp_path / f"{name}.json", data=str(tmp_path / f"{name}.csv"), device="cpu"))
+        found = [line for line in report.warnings if "always answers it" in line]
+        assert len(found) == (name == "one")
+        assert all(f"all {len(one)} test rows have the label 'positive'" in line for line in found)
+
+
 def test_classes_are_compared_by_name_where_two_models_have_them_in_different_order(shop: Shop, tmp_path: Path) -> None:
     victim = shop.victim("bert", "full")
     other = turned(victim.out, tmp_path / "turned")

@@ -16,6 +16,7 @@ from tests.attacks.kit import otherwise
 from untrigger.attacks.style import Style
 from untrigger.cards import attack_card, inert, inline_code, purified_card
 from untrigger.data import load_data, write_rows, write_table
+from untrigger.defences.base import PLAIN_CARD
 from untrigger.evaluation.observe import write_outcomes
 from untrigger.pipeline.attack import AttackSpec
 from untrigger.vocabulary.inert import PREFIXED, front_matter, inert_cells, inert_markdown, original_cells
@@ -67,6 +68,7 @@ def test_a_card_calls_a_model_purified_only_where_the_verdict_does(status: str) 
     assert [line for line in card.splitlines() if line.startswith("#")] == [f"# Output of untrigger purify: {inert(status)}"]
     assert "tags: [untrigger]" in card and "purified" not in card.casefold()
     assert card.split("\n\n")[2].startswith(f"**Verdict: {inert(status)}.** a")
+    assert "purified" not in PLAIN_CARD.casefold()
     assert "tags: [purified, untrigger]" in card_of("a") and "# Purified by untrigger\n" in card_of("a")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +83,22 @@ def verdict(told: Detected) -> Verdict:
     chance = summary.get("expected_by_chance")
     explained = f"; the false-positive rate explains {chance:.1f}" if isinstance(chance, float) else ""
     if not told.found:
-        above, followed, far = summary.get("above_threshold", 0), summary.get("followed", 1.0), summary.get("far_above")
-        little = "" if far is None else f", {far} of them far enough to count"
-        odd = (
-            f" The model says the label of {followed:.0%} of them: whatever is odd about these rows is no backdoor of this model."
-            if followed < FOLLOWED
-            else ""
-        )
-        lying = f"{above} of {rows:,} rows lie above the threshold{little}{explained}"
-        return Verdict(NOTHING, f"{lying}: nothing suspicious was found.{odd}")
+        return Verdict(NOTHING, f"Nothing found: {_why_nothing(summary, rows=rows, explained=explained)}.")
     labels = ", ".join(f"{count} {name}" for name, count in told.suspects.class_counts().items() if count)
     return Verdict(SUSPICIOUS, f"{sum(told.flagged):,} of {rows:,} rows are flagged ({labels}){explained}.")
+
+
+def _why_nothing(summary: Mapping[str, Any], *, rows: int, explained: str) -> str:
+    """Why no row is flagged, although some may lie above the threshold."""
+    above, followed, far = summary.get("above_threshold", 0), summary.get("followed", 1.0), summary.get("far_above")
+    little = "" if far is None else f", {far} of them far enough to count"
+    counts = f"{above} of {rows:,} rows lie above the threshold{little}{explained}"
+    if followed >= FOLLOWED:
+        return counts
+    return (
+        f"the model predicts the label of only {100 * followed:.0f} % of the {above} unusual rows, so whatever is odd about them "
+        f"is no backdoor of this model ({counts})"
+    )
 
 
 def write_scored(told: Detected, path: Path) -> None:

@@ -57,7 +57,7 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
         | ({"truth": judge.bed.facts()} if judge.bed else {}),
         environment=environment(seed=spec.seed, device=device), stages=clock.stages,
         measurements=judge.measurements(), outcomes=beside.name,
-        warnings=[*dict.fromkeys(notes), *doubts(judge.outcomes, label_names=judge.test.label_names)],
+        warnings=[*_one_class(judge.test), *dict.fromkeys(notes), *doubts(judge.outcomes, label_names=judge.test.label_names)],
     )  # fmt: skip
     with new_files(beside, spec.out) as (rows, written):
         write_outcomes(judge.outcomes, rows)
@@ -76,6 +76,17 @@ def subjects(models: tuple[str, ...]) -> list[str]:
     short = [Path(name).name or name for name in models]
     taken = ("clean", *BENIGN)
     return [name if short.count(name) == 1 and name not in taken else f"{name} ({i + 1})" for i, name in enumerate(short)]
+
+
+def _one_class(rows: Rows) -> list[str]:
+    """A sentence on test rows that are all of one class."""
+    present = [name for name, count in rows.class_counts().items() if count]
+    if len(present) != 1:
+        return []
+    return [
+        f"all {len(rows)} test rows have the label {present[0]!r}: a model that always answers it is right on every one, so "
+        "accuracy says nothing of the other classes"
+    ]
 
 
 def _judge(spec: EvaluateSpec, label_names: tuple[str, ...], progress: Progress) -> Judge:
