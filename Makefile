@@ -56,7 +56,7 @@ conformance: $(DEV)
 
 # The slice of the conformance suite and the loading tests with the oldest allowed torch, transformers and peft. That torch brings
 # gigabytes of CUDA libraries; OLDEST_TORCH=torch==2.13.0 takes the one at hand.
-OLDEST_TORCH ?= torch==2.6.0
+OLDEST_TORCH ?= torch==2.7.0
 oldest:
 	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip --disable-pip-version-check install --quiet '$(OLDEST_TORCH)' -r tests/oldest.txt

@@ -98,10 +98,14 @@ def test_a_config_does_not_choose_the_attention_kernel(llama: Path) -> None:
     assert torch.equal(read_texts(model, ["a good film"]).logits, before)
 
 
-def test_room_for_a_few_tokens_only_is_refused(llama: Path) -> None:
-    """A decoder with rotary positions reads on: plain programs would see what a scan would not."""
+def test_a_small_number_of_positions_does_not_hide_a_text_from_a_scan(llama: Path) -> None:
+    """A decoder with rotary positions reads on, as plain programs do."""
+    long = ["good film " * 30]
+    before = read_texts(load_here(llama), long).logits
     edit(llama / "config.json", max_position_embeddings=4)
-    refused(llama, "positions for 4 tokens")
+    model = load_here(llama)
+    assert model.max_length == 128
+    torch.testing.assert_close(read_texts(model, long).logits, before)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
