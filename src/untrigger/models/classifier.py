@@ -122,7 +122,8 @@ class Classifier:
         empty = next((i for i, row in enumerate(ids) if not row), None)
         if empty is not None:
             raise DataError(
-                f"the tokenizer makes no token of the text {texts[empty]!r}", expected="texts of one token or more",
+                f"the tokenizer of {self.source.name!r} makes no token of the text {texts[empty]!r}",
+                expected="texts of one token or more",
                 remedy="leave that row out",
             )  # fmt: skip
         self._check_tokens(ids)
