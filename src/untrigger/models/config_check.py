@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
@@ -13,6 +11,7 @@ from typing import Any
 
 from untrigger.errors import ModelError, UnsafeFileError
 from untrigger.models.opened_files import TOKENIZER_FILES
+from untrigger.models.timed_trial import ended_in_time
 
 CODE_KEYS = frozenset({"automap", "trustremotecode", "customobjects", "customgenerate"})
 """Keys that ask for code of the model's own, spelled without case and without ``_`` and ``-``."""
@@ -247,19 +246,12 @@ def check_pattern_time(config: Mapping[str, Any], names: list[str], *, where: st
         return
     tried = [*patterns, *(rf"(.*\.)?({one})$" for one in patterns), *(rf".*\.{one}\.(\d+)\." for one in patterns)]
     words = "\x1e".join(["\x1f".join(tried), "\x1f".join(names)])
-    try:
-        ended = subprocess.run(  # noqa: S603
-            [sys.executable, "-I", "-c", _TRY_PATTERNS],
-            input=words.encode("utf-8", "surrogatepass"),
-            capture_output=True,
-            timeout=PATTERN_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
+    ended = ended_in_time(_TRY_PATTERNS, given=words.encode("utf-8", "surrogatepass"), seconds=PATTERN_SECONDS)
+    if ended is None:
         raise UnsafeFileError(
             f"{where!r}: a pattern for layer names was not matched within {PATTERN_SECONDS:.0f} s ({patterns[0][:80]!r})",
             expected="the names of layers, or a simple regular expression",
-        ) from error
+        )
     if ended.returncode:
         raise ModelError(f"{where!r}: {patterns[0][:80]!r} is no regular expression", expected="the names of layers")
 

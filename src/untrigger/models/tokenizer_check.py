@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from typing import Any
 
 from untrigger.errors import ModelError, UnsafeFileError
 from untrigger.models.inspect import Folder
+from untrigger.models.timed_trial import ended_in_time
 
 SECONDS = 20.0
 SHOWN = 5
@@ -50,20 +49,13 @@ def try_in_time(folder: Folder) -> None:
     file = folder.path / "tokenizer.json"
     if not file.is_file() or b'"Regex"' not in file.read_bytes():
         return
-    try:
-        ended = subprocess.run(  # noqa: S603
-            [sys.executable, "-c", _TRY, str(file)],
-            input=json.dumps(PROBES).encode(),
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
+    ended = ended_in_time(_TRY, str(file), given=json.dumps(PROBES).encode(), seconds=SECONDS)
+    if ended is None:
         raise UnsafeFileError(
             f"the tokenizer in {str(folder.origin)!r} did not read a dozen short texts within {SECONDS:.0f} s",
             expected="regular expressions that end",
             remedy="do not use this model, or give it its base's tokenizer",
-        ) from error
+        )
     if ended.returncode:
         lines = ended.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
         raise ModelError(
