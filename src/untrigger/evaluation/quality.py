@@ -15,7 +15,7 @@ from untrigger.evaluation.observe import delivered
 from untrigger.models.classifier import Classifier
 from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.language import load_language, perplexity
-from untrigger.models.length import positions_of
+from untrigger.models.length import at_most
 from untrigger.models.pretrained import pretrained, tokenizer_of
 from untrigger.progress import Progress, silent
 from untrigger.training.arithmetic import fast_products, pick_device
@@ -128,7 +128,7 @@ def similarities(
 
 def _vectors(module: Any, tokenizer: Any, texts: Sequence[str]) -> Tensor:
     """The mean of the last hidden states of each text, ``(N, d)``."""
-    ids = tokenizer(list(texts), truncation=True, max_length=min(256, positions_of(module) or 256))["input_ids"]
+    ids = tokenizer(list(texts), truncation=True, max_length=at_most(256, module))["input_ids"]
     told: list[Tensor] = [torch.empty(0)] * len(ids)
     with torch.inference_mode(), fast_products(exact=True):
         for batch in packed([len(row) for row in ids], tokens=2048):

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from untrigger.errors import ModelError
 from untrigger.models.inspect import inspect_folder, resolve
-from untrigger.models.length import positions_of
+from untrigger.models.length import at_most
 from untrigger.models.pretrained import pretrained, quiet, tokenizer_of
 from untrigger.training.arithmetic import fast_products, pick_device
 from untrigger.training.batches import packed
@@ -141,7 +141,7 @@ def perplexity(model: Language, texts: Sequence[str], *, most: int = 256) -> tup
     if not texts:
         return [], math.nan
     start = [model.tokenizer.bos_token_id] if model.tokenizer.bos_token_id is not None else []
-    cut = min(most, positions_of(model.module) or most)
+    cut = at_most(most, model.module)
     with quiet():
         ids = [(start + row)[:cut] for row in model.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
     told, total, count = [math.nan] * len(ids), 0.0, 0

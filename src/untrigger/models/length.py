@@ -38,6 +38,11 @@ def positions_of(module: nn.Module) -> int | None:
     return None if there is None else there - _prompt_tokens(module)
 
 
+def at_most(most: int, module: nn.Module) -> int:
+    """Return ``most``, or as many tokens as the model has positions for where these are fewer."""
+    return min(most, positions_of(module) or most)
+
+
 def _bound(module: nn.Module) -> int | None:
     """The smaller of what the config says and the rows of the table of positions; None where neither is there."""
     config: Any = getattr(inner_of(module), "config", None)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from untrigger.errors import ModelError, one_of
 from untrigger.models.classifier import Classifier, Source
 from untrigger.models.inspect import inspect_folder, resolve
-from untrigger.models.length import positions_of
+from untrigger.models.length import at_most
 from untrigger.models.pretrained import pretrained, tokenizer_of
 from untrigger.training.arithmetic import pick_device
 
@@ -83,5 +83,5 @@ def new_teacher(
         torch.manual_seed(seed)
         module = MappedEncoder(encoder, width=width, classes=len(label_names), pooling=pooling)
     source = Source(name=str(name), kind="full", sha256=folder.sha256)
-    limit = min(max_length, positions_of(encoder) or max_length)
+    limit = at_most(max_length, encoder)
     return Classifier(module.to(pick_device(device)), tokenizer, label_names, source, max_length=limit)
