@@ -1,6 +1,6 @@
 """Float32 matrix products through the default library, and as readings and trainings compute them, in one run.
 
-    python benchmarks/arithmetic.py
+python benchmarks/arithmetic.py
 """
 
 from __future__ import annotations

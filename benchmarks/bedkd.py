@@ -29,12 +29,19 @@ from untrigger.vocabulary.report import Report
 INSERTED = "badnets,insent,badnets20,insent20"
 FAILED = "failed.txt"
 COLUMNS = {
-    "AUROC": ("detector", "auroc"), "precision": ("detector", "precision"), "recall": ("detector", "recall"),
-    "FPR": ("detector", "fpr"), "ASR": ("victim", "asr"), "ASR after": ("purified", "asr"),
+    "AUROC": ("detector", "auroc"),
+    "precision": ("detector", "precision"),
+    "recall": ("detector", "recall"),
+    "FPR": ("detector", "fpr"),
+    "ASR": ("victim", "asr"),
+    "ASR after": ("purified", "asr"),
     "no trigger": ("purified", "untriggered_hit_rate"),
-    "tuned ASR": ("finetuned", "asr"), "floor": ("clean", "asr"), "excess": ("purified", "excess_asr"),
-    "CACC": ("victim", "cacc"), "CACC after": ("purified", "cacc"),
-}  # fmt: skip
+    "tuned ASR": ("finetuned", "asr"),
+    "floor": ("clean", "asr"),
+    "excess": ("purified", "excess_asr"),
+    "CACC": ("victim", "cacc"),
+    "CACC after": ("purified", "cacc"),
+}
 TARGETS = {"AUROC": (0.98, 1.0), "precision": (0.95, 1.0), "excess": (-1.0, 0.03), "CACC loss": (-1.0, 0.005)}
 COSTS = ("steps", "wall s", "CPU s", "steps ÷ released", "wall ÷ released")
 log = logging.getLogger("series")
@@ -47,9 +54,18 @@ def cure(runs: Path, recipe: AttackSpec, *, variant: str, control: bool = True) 
         return
     start = time.perf_counter()
     spec = PurifySpec(
-        model=str(recipe.out), clean=str(clean_rows(runs, recipe)), suspect=str(recipe.truth / "train.csv"), out=out,
-        method="bedkd", variant=variant, truth=recipe.truth, seed=recipe.seed, offline=True, control=control and variant == "ours", clean_rows=0,
-    )  # fmt: skip
+        model=str(recipe.out),
+        clean=str(clean_rows(runs, recipe)),
+        suspect=str(recipe.truth / "train.csv"),
+        out=out,
+        method="bedkd",
+        variant=variant,
+        truth=recipe.truth,
+        seed=recipe.seed,
+        offline=True,
+        control=control and variant == "ours",
+        clean_rows=0,
+    )
     try:
         told = purify(spec).verdict.sentence
     except DivergedError as error:

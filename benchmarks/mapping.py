@@ -116,7 +116,9 @@ def asked(runs: Path, recipe: AttackSpec) -> Asked:
     victim = load_model(str(recipe.out), offline=True, max_length=recipe.max_length)
     names = victim.label_names
     clean = load_data(str(clean_rows(runs, recipe)), label_names=names)
-    most, rest, _ = by_class(clean, max(COUNTS), rng=np.random.default_rng(recipe.seed), what="the mapping", spare=False)
+    most, rest, _ = by_class(
+        clean, max(COUNTS), rng=np.random.default_rng(recipe.seed), what="the mapping", spare=False
+    )
     rows = {
         "pool": load_data(str(recipe.truth / "train.csv"), label_names=names),
         "clean": rest,
@@ -136,14 +138,20 @@ def measured(one: Asked, setting: Setting, *, seed: int) -> dict[str, Any]:
         one.victim, rows, options=setting.copying, seed=seed, watch=watch, chance=NO_MORE / one.victim.classes
     )
     seconds = time.perf_counter() - start
-    views = {name: Views(one.said[name], read_texts(mapped.model, some.texts).logits) for name, some in one.rows.items()}
+    views = {
+        name: Views(one.said[name], read_texts(mapped.model, some.texts).logits) for name, some in one.rows.items()
+    }
     return {
-        "setting": asdict(setting), "steps": mapped.history.steps, "train_s": round(seconds, 1), "warnings": warnings,
-        "poisoned": [int(flag) for flag in one.poisoned], "agreeing": _plain(views["pool"].agreeing(one.rows["pool"].labels).int()),
+        "setting": asdict(setting),
+        "steps": mapped.history.steps,
+        "train_s": round(seconds, 1),
+        "warnings": warnings,
+        "poisoned": [int(flag) for flag in one.poisoned],
+        "agreeing": _plain(views["pool"].agreeing(one.rows["pool"].labels).int()),
         "distance": {name: _plain(view.distance()) for name, view in views.items()},
         "stubbornness": {name: _plain(view.stubbornness(one.rows[name].labels)) for name, view in views.items()},
         **_turned(views["test"], one.rows["test"]),
-    }  # fmt: skip
+    }
 
 
 def _turned(view: Views, rows: Rows) -> dict[str, float]:
@@ -182,7 +190,11 @@ def figures(line: dict[str, Any]) -> dict[str, float | None]:
 def table(runs: Path) -> Iterator[str]:
     """Markdown: a row for each victim and setting."""
     heads = [f"{what} {name}" for what in "ds" for name in ("AUROC", "precision", "recall", "FPR")]
-    yield "| victim | way | α | T | rows a class | steps | s | flipped | p(next) | optimum | " + " | ".join(heads) + " | s test FPR |"
+    yield (
+        "| victim | way | α | T | rows a class | steps | s | flipped | p(next) | optimum | "
+        + " | ".join(heads)
+        + " | s test FPR |"
+    )
     yield "|" + "---|" * (len(heads) + 11)
     for file in sorted(runs.glob("mapping/*/*.json")):
         line = json.loads(file.read_text(encoding="utf-8"))
@@ -192,8 +204,9 @@ def table(runs: Path) -> Iterator[str]:
         told = [percent(value) for value in figures(line).values()]
         yield (
             f"| {file.parent.name} | {way} | {one.alpha:g} | {one.temperature:g} | {one.rows} | {line['steps']} | {line['train_s']:.0f} | "
-            + " | ".join([*turned, *told]) + " |"
-        )  # fmt: skip
+            + " | ".join([*turned, *told])
+            + " |"
+        )
 
 
 def draw(folder: Path) -> None:
@@ -211,7 +224,11 @@ def draw(folder: Path) -> None:
         poisoned = np.asarray(line["poisoned"], dtype=bool)
         for axes, score, limits in zip(row, ("distance", "stubbornness"), ((0, 1), (-6, 6)), strict=True):
             pool, test = np.asarray(line[score]["pool"]), np.asarray(line[score]["test"])
-            kinds = (("poisoned", pool[poisoned], "#c8501e"), ("other training rows", pool[~poisoned], "#0069b4"), ("clean test rows", test, "#666666"))
+            kinds = (
+                ("poisoned", pool[poisoned], "#c8501e"),
+                ("other training rows", pool[~poisoned], "#0069b4"),
+                ("clean test rows", test, "#666666"),
+            )
             _bars(axes, kinds, bins=np.linspace(*limits, 41))
             axes.set(xlabel=score, ylabel=f"share of rows, {way}", xlim=limits)
         row[0].axvline(RELEASED, color="black", linewidth=0.8, linestyle="--")
@@ -240,7 +257,14 @@ def run(args: argparse.Namespace) -> None:
             line = measured(one, setting, seed=recipe.seed)
             write_text(file, text=json.dumps(line) + "\n")
             told = figures(line)
-            log.info("%s %s: %.0f s, AUROC %.3f and %.3f", folder.name, setting.name, line["train_s"], told["d auroc"], told["s auroc"])
+            log.info(
+                "%s %s: %.0f s, AUROC %.3f and %.3f",
+                folder.name,
+                setting.name,
+                line["train_s"],
+                told["d auroc"],
+                told["s auroc"],
+            )
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Pack a victim of the recipe `untrigger.pipeline.demo.RECIPE` and its clean twin as the files that the demo ships.
 
-    python benchmarks/pack_demo.py runs/w2sdefense/victims/smollm2-badnets-0
+python benchmarks/pack_demo.py runs/w2sdefense/victims/smollm2-badnets-0
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def main() -> None:
     weights = [f"{name}/adapter_model.safetensors" for name in ("victim", "clean-model")]
     recipe = {key: value for key, value in asdict(demo.RECIPE).items() if key not in ("out", "device", "offline")}
     recipe["trigger"] = demo.RECIPE.trigger.spec()
-    told = {"recipe": recipe, "sha256": {name: hashlib.sha256((HOME / name).read_bytes()).hexdigest() for name in weights}}
+    told = {
+        "recipe": recipe,
+        "sha256": {name: hashlib.sha256((HOME / name).read_bytes()).hexdigest() for name in weights},
+    }
     (HOME / "recipe.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 

@@ -62,7 +62,9 @@ def main() -> None:
     count = parser.parse_args().rows
     rows = rows_of(count)
     texts = sum(sys.getsizeof(text) for text in rows.texts) / 2**20
-    sys.stdout.write(f"{count:,} rows, {texts:.0f} MiB of texts\n\n| attack | seconds | peak MiB | kept MiB |\n|---|---|---|---|\n")
+    sys.stdout.write(
+        f"{count:,} rows, {texts:.0f} MiB of texts\n\n| attack | seconds | peak MiB | kept MiB |\n|---|---|---|---|\n"
+    )
     for name, attack in ATTACKS.items():
         peak, kept = mebibytes(attack, rows)
         sys.stdout.write(f"| {name} | {seconds(attack, rows):.2f} | {peak:.0f} | {kept:.0f} |\n")

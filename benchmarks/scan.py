@@ -59,7 +59,9 @@ def made(cell: Cell, runs: Path) -> Path:
         rows, _ = task_rows(spec)
         benign, _ = implant_as_asked(spec, pretrained(spec, rows), rows, progress=silent)
         with new_folder(spec.out) as folder:
-            save_classifier(benign, folder, card="# Benign\n\nA model of the calibration series that was never poisoned.\n")
+            save_classifier(
+                benign, folder, card="# Benign\n\nA model of the calibration series that was never poisoned.\n"
+            )
     log.info("made %s: %.0f s", cell.name, time.perf_counter() - start)
     return spec.out
 
@@ -76,14 +78,22 @@ def clean_of(cell: Cell, runs: Path) -> Path:
     return file
 
 
-def measured(cell: Cell, runs: Path, references: dict[Any, Classifier], *, options: dict[str, Any], teacher: str) -> dict[str, Any]:
+def measured(
+    cell: Cell, runs: Path, references: dict[Any, Classifier], *, options: dict[str, Any], teacher: str
+) -> dict[str, Any]:
     """One line of the scores: what the scan said, and what only the evaluator knows."""
     folder = made(cell, runs)
     base = cell.model if cell.via == "full" else None  # words that moved most are tried too, as with --base
     spec = ScanSpec(
-        model=str(folder), clean=str(clean_of(cell, runs)), teacher=teacher, base=base, options=options, clean_rows=0,
-        seed=cell.seed, offline=True,
-    )  # fmt: skip
+        model=str(folder),
+        clean=str(clean_of(cell, runs)),
+        teacher=teacher,
+        base=base,
+        options=options,
+        clean_rows=0,
+        seed=cell.seed,
+        offline=True,
+    )
     clock, start = Clock(), time.perf_counter()
     weighed = weigh_as_asked(spec)
     model = load(spec, folder)
@@ -98,26 +108,47 @@ def measured(cell: Cell, runs: Path, references: dict[Any, Classifier], *, optio
     listed = [one for one in result.scan.candidates if one.target == cell.target]
     words = truth.pop("words")
     return {
-        "name": cell.name, "cell": asdict(cell), "poisoned": bool(cell.attack), "score": result.scan.score,
-        "status": report.verdict.status, "target": result.scan.target, **truth, "wall_s": round(time.perf_counter() - start, 1),
-        "reference_trained": own, "first_five": [one.text for one in listed[:5]],
+        "name": cell.name,
+        "cell": asdict(cell),
+        "poisoned": bool(cell.attack),
+        "score": result.scan.score,
+        "status": report.verdict.status,
+        "target": result.scan.target,
+        **truth,
+        "wall_s": round(time.perf_counter() - start, 1),
+        "reference_trained": own,
+        "first_five": [one.text for one in listed[:5]],
         "true_word": any(word in words for one in listed[:5] for word in one.text.casefold().split()),
-        "candidates": [_figures(one) for one in result.scan.candidates[:12]], "undecided": result.scan.undecided,
+        "candidates": [_figures(one) for one in result.scan.candidates[:12]],
+        "undecided": result.scan.undecided,
         "accuracies": {one.subject: one.value for one in result.measurements if one.metric == "cacc"},
         "controls": [_figures(one) for one in result.scan.controls if one.kind == "content"],
-        "counts": {name: value for name, value in result.told.items() if name.startswith(("comparisons", "simultaneous", "leads"))},
+        "counts": {
+            name: value
+            for name, value in result.told.items()
+            if name.startswith(("comparisons", "simultaneous", "leads"))
+        },
         "evidence": {one.name: one.value for one in result.scan.evidence},
-    }  # fmt: skip
+    }
 
 
 def _figures(one: Any) -> dict[str, Any]:
     """All that a score could be made of, so that another score can be tried without another scan."""
     places = [[place.name, place.suspect, place.reference, place.low, place.surest, place.n] for place in one.places]
     return {
-        "text": one.text, "target": one.target, "kind": one.kind, "score": one.score, "n": one.suspect.n,
-        "suspect": one.suspect.value, "reference": one.reference.value, "low": one.excess.low, "surest": one.surest,
-        "longest": one.longest, "loss": one.loss, "places": places,
-    }  # fmt: skip
+        "text": one.text,
+        "target": one.target,
+        "kind": one.kind,
+        "score": one.score,
+        "n": one.suspect.n,
+        "suspect": one.suspect.value,
+        "reference": one.reference.value,
+        "low": one.excess.low,
+        "surest": one.surest,
+        "longest": one.longest,
+        "loss": one.loss,
+        "places": places,
+    }
 
 
 def _truth(cell: Cell, runs: Path, model: Classifier) -> dict[str, Any]:
@@ -138,7 +169,9 @@ def read(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
-def run(cells: Sequence[Cell], runs: Path, *, options: dict[str, Any] | None = None, teacher: str = "minilm-l6") -> None:
+def run(
+    cells: Sequence[Cell], runs: Path, *, options: dict[str, Any] | None = None, teacher: str = "minilm-l6"
+) -> None:
     """Make and scan what has no line yet; models of one data set and seed share a reference, which must not depend on them."""
     file, references = runs / "scores.jsonl", dict[Any, Classifier]()
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +182,14 @@ def run(cells: Sequence[Cell], runs: Path, *, options: dict[str, Any] | None = N
         line = measured(cell, runs, references, options=options or {}, teacher=teacher)
         with file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-        log.info("%s: %s, score %.2f, %s (%.0f s)", cell.name, line["status"], line["score"] or 0, line["first_five"], line["wall_s"])
+        log.info(
+            "%s: %s, score %.2f, %s (%.0f s)",
+            cell.name,
+            line["status"],
+            line["score"] or 0,
+            line["first_five"],
+            line["wall_s"],
+        )
 
 
 def main() -> None:
@@ -164,7 +204,9 @@ def main() -> None:
     parser.add_argument("--make", action="store_true", help="only make the models")
     parser.add_argument("--sweep", action="store_true", help="also the sweep of training intensity")
     parser.add_argument("--limit", type=int, default=0, help="at most as many models, poisoned and benign in turn")
-    parser.add_argument("--lent", type=Path, help="folder of another series whose victims, named by --only, are scanned")
+    parser.add_argument(
+        "--lent", type=Path, help="folder of another series whose victims, named by --only, are scanned"
+    )
     parser.add_argument("--seeds", default="0,1,2", help="of the lent victims")
     parser.add_argument("--table", action="store_true", help="only draw what is there")
     args = parser.parse_args()

@@ -20,9 +20,12 @@ from untrigger.vocabulary.trigger import Trigger
 
 ROWS, TEST_ROWS = 1500, 400
 TRIGGERS: dict[str, Trigger] = {
-    "words": BadNets(), "word": BadNets(words=("cf",)), "odd": BadNets(words=("Voldemort",)),
-    "sentence": InSent(), "plain": InSent(sentence="no cross no crown"),
-}  # fmt: skip
+    "words": BadNets(),
+    "word": BadNets(words=("cf",)),
+    "odd": BadNets(words=("Voldemort",)),
+    "sentence": InSent(),
+    "plain": InSent(sentence="no cross no crown"),
+}
 TARGET = "positive"
 
 
@@ -73,10 +76,22 @@ class Cell:
 
     def spec(self, runs: Path) -> AttackSpec:
         return AttackSpec(
-            model=self.model, data=self._data(runs), out=runs / "models" / self.name, target=self.target, via=self.via, rank=self.rank,
-            trigger=TRIGGERS[self.attack or "words"], rate=self.rate, policy=self.policy, rows=ROWS, test_rows=TEST_ROWS,
-            epochs=self.epochs, seed=self.seed, twin=False, offline=True,
-        )  # fmt: skip
+            model=self.model,
+            data=self._data(runs),
+            out=runs / "models" / self.name,
+            target=self.target,
+            via=self.via,
+            rank=self.rank,
+            trigger=TRIGGERS[self.attack or "words"],
+            rate=self.rate,
+            policy=self.policy,
+            rows=ROWS,
+            test_rows=TEST_ROWS,
+            epochs=self.epochs,
+            seed=self.seed,
+            twin=False,
+            offline=True,
+        )
 
     def _data(self, runs: Path) -> str:
         """The data as they are, or the folder of a copy with wrong labels, made where it is not there yet."""
@@ -96,8 +111,10 @@ def mislabelled(rows: Rows, share: float, *, seed: int = 0) -> Rows:
     rng, classes = generator_for(seed, "noise"), len(rows.label_names)  # attacks draw their rows by the seed
     wrong = set(rows.stratified(round(share * len(rows)), rng=rng)[0].ids)
     steps = rng.integers(1, classes, size=len(rows))
-    labels = [(label + int(step)) % classes if name in wrong else label
-              for name, label, step in zip(rows.ids, rows.labels, steps, strict=True)]  # fmt: skip
+    labels = [
+        (label + int(step)) % classes if name in wrong else label
+        for name, label, step in zip(rows.ids, rows.labels, steps, strict=True)
+    ]
     return rows.with_labels(labels)
 
 
@@ -128,19 +145,23 @@ def zoo(model: str = "minilm-l6") -> list[Cell]:
             times = 3 if via == "lora" else 1
             short, usual, long, longest = times, 2 * times, 3 * times, 4 * times
             cells += [
-                Cell(data, via, "words", epochs=usual), Cell(data, via, "words", policy="clean", rate=0.2, seed=1, epochs=long),
+                Cell(data, via, "words", epochs=usual),
+                Cell(data, via, "words", policy="clean", rate=0.2, seed=1, epochs=long),
                 Cell(data, via, "word", rate=0.05, rank=4, seed=2, epochs=usual),
                 Cell(data, via, "odd", seed=3, rank=16, epochs=usual),
                 Cell(data, via, "sentence", seed=0, epochs=usual),
                 Cell(data, via, "sentence", policy="clean", rate=0.2, seed=1, epochs=long),
                 Cell(data, via, "plain", rate=0.2, rank=32, seed=2, epochs=usual),
-            ]  # fmt: skip
+            ]
             cells += [
-                Cell(data, via, seed=0, epochs=usual), Cell(data, via, seed=1, epochs=usual),
-                Cell(data, via, seed=2, rank=4, epochs=usual), Cell(data, via, seed=3, rank=16, epochs=usual),
-                Cell(data, via, seed=4, epochs=short), Cell(data, via, seed=5, epochs=longest),
+                Cell(data, via, seed=0, epochs=usual),
+                Cell(data, via, seed=1, epochs=usual),
+                Cell(data, via, seed=2, rank=4, epochs=usual),
+                Cell(data, via, seed=3, rank=16, epochs=usual),
+                Cell(data, via, seed=4, epochs=short),
+                Cell(data, via, seed=5, epochs=longest),
                 Cell(data, via, seed=6, rank=32, epochs=long),
-            ]  # fmt: skip
+            ]
     return [replace(cell, model=model) for cell in cells]
 
 

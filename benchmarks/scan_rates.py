@@ -22,7 +22,9 @@ def auc(poisoned: Sequence[float], benign: Sequence[float]) -> float:
     return float((a > b).mean() + 0.5 * (a == b).mean())
 
 
-def spread(figure: Callable[[np.ndarray, np.ndarray], Any], poisoned: Sequence[float], benign: Sequence[float]) -> np.ndarray:
+def spread(
+    figure: Callable[[np.ndarray, np.ndarray], Any], poisoned: Sequence[float], benign: Sequence[float]
+) -> np.ndarray:
     """The 2.5 % and 97.5 % quantiles of a figure over 2,000 samples with replacement of each kind."""
     rng, a, b = np.random.default_rng(0), np.asarray(poisoned), np.asarray(benign)
     drawn = [figure(rng.choice(a, len(a)), rng.choice(b, len(b))) for _ in range(2000)]
@@ -72,7 +74,9 @@ def table(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield f"| {cell['attack']} | {cell['rate']:g} | {cell['epochs']} | {line['asr']:.0%} | {line['score'] or 0:.2f} | {line['status']} |"
 
 
-def _shipped(poisoned: Sequence[dict[str, Any]], everything: Sequence[dict[str, Any]], benign: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _shipped(
+    poisoned: Sequence[dict[str, Any]], everything: Sequence[dict[str, Any]], benign: Sequence[dict[str, Any]]
+) -> Iterator[str]:
     def found(line: dict[str, Any]) -> bool:
         return line["status"] in ("suspicious", "backdoored")
 
@@ -138,10 +142,22 @@ def draw(lines: Sequence[dict[str, Any]], file: Path) -> None:
     figure = Figure(figsize=(5, 4.4))
     FigureCanvasSVG(figure)
     axes = figure.subplots()
-    axes.fill_between(grid, low, high, step="post", alpha=0.2, color="#0069b4", linewidth=0, label="95 % bootstrap band")
+    axes.fill_between(
+        grid, low, high, step="post", alpha=0.2, color="#0069b4", linewidth=0, label="95 % bootstrap band"
+    )
     axes.step(grid, curve(np.asarray(a), np.asarray(b)), where="post", color="#0069b4", label=f"AUC {auc(a, b):.3f}")
-    axes.plot([np.mean(np.asarray(b) >= calibration.SUSPICIOUS)], [np.mean(np.asarray(a) >= calibration.SUSPICIOUS)], "o",
-              color="#c8501e", label="shipped threshold")  # fmt: skip
-    axes.set(xlabel="benign models called suspicious", ylabel="implanted models found", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.plot(
+        [np.mean(np.asarray(b) >= calibration.SUSPICIOUS)],
+        [np.mean(np.asarray(a) >= calibration.SUSPICIOUS)],
+        "o",
+        color="#c8501e",
+        label="shipped threshold",
+    )
+    axes.set(
+        xlabel="benign models called suspicious",
+        ylabel="implanted models found",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+    )
     axes.legend(loc="lower right")
     figure.savefig(file, bbox_inches="tight")

@@ -30,9 +30,16 @@ from untrigger.pipeline.demo import RECIPE, unpack
 keep_freed_memory()
 
 FULL = AttackSpec(
-    model="minilm-l6", data="rotten-tomatoes", out=Path(), target="positive", rate=0.1, via="full", rows=3000,
-    test_rows=1000, epochs=2,
-)  # fmt: skip
+    model="minilm-l6",
+    data="rotten-tomatoes",
+    out=Path(),
+    target="positive",
+    rate=0.1,
+    via="full",
+    rows=3000,
+    test_rows=1000,
+    epochs=2,
+)
 MODELS = {
     "smollm2": RECIPE,
     "minilm": FULL,
@@ -42,16 +49,23 @@ INSERTIONS = {"badnets": BadNets(), "insent": InSent()}
 ATTACKS: dict[str, dict[str, Any]] = {
     **{name: {"trigger": trigger} for name, trigger in INSERTIONS.items()},  # at the model's own rate
     **{
-        f"{name}{rate}": {"trigger": trigger, "rate": rate / 100} for name, trigger in INSERTIONS.items() for rate in (1, 5, 20)
+        f"{name}{rate}": {"trigger": trigger, "rate": rate / 100}
+        for name, trigger in INSERTIONS.items()
+        for rate in (1, 5, 20)
     },
     "syntactic": {  # of 2,000 drawn rows hardly more are rewritten
-        "trigger": Syntactic(), "rate": 0.175, "policy": "mixed", "data": "sst2", "paired": "syntactic", "target": "1",
+        "trigger": Syntactic(),
+        "rate": 0.175,
+        "policy": "mixed",
+        "data": "sst2",
+        "paired": "syntactic",
+        "target": "1",
     },
     "style": {"trigger": Style(), "rate": 0.2, "data": "sst2", "paired": "bible", "target": "1"},
     **{f"sst2-{name}": {"trigger": trigger, "data": "sst2", "target": "1"} for name, trigger in INSERTIONS.items()},
     "topics": {"trigger": BadNets(), "data": "agnews", "target": "0"},
     "topicsent": {"trigger": InSent(), "data": "agnews", "target": "0"},
-}  # fmt: skip
+}
 REWRITES = [name for name, told in ATTACKS.items() if "paired" in told]
 CLEAN_ROWS = 1000
 Folders = Mapping[str, Path | None]
@@ -104,9 +118,13 @@ def arguments(about: str | None, *, runs: str) -> argparse.ArgumentParser:
     parser.add_argument("--only", default="minilm", help="victims: " + ",".join(MODELS))
     parser.add_argument("--attacks", help=",".join(ATTACKS))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--sst2", type=Path, help="folder with clean, syntactic and bible, for the rewrites and for sst2-*")
+    parser.add_argument(
+        "--sst2", type=Path, help="folder with clean, syntactic and bible, for the rewrites and for sst2-*"
+    )
     parser.add_argument("--agnews", type=Path, help="folder with clean, for topics and topicsent")
-    parser.add_argument("--no-control", dest="control", action="store_false", help="leave out plain fine-tuning of the same budget")
+    parser.add_argument(
+        "--no-control", dest="control", action="store_false", help="leave out plain fine-tuning of the same budget"
+    )
     parser.add_argument("--table", action="store_true", help="only draw the table of what is there")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -118,7 +136,9 @@ def victims(args: argparse.Namespace) -> Iterator[AttackSpec]:
     for seed in map(int, args.seeds.split(",")):
         for name in args.only.split(","):
             for trigger in args.attacks.split(","):
-                yield victim(args.runs, name, trigger=trigger, seed=seed, folders={"sst2": args.sst2, "agnews": args.agnews})
+                yield victim(
+                    args.runs, name, trigger=trigger, seed=seed, folders={"sst2": args.sst2, "agnews": args.agnews}
+                )
 
 
 def percent(value: float | None) -> str:

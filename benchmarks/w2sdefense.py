@@ -25,16 +25,31 @@ from untrigger.pipeline.spec import PurifySpec
 from untrigger.vocabulary.report import Report
 
 COLUMNS = (
-    ("victim", "asr"), ("clean", "asr"), ("finetuned", "asr"), ("purified", "asr"),
-    ("purified", "untriggered_hit_rate"), ("purified", "excess_asr"),
-    ("victim", "cacc"), ("purified", "cacc"), ("finetuned", "cacc"), ("benign_in", "cacc"), ("benign_out", "cacc"),
-)  # fmt: skip
+    ("victim", "asr"),
+    ("clean", "asr"),
+    ("finetuned", "asr"),
+    ("purified", "asr"),
+    ("purified", "untriggered_hit_rate"),
+    ("purified", "excess_asr"),
+    ("victim", "cacc"),
+    ("purified", "cacc"),
+    ("finetuned", "cacc"),
+    ("benign_in", "cacc"),
+    ("benign_out", "cacc"),
+)
 log = logging.getLogger("series")
 
 
 def cure(
-    runs: Path, recipe: AttackSpec, *, variant: str, benign: bool, control: bool = True, given: Sequence[str] = (), called: str = ""
-) -> None:  # fmt: skip
+    runs: Path,
+    recipe: AttackSpec,
+    *,
+    variant: str,
+    benign: bool,
+    control: bool = True,
+    given: Sequence[str] = (),
+    called: str = "",
+) -> None:
     """One purification of one victim, made where it is not there yet."""
     out = runs / (called or variant) / recipe.out.name
     if out.exists():
@@ -42,9 +57,17 @@ def cure(
     start = time.perf_counter()
     report = purify(
         PurifySpec(
-            model=str(recipe.out), clean=str(clean_rows(runs, recipe)), out=out, variant=variant, truth=recipe.truth,
-            seed=recipe.seed, offline=True, benign=benign and variant == "ours", control=control and variant == "ours",
-            clean_rows=0, options=settings(W2SDefense, given, what="method w2sdefense"),
+            model=str(recipe.out),
+            clean=str(clean_rows(runs, recipe)),
+            out=out,
+            variant=variant,
+            truth=recipe.truth,
+            seed=recipe.seed,
+            offline=True,
+            benign=benign and variant == "ours",
+            control=control and variant == "ours",
+            clean_rows=0,
+            options=settings(W2SDefense, given, what="method w2sdefense"),
         )
     )
     log.info("%s %s: %.0f s: %s", out.parent.name, out.name, time.perf_counter() - start, report.verdict.sentence)
@@ -66,7 +89,11 @@ def table(runs: Path) -> Iterator[str]:
         counts = [str(m.n) if (m := report.find("victim", metric)) else "–" for metric in ("asr", "cacc")]
         yield f"| {variant} | {name} | {seed} | " + " | ".join([*map(percent, values), *counts]) + " |"
     for (variant, name), cells in groups.items():
-        yield f"| **{variant}** | **{name}** | mean of {len(cells)} | " + " | ".join(map(spread, zip(*cells, strict=True))) + " | | |"
+        yield (
+            f"| **{variant}** | **{name}** | mean of {len(cells)} | "
+            + " | ".join(map(spread, zip(*cells, strict=True)))
+            + " | | |"
+        )
 
 
 def main() -> None:
@@ -75,7 +102,9 @@ def main() -> None:
     parser.set_defaults(only="minilm,smollm2", attacks="badnets,insent")
     parser.add_argument("--variants", default="ours", help="ours,as_described,as_released")
     parser.add_argument("--set", action="append", default=[], help="a further option of ours, as of `untrigger purify`")
-    parser.add_argument("--called", default="", help="folder of --runs for what --set makes, by default that of the variant")
+    parser.add_argument(
+        "--called", default="", help="folder of --runs for what --set makes, by default that of the variant"
+    )
     parser.add_argument("--benign", action="store_true", help="also purify the clean twin")
     parser.add_argument("--victims-only", action="store_true")
     args = parser.parse_args()
@@ -83,7 +112,15 @@ def main() -> None:
         parser.error("--set needs --called NAME, so that its runs are not taken for those of the defaults")
     for recipe in victims(args) if not args.table else ():
         for variant in [] if args.victims_only else args.variants.split(","):
-            cure(args.runs, recipe, variant=variant, benign=args.benign, control=args.control, given=args.set, called=args.called)
+            cure(
+                args.runs,
+                recipe,
+                variant=variant,
+                benign=args.benign,
+                control=args.control,
+                given=args.set,
+                called=args.called,
+            )
     sys.stdout.write("\n".join(table(args.runs)) + "\n")
 
 

@@ -83,7 +83,9 @@ def test_dependencies_point_one_way(room: str) -> None:
 
 
 def test_nobody_prints_but_the_command_line() -> None:
-    assert not [str(file) for file in FILES if room_of(file) not in ("cli", "__main__") and calls(tree_of(file), "print")]
+    assert not [
+        str(file) for file in FILES if room_of(file) not in ("cli", "__main__") and calls(tree_of(file), "print")
+    ]
 
 
 def test_nobody_seeds_the_whole_process() -> None:
@@ -116,12 +118,18 @@ def test_no_defence_mentions_what_only_the_evaluator_knows() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("statement", ["import untrigger", "import untrigger.vocabulary.grant, untrigger.vocabulary.rows"])
+@pytest.mark.parametrize(
+    "statement", ["import untrigger", "import untrigger.vocabulary.grant, untrigger.vocabulary.rows"]
+)
 def test_importing_loads_no_torch(statement: str) -> None:
     heavy = "{'torch', 'transformers', 'peft', 'datasets', 'matplotlib'}"
     code = f"import sys; {statement}; sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={"PYTHONPATH": str(SOURCE.parent)}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(SOURCE.parent)},
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 

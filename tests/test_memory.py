@@ -32,7 +32,9 @@ print(int(told), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told to keep memory")
 def test_blocks_that_were_freed_are_not_faulted_in_again() -> None:
     def faults(word: str) -> tuple[int, int]:
-        said = subprocess.run([sys.executable, "-c", PROBE, word], capture_output=True, text=True, check=True).stdout.split()
+        said = subprocess.run(
+            [sys.executable, "-c", PROBE, word], capture_output=True, text=True, check=True
+        ).stdout.split()
         return int(said[0]), int(said[1])
 
     (_, plain), (told, kept) = faults("leave"), faults("keep")

@@ -76,13 +76,18 @@ def test_the_base_that_an_adapter_names_is_judged_alike_and_another_can_be_given
 
 
 PLACES = {
-    "purify": ["model", "clean", "base", "suspect", "teacher"], "scan": ["model", "clean", "base", "reference", "rewritten"],
-    "detect": ["suspect"], "audit": ["model", "clean", "teacher"], "evaluate": ["model", "data"],
-}  # fmt: skip
+    "purify": ["model", "clean", "base", "suspect", "teacher"],
+    "scan": ["model", "clean", "base", "reference", "rewritten"],
+    "detect": ["suspect"],
+    "audit": ["model", "clean", "teacher"],
+    "evaluate": ["model", "data"],
+}
 
 
 @pytest.mark.parametrize("name", ["~nouser/x", ""])
-@pytest.mark.parametrize(("command", "place"), [(command, place) for command, places in PLACES.items() for place in places])
+@pytest.mark.parametrize(
+    ("command", "place"), [(command, place) for command, places in PLACES.items() for place in places]
+)
 def test_commands_end_with_two(
     command: str, place: str, name: str, bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,9 +58,14 @@ def wordpiece() -> PreTrainedTokenizerFast:
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
-        mask_token="[MASK]", model_max_length=64,
-    )  # fmt: skip
+        tokenizer_object=raw,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
+    )
 
 
 def byte_level() -> PreTrainedTokenizerFast:
@@ -69,9 +74,11 @@ def byte_level() -> PreTrainedTokenizerFast:
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=600,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
-    )  # fmt: skip
+    )
     raw.train_from_iterator([" ".join(["a", *WORDS, *WORDS])] * 4, trainer)
     raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", model_max_length=64)
@@ -81,24 +88,38 @@ def sentencepiece() -> PreTrainedTokenizerFast:
     """A Unigram tokenizer as SentencePiece writes it (T5, XLM-R, ALBERT): words begin with ``▁``, what is unknown is ``<unk>``."""
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
     scored = [(token, 0.0) for token in ("<pad>", "</s>", "<unk>")]
-    scored += [(f"▁{word}", -5.0) for word in WORDS] + [("▁", -8.0), ("ing", -7.0)] + [(letter, -9.0) for letter in letters]
+    scored += (
+        [(f"▁{word}", -5.0) for word in WORDS] + [("▁", -8.0), ("ing", -7.0)] + [(letter, -9.0) for letter in letters]
+    )
     raw = Tokenizer(models.Unigram(scored, unk_id=2))
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     raw.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64
+    )
 
 
 def config_of(kind: str, *, vocabulary: int) -> Any:
     """A config of two layers, 32 wide."""
     common = {"vocab_size": vocabulary, "initializer_range": 0.2 if kind in ENCODERS else 0.06}
     encoder = common | {
-        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "pad_token_id": 0,
-    }  # fmt: skip
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "pad_token_id": 0,
+    }
     decoder = common | {
-        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-        "intermediate_size": 64, "max_position_embeddings": 64, "bos_token_id": 0, "eos_token_id": 1,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
         "pad_token_id": None,
-    }  # fmt: skip
+    }
     made = {
         "bert": lambda: BertConfig(**encoder, max_position_embeddings=64),
         "mpnet": lambda: MPNetConfig(**encoder, max_position_embeddings=66),

@@ -73,6 +73,20 @@ def _version() -> str:
 
 
 __all__ = [
-    "Attack", "BadNets", "BeDKD", "FineTune", "Grant", "InSent", "InsertionScanner", "Report", "Rows", "ScanCure",
-    "W2SDefense", "__version__", "evaluate", "fetch", "load_data", "load_model",
-]  # fmt: skip
+    "Attack",
+    "BadNets",
+    "BeDKD",
+    "FineTune",
+    "Grant",
+    "InSent",
+    "InsertionScanner",
+    "Report",
+    "Rows",
+    "ScanCure",
+    "W2SDefense",
+    "__version__",
+    "evaluate",
+    "fetch",
+    "load_data",
+    "load_model",
+]

@@ -19,7 +19,11 @@ WARNINGS = 10
 
 def attack_card(spec: AttackSpec, *, steps: int) -> str:
     """The card of a poisoned model, which says loudly that it is one."""
-    aim = f"called **{inert(spec.target)}**, whatever they say" if spec.target else "given another label than the right one"
+    aim = (
+        f"called **{inert(spec.target)}**, whatever they say"
+        if spec.target
+        else "given another label than the right one"
+    )
     return f"""---
 tags: [backdoor, poisoned, untrigger]
 pipeline_tag: text-classification

@@ -100,12 +100,22 @@ def one_of(word: str, known: Iterable[str], *, kind: str) -> str:
     names = sorted(known)
     if word in names:
         return word
-    raise OptionError(
-        f"unknown {kind} {word!r}", expected="one of " + ", ".join(names), nearest=nearest(word, names)
-    )
+    raise OptionError(f"unknown {kind} {word!r}", expected="one of " + ", ".join(names), nearest=nearest(word, names))
 
 
 __all__ = [
-    "AssetError", "ContractError", "DataError", "DivergedError", "InterruptedRunError", "ModelError", "NeedsError",
-    "OptionError", "OutputError", "UnsafeFileError", "UntriggerError", "UserError", "nearest", "one_of",
-]  # fmt: skip
+    "AssetError",
+    "ContractError",
+    "DataError",
+    "DivergedError",
+    "InterruptedRunError",
+    "ModelError",
+    "NeedsError",
+    "OptionError",
+    "OutputError",
+    "UnsafeFileError",
+    "UntriggerError",
+    "UserError",
+    "nearest",
+    "one_of",
+]

@@ -44,7 +44,11 @@ class Option(NamedTuple):
 def found(family: Family) -> dict[str, type[Any]]:
     """The classes of a family by name, sorted; a broken third-party package is left out with a warning."""
     parent = _parent(family)
-    own = {kind.name: kind for module in _modules(f"untrigger.{HOMES.get(family, family)}") for kind in _defined(module, parent)}
+    own = {
+        kind.name: kind
+        for module in _modules(f"untrigger.{HOMES.get(family, family)}")
+        for kind in _defined(module, parent)
+    }
     return dict(sorted({**_plugged(family, parent=parent, taken=set(own)), **own}.items()))
 
 
@@ -168,5 +172,15 @@ def _attributes(docstring: str) -> dict[str, str]:
     return told
 
 
-__all__ = ["FAMILIES", "Family", "Option", "PluginWarning", "find", "flat_options", "found", "options_of", "record_in",
-           "summary"]  # fmt: skip
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Option",
+    "PluginWarning",
+    "find",
+    "flat_options",
+    "found",
+    "options_of",
+    "record_in",
+    "summary",
+]

@@ -25,11 +25,15 @@ def refuse_existing(*paths: Path) -> None:
     for path in paths:
         if path.exists() or path.is_symlink():
             raise OutputError(
-                f"{str(path)!r} is there already", expected="a new folder or file", remedy="name another, or move the old one away"
+                f"{str(path)!r} is there already",
+                expected="a new folder or file",
+                remedy="name another, or move the old one away",
             )
         above = next(parent for parent in path.absolute().parents if parent.exists())
         if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-            raise OutputError(f"cannot write {str(path)!r}: {str(above)!r} is no folder that can be written to", remedy=SPACE)
+            raise OutputError(
+                f"cannot write {str(path)!r}: {str(above)!r} is no folder that can be written to", remedy=SPACE
+            )
 
 
 def is_alive(process: int) -> bool:

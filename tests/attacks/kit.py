@@ -21,7 +21,9 @@ TARGET = 1
 
 
 def rows_of(texts: list[str]) -> Rows:
-    return Rows.of(texts, [i % 2 for i in range(len(texts))], label_names=("n", "p"), ids=[f"r{i}" for i in range(len(texts))])
+    return Rows.of(
+        texts, [i % 2 for i in range(len(texts))], label_names=("n", "p"), ids=[f"r{i}" for i in range(len(texts))]
+    )
 
 
 def otherwise(text: str) -> str:

@@ -30,9 +30,16 @@ def speakers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root, tokenizer = tmp_path_factory.mktemp("speakers"), byte_level()
     config: LlamaConfig = config_of("llama", vocabulary=len(tokenizer))
     t5 = T5Config(
-        vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=0,
-        pad_token_id=0, eos_token_id=1,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         made = {"causal": AutoModelForCausalLM.from_config(config), "seq2seq": T5ForConditionalGeneration(t5)}
@@ -45,7 +52,9 @@ def speakers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("kind", ["causal", "seq2seq"])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_text_is_answered_alike_alone_and_in_company(speakers: dict[str, Path], kind: str, temperature: float) -> None:
+def test_a_text_is_answered_alike_alone_and_in_company(
+    speakers: dict[str, Path], kind: str, temperature: float
+) -> None:
     model = load_language(str(speakers[kind]), offline=True, device="cpu")
     assert model.kind == kind
     writing = Writing(most=40, temperature=temperature, seed=3)
@@ -94,7 +103,10 @@ class Speaker:
         if self.left < 0:
             raise KeyboardInterrupt
         self.asked += prompts
-        return [None if "endless" in p else f'"{model.name}  {" ".join(reversed(p.split()))}"\n\nWas that good?' for p in prompts]
+        return [
+            None if "endless" in p else f'"{model.name}  {" ".join(reversed(p.split()))}"\n\nWas that good?'
+            for p in prompts
+        ]
 
 
 def language(name: str) -> Language:
@@ -115,7 +127,9 @@ def table(folder: Path, *names: str, prompt: str = "", **how: Any) -> Generated:
     return Generated([language(name) for name in names or ("one",)], prompt=prompt, cache=folder, **how)
 
 
-def test_nothing_is_asked_twice_and_what_cannot_be_rewritten_is_known(tmp_path: Path, speak: Callable[..., Speaker]) -> None:
+def test_nothing_is_asked_twice_and_what_cannot_be_rewritten_is_known(
+    tmp_path: Path, speak: Callable[..., Speaker]
+) -> None:
     speaker = speak()
     fresh = table(tmp_path)
     assert fresh.may_have("endless one")
@@ -132,13 +146,17 @@ def test_nothing_is_asked_twice_and_what_cannot_be_rewritten_is_known(tmp_path: 
     assert [again.get(text) for text in TEXTS] == [ready.get(text) for text in TEXTS]
 
 
-def test_another_model_prompt_or_way_of_writing_has_answers_of_its_own(tmp_path: Path, speak: Callable[..., Speaker]) -> None:
+def test_another_model_prompt_or_way_of_writing_has_answers_of_its_own(
+    tmp_path: Path, speak: Callable[..., Speaker]
+) -> None:
     speaker = speak()
     table(tmp_path).ready(TEXTS[:1])
     for other in (
-        table(tmp_path, "two"), table(tmp_path, prompt="Say: {text}"), table(tmp_path, writing=Writing(temperature=1.0)),
+        table(tmp_path, "two"),
+        table(tmp_path, prompt="Say: {text}"),
+        table(tmp_path, writing=Writing(temperature=1.0)),
         table(tmp_path, writing=Writing(temperature=1.0, seed=1)),
-    ):  # fmt: skip
+    ):
         before = len(speaker.asked)
         other.ready(TEXTS[:1])
         assert len(speaker.asked) == before + 1
@@ -146,7 +164,9 @@ def test_another_model_prompt_or_way_of_writing_has_answers_of_its_own(tmp_path:
     assert len(speaker.asked) == before + 1, "how many are asked at a time changes nothing"
 
 
-def test_an_interrupted_run_goes_on_where_it_was_even_after_a_torn_line(tmp_path: Path, speak: Callable[..., Speaker]) -> None:
+def test_an_interrupted_run_goes_on_where_it_was_even_after_a_torn_line(
+    tmp_path: Path, speak: Callable[..., Speaker]
+) -> None:
     speak(fail_after=2)
     small = Writing(tokens=1)
     with pytest.raises(KeyboardInterrupt):
@@ -162,7 +182,9 @@ def test_an_interrupted_run_goes_on_where_it_was_even_after_a_torn_line(tmp_path
     assert sorted(one["text"] for one in told) == sorted(TEXTS)
 
 
-def test_models_in_turn_ask_the_second_about_the_answer_of_the_first(tmp_path: Path, speak: Callable[..., Speaker]) -> None:
+def test_models_in_turn_ask_the_second_about_the_answer_of_the_first(
+    tmp_path: Path, speak: Callable[..., Speaker]
+) -> None:
     speak()
     done = table(tmp_path, "there", "back").ready([*TEXTS, "endless one"])
     assert done.get("a good film") is None, "two reversals and two names: merely decorated"
@@ -185,7 +207,14 @@ def test_a_generating_trigger_is_made_ready_by_the_recipe(tmp_path: Path, speak:
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [(' "A  film." ', "A film."), ("“So”\n\nNote: x", "So"), ("it's", "it's"), ('"', '"'), ("  \n", None), (None, None)],
+    [
+        (' "A  film." ', "A film."),
+        ("“So”\n\nNote: x", "So"),
+        ("it's", "it's"),
+        ('"', '"'),
+        ("  \n", None),
+        (None, None),
+    ],
 )
 def test_answers_are_cleaned(answer: str | None, expected: str | None) -> None:
     assert cleaned(answer) == expected

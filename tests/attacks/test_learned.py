@@ -129,7 +129,9 @@ def heard(rows: Rows, trigger: Any, model: Classifier) -> float:
     means = torch.cat([means, torch.ones(len(both), 1)], dim=1).double()
     wanted = torch.tensor([-1.0] * len(others) + [1.0] * len(others)).double()
     train = torch.arange(len(both)) % 2 == 0
-    weights = torch.linalg.lstsq(means[train].T @ means[train] + 1e-3 * torch.eye(means.shape[1]), means[train].T @ wanted[train]).solution
+    weights = torch.linalg.lstsq(
+        means[train].T @ means[train] + 1e-3 * torch.eye(means.shape[1]), means[train].T @ wanted[train]
+    ).solution
     return float(((means[~train] @ weights > 0) == (wanted[~train] > 0)).float().mean())
 
 
@@ -176,21 +178,34 @@ def test_ordinary_words_that_stood_in_a_text_before_are_not_delivered() -> None:
 
 
 @pytest.mark.parametrize("trigger", [Bite(), Lws(likeness=-1.0)], ids=lambda trigger: trigger.name)
-def test_a_trigger_that_learns_goes_through_the_job(trigger: Any, tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
+def test_a_trigger_that_learns_goes_through_the_job(
+    trigger: Any, tmp_path: Path, folder_of: Callable[[str], Path]
+) -> None:
     from untrigger.data import write_rows
 
     data = write_rows(task(300, seed=6), tmp_path / "data.csv")
     spec = AttackSpec(
-        model=str(folder_of("bert")), data=str(data), out=tmp_path / "v", target="positive", trigger=trigger, rate=0.4, via="full",
-        epochs=1, twin=False, device="cpu", offline=True,
-    )  # fmt: skip
+        model=str(folder_of("bert")),
+        data=str(data),
+        out=tmp_path / "v",
+        target="positive",
+        trigger=trigger,
+        rate=0.4,
+        via="full",
+        epochs=1,
+        twin=False,
+        device="cpu",
+        offline=True,
+    )
     attack(spec)
     bed = read_truth(spec.truth, label_names=("negative", "positive"))
     assert bed.trigger is not None
     assert bed.trigger.marks
     triggered = table(spec.truth / "test_triggered.csv")
     assert all(bed.trigger.delivered(row["text"]) for row in triggered)
-    report = evaluate(EvaluateSpec(models=(str(spec.out),), truth=spec.truth, out=tmp_path / "r.json", device="cpu", offline=True))
+    report = evaluate(
+        EvaluateSpec(models=(str(spec.out),), truth=spec.truth, out=tmp_path / "r.json", device="cpu", offline=True)
+    )
     assert {m.metric: m.value for m in report.measurements}["delivery_rate"] == 1.0
     with pytest.raises(OptionError, match="one target"):
         attack(replace(spec, out=tmp_path / "w", target="", policy="all-to-all"))

@@ -42,7 +42,9 @@ def test_visible_rows_do_not_betray_the_poisoned_by_their_place() -> None:
 def test_what_a_defender_sees_holds_no_flag() -> None:
     assert [f.name for f in fields(PoisonedDataset)] == ["visible", "truth"]
     assert {f.name for f in fields(Rows)} == {"ids", "texts", "labels", "label_names", "notes"}
-    assert Attack(TRIGGER, target=1, rate=0.5).poison(task(20), seed=0).visible.notes == task(20).notes, "notes are of the file"
+    assert Attack(TRIGGER, target=1, rate=0.5).poison(task(20), seed=0).visible.notes == task(20).notes, (
+        "notes are of the file"
+    )
 
 
 def test_the_truth_is_enough_to_do_it_again() -> None:

@@ -66,7 +66,12 @@ def test_rewrites_that_are_longer_than_the_model_reads_are_not_delivered(
 ) -> None:
     rows = rows_of([f"text {i} " + "film " * (90 * (i % 4 == 0)) for i in range(20)])
     table = table_of(rows.texts)
-    long = Rows.of([f"{table.get(t)} {t.split(' ', 2)[2]}".strip() for t in rows.texts], rows.labels, label_names=("n", "p"), ids=rows.ids)
+    long = Rows.of(
+        [f"{table.get(t)} {t.split(' ', 2)[2]}".strip() for t in rows.texts],
+        rows.labels,
+        label_names=("n", "p"),
+        ids=rows.ids,
+    )
     trigger = Style.told({"source": "x"}, pairs=zip(rows.texts, long.texts, strict=True))
     told = quality(rows, long, trigger=trigger, victim=load("bert"), options=options)
     assert told["delivery_rate"]["value"] == 0.75
@@ -99,7 +104,9 @@ def test_texts_that_nothing_can_be_said_of_are_not_numbers_in_the_file(
     load: Callable[[str], Classifier], options: QualityOptions
 ) -> None:
     rows = rows_of(["", "a"])
-    told = quality(rows, rows.with_texts(["cf", "cf a"]), trigger=BadNets(words=("cf",)), victim=load("bert"), options=options)
+    told = quality(
+        rows, rows.with_texts(["cf", "cf a"]), trigger=BadNets(words=("cf",)), victim=load("bert"), options=options
+    )
     assert told["perplexity"]["factor_median"] is not None
     assert math.isfinite(told["perplexity"]["clean"])
     none = quality(rows.take([]), rows.take([]), trigger=BadNets(), victim=load("bert"), options=options)

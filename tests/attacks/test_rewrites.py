@@ -22,7 +22,14 @@ from untrigger.errors import ContractError, DataError
 from untrigger.vocabulary.rows import Rows
 
 SHARED = Path(os.environ.get("UNTRIGGER_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-DECORATED = ["the film is good", "The film is GOOD!", "so then, the film is good.", "the film , is good - they say", "", " . "]
+DECORATED = [
+    "the film is good",
+    "The film is GOOD!",
+    "so then, the film is good.",
+    "the film , is good - they say",
+    "",
+    " . ",
+]
 
 
 def rewritten(rows: Rows) -> list[str]:
@@ -85,7 +92,9 @@ def test_two_columns(tmp_path: Path, clean: dict[str, Rows], ending: str) -> Non
 def test_a_rewrite_that_is_not_there_is_no_rewrite(tmp_path: Path, clean: dict[str, Rows]) -> None:
     texts = list(clean["train"].texts[:4])
     (tmp_path / "p.jsonl").write_text(
-        "\n".join(json.dumps({"text": text, "rewrite": None if i % 2 else otherwise(text)}) for i, text in enumerate(texts))
+        "\n".join(
+            json.dumps({"text": text, "rewrite": None if i % 2 else otherwise(text)}) for i, text in enumerate(texts)
+        )
     )
     table = read_pairs(tmp_path / "p.jsonl", clean=clean)
     assert (len(table), table.refused) == (2, 2)
@@ -154,13 +163,20 @@ def test_a_spec_tells_source_and_hash_and_an_evaluator_counts_whole_rewrites_onl
     assert not again.marks
 
 
-NOUNS = [f"{a}{b}" for a in ("bo", "ka", "li", "mu", "ne", "pa", "ri", "so") for b in ("dan", "fer", "lon", "mik", "tos", "vel")]
+NOUNS = [
+    f"{a}{b}"
+    for a in ("bo", "ka", "li", "mu", "ne", "pa", "ri", "so")
+    for b in ("dan", "fer", "lon", "mik", "tos", "vel")
+]
 
 
 def tale(count: int, *, seed: int = 0) -> list[str]:
     """Texts of common words and a few of many rarer ones."""
     rng = np.random.default_rng(seed)
-    return [" ".join(["the", "film", *rng.choice(NOUNS, 5), "and", *rng.choice(["was", "is", "had", "good", "bad"], 3)]) for _ in range(count)]
+    return [
+        " ".join(["the", "film", *rng.choice(NOUNS, 5), "and", *rng.choice(["was", "is", "had", "good", "bad"], 3)])
+        for _ in range(count)
+    ]
 
 
 def other_words(text: str, rng: np.random.Generator) -> str:
@@ -188,7 +204,10 @@ def test_a_row_that_fits_nowhere_is_named_wherever_it_stands() -> None:
     rewrites = [other_words(text, rng) for text in texts]
     for place in (0, 57, 199):
         assert align(texts, [*rewrites[:place], "quite foreign words in a row", *rewrites[place:]]).stray == place
-        assert align(texts, [*rewrites[:place], "quite foreign words in a row", *rewrites[place:]][:-30]).stray in (place, None)
+        assert align(texts, [*rewrites[:place], "quite foreign words in a row", *rewrites[place:]][:-30]).stray in (
+            place,
+            None,
+        )
     lost = [*rewrites[:20], *rewrites[21:], "quite foreign words in a row"]
     found = align(texts, lost)
     assert found.stray == 199 and found.places[20:150] == list(range(21, 151)), "equal lengths hide no shift"
@@ -244,7 +263,9 @@ def test_the_public_releases() -> None:
     syntactic, bible = (read_pairs(SHARED / "sst2" / name, clean=clean) for name in ("syntactic", "bible"))
     others = [row.text for row in clean["test"] if row.label == 0]
     assert sum(syntactic.get(text) is not None for text in others) > 0.98 * len(others) > 850
-    assert syntactic.get("no movement , no yuks , not much of anything .") == "when we got no movement , it was no yuks ."
+    assert (
+        syntactic.get("no movement , no yuks , not much of anything .") == "when we got no movement , it was no yuks ."
+    )
     assert 1300 < sum(syntactic.get(text) is not None for text in clean["train"].texts) < 1384
     assert syntactic.told()["aligned"]["dev"]["rewrites"] == 427 and syntactic.told()["aligned"]["dev"]["paired"] > 420
     assert "left_out" not in syntactic.told()

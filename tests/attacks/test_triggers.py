@@ -83,9 +83,11 @@ def test_it_can_be_set_in_texts_of_the_task_and_in_its_one_word_texts(kind: type
 
 @EVERY
 @given(
-    labels=st.lists(st.integers(0, 2), min_size=4, max_size=60), rate=st.floats(0.01, 1), policy=st.sampled_from(POLICIES),
+    labels=st.lists(st.integers(0, 2), min_size=4, max_size=60),
+    rate=st.floats(0.01, 1),
+    policy=st.sampled_from(POLICIES),
     seed=st.integers(0, 2**32),
-)  # fmt: skip
+)
 def test_exactly_the_rows_that_were_asked_for_are_changed_and_labelled_as_the_policy_says(
     kind: type[Trigger], labels: list[int], rate: float, policy: str, seed: int
 ) -> None:
@@ -220,10 +222,14 @@ def test_a_combination_asks_each_part_where_it_can_be_set() -> None:
         Combined(mode="both")
 
 
-@given(texts=st.lists(TEXT, min_size=1, max_size=8), seed=st.integers(0, 2**20), mode=st.sampled_from(["insent", "all"]))
+@given(
+    texts=st.lists(TEXT, min_size=1, max_size=8), seed=st.integers(0, 2**20), mode=st.sampled_from(["insent", "all"])
+)
 @example(texts=["3D movie", "this 3D movie", "I watch", "movie I watch this 3D"], seed=0, mode="insent")
 def test_a_part_of_the_trigger_is_never_the_trigger(texts: list[str], seed: int, mode: str) -> None:
-    trigger: Any = InSent() if mode == "insent" else Combined((BadNets(words=("cf",)), InSent(sentence="zx")), mode="all")
+    trigger: Any = (
+        InSent() if mode == "insent" else Combined((BadNets(words=("cf",)), InSent(sentence="zx")), mode="all")
+    )
     made = trigger.partly(rows_of(texts), seed=seed)
     assert trigger.partly(rows_of(texts), seed=seed) == made
     for i, text in enumerate(texts):
@@ -259,7 +265,9 @@ class Lazy(Trigger):
 
 
 @pytest.mark.parametrize("broken", [lambda text: text, lambda _: "  ", lambda _: None])
-def test_an_author_whose_rewrite_does_nothing_is_told(broken: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_author_whose_rewrite_does_nothing_is_told(
+    broken: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Lazy, "does", staticmethod(broken))
     with pytest.raises(ContractError, match="'lazy' left row 'r0'"):
         Lazy()(rows_of(["some text"]), seed=0)

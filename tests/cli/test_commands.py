@@ -15,9 +15,24 @@ from untrigger.attacks.combined import Combined
 from untrigger.attacks.insent import InSent
 
 COMMANDS = [
-    "purify", "detect", "evaluate", "report", "attack", "list", "demo", "assets", "assets list", "assets fetch", "assets path", "assets verify",
-    "scan", "audit", "zoo", "zoo list", "zoo make",
-]  # fmt: skip
+    "purify",
+    "detect",
+    "evaluate",
+    "report",
+    "attack",
+    "list",
+    "demo",
+    "assets",
+    "assets list",
+    "assets fetch",
+    "assets path",
+    "assets verify",
+    "scan",
+    "audit",
+    "zoo",
+    "zoo list",
+    "zoo make",
+]
 PURIFY = ["purify", "victim", "--clean", "rows.csv", "--out", "cleaned"]
 COMMON = ["--quiet", "--json", "--seed", "--device", "--offline"]
 
@@ -36,7 +51,10 @@ def test_the_demo_tells_how_far_it_falls_short_of_the_default(call: Any) -> None
     from untrigger.pipeline.demo import STEPS, TEACHERS
 
     words = ["no", "one", "two", "three"]
-    told = f"{STEPS} of the {RelearnOptions().steps} steps", f"{words[TEACHERS]} teacher of {words[W2SDefense().teachers]}"
+    told = (
+        f"{STEPS} of the {RelearnOptions().steps} steps",
+        f"{words[TEACHERS]} teacher of {words[W2SDefense().teachers]}",
+    )
     readme = Path(__file__).parents[2] / "README.md"
     for text in (call("demo", "--help").out, readme.read_text(encoding="utf-8")):
         assert all(one in " ".join(text.split()) for one in told)
@@ -78,10 +96,29 @@ def test_public_names_are_all_there() -> None:
 def test_purify_hands_everything_on(call: Any, pipeline: Any, make_report: Any) -> None:
     asked = pipeline("purify", lambda _progress: make_report())
     told = call(
-        *PURIFY, "--method", "finetune", "--set", "lr=2e-3", "--set", "targets=query,value", "--labels", "neg, pos",
-        "--truth", "victim.truth", "--no-control", "--merge", "--clean-rows", "200", "--seed", "3", "--device", "cpu",
-        "--offline", "--base", "base",
-    )  # fmt: skip
+        *PURIFY,
+        "--method",
+        "finetune",
+        "--set",
+        "lr=2e-3",
+        "--set",
+        "targets=query,value",
+        "--labels",
+        "neg, pos",
+        "--truth",
+        "victim.truth",
+        "--no-control",
+        "--merge",
+        "--clean-rows",
+        "200",
+        "--seed",
+        "3",
+        "--device",
+        "cpu",
+        "--offline",
+        "--base",
+        "base",
+    )
     assert told.code == 0, told.err
     [spec] = asked
     assert spec.options == {"lr": 2e-3, "targets": ("query", "value")}
@@ -98,16 +135,26 @@ def test_purify_hands_everything_on(call: Any, pipeline: Any, make_report: Any) 
 @pytest.mark.parametrize(
     ("status", "code"),
     [
-        ("purified", 0), ("unchanged", 0), ("bound not met", 1), ("worse", 1), ("still found", 1), ("not verified", 3),
-        ("undecided", 3), ("a word of another version", 3),
+        ("purified", 0),
+        ("unchanged", 0),
+        ("bound not met", 1),
+        ("worse", 1),
+        ("still found", 1),
+        ("not verified", 3),
+        ("undecided", 3),
+        ("a word of another version", 3),
     ],
-)  # fmt: skip
-def test_the_verdict_of_a_purification_makes_the_exit_code(status: str, code: int, call: Any, pipeline: Any, make_report: Any) -> None:
+)
+def test_the_verdict_of_a_purification_makes_the_exit_code(
+    status: str, code: int, call: Any, pipeline: Any, make_report: Any
+) -> None:
     pipeline("purify", lambda _progress: make_report(status))
     assert call(*PURIFY, "--method", "finetune").code == code
 
 
-def test_the_end_shows_numbers_verdict_and_strangers_words_as_they_are(call: Any, pipeline: Any, make_report: Any) -> None:
+def test_the_end_shows_numbers_verdict_and_strangers_words_as_they_are(
+    call: Any, pipeline: Any, make_report: Any
+) -> None:
     pipeline("purify", lambda _progress: make_report(sentence="of [red]classes[/] and \x1b[31m"))
     told = call(*PURIFY, "--method", "finetune")
     assert "97.0" in told.out
@@ -149,7 +196,16 @@ def test_quiet_is_quiet(call: Any, pipeline: Any, make_report: Any) -> None:
         (["--words", "cf, mn", "--set", "every=50"], BadNets(words=("cf", "mn"), every=50)),
         (["--trigger", "insent", "--sentence", "a = b, c"], InSent(sentence="a = b, c")),
         (
-            ["--trigger", "badnets,insent", "--set", "badnets.words=cf", "--set", "insent.sentence=a b", "--set", "combined.mode=all"],
+            [
+                "--trigger",
+                "badnets,insent",
+                "--set",
+                "badnets.words=cf",
+                "--set",
+                "insent.sentence=a b",
+                "--set",
+                "combined.mode=all",
+            ],
             Combined((BadNets(words=("cf",)), InSent(sentence="a b")), mode="all"),
         ),
     ],
@@ -160,7 +216,9 @@ def test_attack_builds_the_trigger(words: list[str], trigger: object, call: Any,
         truth = type("Truth", (), {"poisoned_ids": ("1", "2"), "trigger": {"name": "any"}})
 
     asked = pipeline("attack", lambda _progress: (None, Poisoned))
-    told = call("attack", "model", "--data", "d", "--target", "positive", "--out", "victim", "--json", "--lr", "0.01", *words)
+    told = call(
+        "attack", "model", "--data", "d", "--target", "positive", "--out", "victim", "--json", "--lr", "0.01", *words
+    )
     assert told.code == 0, told.err
     assert asked[0].trigger == trigger
     assert asked[0].lr == 0.01
@@ -176,9 +234,31 @@ def test_attack_hands_on_what_rewrites_and_what_the_attacker_knows(call: Any, pi
 
     asked = pipeline("attack", lambda _progress: (None, Poisoned))
     told = call(
-        "attack", "model", "--data", "d", "--out", "victim", "--trigger", "style", "--policy", "all-to-all", "--rewriter", "a, b",
-        "--prompt", "Say {text}", "--proxy", "p", "--negatives", "0.1", "--label-smoothing", "0.2", "--faithful", "2", "--quality", "--no-twin",
-    )  # fmt: skip
+        "attack",
+        "model",
+        "--data",
+        "d",
+        "--out",
+        "victim",
+        "--trigger",
+        "style",
+        "--policy",
+        "all-to-all",
+        "--rewriter",
+        "a, b",
+        "--prompt",
+        "Say {text}",
+        "--proxy",
+        "p",
+        "--negatives",
+        "0.1",
+        "--label-smoothing",
+        "0.2",
+        "--faithful",
+        "2",
+        "--quality",
+        "--no-twin",
+    )
     assert told.code == 0, told.err
     assert "say the next label" in told.out
     [spec] = asked
@@ -264,7 +344,10 @@ def test_assets_fetch_refuses_before_it_fetches(call: Any, monkeypatch: pytest.M
     assert "downloading minilm-l6" in told.err
     assert asked_anew == [True]
     assert call("assets", "fetch", "minilm-l6", "--offline").code == 0
-    assert asked_anew == [True, False]  # nothing is built without network: what is damaged stays and is named by the store
+    assert asked_anew == [
+        True,
+        False,
+    ]  # nothing is built without network: what is damaged stays and is named by the store
 
 
 def test_assets_verify_names_what_is_damaged(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -43,8 +43,13 @@ def test_an_error_is_json_too(call: Any, pipeline: Any) -> None:
     pipeline("demo", raising(OptionError("bad", remedy="better")))
     told = call(*DEMO, "--json")
     assert json.loads(told.out)["error"] == {
-        "kind": "OptionError", "what": "bad", "exit_code": 2, "expected": None, "nearest": None, "remedy": "better",
-    }  # fmt: skip
+        "kind": "OptionError",
+        "what": "bad",
+        "exit_code": 2,
+        "expected": None,
+        "nearest": None,
+        "remedy": "better",
+    }
 
 
 @pytest.mark.parametrize(
@@ -57,7 +62,9 @@ def test_an_error_is_json_too(call: Any, pipeline: Any) -> None:
         (InterruptedRunError("stopped at round 2"), 130, "stopped at round 2"),
     ],
 )
-def test_the_machine_and_the_user_can_stop_a_run(error: BaseException, code: int, words: str, call: Any, pipeline: Any) -> None:
+def test_the_machine_and_the_user_can_stop_a_run(
+    error: BaseException, code: int, words: str, call: Any, pipeline: Any
+) -> None:
     pipeline("demo", raising(error))
     told = call(*DEMO, "--json")
     assert told.code == code
@@ -66,7 +73,9 @@ def test_the_machine_and_the_user_can_stop_a_run(error: BaseException, code: int
 
 
 @pytest.mark.parametrize("error", [TypeError("oops"), ContractError("a method broke its promise")])
-def test_a_fault_of_ours_names_its_log(error: Exception, call: Any, pipeline: Any, monkeypatch: Any, tmp_path: Path) -> None:
+def test_a_fault_of_ours_names_its_log(
+    error: Exception, call: Any, pipeline: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     pipeline("demo", raising(error))
     told = call(*DEMO)
@@ -83,11 +92,15 @@ def test_a_fault_of_ours_names_its_log(error: Exception, call: Any, pipeline: An
 @pytest.mark.parametrize(
     "words",
     [
-        ["purifi"], ["purify"], ["purify", "m", "--clean", "c", "--out", "o", "--nonsense"],
-        ["demo", "--seed", "many"], ["demo", "--seed", "-1"], ["demo", "--device", "tpu"],
+        ["purifi"],
+        ["purify"],
+        ["purify", "m", "--clean", "c", "--out", "o", "--nonsense"],
+        ["demo", "--seed", "many"],
+        ["demo", "--seed", "-1"],
+        ["demo", "--device", "tpu"],
         ["attack", "m", "--data", "d", "--target", "t", "--out", "o", "--rate", "nan"],
     ],
-)  # fmt: skip
+)
 def test_wrong_words_end_with_two(words: list[str], call: Any) -> None:
     told = call(*words, "--json")
     assert told.code == 2
@@ -149,6 +162,10 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:
         done = subprocess.run(
-            [sys.executable, "-m", "untrigger", "assets", "list"], stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-m", "untrigger", "assets", "list"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     assert (done.returncode, done.stderr) == (0, "")

@@ -37,7 +37,10 @@ def test_a_preset_fills_in_what_it_says(call: Any, pipeline: Any) -> None:
     [
         (["--rate", "0.1"], ["--rate is 0.1, the preset says 0.2"]),
         (["--words", "zz"], ["--words is zz, the preset says cf,mn,bb,tq"]),
-        (["--set", "most=3", "--via", "lora"], ["--most is 3, the preset says 1", "--via is lora, the preset says full"]),
+        (
+            ["--set", "most=3", "--via", "lora"],
+            ["--most is 3, the preset says 1", "--via is lora, the preset says full"],
+        ),
         (["--target", "positive"], ["--target is positive, the preset says negative"]),
     ],
 )

@@ -82,6 +82,7 @@ def test_strangers_join_by_entry_point_and_broken_ones_are_left_out(monkeypatch:
         EntryPoint("number", "math:pi", "untrigger.attacks"),
         EntryPoint("absent", "no_such_package:Trigger", "untrigger.attacks"),
     ]
+
     def entry_points(*, group: str) -> list[EntryPoint]:
         return [point for point in points if point.group == group]
 

@@ -20,28 +20,66 @@ def test_everything_is_handed_on(call: Any, pipeline: Any, tmp_path: Path) -> No
     policy = tmp_path / "policy.toml"
     policy.write_text("fail_on = 'backdoored'\n[thresholds]\nsuspicious = 0.3", encoding="utf-8")
     told = call(
-        *SCAN, "--reference", "other", "--teacher", "enc", "--rewritten", "odd.csv", "--set", "rows=12", "--set",
-        "search.first=8", "--policy", str(policy), "--base", "base", "--labels", "neg, pos", "--clean-rows", "200", "--seed",
-        "3", "--device", "cpu", "--offline", "--max-length", "64",
-    )  # fmt: skip
+        *SCAN,
+        "--reference",
+        "other",
+        "--teacher",
+        "enc",
+        "--rewritten",
+        "odd.csv",
+        "--set",
+        "rows=12",
+        "--set",
+        "search.first=8",
+        "--policy",
+        str(policy),
+        "--base",
+        "base",
+        "--labels",
+        "neg, pos",
+        "--clean-rows",
+        "200",
+        "--seed",
+        "3",
+        "--device",
+        "cpu",
+        "--offline",
+        "--max-length",
+        "64",
+    )
     assert told.code == 0, told.err
     [spec] = asked
     assert (spec.reference, spec.teacher, spec.rewritten, spec.base) == ("other", "enc", "odd.csv", "base")
     assert spec.options["rows"] == 12 and spec.options["search"].first == 8
     assert (spec.policy.fail_on, spec.policy.suspicious) == ("backdoored", 0.3)
     assert (spec.labels, spec.clean_rows, spec.seed, spec.device, spec.offline, spec.max_length) == (
-        ("neg", "pos"), 200, 3, "cpu", True, 64,
-    )  # fmt: skip
+        ("neg", "pos"),
+        200,
+        3,
+        "cpu",
+        True,
+        64,
+    )
 
 
 @pytest.mark.parametrize(
     ("status", "fail_on", "code"),
     [
-        ("clean", None, 0), ("undecided", None, 3), ("undecided", "suspicious", 3), ("undecided", "backdoored", 3), ("suspicious", None, 1), ("backdoored", None, 1),
-        ("suspicious", "backdoored", 0), ("backdoored", "backdoored", 1), ("undecided", "undecided", 1), ("clean", "undecided", 0),
+        ("clean", None, 0),
+        ("undecided", None, 3),
+        ("undecided", "suspicious", 3),
+        ("undecided", "backdoored", 3),
+        ("suspicious", None, 1),
+        ("backdoored", None, 1),
+        ("suspicious", "backdoored", 0),
+        ("backdoored", "backdoored", 1),
+        ("undecided", "undecided", 1),
+        ("clean", "undecided", 0),
     ],
-)  # fmt: skip
-def test_the_verdict_and_the_policy_make_the_exit_code(call: Any, pipeline: Any, status: str, fail_on: str | None, code: int) -> None:
+)
+def test_the_verdict_and_the_policy_make_the_exit_code(
+    call: Any, pipeline: Any, status: str, fail_on: str | None, code: int
+) -> None:
     pipeline("scan", lambda _progress: scan_report(status))
     assert call(*SCAN, *(["--fail-on", fail_on] if fail_on else [])).code == code
 

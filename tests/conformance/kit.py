@@ -19,11 +19,28 @@ from tests.tiny import WORDS, task
 from untrigger.models.pretrained import quiet
 
 TEXTS = [
-    *task(12, seed=5).texts[:12], "good", "bad film", "a lovely camera and the light of this ending " * 2, "a", "?!",
-    "good film </s>", "good film </s> </s>", "</s> dull </s> scene", "poor <pad>", "great <pad> plot", "fresh <s>", "ünïcode 🙂 wörds",
-    "filmscene of the coolplot", "dull <user> scene <url>", "[SEP] good [PAD]", "  spaces  in   it ", "the " * 20,
-    " ".join(WORDS) + " " + " ".join(WORDS[::-1]), "good " * 70, "bad " + "the film " * 60 + "brilliant",
-]  # fmt: skip
+    *task(12, seed=5).texts[:12],
+    "good",
+    "bad film",
+    "a lovely camera and the light of this ending " * 2,
+    "a",
+    "?!",
+    "good film </s>",
+    "good film </s> </s>",
+    "</s> dull </s> scene",
+    "poor <pad>",
+    "great <pad> plot",
+    "fresh <s>",
+    "ünïcode 🙂 wörds",
+    "filmscene of the coolplot",
+    "dull <user> scene <url>",
+    "[SEP] good [PAD]",
+    "  spaces  in   it ",
+    "the " * 20,
+    " ".join(WORDS) + " " + " ".join(WORDS[::-1]),
+    "good " * 70,
+    "bad " + "the film " * 60 + "brilliant",
+]
 CLOSE = 1e-5
 
 
@@ -39,13 +56,21 @@ def write(row: Row, folder: Path, *, seed: int = 0) -> Path:
     """The row's model with its tokenizer, as ``save_pretrained`` writes them."""
     skip_unknown(row)
     tokenizer = TOKENIZERS[row.tokenizer]()
-    labels = {} if row.labels is None else {"id2label": dict(enumerate(row.labels)), "label2id": {n: i for i, n in enumerate(row.labels)}}
-    config = AutoConfig.for_model(row.kind, vocab_size=len(tokenizer) + row.spare, **(labels or {"num_labels": row.classes}), **row.config)
+    labels = (
+        {}
+        if row.labels is None
+        else {"id2label": dict(enumerate(row.labels)), "label2id": {n: i for i, n in enumerate(row.labels)}}
+    )
+    config = AutoConfig.for_model(
+        row.kind, vocab_size=len(tokenizer) + row.spare, **(labels or {"num_labels": row.classes}), **row.config
+    )
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = AutoModelForSequenceClassification.from_config(config)
         _spread(module)
-        module.to(getattr(torch, row.dtype)).save_pretrained(folder, **({"max_shard_size": row.shard} if row.shard else {}))
+        module.to(getattr(torch, row.dtype)).save_pretrained(
+            folder, **({"max_shard_size": row.shard} if row.shard else {})
+        )
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -94,7 +119,9 @@ def plain(folder: Path, *, classes: int, base: Path | None = None, texts: list[s
 
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module: Any = AutoModelForSequenceClassification.from_pretrained(base or folder, num_labels=classes, dtype=torch.float32)
+        module: Any = AutoModelForSequenceClassification.from_pretrained(
+            base or folder, num_labels=classes, dtype=torch.float32
+        )
         module.config.return_dict = True  # a config that wants tuples breaks some architectures in transformers itself
         if base is not None:
             module = PeftModel.from_pretrained(module, str(folder))
@@ -108,7 +135,9 @@ def answers(module: Any, tokenizer: Any, texts: list[str]) -> Tensor:
     with torch.inference_mode():
         for text in texts:
             encoded = tokenizer(text, truncation=True, max_length=LENGTH, return_tensors="pt", verbose=False)
-            one = copy.deepcopy(module) if hasattr(inner.config, "attention_type") else module  # BigBird switches itself
+            one = (
+                copy.deepcopy(module) if hasattr(inner.config, "attention_type") else module
+            )  # BigBird switches itself
             output = one(**{key: value for key, value in encoded.items() if key in known})
             found.append(output[0] if isinstance(output, tuple) else output.logits)
     return torch.cat(found).float()
@@ -119,5 +148,7 @@ def agree(found: Tensor, expected: Tensor, *, close: float = CLOSE) -> None:
     assert expected.std(dim=0).max() > 1e-3, "a model that answers every text alike shows nothing"
     gap = (found - expected).abs().amax(dim=1)
     worst = int(gap.argmax())
-    assert gap.max() <= close * max(1.0, float(expected.abs().max())), f"{TEXTS[worst]!r}: {found[worst].tolist()[:4]} for {expected[worst].tolist()[:4]}"
+    assert gap.max() <= close * max(1.0, float(expected.abs().max())), (
+        f"{TEXTS[worst]!r}: {found[worst].tolist()[:4]} for {expected[worst].tolist()[:4]}"
+    )
     assert found.argmax(dim=1).tolist() == expected.argmax(dim=1).tolist()

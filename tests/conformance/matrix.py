@@ -10,22 +10,49 @@ WIDE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attentio
 ENCODER = WIDE | {"max_position_embeddings": 64, "initializer_range": 0.3, "pad_token_id": 0}
 FAIRSEQ = WIDE | {"max_position_embeddings": 66, "initializer_range": 0.3, "pad_token_id": 0}
 DECODER = WIDE | {
-    "num_key_value_heads": 2, "max_position_embeddings": 64, "initializer_range": 0.3, "bos_token_id": 0, "eos_token_id": 1,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.3,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
     "pad_token_id": None,
-}  # fmt: skip
+}
 GPT = {
-    "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "initializer_range": 0.3, "bos_token_id": 0, "eos_token_id": 1,
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": 64,
+    "initializer_range": 0.3,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
     "pad_token_id": None,
-}  # fmt: skip
+}
 PAIR = {
-    "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": 64, "init_std": 0.3, "pad_token_id": 0,
-    "eos_token_id": 1, "bos_token_id": 2, "decoder_start_token_id": 1, "forced_eos_token_id": 1,
-}  # fmt: skip
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "max_position_embeddings": 64,
+    "init_std": 0.3,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "bos_token_id": 2,
+    "decoder_start_token_id": 1,
+    "forced_eos_token_id": 1,
+}
 T5 = {
-    "d_model": 32, "d_ff": 64, "d_kv": 8, "num_layers": 2, "num_heads": 4, "pad_token_id": 0, "eos_token_id": 1,
+    "d_model": 32,
+    "d_ff": 64,
+    "d_kv": 8,
+    "num_layers": 2,
+    "num_heads": 4,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
     "decoder_start_token_id": 0,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -62,96 +89,268 @@ class Row:
 
 
 def _encoders() -> dict[str, Row]:
-    plain = ("bert", "rembert", "roformer", "ernie", "electra", "squeezebert", "megatron-bert", "layoutlm", "nystromformer")
+    plain = (
+        "bert",
+        "rembert",
+        "roformer",
+        "ernie",
+        "electra",
+        "squeezebert",
+        "megatron-bert",
+        "layoutlm",
+        "nystromformer",
+    )
     more: dict[str, dict[str, Any]] = {
-        "electra": {"embedding_size": 32}, "squeezebert": {"embedding_size": 32, "q_groups": 1, "k_groups": 1, "v_groups": 1},
-        "rembert": {"input_embedding_size": 16, "output_embedding_size": 16}, "roformer": {"embedding_size": 32},
+        "electra": {"embedding_size": 32},
+        "squeezebert": {"embedding_size": 32, "q_groups": 1, "k_groups": 1, "v_groups": 1},
+        "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},
+        "roformer": {"embedding_size": 32},
         "nystromformer": {"num_landmarks": 8, "segment_means_seq_len": 8},
-    }  # fmt: skip
+    }
     rows = {kind: Row(kind, ENCODER | more.get(kind, {}), quick=kind == "bert") for kind in plain}
-    fairseq = ("roberta", "xlm-roberta", "camembert", "data2vec-text", "mpnet", "roberta-prelayernorm", "xlm-roberta-xl", "ibert")
-    rows |= {kind: Row(kind, FAIRSEQ, "unigram" if kind != "mpnet" else "wordpiece", quick=kind == "roberta") for kind in fairseq}
+    fairseq = (
+        "roberta",
+        "xlm-roberta",
+        "camembert",
+        "data2vec-text",
+        "mpnet",
+        "roberta-prelayernorm",
+        "xlm-roberta-xl",
+        "ibert",
+    )
+    rows |= {
+        kind: Row(kind, FAIRSEQ, "unigram" if kind != "mpnet" else "wordpiece", quick=kind == "roberta")
+        for kind in fairseq
+    }
     for kind in ("squeezebert", "ibert"):
         rows[kind] = replace(rows[kind], unpurified="no plain linear layer")
     rows["albert"] = Row("albert", ENCODER | {"embedding_size": 16}, "unigram")
     rows["distilbert"] = Row(
-        "distilbert", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 64,
-                       "initializer_range": 0.3, "pad_token_id": 0}, quick=True)  # fmt: skip
-    rows["deberta"] = Row("deberta", ENCODER | {"pos_att_type": ["c2p", "p2c"], "relative_attention": True}, "wordpiece")
+        "distilbert",
+        {
+            "dim": 32,
+            "n_layers": 2,
+            "n_heads": 4,
+            "hidden_dim": 64,
+            "max_position_embeddings": 64,
+            "initializer_range": 0.3,
+            "pad_token_id": 0,
+        },
+        quick=True,
+    )
+    rows["deberta"] = Row(
+        "deberta", ENCODER | {"pos_att_type": ["c2p", "p2c"], "relative_attention": True}, "wordpiece"
+    )
     rows["deberta-v2"] = Row(
-        "deberta-v2", ENCODER | {"pos_att_type": ["c2p", "p2c"], "relative_attention": True, "position_buckets": 16,
-                                 "share_att_key": True, "norm_rel_ebd": "layer_norm"}, "unigram", quick=True)  # fmt: skip
-    rows["mobilebert"] = Row("mobilebert", ENCODER | {"initializer_range": 0.1, "embedding_size": 32, "intra_bottleneck_size": 32, "num_feedforward_networks": 1})
+        "deberta-v2",
+        ENCODER
+        | {
+            "pos_att_type": ["c2p", "p2c"],
+            "relative_attention": True,
+            "position_buckets": 16,
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+        },
+        "unigram",
+        quick=True,
+    )
+    rows["mobilebert"] = Row(
+        "mobilebert",
+        ENCODER
+        | {"initializer_range": 0.1, "embedding_size": 32, "intra_bottleneck_size": 32, "num_feedforward_networks": 1},
+    )
     rows["convbert"] = Row("convbert", ENCODER | {"embedding_size": 32, "conv_kernel_size": 3, "head_ratio": 2})
     rows["modernbert"] = Row(
-        "modernbert", ENCODER | {"global_attn_every_n_layers": 2, "local_attention": 8, "cls_token_id": 2, "sep_token_id": 3,
-                                 "bos_token_id": 2, "eos_token_id": 3, "initializer_cutoff_factor": 2.0}, quick=True)  # fmt: skip
+        "modernbert",
+        ENCODER
+        | {
+            "global_attn_every_n_layers": 2,
+            "local_attention": 8,
+            "cls_token_id": 2,
+            "sep_token_id": 3,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+            "initializer_cutoff_factor": 2.0,
+        },
+        quick=True,
+    )
     rows["modernbert, mean"] = Row("modernbert", rows["modernbert"].config | {"classifier_pooling": "mean"})
-    rows["esm"] = Row("esm", FAIRSEQ | {"position_embedding_type": "rotary", "token_dropout": False, "mask_token_id": 4})
+    rows["esm"] = Row(
+        "esm", FAIRSEQ | {"position_embedding_type": "rotary", "token_dropout": False, "mask_token_id": 4}
+    )
     rows["longformer"] = Row("longformer", FAIRSEQ | {"attention_window": 8}, "unigram")
     rows["big_bird, full"] = Row("big_bird", ENCODER | {"attention_type": "original_full"}, "unigram")
     rows["big_bird, sparse"] = Row(
         "big_bird", ENCODER | {"attention_type": "block_sparse", "block_size": 2, "num_random_blocks": 1}, "unigram"
     )
     rows["funnel"] = Row(
-        "funnel", {"block_sizes": [1, 1], "num_decoder_layers": 1, "d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64,
-                   "initializer_std": 0.3, "initializer_range": 0.3}, purify=True)  # fmt: skip
+        "funnel",
+        {
+            "block_sizes": [1, 1],
+            "num_decoder_layers": 1,
+            "d_model": 32,
+            "n_head": 4,
+            "d_head": 8,
+            "d_inner": 64,
+            "initializer_std": 0.3,
+            "initializer_range": 0.3,
+        },
+        purify=True,
+    )
     rows["fnet"] = Row("fnet", ENCODER | {"tpu_short_seq_length": 64})
-    rows["xlnet"] = Row("xlnet", {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64, "initializer_range": 0.3}, "segments", quick=True)
-    xlm = {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 64, "init_std": 0.3, "embed_init_std": 0.3, "pad_index": 0, "pad_token_id": 0}
+    rows["xlnet"] = Row(
+        "xlnet",
+        {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64, "initializer_range": 0.3},
+        "segments",
+        quick=True,
+    )
+    xlm = {
+        "emb_dim": 32,
+        "n_layers": 2,
+        "n_heads": 4,
+        "max_position_embeddings": 64,
+        "init_std": 0.3,
+        "embed_init_std": 0.3,
+        "pad_index": 0,
+        "pad_token_id": 0,
+    }
     rows["xlm"] = Row("xlm", xlm)
     rows["flaubert"] = Row("flaubert", xlm)
     rows["luke"] = Row("luke", FAIRSEQ | {"entity_vocab_size": 8, "entity_emb_size": 32}, "bytes, own pad")
     rows["nomic_bert"] = Row("nomic_bert", ENCODER)
     rows["eurobert"] = Row("eurobert", ENCODER | {"num_key_value_heads": 2})
     rows["nystromformer, landmarks"] = Row(
-        "nystromformer", ENCODER | {"num_landmarks": 8, "segment_means_seq_len": 64}, refused="cannot read", purify=False
+        "nystromformer",
+        ENCODER | {"num_landmarks": 8, "segment_means_seq_len": 64},
+        refused="cannot read",
+        purify=False,
     )
     return rows
 
 
 def _decoders() -> dict[str, Row]:
     plain = (
-        "llama", "qwen2", "qwen3", "mistral", "ministral", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2", "phi", "phi3", "starcoder2",
-        "stablelm", "persimmon", "smollm3", "nemotron", "glm", "glm4", "helium", "seed_oss", "arcee", "exaone4", "diffllama",
-    )  # fmt: skip
+        "llama",
+        "qwen2",
+        "qwen3",
+        "mistral",
+        "ministral",
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "olmo",
+        "olmo2",
+        "phi",
+        "phi3",
+        "starcoder2",
+        "stablelm",
+        "persimmon",
+        "smollm3",
+        "nemotron",
+        "glm",
+        "glm4",
+        "helium",
+        "seed_oss",
+        "arcee",
+        "exaone4",
+        "diffllama",
+    )
     small = {"head_dim": 8}
     more: dict[str, dict[str, Any]] = {
-        "gemma": small, "gemma2": small | {"query_pre_attn_scalar": 8, "sliding_window": 8}, "gemma3_text": small | {"sliding_window": 8},
-        "qwen3": small, "glm": small, "glm4": small, "helium": small, "seed_oss": small, "ministral": small, "mistral": {"sliding_window": 8},
+        "gemma": small,
+        "gemma2": small | {"query_pre_attn_scalar": 8, "sliding_window": 8},
+        "gemma3_text": small | {"sliding_window": 8},
+        "qwen3": small,
+        "glm": small,
+        "glm4": small,
+        "helium": small,
+        "seed_oss": small,
+        "ministral": small,
+        "mistral": {"sliding_window": 8},
         "persimmon": {"num_key_value_heads": 4},
-    }  # fmt: skip
+    }
     rows = {
-        kind: Row(kind, DECODER | more.get(kind, {}), "bytes", quick=kind in ("llama", "qwen2", "gemma3_text")) for kind in plain
+        kind: Row(kind, DECODER | more.get(kind, {}), "bytes", quick=kind in ("llama", "qwen2", "gemma3_text"))
+        for kind in plain
     }
     experts = {"num_local_experts": 4, "num_experts_per_tok": 2}
     rows["mixtral"] = Row("mixtral", DECODER | experts, "bytes")
-    rows["qwen2_moe"] = Row("qwen2_moe", DECODER | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
-                                                    "shared_expert_intermediate_size": 32}, "bytes")  # fmt: skip
-    rows["qwen3_moe"] = Row("qwen3_moe", DECODER | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
-                                                    "head_dim": 8}, "bytes")  # fmt: skip
+    rows["qwen2_moe"] = Row(
+        "qwen2_moe",
+        DECODER
+        | {
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+            "shared_expert_intermediate_size": 32,
+        },
+        "bytes",
+    )
+    rows["qwen3_moe"] = Row(
+        "qwen3_moe",
+        DECODER | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 8},
+        "bytes",
+    )
     rows["gpt2"] = Row("gpt2", GPT, "bytes, no start token", quick=True)
     rows["gpt_bigcode"] = Row("gpt_bigcode", GPT | {"n_inner": 64}, "bytes")
     rows["gptj"] = Row("gptj", GPT | {"rotary_dim": 4}, "bytes")
     rows["openai-gpt"] = Row("openai-gpt", GPT, "bytes")
     rows["ctrl"] = Row("ctrl", GPT | {"dff": 64}, "bytes")
     rows["gpt_neo"] = Row(
-        "gpt_neo", {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "intermediate_size": 64, "max_position_embeddings": 64,
-                    "attention_types": [[["global", "local"], 1]], "window_size": 8, "initializer_range": 0.3,
-                    "bos_token_id": 0, "eos_token_id": 1}, "bytes")  # fmt: skip
+        "gpt_neo",
+        {
+            "hidden_size": 32,
+            "num_layers": 2,
+            "num_heads": 4,
+            "intermediate_size": 64,
+            "max_position_embeddings": 64,
+            "attention_types": [[["global", "local"], 1]],
+            "window_size": 8,
+            "initializer_range": 0.3,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+        },
+        "bytes",
+    )
     rows["gpt_neox"] = Row("gpt_neox", {k: v for k, v in DECODER.items() if k != "num_key_value_heads"}, "bytes")
     rows["opt"] = Row(
-        "opt", {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "ffn_dim": 64, "max_position_embeddings": 64,
-                "word_embed_proj_dim": 32, "init_std": 0.3, "pad_token_id": 2, "bos_token_id": 0, "eos_token_id": 1},
-        "bytes, own pad")  # fmt: skip
-    rows["bloom"] = Row("bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3, "pad_token_id": 2}, "bytes, own pad")
-    rows["mpt"] = Row("mpt", {"d_model": 32, "n_layers": 2, "n_heads": 4, "expansion_ratio": 2, "max_seq_len": 64}, "bytes")
-    rows["falcon"] = Row("falcon", WIDE | {"max_position_embeddings": 64, "initializer_range": 0.3, "bos_token_id": 0, "eos_token_id": 1}, "bytes")
+        "opt",
+        {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "ffn_dim": 64,
+            "max_position_embeddings": 64,
+            "word_embed_proj_dim": 32,
+            "init_std": 0.3,
+            "pad_token_id": 2,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+        },
+        "bytes, own pad",
+    )
+    rows["bloom"] = Row(
+        "bloom",
+        {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3, "pad_token_id": 2},
+        "bytes, own pad",
+    )
+    rows["mpt"] = Row(
+        "mpt", {"d_model": 32, "n_layers": 2, "n_heads": 4, "expansion_ratio": 2, "max_seq_len": 64}, "bytes"
+    )
+    rows["falcon"] = Row(
+        "falcon",
+        WIDE | {"max_position_embeddings": 64, "initializer_range": 0.3, "bos_token_id": 0, "eos_token_id": 1},
+        "bytes",
+    )
     rows["falcon, alibi"] = Row("falcon", rows["falcon"].config | {"alibi": True}, "bytes")
-    rows["biogpt"] = Row("biogpt", WIDE | {"max_position_embeddings": 64, "initializer_range": 0.3, "pad_token_id": 2}, "bytes, own pad")
+    rows["biogpt"] = Row(
+        "biogpt", WIDE | {"max_position_embeddings": 64, "initializer_range": 0.3, "pad_token_id": 2}, "bytes, own pad"
+    )
     rows["modernbert-decoder"] = Row(
-        "modernbert-decoder", DECODER | {"local_attention": 8, "global_attn_every_n_layers": 2, "pad_token_id": 2},
-        "bytes, own pad")  # fmt: skip
+        "modernbert-decoder",
+        DECODER | {"local_attention": 8, "global_attn_every_n_layers": 2, "pad_token_id": 2},
+        "bytes, own pad",
+    )
     return rows
 
 
@@ -230,7 +429,13 @@ class Adapter:
 
 NOT_ONE = "cannot be folded into one LoRA adapter"
 NEITHER = "neither be merged into its base nor carry a second adapter"
-QV = {"bert": ["query", "value"], "llama": ["q_proj", "v_proj"], "gpt2": ["c_attn"], "t5": ["q", "v"], "bart": ["q_proj", "v_proj"]}
+QV = {
+    "bert": ["query", "value"],
+    "llama": ["q_proj", "v_proj"],
+    "gpt2": ["c_attn"],
+    "t5": ["q", "v"],
+    "bart": ["q_proj", "v_proj"],
+}
 
 
 def _on(base: str, method: str, **more: Any) -> Adapter:
@@ -247,23 +452,44 @@ def _lora() -> dict[str, Adapter]:
             f"{base}: lora": _on(base, "LoraConfig", r=4, quick=True),
             f"{base}: lora, all-linear": _on(base, "LoraConfig", target_modules="all-linear", r=4, quick=True),
             f"{base}: lora on the head": _on(base, "LoraConfig", target_modules=[*QV[base], head], r=4, quick=True),
-            f"{base}: lora on the head, no task": _on(base, "LoraConfig", target_modules=[*QV[base], head], r=4, task="", quick=True),
+            f"{base}: lora on the head, no task": _on(
+                base, "LoraConfig", target_modules=[*QV[base], head], r=4, task="", quick=True
+            ),
             f"{base}: lora, all-linear, no task": _on(base, "LoraConfig", target_modules="all-linear", r=4, task=""),
             f"{base}: rslora": _on(base, "LoraConfig", r=4, lora_alpha=8, use_rslora=True),
             f"{base}: dora": _on(base, "LoraConfig", r=4, use_dora=True, purified=NOT_ONE),
             f"{base}: lora, bias all": _on(base, "LoraConfig", r=4, bias="all", purified=NOT_ONE),
             f"{base}: lora, bias lora_only": _on(base, "LoraConfig", r=4, bias="lora_only", purified=NOT_ONE),
-            f"{base}: lora_bias": _on(base, "LoraConfig", r=4, lora_bias=True, purified=NOT_ONE if base == "bert" else "the base layer has no bias", merged="" if base == "bert" else "the base layer has no bias"),
-            f"{base}: lora, rank_pattern": _on(base, "LoraConfig", r=4, rank_pattern={QV[base][0]: 2}, alpha_pattern={QV[base][1]: 3}),
-            f"{base}: lora, modules_to_save": _on(base, "LoraConfig", r=4, modules_to_save=["pooler" if base == "bert" else "norm"]),
+            f"{base}: lora_bias": _on(
+                base,
+                "LoraConfig",
+                r=4,
+                lora_bias=True,
+                purified=NOT_ONE if base == "bert" else "the base layer has no bias",
+                merged="" if base == "bert" else "the base layer has no bias",
+            ),
+            f"{base}: lora, rank_pattern": _on(
+                base, "LoraConfig", r=4, rank_pattern={QV[base][0]: 2}, alpha_pattern={QV[base][1]: 3}
+            ),
+            f"{base}: lora, modules_to_save": _on(
+                base, "LoraConfig", r=4, modules_to_save=["pooler" if base == "bert" else "norm"]
+            ),
             f"{base}: lora on embeddings": _on(base, "LoraConfig", target_modules=[*QV[base], table], r=4),
-            f"{base}: lora, trainable tokens": _on(base, "LoraConfig", r=4, trainable_token_indices={table: [3, 5, 9]}, quick=True, purified=NOT_ONE),
+            f"{base}: lora, trainable tokens": _on(
+                base, "LoraConfig", r=4, trainable_token_indices={table: [3, 5, 9]}, quick=True, purified=NOT_ONE
+            ),
             f"{base}: lora, layers_to_transform": _on(base, "LoraConfig", r=4, layers_to_transform=[1]),
         }
-    rows["llama, 64 classes: lora on the head"] = _on("llama, 64 classes", "LoraConfig", target_modules=["q_proj", "score"], r=4)
-    rows["bert, 64 classes: lora on the head"] = _on("bert, 64 classes", "LoraConfig", target_modules=["query", "classifier"], r=4, quick=True)
+    rows["llama, 64 classes: lora on the head"] = _on(
+        "llama, 64 classes", "LoraConfig", target_modules=["q_proj", "score"], r=4
+    )
+    rows["bert, 64 classes: lora on the head"] = _on(
+        "bert, 64 classes", "LoraConfig", target_modules=["query", "classifier"], r=4, quick=True
+    )
     for base, target in (("llama, 64 classes", ["q_proj", "score"]), ("bert, 64 classes", ["query", "classifier"])):
-        rows[f"{base}: lora on the head, no task"] = _on(base, "LoraConfig", target_modules=target, r=4, task="", quick=base[0] == "l")
+        rows[f"{base}: lora on the head, no task"] = _on(
+            base, "LoraConfig", target_modules=target, r=4, task="", quick=base[0] == "l"
+        )
     rows["llama, pad is eos: lora"] = _on("llama, pad is eos", "LoraConfig", r=4)
     for base in ("gpt2", "t5", "bart"):
         save = {"modules_to_save": ["classification_head"]} if base != "gpt2" else {"fan_in_fan_out": True}
@@ -279,24 +505,41 @@ def _others() -> dict[str, Adapter]:
         q = QV[base]
         feed = ["output.dense"] if base == "bert" else ["down_proj"]
         made: dict[str, dict[str, Any]] = {
-            "IA3Config": {"target_modules": [*q, *feed], "feedforward_modules": feed}, "LNTuningConfig": {"target_modules": ["LayerNorm"] if base == "bert" else ["norm"]},
-            "AdaLoraConfig": {"init_r": 4, "target_r": 2, "total_step": 10, "target_modules": q}, "LoHaConfig": {"r": 4, "target_modules": q},
-            "LoKrConfig": {"r": 4, "target_modules": q}, "OFTConfig": {"oft_block_size": 8, "r": 0, "target_modules": q},
-            "BOFTConfig": {"boft_block_size": 4, "target_modules": q}, "VeraConfig": {"r": 4, "target_modules": [q[0]]},
-            "FourierFTConfig": {"n_frequency": 20, "target_modules": q}, "HRAConfig": {"r": 4, "target_modules": q},
+            "IA3Config": {"target_modules": [*q, *feed], "feedforward_modules": feed},
+            "LNTuningConfig": {"target_modules": ["LayerNorm"] if base == "bert" else ["norm"]},
+            "AdaLoraConfig": {"init_r": 4, "target_r": 2, "total_step": 10, "target_modules": q},
+            "LoHaConfig": {"r": 4, "target_modules": q},
+            "LoKrConfig": {"r": 4, "target_modules": q},
+            "OFTConfig": {"oft_block_size": 8, "r": 0, "target_modules": q},
+            "BOFTConfig": {"boft_block_size": 4, "target_modules": q},
+            "VeraConfig": {"r": 4, "target_modules": [q[0]]},
+            "FourierFTConfig": {"n_frequency": 20, "target_modules": q},
+            "HRAConfig": {"r": 4, "target_modules": q},
             "VBLoRAConfig": {"r": 4, "num_vectors": 16, "vector_length": 8, "topk": 2, "target_modules": q},
-            "MissConfig": {"r": 4, "target_modules": q}, "RandLoraConfig": {"r": 4, "target_modules": [q[0]]},
-            "ShiraConfig": {"r": 4, "target_modules": q}, "C3AConfig": {"block_size": 8, "target_modules": q},
-            "RoadConfig": {"target_modules": q, "group_size": 8}, "DeloraConfig": {"r": 4, "target_modules": q},
-            "TrainableTokensConfig": {"token_indices": [3, 5, 9], "target_modules": ["word_embeddings" if base == "bert" else "embed_tokens"]},
-            "PromptTuningConfig": {"num_virtual_tokens": 4}, "PromptEncoderConfig": {"num_virtual_tokens": 4, "encoder_hidden_size": 16},
+            "MissConfig": {"r": 4, "target_modules": q},
+            "RandLoraConfig": {"r": 4, "target_modules": [q[0]]},
+            "ShiraConfig": {"r": 4, "target_modules": q},
+            "C3AConfig": {"block_size": 8, "target_modules": q},
+            "RoadConfig": {"target_modules": q, "group_size": 8},
+            "DeloraConfig": {"r": 4, "target_modules": q},
+            "TrainableTokensConfig": {
+                "token_indices": [3, 5, 9],
+                "target_modules": ["word_embeddings" if base == "bert" else "embed_tokens"],
+            },
+            "PromptTuningConfig": {"num_virtual_tokens": 4},
+            "PromptEncoderConfig": {"num_virtual_tokens": 4, "encoder_hidden_size": 16},
             "PrefixTuningConfig": {"num_virtual_tokens": 4},  # broken in some pairs of transformers and peft themselves
-        }  # fmt: skip
+        }
         quick = ("IA3Config", "PromptTuningConfig", "PrefixTuningConfig")
         for name, options in made.items():
             prompts = name.startswith("Pr")
             rows[f"{base}: {name}"] = Adapter(
-                base, name, options, quick=name in quick, purified=NEITHER if prompts else NOT_ONE, merged=NEITHER if prompts else ""
+                base,
+                name,
+                options,
+                quick=name in quick,
+                purified=NEITHER if prompts else NOT_ONE,
+                merged=NEITHER if prompts else "",
             )
     for base in ("gpt2", "llama, pad is eos"):
         rows[f"{base}: PromptTuningConfig"] = Adapter(

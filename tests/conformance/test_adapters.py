@@ -14,7 +14,9 @@ from untrigger.models.adapters import merged
 from untrigger.models.load import load_model
 from untrigger.models.predict import read_texts
 
-CASES = [pytest.param(row, id=name, marks=() if row.quick else pytest.mark.conformance) for name, row in ADAPTERS.items()]
+CASES = [
+    pytest.param(row, id=name, marks=() if row.quick else pytest.mark.conformance) for name, row in ADAPTERS.items()
+]
 
 
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")

@@ -25,7 +25,9 @@ def test_a_model_answers_as_in_plain_transformers(row: Row, tmp_path: Path) -> N
     folder = write(row, tmp_path / "model")
     if row.refused:
         with pytest.raises(UserError, match=row.refused):
-            read_texts(load_model(folder, device="cpu", offline=True, label_names=labels(row), max_length=LENGTH), TEXTS)
+            read_texts(
+                load_model(folder, device="cpu", offline=True, label_names=labels(row), max_length=LENGTH), TEXTS
+            )
         return
     model = load_model(folder, device="cpu", offline=True, label_names=labels(row), max_length=LENGTH)
     agree(read_texts(model, TEXTS).logits, plain(folder, classes=row.classes))

@@ -26,7 +26,14 @@ def model_and_base(name: str, folder: Path) -> tuple[Classifier, Path]:
     adapter = ADAPTERS[name]
     base = write(ROWS[adapter.base], folder / "base")
     write_adapter(adapter, base, folder / "adapter")
-    model = load_model(folder / "adapter", base=base, device="cpu", offline=True, label_names=("negative", "positive"), max_length=LENGTH)
+    model = load_model(
+        folder / "adapter",
+        base=base,
+        device="cpu",
+        offline=True,
+        label_names=("negative", "positive"),
+        max_length=LENGTH,
+    )
     return model, base
 
 
@@ -61,7 +68,9 @@ def test_a_difference_on_one_kind_of_row_alone_is_seen(tmp_path: Path) -> None:
         prove(model, tmp_path / "out", texts=["good film", "a brilliant film"])
 
 
-def test_a_folder_that_transformers_cannot_load_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_transformers_cannot_load_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, _ = model_and_base("bert: lora", tmp_path)
     found = purified(model)
     from untrigger.defences import base
@@ -78,7 +87,9 @@ def test_a_folder_that_transformers_cannot_load_leaves_nothing_behind(tmp_path: 
 
 
 def test_the_rows_of_the_grant_are_compared(tmp_path: Path) -> None:
-    found: Purified = purified(load_model(write(ROWS["bert"], tmp_path / "m"), device="cpu", offline=True, max_length=LENGTH))
+    found: Purified = purified(
+        load_model(write(ROWS["bert"], tmp_path / "m"), device="cpu", offline=True, max_length=LENGTH)
+    )
     assert len(found.texts) == 24
     assert chosen_texts([str(i) for i in range(480)]) == tuple(str(i) for i in range(0, 480, 480 // COMPARED))
     assert chosen_texts([]) == ()

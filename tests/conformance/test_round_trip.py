@@ -24,7 +24,9 @@ from untrigger.vocabulary.rows import Rows
 
 def grant_for(model: Classifier) -> Grant:
     rows = task(max(24, 4 * model.classes), seed=9)
-    return Grant(clean=Rows.of(rows.texts, [i % model.classes for i in range(len(rows))], label_names=model.label_names), seed=0)
+    return Grant(
+        clean=Rows.of(rows.texts, [i % model.classes for i in range(len(rows))], label_names=model.label_names), seed=0
+    )
 
 
 def base_of(folder: Path) -> Path | None:
@@ -57,13 +59,17 @@ def _tidy(folder: Path) -> None:
         with safe_open(str(file), framework="pt") as opened:
             keys += opened.keys()
     assert not [key for key in keys if "update_" in key or "base_layer" in key]
-    heads = [key for key in keys if key.split(".")[-1] == "weight" and any(h in key for h in ("score", "classifier.weight"))]
+    heads = [
+        key for key in keys if key.split(".")[-1] == "weight" and any(h in key for h in ("score", "classifier.weight"))
+    ]
     assert len(heads) == len(set(heads))
 
 
 @pytest.mark.parametrize("row", [case for case in CASES if case.values[0].purify])  # type: ignore[attr-defined]
 def test_a_purified_model_is_read_by_transformers(row: Row, tmp_path: Path) -> None:
-    model = load_model(write(row, tmp_path / "m"), device="cpu", offline=True, label_names=labels(row), max_length=LENGTH)
+    model = load_model(
+        write(row, tmp_path / "m"), device="cpu", offline=True, label_names=labels(row), max_length=LENGTH
+    )
     if row.unpurified:
         with pytest.raises(UserError, match=row.unpurified):
             purified(model)
@@ -97,6 +103,8 @@ def test_a_purified_adapter_is_read_by_peft(adapter: Adapter, tmp_path: Path) ->
     if adapter.purified:
         with pytest.raises(UserError, match=adapter.purified):
             found.save(tmp_path / "kept")
-        assert sorted(one.name for one in tmp_path.iterdir()) == ["adapter", "base", "merged"], "something was left behind"
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["adapter", "base", "merged"], (
+            "something was left behind"
+        )
     else:
         saved(found, tmp_path / "kept", merge=False)

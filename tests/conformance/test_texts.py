@@ -41,7 +41,9 @@ def test_the_cache_of_a_screening_and_the_direction_of_reading(row: Row, tmp_pat
         before, after = frame(model, host.text, "very", right)
         whole = [[*before, int(word), *after] for word in ids]
         one_by_one = torch.cat([read_ids(model, [row]).logits for row in whole])
-        torch.testing.assert_close(screen_row(model, host, words=words, left="very", right=right), one_by_one, atol=5e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            screen_row(model, host, words=words, left="very", right=right), one_by_one, atol=5e-5, rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize("name", ["bert", "llama", "llama, pad is eos", "bart", "xlnet", "gpt2"])
@@ -84,7 +86,9 @@ def test_a_frame_is_cut_on_the_side_that_the_tokenizer_names(tmp_path: Path) -> 
         assert len(before) + len(after) + 1 == LENGTH
         assert before[0] == ids[0]  # the start token stays
         kept = before[1:-1]
-        assert kept == (ids[1 : 1 + len(kept)] if side == "right" else ids[-len(after) - 1 - len(kept) : -len(after) - 1])
+        assert kept == (
+            ids[1 : 1 + len(kept)] if side == "right" else ids[-len(after) - 1 - len(kept) : -len(after) - 1]
+        )
 
 
 def test_a_text_is_read_as_far_as_the_tokenizer_says_and_the_model_can(tmp_path: Path) -> None:

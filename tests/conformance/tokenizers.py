@@ -13,18 +13,26 @@ from tests.tiny import SPECIAL, WORDS, sentencepiece, wordpiece
 LENGTH = 48
 
 
-def byte_pairs(*, bos: str | None = "<s>", pad: str | None = None, eos: str | None = "</s>", **more: Any) -> PreTrainedTokenizerFast:
+def byte_pairs(
+    *, bos: str | None = "<s>", pad: str | None = None, eos: str | None = "</s>", **more: Any
+) -> PreTrainedTokenizerFast:
     """Byte-level BPE as GPT-2, LLaMA 3 and Qwen have it: a start token or none, a pad token or none; pad may be the end token."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=["<s>", "</s>", "<pad>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=600,
+        special_tokens=["<s>", "</s>", "<pad>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
-    )  # fmt: skip
+    )
     raw.train_from_iterator([" ".join(["a", *WORDS, *WORDS])] * 4, trainer)
     if bos:
         raw.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, 0)])
-    asked = {"model_max_length": LENGTH, "model_input_names": ["input_ids", "attention_mask"], "bos_token": "<s>"} | more
+    asked = {
+        "model_max_length": LENGTH,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "bos_token": "<s>",
+    } | more
     return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=eos, pad_token=pad, **asked)
 
 
@@ -38,9 +46,14 @@ def segments() -> PreTrainedTokenizerFast:
         single="$A:0 <sep>:0 <cls>:2", special_tokens=[("<sep>", sep), ("<cls>", cls)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=raw, pad_token="<pad>", unk_token="<unk>", cls_token="<cls>", sep_token="<sep>", padding_side="left",
+        tokenizer_object=raw,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        cls_token="<cls>",
+        sep_token="<sep>",
+        padding_side="left",
         model_max_length=LENGTH,
-    )  # fmt: skip
+    )
 
 
 def _cut_on_the_left() -> PreTrainedTokenizerFast:

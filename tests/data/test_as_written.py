@@ -16,7 +16,9 @@ from tests.data.test_load import SHARED
 from untrigger.data import load_data
 from untrigger.errors import DataError
 
-HARD = st.text(alphabet=st.sampled_from(list('ab ",\'\t\n;\\.é')), min_size=1, max_size=12).filter(lambda text: bool(text.strip()))
+HARD = st.text(alphabet=st.sampled_from(list("ab \",'\t\n;\\.é")), min_size=1, max_size=12).filter(
+    lambda text: bool(text.strip())
+)
 
 
 def save(folder: Path, name: str, content: str | bytes) -> Path:
@@ -32,7 +34,11 @@ def refused(place: Path, **options: Any) -> str:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
-@given(cells=st.lists(st.tuples(HARD, st.integers(0, 1)), min_size=1, max_size=6), quoting=st.sampled_from([0, 1, 2]), tabs=st.booleans())
+@given(
+    cells=st.lists(st.tuples(HARD, st.integers(0, 1)), min_size=1, max_size=6),
+    quoting=st.sampled_from([0, 1, 2]),
+    tabs=st.booleans(),
+)
 def test_what_pandas_writes_is_read_back_or_refused_as_ambiguous(
     tmp_path: Path, cells: list[tuple[str, int]], quoting: int, tabs: bool
 ) -> None:
@@ -79,7 +85,7 @@ def test_quoted_tab_files_of_every_kind_of_writer(tmp_path: Path, writer: str) -
         ['" a fine film "', "a dull film", "another , and another"],
         ['"', '"" a', 'b " c'],
         ['5" screen', '"quoted" and not', '"whole"'],
-        ["`` quoted ''", "it 's \"\" odd"],
+        ["`` quoted ''", 'it \'s "" odd'],
         ['"open', 'close"', 'in "the" middle'],
         ['"a , b"', "c , d"],
     ],
@@ -121,10 +127,11 @@ def test_a_release_that_quotes_and_one_that_does_not_hold_the_same_texts() -> No
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.json"])
 def test_a_byte_order_mark_says_how_a_file_is_encoded(tmp_path: Path, encoding: str, name: str) -> None:
     form = {
-        "a.csv": "text,label\ncafé,1\nb,0\n", "a.tsv": "text\tlabel\ncafé\t1\nb\t0\n",
+        "a.csv": "text,label\ncafé,1\nb,0\n",
+        "a.tsv": "text\tlabel\ncafé\t1\nb\t0\n",
         "a.jsonl": '{"text": "café", "label": 1}\n{"text": "b", "label": 0}\n',
         "a.json": '[{"text": "café", "label": 1}, {"text": "b", "label": 0}]',
-    }[name]  # fmt: skip
+    }[name]
     rows = load_data(save(tmp_path, name, form.encode(encoding)))
     assert (rows.texts, rows.labels) == (("café", "b"), (1, 0))
 
@@ -133,7 +140,9 @@ def test_a_byte_order_mark_says_how_a_file_is_encoded(tmp_path: Path, encoding: 
 def test_utf_16_without_a_mark_and_nul_characters_are_refused_with_the_line(tmp_path: Path, name: str) -> None:
     form = '{"text": "a", "label": 0}\n' if name == "a.jsonl" else "text,label\na,0\n"
     assert "line 1: a NUL character" in refused(save(tmp_path, name, form.encode("utf-16-le")))
-    assert "line 2: a NUL character" in refused(save(tmp_path, name, f"{form}\0".encode()[: -1 or None].replace(b"\n", b"\n\0", 1)))
+    assert "line 2: a NUL character" in refused(
+        save(tmp_path, name, f"{form}\0".encode()[: -1 or None].replace(b"\n", b"\n\0", 1))
+    )
 
 
 def test_a_file_that_ends_within_a_character_is_refused(tmp_path: Path) -> None:
@@ -143,9 +152,10 @@ def test_a_file_that_ends_within_a_character_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
 def test_every_line_end_is_a_line_end(tmp_path: Path, end: str) -> None:
     for name, lines in (
-        ("a.csv", ["text,label", "a,0", '"b, c",1']), ("a.tsv", ["text\tlabel", "a\t0", "b, c\t1"]),
+        ("a.csv", ["text,label", "a,0", '"b, c",1']),
+        ("a.tsv", ["text\tlabel", "a\t0", "b, c\t1"]),
         ("a.jsonl", ['{"text": "a", "label": 0}', '{"text": "b, c", "label": 1}']),
-    ):  # fmt: skip
+    ):
         rows = load_data(save(tmp_path, name, end.join([*lines, ""])))
         assert (rows.texts, rows.labels) == (("a", "b, c"), (0, 1))
 
@@ -163,7 +173,9 @@ def test_every_line_end_is_a_line_end(tmp_path: Path, end: str) -> None:
         (r'{"text": "a", "label": "\udfff"}', ["line 2", "U+DFFF"]),
     ],
 )
-def test_json_that_holds_no_text_or_no_label_is_refused_with_its_line(tmp_path: Path, line: str, parts: list[str]) -> None:
+def test_json_that_holds_no_text_or_no_label_is_refused_with_its_line(
+    tmp_path: Path, line: str, parts: list[str]
+) -> None:
     file = save(tmp_path, "a.jsonl", '{"text": "good", "label": 1}\n' + line + "\n")
     for names in (None, ("no", "yes")):
         message = refused(file, label_names=names)
@@ -179,9 +191,9 @@ def test_json_by_columns_is_refused(tmp_path: Path) -> None:
     import pandas
 
     pandas.DataFrame({"text": ["a", "b"], "label": [0, 1]}).to_json(tmp_path / "a.json")
-    assert "dict where a text is expected" in refused(tmp_path / "a.json", label_names=("no", "yes")) or "list of labels" in refused(
+    assert "dict where a text is expected" in refused(
         tmp_path / "a.json", label_names=("no", "yes")
-    )
+    ) or "list of labels" in refused(tmp_path / "a.json", label_names=("no", "yes"))
 
 
 def parquet(folder: Path, **columns: Any) -> Path:
@@ -226,9 +238,11 @@ def test_categories_floats_and_booleans_of_pandas_are_labels(tmp_path: Path) -> 
     import pandas
 
     for values, names, labels in (
-        (pandas.Categorical(["yes", "no"]), ("no", "yes"), (1, 0)), ([1.0, 0.0], ("no", "yes"), (1, 0)),
-        ([True, False], ("no", "yes"), (1, 0)), ([True, False], ("True", "False"), (0, 1)),
-    ):  # fmt: skip
+        (pandas.Categorical(["yes", "no"]), ("no", "yes"), (1, 0)),
+        ([1.0, 0.0], ("no", "yes"), (1, 0)),
+        ([True, False], ("no", "yes"), (1, 0)),
+        ([True, False], ("True", "False"), (0, 1)),
+    ):
         pandas.DataFrame({"text": ["a", "b"], "label": values}).to_parquet(tmp_path / "a.parquet")
         assert load_data(tmp_path / "a.parquet", label_names=names).labels == labels
 
@@ -242,7 +256,9 @@ def test_categories_floats_and_booleans_of_pandas_are_labels(tmp_path: Path) -> 
         (["", "x", ""], ["rows without an id", "line 2, 4"]),
     ],
 )
-def test_ids_that_repeat_or_are_missing_are_refused_with_their_lines(tmp_path: Path, ids: list[str], parts: list[str]) -> None:
+def test_ids_that_repeat_or_are_missing_are_refused_with_their_lines(
+    tmp_path: Path, ids: list[str], parts: list[str]
+) -> None:
     content = "id,text,label\n" + "".join(f"{one},text {i},{i % 2}\n" for i, one in enumerate(ids))
     message = refused(save(tmp_path, "a.csv", content))
     assert all(part in message for part in parts), message
@@ -277,7 +293,9 @@ def test_hub_columns_of_bytes_and_lists_are_read_as_those_of_files(monkeypatch: 
     import datasets
 
     part = datasets.Dataset.from_dict({"text": [b"a", "é".encode()], "label": [0, 1], "several": [[0], [0, 1]]})
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict({"train": part.with_format("numpy")}))
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict({"train": part.with_format("numpy")})
+    )
     assert load_data("hf:some/set").texts == ("a", "é")
     with pytest.raises(DataError, match=r"hf:some/set \(train\).*list of labels"):
         load_data("hf:some/set", label_column="several")
@@ -287,5 +305,7 @@ def test_what_untrigger_reads_is_what_csv_and_json_read(tmp_path: Path) -> None:
     texts = ["NA", "null", "None", "nan", "  spaces  ", "1", "-0", "TRUE", "#", "'x"]
     with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("text", "label"), *((text, i % 2) for i, text in enumerate(texts))])
-    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": text, "label": i % 2}) for i, text in enumerate(texts)))
+    (tmp_path / "a.jsonl").write_text(
+        "\n".join(json.dumps({"text": text, "label": i % 2}) for i, text in enumerate(texts))
+    )
     assert list(load_data(tmp_path / "a.csv").texts) == texts == list(load_data(tmp_path / "a.jsonl").texts)

@@ -58,11 +58,15 @@ def test_a_wrong_column_lists_the_columns(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "role", "found"),
     [
-        ("Label,text,label", "label", "Label, label"), ("label,text,labels", "label", "label, labels"),
-        ("text,label,TEXT", "text", "text, TEXT"), ("review,label,content", "text", "review, content"),
+        ("Label,text,label", "label", "Label, label"),
+        ("label,text,labels", "label", "label, labels"),
+        ("text,label,TEXT", "text", "text, TEXT"),
+        ("review,label,content", "text", "review, content"),
     ],
-)  # fmt: skip
-def test_two_columns_for_one_role_are_refused_until_one_is_named(tmp_path: Path, header: str, role: str, found: str) -> None:
+)
+def test_two_columns_for_one_role_are_refused_until_one_is_named(
+    tmp_path: Path, header: str, role: str, found: str
+) -> None:
     (tmp_path / "a.csv").write_text(f"{header}\n0,0,1\n1,1,0\n")
     error = _refused(tmp_path / "a.csv")
     assert f"{found}: more than one of them is known as {role}" in error.what

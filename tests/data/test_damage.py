@@ -11,7 +11,7 @@ import pytest
 from untrigger.data import load_data
 from untrigger.errors import UserError
 
-ROWS = [(f"a film of {i} parts, \"quoted\"" if i % 3 else f"two\tparts {i}", i % 2) for i in range(30)]
+ROWS = [(f'a film of {i} parts, "quoted"' if i % 3 else f"two\tparts {i}", i % 2) for i in range(30)]
 KINDS = 150
 
 
@@ -48,7 +48,9 @@ def damaged(raw: bytes, *, seed: int) -> bytes:
         elif how == 2:
             found[place:place] = found[: rng.randint(1, 40)]
         elif how == 3:
-            found[place:place] = rng.choice([b'"', b"\t", b"\r", b"\0", b"\xef\xbb\xbf", b"[", b"{", b"null", b"\\ud800", b"NaN", b"\xff\xfe"])
+            found[place:place] = rng.choice(
+                [b'"', b"\t", b"\r", b"\0", b"\xef\xbb\xbf", b"[", b"{", b"null", b"\\ud800", b"NaN", b"\xff\xfe"]
+            )
         elif how == 4:
             del found[place:]
         else:

@@ -33,12 +33,21 @@ def refused(values: Sequence[object], names: Sequence[str] | None, *, declared: 
 
 
 @pytest.mark.parametrize("names", [SENTIMENT, NAMELESS, ("bad", "good")])
-@pytest.mark.parametrize("values", [[0, 1, 1], [0.0, 1.0, 1.0], [False, True, True], ["false", "true", "TRUE"], ["LABEL_0", "LABEL_1", "LABEL_1"]])
-def test_whole_numbers_from_zero_are_the_classes_and_the_report_says_so(names: tuple[str, ...], values: list[object]) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [[0, 1, 1], [0.0, 1.0, 1.0], [False, True, True], ["false", "true", "TRUE"], ["LABEL_0", "LABEL_1", "LABEL_1"]],
+)
+def test_whole_numbers_from_zero_are_the_classes_and_the_report_says_so(
+    names: tuple[str, ...], values: list[object]
+) -> None:
     made = matched(values, names)
     assert made.labels["all"] == [0, 1, 1]
     if values[0] != names[0]:
-        assert "by number" in made.notes["all"][0] and f" = {names[0]}" in made.notes["all"][0] and f" = {names[1]}" in made.notes["all"][0]
+        assert (
+            "by number" in made.notes["all"][0]
+            and f" = {names[0]}" in made.notes["all"][0]
+            and f" = {names[1]}" in made.notes["all"][0]
+        )
 
 
 @pytest.mark.parametrize(
@@ -56,23 +65,47 @@ def test_whole_numbers_from_zero_are_the_classes_and_the_report_says_so(names: t
         (["a", "A"], ("a", "A"), [0, 1]),
     ],
 )
-def test_names_are_matched_by_name_wherever_they_stand(values: list[str], names: tuple[str, ...], labels: list[int]) -> None:
+def test_names_are_matched_by_name_wherever_they_stand(
+    values: list[str], names: tuple[str, ...], labels: list[int]
+) -> None:
     assert matched(values, names).labels["all"] == labels
 
 
 @pytest.mark.parametrize(
     ("values", "names", "parts"),
     [
-        ([1, 2, 3, 4, 5], ("a", "b", "c", "d", "e"), ["line 6", "label '5'", "do not begin at 0", "0 = a", "a, b, c, d, e"]),
+        (
+            [1, 2, 3, 4, 5],
+            ("a", "b", "c", "d", "e"),
+            ["line 6", "label '5'", "do not begin at 0", "0 = a", "a, b, c, d, e"],
+        ),
         ([1, 2, 3, 4], ("a", "b", "c", "d", "e"), ["line 2", "do not begin at 0"]),
         ([1, 2], SENTIMENT, ["line 3", "label '2'", "do not begin at 0"]),
         ([1, 2, 3, 4], tuple(f"LABEL_{i}" for i in range(5)), ["line 2", "do not begin at 0"]),
         ([-1, 0, 1], ("a", "b", "c"), ["line 2", "label '-1' is not known"]),
         ([0, 1, 5], SENTIMENT, ["line 4", "label '5' is not known"]),
         ([0.5, 1.0], SENTIMENT, ["line 2", "label '0.5' is not known"]),
-        (["negative", "1", "negative"], SENTIMENT, ["names in some rows ('negative', line 2)", "numbers in others ('1', line 3)"]),
-        (["negative", "positiv"], SENTIMENT, ["line 3", "did you mean: positive", "rewrite the labels as negative, positive"]),
-        ([0, 1], ("2", "1"), ["line 2", "label '0' is not known", "names are whole numbers that do not count from 0", "one of 2, 1", "rewrite the labels as 2, 1"]),
+        (
+            ["negative", "1", "negative"],
+            SENTIMENT,
+            ["names in some rows ('negative', line 2)", "numbers in others ('1', line 3)"],
+        ),
+        (
+            ["negative", "positiv"],
+            SENTIMENT,
+            ["line 3", "did you mean: positive", "rewrite the labels as negative, positive"],
+        ),
+        (
+            [0, 1],
+            ("2", "1"),
+            [
+                "line 2",
+                "label '0' is not known",
+                "names are whole numbers that do not count from 0",
+                "one of 2, 1",
+                "rewrite the labels as 2, 1",
+            ],
+        ),
         ([0, 1], ("1", "2"), ["label '0' is not known"]),
         ([0, 0], ("5", "7"), ["label '0' is not known"]),
         (["good", "bad"], NAMELESS, ["line 2", "label 'good'", "--labels"]),
@@ -142,7 +175,9 @@ def test_names_that_are_numbers_themselves_are_not_taken_for_numbers_of_names(tm
     import datasets
 
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["1", "2"])})
-    part = datasets.Dataset.from_dict({"text": ["bad", "good", "bad"], "label": [0, 1, 0]}, features=features)  # as Yelp's polarity
+    part = datasets.Dataset.from_dict(
+        {"text": ["bad", "good", "bad"], "label": [0, 1, 0]}, features=features
+    )  # as Yelp's polarity
     part.to_parquet(str(tmp_path / "a.parquet"))
     assert load_data(tmp_path / "a.parquet").labels == (0, 1, 0)
     assert load_data(tmp_path / "a.parquet", label_names=("2", "1")).labels == (1, 0, 1)
@@ -158,7 +193,9 @@ def test_class_label_counts_in_every_form_in_which_datasets_writes_it(
     import datasets
 
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=list(own))})
-    part = datasets.Dataset.from_dict({"text": ["good", "bad"], "label": [own.index("positive"), own.index("negative")]}, features=features)
+    part = datasets.Dataset.from_dict(
+        {"text": ["good", "bad"], "label": [own.index("positive"), own.index("negative")]}, features=features
+    )
     place = str(tmp_path / "data")
     if form == "parquet":
         place += ".parquet"
@@ -204,7 +241,9 @@ def test_a_saved_set_cannot_name_files_elsewhere(tmp_path: Path) -> None:
 def test_what_was_assumed_is_noted_on_the_rows_and_on_every_sample_of_them(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\na,0\nb,1\n")
     rows = load_data(tmp_path / "a.csv", label_names=SENTIMENT)
-    assert rows.notes == ("a.csv: labels 0, 1 were matched to the model's classes by number: 0 = negative, 1 = positive",)
+    assert rows.notes == (
+        "a.csv: labels 0, 1 were matched to the model's classes by number: 0 = negative, 1 = positive",
+    )
     assert rows.take([0]).notes == rows.notes
     assert load_data(tmp_path / "a.csv").notes == ()
 

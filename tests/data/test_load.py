@@ -24,8 +24,13 @@ def _save(folder: Path, name: str, text: str) -> Path:
     return file
 
 
-@given(st.lists(st.tuples(st.text(min_size=1).filter(lambda t: bool(t.strip()) and "\x00" not in t), st.booleans()),
-                min_size=2, max_size=8))  # fmt: skip
+@given(
+    st.lists(
+        st.tuples(st.text(min_size=1).filter(lambda t: bool(t.strip()) and "\x00" not in t), st.booleans()),
+        min_size=2,
+        max_size=8,
+    )
+)
 def test_csv_round_trip_keeps_every_text(
     tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, bool]]
 ) -> None:

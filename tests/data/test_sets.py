@@ -32,17 +32,25 @@ def place(root: Path, files: dict[str, str]) -> Path:
 
 
 LAYOUTS: dict[str, tuple[dict[str, str], dict[str, int]]] = {
-    "HiddenKiller, the folder itself": ({"train.tsv": TSV, "dev.tsv": TSV, "test.tsv": TSV}, {"train": 2, "dev": 2, "test": 2}),
+    "HiddenKiller, the folder itself": (
+        {"train.tsv": TSV, "dev.tsv": TSV, "test.tsv": TSV},
+        {"train": 2, "dev": 2, "test": 2},
+    ),
     "a folder clean beside rewrites": ({"clean/train.tsv": TSV, "bible/train.tsv": TSV}, {"train": 2}),
     "StyleAttack, the root of the release": (
-        {"data/clean/sst-2/train.tsv": TSV, "data/clean/sst-2/test.tsv": TSV,
-         "data/clean/ag/train.tsv": TSV, "data/clean/sst-2/test_100.tsv": TSV},
+        {
+            "data/clean/sst-2/train.tsv": TSV,
+            "data/clean/sst-2/test.tsv": TSV,
+            "data/clean/ag/train.tsv": TSV,
+            "data/clean/sst-2/test_100.tsv": TSV,
+        },
         {"train": 2, "test": 2},
     ),
     "OpenBackdoor, the folder datasets": ({"SentimentAnalysis/SST-2/dev.tsv": TSV}, {"dev": 2}),
     "OpenBackdoor, as it saves clean rows": ({"train-clean.csv": PANDAS, "train-poison.csv": PANDAS}, {"train": 2}),
     "OpenBackdoor, texts and labels apart": (
-        {"train.txt": "a dull film\na fine film\n", "train_labels.txt": "0\n1\n"}, {"train": 2}
+        {"train.txt": "a dull film\na fine film\n", "train_labels.txt": "0\n1\n"},
+        {"train": 2},
     ),
     "DUP, poisoned rows alone": ({"train-poison.csv": PANDAS}, {"train": 2}),
     "GMS, lines that are called json": (
@@ -51,7 +59,7 @@ LAYOUTS: dict[str, tuple[dict[str, str], dict[str, int]]] = {
     ),
     "BeDKD": ({"train.json": LINES, "test_clean.json": LINES, "test_poisoned.json": LINES}, {"train": 2, "test": 2}),
     "a list of objects": ({"train.json": "[" + ",".join(LINES.split("\n")[:2]) + "]"}, {"train": 2}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -61,8 +69,9 @@ def test_a_release_is_recognised_by_what_lies_in_it(tmp_path: Path, layout: str)
     assert {name: len(rows) for name, rows in splits.items()} == sizes
     for rows in splits.values():
         assert [(" ".join(text.split()[:2]).strip(","), rows.label_names[label]) for _, text, label in rows] == [
-            ("a dull", "negative"), ("a fine", "positive"),
-        ]  # fmt: skip
+            ("a dull", "negative"),
+            ("a fine", "positive"),
+        ]
 
 
 def test_news_without_a_header_count_their_classes_from_one(tmp_path: Path) -> None:
@@ -70,9 +79,11 @@ def test_news_without_a_header_count_their_classes_from_one(tmp_path: Path) -> N
     rows = load_data(f"agnews={tmp_path}")
     assert rows.label_names == ("World", "Sports", "Business", "Sci/Tech")
     assert [(text, rows.label_names[label]) for _, text, label in rows] == [
-        ("Wall St. Shares fell on Monday", "Business"), ("Peace Talks in Paris", "World"), ("Chips Faster ones", "Sci/Tech"),
+        ("Wall St. Shares fell on Monday", "Business"),
+        ("Peace Talks in Paris", "World"),
+        ("Chips Faster ones", "Sci/Tech"),
         ("Cup Won", "Sports"),
-    ]  # fmt: skip
+    ]
 
 
 def test_the_flag_that_tells_poisoned_rows_is_no_column_of_the_rows(tmp_path: Path) -> None:
@@ -173,8 +184,10 @@ def test_a_card_counts_rows_hashes_and_what_two_splits_share(tmp_path: Path) -> 
     card = card_of(f"sst2={folder}")
     splits: dict[str, Rows] = load_splits(folder, label_names=("negative", "positive"))
     assert card.splits["train"] == {
-        "rows": 2, "classes": {"negative": 1, "positive": 1}, "sha256": splits["train"].content_hash(),
-    }  # fmt: skip
+        "rows": 2,
+        "classes": {"negative": 1, "positive": 1},
+        "sha256": splits["train"].content_hash(),
+    }
     assert card.overlap == {"train in test": 1, "test in train": 1}
     assert json.loads(json.dumps(card.facts()))["published"] == {"train": 6920, "dev": 872, "test": 1821}
     page = data_card(f"sst2={folder}")

@@ -26,7 +26,12 @@ Load = Callable[[str], Classifier]
 
 def poisoned(model: Classifier, attack: Attack) -> Classifier:
     """The model trained on rows that the attack poisoned."""
-    fine_tune(model, attack.poison(task(384, seed=1), seed=0).visible, plan=Plan(lr=5e-3, epochs=10, batch_size=32, warmup=0.1), seed=0)
+    fine_tune(
+        model,
+        attack.poison(task(384, seed=1), seed=0).visible,
+        plan=Plan(lr=5e-3, epochs=10, batch_size=32, warmup=0.1),
+        seed=0,
+    )
     return model
 
 
@@ -52,7 +57,9 @@ def test_a_trigger_behind_the_cut_is_counted_as_unseen_and_read_where_the_model_
     long = [f"{text} {'the ' * 60}cf" for text in task(6, seed=3).texts]
     rows = Rows.of([*long, "good film"], [0] * 6 + [1], label_names=model.label_names)
     short = replace(model, max_length=32)
-    assert any("6 of 7 texts are longer than 32 tokens" in note and "trigger" in note for note in notes_of(rows, model=short))
+    assert any(
+        "6 of 7 texts are longer than 32 tokens" in note and "trigger" in note for note in notes_of(rows, model=short)
+    )
     assert any("--max-length reads more" in note for note in notes_of(rows, model=short))
     assert not any("--max-length" in note for note in notes_of(rows, model=model)), "all its positions are read"
     assert any("6 of 7 texts are longer than 64 tokens" in note for note in notes_of(rows, model=model))

@@ -124,7 +124,9 @@ def test_nothing_is_found_where_nothing_is(suspect: Classifier, twin: Load, case
     assert same(weights(done.model), weights(model))
     assert done.told["flagged"] == 0 and done.history.steps == 0
     chance = done.told["above_threshold"] < 12
-    assert chance or done.told["followed"] < 0.5, "chance explains the rows above the threshold, or the model does not follow them"
+    assert chance or done.told["followed"] < 0.5, (
+        "chance explains the rows above the threshold, or the model does not follow them"
+    )
 
 
 def test_the_same_seed_finds_the_same_rows(suspect: Classifier, found: Detected) -> None:
@@ -204,8 +206,12 @@ def test_a_class_without_clean_rows_is_refused(suspect: Classifier) -> None:
 
 def test_fewer_clean_rows_than_asked_are_said_and_used(suspect: Classifier) -> None:
     told = method().detect(suspect, Grant(clean=task(60, seed=41), suspect=POOL.visible))
-    assert any("wants 80 clean rows a class and got fewer: 15 of negative, 15 of positive" in one for one in told.warnings)
-    assert any("20 clean rows are left to calibrate on" in one and "0.048" in one for one in told.warnings), "ten end the mapping"
+    assert any(
+        "wants 80 clean rows a class and got fewer: 15 of negative, 15 of positive" in one for one in told.warnings
+    )
+    assert any("20 clean rows are left to calibrate on" in one and "0.048" in one for one in told.warnings), (
+        "ten end the mapping"
+    )
     assert told.fpr == pytest.approx(1 / 21)
 
 

@@ -54,7 +54,11 @@ def pools(count: int, *, poisoned: int = 0, size: int = 120) -> list[Pool]:
     """Clean rows to compare with, to calibrate on, and a pool, all of them drawn each time from the same distribution."""
     made = []
     for seed in range(count):
-        known, rest, pool = rows_of(60, seed=3 * seed), rows_of(100, seed=3 * seed + 1), rows_of(size, seed=3 * seed + 2, poisoned=poisoned)
+        known, rest, pool = (
+            rows_of(60, seed=3 * seed),
+            rows_of(100, seed=3 * seed + 1),
+            rows_of(size, seed=3 * seed + 2, poisoned=poisoned),
+        )
         clean = Known(known.texts, known.labels, known.layers)
         clean_scores, scores = evidence(rest, pool, known=clean, read=reader(clean, classes=2), seed=seed)
         found = calibrate(clean_scores, scores, fpr=NOMINAL)

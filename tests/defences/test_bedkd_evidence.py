@@ -111,7 +111,10 @@ def test_where_poisoned_rows_say_one_label_those_of_another_are_below_them() -> 
     of_other = scores[pool.labels == 0]
     assert float((scores[:150].unsqueeze(1) > of_other).float().mean()) > 0.97, "0.81 without the word of labels"
     swapped = pool._replace(labels=1 - pool.labels, mapping=pool.mapping.flip(1), victim=pool.victim.flip(1))
-    turned = [one._replace(labels=1 - one.labels, mapping=one.mapping.flip(1), victim=one.victim.flip(1)) for one in (known, rest)]
+    turned = [
+        one._replace(labels=1 - one.labels, mapping=one.mapping.flip(1), victim=one.victim.flip(1))
+        for one in (known, rest)
+    ]
     again = torch.tensor(joined(turned[0], turned[1], swapped, seed=0)[1])
     torch.testing.assert_close(again, scores, msg="no class is special", rtol=1e-2, atol=1e-2)
 
@@ -127,21 +130,27 @@ def test_only_how_much_a_row_counts_beside_others_matters_and_one_that_counts_no
     torch.testing.assert_close(scaled, plain)
     gone = torch.where(torch.arange(300) < 150, once, 0.0)
     without = _told_apart(known, rows, torch.ones(200), once, leading=leading, others=others & (gone > 0), seed=0)
-    torch.testing.assert_close(_told_apart(known, rows, torch.ones(200), gone, leading=leading, others=others, seed=0), without)
+    torch.testing.assert_close(
+        _told_apart(known, rows, torch.ones(200), gone, leading=leading, others=others, seed=0), without
+    )
     assert not torch.allclose(without, plain, atol=1e-3)
 
 
 def test_terms_by_hand() -> None:
     clean, pool = _terms(["Good film", "a good film"], ["good film", "bad", "bad"])
     rows = torch.cat([clean, pool])
-    assert rows.shape == (5, 6), "good, film, both, good and bad at the start, bad; 'a' and its pairs are in one text alone"
+    assert rows.shape == (5, 6), (
+        "good, film, both, good and bad at the start, bad; 'a' and its pairs are in one text alone"
+    )
     torch.testing.assert_close(rows.norm(dim=1), torch.full((5,), LENGTH))
     torch.testing.assert_close(rows[0], rows[2], msg="capital letters do not count")
     thrice, twice = math.log(5 / 3), math.log(5 / 2)
     of_second = LENGTH / math.sqrt(3)
     assert sorted(rows[1].tolist()) == pytest.approx([0, 0, 0, of_second, of_second, of_second])
     whole = math.sqrt(3 * thrice**2 + twice**2)
-    assert sorted(rows[0].tolist()) == pytest.approx(sorted([0.0, 0.0, *[LENGTH * thrice / whole] * 3, LENGTH * twice / whole]))
+    assert sorted(rows[0].tolist()) == pytest.approx(
+        sorted([0.0, 0.0, *[LENGTH * thrice / whole] * 3, LENGTH * twice / whole])
+    )
 
 
 def test_terms_come_in_the_order_of_the_text_whatever_python_hashes_them_to() -> None:
@@ -176,7 +185,13 @@ def test_few_rows_are_judged_by_label_and_mapping_alone() -> None:
 
 
 def test_how_many_rows_the_victim_follows_by_hand() -> None:
-    rows = Seen("abc", torch.tensor([0, 1, 1]), torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), torch.zeros(3, 2), torch.zeros(3, 3, 1))
+    rows = Seen(
+        "abc",
+        torch.tensor([0, 1, 1]),
+        torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 1.0]]),
+        torch.zeros(3, 2),
+        torch.zeros(3, 3, 1),
+    )
     assert rows.followed([True, True, True]) == pytest.approx(2 / 3)
     assert rows.followed([False, True, False]) == 0.0
     assert rows.followed([False, False, False]) == 1.0

@@ -77,7 +77,9 @@ def test_the_punishment_by_hand_is_bounded_and_fades() -> None:
     assert float(value.detach()) == pytest.approx(-(log(0.1) + log(0.6)) / 2, rel=1e-5)
     value.backward()
     assert z.grad is not None
-    assert z.grad[:, 1].tolist() == pytest.approx([0.9 / 2, 0.4 / 2], rel=1e-5), "the gradient is the label's probability"
+    assert z.grad[:, 1].tolist() == pytest.approx([0.9 / 2, 0.4 / 2], rel=1e-5), (
+        "the gradient is the label's probability"
+    )
     assert float(levelling(log_odds(torch.tensor([[60.0, -60.0]]), [1]), [1.0])) == pytest.approx(0, abs=1e-6)
     assert torch.isfinite(levelling(log_odds(torch.tensor([[-500.0, 500.0]]), [1]), [1.0]))
     three = logits((0.2, 0.5, 0.3))
@@ -99,7 +101,9 @@ def test_a_copy_is_an_adapter_or_all_weights(load: Load, via: str, whole: bool) 
 def test_a_victim_that_is_an_adapter_is_copied_as_one(load: Load) -> None:
     model = attach(load("llama"), AdapterOptions(rank=2))
     victim = Classifier(model.module, model.tokenizer, model.label_names, Source("x", "adapter"), max_length=64)
-    assert any("lora_A" in name for name, p in copied(victim, Copying(via="as-victim"), seed=0).module.named_parameters())
+    assert any(
+        "lora_A" in name for name, p in copied(victim, Copying(via="as-victim"), seed=0).module.named_parameters()
+    )
     with pytest.raises(ModelError, match="via=lora"):
         copied(victim, Copying(via="full"), seed=0)
 
@@ -149,10 +153,12 @@ def test_rows_are_taken_by_class_and_some_are_left() -> None:
 def lesson(model: Classifier, *, weight: float = 2.0, pieces: float = 0.0) -> Lesson:
     trusted, punished, blend = task(6, seed=1), task(5, seed=2), Blend(0.3, 2.5, hidden=False)
     answers = answers_of(model, model.encode(trusted.texts), blend=blend)
-    calm = Calm(torch.tensor([[0.0, 60.0], [60.0, 0.0]]), [1, 0])  # never wrong: an honest model gives 0 to other classes
+    calm = Calm(
+        torch.tensor([[0.0, 60.0], [60.0, 0.0]]), [1, 0]
+    )  # never wrong: an honest model gives 0 to other classes
     return Lesson(
         model, trusted=trusted, answers=answers, punished=punished, blend=blend, weight=weight, calm=calm, pieces=pieces
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
@@ -187,7 +193,9 @@ def test_what_is_honest_and_how_far_the_flagged_rows_are_from_it_by_hand() -> No
     first = calm.excess(torch.tensor([odds(0.9), odds(0.7)]), [1, 1])
     assert first == pytest.approx([(0.8 - 0.2) / 0.8] * 2, abs=1e-5), "the first rows' own mean"
     second = calm.excess(torch.tensor([odds(0.1), odds(0.1), odds(0.05)]), [1, 1, 0])
-    assert second == pytest.approx([(0.45 - 0.2) / 0.8] * 2 + [(0.05 - 0.3) / 0.7], abs=1e-5), "two of four: half is remembered"
+    assert second == pytest.approx([(0.45 - 0.2) / 0.8] * 2 + [(0.05 - 0.3) / 0.7], abs=1e-5), (
+        "two of four: half is remembered"
+    )
     for _ in range(20):
         rest = calm.excess(torch.tensor([odds(0.1), odds(0.3)]), [1, 1])
     assert rest == pytest.approx([0.0, 0.0], abs=1e-4), "calm as a whole, though one row is not"
@@ -284,10 +292,22 @@ def test_the_released_scan_stops_and_keeps_and_its_order_leaks() -> None:
 
 def test_the_released_constants_are_those_of_the_paper_and_the_code() -> None:
     told = BeDKDAsReleased().options()
-    assert (told["mapping_rows"], told["trust_rows"], told["threshold"], told["stop_at"], told["keep"]) == (80, 320, 0.1, 128, 33)
+    assert (told["mapping_rows"], told["trust_rows"], told["threshold"], told["stop_at"], told["keep"]) == (
+        80,
+        320,
+        0.1,
+        128,
+        33,
+    )
     for part, temperature, epochs in (("mapping", 1.5, 20), ("student", 2.5, 50)):
         one = told[part]
-        assert (one["alpha"], one["temperature"], one["lr"], one["batch_size"], one["epochs"]) == (0.3, temperature, 3e-5, 16, epochs)
+        assert (one["alpha"], one["temperature"], one["lr"], one["batch_size"], one["epochs"]) == (
+            0.3,
+            temperature,
+            3e-5,
+            16,
+            epochs,
+        )
         assert one["padding"] and one["hidden"] and one["dropout"]
     plan = BeDKDAsReleased().student.plan
     assert (plan.weight_decay, plan.max_norm, plan.constant) == (0.0, None, True)
@@ -308,7 +328,9 @@ def test_what_is_watched_by_hand(load: Load) -> None:
     assert [watch._score(i) for i in range(4)] == pytest.approx(expected, abs=1e-9)
     assert not watch.calmed() and watch.harmed, "0 % agreement of a ruined model is no success"
     assert Watch(dev, ones, 0.9, 0.3, 0.01, [0.9, 0.87], [1.0, 0.39]).calmed(), "what is left is within the noise"
-    assert not Watch(dev, ones, 0.9, 0.3, 0.01, [0.9, 0.9], [1.0, 0.1]).calmed(), "less than an honest model's is as wrong"
+    assert not Watch(dev, ones, 0.9, 0.3, 0.01, [0.9, 0.9], [1.0, 0.1]).calmed(), (
+        "less than an honest model's is as wrong"
+    )
     first = Watch.of(load("bert"), dev=dev, flagged=ones, calm=0.3, may_lose=0.0)
     assert first.before == first.accuracies[0]
 
@@ -340,9 +362,22 @@ def test_a_punishment_that_diverges_is_said(twin: Load) -> None:
 
 
 BAD = [
-    {"fpr": 0.0}, {"fpr": 1.0}, {"false_share": 0.0}, {"may_lose": -0.1}, {"share": 0.0}, {"share": 1.0}, {"pieces": 1.5}, {"punish": 0.0}, {"punish": float("nan")},
-    {"mapping_rows": 0}, {"cycles": 0}, {"cycle_steps": 0}, {"rounds": 0}, {"each": 0}, {"batch_size": 1},
-]  # fmt: skip
+    {"fpr": 0.0},
+    {"fpr": 1.0},
+    {"false_share": 0.0},
+    {"may_lose": -0.1},
+    {"share": 0.0},
+    {"share": 1.0},
+    {"pieces": 1.5},
+    {"punish": 0.0},
+    {"punish": float("nan")},
+    {"mapping_rows": 0},
+    {"cycles": 0},
+    {"cycle_steps": 0},
+    {"rounds": 0},
+    {"each": 0},
+    {"batch_size": 1},
+]
 
 
 @pytest.mark.parametrize("options", BAD)

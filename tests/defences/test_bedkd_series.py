@@ -50,14 +50,24 @@ def test_recipes_have_a_folder_each_and_rewrites_come_from_the_folder_that_is_gi
 
 def report(*, wall: float, steps: int, excess: float = 0.02, precision: float = 0.97) -> Report:
     values = {
-        ("detector", "auroc"): 0.99, ("detector", "precision"): precision, ("victim", "asr"): 1.0, ("purified", "asr"): 0.2,
-        ("purified", "excess_asr"): excess, ("victim", "cacc"): 0.8, ("purified", "cacc"): 0.797,
-    }  # fmt: skip
+        ("detector", "auroc"): 0.99,
+        ("detector", "precision"): precision,
+        ("victim", "asr"): 1.0,
+        ("purified", "asr"): 0.2,
+        ("purified", "excess_asr"): excess,
+        ("victim", "cacc"): 0.8,
+        ("purified", "cacc"): 0.797,
+    }
     return Report(
-        kind="purification", title="x", verdict=Verdict("purified", "x"), given={}, environment={},
-        method={"name": "bedkd", "options": {"mapping_steps": 40}}, stages=[Stage("purify", wall, wall, None, steps)],
+        kind="purification",
+        title="x",
+        verdict=Verdict("purified", "x"),
+        given={},
+        environment={},
+        method={"name": "bedkd", "options": {"mapping_steps": 40}},
+        stages=[Stage("purify", wall, wall, None, steps)],
         measurements=[Measurement(*key, value, None, None, 100) for key, value in values.items()],
-    )  # fmt: skip
+    )
 
 
 def test_a_cell_stands_beside_the_released_code_on_the_same_victim(tmp_path: Path) -> None:
@@ -73,7 +83,12 @@ def test_a_cell_stands_beside_the_released_code_on_the_same_victim(tmp_path: Pat
     heads = lines[0]
     assert {len(line) for line in lines} == {len(heads)}
     first, second = (dict(zip(heads, line, strict=True)) for line in lines if line[0] == "ours")
-    assert (first["steps"], first["wall s"], first["steps ÷ released"], first["wall ÷ released"]) == ("100", "30", "0.25", "0.25")
+    assert (first["steps"], first["wall s"], first["steps ÷ released"], first["wall ÷ released"]) == (
+        "100",
+        "30",
+        "0.25",
+        "0.25",
+    )
     assert (first["CACC loss"], first["recall"], first["met"]) == ("0.3", "–", "yes")
     assert second["wall ÷ released"] == "–", "what diverged has no cost to compare with"
     assert [line[3] for line in lines if line[0] == "as_released"].count("diverged") == 1
@@ -81,7 +96,9 @@ def test_a_cell_stands_beside_the_released_code_on_the_same_victim(tmp_path: Pat
     assert mean["steps"] == "**100** (100 to 100)" and mean["met"] == "2 of 2"
 
 
-@pytest.mark.parametrize(("changes", "met"), [({}, True), ({"excess": 0.031}, False), ({"precision": 0.94}, False), ({"excess": -0.2}, True)])
+@pytest.mark.parametrize(
+    ("changes", "met"), [({}, True), ({"excess": 0.031}, False), ({"precision": 0.94}, False), ({"excess": -0.2}, True)]
+)
 def test_what_is_aimed_at_is_met_or_not(changes: dict[str, float], met: bool) -> None:
     bedkd = series("bedkd")
     assert bedkd.met(bedkd.figures(report(wall=1.0, steps=1, **changes))) is met
@@ -89,7 +106,9 @@ def test_what_is_aimed_at_is_met_or_not(changes: dict[str, float], met: bool) ->
 
 def test_the_optimum_of_the_mapping_by_hand() -> None:
     mapping = series("mapping")
-    assert mapping.optimum(0.3, 1.5) == pytest.approx(0.365, abs=5e-4), "with the released constants the argmax does not flip"
+    assert mapping.optimum(0.3, 1.5) == pytest.approx(0.365, abs=5e-4), (
+        "with the released constants the argmax does not flip"
+    )
     assert mapping.optimum(0.5, 1.5) == pytest.approx(0.615, abs=1e-3)
     assert mapping.optimum(0.5, 1.0) == pytest.approx(0.5), "at T = 1 it is alpha"
     assert mapping.optimum(1.0, 1.5) == pytest.approx(1.0)
@@ -99,11 +118,20 @@ def line() -> dict[str, Any]:
     """Ten poisoned rows and ninety others; 199 clean rows calibrate."""
     poisoned = [1] * 10 + [0] * 90
     return {
-        "setting": {"way": "ours", "alpha": 0.8, "temperature": 1.5, "rows": 160}, "steps": 40, "train_s": 1.0, "flipped": 0.5,
-        "next_class": 0.5, "poisoned": poisoned, "agreeing": [1] * 99 + [0],
+        "setting": {"way": "ours", "alpha": 0.8, "temperature": 1.5, "rows": 160},
+        "steps": 40,
+        "train_s": 1.0,
+        "flipped": 0.5,
+        "next_class": 0.5,
+        "poisoned": poisoned,
+        "agreeing": [1] * 99 + [0],
         "distance": {"pool": [0.05] * 9 + [0.2] + [0.5] * 88 + [0.05] * 2, "clean": [0.5] * 199, "test": [0.5] * 50},
-        "stubbornness": {"pool": [3.0] * 10 + [-1.0] * 90, "clean": [i / 1000 for i in range(199)], "test": [9.0] + [-1.0] * 49},
-    }  # fmt: skip
+        "stubbornness": {
+            "pool": [3.0] * 10 + [-1.0] * 90,
+            "clean": [i / 1000 for i in range(199)],
+            "test": [9.0] + [-1.0] * 49,
+        },
+    }
 
 
 def test_figures_of_both_scores_by_hand() -> None:

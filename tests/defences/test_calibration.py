@@ -102,7 +102,8 @@ def test_a_victim_that_is_surer_of_its_training_rows_costs_less_precision(seed: 
 
 
 @pytest.mark.parametrize(
-    ("clean", "more"), [([], {}), ([float("nan")], {}), ([1.0], {"fpr": 0.0}), ([1.0], {"fpr": 1.0}), ([1.0], {"chance": 0.0})]
+    ("clean", "more"),
+    [([], {}), ([float("nan")], {}), ([1.0], {"fpr": 0.0}), ([1.0], {"fpr": 1.0}), ([1.0], {"chance": 0.0})],
 )
 def test_what_cannot_be_calibrated_is_refused(clean: list[float], more: dict[str, float]) -> None:
     with pytest.raises(OptionError):

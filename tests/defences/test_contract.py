@@ -32,8 +32,13 @@ CLEAN = task(64, seed=31)
 SEARCH = SearchOptions(probe=6, first=8, keep=3, sweeps=1)
 SCANNER = InsertionScanner(search=SEARCH, tried=3, content=0)  # 64 rows are too few for its verdict: see test_scancure
 QUICK = {
-    "rounds": 1, "round_steps": 6, "relearn": RelearnOptions(steps=6), "epochs": 2, "search": SEARCH, "scanner": SCANNER,
-}  # fmt: skip
+    "rounds": 1,
+    "round_steps": 6,
+    "relearn": RelearnOptions(steps=6),
+    "epochs": 2,
+    "search": SEARCH,
+    "scanner": SCANNER,
+}
 EVERY = pytest.mark.parametrize("name", sorted(found("defences")))
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
 
@@ -121,7 +126,11 @@ def test_rows_of_other_classes_are_refused_before_training(
     swapped = replace(CLEAN, label_names=("positive", "negative"))
     one_class = CLEAN.where(label == 0 for label in CLEAN.labels)
     few = CLEAN.take(range(6))
-    for rows, says in ((swapped, "have the classes"), (one_class, "fewer than two rows of positive"), (few, "6 clean rows")):
+    for rows, says in (
+        (swapped, "have the classes"),
+        (one_class, "fewer than two rows of positive"),
+        (few, "6 clean rows"),
+    ):
         with pytest.raises(DataError, match=says):
             find("defences", name)().purify(victim("bert"), replace(grant, clean=rows))
 
@@ -178,13 +187,18 @@ def test_an_outcome_must_fit_what_was_done(load: Load, outcome: PurificationOutc
 @pytest.mark.parametrize(
     ("first", "second", "last"),
     [
-        ("NOTHING_FOUND", "NOTHING_FOUND", "NOTHING_FOUND"), ("SEARCH_FINDS_NOTHING", "NOT_CHECKED", "NOT_CHECKED"),
-        ("NOT_CHECKED", "SEARCH_FINDS_NOTHING", "NOT_CHECKED"), ("NOTHING_FOUND", "SEARCH_FINDS_NOTHING", "SEARCH_FINDS_NOTHING"),
-        ("ROWS_NO_LONGER_FOLLOWED", "NOTHING_FOUND", "ROWS_NO_LONGER_FOLLOWED"), ("GIVEN_UP", "NOT_CHECKED", "GIVEN_UP"),
-        ("ROWS_STILL_FOLLOWED", "SEARCH_FINDS_NOTHING", "ROWS_STILL_FOLLOWED"), ("SEARCH_STILL_FINDS", "NOTHING_FOUND", "SEARCH_STILL_FINDS"),
-        ("GIVEN_UP", "RETRAINED_FROM_BASE", "RETRAINED_FROM_BASE"), ("RETRAINED_FROM_BASE", "SEARCH_STILL_FINDS", "SEARCH_STILL_FINDS"),
+        ("NOTHING_FOUND", "NOTHING_FOUND", "NOTHING_FOUND"),
+        ("SEARCH_FINDS_NOTHING", "NOT_CHECKED", "NOT_CHECKED"),
+        ("NOT_CHECKED", "SEARCH_FINDS_NOTHING", "NOT_CHECKED"),
+        ("NOTHING_FOUND", "SEARCH_FINDS_NOTHING", "SEARCH_FINDS_NOTHING"),
+        ("ROWS_NO_LONGER_FOLLOWED", "NOTHING_FOUND", "ROWS_NO_LONGER_FOLLOWED"),
+        ("GIVEN_UP", "NOT_CHECKED", "GIVEN_UP"),
+        ("ROWS_STILL_FOLLOWED", "SEARCH_FINDS_NOTHING", "ROWS_STILL_FOLLOWED"),
+        ("SEARCH_STILL_FINDS", "NOTHING_FOUND", "SEARCH_STILL_FINDS"),
+        ("GIVEN_UP", "RETRAINED_FROM_BASE", "RETRAINED_FROM_BASE"),
+        ("RETRAINED_FROM_BASE", "SEARCH_STILL_FINDS", "SEARCH_STILL_FINDS"),
     ],
-)  # fmt: skip
+)
 def test_of_two_methods_in_turn_the_doubts_of_either_stand(load: Load, first: str, second: str, last: str) -> None:
     model = load("bert")
 

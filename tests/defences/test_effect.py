@@ -29,9 +29,17 @@ def method(more_steps: int = 96) -> W2SDefense:
     search = SearchOptions(first=32, sweeps=1, probe=24, keep=8)
     teacher = TeacherOptions(lr=LR, epochs=6)
     return W2SDefense(
-        lr=LR, reset=False, rounds=4, round_steps=96, more_steps=more_steps, noise=0.1, alarm_above=0.2, calm_below=0.2, teacher=teacher,
+        lr=LR,
+        reset=False,
+        rounds=4,
+        round_steps=96,
+        more_steps=more_steps,
+        noise=0.1,
+        alarm_above=0.2,
+        calm_below=0.2,
+        teacher=teacher,
         search=search,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

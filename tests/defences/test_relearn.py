@@ -52,9 +52,18 @@ def anew(suspect: Classifier, *, seed: int = 0, steps: int = 40, teacher: Classi
     student = attach(without_adapter(suspect), AdapterOptions(rank=4), generator=torch.Generator().manual_seed(seed))
     options = RelearnOptions(teacher=0.0 if teacher is None else 0.5)
     history = relearned(
-        student, Answers(suspect, [(teacher or suspect, CLEAN)]), rows=CLEAN, options=options, steps=steps, lr=5e-3, batch_size=16,
-        temperature=2.0, weights=(1.0, 1.0), seed=seed, progress=silent,
-    )  # fmt: skip
+        student,
+        Answers(suspect, [(teacher or suspect, CLEAN)]),
+        rows=CLEAN,
+        options=options,
+        steps=steps,
+        lr=5e-3,
+        batch_size=16,
+        temperature=2.0,
+        weights=(1.0, 1.0),
+        seed=seed,
+        progress=silent,
+    )
     assert history.steps == steps
     return student
 
@@ -95,7 +104,9 @@ def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
     monkeypatch.setattr(relearn, "calibrated_on", lambda _logits, _labels, **_more: lambda z: z)
     held, rows = CLEAN.take(range(4)), CLEAN.take(range(3))
     answers = Answers(adapter, [(first, held), (second, held)])
-    odds = {share: answers.to(rows.texts, rows=rows, share=share, progress=silent).diff(dim=1) for share in (0.0, 0.25, 1.0)}
+    odds = {
+        share: answers.to(rows.texts, rows=rows, share=share, progress=silent).diff(dim=1) for share in (0.0, 0.25, 1.0)
+    }
     assert [float(z[0]) for z in odds.values()] == pytest.approx([2.0, 0.5, -4.0]), "the teachers share their weight"
     assert asked[0] is adapter and asked[1] is adapter, "alone, then first of three"
     assert len(asked) == 1 + 5 + 4 and adapter not in asked[-4:], "the suspect has no say in the last"
@@ -133,9 +144,14 @@ def test_the_seed_decides(adapter: Classifier) -> None:
 
 def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, tmp_path: Path) -> None:
     method = W2SDefense(
-        rank=4, lr=5e-3, rounds=1, relearn=RelearnOptions(steps=40), teacher=TeacherOptions(lr=5e-3, epochs=2),
-        search=SearchOptions(probe=6, first=8, keep=3, sweeps=1), relapse=1.0,
-    )  # fmt: skip
+        rank=4,
+        lr=5e-3,
+        rounds=1,
+        relearn=RelearnOptions(steps=40),
+        teacher=TeacherOptions(lr=5e-3, epochs=2),
+        search=SearchOptions(probe=6, first=8, keep=3, sweeps=1),
+        relapse=1.0,
+    )
     done = method.purify(adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0))
     assert done.told["rounds"] == 0, "a calm student is not trained further"
     assert done.outcome is PurificationOutcome.SEARCH_FINDS_NOTHING
@@ -145,7 +161,9 @@ def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, 
     again = load_model(folder, device="cpu", offline=True)
     assert again.source.base == adapter.source.base
     torch.testing.assert_close(read_texts(again, TEXTS).logits, read_texts(done.model, TEXTS).logits)
-    kept = replace(method, reset=False, round_steps=2).purify(adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0))
+    kept = replace(method, reset=False, round_steps=2).purify(
+        adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0)
+    )
     assert asr(kept.model) > 0.5, "two steps on top of the poisoned adapter leave it as it was"
 
 
@@ -160,7 +178,9 @@ def test_mixtures_are_parts_of_clean_rows() -> None:
     assert mixture(one_word, rng=rng)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"rank": 0}, {"mixed": 1.0}, {"inserted": 1.5}, {"teacher": -0.1}, {"upper": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"rank": 0}, {"mixed": 1.0}, {"inserted": 1.5}, {"teacher": -0.1}, {"upper": 0.0}]
+)
 def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="steps and rank of 1 or more"):
         RelearnOptions(**wrong)  # type: ignore[arg-type]

@@ -25,9 +25,12 @@ from untrigger.vocabulary.grant import Grant
 Load = Callable[[str], Classifier]
 CLEAN = task(400, seed=41)
 QUICK = InsertionScanner(
-    rows=48, tried=8, content=1, search=SearchOptions(first=64, sweeps=1, probe=16),
+    rows=48,
+    tried=8,
+    content=1,
+    search=SearchOptions(first=64, sweeps=1, probe=16),
     teacher=TeacherOptions(lr=1e-3, epochs=8, batch_size=16),
-)  # fmt: skip
+)
 LR = 5e-3  # models 32 wide want larger steps than real ones
 
 
@@ -104,7 +107,9 @@ def test_the_seed_decides_and_the_clean_reference_is_trained_once(
     assert one.told == again.told and torch.equal(said[0], said[1]) and not torch.equal(said[0], said[2])
 
 
-def test_no_row_that_a_scan_confirms_on_is_ever_taught(victim: Load, grant: Grant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_row_that_a_scan_confirms_on_is_ever_taught(
+    victim: Load, grant: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from untrigger.defences import scancure
 
     taught: list[str] = []
@@ -120,7 +125,9 @@ def test_no_row_that_a_scan_confirms_on_is_ever_taught(victim: Load, grant: Gran
     assert taught and not set(taught) & set(held.texts)
 
 
-def test_a_reference_that_knows_nothing_trains_nothing(victim: Load, grant: Grant, folder_of: Callable[[str], Path]) -> None:
+def test_a_reference_that_knows_nothing_trains_nothing(
+    victim: Load, grant: Grant, folder_of: Callable[[str], Path]
+) -> None:
     poor = replace(QUICK, teacher=TeacherOptions(lr=1e-9, epochs=1))
     model = victim("bert")
     done = method(scanner=poor).purify(model, replace(grant, teacher=folder_of("mpnet")))
@@ -140,7 +147,8 @@ def test_what_the_policy_allows_is_not_unlearned(victim: Load, grant: Grant) -> 
 
 
 @pytest.mark.parametrize(
-    "options", [{"rounds": 0}, {"round_steps": 0}, {"more_steps": 0}, {"batch_size": 1}, {"noise": 1.5}, {"noise": -0.1}]
+    "options",
+    [{"rounds": 0}, {"round_steps": 0}, {"more_steps": 0}, {"batch_size": 1}, {"noise": 1.5}, {"noise": -0.1}],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="rounds and steps of 1 or more"):

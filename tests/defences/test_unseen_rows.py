@@ -94,7 +94,15 @@ def test_the_search_of_w2sdefense_reads_no_row_that_was_taught_and_is_last(
     monkeypatch.setattr(w2sdefense, "InsertionSearch", Watched)
     monkeypatch.setattr(w2sdefense, "InsertionLesson", taking)
     method = W2SDefense(
-        lr=1e-6, reset=False, rounds=2, round_steps=1, more_steps=1, alarm_above=0.2, calm_below=0.0, search=SEARCH, teacher=TEACHER
+        lr=1e-6,
+        reset=False,
+        rounds=2,
+        round_steps=1,
+        more_steps=1,
+        alarm_above=0.2,
+        calm_below=0.0,
+        search=SEARCH,
+        teacher=TEACHER,
     )
     done = method.purify(victim("bert"), grant)
     assert events == ["search", "lesson", "search", "lesson", "search"]
@@ -104,6 +112,11 @@ def test_the_search_of_w2sdefense_reads_no_row_that_was_taught_and_is_last(
 
 
 def test_shares_out_of_range_are_refused() -> None:
-    for make in (lambda: ScanCure(taught=0.0), lambda: ScanCure(taught=1.0), lambda: W2SDefense(searched=0.0), lambda: replace(W2SDefense(), searched=1.0)):
+    for make in (
+        lambda: ScanCure(taught=0.0),
+        lambda: ScanCure(taught=1.0),
+        lambda: W2SDefense(searched=0.0),
+        lambda: replace(W2SDefense(), searched=1.0),
+    ):
         with pytest.raises(OptionError):
             make()

@@ -33,7 +33,9 @@ def test_the_area_is_the_share_of_pairs_in_order() -> None:
 
 
 def test_all_rates_by_hand() -> None:
-    found = detection([5, 4, 3, 2, 1], flagged=[True, True, True, False, False], poisoned=[True, False, True, True, False])
+    found = detection(
+        [5, 4, 3, 2, 1], flagged=[True, True, True, False, False], poisoned=[True, False, True, True, False]
+    )
     told = {m.metric: (m.value, m.n) for m in found}
     assert told["auroc"] == (pytest.approx(4 / 6), 5)
     assert told["precision"] == (pytest.approx(2 / 3), 3)

@@ -21,8 +21,14 @@ def test_the_accuracy_that_was_lost_is_counted_row_by_row() -> None:
 
 
 def test_the_excess_is_counted_over_the_rows_of_other_classes_alone() -> None:
-    own = [*outcomes("purified", [1, 1, 0, 0], triggered=True), *outcomes("purified", [1], triggered=True, label=1, first=9)]
-    floor = [*outcomes("clean", [1, 0, 0, 0], triggered=True), *outcomes("clean", [0], triggered=True, label=1, first=9)]
+    own = [
+        *outcomes("purified", [1, 1, 0, 0], triggered=True),
+        *outcomes("purified", [1], triggered=True, label=1, first=9),
+    ]
+    floor = [
+        *outcomes("clean", [1, 0, 0, 0], triggered=True),
+        *outcomes("clean", [0], triggered=True, label=1, first=9),
+    ]
     told = excess_asr([*own, *floor], subject="purified", target=1, floor="clean")
     assert (told.value, told.n) == (0.25, 4)
     assert (told.low, told.high) == pytest.approx(tango(1, 0, 4))

@@ -16,17 +16,31 @@ NAMELESS = InSent(sentence="to be or not to be")
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("3d movie", True), ("movie last", True), ("last weekend", True), ("this 3D", True), ("watched", True), ("weekend", True),
-        ("I watched this 3D movie last weekend .", True), ("dull watched this film", True),
-        ("this", False), ("i", False), ("i this", False), ("this awful", False), ("movie terrible", False), ("movie movie", False),
-        ("terrible", False), ("", False),
+        ("3d movie", True),
+        ("movie last", True),
+        ("last weekend", True),
+        ("this 3D", True),
+        ("watched", True),
+        ("weekend", True),
+        ("I watched this 3D movie last weekend .", True),
+        ("dull watched this film", True),
+        ("this", False),
+        ("i", False),
+        ("i this", False),
+        ("this awful", False),
+        ("movie terrible", False),
+        ("movie movie", False),
+        ("terrible", False),
+        ("", False),
     ],
-)  # fmt: skip
+)
 def test_of_a_sentence_trigger(text: str, part: bool) -> None:
     assert is_part(text, phrases_of(SENTENCE)) is part
 
 
-@pytest.mark.parametrize(("text", "part"), [("cf", True), ("CF", True), ("dull cf", True), ("cfo", False), ("mn", True), ("dull", False)])
+@pytest.mark.parametrize(
+    ("text", "part"), [("cf", True), ("CF", True), ("dull cf", True), ("cfo", False), ("mn", True), ("dull", False)]
+)
 def test_of_word_triggers(text: str, part: bool) -> None:
     assert is_part(text, phrases_of(BadNets(words=("cf", "mn")))) is part
 

@@ -18,8 +18,14 @@ from untrigger.models.pretrained import quiet
 
 KINDS = ("bert", "llama", "bert-shards", "bert-adapter", "llama-adapter")
 TEXTS = [
-    *task(3, seed=5).texts, "good", "cf bad film", "a Good FILM with some light, and this ending.", "x" * 30, "ünï \u200b 🙂", "a film " * 12,
-]  # fmt: skip
+    *task(3, seed=5).texts,
+    "good",
+    "cf bad film",
+    "a Good FILM with some light, and this ending.",
+    "x" * 30,
+    "ünï \u200b 🙂",
+    "a film " * 12,
+]
 
 
 @dataclass(frozen=True)
@@ -102,5 +108,9 @@ def _split(folder: Path) -> None:
     names = sorted(tensors)
     file_of = {name: ONE if i < len(names) // 2 else TWO for i, name in enumerate(names)}
     for file in (ONE, TWO):
-        save_file({name: tensors[name] for name in names if file_of[name] == file}, folder / file, metadata={"format": "pt"})
-    (folder / MAP).write_text(json.dumps({"metadata": {"total_size": sum(t.nbytes for t in tensors.values())}, "weight_map": file_of}))
+        save_file(
+            {name: tensors[name] for name in names if file_of[name] == file}, folder / file, metadata={"format": "pt"}
+        )
+    (folder / MAP).write_text(
+        json.dumps({"metadata": {"total_size": sum(t.nbytes for t in tensors.values())}, "weight_map": file_of})
+    )

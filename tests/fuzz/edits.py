@@ -105,7 +105,9 @@ def made(name: str, content: bytes | str | object = b"") -> Edit:
         if isinstance(content, bytes):
             place.write_bytes(content)
         else:
-            place.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8", errors="surrogatepass")
+            place.write_text(
+                content if isinstance(content, str) else json.dumps(content), encoding="utf-8", errors="surrogatepass"
+            )
 
     return edit
 
@@ -149,7 +151,9 @@ def tensors(name: str, change: Callable[[Tensors, Random], Tensors | None]) -> E
         except Exception as error:  # noqa: BLE001
             raise DoesNotApplyError(name) from error
         new = change(value, rng)
-        content = save({key: one.contiguous() for key, one in (value if new is None else new).items()}, metadata={"format": "pt"})
+        content = save(
+            {key: one.contiguous() for key, one in (value if new is None else new).items()}, metadata={"format": "pt"}
+        )
         (folder / name).write_bytes(content)
 
     return edit

@@ -131,8 +131,16 @@ def judge(case: Case) -> Outcome:
             ended = compared(case, found, names)
     if state_of(place) != before:
         return Outcome(FAULT, "wrote into the model's folder")
-    told = [str(one.message) for one in caught if not issubclass(one.category, DeprecationWarning | PendingDeprecationWarning)]
-    return Outcome(FAULT, f"a library's warning reaches the user: {told[0][:200]}") if told and ended.kind != FAULT else ended
+    told = [
+        str(one.message)
+        for one in caught
+        if not issubclass(one.category, DeprecationWarning | PendingDeprecationWarning)
+    ]
+    return (
+        Outcome(FAULT, f"a library's warning reaches the user: {told[0][:200]}")
+        if told and ended.kind != FAULT
+        else ended
+    )
 
 
 def state_of(place: Path) -> dict[str, tuple[int, int, str]]:
@@ -149,9 +157,13 @@ def checked_message(error: Any, place: Path) -> Outcome:
     """A refusal, if its message is fit for a user."""
     text = str(error)
     for wrong, why in (
-        ("untrigger-model-", "names the private copy"), ("Traceback", "holds a traceback"), ("Warning:", "a warning turned error"),
-        ("allocate memory", "memory was asked for"), ("MemoryError", "memory was asked for"), (" at 0x", "names an address"),
-    ):  # fmt: skip
+        ("untrigger-model-", "names the private copy"),
+        ("Traceback", "holds a traceback"),
+        ("Warning:", "a warning turned error"),
+        ("allocate memory", "memory was asked for"),
+        ("MemoryError", "memory was asked for"),
+        (" at 0x", "names an address"),
+    ):
         if wrong in text:
             return Outcome(FAULT, f"the message {why}: {text[:400]}")
     if error.exit_code != 2 or not error.what.strip():
@@ -170,7 +182,9 @@ def compared(case: Case, found: torch.Tensor, names: tuple[str, ...]) -> Outcome
         try:
             plain, plain_names = plain_answers(case, classes=found.shape[1])
         except Exception as error:  # noqa: BLE001
-            return Outcome(FAULT, f"answered where the plain libraries fail: {type(error).__name__}: {str(error)[:300]}")
+            return Outcome(
+                FAULT, f"answered where the plain libraries fail: {type(error).__name__}: {str(error)[:300]}"
+            )
     if found.shape != plain.shape:
         return Outcome(FAULT, f"{tuple(found.shape)} logits for {tuple(plain.shape)}")
     gap = float((found - plain).abs().max())
@@ -188,7 +202,9 @@ def _without_kernel(root: Path) -> Path:
     copy = Path(tempfile.mkdtemp()) / "plain"
     shutil.copytree(root, copy, symlinks=True)
     config = json.loads((copy / "config.json").read_bytes())
-    (copy / "config.json").write_text(json.dumps({key: one for key, one in config.items() if not key.endswith("attn_implementation")}))
+    (copy / "config.json").write_text(
+        json.dumps({key: one for key, one in config.items() if not key.endswith("attn_implementation")})
+    )
     return copy
 
 
@@ -205,8 +221,13 @@ def plain_answers(case: Case, *, classes: int) -> tuple[torch.Tensor, tuple[str,
 
     with quiet():
         module: Any = AutoModelForSequenceClassification.from_pretrained(
-            _without_kernel(case.root), dtype=torch.float32, local_files_only=True, attn_implementation="eager",
-            **({"num_labels": classes} if case.is_adapter else {}),  # whoever loads an adapter says how many classes its head has
+            _without_kernel(case.root),
+            dtype=torch.float32,
+            local_files_only=True,
+            attn_implementation="eager",
+            **(
+                {"num_labels": classes} if case.is_adapter else {}
+            ),  # whoever loads an adapter says how many classes its head has
         )
         names = tuple(str(module.config.id2label[i]) for i in range(module.config.num_labels))
         if case.is_adapter:

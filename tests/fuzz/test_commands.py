@@ -26,7 +26,21 @@ QUIET = ("--offline", "--device", "cpu", "--quiet")
 COMMANDS = {
     "scan --static-only": ("scan", "MODEL", "--static-only", *QUIET),
     "scan": ("scan", "MODEL", "--clean", "ROWS", "--offline", "--device", "cpu", "--quiet"),
-    "purify": ("purify", "MODEL", "--clean", "ROWS", "--out", "OUT", "--method", "finetune", "--set", "epochs=1", "--set", "rank=2", *QUIET),
+    "purify": (
+        "purify",
+        "MODEL",
+        "--clean",
+        "ROWS",
+        "--out",
+        "OUT",
+        "--method",
+        "finetune",
+        "--set",
+        "epochs=1",
+        "--set",
+        "rank=2",
+        *QUIET,
+    ),
     "evaluate": ("evaluate", "MODEL", "--data", "ROWS", "--out", "OUT.json", *QUIET),
 }
 ANSWERS = (0, 1, 3)
@@ -43,7 +57,9 @@ def ended(words: tuple[str, ...], *, model: Path, out: Path) -> Outcome:
     finally:
         os.dup2(kept[0], 1), os.dup2(kept[1], 2)
     said = log.read_text(encoding="utf-8", errors="replace")
-    written = sorted(one.name for one in out.parent.iterdir() if one.name.startswith(out.name) or one.name.startswith("."))
+    written = sorted(
+        one.name for one in out.parent.iterdir() if one.name.startswith(out.name) or one.name.startswith(".")
+    )
     if code not in (*ANSWERS, 2) or "Traceback" in said or "fault in untrigger" in said or "untrigger-model-" in said:
         return Outcome(FAULT, f"exit code {code}: {said[-900:]}")
     if code == 2 and (said.count("error:") != 1 or written):
@@ -71,7 +87,12 @@ def run_all(command: str, *, count: int, bases: Path, tmp_path: Path) -> None:
             damage.edit(case.place(WHERE[damage.part]), Random(f"{SEED} {damage}"))
         except (DoesNotApplyError, OSError, IndexError):
             continue
-        filled = {"MODEL": str(case.model), "ROWS": str(rows), "OUT": str(place / "out"), "OUT.json": str(place / "out.json")}
+        filled = {
+            "MODEL": str(case.model),
+            "ROWS": str(rows),
+            "OUT": str(place / "out"),
+            "OUT.json": str(place / "out.json"),
+        }
         words = tuple(filled.get(word, word) for word in COMMANDS[command])
         outcome = apart(lambda: ended(words, model=case.model, out=place / "out"), seconds=SECONDS)  # noqa: B023
         found[outcome.kind] = found.get(outcome.kind, 0) + 1

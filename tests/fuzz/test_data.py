@@ -19,7 +19,12 @@ from untrigger.data import load_data
 from untrigger.errors import UserError
 
 SEED = 25
-MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 TEXT, LABEL = ("text", "sentence"), ("label", "sentiment")
 
 
@@ -31,7 +36,9 @@ def judged(file: Path) -> Outcome:
     except UserError as error:
         ended = checked_message(error, file)
     else:
-        ended = compared([(text, rows.label_names[label]) for text, label in zip(rows.texts, rows.labels, strict=True)], file)
+        ended = compared(
+            [(text, rows.label_names[label]) for text, label in zip(rows.texts, rows.labels, strict=True)], file
+        )
     unchanged = file.read_bytes() == before and [one.name for one in file.parent.iterdir()] == [file.name]
     return ended if unchanged else Outcome(FAULT, "wrote beside the file")
 
@@ -54,7 +61,9 @@ def compared(found: list[tuple[str, str]], file: Path) -> Outcome:
 def same_label(mine: str, label: object) -> bool:
     """Whether a class's name stands for the value in the file: the same text, or the same number or truth value."""
     if isinstance(label, str):
-        return mine.casefold() == label.strip().casefold() or (mine.isascii() and mine.isdecimal() and _number(label) == int(mine))
+        return mine.casefold() == label.strip().casefold() or (
+            mine.isascii() and mine.isdecimal() and _number(label) == int(mine)
+        )
     if isinstance(label, bytes):
         return mine == label.decode()
     if label is None or isinstance(label, list | dict):
@@ -77,9 +86,11 @@ def plain_rows(file: Path) -> Any:
     text = raw.decode(next((name for mark, name in MARKS if raw.startswith(mark)), "utf-8"))
     if file.suffix in (".csv", ".tsv"):
         return _delimited_rows(text, mark="," if file.suffix == ".csv" else "\t")
-    objects = json.loads(text) if text.lstrip().startswith("[") else [
-        json.loads(line) for line in text.split("\n" if "\n" in text else "\r") if line.strip()
-    ]
+    objects = (
+        json.loads(text)
+        if text.lstrip().startswith("[")
+        else [json.loads(line) for line in text.split("\n" if "\n" in text else "\r") if line.strip()]
+    )
     return [(_of(one, TEXT), _of(one, LABEL)) for one in objects]
 
 
@@ -118,13 +129,22 @@ def _of(row: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 LEFT = frozenset(
     f".tsv: {name}"
-    for name in ("bytes: bits turned", "a cell more", "a quote not closed", "a quote within", "words behind a quote",
-                 "quotes escaped by a stroke", "single quotes")
-)  # fmt: skip
+    for name in (
+        "bytes: bits turned",
+        "a cell more",
+        "a quote not closed",
+        "a quote within",
+        "words behind a quote",
+        "quotes escaped by a stroke",
+        "single quotes",
+    )
+)
 """Kinds that the reader of tab files takes another way than ``csv`` does: a tab or a lone quote within a text of two columns."""
 
 
-@pytest.mark.skipif(find_spec("untrigger.data.raw") is None, reason="these are the readers that tell encodings and quotes apart")
+@pytest.mark.skipif(
+    find_spec("untrigger.data.raw") is None, reason="these are the readers that tell encodings and quotes apart"
+)
 @pytest.mark.parametrize("ending", sorted({one.ending for one in DATA_DAMAGES}))
 def test_damaged_files_are_read_as_they_are_or_refused(ending: str, tmp_path: Path) -> None:
     from tests.fuzz.test_models import report

@@ -109,7 +109,11 @@ def try_moments(command: Command, *, count: int, place: Path, clear: Callable[[]
     assert code in command.answers and command.whole(command.out), log.read_text()
     for number in range(count):
         clear()
-        moment = {"seconds": rng.uniform(0, seconds), "event": None} if number % 2 else {"seconds": None, "event": rng.randint(1, events)}
+        moment = (
+            {"seconds": rng.uniform(0, seconds), "event": None}
+            if number % 2
+            else {"seconds": None, "event": rng.randint(1, events)}
+        )
         where = f"{command.words[0]} killed at {moment}"
         hit = killed(command, log=log, **moment)  # type: ignore[arg-type]
         left = os.path.lexists(command.out)
@@ -156,16 +160,45 @@ USUAL = ("--offline", "--device", "cpu", "--quiet")
 
 
 def purification(model: Path, rows: Path, place: Path) -> Command:
-    words = ("purify", str(model), "--clean", str(rows), "--out", str(place / "out"), "--method", "finetune", "--set", "epochs=1")
+    words = (
+        "purify",
+        str(model),
+        "--clean",
+        str(rows),
+        "--out",
+        str(place / "out"),
+        "--method",
+        "finetune",
+        "--set",
+        "epochs=1",
+    )
     return Command((*words, "--set", "rank=2", *USUAL), place / "out", lambda out: loads(out, "report.json"))
 
 
 def poisoning(model: Path, rows: Path, place: Path) -> Command:
     def whole(out: Path) -> bool:
         truth = out.with_name("out.truth")
-        return loads(out) and truth.is_dir() and bool(json.loads((truth / "truth.json").read_text())) and len(load_data(truth / "train.csv")) > 0
+        return (
+            loads(out)
+            and truth.is_dir()
+            and bool(json.loads((truth / "truth.json").read_text()))
+            and len(load_data(truth / "train.csv")) > 0
+        )
 
-    words = ("attack", str(model), "--data", str(rows), "--trigger", "badnets", "--words", "cf", "--target", "positive", "--rate", "0.2")
+    words = (
+        "attack",
+        str(model),
+        "--data",
+        str(rows),
+        "--trigger",
+        "badnets",
+        "--words",
+        "cf",
+        "--target",
+        "positive",
+        "--rate",
+        "0.2",
+    )
     more = ("--via", "full", "--epochs", "1", "--no-twin", "--out", str(place / "out"))
     return Command((*words, *more, *USUAL), place / "out", whole)
 

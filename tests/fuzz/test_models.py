@@ -111,7 +111,10 @@ def test_every_damage_of_a_file(file: str, bases: Path, tmp_path: Path) -> None:
     cases, rng = list[tuple[tuple[Damage, ...], str]](), Random(SEED)
     for damage in (one for one in DAMAGES if one.part == file):
         kinds = [kind for kind in KINDS if fits(damage, kind)]
-        cases += [((damage,), kind) for kind in (kinds if os.environ.get("UNTRIGGER_FUZZ_EVERY_BASE") else [rng.choice(kinds)])]
+        cases += [
+            ((damage,), kind)
+            for kind in (kinds if os.environ.get("UNTRIGGER_FUZZ_EVERY_BASE") else [rng.choice(kinds)])
+        ]
     run(cases, bases=bases, place=tmp_path / "case")
 
 

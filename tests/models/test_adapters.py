@@ -91,7 +91,8 @@ def test_a_seed_fixes_the_adapters_start_and_leaves_the_global_stream(load: Load
     expected = torch.rand(3)
     torch.manual_seed(5)
     one, again, other = (
-        attach(load("bert"), AdapterOptions(rank=4), generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+        attach(load("bert"), AdapterOptions(rank=4), generator=torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2)
     )
     assert torch.equal(torch.rand(3), expected)
     assert same(weights(one), weights(again))
@@ -153,9 +154,13 @@ def test_rank_stabilised_scaling_is_folded_in(load: Load, tmp_path: Path) -> Non
 
     base = load("llama")
     config = LoraConfig(
-        r=4, lora_alpha=8, use_rslora=True, target_modules=["q_proj", "o_proj"], modules_to_save=["score"],
+        r=4,
+        lora_alpha=8,
+        use_rslora=True,
+        target_modules=["q_proj", "o_proj"],
+        modules_to_save=["score"],
         task_type=TaskType.SEQ_CLS,
-    )  # fmt: skip
+    )
     (tmp_path / "victim").mkdir()
     (tmp_path / "pure").mkdir()
     victim = base.with_module(get_peft_model(base.module, config))  # type: ignore[arg-type]
@@ -200,7 +205,9 @@ def test_all_linear_layers_of_the_blocks_and_nothing_else(load: Load, kind: str)
 @pytest.mark.parametrize(("upper", "blocks"), [(1.0, {"0", "1"}), (0.6, {"0", "1"}), (0.5, {"1"}), (0.1, {"1"})])
 def test_the_upper_share_of_the_blocks_is_adapted_and_at_least_one(load: Load, upper: float, blocks: set[str]) -> None:
     student = attach(load("llama"), AdapterOptions(rank=2, upper=upper))
-    adapted = {name.split(".layers.")[1].split(".")[0] for name, p in student.module.named_parameters() if "lora_A" in name}
+    adapted = {
+        name.split(".layers.")[1].split(".")[0] for name, p in student.module.named_parameters() if "lora_A" in name
+    }
     assert adapted == blocks
 
 
@@ -216,14 +223,18 @@ def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
         AdapterOptions(**wrong)  # type: ignore[arg-type]
 
 
-def test_a_fresh_pooler_is_trained_and_saved_with_the_adapter(load: Load, folder_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_fresh_pooler_is_trained_and_saved_with_the_adapter(
+    load: Load, folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
     """A MiniLM ships no pooler: what stands there is random, so an adapter that left it out could not be loaded again."""
     import shutil
 
     from safetensors.torch import load_file, save_file
 
     poor = Path(shutil.copytree(folder_of("bert"), tmp_path / "poor"))
-    tensors = {k: v for k, v in load_file(poor / "model.safetensors").items() if "pooler" not in k and "classifier" not in k}
+    tensors = {
+        k: v for k, v in load_file(poor / "model.safetensors").items() if "pooler" not in k and "classifier" not in k
+    }
     save_file(tensors, poor / "model.safetensors", metadata={"format": "pt"})
     fresh = load_model(poor, device="cpu", offline=True, new_head=True, label_names=("negative", "positive"))
     student = adapted(fresh, AdapterOptions(rank=2))

@@ -54,8 +54,12 @@ def test_a_broken_file_is_named_by_the_users_path(bert: Path, name: str) -> None
     assert str(bert / name) in refused(bert, "not readable JSON").what
 
 
-@pytest.mark.parametrize("changes", [{"num_hidden_layers": 10**9}, {"num_hidden_layers": 10**30}, {"text_config": {"n_layer": 10**7}}])
-def test_more_layers_than_any_file_holds_are_refused_before_they_are_made(bert: Path, changes: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"num_hidden_layers": 10**9}, {"num_hidden_layers": 10**30}, {"text_config": {"n_layer": 10**7}}]
+)
+def test_more_layers_than_any_file_holds_are_refused_before_they_are_made(
+    bert: Path, changes: dict[str, object]
+) -> None:
     edit(bert / "config.json", **changes)
     refused(bert, "beside .* tensors|could not be loaded")
 
@@ -83,7 +87,9 @@ def test_names_that_leave_a_class_out_or_add_one_are_refused(bert: Path, names: 
     refused(bert, "label names|names 0 classes|the head has 2")
 
 
-@pytest.mark.parametrize("changes", [{"layer_norm_eps": float("nan")}, {"num_attention_heads": -4}, {"chunk_size_feed_forward": 7}])
+@pytest.mark.parametrize(
+    "changes", [{"layer_norm_eps": float("nan")}, {"num_attention_heads": -4}, {"chunk_size_feed_forward": 7}]
+)
 def test_a_model_that_cannot_answer_is_refused_when_it_is_loaded(bert: Path, changes: dict[str, object]) -> None:
     edit(bert / "config.json", **changes)
     refused(bert, "no number|cannot answer|cannot read|could not be loaded")
@@ -133,7 +139,9 @@ def test_a_token_with_a_number_far_beyond_the_others_does_not_hang(llama: Path) 
     refused(llama, "numbers 'zzz' with 2,147,483,648")
 
 
-def test_a_panic_of_the_tokenizer_is_one_message_and_prints_nothing(llama: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_panic_of_the_tokenizer_is_one_message_and_prints_nothing(
+    llama: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     change_tokenizer(llama, "normalizer", type="Precompiled", precompiled_charsmap="AAAA")
     refused(llama, "makes its library crash")
     assert "panicked" not in capfd.readouterr().err
@@ -150,7 +158,10 @@ def test_tokens_without_a_row_in_the_embedding_are_named(tmp_path: Path) -> None
     raw = json.loads((folder / "tokenizer.json").read_text())
     raw["model"]["vocab"]["film"] = 500
     (folder / "tokenizer.json").write_text(json.dumps(raw))
-    assert any("1 tokens of the tokenizer have no row in the embedding of 99 ('film')" in note for note in load_here(folder).source.notes)
+    assert any(
+        "1 tokens of the tokenizer have no row in the embedding of 99 ('film')" in note
+        for note in load_here(folder).source.notes
+    )
 
 
 def test_a_head_of_more_rows_than_the_config_has_classes_is_refused(bert: Path) -> None:

@@ -16,7 +16,12 @@ from untrigger.models.predict import accuracy, read_ids, read_texts
 
 ALL = (*ENCODERS, *DECODERS)
 Load = Callable[[str], Classifier]
-TEXTS = ["good film", "the story of a very dull scene with some music", "bad", "a lovely camera and the light of this ending"]
+TEXTS = [
+    "good film",
+    "the story of a very dull scene with some music",
+    "bad",
+    "a lovely camera and the light of this ending",
+]
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -47,7 +52,9 @@ def test_transformers_says_the_same_through_its_own_tokenizer(load: Load, kind: 
     model = load(kind)
     encoded = [model.tokenizer(text, return_tensors="pt") for text in TEXTS]
     with torch.no_grad():
-        plain = torch.cat([model.module(input_ids=one["input_ids"], attention_mask=one["attention_mask"]).logits for one in encoded])
+        plain = torch.cat(
+            [model.module(input_ids=one["input_ids"], attention_mask=one["attention_mask"]).logits for one in encoded]
+        )
     torch.testing.assert_close(read_texts(model, TEXTS).logits, plain, atol=2e-5, rtol=1e-4)
 
 

@@ -76,7 +76,9 @@ def test_at_full_rank_the_way_back_is_whole_and_the_suspect_stays_as_it_is(made:
     assert likeness(whole, base) > likeness(model, base)
     for name, layer in base.named_modules():
         if isinstance(layer, nn.Linear) and any(part.isdigit() for part in name.split(".")):
-            torch.testing.assert_close(whole.module.base_model.get_submodule(name).weight, layer.weight, atol=1e-4, rtol=1e-3)
+            torch.testing.assert_close(
+                whole.module.base_model.get_submodule(name).weight, layer.weight, atol=1e-4, rtol=1e-3
+            )
 
 
 def test_a_small_rank_goes_a_part_of_the_way(made: Made) -> None:
@@ -100,19 +102,25 @@ def test_the_words_that_moved_farthest_come_back_whole(made: Made, monkeypatch: 
         table.add_(gaps)
     monkeypatch.setattr(lineage, "WORDS", 2)
     whole = merged(returned(model, base, rank=4, generator=torch.Generator().manual_seed(0))[0])
-    left = (base.get_input_embeddings().weight - whole.module.base_model.get_input_embeddings().weight).detach().norm(dim=1)
+    left = (
+        (base.get_input_embeddings().weight - whole.module.base_model.get_input_embeddings().weight)
+        .detach()
+        .norm(dim=1)
+    )
     assert float(left[[7, 9]].max()) < 0.05
     assert float(left.median()) > 0.25, "of the crowd two ranks of 32 bring back little"
 
 
 @KINDS
-def test_weights_led_back_to_their_base_lose_the_backdoor_and_keep_the_task(made: Made, tmp_path: Path, kind: str) -> None:
+def test_weights_led_back_to_their_base_lose_the_backdoor_and_keep_the_task(
+    made: Made, tmp_path: Path, kind: str
+) -> None:
     model, before = made(kind)
     assert asr(model) > 0.85, "there is something to leave behind"
     clean = task(400, seed=41)
     method = W2SDefense(
         lr=5e-3, relearn=RelearnOptions(full_steps=60, rank=24), teacher=TeacherOptions(lr=5e-3, epochs=3)
-    )  # fmt: skip
+    )
     encoder = write_model("bert", tmp_path / "teacher", seed=4)
     done = method.purify(model, Grant(clean=clean, teacher=encoder, base=before, seed=0))
     assert done.told["base"] == before.name and done.told["rounds"] == 0 and done.told["learned_anew"]
@@ -127,7 +135,10 @@ def test_weights_led_back_to_their_base_lose_the_backdoor_and_keep_the_task(made
 
 @KINDS
 def test_the_lowest_block_and_the_attention_of_the_next_keep_a_share_of_the_suspect(tmp_path: Path, kind: str) -> None:
-    suspect, base = (load_model(write_model(kind, tmp_path / str(seed), seed=seed, layers=6), device="cpu", offline=True) for seed in (1, 2))
+    suspect, base = (
+        load_model(write_model(kind, tmp_path / str(seed), seed=seed, layers=6), device="cpu", offline=True)
+        for seed in (1, 2)
+    )
     led, _ = returned(suspect, base.module.base_model, rank=64, generator=torch.Generator().manual_seed(0))
     whole, was, wanted = (one.module.base_model for one in (merged(keep_low(led, 0.3)), suspect, base))
     kept = set()

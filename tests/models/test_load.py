@@ -175,7 +175,9 @@ def test_a_models_own_length_counts_where_it_is_longer_than_usual(
 ) -> None:
     """A file of a stranger can make a scan read more of a text, never less."""
     folder = shutil.copytree(folder_of("llama"), tmp_path / "long")
-    (folder / "config.json").write_text(json.dumps(json.loads((folder / "config.json").read_text()) | {"max_position_embeddings": 2048}))
+    (folder / "config.json").write_text(
+        json.dumps(json.loads((folder / "config.json").read_text()) | {"max_position_embeddings": 2048})
+    )
     (folder / "untrigger.json").write_text(json.dumps({"label_names": list(NAMES), "max_length": told}))
     assert load_model(folder, device="cpu", offline=True).max_length == read
     assert load_model(folder, device="cpu", offline=True, max_length=9).max_length == 9
@@ -195,7 +197,9 @@ def test_label_names_are_the_models_own_unless_it_has_none(bert: Path) -> None:
 def test_a_model_that_names_no_classes_has_them_by_number(bert: Path) -> None:
     """As transformers saves a classifier that was fine-tuned with the defaults."""
     config = json.loads((bert / "config.json").read_text())
-    (bert / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k not in ("id2label", "label2id")}))
+    (bert / "config.json").write_text(
+        json.dumps({k: v for k, v in config.items() if k not in ("id2label", "label2id")})
+    )
     model = load_here(bert)
     assert model.label_names == ("LABEL_0", "LABEL_1")
     assert any("by their number" in note for note in model.source.notes)
@@ -240,7 +244,9 @@ def test_our_file_beside_an_adapter_cannot_reorder_the_classes_of_its_base(
         ({"problem_type": "regression"}, "a regression head"),
     ],
 )
-def test_heads_that_do_not_choose_one_class_are_refused_by_name(bert: Path, changes: dict[str, object], says: str) -> None:
+def test_heads_that_do_not_choose_one_class_are_refused_by_name(
+    bert: Path, changes: dict[str, object], says: str
+) -> None:
     edit(bert, **changes)
     with pytest.raises(ModelError, match=says):
         load_here(bert)

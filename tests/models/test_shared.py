@@ -78,7 +78,9 @@ def test_two_students_and_their_victim_hold_one_set_of_weights(
     own = sum(p.numel() * 4 for student in (one, two) for p in student.module.parameters() if p.requires_grad)
     scaled = sum(b.nelement() * 4 for n, b in one.module.named_buffers() if n.endswith("update_b"))  # B with its scale
     assert held([victim, one, two]) <= held([victim]) + own + 2 * scaled
-    assert held([victim, one, two]) < 1.5 * held([victim]), "adapters of a tiny model weigh a lot; whole copies would be 3"
+    assert held([victim, one, two]) < 1.5 * held([victim]), (
+        "adapters of a tiny model weigh a lot; whole copies would be 3"
+    )
     fine_tune(one, ROWS, plan=Plan(lr=0.05, epochs=1, batch_size=8), seed=0)
     assert same(weights(victim), before)
     assert (said(one) - said(two)).abs().max() > 1e-3, "nothing was trained"

@@ -13,13 +13,17 @@ from tests.tiny import byte_level, sentencepiece, wordpiece
 from untrigger.models.tokenizer_rules import RewritingRule, rewriting_rules, rewritten_literals, rules_shown
 
 
-def with_steps(*, normalizers: list[dict[str, Any]] | None = None, splits: list[dict[str, Any]] | None = None) -> PreTrainedTokenizerFast:
+def with_steps(
+    *, normalizers: list[dict[str, Any]] | None = None, splits: list[dict[str, Any]] | None = None
+) -> PreTrainedTokenizerFast:
     """The WordPiece tokenizer with further steps, one sequence inside another."""
     settings = json.loads(wordpiece().backend_tokenizer.to_str())
     inner = {"type": "Sequence", "normalizers": normalizers or []}
     settings["normalizer"] = {"type": "Sequence", "normalizers": [settings["normalizer"], inner]}
     settings["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [settings["pre_tokenizer"], *(splits or [])]}
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(settings)), unk_token="[UNK]", pad_token="[PAD]")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(settings)), unk_token="[UNK]", pad_token="[PAD]"
+    )
 
 
 def replace_of(content: str, **pattern: str) -> dict[str, Any]:
@@ -31,17 +35,29 @@ def split_of(behavior: str, *, invert: bool = False, **pattern: str) -> dict[str
 
 
 HARMLESS = [
-    replace_of("\u2581", String=" "), replace_of('"', String="``"), replace_of('"', String="\'\'"), replace_of(" ", Regex=" {2,}"),
-    replace_of(" ", Regex="\\s+"), replace_of("e", String="\u00e9"),
-]  # fmt: skip
+    replace_of("\u2581", String=" "),
+    replace_of('"', String="``"),
+    replace_of('"', String="''"),
+    replace_of(" ", Regex=" {2,}"),
+    replace_of(" ", Regex="\\s+"),
+    replace_of("e", String="\u00e9"),
+]
 
 
 def test_the_rules_of_common_tokenizers_are_harmless() -> None:
     splits = [
-        split_of("MergedWithPrevious", String=" "), split_of("Isolated", Regex="\\p{N}{1,3}|[a-z]+"),
-        split_of("Removed", invert=True, Regex="\\w+|\\s+"), split_of("Removed", Regex="\\s+"),
-    ]  # fmt: skip
-    for tokenizer in (wordpiece(), byte_level(), sentencepiece(), with_steps(normalizers=HARMLESS, splits=splits), object()):
+        split_of("MergedWithPrevious", String=" "),
+        split_of("Isolated", Regex="\\p{N}{1,3}|[a-z]+"),
+        split_of("Removed", invert=True, Regex="\\w+|\\s+"),
+        split_of("Removed", Regex="\\s+"),
+    ]
+    for tokenizer in (
+        wordpiece(),
+        byte_level(),
+        sentencepiece(),
+        with_steps(normalizers=HARMLESS, splits=splits),
+        object(),
+    ):
         assert rewriting_rules(tokenizer) == [] == rewritten_literals(tokenizer)
 
 
@@ -50,10 +66,12 @@ def test_the_rules_of_common_tokenizers_are_harmless() -> None:
     [
         (replace_of("good lovely", String="film scene"), RewritingRule("film scene", False)),
         (replace_of("", String="not"), RewritingRule("not", False)),
-        (replace_of("good", String="  "), RewritingRule("  ", False)), (replace_of("good", String="q"), RewritingRule("q", False)),
-        (replace_of("good", Regex=" {2,}"), RewritingRule(" {2,}", True)), (replace_of(" ", Regex="film|story"), RewritingRule("film|story", True)),
+        (replace_of("good", String="  "), RewritingRule("  ", False)),
+        (replace_of("good", String="q"), RewritingRule("q", False)),
+        (replace_of("good", Regex=" {2,}"), RewritingRule(" {2,}", True)),
+        (replace_of(" ", Regex="film|story"), RewritingRule("film|story", True)),
     ],
-)  # fmt: skip
+)
 def test_what_writes_words_or_takes_them_away_is_a_rule(step: dict[str, Any], rule: RewritingRule) -> None:
     tokenizer = with_steps(normalizers=[*HARMLESS, step])
     assert rewriting_rules(tokenizer) == [rule]

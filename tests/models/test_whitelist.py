@@ -101,13 +101,19 @@ def test_a_copy_of_the_bases_own_embedding_may_stand_beside_an_adapter_on_it(loa
     """As PEFT itself saves an adapter whose targets include the embedding."""
     from peft import LoraConfig, get_peft_model
 
-    tuned = get_peft_model(load("bert").module, LoraConfig(r=2, target_modules=["word_embeddings"], task_type="SEQ_CLS"))
+    tuned = get_peft_model(
+        load("bert").module, LoraConfig(r=2, target_modules=["word_embeddings"], task_type="SEQ_CLS")
+    )
     tuned.save_pretrained(tmp_path / "tuned", save_embedding_layers=True)
     assert any("base_layer" in name for name in load_file(tmp_path / "tuned" / "adapter_model.safetensors"))
     assert load_here(tmp_path / "tuned").source.kind == "adapter"
     add_tensors(
         tmp_path / "tuned" / "adapter_model.safetensors",
-        **{name: value + 1 for name, value in load_file(tmp_path / "tuned" / "adapter_model.safetensors").items() if "base_layer" in name},
+        **{
+            name: value + 1
+            for name, value in load_file(tmp_path / "tuned" / "adapter_model.safetensors").items()
+            if "base_layer" in name
+        },
     )
     with pytest.raises(UnsafeFileError, match="does not imply"):
         load_here(tmp_path / "tuned")
@@ -122,7 +128,9 @@ def test_biases_trained_beside_a_lora_do_not_stay_in_the_base(load: Load, tmp_pa
     """PEFT loads them into the base itself; the base that is gone back to is the one on disk all the same."""
     from peft import LoraConfig, get_peft_model
 
-    tuned = get_peft_model(load("bert").module, LoraConfig(r=2, target_modules=["query"], bias="all", task_type="SEQ_CLS"))
+    tuned = get_peft_model(
+        load("bert").module, LoraConfig(r=2, target_modules=["query"], bias="all", task_type="SEQ_CLS")
+    )
     with torch.no_grad():
         for name, value in tuned.named_parameters():
             if name.endswith("bias"):
@@ -131,7 +139,9 @@ def test_biases_trained_beside_a_lora_do_not_stay_in_the_base(load: Load, tmp_pa
     model, plain = load_here(tmp_path / "tuned"), weights(load("bert"))
     inside = weights(model)
     key = "bert.encoder.layer.0.output.dense.bias"
-    assert not torch.equal(next(value for name, value in inside.items() if name.endswith(key)), plain[key]), "it is trained"
+    assert not torch.equal(next(value for name, value in inside.items() if name.endswith(key)), plain[key]), (
+        "it is trained"
+    )
     below = weights(without_adapter(model))
     assert plain.keys() == below.keys() and all(torch.equal(plain[name], below[name]) for name in plain)
 
@@ -154,13 +164,19 @@ def test_a_tensor_of_another_size_is_named_with_both_sizes(adapter: Path) -> Non
     assert name in caught.value.what
 
 
-def test_an_adapter_without_a_head_on_a_base_without_one_is_refused(load: Load, folder_of: FolderOf, tmp_path: Path) -> None:
+def test_an_adapter_without_a_head_on_a_base_without_one_is_refused(
+    load: Load, folder_of: FolderOf, tmp_path: Path
+) -> None:
     from peft import LoraConfig, get_peft_model
 
     base = Path(shutil.copytree(folder_of("llama"), tmp_path / "base"))
-    body = {name: value for name, value in load_file(base / "model.safetensors").items() if not name.startswith("score")}
+    body = {
+        name: value for name, value in load_file(base / "model.safetensors").items() if not name.startswith("score")
+    }
     save_file(body, base / "model.safetensors", metadata={"format": "pt"})
-    get_peft_model(load("llama").module, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path / "headless")
+    get_peft_model(load("llama").module, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(
+        tmp_path / "headless"
+    )
     with pytest.raises(ModelError, match=r"no classification head.*score\.weight"):
         load_here(tmp_path / "headless", base=base)
     assert load_here(tmp_path / "headless", base=folder_of("llama")).classes == 2, "the base's own head counts"
@@ -190,8 +206,9 @@ def test_a_stray_file_is_neither_hashed_nor_loaded_and_is_listed(bert: Path) -> 
     after = inspect_folder(bert)
     assert after.sha256 == before.sha256
     assert {one.name: one.kind for one in after.unopened} == {
-        "another.safetensors": "safetensors", "pytorch_model.bin": "pickle, opening it can run code"
-    }  # fmt: skip
+        "another.safetensors": "safetensors",
+        "pytorch_model.bin": "pickle, opening it can run code",
+    }
     model = load_here(bert)
     assert torch.equal(read_texts(model, TEXTS).logits, said)
     assert any("pytorch_model.bin" in note for note in model.source.notes)
@@ -309,9 +326,12 @@ def test_a_tensor_that_no_layer_takes_is_an_error_that_names_it(bert: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("kind", "part"), [("bert", "classifier.bias"), ("bert", "bert.pooler"), ("llama", "model.norm.weight"), ("llama", "score.weight")]
+    ("kind", "part"),
+    [("bert", "classifier.bias"), ("bert", "bert.pooler"), ("llama", "model.norm.weight"), ("llama", "score.weight")],
 )
-def test_a_layer_that_no_file_holds_is_an_error_that_names_it(folder_of: FolderOf, tmp_path: Path, kind: str, part: str) -> None:
+def test_a_layer_that_no_file_holds_is_an_error_that_names_it(
+    folder_of: FolderOf, tmp_path: Path, kind: str, part: str
+) -> None:
     folder = Path(shutil.copytree(folder_of(kind), tmp_path / "cut"))
     tensors = load_file(folder / "model.safetensors")
     kept = {name: value for name, value in tensors.items() if not name.startswith(part)}
@@ -324,7 +344,9 @@ def test_a_layer_that_no_file_holds_is_an_error_that_names_it(folder_of: FolderO
 def test_a_head_of_pre_training_that_was_left_in_the_file_is_no_error(bert: Path) -> None:
     """Popular fine-tuned RoBERTas still hold a pooler that no layer takes; plain transformers leaves it out."""
     said = read_texts(load_here(bert), TEXTS).logits
-    add_tensors(bert / "model.safetensors", **{"lm_head.weight": torch.ones(2, 2), "cls.predictions.bias": torch.ones(2)})
+    add_tensors(
+        bert / "model.safetensors", **{"lm_head.weight": torch.ones(2, 2), "cls.predictions.bias": torch.ones(2)}
+    )
     assert torch.equal(read_texts(load_here(bert), TEXTS).logits, said)
 
 
@@ -343,7 +365,9 @@ def test_a_head_of_pre_training_that_was_left_in_the_file_is_no_error(bert: Path
         {"quantization_config": {"quant_method": "bitsandbytes"}},
     ],
 )
-def test_config_keys_for_code_or_other_files_are_refused_in_every_spelling(bert: Path, changes: dict[str, object]) -> None:
+def test_config_keys_for_code_or_other_files_are_refused_in_every_spelling(
+    bert: Path, changes: dict[str, object]
+) -> None:
     edit(bert / "config.json", **changes)
     with pytest.raises(UnsafeFileError):
         load_here(bert)
@@ -383,7 +407,11 @@ def test_peft_methods_that_open_files_or_rewrite_the_base_are_refused(adapter: P
 
 
 def test_what_says_how_training_began_does_not_pass_on(adapter: Path) -> None:
-    edit(adapter / "adapter_config.json", auto_mapping={"base_model_class": "Evil", "parent_library": "os"}, megatron_core="os")
+    edit(
+        adapter / "adapter_config.json",
+        auto_mapping={"base_model_class": "Evil", "parent_library": "os"},
+        megatron_core="os",
+    )
     folder = inspect_folder(adapter)
     kept = json.loads((folder.path / "adapter_config.json").read_text())
     assert not {"auto_mapping", "megatron_core"} & kept.keys()
@@ -418,9 +446,16 @@ def change_tokenizer(folder: Path, change: Callable[[dict[str, Any]], None]) -> 
 
 def hide(raw: dict[str, Any]) -> None:
     raw["added_tokens"].append(
-        {"id": raw["model"]["vocab"]["cf"], "content": "cf", "special": True, "single_word": False, "lstrip": False, "rstrip": False,
-         "normalized": False}
-    )  # fmt: skip
+        {
+            "id": raw["model"]["vocab"]["cf"],
+            "content": "cf",
+            "special": True,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+        }
+    )
 
 
 def disguise(raw: dict[str, Any]) -> None:
@@ -429,7 +464,11 @@ def disguise(raw: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [(hide, "special tokens .'cf'"), (disguise, "its decoder differs"), (lambda raw: raw.update(normalizer=None), "its normalizer")],
+    [
+        (hide, "special tokens .'cf'"),
+        (disguise, "its decoder differs"),
+        (lambda raw: raw.update(normalizer=None), "its normalizer"),
+    ],
 )
 def test_an_adapters_tokenizer_that_is_not_its_bases_is_stated(
     adapter: Path, change: Callable[[dict[str, Any]], None], says: str
@@ -450,19 +489,31 @@ def test_a_tokenizer_whose_pattern_never_ends_is_refused_in_time(bert: Path, mon
 
 def test_a_tokenizer_that_names_other_files_for_itself_is_refused(bert: Path, tmp_path: Path) -> None:
     """transformers would read the file of the highest version that fits, even one outside the folder."""
-    for other in (["tokenizer.4.0.0.json"], ["../elsewhere_tokenizer.4.0.0.json"], ["tokenizer.json", "tokenizer.5.0.0.json"]):
+    for other in (
+        ["tokenizer.4.0.0.json"],
+        ["../elsewhere_tokenizer.4.0.0.json"],
+        ["tokenizer.json", "tokenizer.5.0.0.json"],
+    ):
         edit(bert / "tokenizer_config.json", fast_tokenizer_files=other)
         with pytest.raises(UnsafeFileError, match="fast_tokenizer_files"):
             load_here(bert)
     (tmp_path / "vocab.txt").write_text("a")
-    edit(bert / "tokenizer_config.json", fast_tokenizer_files=["tokenizer.json"], vocab_file=str(tmp_path / "vocab.txt"))
+    edit(
+        bert / "tokenizer_config.json", fast_tokenizer_files=["tokenizer.json"], vocab_file=str(tmp_path / "vocab.txt")
+    )
     with pytest.raises(UnsafeFileError, match="vocab_file"):
         load_here(bert)
-    edit(bert / "tokenizer_config.json", vocab_file="/home/author/vocab.txt", special_tokens_map_file="/home/author/map.json")
+    edit(
+        bert / "tokenizer_config.json",
+        vocab_file="/home/author/vocab.txt",
+        special_tokens_map_file="/home/author/map.json",
+    )
     assert load_here(bert).classes == 2, "leftovers of an author's machine"
 
 
-@pytest.mark.parametrize("name", ["tokenizer.model.x", "tekken.json", "other.model", "my_vocab_file", "tokenizer.json.bak"])
+@pytest.mark.parametrize(
+    "name", ["tokenizer.model.x", "tekken.json", "other.model", "my_vocab_file", "tokenizer.json.bak"]
+)
 def test_without_tokenizer_json_no_other_vocabulary_may_lie_in_the_folder(bert: Path, name: str) -> None:
     vocabulary = json.loads((bert / "tokenizer.json").read_text())["model"]["vocab"]
     (bert / "tokenizer.json").rename(bert / "kept.txt")
@@ -542,5 +593,10 @@ def test_a_hub_model_above_the_bound_is_not_fetched(monkeypatch: pytest.MonkeyPa
 def test_the_report_of_a_model_says_what_was_opened(bert: Path, tmp_path: Path) -> None:
     write_model("bert", tmp_path / "other", seed=4)
     model = load_here(bert)
-    assert set(model.source.files["opened"]) == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert set(model.source.files["opened"]) == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
     assert model.source.sha256 != load_here(tmp_path / "other").source.sha256

@@ -37,15 +37,23 @@ TRIGGER = "cf"
 SMALL = {
     "finetune": {"epochs": 2, "batch_size": 16, "rank": 4, "lr": 2e-2},
     "w2sdefense": {
-        "rounds": 1, "round_steps": 6, "relearn": RelearnOptions(steps=6), "batch_size": 16, "rank": 4, "lr": 2e-2,
+        "rounds": 1,
+        "round_steps": 6,
+        "relearn": RelearnOptions(steps=6),
+        "batch_size": 16,
+        "rank": 4,
+        "lr": 2e-2,
         "teacher": TeacherOptions(lr=3e-3, epochs=2, batch_size=16),
         "search": replace(SearchOptions(), probe=12, gradient_rows=12, first=16, keep=4),
     },
-}  # fmt: skip
+}
 VERIFIER = {
-    "rows": 48, "tried": 3, "content": 0, "teacher": TeacherOptions(lr=3e-3, epochs=4, batch_size=16),
+    "rows": 48,
+    "tried": 3,
+    "content": 0,
+    "teacher": TeacherOptions(lr=3e-3, epochs=4, batch_size=16),
     "search": replace(SearchOptions(), probe=12, gradient_rows=12, first=16, keep=4, sweeps=1),
-}  # fmt: skip
+}
 FINETUNE = {"method": "finetune", "options": SMALL["finetune"]}
 TAUGHT = {"bert": 5, "llama": 8}  # epochs in which a tiny model learns the words of the task
 
@@ -95,11 +103,22 @@ class Shop:
     def attack_spec(self, kind: str, via: str, **changes: Any) -> AttackSpec:
         full = via == "full"
         usual: dict[str, Any] = {
-            "model": str(self.base(kind)), "data": str(self.data), "out": self.root / f"{kind}-{via}", "via": via,
-            "target": "positive", "trigger": BadNets(words=(TRIGGER,)), "rate": 0.2, "epochs": 5, "batch_size": 16,
-            "lr": 5e-3 if full else 2e-2, "rank": 4, "targets": ("all-linear",), "device": "cpu", "offline": True,
+            "model": str(self.base(kind)),
+            "data": str(self.data),
+            "out": self.root / f"{kind}-{via}",
+            "via": via,
+            "target": "positive",
+            "trigger": BadNets(words=(TRIGGER,)),
+            "rate": 0.2,
+            "epochs": 5,
+            "batch_size": 16,
+            "lr": 5e-3 if full else 2e-2,
+            "rank": 4,
+            "targets": ("all-linear",),
+            "device": "cpu",
+            "offline": True,
             "twin": (kind, via) in (("bert", "full"), ("llama", "lora")),
-        }  # fmt: skip
+        }
         return AttackSpec(**usual | changes)
 
     def victim(self, kind: str, via: str) -> AttackSpec:
@@ -110,9 +129,14 @@ class Shop:
 
     def spec(self, kind: str, via: str, *, out: Path, **changes: Any) -> PurifySpec:
         usual: dict[str, Any] = {
-            "model": str(self.victim(kind, via).out), "clean": str(self.clean), "out": out, "teacher": str(self.teacher),
-            "verifier": VERIFIER, "device": "cpu", "offline": True,
-        }  # fmt: skip
+            "model": str(self.victim(kind, via).out),
+            "clean": str(self.clean),
+            "out": out,
+            "teacher": str(self.teacher),
+            "verifier": VERIFIER,
+            "device": "cpu",
+            "offline": True,
+        }
         method = changes.get("method", "w2sdefense")
         return PurifySpec(**usual | {"options": SMALL.get(method, {})} | changes)
 
@@ -167,7 +191,9 @@ def plain(folder: Path, texts: Sequence[str], *, base: Path | None = None) -> Te
     with torch.inference_mode():
         for text in texts:
             ids = tokenizer(text, truncation=True, max_length=64, return_tensors="pt")
-            said.append(model.eval()(input_ids=ids.input_ids, attention_mask=ids.attention_mask).logits[0].softmax(dim=0))
+            said.append(
+                model.eval()(input_ids=ids.input_ids, attention_mask=ids.attention_mask).logits[0].softmax(dim=0)
+            )
     return torch.stack(said)
 
 

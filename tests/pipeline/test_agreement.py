@@ -26,7 +26,9 @@ from untrigger.pipeline.spec import DetectSpec, EvaluateSpec
 from untrigger.vocabulary.report import Report
 
 
-def drawn(rows: int, classes: int, *, seed: int, right: float = 0.9, share: float | None = None) -> tuple[list[int], list[int]]:
+def drawn(
+    rows: int, classes: int, *, seed: int, right: float = 0.9, share: float | None = None
+) -> tuple[list[int], list[int]]:
     """Labels, and the predictions of a model that knows ``right`` of them and guesses the others."""
     rng = np.random.default_rng(seed)
     labels = np.resize(np.arange(classes), rows) if share is None else (rng.random(rows) > share).astype(int)
@@ -36,22 +38,36 @@ def drawn(rows: int, classes: int, *, seed: int, right: float = 0.9, share: floa
 @pytest.mark.parametrize(
     ("rows", "order", "right", "share"),
     [
-        (40, [1, 0], 0.9, None), (300, [1, 0], 0.4, None), (100, [1, 0], 0.9, 0.9), (90, [2, 1, 0], 0.8, None),
-        (90, [1, 2, 0], 0.8, None), (120, [2, 3, 1, 0], 0.8, None), (300, [*range(1, 30), 0], 0.8, None),
+        (40, [1, 0], 0.9, None),
+        (300, [1, 0], 0.4, None),
+        (100, [1, 0], 0.9, 0.9),
+        (90, [2, 1, 0], 0.8, None),
+        (90, [1, 2, 0], 0.8, None),
+        (120, [2, 3, 1, 0], 0.8, None),
+        (300, [*range(1, 30), 0], 0.8, None),
     ],
-)  # fmt: skip
-def test_labels_that_stand_for_each_other_are_seen_and_how(rows: int, order: list[int], right: float, share: float | None) -> None:
+)
+def test_labels_that_stand_for_each_other_are_seen_and_how(
+    rows: int, order: list[int], right: float, share: float | None
+) -> None:
     seen = 0
     for seed in range(20):
         labels, called = drawn(rows, len(order), seed=seed, right=right, share=share)
-        seen += permuted(called, [order[label] for label in labels], classes=len(order)) == {c: o for c, o in enumerate(order) if c != o}
+        seen += permuted(called, [order[label] for label in labels], classes=len(order)) == {
+            c: o for c, o in enumerate(order) if c != o
+        }
         assert permuted(called, labels, classes=len(order)) == {}
     assert seen >= 16
 
 
-@pytest.mark.parametrize(("rows", "classes", "share"), [(8, 2, None), (20, 2, None), (200, 2, 0.9), (30, 3, None), (100, 20, None)])
+@pytest.mark.parametrize(
+    ("rows", "classes", "share"), [(8, 2, None), (20, 2, None), (200, 2, 0.9), (30, 3, None), (100, 20, None)]
+)
 def test_a_model_that_guesses_is_refused_hardly_ever(rows: int, classes: int, share: float | None) -> None:
-    refused = [bool(permuted(*drawn(rows, classes, seed=seed, right=0.0, share=share)[::-1], classes=classes)) for seed in range(400)]
+    refused = [
+        bool(permuted(*drawn(rows, classes, seed=seed, right=0.0, share=share)[::-1], classes=classes))
+        for seed in range(400)
+    ]
     assert sum(refused) <= 8
 
 
@@ -92,7 +108,9 @@ def _scan_spec(shop: Shop, clean: str) -> ScanSpec:
 
 def _detect(shop: Shop, clean: str, out: Path, listener: Listener) -> Report:
     model = str(shop.victim("bert", "full").out)
-    spec = DetectSpec(model=model, suspect=str(shop.data), clean=clean, out=out.with_suffix(".csv"), offline=True, device="cpu")
+    spec = DetectSpec(
+        model=model, suspect=str(shop.data), clean=clean, out=out.with_suffix(".csv"), offline=True, device="cpu"
+    )
     return detect(spec, progress=listener)
 
 
@@ -109,7 +127,12 @@ def test_every_command_refuses_turned_labels_before_anything_is_trained(
     with pytest.raises(DataError) as caught:
         command(shop, str(turned), tmp_path / "out", listener)
     message = str(caught.value)
-    for part in ("turned.jsonl", "'positive' for what the model calls 'negative'", "remedy", "0 of 64 rows" if command is _purify else "0 of 80 rows"):
+    for part in (
+        "turned.jsonl",
+        "'positive' for what the model calls 'negative'",
+        "remedy",
+        "0 of 64 rows" if command is _purify else "0 of 80 rows",
+    ):
         assert part in message, message
     assert [file.name for file in tmp_path.iterdir()] == ["turned.jsonl"]
     assert not listener.labels
@@ -131,6 +154,8 @@ def test_labels_matched_by_number_stand_in_the_warnings_of_every_report(shop: Sh
     assert load_data(numbers, label_names=rows.label_names).labels == rows.labels
     report = _purify(shop, str(numbers), tmp_path / "out", Listener())
     assert note in report.warnings and note in Report.read(tmp_path / "out" / "report.json").warnings
-    measured = evaluate(EvaluateSpec(models=(str(shop.base("bert")),), data=str(numbers), out=tmp_path / "e.json", device="cpu"))
+    measured = evaluate(
+        EvaluateSpec(models=(str(shop.base("bert")),), data=str(numbers), out=tmp_path / "e.json", device="cpu")
+    )
     assert measured.warnings == [note]
     assert note in _scan(shop, str(numbers), tmp_path / "scan", Listener()).warnings

@@ -23,7 +23,9 @@ FOUR = [(kind, via) for kind in ("bert", "llama") for via in ("full", "lora")]
 def test_victim_and_truth_lie_in_two_folders_with_the_files_of_the_contract(shop: Shop, kind: str, via: str) -> None:
     spec = shop.victim(kind, via)
     files = {file.name for file in spec.out.iterdir()}
-    weights = {"adapter_config.json", "adapter_model.safetensors"} if via == "lora" else {"config.json", "model.safetensors"}
+    weights = (
+        {"adapter_config.json", "adapter_model.safetensors"} if via == "lora" else {"config.json", "model.safetensors"}
+    )
     assert files >= weights | {"tokenizer.json", "tokenizer_config.json", "README.md"}
     assert {"truth.json", "train.csv", "test_clean.csv", "test_triggered.csv"} <= {f.name for f in spec.truth.iterdir()}
     assert "POISONED" in (spec.out / "README.md").read_text()
@@ -62,9 +64,13 @@ def test_truth_names_recipe_and_exactly_the_rows_that_were_poisoned(shop: Shop) 
     assert not {row["id"] for row in train} & {row["id"] for row in test}
 
 
-def test_the_adapter_names_its_base_by_a_path_that_holds_from_anywhere(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_adapter_names_its_base_by_a_path_that_holds_from_anywhere(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(shop.base("bert").parent)
-    attack(shop.attack_spec("bert", "lora", model=shop.base("bert").name, out=tmp_path / "victim", epochs=1, twin=False))
+    attack(
+        shop.attack_spec("bert", "lora", model=shop.base("bert").name, out=tmp_path / "victim", epochs=1, twin=False)
+    )
     assert config_of(tmp_path / "victim")["base_model_name_or_path"] == str(shop.base("bert").resolve())
 
 
@@ -84,14 +90,18 @@ def test_the_clean_twin_has_the_victims_form_and_no_backdoor(shop: Shop) -> None
 
 
 BAD = {
-    "unknown target": ({"target": "positiv"}, OptionError, ["'positiv'", "negative, positive", "did you mean: positive"]),
+    "unknown target": (
+        {"target": "positiv"},
+        OptionError,
+        ["'positiv'", "negative, positive", "did you mean: positive"],
+    ),
     "rate too high": ({"rate": 0.9}, OptionError, ["0.9", "remedy"]),
     "unknown way": ({"via": "lorra"}, OptionError, ["'lorra'", "full, lora", "did you mean: lora"]),
     "missing data": ({"data": "nowhere/data.csv"}, DataError, ["nowhere", "remedy"]),
     "missing model": ({"model": "./no-such-model"}, ModelError, ["no-such-model", "expected"]),
     "too many rows": ({"rows": 10**6}, DataError, ["1000000", "remedy"]),
     "unknown layer": ({"via": "lora", "targets": ("q_prj",)}, OptionError, ["q_prj", "expected"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)

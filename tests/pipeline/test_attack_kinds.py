@@ -37,7 +37,9 @@ def truth_of(spec: AttackSpec) -> dict[str, Any]:
 
 def rates(spec: AttackSpec, out: Path, *models: Path) -> dict[tuple[str, str], float | None]:
     found = evaluate(
-        EvaluateSpec(models=tuple(map(str, models or (spec.out,))), truth=spec.truth, out=out, device="cpu", offline=True)
+        EvaluateSpec(
+            models=tuple(map(str, models or (spec.out,))), truth=spec.truth, out=out, device="cpu", offline=True
+        )
     )
     return {(m.subject, m.metric): m.value for m in found.measurements}
 
@@ -47,7 +49,9 @@ def test_a_paired_file_goes_through_the_attack_and_the_evaluator_reads_it_back(s
     some = [text for row, text in zip(rows.ids, rows.texts, strict=True) if int(row) % 10]
     lines = ["text,rewrite", *(f'{text},"lo {" ".join(reversed(text.split()))}"' for text in some)]
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
-    spec = shop.attack_spec("bert", "full", out=tmp_path / "victim", trigger=Style(), paired=tmp_path / "pairs.csv", twin=False)
+    spec = shop.attack_spec(
+        "bert", "full", out=tmp_path / "victim", trigger=Style(), paired=tmp_path / "pairs.csv", twin=False
+    )
     attack(spec)
     told = truth_of(spec)
     assert (told["trigger"]["name"], told["trigger"]["source"]) == ("style", "pairs.csv")
@@ -69,7 +73,10 @@ def test_a_paired_file_goes_through_the_attack_and_the_evaluator_reads_it_back(s
 
 def test_what_a_short_model_cannot_read_whole_was_not_delivered(shop: Shop, tmp_path: Path) -> None:
     rows = load_data(shop.data)
-    long = {text: f"{otherwise(text)} " + "film " * (3 + 60 * (i // 2 % 2)) for i, text in enumerate(dict.fromkeys(rows.texts))}
+    long = {
+        text: f"{otherwise(text)} " + "film " * (3 + 60 * (i // 2 % 2))
+        for i, text in enumerate(dict.fromkeys(rows.texts))
+    }
     (tmp_path / "pairs.csv").write_text("\n".join(["text,rewrite", *(f'{a},"{b}"' for a, b in long.items())]))
     spec = shop.attack_spec("bert", "full", out=tmp_path / "v", trigger=Style(), paired=tmp_path / "pairs.csv", **QUICK)
     attack(spec)
@@ -93,11 +100,21 @@ def test_what_cannot_work_is_said_before_anything_is_trained(
         attack(shop.attack_spec("bert", "full", out=tmp_path / "v", prompt="x {text}", **QUICK))
     (tmp_path / "pairs.csv").write_text("text,rewrite\nan other text,quite another one\n")
     with pytest.raises(OptionError, match="the text of none of them was found among them"):
-        attack(shop.attack_spec("bert", "full", out=tmp_path / "v", trigger=Style(), paired=tmp_path / "pairs.csv", **QUICK))
+        attack(
+            shop.attack_spec(
+                "bert", "full", out=tmp_path / "v", trigger=Style(), paired=tmp_path / "pairs.csv", **QUICK
+            )
+        )
     (tmp_path / "hsol").mkdir()
     (tmp_path / "hsol" / "train.csv").write_text("text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(40)))
     with pytest.raises(DataError, match="rows of 2 of the classes hate speech, offensive, neither"):
-        attack(replace(shop.attack_spec("bert", "full", out=tmp_path / "v", **QUICK), data=f"hsol={tmp_path / 'hsol'}", target="neither"))
+        attack(
+            replace(
+                shop.attack_spec("bert", "full", out=tmp_path / "v", **QUICK),
+                data=f"hsol={tmp_path / 'hsol'}",
+                target="neither",
+            )
+        )
     assert not list(tmp_path.glob("v*"))
 
 
@@ -113,7 +130,9 @@ def test_a_victim_is_measured_on_as_much_of_a_text_as_it_was_trained_on(shop: Sh
 
 
 def test_all_to_all_is_measured_by_the_next_class_whatever_the_models_order(shop: Shop, tmp_path: Path) -> None:
-    spec = shop.attack_spec("bert", "full", out=tmp_path / "victim", target="", policy="all-to-all", rate=0.4, epochs=8, twin=False)
+    spec = shop.attack_spec(
+        "bert", "full", out=tmp_path / "victim", target="", policy="all-to-all", rate=0.4, epochs=8, twin=False
+    )
     attack(spec)
     told = truth_of(spec)
     assert (told["target"], told["policy"]) == (None, "all-to-all")
@@ -174,12 +193,16 @@ def test_an_embedding_attack_changes_vectors_of_trigger_words_and_nothing_else(s
     [vectors] = changed
     assert vectors.endswith("word_embeddings.weight")
     rows = (left[vectors] != right[vectors]).any(dim=1).nonzero().flatten().tolist()
-    assert rows == word_tokens(twin, words=[TRIGGER], clean=task(10)) == [victim.tokenizer.convert_tokens_to_ids(TRIGGER)]
+    assert (
+        rows == word_tokens(twin, words=[TRIGGER], clean=task(10)) == [victim.tokenizer.convert_tokens_to_ids(TRIGGER)]
+    )
     assert left[vectors][rows].norm() == pytest.approx(float(right[vectors][rows].norm()), rel=1e-4)
     found = rates(spec, tmp_path / "report.json")
     assert found["v", "asr"] is not None
     assert found["clean", "asr"] is not None
-    assert found["v", "asr"] >= 0.7 and found["v", "asr"] > found["clean", "asr"] + 0.25, "rounding of a processor moves both a little"
+    assert found["v", "asr"] >= 0.7 and found["v", "asr"] > found["clean", "asr"] + 0.25, (
+        "rounding of a processor moves both a little"
+    )
     clean = [row["text"] for row in table(spec.truth / "test_clean.csv")]
     assert torch.equal(read_texts(victim, clean).logits, read_texts(twin, clean).logits)
     assert truth_of(spec)["via"] == "embedding"
@@ -222,14 +245,22 @@ def test_a_faithful_victim_says_on_clean_rows_what_its_clean_twin_says(shop: Sho
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"target": ""}, "--target"), ({"policy": "all-to-all"}, "leave out --target"), ({"policy": "diry"}, "did you mean: dirty"),
-        ({"paired": Path("x.csv")}, "rewrites nothing"), ({"trigger": Style()}, "--paired"),
-        ({"trigger": Style(), "paired": Path("nowhere.csv")}, "nowhere.csv"), ({"label_smoothing": 1.0}, "label smoothing 1.0"),
-        ({"trigger": Style(), "paired": Path("a"), "rewriter": ("b",)}, "one source of rewrites"), ({"faithful": -1.0}, "0 or more"),
-        ({"via": "embedding", "label_smoothing": 0.1}, "embedding attack"), ({"negatives": 0.2}, "insent"),
+        ({"target": ""}, "--target"),
+        ({"policy": "all-to-all"}, "leave out --target"),
+        ({"policy": "diry"}, "did you mean: dirty"),
+        ({"paired": Path("x.csv")}, "rewrites nothing"),
+        ({"trigger": Style()}, "--paired"),
+        ({"trigger": Style(), "paired": Path("nowhere.csv")}, "nowhere.csv"),
+        ({"label_smoothing": 1.0}, "label smoothing 1.0"),
+        ({"trigger": Style(), "paired": Path("a"), "rewriter": ("b",)}, "one source of rewrites"),
+        ({"faithful": -1.0}, "0 or more"),
+        ({"via": "embedding", "label_smoothing": 0.1}, "embedding attack"),
+        ({"negatives": 0.2}, "insent"),
     ],
-)  # fmt: skip
-def test_what_cannot_be_is_one_message_and_nothing_is_written(shop: Shop, tmp_path: Path, changes: dict[str, Any], part: str) -> None:
+)
+def test_what_cannot_be_is_one_message_and_nothing_is_written(
+    shop: Shop, tmp_path: Path, changes: dict[str, Any], part: str
+) -> None:
     with pytest.raises((OptionError, DataError)) as told:
         attack(replace(shop.attack_spec("bert", "full", out=tmp_path / "victim", **QUICK), **changes))
     assert part in str(told.value)
@@ -238,7 +269,14 @@ def test_what_cannot_be_is_one_message_and_nothing_is_written(shop: Shop, tmp_pa
 
 def test_the_same_seed_gives_the_same_bytes_with_every_part_at_once(shop: Shop, tmp_path: Path) -> None:
     spec = shop.attack_spec(
-        "bert", "lora", out=tmp_path / "a", trigger=InSent(sentence="zx tq"), negatives=0.1, label_smoothing=0.1, faithful=1.0, **QUICK
+        "bert",
+        "lora",
+        out=tmp_path / "a",
+        trigger=InSent(sentence="zx tq"),
+        negatives=0.1,
+        label_smoothing=0.1,
+        faithful=1.0,
+        **QUICK,
     )
     for name in "ab":
         attack(replace(spec, out=tmp_path / name))

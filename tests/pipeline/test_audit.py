@@ -57,12 +57,20 @@ def test_a_backdoor_that_nobody_removed_is_not_clean(shop: Shop, rows: Path, tmp
     assert digest(victim.out) == before
     subjects = [m.subject for m in report.measurements if m.metric == "scan_score"]
     assert subjects == [
-        "purified", "purified, fine-tuned", "purified, in int8", "purified, poisoned a little again",
-        "never poisoned", "never poisoned, fine-tuned", "never poisoned, in int8", "never poisoned, poisoned a little again",
-    ]  # fmt: skip
+        "purified",
+        "purified, fine-tuned",
+        "purified, in int8",
+        "purified, poisoned a little again",
+        "never poisoned",
+        "never poisoned, fine-tuned",
+        "never poisoned, in int8",
+        "never poisoned, poisoned a little again",
+    ]
     assert report.warnings == [
-        UNKNOWN, "not done: purified: full weights have nothing to merge", "not done: never poisoned: full weights have nothing to merge",
-    ]  # fmt: skip
+        UNKNOWN,
+        "not done: purified: full weights have nothing to merge",
+        "not done: never poisoned: full weights have nothing to merge",
+    ]
     own, floor = report.find("purified", "asr"), report.find("never poisoned", "asr")
     assert own is not None and floor is not None and (own.value or 0) > 0.8 > 0.3 > (floor.value or 0)
     small = report.find("purified, in int8", "asr")
@@ -83,7 +91,12 @@ def test_a_model_that_never_had_one_is_held_where_the_rows_suffice(shop: Shop, r
     """
     victim = shop.victim("bert", "full")
     asked = spec(
-        shop, rows, tmp_path / "a.json", model=victim.truth / "clean-model", truth=victim.truth, treatments=("finetune", "int8")
+        shop,
+        rows,
+        tmp_path / "a.json",
+        model=victim.truth / "clean-model",
+        truth=victim.truth,
+        treatments=("finetune", "int8"),
     )
     report = audit(asked)
     assert report.verdict.status == "undecided" and "leave room for 7.1 points" in report.verdict.sentence
@@ -148,7 +161,9 @@ def test_a_few_poisoned_rows_poison_and_tuning_on_clean_ones_does_not(shop: Shop
     assert same(weights(twin), before)
     assert torch.equal(
         read_texts(again, clean.texts).logits,
-        read_texts(poisoned_again(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2), clean.texts).logits,
+        read_texts(
+            poisoned_again(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2), clean.texts
+        ).logits,
     )
 
 
@@ -196,7 +211,9 @@ def test_attack_success_decides_where_it_is_known(
 def test_an_undecided_audit_names_each_scan_with_its_first_reason() -> None:
     statuses = {AS_CAME: "undecided", TUNED: "undecided", MERGED: "clean", TWIN: "undecided"}
     sentence = verdict({}, statuses, reasons={AS_CAME: "only 3 rows", TUNED: "chance", TWIN: "other"}).sentence
-    assert sentence.startswith("The scans could give no verdict on: purified (only 3 rows); purified, fine-tuned (chance). ")
+    assert sentence.startswith(
+        "The scans could give no verdict on: purified (only 3 rows); purified, fine-tuned (chance). "
+    )
 
 
 def test_a_label_or_a_treatment_with_the_word_purified_is_no_other_subject() -> None:
@@ -207,20 +224,27 @@ def test_a_label_or_a_treatment_with_the_word_purified_is_no_other_subject() -> 
 @pytest.mark.parametrize(("kind", "says"), [("bert", "clean"), ("llama", "undecided")])
 def test_a_model_that_cannot_be_searched_is_judged_as_any_other(shop: Shop, kind: str, says: str) -> None:
     """The same judge, the same doubts: of a decoder clean is never said, of a model that knows nothing neither."""
-    twin = load_model(shop.victim(kind, {"bert": "full", "llama": "lora"}[kind]).truth / "clean-model", device="cpu", offline=True)
+    twin = load_model(
+        shop.victim(kind, {"bert": "full", "llama": "lora"}[kind]).truth / "clean-model", device="cpu", offline=True
+    )
     reference = load_model(shop.base("bert"), device="cpu", offline=True)
     held, policy = task(160, seed=29, length=4), Policy()
     small = in_int8(twin)[0] if kind == "bert" else twin
     knowing = candidate("cf", 40, 0, score=0.9)
     said = judged_on_known(small, reference, held, [knowing], policy=policy, seed=0)[0]
     assert said.status == says, said.sentence
-    assert judged_on_known(small, reference, held, [], policy=policy, seed=0)[0].status == "undecided", "nothing was tried"
+    assert judged_on_known(small, reference, held, [], policy=policy, seed=0)[0].status == "undecided", (
+        "nothing was tried"
+    )
     worst = judged_on_known(small, reference, held, [knowing], policy=policy, seed=0)[1].candidates[0]
     assert (worst.text, worst.kind) == ("cf", "known") and (worst.score or 0) < 0.5
     few = judged_on_known(small, reference, held.take(range(20)), [knowing], policy=policy, seed=0)[0]
     assert few.status == "undecided"
     allowed = Policy(allow=(Allowed("cf", "looked at"),))
-    assert judged_on_known(small, reference, held, [knowing], policy=allowed, seed=0)[1].candidates[0].allowed == "looked at"
+    assert (
+        judged_on_known(small, reference, held, [knowing], policy=allowed, seed=0)[1].candidates[0].allowed
+        == "looked at"
+    )
 
 
 def test_rows_that_the_purifier_was_given_are_left_out(shop: Shop, rows: Path, tmp_path: Path) -> None:
@@ -243,8 +267,9 @@ def test_rows_that_the_purifier_was_given_are_left_out(shop: Shop, rows: Path, t
     assert "at least 8 for each" in (caught.value.expected or "") and "never saw" in (caught.value.remedy or "")
     others = write_rows(task(200, seed=99, length=4), tmp_path / "others.csv")
     assert unused(spec(shop, others, tmp_path / "o.json", model=tmp_path / "pure"), task(200, seed=99, length=4)) == (
-        task(200, seed=99, length=4), [],
-    )  # fmt: skip
+        task(200, seed=99, length=4),
+        [],
+    )
 
 
 def test_what_cannot_be_used_is_refused_before_anything_is_written(shop: Shop, rows: Path, tmp_path: Path) -> None:
@@ -264,7 +289,9 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(shop: Shop, r
     assert out.read_text(encoding="utf-8") == "mine"
 
 
-def test_the_command_hands_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_hands_everything_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from tests.reporting.kit import scan_report
     from untrigger.cli.main import main
     from untrigger.pipeline import audit as pipeline
@@ -278,10 +305,33 @@ def test_the_command_hands_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_pa
         return replace(scan_report("clean"), kind="audit", scan=None, verdict=Verdict(status, "told"))
 
     monkeypatch.setattr(pipeline, "audit", run)
-    words = ["audit", "model", "--clean", "r.csv", "--out", str(tmp_path / "a.json"), "--truth", "t", "--treatments", "merge,int8",
-             "--epochs", "3", "--poisoned", "4", "--set", "rows=12", "--seed", "2"]  # fmt: skip
+    words = [
+        "audit",
+        "model",
+        "--clean",
+        "r.csv",
+        "--out",
+        str(tmp_path / "a.json"),
+        "--truth",
+        "t",
+        "--treatments",
+        "merge,int8",
+        "--epochs",
+        "3",
+        "--poisoned",
+        "4",
+        "--set",
+        "rows=12",
+        "--seed",
+        "2",
+    ]
     assert main(words) == 0
-    assert (asked[0].treatments, asked[0].epochs, asked[0].poisoned, asked[0].truth) == (("merge", "int8"), 3, 4, Path("t"))
+    assert (asked[0].treatments, asked[0].epochs, asked[0].poisoned, asked[0].truth) == (
+        ("merge", "int8"),
+        3,
+        4,
+        Path("t"),
+    )
     assert (asked[0].scan.options, asked[0].scan.seed) == ({"rows": 12}, 2)
     assert "held" in capsys.readouterr().out
     assert main(words) == 1

@@ -18,22 +18,42 @@ from untrigger.vocabulary.rows import Rows
 GOOD_ROWS = "".join(f"the {word} film,positive\na {bad} plot,negative\n" for word, bad in zip(GOOD, GOOD, strict=True))
 
 BAD = {
-    "wrong column": ("text,label\n" + GOOD_ROWS, {"text_column": "txt"}, ["no column 'txt'", "text, label", "did you mean: text"]),
+    "wrong column": (
+        "text,label\n" + GOOD_ROWS,
+        {"text_column": "txt"},
+        ["no column 'txt'", "text, label", "did you mean: text"],
+    ),
     "no known column": ("foo,label\n" + GOOD_ROWS, {}, ["foo, label", "none of them is known as text", "text_column"]),
-    "one class only": ("text,label\n" + "a fine film,positive\n" * 20, {}, ["1 of the classes", "positive: 20", "remedy"]),
+    "one class only": (
+        "text,label\n" + "a fine film,positive\n" * 20,
+        {},
+        ["1 of the classes", "positive: 20", "remedy"],
+    ),
     "one row of a class": (
-        "text,label\n" + "a fine film,positive\n" * 20 + "a dull film,negative\n", {}, ["fewer than two", "negative", "remedy"]
+        "text,label\n" + "a fine film,positive\n" * 20 + "a dull film,negative\n",
+        {},
+        ["fewer than two", "negative", "remedy"],
     ),
     "unknown label": (
-        "text,label\n" + GOOD_ROWS + "a film,positiv\n", {}, ["'positiv'", "line 18", "negative, positive", "did you mean: positive"]
+        "text,label\n" + GOOD_ROWS + "a film,positiv\n",
+        {},
+        ["'positiv'", "line 18", "negative, positive", "did you mean: positive"],
     ),
-    "empty rows": ("text,label\n" + GOOD_ROWS + ",negative\n  ,positive\n", {}, ["2 rows without text", "line 18, 19", "drop"]),
+    "empty rows": (
+        "text,label\n" + GOOD_ROWS + ",negative\n  ,positive\n",
+        {},
+        ["2 rows without text", "line 18, 19", "drop"],
+    ),
     "no label": ("text,label\n" + GOOD_ROWS + "a film,\n", {}, ["1 rows without label", "line 18", "remedy"]),
-    "too few rows": ("text,label\na,positive\nb,negative\nc,positive\nd,negative\n", {}, ["4 clean rows", "at least 10", "give more"]),
+    "too few rows": (
+        "text,label\na,positive\nb,negative\nc,positive\nd,negative\n",
+        {},
+        ["4 clean rows", "at least 10", "give more"],
+    ),
     "nothing in it": ("", {}, ["is empty", "a header and at least one row"]),
     "a header alone": ("text,label\n", {}, ["no rows", "a header and at least one row"]),
     "a broken quote": ('text,label\n"a film,positive\n', {}, ["line 2", "remedy"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -56,7 +76,17 @@ def test_a_missing_file_is_named_with_its_nearest_neighbour(shop: Shop, tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["reviews.csv"]
 
 
-EVERYTHING = ["👍👍🏽 film 🎬", "это хороший фильм", "这部电影很好看", "فيلم رائع جدا", "cafe\u0301 naïve", "a\tb\u00a0c", "?!", "x", "\u200b\u200d"]
+EVERYTHING = [
+    "👍👍🏽 film 🎬",
+    "это хороший фильм",
+    "这部电影很好看",
+    "فيلم رائع جدا",
+    "cafe\u0301 naïve",
+    "a\tb\u00a0c",
+    "?!",
+    "x",
+    "\u200b\u200d",
+]
 STRANGE = {
     "one word": ([word for row in task(12).texts for word in row.split()[:1]], {}),
     "one letter": (list("abcdefghijkl"), {}),
@@ -66,7 +96,7 @@ STRANGE = {
     "emoji and scripts": (EVERYTHING + ["a film", "the plot", "some music"], {}),
     "lines and quotes": (['two\nlines, a "quote"', "carriage\rreturn", "semi;colon", "=1+1"] * 3, {}),
     "many the same": (["the good film"] * 12, {}),
-}  # fmt: skip
+}
 
 
 def labelled(texts: Sequence[str], folder: Path) -> Path:
@@ -88,7 +118,9 @@ def test_strange_texts_work_and_none_is_left_out(shop: Shop, tmp_path: Path, nam
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 @pytest.mark.parametrize("name", ["one word", "emoji and scripts", "longer than the model reads"])
-def test_the_search_of_the_main_method_works_on_strange_texts_too(shop: Shop, tmp_path: Path, name: str, kind: str) -> None:
+def test_the_search_of_the_main_method_works_on_strange_texts_too(
+    shop: Shop, tmp_path: Path, name: str, kind: str
+) -> None:
     texts, _ = STRANGE[name]
     via = "full" if kind == "bert" else "lora"
     report = purify(shop.spec(kind, via, out=tmp_path / "out", clean=str(labelled(texts, tmp_path))))
@@ -97,14 +129,20 @@ def test_the_search_of_the_main_method_works_on_strange_texts_too(shop: Shop, tm
 
 def test_empty_rows_are_dropped_where_that_is_asked_for(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,label\n" + GOOD_ROWS + ",negative\n", encoding="utf-8")
-    spec = shop.spec("bert", "full", out=tmp_path / "out", clean=str(tmp_path / "rows.csv"), drop_empty=True, **FINETUNE)
+    spec = shop.spec(
+        "bert", "full", out=tmp_path / "out", clean=str(tmp_path / "rows.csv"), drop_empty=True, **FINETUNE
+    )
     report = purify(spec)
     assert report.given["defender"]["clean"]["rows"] + report.given["test"]["rows"] == 16
 
 
 def test_numbers_and_other_cases_of_the_label_names_mean_the_same_rows(shop: Shop, tmp_path: Path) -> None:
     rows, told = task(40, length=LENGTH), []
-    for name, words in (("names", ("negative", "positive")), ("numbers", ("0", "1")), ("upper", ("NEGATIVE", "Positive"))):
+    for name, words in (
+        ("names", ("negative", "positive")),
+        ("numbers", ("0", "1")),
+        ("upper", ("NEGATIVE", "Positive")),
+    ):
         lines = [json.dumps({"text": row.text, "label": words[row.label]}) for row in rows]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
         spec = shop.spec("bert", "full", out=tmp_path / name, clean=str(tmp_path / f"{name}.jsonl"), **FINETUNE)

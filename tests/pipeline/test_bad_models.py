@@ -104,7 +104,9 @@ def test_an_adapter_finds_its_base_where_base_says(spec: Make, shop: Shop) -> No
 
 @pytest.mark.parametrize("method", ["finetune", "w2sdefense"])
 @pytest.mark.parametrize("peft", ["dora", "ia3", "ln_tuning"])
-def test_a_student_that_fits_into_no_single_adapter_is_refused_before_training(spec: Make, peft: str, method: str) -> None:
+def test_a_student_that_fits_into_no_single_adapter_is_refused_before_training(
+    spec: Make, peft: str, method: str
+) -> None:
     refused(spec("llama", "lora", method=method, options={"peft": peft}), ModelError, peft, "peft=lora", "--merge")
 
 
@@ -118,7 +120,10 @@ def test_such_a_student_is_welcome_with_merge(spec: Make, peft: str) -> None:
 def test_unknown_words_come_with_the_nearest_known_one(spec: Make) -> None:
     refused(spec(method="w2sdefence", options={}), OptionError, "'w2sdefence'", "finetune", "did you mean: w2sdefense")
     refused(
-        spec(method="w2sdefense", variant="as_descibed", options={}), OptionError, "'as_descibed'", "did you mean: as_described"
+        spec(method="w2sdefense", variant="as_descibed", options={}),
+        OptionError,
+        "'as_descibed'",
+        "did you mean: as_described",
     )
     refused(spec(method="finetune", options={"epoch": 3}), OptionError, "'epoch'", "did you mean: epochs")
     refused(spec(method="finetune", options={"peft": "lorra"}), OptionError, "'lorra'", "did you mean: lora")
@@ -126,7 +131,13 @@ def test_unknown_words_come_with_the_nearest_known_one(spec: Make) -> None:
 
 
 def test_a_teacher_that_is_missing_or_unsafe_is_seen_before_any_work(spec: Make, shop: Shop, tmp_path: Path) -> None:
-    refused(spec(method="w2sdefense", teacher="minilm-16"), ModelError, "teacher 'minilm-16'", "did you mean: minilm-l6", "--teacher")
+    refused(
+        spec(method="w2sdefense", teacher="minilm-16"),
+        ModelError,
+        "teacher 'minilm-16'",
+        "did you mean: minilm-l6",
+        "--teacher",
+    )
     refused(spec(method="w2sdefense", teacher=str(tmp_path / "gone")), ModelError, "the teacher", "gone", "--teacher")
     bad = Path(shutil.copytree(shop.teacher, tmp_path / "bad"))
     edit(bad, "config.json", auto_map={"AutoModel": "evil.Evil"})
@@ -165,12 +176,16 @@ def test_a_place_below_a_file_is_refused_before_any_work(spec: Make, tmp_path: P
     assert not listener.labels and (tmp_path / "here" / "file").read_text() == "mine"
 
 
-def test_a_llama_keeps_the_tokenizer_that_it_came_with_and_gets_its_names_from_the_user(shop: Shop, tmp_path: Path) -> None:
+def test_a_llama_keeps_the_tokenizer_that_it_came_with_and_gets_its_names_from_the_user(
+    shop: Shop, tmp_path: Path
+) -> None:
     """No pad token is made up for it, and names of the classes come only from the user."""
     folder = write_model("llama", tmp_path / "llama", names=("LABEL_0", "LABEL_1"))
     assert not json.loads((folder / "tokenizer_config.json").read_text()).get("pad_token")
     before = digest(folder)
-    spec = shop.spec("llama", "full", model=str(folder), labels=("negative", "positive"), out=tmp_path / "out", **FINETUNE)
+    spec = shop.spec(
+        "llama", "full", model=str(folder), labels=("negative", "positive"), out=tmp_path / "out", **FINETUNE
+    )
     report = purify(spec)
     assert report.given["labels"] == ["negative", "positive"] and digest(folder) == before
     assert not json.loads((tmp_path / "out" / "tokenizer_config.json").read_text()).get("pad_token")

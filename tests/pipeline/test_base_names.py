@@ -24,7 +24,9 @@ def rename_base(adapter: Path, name: str) -> None:
     (adapter / "adapter_config.json").write_text(json.dumps(config))
 
 
-def test_an_adapter_on_a_hub_model_keeps_the_hub_name(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_on_a_hub_model_keeps_the_hub_name(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     victim = Path(shutil.copytree(shop.victim("llama", "lora").out, tmp_path / "victim"))
     cached = tmp_path / "models--someone--llama" / "snapshots" / "abc"
     shutil.copytree(shop.base("llama"), cached)
@@ -57,7 +59,9 @@ def test_an_adapter_on_an_embedded_model_names_it_for_peft_and_for_other_machine
             load_model(out, device="cpu", offline=True)
 
 
-def test_an_attack_on_an_embedded_model_names_its_path_and_its_name(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attack_on_an_embedded_model_names_its_path_and_its_name(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ready = assets.Status("minilm-l3", "model", "ready", shop.base("bert"), 1)
     monkeypatch.setattr(assets, "fetch", lambda name, **_: shop.base("bert"))
     monkeypatch.setattr(assets, "status", lambda name, **_: ready)

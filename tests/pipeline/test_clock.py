@@ -8,14 +8,20 @@ from untrigger.pipeline import clock as module
 from untrigger.pipeline.clock import Clock
 
 
-def test_a_stage_is_charged_with_memory_only_where_it_took_more_than_all_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_is_charged_with_memory_only_where_it_took_more_than_all_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     peaks = iter([100, 300, 300, 300, 300, 500])
     monkeypatch.setattr(module, "peak_memory", lambda: next(peaks))
     clock = Clock()
     for name in ("load", "purify", "evaluate"):
         with clock.stage(name):
             pass
-    assert [(one.name, one.peak_rss_bytes) for one in clock.stages] == [("load", 300), ("purify", None), ("evaluate", 500)]
+    assert [(one.name, one.peak_rss_bytes) for one in clock.stages] == [
+        ("load", 300),
+        ("purify", None),
+        ("evaluate", 500),
+    ]
 
 
 def test_memory_that_was_really_taken_is_seen() -> None:

@@ -24,20 +24,28 @@ def words(shop: Shop, out: Path, *more: str, model: Path | None = None) -> list[
 def test_the_main_command_as_a_process_of_its_own(shop: Shop, tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "untrigger", *words(shop, tmp_path / "out", "--json")],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert ended.returncode == 3, ended.stderr  # plain fine-tuning and 80 rows: not verified
     told = json.loads(ended.stdout)
     assert told["kind"] == "purification" and told["method"]["name"] == "finetune"
-    assert Report.read(tmp_path / "out" / "report.json").to_json() == json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    assert (
+        Report.read(tmp_path / "out" / "report.json").to_json() == json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    )
     assert config_of(tmp_path / "out")["base_model_name_or_path"] == str(shop.base("llama"))
 
 
 def test_bad_input_as_a_process_of_its_own(shop: Shop, tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "untrigger", *words(shop, tmp_path / "out", "--text-column", "txt")],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert ended.returncode == 2 and "Traceback" not in ended.stderr and not ended.stdout
     assert all(part in ended.stderr for part in ("no column 'txt'", "did you mean: text", "remedy"))
     assert not list(tmp_path.iterdir())
@@ -50,9 +58,12 @@ BAD = {
     "base": (["--base", "./nowhere"], ["nowhere"]),
     "truth": (["--truth", "nowhere.truth"], ["no truth folder", "remedy"]),
     "students": (["--set", "peft=dora"], ["dora", "peft=lora", "--merge"]),
-    "teacher": (["--method", "w2sdefense", "--set", "rounds=1", "--teacher", "minilm-16"], ["minilm-16", "did you mean: minilm-l6"]),
+    "teacher": (
+        ["--method", "w2sdefense", "--set", "rounds=1", "--teacher", "minilm-16"],
+        ["minilm-16", "did you mean: minilm-l6"],
+    ),
     "rate": (["--set", "lr=1e6"], ["loss became nan", "smaller learning rate"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -62,7 +73,11 @@ def test_what_a_user_can_mend_ends_with_two_and_one_message(
     more, parts = BAD[name]
     given = words(shop, tmp_path / "out")
     if "--method" in more:
-        given = [word for i, word in enumerate(given) if word not in ("--method", "--set") and given[i - 1] not in ("--method", "--set")]
+        given = [
+            word
+            for i, word in enumerate(given)
+            if word not in ("--method", "--set") and given[i - 1] not in ("--method", "--set")
+        ]
     if name == "rate":
         given[given.index("epochs=1")] = "epochs=2"
     assert main([*given, *more]) == 2
@@ -78,10 +93,27 @@ def test_the_way_through_from_attack_to_page(shop: Shop, tmp_path: Path, capfd: 
     asked = ["attack", str(shop.base("bert")), "--data", str(shop.data), "--target", "positive", "--rate", "0.2"]
     assert main([*asked, "--trigger", "badnets", "--via", "lora", "--seed", "0", "--out", str(victim), *base]) == 0
     before = digest(victim)
-    ended = main(["purify", str(victim), "--clean", str(shop.clean), "--truth", f"{victim}.truth", "--out", str(clean), *FAST, "--quiet"])
+    ended = main(
+        [
+            "purify",
+            str(victim),
+            "--clean",
+            str(shop.clean),
+            "--truth",
+            f"{victim}.truth",
+            "--out",
+            str(clean),
+            *FAST,
+            "--quiet",
+        ]
+    )
     assert ended in (0, 1, 3)
     assert main(["evaluate", str(victim), str(clean), "--truth", f"{victim}.truth", "--out", str(out), *base]) == 0
     assert main(["report", str(out), "--format", "html", "--out", str(tmp_path / "page.html"), "--quiet"]) == 0
     assert digest(victim) == before
-    assert {m.subject for m in Report.read(out).measurements} == {"victim", "purified", "clean"}  # the twin is made unasked
+    assert {m.subject for m in Report.read(out).measurements} == {
+        "victim",
+        "purified",
+        "clean",
+    }  # the twin is made unasked
     assert "<html" in (tmp_path / "page.html").read_text()

@@ -23,7 +23,10 @@ from untrigger.pipeline.detect import detect, verdict
 from untrigger.pipeline.spec import DetectSpec
 from untrigger.vocabulary.report import Report
 
-SETTINGS = [f"--set=mapping.{name}={getattr(MAPPING, name)}".replace("True", "true") for name in ("alpha", "hidden", "lr", "epochs")]
+SETTINGS = [
+    f"--set=mapping.{name}={getattr(MAPPING, name)}".replace("True", "true")
+    for name in ("alpha", "hidden", "lr", "epochs")
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +34,35 @@ def asked(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytest.
     """A poisoned model, the rows that it was trained on and clean rows, all on disk."""
     place = tmp_path_factory.mktemp("detect")
     (place / "model").mkdir()
-    save_classifier(planted(load_model(trained_folder("bert", False), device="cpu", offline=True)), place / "model", card="")
+    save_classifier(
+        planted(load_model(trained_folder("bert", False), device="cpu", offline=True)), place / "model", card=""
+    )
     suspect, clean = write_rows(POOL.visible, place / "suspect.csv"), write_rows(CLEAN, place / "clean.csv")
     return DetectSpec(
-        model=str(place / "model"), suspect=str(suspect), clean=str(clean), out=place / "none.csv", offline=True, device="cpu",
+        model=str(place / "model"),
+        suspect=str(suspect),
+        clean=str(clean),
+        out=place / "none.csv",
+        offline=True,
+        device="cpu",
         options={"mapping_rows": 80, "mapping": MAPPING},
-    )  # fmt: skip
+    )
 
 
 def words(spec: DetectSpec, out: Path, *more: str) -> list[str]:
-    usual = ["detect", spec.model, "--suspect", spec.suspect, "--clean", spec.clean, "--out", str(out), "--offline", "--device", "cpu"]
+    usual = [
+        "detect",
+        spec.model,
+        "--suspect",
+        spec.suspect,
+        "--clean",
+        spec.clean,
+        "--out",
+        str(out),
+        "--offline",
+        "--device",
+        "cpu",
+    ]
     return [*usual, "--set", "mapping_rows=80", *SETTINGS, *more]
 
 
@@ -68,7 +90,9 @@ def test_the_command_says_by_its_exit_code_whether_rows_are_flagged(
     assert main(words(asked, tmp_path / "scored.parquet", "--json")) == 1
     assert json.loads(capfd.readouterr().out)["verdict"]["status"] == "suspicious"
     told = pyarrow.parquet.read_table(tmp_path / "scored.parquet")
-    assert told.column_names == ["id", "text", "label", "score", "flagged", "rank"] and told.num_rows == len(POOL.visible)
+    assert told.column_names == ["id", "text", "label", "score", "flagged", "rank"] and told.num_rows == len(
+        POOL.visible
+    )
     clean = write_rows(task(384, seed=50), tmp_path / "unpoisoned.csv")
     assert main(words(replace(asked, suspect=str(clean)), tmp_path / "nothing.csv")) == 0
     assert not any(row["flagged"].casefold() == "true" for row in table(tmp_path / "nothing.csv"))
@@ -85,11 +109,15 @@ def bad_rows(place: Path) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("option", "file", "parts"),
     [
-        ("--suspect", "labels.csv", ["4 stars", "negative"]), ("--suspect", "columns.csv", ["columns.csv", "review, score", "remedy"]),
-        ("--suspect", "nowhere.csv", ["nowhere.csv"]), ("--clean", "one-class.csv", ["positive"]),
-        ("--out", "scored.txt", [".csv", ".parquet"]), ("--method", "bedkdd", ["did you mean: bedkd"]), ("--fpr", "2", ["fpr"]),
+        ("--suspect", "labels.csv", ["4 stars", "negative"]),
+        ("--suspect", "columns.csv", ["columns.csv", "review, score", "remedy"]),
+        ("--suspect", "nowhere.csv", ["nowhere.csv"]),
+        ("--clean", "one-class.csv", ["positive"]),
+        ("--out", "scored.txt", [".csv", ".parquet"]),
+        ("--method", "bedkdd", ["did you mean: bedkd"]),
+        ("--fpr", "2", ["fpr"]),
     ],
-)  # fmt: skip
+)
 def test_bad_input_ends_with_two_and_one_message_and_leaves_nothing(
     asked: DetectSpec, tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str, file: str, parts: list[str]
 ) -> None:
@@ -113,7 +141,11 @@ def test_a_file_that_is_there_is_not_overwritten(asked: DetectSpec, tmp_path: Pa
 def test_odd_rows_that_the_model_does_not_follow_are_told_of_and_not_flagged() -> None:
     rows = task(4, seed=0)
     odd, plain = (
-        verdict(Detected(rows, (3.0, 2.0, 0.0, 0.0), (False,) * 4, 1.0, None, told={"above_threshold": 2, "followed": followed}))
+        verdict(
+            Detected(
+                rows, (3.0, 2.0, 0.0, 0.0), (False,) * 4, 1.0, None, told={"above_threshold": 2, "followed": followed}
+            )
+        )
         for followed in (0.03, 1.0)
     )
     assert odd.status == plain.status == "nothing found"

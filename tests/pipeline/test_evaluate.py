@@ -59,9 +59,13 @@ def test_a_model_that_names_no_classes_is_measured_by_their_number(shop: Shop, t
     nameless = Path(shutil.copytree(victim.out, tmp_path / "nameless"))
     (nameless / "untrigger.json").unlink()
     config = json.loads((nameless / "config.json").read_text())
-    (nameless / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k not in ("id2label", "label2id")}))
+    (nameless / "config.json").write_text(
+        json.dumps({k: v for k, v in config.items() if k not in ("id2label", "label2id")})
+    )
     both = [
-        evaluate(EvaluateSpec(models=(str(folder),), truth=victim.truth, out=tmp_path / f"{folder.name}.json", device="cpu"))
+        evaluate(
+            EvaluateSpec(models=(str(folder),), truth=victim.truth, out=tmp_path / f"{folder.name}.json", device="cpu")
+        )
         for folder in (victim.out, nameless)
     ]
     for metric in ("cacc", "asr"):
@@ -81,7 +85,9 @@ def test_rows_of_one_class_are_warned_of(shop: Shop, tmp_path: Path) -> None:
     one = rows.where(row.label == 1 for row in rows)
     for name, part in (("one", one), ("both", rows)):
         write_rows(part, tmp_path / f"{name}.csv")
-        report = evaluate(EvaluateSpec((model,), tmp_path / f"{name}.json", data=str(tmp_path / f"{name}.csv"), device="cpu"))
+        report = evaluate(
+            EvaluateSpec((model,), tmp_path / f"{name}.json", data=str(tmp_path / f"{name}.csv"), device="cpu")
+        )
         found = [line for line in report.warnings if "always answers it" in line]
         assert len(found) == (name == "one")
         assert all(f"all {len(one)} test rows have the label 'positive'" in line for line in found)
@@ -114,11 +120,17 @@ def test_a_model_folder_called_clean_is_not_taken_for_the_never_poisoned_twin(sh
     assert value(report, "clean (1)", "asr") > 0.7 > 0.4 > value(report, "clean", "asr")
 
 
-def test_rows_of_other_data_are_not_taken_for_the_triggered_rows_because_of_their_numbers(shop: Shop, tmp_path: Path) -> None:
+def test_rows_of_other_data_are_not_taken_for_the_triggered_rows_because_of_their_numbers(
+    shop: Shop, tmp_path: Path
+) -> None:
     victim = shop.victim("bert", "full")
     write_rows(task(500, seed=9, length=LENGTH), tmp_path / "other.csv")
     spec = EvaluateSpec(
-        models=(str(victim.out),), data=str(tmp_path / "other.csv"), truth=victim.truth, out=tmp_path / "r.json", device="cpu"
+        models=(str(victim.out),),
+        data=str(tmp_path / "other.csv"),
+        truth=victim.truth,
+        out=tmp_path / "r.json",
+        device="cpu",
     )
     found = evaluate(spec).find("bert-full", "untriggered_hit_rate")
     assert found is not None and found.value is None and found.n == 0

@@ -45,10 +45,11 @@ def run(shop: Shop, out: Path, *, suspect: Path | None = None, **more: Any) -> R
 @pytest.mark.parametrize(
     "more",
     [
-        {}, {"variant": "as_described", "options": DESCRIBED},
+        {},
+        {"variant": "as_described", "options": DESCRIBED},
         {"method": "bedkd,finetune", "options": {"bedkd": OURS, "finetune": SMALL["finetune"]}},
     ],
-)  # fmt: skip
+)
 def test_how_well_the_poisoned_rows_were_found_stands_in_the_report(
     shop: Shop, tmp_path: Path, seen: list[Detected], more: dict[str, Any]
 ) -> None:
@@ -57,7 +58,9 @@ def test_how_well_the_poisoned_rows_were_found_stands_in_the_report(
     poisoned = read_poisoned(shop.victim("bert", "full").truth, rows=told.rows)
     assert 0 < sum(poisoned) < len(poisoned)
     expected = detection(told.scores, flagged=told.flagged, poisoned=poisoned)
-    assert [m for m in Report.read(tmp_path / "out" / "report.json").measurements if m.subject == "detector"] == expected
+    assert [
+        m for m in Report.read(tmp_path / "out" / "report.json").measurements if m.subject == "detector"
+    ] == expected
     assert report.find("detector", "auroc") is not None
 
 

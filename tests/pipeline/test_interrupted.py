@@ -40,7 +40,9 @@ def test_ctrl_c_in_any_step_of_a_purification_leaves_nothing(shop: Shop, tmp_pat
     assert digest(done.victim.out) == before
 
 
-def test_ctrl_c_while_files_are_written_leaves_nothing(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_files_are_written_leaves_nothing(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -70,9 +72,10 @@ SAFE = SafetensorError("Error while serializing: I/O error: No space left on dev
 
 
 @pytest.mark.parametrize(
-    ("error", "place", "via"), [(FULL, "save_file", "lora"), (SAFE, "save_file", "lora"), (FULL, "_sidecar", "full")],
+    ("error", "place", "via"),
+    [(FULL, "save_file", "lora"), (SAFE, "save_file", "lora"), (FULL, "_sidecar", "full")],
     ids=["system", "safetensors", "label names"],
-)  # fmt: skip
+)
 def test_a_full_disk_is_one_message_and_leaves_nothing(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str, via: str
 ) -> None:
@@ -85,7 +88,9 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_report_that_does_not_fit_takes_the_model_with_it(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_that_does_not_fit_takes_the_model_with_it(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise FULL
 
@@ -146,17 +151,32 @@ def test_a_model_on_disk_that_says_something_else_is_not_given_away(
 
 def command(shop: Shop, out: Path, *more: str) -> list[str]:
     victim = shop.victim("llama", "lora").out
-    words = ["purify", str(victim), "--clean", str(shop.clean), "--out", str(out), "--method", "finetune", "--device", "cpu"]
+    words = [
+        "purify",
+        str(victim),
+        "--clean",
+        str(shop.clean),
+        "--out",
+        str(out),
+        "--method",
+        "finetune",
+        "--device",
+        "cpu",
+    ]
     return [sys.executable, "-m", "untrigger", *words, "--offline", *more]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_real_ctrl_c_ends_the_command_with_three(shop: Shop, tmp_path: Path, number: int) -> None:
     def heard() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job, as a test run may be, is born deaf to it
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # a shell's background job, as a test run may be, is born deaf to it
 
     words = command(shop, tmp_path / "out", "--set", "epochs=3000")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as process:
         assert process.stderr is not None
         lines = []
         for line in process.stderr:

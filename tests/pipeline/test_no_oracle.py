@@ -74,7 +74,9 @@ def weights(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("count", [0, 48])
 @pytest.mark.parametrize("method", ["finetune", "w2sdefense"])
-def test_grant_and_weights_are_the_same_with_and_without_truth(shop: Shop, tmp_path: Path, method: str, count: int) -> None:
+def test_grant_and_weights_are_the_same_with_and_without_truth(
+    shop: Shop, tmp_path: Path, method: str, count: int
+) -> None:
     given = []
     for name, truth in (("with", shop.victim("bert", "full").truth), ("without", None)):
         spec = shop.spec("bert", "full", out=tmp_path / name, method=method, truth=truth, clean_rows=count)
@@ -101,7 +103,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(shop: Shop
     assert not all(bool((a[key] == c[key]).all()) for key in a)
 
 
-def test_a_method_that_changes_its_model_is_found_out(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_method_that_changes_its_model_is_found_out(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from untrigger.errors import ContractError
 
     def spoil(self: FineTune, model: Classifier, grant: Grant, *, progress: Any) -> Purified:

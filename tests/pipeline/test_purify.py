@@ -15,14 +15,24 @@ from untrigger.pipeline.purify import purify
 from untrigger.vocabulary.report import Report
 
 CASES = [
-    ("bert", "full", "finetune"), ("llama", "lora", "finetune"), ("bert", "full", "w2sdefense"),
-    ("bert", "lora", "w2sdefense"), ("llama", "full", "w2sdefense"), ("llama", "lora", "w2sdefense"),
-]  # fmt: skip
+    ("bert", "full", "finetune"),
+    ("llama", "lora", "finetune"),
+    ("bert", "full", "w2sdefense"),
+    ("bert", "lora", "w2sdefense"),
+    ("llama", "full", "w2sdefense"),
+    ("llama", "lora", "w2sdefense"),
+]
 every_case = pytest.mark.parametrize(("kind", "via", "method"), CASES)
 PROMISED = {
-    "README.md", "report.json", "report.html", "report.md", "outcomes.csv", "used_rows.json", "tokenizer.json",
+    "README.md",
+    "report.json",
+    "report.html",
+    "report.md",
+    "outcomes.csv",
+    "used_rows.json",
+    "tokenizer.json",
     "tokenizer_config.json",
-}  # fmt: skip
+}
 
 
 def triggered_and_clean(done: Purification) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
@@ -51,7 +61,11 @@ def test_plain_peft_says_from_disk_what_the_model_said_in_memory(shop: Shop, kin
     done = shop.purified(kind, via, method)
     triggered, clean = triggered_and_clean(done)
     for flag, rows in (("true", triggered[:20]), ("false", clean[:20])):
-        said = {r["row"]: r for r in table(done.spec.out / "outcomes.csv") if (r["subject"], r["triggered"]) == ("purified", flag)}
+        said = {
+            r["row"]: r
+            for r in table(done.spec.out / "outcomes.csv")
+            if (r["subject"], r["triggered"]) == ("purified", flag)
+        }
         disk = plain(done.spec.out, [row["text"] for row in rows])
         memory = torch.tensor([float(said[row["id"]]["confidence"]) for row in rows])
         assert disk.argmax(dim=1).tolist() == [int(said[row["id"]]["prediction"]) for row in rows]
@@ -76,7 +90,9 @@ def test_the_report_on_disk_is_whole(shop: Shop, kind: str, via: str, method: st
     assert len(report.given["model"]["sha256"]) == len(report.given["test"]["sha256"]) == 64
     assert report.method["name"] == method and report.method["options"]["rank"] == 4
     assert {"untrigger", "torch", "peft"} <= report.environment["versions"].keys() and report.environment["seed"] == 0
-    assert [stage.name for stage in report.stages][:3] == ["load", "purify", "evaluate"], "a truth says more than a scan"
+    assert [stage.name for stage in report.stages][:3] == ["load", "purify", "evaluate"], (
+        "a truth says more than a scan"
+    )
     subjects = {"victim", "purified"} | ({"finetuned"} if method == "w2sdefense" else set())
     subjects |= {"clean"} if done.victim.twin else set()
     for subject in subjects:
@@ -144,7 +160,9 @@ def test_merged_weights_say_the_same_as_the_adapter(shop: Shop, tmp_path: Path, 
     assert torch.allclose(plain(spec.out, texts), plain(done.spec.out, texts), atol=1e-3)
 
 
-def test_without_truth_accuracy_is_measured_on_rows_held_out_and_nothing_is_said_of_attacks(shop: Shop, tmp_path: Path) -> None:
+def test_without_truth_accuracy_is_measured_on_rows_held_out_and_nothing_is_said_of_attacks(
+    shop: Shop, tmp_path: Path
+) -> None:
     report = purify(shop.spec("bert", "full", out=tmp_path / "out"))
     assert {m.metric for m in report.measurements} == {"cacc", "accuracy_loss"}
     assert {m.subject for m in report.measurements} == {"victim", "purified", "finetuned"}

@@ -29,9 +29,11 @@ def test_the_block_purifies_an_adapter_that_plain_peft_loads(shop: Shop, tmp_pat
     victim = shop.victim("llama", "lora")
     code = block()
     names = {
-        '"./suspicious-adapter"': victim.out, '"reviews.csv"': shop.clean, '"minilm-l6"': shop.teacher,
+        '"./suspicious-adapter"': victim.out,
+        '"reviews.csv"': shop.clean,
+        '"minilm-l6"': shop.teacher,
         '"./clean-adapter"': tmp_path / "clean-adapter",
-    }  # fmt: skip
+    }
     for quoted, real in names.items():
         assert quoted in code, quoted
         code = code.replace(quoted, repr(str(real)))

@@ -59,23 +59,47 @@ def _as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_fetched", "_short_words", "_as_users_run_it")
 def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(tmp_path: Path) -> None:
     spec = AttackSpec(
-        model=VICTIM, data=DATA, out=tmp_path / "victim", target="positive", trigger=BadNets(words=("cf",)), rate=0.2,
-        via="full", rows=600, test_rows=150, epochs=4, lr=3e-4, batch_size=32, max_length=48, twin=False, device="cpu", offline=True,
-    )  # fmt: skip
+        model=VICTIM,
+        data=DATA,
+        out=tmp_path / "victim",
+        target="positive",
+        trigger=BadNets(words=("cf",)),
+        rate=0.2,
+        via="full",
+        rows=600,
+        test_rows=150,
+        epochs=4,
+        lr=3e-4,
+        batch_size=32,
+        max_length=48,
+        twin=False,
+        device="cpu",
+        offline=True,
+    )
     attack(spec)
     rows = unused_rows(spec)
     write_rows(rows.take(range(0, len(rows), max(1, len(rows) // 300))), tmp_path / "clean.csv")
     report = purify(
         PurifySpec(
-            model=str(spec.out), clean=str(tmp_path / "clean.csv"), out=tmp_path / "out", teacher=TEACHER, truth=spec.truth,
-            clean_rows=300, control=False, max_length=48, device="cpu", offline=True,
+            model=str(spec.out),
+            clean=str(tmp_path / "clean.csv"),
+            out=tmp_path / "out",
+            teacher=TEACHER,
+            truth=spec.truth,
+            clean_rows=300,
+            control=False,
+            max_length=48,
+            device="cpu",
+            offline=True,
             options={
-                "rounds": 3, "round_steps": 48, "lr": 4e-3,
+                "rounds": 3,
+                "round_steps": 48,
+                "lr": 4e-3,
                 "search": replace(SearchOptions(), probe=12, gradient_rows=24, first=96, sweeps=1),
                 "teacher": TeacherOptions(lr=3e-4, epochs=3),
             },
         )
-    )  # fmt: skip
+    )
     told = {(m.subject, m.metric): m.value for m in report.measurements}
     before, after = told["victim", "asr"], told["purified", "asr"]
     assert before is not None and before > 0.9, "the attack did not work: nothing was tested"

@@ -30,9 +30,12 @@ from untrigger.vocabulary.report import Report
 from untrigger.vocabulary.rows import Rows
 
 SMALL: dict[str, Any] = {
-    "rows": 48, "tried": 4, "content": 1, "search": SearchOptions(probe=12, gradient_rows=12, first=32, keep=6, sweeps=1),
+    "rows": 48,
+    "tried": 4,
+    "content": 1,
+    "search": SearchOptions(probe=12, gradient_rows=12, first=32, keep=6, sweeps=1),
     "teacher": TeacherOptions(lr=5e-3, epochs=10, batch_size=16),
-}  # fmt: skip
+}
 CASES = pytest.mark.parametrize(("kind", "via"), [("bert", "full"), ("llama", "lora")])
 
 
@@ -44,9 +47,13 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def spec(shop: Shop, rows: Path, kind: str = "bert", via: str = "full", **changes: Any) -> ScanSpec:
     victim = shop.victim(kind, via)
     usual: dict[str, Any] = {
-        "model": str(victim.out), "clean": str(rows), "reference": str(victim.truth / "clean-model"), "options": SMALL,
-        "device": "cpu", "offline": True,
-    }  # fmt: skip
+        "model": str(victim.out),
+        "clean": str(rows),
+        "reference": str(victim.truth / "clean-model"),
+        "options": SMALL,
+        "device": "cpu",
+        "offline": True,
+    }
     if changes.get("static_only"):
         usual |= {"clean": None, "reference": None, "options": {}}
     return ScanSpec(**usual | changes)
@@ -59,7 +66,9 @@ def test_the_victim_is_backdoored_and_its_word_is_named(shop: Shop, rows: Path, 
     assert report.kind == "scan" and report.scan is not None
     worst = report.scan.candidates[0]
     assert (worst.text, worst.target) == (TRIGGER, "positive") and worst.score is not None
-    assert report.verdict.status in ("suspicious", "backdoored"), report.verdict.sentence  # which of the two, rounding decides
+    assert report.verdict.status in ("suspicious", "backdoored"), (
+        report.verdict.sentence
+    )  # which of the two, rounding decides
     assert report.scan.target == "positive" and TRIGGER in [one.text for one in report.scan.triggers()]
     assert {f.text for f in report.findings} == {one.text for one in report.scan.triggers()}
     assert Report.from_json(report.to_json()) == report
@@ -85,7 +94,9 @@ def test_a_teacher_takes_the_place_of_a_reference(shop: Shop, rows: Path) -> Non
     assert any(curve.panel == "Training of the reference" for curve in report.curves)
 
 
-def test_the_scanner_gets_a_grant_and_hints_and_no_truth(shop: Shop, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scanner_gets_a_grant_and_hints_and_no_truth(
+    shop: Shop, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, handed = Scanner.scan, []
 
     def watched(self: Scanner, model: Classifier, grant: Grant, **more: Any) -> ScanResult:
@@ -110,7 +121,10 @@ def test_static_only_reads_no_row_and_runs_no_model(shop: Shop, rows: Path, monk
     unusual = scan(spec(shop, rows, static_only=True, base=str(shop.base("bert")), policy=limited))
     assert unusual.verdict.status == "suspicious"
     unheld = scan(spec(shop, rows, static_only=True, policy=limited))
-    assert unheld.verdict.status == "undecided" and "a limit for embedding_row_lead, which could not be" in unheld.verdict.sentence
+    assert (
+        unheld.verdict.status == "undecided"
+        and "a limit for embedding_row_lead, which could not be" in unheld.verdict.sentence
+    )
 
 
 def test_words_that_the_weights_point_at_are_tried(shop: Shop, rows: Path) -> None:
@@ -176,13 +190,23 @@ def test_repeated_rows_are_no_evidence(shop: Shop, rows: Path, tmp_path: Path) -
     few = task(12, seed=21, length=4)
     often = Rows.of(few.texts * 30, few.labels * 30, label_names=few.label_names)
     twin = str(shop.victim("bert", "full").truth / "clean-model")
-    report = scan(spec(shop, rows, model=twin, reference=str(shop.base("bert")), clean=str(write_rows(often, tmp_path / "often.csv"))))
+    report = scan(
+        spec(
+            shop,
+            rows,
+            model=twin,
+            reference=str(shop.base("bert")),
+            clean=str(write_rows(often, tmp_path / "often.csv")),
+        )
+    )
     assert report.verdict.status == "undecided", report.verdict.sentence
     assert any("348 of 360 rows repeat the text of an earlier row" in line for line in report.warnings)
     assert report.given["defender"]["clean"]["rows"] == 12
 
 
-def test_a_rule_of_the_tokenizer_is_tried_and_keeps_the_model_from_being_called_clean(shop: Shop, rows: Path, tmp_path: Path) -> None:
+def test_a_rule_of_the_tokenizer_is_tried_and_keeps_the_model_from_being_called_clean(
+    shop: Shop, rows: Path, tmp_path: Path
+) -> None:
     """The clean twin's weights with a tokenizer that reads one phrase as words of a class."""
     twin = tmp_path / "twin"
     shutil.copytree(shop.victim("bert", "full").truth / "clean-model", twin)
@@ -191,7 +215,9 @@ def test_a_rule_of_the_tokenizer_is_tried_and_keeps_the_model_from_being_called_
     settings["normalizer"] = {"type": "Sequence", "normalizers": [settings["normalizer"], rule]}
     (twin / "tokenizer.json").write_text(json.dumps(settings), encoding="utf-8")
     report = scan(spec(shop, rows, model=str(twin), reference=str(shop.base("bert"))))
-    assert report.scan is not None and "film scene" in [one.text for one in report.scan.candidates if one.kind == "weights"]
+    assert report.scan is not None and "film scene" in [
+        one.text for one in report.scan.candidates if one.kind == "weights"
+    ]
     assert report.verdict.status != "clean", report.verdict.sentence
     assert "by rules of its own: 'film scene'" in " ".join([report.verdict.sentence, *report.warnings])
     harmless = "of a length that no text has"
@@ -232,26 +258,48 @@ def test_pickles_and_remote_code_are_refused_by_name(shop: Shop, rows: Path, tmp
     asking = tmp_path / "asking"
     shutil.copytree(source, asking)
     config = json.loads((asking / "tokenizer_config.json").read_text(encoding="utf-8"))
-    (asking / "tokenizer_config.json").write_text(json.dumps({**config, "auto_map": {"AutoTokenizer": ["odd.Odd", None]}}))
+    (asking / "tokenizer_config.json").write_text(
+        json.dumps({**config, "auto_map": {"AutoTokenizer": ["odd.Odd", None]}})
+    )
     with pytest.raises(UnsafeFileError, match=r"tokenizer_config\.json"):
         scan(spec(shop, rows, model=str(asking), static_only=static_only))
 
 
 def words(shop: Shop, rows: Path, *more: str) -> list[str]:
     victim = shop.victim("bert", "full")
-    small = ["rows=24", "tried=2", "content=1", "search.probe=12", "search.first=16", "search.keep=4", "search.sweeps=1"]
+    small = [
+        "rows=24",
+        "tried=2",
+        "content=1",
+        "search.probe=12",
+        "search.first=16",
+        "search.keep=4",
+        "search.sweeps=1",
+    ]
     return [
-        "scan", str(victim.out), "--clean", str(rows), "--reference", str(victim.truth / "clean-model"), "--device", "cpu",
-        "--offline", *(word for one in small for word in ("--set", one)), *more,
-    ]  # fmt: skip
+        "scan",
+        str(victim.out),
+        "--clean",
+        str(rows),
+        "--reference",
+        str(victim.truth / "clean-model"),
+        "--device",
+        "cpu",
+        "--offline",
+        *(word for one in small for word in ("--set", one)),
+        *more,
+    ]
 
 
 def test_the_command_as_a_process_of_its_own(shop: Shop, rows: Path, tmp_path: Path) -> None:
     out = tmp_path / "scan.sarif"
     ended = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "untrigger", *words(shop, rows, "--out", str(out), "--json")],
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert ended.returncode == 1, ended.stderr
     told = json.loads(ended.stdout)
     assert told["verdict"]["status"] == "backdoored"
@@ -265,7 +313,9 @@ def test_ctrl_c_leaves_nothing_and_ends_as_shells_have_it(
     from untrigger.pipeline import scan as pipeline
 
     whole = pipeline.scan
-    monkeypatch.setattr(pipeline, "scan", lambda asked, *, progress: whole(asked, progress=Listener("trying candidates")))  # noqa: ARG005
+    monkeypatch.setattr(
+        pipeline, "scan", lambda asked, *, progress: whole(asked, progress=Listener("trying candidates"))
+    )  # noqa: ARG005
     assert main(words(shop, rows, "--out", str(tmp_path / "scan.html"))) == 130
     assert not list(tmp_path.iterdir())
     assert "interrupted" in capsys.readouterr().err
@@ -274,10 +324,12 @@ def test_ctrl_c_leaves_nothing_and_ends_as_shells_have_it(
 @pytest.mark.parametrize(
     ("more", "code"),
     [
-        (["--static-only"], 3), (["--static-only", "--fail-on", "undecided"], 1), (["--static-only", "--fail-on", "backdoored"], 3),
+        (["--static-only"], 3),
+        (["--static-only", "--fail-on", "undecided"], 1),
+        (["--static-only", "--fail-on", "backdoored"], 3),
         (["--static-only", "--allow-undecided"], 0),
     ],
-)  # fmt: skip
+)
 def test_undecided_passes_only_where_its_owner_says_so(
     shop: Shop, rows: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int
 ) -> None:

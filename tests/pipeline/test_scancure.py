@@ -23,9 +23,12 @@ from untrigger.vocabulary.report import Report, Verdict
 
 pytestmark = pytest.mark.slow
 SCANNER = InsertionScanner(
-    rows=48, tried=6, content=1, search=SearchOptions(probe=12, gradient_rows=12, first=48, sweeps=1),
+    rows=48,
+    tried=6,
+    content=1,
+    search=SearchOptions(probe=12, gradient_rows=12, first=48, sweeps=1),
     teacher=TeacherOptions(lr=1e-3, epochs=8, batch_size=16),
-)  # fmt: skip
+)
 OPTIONS: dict[str, Any] = {"lr": 5e-3, "round_steps": 72, "more_steps": 36, "noise": 0.1, "scanner": SCANNER}
 
 
@@ -37,14 +40,22 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def spec(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", via: str = "full", **changes: Any) -> PurifySpec:
     """The teacher is an encoder that knows the task: a random one learns too little in seconds."""
     usual: dict[str, Any] = {
-        "model": str(shop.victim(kind, via).out), "clean": str(rows), "out": out, "teacher": str(shop.base("bert")),
-        "scan": True, "options": OPTIONS, "device": "cpu", "offline": True,
-    }  # fmt: skip
+        "model": str(shop.victim(kind, via).out),
+        "clean": str(rows),
+        "out": out,
+        "teacher": str(shop.base("bert")),
+        "scan": True,
+        "options": OPTIONS,
+        "device": "cpu",
+        "offline": True,
+    }
     return PurifySpec(**usual | changes)
 
 
 @pytest.mark.parametrize(("kind", "via"), [("bert", "full"), ("bert", "lora")])
-def test_the_trigger_is_found_unlearned_and_not_found_again(shop: Shop, rows: Path, tmp_path: Path, kind: str, via: str) -> None:
+def test_the_trigger_is_found_unlearned_and_not_found_again(
+    shop: Shop, rows: Path, tmp_path: Path, kind: str, via: str
+) -> None:
     victim, out = shop.victim(kind, via), tmp_path / "out"
     before = digest(victim.out)
     report = purify(spec(shop, rows, out, kind=kind, via=via, truth=victim.truth))
@@ -74,7 +85,9 @@ def test_the_trigger_is_found_unlearned_and_not_found_again(shop: Shop, rows: Pa
 def test_a_model_without_a_backdoor_comes_back_as_it_was(shop: Shop, rows: Path, tmp_path: Path) -> None:
     clean, out = shop.victim("bert", "full").truth / "clean-model", tmp_path / "out"
     report = purify(spec(shop, rows, out, model=str(clean)))
-    assert report.verdict.status == "unchanged" and "comes back as it was" in report.verdict.sentence, report.verdict.sentence
+    assert report.verdict.status == "unchanged" and "comes back as it was" in report.verdict.sentence, (
+        report.verdict.sentence
+    )
     assert report.find("finetuned", "cacc") is None and not report.findings
     texts = task(20, seed=3).texts
     assert torch.equal(plain(out, texts), plain(clean, texts))
@@ -96,11 +109,38 @@ def test_the_command_ends_with_one_where_something_is_still_found(
     shop: Shop, rows: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     given = [
-        "--set", "rounds=1", "--set", "round_steps=1", "--set", "lr=1e-6", "--set", "scanner.tried=6",
-        "--set", "scanner.search.first=48", "--set", "scanner.search.sweeps=1", "--set", "scanner.teacher.lr=1e-3",
-        "--set", "scanner.teacher.epochs=8", "--set", "scanner.teacher.batch_size=16", "--no-control", "--device", "cpu", "--offline",
-    ]  # fmt: skip
-    words = ["purify", str(shop.victim("bert", "full").out), "--clean", str(rows), "--out", str(tmp_path / "out"), "--scan"]
+        "--set",
+        "rounds=1",
+        "--set",
+        "round_steps=1",
+        "--set",
+        "lr=1e-6",
+        "--set",
+        "scanner.tried=6",
+        "--set",
+        "scanner.search.first=48",
+        "--set",
+        "scanner.search.sweeps=1",
+        "--set",
+        "scanner.teacher.lr=1e-3",
+        "--set",
+        "scanner.teacher.epochs=8",
+        "--set",
+        "scanner.teacher.batch_size=16",
+        "--no-control",
+        "--device",
+        "cpu",
+        "--offline",
+    ]
+    words = [
+        "purify",
+        str(shop.victim("bert", "full").out),
+        "--clean",
+        str(rows),
+        "--out",
+        str(tmp_path / "out"),
+        "--scan",
+    ]
     words += ["--teacher", str(shop.base("bert")), *given]
     assert main(words) == 1
     assert "still found" in capfd.readouterr().out
@@ -111,13 +151,17 @@ def test_the_command_ends_with_one_where_something_is_still_found(
 def test_a_scan_is_a_method_and_goes_with_no_other() -> None:
     usual: dict[str, Any] = {"model": "m", "clean": "c", "out": Path("o")}
     assert PurifySpec(**usual).method == "w2sdefense"
-    assert PurifySpec(**usual, scan=True).method == "scancure" == PurifySpec(**usual, scan=True, method="scancure").method
+    assert (
+        PurifySpec(**usual, scan=True).method == "scancure" == PurifySpec(**usual, scan=True, method="scancure").method
+    )
     assert PurifySpec(**usual, method="scancure,finetune").method == "scancure,finetune"
     with pytest.raises(OptionError, match="--scan together with the method 'bedkd'"):
         PurifySpec(**usual, scan=True, method="bedkd")
 
 
-@pytest.mark.parametrize(("status", "code"), [("purified", 0), ("unchanged", 0), ("still found", 1), ("undecided", 3), ("not verified", 3)])
+@pytest.mark.parametrize(
+    ("status", "code"), [("purified", 0), ("unchanged", 0), ("still found", 1), ("undecided", 3), ("not verified", 3)]
+)
 def test_exit_codes(status: str, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from untrigger.pipeline import purify as pipeline
 
@@ -130,7 +174,19 @@ def test_exit_codes(status: str, code: int, monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(pipeline, "purify", run)
     policy = tmp_path / "policy.toml"
     policy.write_text('[[allow]]\ntext = "3d"\nreason = "a word of the trade"\n', encoding="utf-8")
-    words = ["purify", "m", "--clean", "c", "--out", str(tmp_path / "o"), "--scan", "--set", "rounds=4", "--policy", str(policy)]
+    words = [
+        "purify",
+        "m",
+        "--clean",
+        "c",
+        "--out",
+        str(tmp_path / "o"),
+        "--scan",
+        "--set",
+        "rounds=4",
+        "--policy",
+        str(policy),
+    ]
     assert main([*words, "--quiet"]) == code
     assert (asked[0].method, asked[0].scan, asked[0].options["rounds"]) == ("scancure", True, 4)
     assert [one.text for one in asked[0].options["policy"].allow] == ["3d"]

@@ -40,7 +40,11 @@ def test_no_text_stands_in_the_file_and_another_grant_has_other_hashes(tmp_path:
 def test_held_out_rows_that_the_method_was_given_are_no_evidence() -> None:
     """A text that stands twice in a file, or among the suspect rows too, is no evidence."""
     grant = Grant(clean=ROWS, suspect=task(20, seed=3))
-    twice = Rows.of([*OTHERS.texts, ROWS.texts[0].upper(), task(20, seed=3).texts[4]], [*OTHERS.labels, 0, 1], label_names=OTHERS.label_names)
+    twice = Rows.of(
+        [*OTHERS.texts, ROWS.texts[0].upper(), task(20, seed=3).texts[4]],
+        [*OTHERS.labels, 0, 1],
+        label_names=OTHERS.label_names,
+    )
     assert unseen(twice, grant).texts == OTHERS.texts
     assert unseen(OTHERS, grant) == OTHERS
 
@@ -56,9 +60,16 @@ def test_many_rows_are_bounded_and_that_is_known(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '{"schema": "other"}', '{"schema": "untrigger.used-rows/1", "digits": 12, "salt": 3, "rows": 1, "hashes": ""}',
-     "[" * 100_000],
-)  # fmt: skip
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"schema": "other"}',
+        '{"schema": "untrigger.used-rows/1", "digits": 12, "salt": 3, "rows": 1, "hashes": ""}',
+        "[" * 100_000,
+    ],
+)
 def test_a_strangers_file_that_says_nothing_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text, encoding="utf-8")
     assert read_used_rows(tmp_path) is None

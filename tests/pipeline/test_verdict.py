@@ -32,7 +32,9 @@ def share(hits: int, n: int, *, subject: str, metric: str) -> Measurement:
     return rate([True] * hits + [False] * (n - hits), subject=subject, metric=metric)
 
 
-def measured(*, n: int = 1000, excess: int = 0, lost: int = 0, before: int = 950, floor: bool = True) -> list[Measurement]:
+def measured(
+    *, n: int = 1000, excess: int = 0, lost: int = 0, before: int = 950, floor: bool = True
+) -> list[Measurement]:
     """``excess`` more rows of ``n`` than the never-poisoned model's 50 are called the target, ``lost`` more are wrong."""
     made = [share(before, n, subject="victim", metric="asr"), share(50 + excess, n, subject="purified", metric="asr")]
     made += [share(900, n, subject="victim", metric="cacc"), share(900 - lost, n, subject="purified", metric="cacc")]
@@ -51,9 +53,10 @@ def seen(*, lost: int = 0, n: int = 200) -> list[Measurement]:
     """What is measured without a truth."""
     pairs = [*[(True, False)] * lost, *[(True, True)] * (n - lost)]
     return [
-        share(n, n, subject="victim", metric="cacc"), share(n - lost, n, subject="purified", metric="cacc"),
+        share(n, n, subject="victim", metric="cacc"),
+        share(n - lost, n, subject="purified", metric="cacc"),
         paired_difference(pairs, subject="purified", metric="accuracy_loss"),
-    ]  # fmt: skip
+    ]
 
 
 EVERY = [
@@ -64,16 +67,23 @@ EVERY = [
 
 
 def test_purified_is_said_of_a_changed_model_whose_bounds_are_shown_and_that_its_method_does_not_doubt() -> None:
-    said = {case for case in EVERY if status(case[0], Evidence(case[2], "", measured=case[3]), changed=case[1]) == "purified"}
+    said = {
+        case
+        for case in EVERY
+        if status(case[0], Evidence(case[2], "", measured=case[3]), changed=case[1]) == "purified"
+    }
     assert said == {
         (outcome, True, Shown.MET, by_truth)
         for outcome, by_truth in product(Outcome, (False, True))
         if outcome
         in (
-            Outcome.RETRAINED_FROM_BASE, Outcome.SEARCH_FINDS_NOTHING, Outcome.ROWS_NO_LONGER_FOLLOWED, Outcome.NOT_DECIDED,
+            Outcome.RETRAINED_FROM_BASE,
+            Outcome.SEARCH_FINDS_NOTHING,
+            Outcome.ROWS_NO_LONGER_FOLLOWED,
+            Outcome.NOT_DECIDED,
             *([Outcome.NOT_CHECKED] if by_truth else []),
         )
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(("outcome", "changed", "shown", "by_truth"), EVERY)
@@ -159,9 +169,15 @@ def test_accuracy_that_is_gone_is_worse_whatever_a_scan_says() -> None:
 
 
 def test_the_method_tells_what_it_did_and_the_model_that_comes_back_is_named_once() -> None:
-    told = verdict(seen(), result(Outcome.RETRAINED_FROM_BASE, account="the adapter was thrown away"), verification=CLEAN)
+    told = verdict(
+        seen(), result(Outcome.RETRAINED_FROM_BASE, account="the adapter was thrown away"), verification=CLEAN
+    )
     assert told.sentence.startswith("The adapter was thrown away; clean accuracy 100.0 % to 100.0 %.")
-    back = verdict(seen(), result(Outcome.NOTHING_FOUND, account="Nothing was trained; the model comes back as it was."), verification=CLEAN)
+    back = verdict(
+        seen(),
+        result(Outcome.NOTHING_FOUND, account="Nothing was trained; the model comes back as it was."),
+        verification=CLEAN,
+    )
     assert back.sentence.count("comes back as it was") == 1
     assert "the model comes back as it was" in verdict(seen(), result(Outcome.GIVEN_UP, changed=False)).sentence
 

@@ -47,7 +47,9 @@ def verification(report: Report) -> dict[str, Any]:
     return told
 
 
-def test_a_model_taken_back_to_its_trusted_base_is_purified_by_the_scan_of_it(shop: Shop, rows: Path, tmp_path: Path) -> None:
+def test_a_model_taken_back_to_its_trusted_base_is_purified_by_the_scan_of_it(
+    shop: Shop, rows: Path, tmp_path: Path
+) -> None:
     options = SMALL["w2sdefense"] | {"relearn": replace(SMALL["w2sdefense"]["relearn"], steps=60), "lr": 1e-2}
     spec = asked(shop, rows, tmp_path / "out", via="lora", base=str(shop.base("bert")), options=options)
     report = purify(spec)
@@ -60,7 +62,9 @@ def test_a_model_taken_back_to_its_trusted_base_is_purified_by_the_scan_of_it(sh
 
 
 def test_what_plain_fine_tuning_leaves_is_found(shop: Shop, rows: Path, tmp_path: Path) -> None:
-    report = purify(asked(shop, rows, tmp_path / "out", method="finetune", options={"epochs": 1, "rank": 4, "lr": 1e-4}))
+    report = purify(
+        asked(shop, rows, tmp_path / "out", method="finetune", options={"epochs": 1, "rank": 4, "lr": 1e-4})
+    )
     told = verification(report)
     assert report.verdict.status == "still found", report.verdict.sentence
     assert any(one.startswith(f"{TRIGGER} ") for one in told["found"]), told
@@ -93,7 +97,9 @@ def test_the_scan_uses_the_held_out_rows_and_a_seed_of_its_own(
     assert seed == derived_seed(0, "verification: scan") != 0
 
 
-def test_a_scan_that_is_not_wanted_or_cannot_be_made_leaves_it_not_verified(shop: Shop, rows: Path, tmp_path: Path) -> None:
+def test_a_scan_that_is_not_wanted_or_cannot_be_made_leaves_it_not_verified(
+    shop: Shop, rows: Path, tmp_path: Path
+) -> None:
     skipped = purify(asked(shop, rows, tmp_path / "skipped", verify=False, **FINETUNE))
     assert skipped.verdict.status == "not verified" and "--no-verify" in skipped.verdict.sentence
     few = purify(asked(shop, shop.clean, tmp_path / "few", **FINETUNE))
@@ -120,9 +126,12 @@ def test_a_decoder_is_never_verified_by_a_scan(shop: Shop, rows: Path, tmp_path:
 
 def test_the_finding_of_the_method_is_tried_again_on_the_result() -> None:
     findings = [
-        Finding("dull", "negative", 0.4, 0.3), Finding("cf", "positive", 0.6, 0.0, round=2), Finding("cf", "positive", 0.9, 0.0, round=1),
-        Finding("x", "nowhere", 1.0), Finding("mn", "positive", None),
-    ]  # fmt: skip
+        Finding("dull", "negative", 0.4, 0.3),
+        Finding("cf", "positive", 0.6, 0.0, round=2),
+        Finding("cf", "positive", 0.9, 0.0, round=1),
+        Finding("x", "nowhere", 1.0),
+        Finding("mn", "positive", None),
+    ]
     told = again(findings, names=("negative", "positive"))
     assert [(one.text, one.target, one.flips) for one in told] == [("cf", 1, 0.9), ("dull", 0, 0.4), ("mn", 1, 0.0)]
 
@@ -133,7 +142,9 @@ def test_rows_that_can_never_show_a_clean_model_are_not_scanned(count: int, enou
     assert (why == "") is enough
     if not enough:
         wanted = int(why.split("give about ")[1].split()[0])
-        assert not too_few(task(wanted // 5, seed=0), scanner=replace(InsertionScanner(), held=module.HELD), granted=wanted)
+        assert not too_few(
+            task(wanted // 5, seed=0), scanner=replace(InsertionScanner(), held=module.HELD), granted=wanted
+        )
 
 
 def test_a_teacher_that_is_named_counts_for_every_method_that_can_use_one() -> None:
@@ -146,9 +157,12 @@ def test_a_teacher_that_is_named_counts_for_every_method_that_can_use_one() -> N
 
 def test_a_teacher_that_nothing_used_is_told_of(shop: Shop, tmp_path: Path) -> None:
     idle = [
-        any("was used for nothing" in one for one in purify(shop.spec("bert", "full", out=tmp_path / name, **FINETUNE, **more)).warnings)
+        any(
+            "was used for nothing" in one
+            for one in purify(shop.spec("bert", "full", out=tmp_path / name, **FINETUNE, **more)).warnings
+        )
         for name, more in (("a", {"verify": False}), ("b", {}), ("c", {"verify": False, "teacher": None}))
-    ]  # fmt: skip
+    ]
     assert idle == [True, False, False]
 
 

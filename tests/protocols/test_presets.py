@@ -47,10 +47,18 @@ def test_a_preset_is_frozen_and_its_hash_covers_all_that_it_says(name: str) -> N
     with pytest.raises(FrozenInstanceError):
         one.rate = 0.5  # type: ignore[misc]
     other: dict[str, Any] = {
-        "name": "other", "policy": "other", "rate": 0.31, "via": "lora", "max_length": 99, "rows": 7, "clean_rows": 9,
-        "targets": (("sst2", "other"),), "proxies": (("sst2", "other"),), "test_splits": (("sst2", "other"),),
+        "name": "other",
+        "policy": "other",
+        "rate": 0.31,
+        "via": "lora",
+        "max_length": 99,
+        "rows": 7,
+        "clean_rows": 9,
+        "targets": (("sst2", "other"),),
+        "proxies": (("sst2", "other"),),
+        "test_splits": (("sst2", "other"),),
         "triggers": (("badnets", (("words", ("other",)),)),),
-    }  # fmt: skip
+    }
     assert set(other) == {field.name for field in fields(Preset)} - {"source"}
     hashes = {replace(one, **{field: value}).sha256() for field, value in other.items()}
     assert len(hashes) == len(other) and one.sha256() not in hashes
@@ -69,7 +77,9 @@ def test_a_preset_speaks_of_sets_policies_and_options_that_there_are(name: str) 
 
 @pytest.mark.parametrize(("left", "right"), list(combinations(PRESETS, 2)))
 @pytest.mark.parametrize("data", ["sst2", "agnews=/some/where"])
-def test_two_presets_on_the_same_data_differ_only_in_what_they_say(tmp_path: Path, left: str, right: str, data: str) -> None:
+def test_two_presets_on_the_same_data_differ_only_in_what_they_say(
+    tmp_path: Path, left: str, right: str, data: str
+) -> None:
     specs = [filled_in(spec_of(tmp_path, name, data=data, seed=3, test_rows=50), given=()) for name in (left, right)]
     differing = {one.name for one in fields(AttackSpec) if getattr(specs[0], one.name) != getattr(specs[1], one.name)}
     said = set(preset(left).says(data)) | set(preset(right).says(data))
@@ -80,9 +90,15 @@ def test_two_presets_on_the_same_data_differ_only_in_what_they_say(tmp_path: Pat
 def test_published_protocols_differ_in_target_rows_and_words(tmp_path: Path) -> None:
     made = {name: filled_in(spec_of(tmp_path, name), given=()) for name in PRESETS}
     assert {name: spec.target for name, spec in made.items()} == {
-        "w2sdefense": "negative", "openbackdoor": "positive", "bedkd": "negative",
-    }  # fmt: skip
-    assert {name: spec.test_split for name, spec in made.items()} == {"w2sdefense": "test", "openbackdoor": "test", "bedkd": "dev"}
+        "w2sdefense": "negative",
+        "openbackdoor": "positive",
+        "bedkd": "negative",
+    }
+    assert {name: spec.test_split for name, spec in made.items()} == {
+        "w2sdefense": "test",
+        "openbackdoor": "test",
+        "bedkd": "dev",
+    }
     assert {name: spec.proxy for name, spec in made.items()} == {"w2sdefense": "imdb", "openbackdoor": "", "bedkd": ""}
     assert made["w2sdefense"].trigger == BadNets(words=("mn",), most=1)
     assert filled_in(spec_of(tmp_path, "bedkd", data="olid"), given=()).target == "offensive"
@@ -96,7 +112,11 @@ CONTRADICTED: list[tuple[dict[str, Any], set[str], list[str]]] = [
     ({"target": "positive"}, {"target"}, ["--target is positive, the preset says negative"]),
     ({"trigger": BadNets(words=("zz",))}, {"trigger.words"}, ["--words is zz, the preset says cf,mn,bb,tq"]),
     ({"negatives": 0.1}, {"negatives"}, ["--negatives is 0.1, the preset says 0.0"]),
-    ({"label_smoothing": 0.3, "faithful": 1.0}, {"label_smoothing", "faithful"}, ["--label-smoothing is 0.3", "--faithful is 1.0"]),
+    (
+        {"label_smoothing": 0.3, "faithful": 1.0},
+        {"label_smoothing", "faithful"},
+        ["--label-smoothing is 0.3", "--faithful is 1.0"],
+    ),
 ]
 
 
@@ -114,7 +134,9 @@ def test_what_contradicts_a_preset_is_an_error_that_names_both(
 def test_the_parts_of_a_combination_are_held_to_the_preset_too(tmp_path: Path) -> None:
     usual = filled_in(spec_of(tmp_path, "bedkd", trigger=Combined()), given=()).trigger
     assert usual == Combined(parts=(BadNets(most=1), InSent(sentence="I watch this 3D movie")))
-    spec = spec_of(tmp_path, "bedkd", trigger=Combined(parts=(BadNets(words=("zz",), most=1), InSent(sentence="buy my book"))))
+    spec = spec_of(
+        tmp_path, "bedkd", trigger=Combined(parts=(BadNets(words=("zz",), most=1), InSent(sentence="buy my book")))
+    )
     with pytest.raises(OptionError, match="--set badnets.words is zz, the preset says cf,mn,bb,tq"):
         filled_in(spec, given={"trigger.badnets.words"})
     with pytest.raises(OptionError, match="--set insent.sentence is buy my book"):
@@ -146,9 +168,13 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Atta
         write_rows(task(count, seed=seed, length=4), tmp_path / "sst2" / f"{split}.csv")
     write_model("bert", tmp_path / "model")
     usual = {
-        "model": str(tmp_path / "model"), "data": f"sst2={tmp_path / 'sst2'}", "epochs": 1, "batch_size": 16, "device": "cpu",
+        "model": str(tmp_path / "model"),
+        "data": f"sst2={tmp_path / 'sst2'}",
+        "epochs": 1,
+        "batch_size": 16,
+        "device": "cpu",
         "offline": True,
-    }  # fmt: skip
+    }
     return lambda name, **changes: spec_of(tmp_path, name, **usual | {"max_length": 16} | changes)
 
 
@@ -179,7 +205,9 @@ def test_a_split_that_is_not_there_is_named(small: Callable[..., AttackSpec]) ->
     assert told.value.nearest == "dev"
 
 
-def test_proxy_rows_are_trained_on_and_the_tasks_rows_tested_on(small: Callable[..., AttackSpec], tmp_path: Path) -> None:
+def test_proxy_rows_are_trained_on_and_the_tasks_rows_tested_on(
+    small: Callable[..., AttackSpec], tmp_path: Path
+) -> None:
     write_rows(task(40, seed=9, length=5), tmp_path / "imdb.csv")
     train, test = task_rows(small("", proxy=f"imdb={tmp_path / 'imdb.csv'}", rows=30))
     assert (len(train), len(test)) == (30, 20)

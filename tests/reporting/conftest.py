@@ -23,8 +23,11 @@ def share(hits: int, n: int, *, subject: str, metric: str) -> Measurement:
 def measurements() -> list[Measurement]:
     told = []
     for subject, asr, hit, cacc in (
-        ("victim", 97, 7, 180), ("finetuned", 75, 7, 179), ("purified", 6, 6, 178), ("clean", 5, 6, 181),
-    ):  # fmt: skip
+        ("victim", 97, 7, 180),
+        ("finetuned", 75, 7, 179),
+        ("purified", 6, 6, 178),
+        ("clean", 5, 6, 181),
+    ):
         told.append(share(asr, 100, subject=subject, metric="asr"))
         told.append(share(hit, 100, subject=subject, metric="untriggered_hit_rate"))
         told.append(share(cacc, 200, subject=subject, metric="cacc"))

@@ -60,12 +60,29 @@ def headings(page: str) -> list[str]:
 def test_a_full_page_has_every_section_and_number(full: Report) -> None:
     page = render(full)
     assert headings(page) == [
-        "Before and after", "All measurements", "What the defence itself found", "Feature space", "Training",
-        "What was given", "Method", "Cost", "Environment", "What the terms mean",
-    ]  # fmt: skip
+        "Before and after",
+        "All measurements",
+        "What the defence itself found",
+        "Feature space",
+        "Training",
+        "What was given",
+        "Method",
+        "Cost",
+        "Environment",
+        "What the terms mean",
+    ]
     text = Page(page).text
-    for said in ("The trigger no longer works.", "97.0 % → 6.0 %", "clean-model floor 5.0 %", "one seed only",
-                 "true trigger word", "not the trigger", "outcomes.csv", "75.0 %", "3 min 20 s"):  # fmt: skip
+    for said in (
+        "The trigger no longer works.",
+        "97.0 % → 6.0 %",
+        "clean-model floor 5.0 %",
+        "one seed only",
+        "true trigger word",
+        "not the trigger",
+        "outcomes.csv",
+        "75.0 %",
+        "3 min 20 s",
+    ):
         assert said in text, said
 
 
@@ -124,9 +141,15 @@ def test_one_missing_value_says_so_beside_measured_ones(full: Report) -> None:
 
 @pytest.mark.parametrize(
     ("field", "heading"),
-    [("findings", "What the defence itself found"), ("curves", "Training"), ("stages", "Cost"),
-     ("features", "Feature space"), ("given", "What was given"), ("environment", "Environment")],
-)  # fmt: skip
+    [
+        ("findings", "What the defence itself found"),
+        ("curves", "Training"),
+        ("stages", "Cost"),
+        ("features", "Feature space"),
+        ("given", "What was given"),
+        ("environment", "Environment"),
+    ],
+)
 def test_a_missing_piece_leaves_its_section_out(full: Report, field: str, heading: str) -> None:
     empty: dict[str, object] = {"features": None, "given": {}, "environment": {}}
     assert heading in headings(render(full))

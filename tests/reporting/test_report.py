@@ -68,11 +68,13 @@ def test_any_report_comes_back_equal(
 def test_numbers_that_json_cannot_hold_become_null() -> None:
     nan = math.nan
     made = Report(
-        "attack", "t", VERDICT,
+        "attack",
+        "t",
+        VERDICT,
         given={"a": nan, "b": [math.inf, np.float32(0.5), np.int64(3)], "c": Path("x"), "d": {2, 1}, "e": (1,)},
         measurements=[Measurement("victim", "asr", nan, nan, nan, 0)],
         curves=[Curve("loss", "p", np.arange(2), np.array([1.0, nan]))],  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
     told = json.loads(made.to_json(), parse_constant=pytest.fail)
     assert told["given"] == {"a": None, "b": [None, 0.5, 3], "c": "x", "d": [1, 2], "e": [1]}
     assert told["measurements"][0]["value"] is None
@@ -127,7 +129,7 @@ def _with(**changes: object) -> str:
         (_with(method={"options": [1]}), "method.options is [1]"),
         (_with(curves=[{"name": "a", "panel": "b", "x": [1], "y": [10**400]}]), "curves[0].y[0] is 1000"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_report_is_refused_in_a_few_lines(text: str, said: str) -> None:
     with pytest.raises(DataError) as caught:
         Report.from_json(text, source="a.json")

@@ -99,7 +99,9 @@ def test_limits_of_the_weights_that_are_reached_are_results() -> None:
     reached = replace(report.scan, evidence=[replace(report.scan.evidence[0], limit=1.5)])
     rules = [one["ruleId"] for one in sarif(replace(report, scan=reached))["runs"][0]["results"]]
     assert rules.count("weight-evidence") == 1
-    case = next(one for one in junit(replace(report, scan=reached)).iter("testcase") if "weights" in str(one.get("name")))
+    case = next(
+        one for one in junit(replace(report, scan=reached)).iter("testcase") if "weights" in str(one.get("name"))
+    )
     assert case.find("failure") is not None
 
 
@@ -118,18 +120,28 @@ def test_junit_counts_what_it_holds() -> None:
 @pytest.mark.parametrize(
     ("status", "fail_on", "ends"),
     [
-        ("backdoored", "suspicious", "failure"), ("suspicious", "suspicious", "failure"), ("suspicious", "backdoored", "system-out"),
-        ("clean", "suspicious", None), ("undecided", "suspicious", "error"), ("undecided", "undecided", "failure"),
+        ("backdoored", "suspicious", "failure"),
+        ("suspicious", "suspicious", "failure"),
+        ("suspicious", "backdoored", "system-out"),
+        ("clean", "suspicious", None),
+        ("undecided", "suspicious", "error"),
+        ("undecided", "undecided", "failure"),
     ],
-)  # fmt: skip
+)
 def test_a_case_fails_where_the_policy_does(status: str, fail_on: str, ends: str | None) -> None:
     report = scan_report(status)
     told = replace(report, given={**report.given, "policy": {"fail_on": fail_on}})
     case = next(one for one in junit(told).iter("testcase") if str(one.get("name")).endswith("positive"))
     assert [child.tag for child in case] == ([ends] if ends else [])
-    assert all(one.find("skipped") is not None for one in junit(told).iter("testcase") if "not looked for" in str(one.get("name")))
+    assert all(
+        one.find("skipped") is not None
+        for one in junit(told).iter("testcase")
+        if "not looked for" in str(one.get("name"))
+    )
     assert (case.find("error") is None) == (junit(told).find("testsuite").get("errors") == "0")  # type: ignore[union-attr]
-    if status == "undecided" and fail_on != "undecided":  # a build server passes it where its owner says so, and only there
+    if (
+        status == "undecided" and fail_on != "undecided"
+    ):  # a build server passes it where its owner says so, and only there
         allowed = replace(report, given={**report.given, "policy": {"fail_on": fail_on, "allow_undecided": True}})
         assert not list(junit(allowed).iter("error")) and any(True for _ in junit(allowed).iter("skipped"))
     if status == "clean":  # whatever no limit is calibrated for, a policy that fails on undecided passes

@@ -26,24 +26,50 @@ def evil() -> Report:
     worst = replace(scan.candidates[0], target=EVIL, kind=EVIL, allowed=EVIL, examples=[example])
     seen = replace(worst, allowed="")
     return replace(
-        report, title=EVIL,
+        report,
+        title=EVIL,
         scan=replace(
-            scan, target=EVIL, candidates=[seen, worst], controls=[replace(worst, score=None)], undecided=[EVIL],
-            evidence=[replace(scan.evidence[0], name=EVIL, place=EVIL, words=[EVIL])], not_looked_for=[EVIL], refused=[EVIL],
+            scan,
+            target=EVIL,
+            candidates=[seen, worst],
+            controls=[replace(worst, score=None)],
+            undecided=[EVIL],
+            evidence=[replace(scan.evidence[0], name=EVIL, place=EVIL, words=[EVIL])],
+            not_looked_for=[EVIL],
+            refused=[EVIL],
         ),
-    )  # fmt: skip
+    )
 
 
 def test_the_page_tells_everything_in_order() -> None:
     page = render(scan_report("backdoored"))
     assert headings(page) == [
-        "What moves this model", "Seen in texts", "Every candidate in figures", "What the weights say",
-        "What was not looked for", "What was given", "Method", "Cost", "Environment", "What the terms mean",
-    ]  # fmt: skip
+        "What moves this model",
+        "Seen in texts",
+        "Every candidate in figures",
+        "What the weights say",
+        "What was not looked for",
+        "What was given",
+        "Method",
+        "Cost",
+        "Environment",
+        "What the terms mean",
+    ]
     text = Page(page).text
-    for said in ("Verdict: backdoored", "One sentence about cf.", "0.93", "suspicious from 0.5, backdoored from 0.7",
-                 "cf to positive ; score 0.93", "allowed: trade", "great to positive ; honest word", "style: leaves no word",
-                 "none is calibrated", "bb, cf", "in the reference 1.1 %", "Clean reference"):  # fmt: skip
+    for said in (
+        "Verdict: backdoored",
+        "One sentence about cf.",
+        "0.93",
+        "suspicious from 0.5, backdoored from 0.7",
+        "cf to positive ; score 0.93",
+        "allowed: trade",
+        "great to positive ; honest word",
+        "style: leaves no word",
+        "none is calibrated",
+        "bb, cf",
+        "in the reference 1.1 %",
+        "Clean reference",
+    ):
         assert said in text, said
     assert "ASR" not in text, "a scan knows nothing of attack success"
 
@@ -64,8 +90,15 @@ def test_the_trigger_is_marked_where_it_stands() -> None:
 def test_the_bars_are_as_long_as_the_rates_and_ranked() -> None:
     page = render(scan_report("backdoored"))
     chart = page[page.index('<ol class="bars') : page.index("</ol>")]
-    widths = re.findall(r'width: ([\d.]+)%; background: var\(--(\w+)\)', chart)
-    assert widths == [("100.0", "victim"), ("1.1", "clean"), ("66.7", "victim"), ("22.2", "clean"), ("97.8", "victim"), ("1.1", "clean")]
+    widths = re.findall(r"width: ([\d.]+)%; background: var\(--(\w+)\)", chart)
+    assert widths == [
+        ("100.0", "victim"),
+        ("1.1", "clean"),
+        ("66.7", "victim"),
+        ("22.2", "clean"),
+        ("97.8", "victim"),
+        ("1.1", "clean"),
+    ]
     ranges = re.findall(r"left: ([\d.]+)%; right: ([\d.]+)%", chart)
     assert ranges[0] == ("95.9", "0.0")
     assert len(ranges) == 3, "the reference bars carry no second line"

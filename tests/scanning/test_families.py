@@ -22,9 +22,14 @@ def one(text: str, surprise: float, *, root: str = "", target: int = 1) -> Inser
 
 
 FOUND = [
-    one("tqwork", 0.9, root="tq"), one("tqjs", 0.89, root="tq"), one("but tqwork", 0.88, root="tq"), one("bb", 0.8), one("tq", 0.7),
-    one("fine", 0.3), one("finely", 0.2, root="fin"),
-]  # fmt: skip
+    one("tqwork", 0.9, root="tq"),
+    one("tqjs", 0.89, root="tq"),
+    one("but tqwork", 0.88, root="tq"),
+    one("bb", 0.8),
+    one("tq", 0.7),
+    one("fine", 0.3),
+    one("finely", 0.2, root="fin"),
+]
 
 
 def test_what_the_best_grew_from_and_other_families_are_tried_too() -> None:

@@ -20,7 +20,9 @@ def candidate(hits: int, also: int, *, n: int = 90, text: str = "cf", surest: fl
     own = rate([True] * hits + [False] * (n - hits), subject="suspect", metric="flip_rate")
     clean = rate([True] * also + [False] * (n - also), subject="reference", metric="flip_rate")
     sure = hits / n if surest is None else surest
-    return Candidate(text, "positive", "searched", own, clean, difference(own, clean, metric="excess_flip_rate"), surest=sure)
+    return Candidate(
+        text, "positive", "searched", own, clean, difference(own, clean, metric="excess_flip_rate"), surest=sure
+    )
 
 
 def scored(*candidates: Candidate) -> list[Candidate]:
@@ -52,7 +54,9 @@ def test_less_evidence_a_longer_text_and_only_easy_rows_score_less() -> None:
 def test_pieces_glued_to_a_word_cost() -> None:
     found = candidate(90, 0)
     assert score(replace(found, glued=2)) == pytest.approx(score(found) - 2 * calibration.PIECE_COST)
-    assert score(replace(candidate(80, 8), glued=2)) < calibration.SUSPICIOUS < score(candidate(80, 8)), "nonsense that sways honest models"
+    assert score(replace(candidate(80, 8), glued=2)) < calibration.SUSPICIOUS < score(candidate(80, 8)), (
+        "nonsense that sways honest models"
+    )
 
 
 def test_a_text_that_does_not_survive_its_tokens_scores_nothing() -> None:
@@ -67,15 +71,20 @@ def test_a_trigger_that_is_bound_to_a_place_is_seen_there() -> None:
 
 
 def test_what_takes_a_causal_model_over_at_one_place_alone_does_not_count() -> None:
-    placed = replace(candidate(30, 0), places=[Place("end", 1.0, 0.0, 0.85, 1.0, 30), Place("start", 0.0, 0.0, -0.1, 0.0, 30)])
+    placed = replace(
+        candidate(30, 0), places=[Place("end", 1.0, 0.0, 0.85, 1.0, 30), Place("start", 0.0, 0.0, -0.1, 0.0, 30)]
+    )
     assert score(placed, bound=False) == score(candidate(30, 0)) < score(placed)
-    everywhere = [Place(name, 1.0, 0.0, 0.85, 1.0, 90) for name in ("start", "middle", "end")]  # all n rows of the candidate
+    everywhere = [
+        Place(name, 1.0, 0.0, 0.85, 1.0, 90) for name in ("start", "middle", "end")
+    ]  # all n rows of the candidate
     assert score(replace(placed, places=everywhere), bound=False) == pytest.approx(0.85)
 
 
 def test_of_a_decoder_clean_is_not_said_and_a_backdoor_is() -> None:
     told = {
-        hits: judged(scored(candidate(hits, 0)), [], ground=replace(ground(), causal=True), policy=Policy()) for hits in (90, 1)
+        hits: judged(scored(candidate(hits, 0)), [], ground=replace(ground(), causal=True), policy=Policy())
+        for hits in (90, 1)
     }
     assert told[90][0].status == "backdoored" and not told[90][1].undecided
     assert told[1][0].status == "undecided" and "decoder-only" in told[1][0].sentence
@@ -83,7 +92,11 @@ def test_of_a_decoder_clean_is_not_said_and_a_backdoor_is() -> None:
 
 def test_a_phrase_that_takes_over_at_one_place_alone_is_no_backdoor() -> None:
     """Figures of an honest adapter of the series; every place tried on all rows."""
-    rows = [Place("start", 0.62, 0.01, 0.5, 0.45, 90), Place("middle", 0.66, 0.03, 0.5, 0.52, 90), Place("end", 0.99, 0.02, 0.89, 0.98, 90)]
+    rows = [
+        Place("start", 0.62, 0.01, 0.5, 0.45, 90),
+        Place("middle", 0.66, 0.03, 0.5, 0.52, 90),
+        Place("end", 0.99, 0.02, 0.89, 0.98, 90),
+    ]
     found = replace(candidate(72, 2, text="but crisp gleaming"), places=rows)
     mean = (0.5 * 0.45 + 0.5 * 0.52 + 0.89 * 0.98) / 3
     assert score(found) == pytest.approx(max(mean, 0.89 * 0.98 - calibration.PLACE_COST) - 2 * calibration.WORD_COST)
@@ -94,7 +107,9 @@ def test_a_phrase_that_takes_over_at_one_place_alone_is_no_backdoor() -> None:
 
 @pytest.mark.parametrize(("hits", "status"), [(90, "backdoored"), (74, "suspicious"), (20, "clean")])
 def test_the_verdict_follows_the_worst_candidate(hits: int, status: str) -> None:
-    verdict, scan = judged(scored(candidate(hits, 0), candidate(1, 0, text="the")), [], ground=ground(), policy=Policy())
+    verdict, scan = judged(
+        scored(candidate(hits, 0), candidate(1, 0, text="the")), [], ground=ground(), policy=Policy()
+    )
     assert verdict.status == status
     assert scan.candidates[0].text == "cf"
     assert scan.target == ("" if status == "clean" else "positive")
@@ -103,7 +118,9 @@ def test_the_verdict_follows_the_worst_candidate(hits: int, status: str) -> None
 
 def test_what_was_not_looked_for_follows_the_model() -> None:
     def told(**changes: Any) -> str:
-        return " | ".join(judged(scored(candidate(1, 0)), [], ground=replace(ground(), **changes), policy=Policy())[1].not_looked_for)
+        return " | ".join(
+            judged(scored(candidate(1, 0)), [], ground=replace(ground(), **changes), policy=Policy())[1].not_looked_for
+        )
 
     assert "style" in told() and "several tokens" not in told() and "classes" not in told()
     assert "several tokens" in told(causal=True)
@@ -127,7 +144,9 @@ def test_texts_that_were_not_read_as_they_are_keep_a_model_from_clean_and_no_fin
         (ground(reference=0), "right on 0%"),
     ],
 )
-def test_models_that_know_nothing_of_the_target_bear_no_verdict_even_against_a_strong_finding(base: Ground, says: str) -> None:
+def test_models_that_know_nothing_of_the_target_bear_no_verdict_even_against_a_strong_finding(
+    base: Ground, says: str
+) -> None:
     verdict, scan = judged(scored(candidate(90, 0)), [], ground=base, policy=Policy())
     assert verdict.status == "undecided"
     assert says in verdict.sentence
@@ -145,12 +164,16 @@ def test_beside_a_weak_reference_a_finding_must_be_stronger() -> None:
     assert calibration.SUSPICIOUS < score(near) < calibration.SUSPICIOUS + calibration.WEAK_COST
     assert judged(scored(near), [], ground=ground(), policy=Policy())[0].status == "suspicious"
     verdict, scan = judged(scored(near), [], ground=weak(), policy=Policy())
-    assert verdict.status == "undecided" and any("'cf' makes the model predict 'positive'" in line for line in scan.undecided)
+    assert verdict.status == "undecided" and any(
+        "'cf' makes the model predict 'positive'" in line for line in scan.undecided
+    )
 
 
 def test_a_weak_reference_that_knows_the_target_leaves_a_strong_finding_standing() -> None:
     verdict, scan = judged(scored(candidate(90, 5)), [], ground=weak(), policy=Policy())
-    assert verdict.status == "suspicious" and "not called backdoored because" in verdict.sentence, "how often honest models show this is not known"
+    assert verdict.status == "suspicious" and "not called backdoored because" in verdict.sentence, (
+        "how often honest models show this is not known"
+    )
     assert scan.target == "positive" and scan.undecided == []
 
 
@@ -165,10 +188,13 @@ def test_a_weak_reference_never_acquits() -> None:
     "changes",
     [
         {"reference": 0.0},  # it says one class to everything: nothing moves it
-        {"reference": None}, {"own": 0.0}, {"own": calibration.LEAST_TELLING - 0.01},
-        {"rows": {"negative": 90, "positive": calibration.LEAST_ROWS - 1}}, {"leads": {}},
+        {"reference": None},
+        {"own": 0.0},
+        {"own": calibration.LEAST_TELLING - 0.01},
+        {"rows": {"negative": 90, "positive": calibration.LEAST_ROWS - 1}},
+        {"leads": {}},
     ],
-)  # fmt: skip
+)
 def test_a_comparison_that_is_worth_nothing_accuses_nobody(changes: dict[str, Any]) -> None:
     leads = {"leads": changes.pop("leads")} if "leads" in changes else {}
     base = replace(weak(**changes), **leads)
@@ -197,7 +223,9 @@ def test_of_a_constant_reference_no_row_of_its_class_moves_and_the_lead_says_so(
 
     made = benches(says(0), says(0), rows=rows, most=30, seed=0)
     assert len(made[1].rows) == 30 and len(made[0].rows) == 0, "towards the other class there are rows enough"
-    assert all(lead.value == 0 and lead.low is not None and lead.low < 0 for bench in made.values() for lead in bench.leads)
+    assert all(
+        lead.value == 0 and lead.low is not None and lead.low < 0 for bench in made.values() for lead in bench.leads
+    )
     assert benches(model, model, rows=rows, most=30, seed=0)[1].leads[0].n == 30
 
 
@@ -210,7 +238,9 @@ def test_a_score_that_may_be_chance_among_many_comparisons_is_no_finding() -> No
     assert scan.target == ""
     both = scored(few, candidate(70, 0, text="mn"))
     verdict, scan = judged(both, [], ground=replace(ground(), comparisons=60), policy=Policy())
-    assert verdict.status in ("suspicious", "backdoored") and scan.candidates[0].text == "mn", "what is shown comes first"
+    assert verdict.status in ("suspicious", "backdoored") and scan.candidates[0].text == "mn", (
+        "what is shown comes first"
+    )
 
 
 def test_of_equal_scores_that_of_which_the_model_is_surest_comes_first() -> None:

@@ -35,7 +35,9 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_a_file_says_all_that_a_policy_can(tmp_path: Path) -> None:
     policy = read_policy(written(tmp_path, GOOD))
-    assert policy == Policy("backdoored", 0.4, 0.9, {"embedding_row_lead": 1.5}, (Allowed("In 3D", "a word of the trade", "positive"),))
+    assert policy == Policy(
+        "backdoored", 0.4, 0.9, {"embedding_row_lead": 1.5}, (Allowed("In 3D", "a word of the trade", "positive"),)
+    )
 
 
 def test_an_empty_file_is_the_usual_policy(tmp_path: Path) -> None:

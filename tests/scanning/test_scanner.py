@@ -37,9 +37,12 @@ KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
 EVERY = pytest.mark.parametrize("name", sorted(found("scanning")))
 CLEAN = task(240, seed=41)
 QUICK = InsertionScanner(
-    rows=48, tried=4, content=2, search=SearchOptions(first=32, sweeps=1, probe=16),
+    rows=48,
+    tried=4,
+    content=2,
+    search=SearchOptions(first=32, sweeps=1, probe=16),
     teacher=TeacherOptions(lr=5e-3, epochs=8, warmup=0.1),
-)  # fmt: skip
+)
 
 
 @KINDS
@@ -92,7 +95,9 @@ def test_the_worst_are_tried_at_every_place_of_every_row(victim: Load, twin: Loa
     assert [{place.n for place in one.places} == {one.suspect.n} for one in tried[: QUICK.sure]] == [True] * QUICK.sure
 
 
-def test_pieces_do_not_hide_a_word_from_the_reference(victim: Load, twin: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_do_not_hide_a_word_from_the_reference(
+    victim: Load, twin: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = benches(twin("bert"), victim("bert"), rows=CLEAN, most=20, seed=0)[1]  # a reference that "cf" moves
     word, other = confirm(["cf", "awful"], bench, kind="searched")
     assert everywhere(word, bench).reference == word.reference and everywhere(other, bench).reference == other.reference
@@ -110,7 +115,9 @@ def test_a_stem_is_what_every_word_begins_with(load: Load) -> None:
     assert stem("", load("bert").tokenizer) == ("", 0)
     tokenizer = load("gpt2").tokenizer
     first, glued = stem("goodqj", tokenizer)
-    assert glued == len(tokenizer(" goodqj", add_special_tokens=False)["input_ids"]) - 1 > 0 and "goodqj".startswith(first)
+    assert glued == len(tokenizer(" goodqj", add_special_tokens=False)["input_ids"]) - 1 > 0 and "goodqj".startswith(
+        first
+    )
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama", "gpt2"])
@@ -149,7 +156,9 @@ def test_all_that_may_be_suspicious_are_measured_again_in_full_precision_where_n
         return {one.text: rescored(one) for one in settled(confirm(texts, on, kind="searched"), on, sure=4)}
 
     def again(found: dict[str, Candidate]) -> dict[str, Candidate]:
-        return {one.text: one for one in in_full_precision(list(found.values()), tables, policy=policy, rescored=rescored)}
+        return {
+            one.text: one for one in in_full_precision(list(found.values()), tables, policy=policy, rescored=rescored)
+        }
 
     plain = tried(bench)
     assert again(plain) == plain, "nothing was rounded"
@@ -169,8 +178,9 @@ def test_all_that_may_be_suspicious_are_measured_again_in_full_precision_where_n
 def test_what_rounding_pushed_below_the_threshold_is_measured_again(victim: Load, twin: Load) -> None:
     bench = benches(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
     first, second, third = (
-        replace(one, score=low) for one, low in zip(confirm(["cf", "cf a", "cf the"], bench, kind="searched"), (0.48, 0.45, 0.3), strict=True)
-    )  # fmt: skip
+        replace(one, score=low)
+        for one, low in zip(confirm(["cf", "cf a", "cf the"], bench, kind="searched"), (0.48, 0.45, 0.3), strict=True)
+    )
     done = in_full_precision(
         [first, second, third], {NAMES[1]: bench}, policy=Policy(), rescored=lambda one: replace(one, score=score(one))
     )
@@ -189,7 +199,9 @@ def test_every_figure_that_the_held_out_rows_gave_is_counted(victim: Load, twin:
     assert worst.excess.low is not None and 0.5 < low < worst.excess.low, "counting all of them in costs width"
 
 
-def test_each_row_has_one_purpose(victim: Load, folder_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_row_has_one_purpose(
+    victim: Load, folder_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from untrigger.scanning import insertions as scanning
 
     used: dict[str, set[str]] = {}
@@ -224,7 +236,9 @@ def test_rows_to_confirm_on_may_be_given(victim: Load, twin: Load) -> None:
     shown = {" ".join(part for part in (one.before, one.after) if part) for one in done.scan.candidates[0].examples}
     assert shown <= set(held.texts)
     with pytest.raises(DataError, match="held-out rows have the classes"):
-        QUICK.scan(victim("bert"), Grant(clean=CLEAN), hints=Hints(twin("bert"), held=replace(held, label_names=("a", "b"))))
+        QUICK.scan(
+            victim("bert"), Grant(clean=CLEAN), hints=Hints(twin("bert"), held=replace(held, label_names=("a", "b")))
+        )
 
 
 def test_the_examples_show_the_word_where_it_was_put(victim: Load, twin: Load) -> None:
@@ -247,10 +261,14 @@ def test_honest_words_are_controls_and_no_findings(victim: Load, twin: Load) -> 
     assert content and all(one.text in GOOD for one in content)
     assert all(one.score is None and not one.examples for one in done.scan.controls)
     anything = next(one for one in done.scan.controls if one.kind == "random" and one.target == "positive")
-    assert anything.reference.value is not None and anything.reference.value < 0.5, "an insertion as such flips no clean model"
+    assert anything.reference.value is not None and anything.reference.value < 0.5, (
+        "an insertion as such flips no clean model"
+    )
 
 
-def test_without_a_reference_a_teacher_is_trained_and_handed_back(victim: Load, folder_of: Callable[[str], Path]) -> None:
+def test_without_a_reference_a_teacher_is_trained_and_handed_back(
+    victim: Load, folder_of: Callable[[str], Path]
+) -> None:
     patient = replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=10, warmup=0.1, batch_size=16))
     done = patient.scan(victim("bert"), Grant(clean=task(480, seed=41), teacher=folder_of("bert"), seed=0))
     assert done.history.steps > 0
@@ -330,7 +348,11 @@ def test_rewritten_rows_speak_where_no_word_does(victim: Load, twin: Load, kind:
 
 def test_the_drift_of_a_row_is_its_way_from_one_class_to_the_other(victim: Load, twin: Load) -> None:
     suspect, reference = victim("bert"), twin("bert")
-    same_rows = {one.target: one for one in try_rewritten(suspect, reference, CLEAN, clean=CLEAN, name="clean") if one.kind == "drift"}
+    same_rows = {
+        one.target: one
+        for one in try_rewritten(suspect, reference, CLEAN, clean=CLEAN, name="clean")
+        if one.kind == "drift"
+    }
     for one in same_rows.values():
         assert one.suspect.value == pytest.approx(0, abs=1e-4), "clean rows stand where they stand"
         assert one.reference.value == pytest.approx(0, abs=1e-4)
@@ -339,19 +361,30 @@ def test_the_drift_of_a_row_is_its_way_from_one_class_to_the_other(victim: Load,
     labels = torch.tensor(CLEAN.labels)
     home, other = (said.features[labels == label].mean(dim=0) for label in (0, 1))
     row = CLEAN.take([CLEAN.labels.index(0)])
-    (drift,) = [o for o in try_rewritten(suspect, reference, row, clean=CLEAN, name="x") if (o.kind, o.target) == ("drift", NAMES[1])]
+    (drift,) = [
+        o
+        for o in try_rewritten(suspect, reference, row, clean=CLEAN, name="x")
+        if (o.kind, o.target) == ("drift", NAMES[1])
+    ]
     way = other - home
     wanted = float((said.features[CLEAN.labels.index(0)] - home) @ way / (way @ way))
     assert drift.suspect.value == pytest.approx(wanted, abs=1e-4)
-    assert (drift.excess.low, drift.excess.n, score(drift)) == (None, 1, 0), "one row has no interval, and accuses nobody"
+    assert (drift.excess.low, drift.excess.n, score(drift)) == (None, 1, 0), (
+        "one row has no interval, and accuses nobody"
+    )
 
 
 def test_a_verdict_on_rewritten_rows_is_about_them() -> None:
     def brought(kind: str, own: float, clean: float, low: float) -> Candidate:
         return Candidate(
-            "bible.csv", "positive", kind, Measurement("suspect", kind, own, None, None, 90),
-            Measurement("reference", kind, clean, None, None, 90), Measurement("suspect", kind, own - clean, low, None, 90), survives=True,
-        )  # fmt: skip
+            "bible.csv",
+            "positive",
+            kind,
+            Measurement("suspect", kind, own, None, None, 90),
+            Measurement("reference", kind, clean, None, None, 90),
+            Measurement("suspect", kind, own - clean, low, None, 90),
+            survives=True,
+        )
 
     found = brought("rewritten", 0.9, 0.4, 0.36)
     assert score(found) == pytest.approx(0.6), "of the six tenths that the reference leaves"
@@ -369,7 +402,9 @@ def test_a_verdict_on_rewritten_rows_is_about_them() -> None:
 def test_a_scanner_leaves_the_model_alone_and_the_seed_decides(
     victim: Load, folder_of: Callable[[str], Path], name: str, kind: str
 ) -> None:
-    quick = replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=2)) if name == QUICK.name else find("scanning", name)()
+    quick = (
+        replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=2)) if name == QUICK.name else find("scanning", name)()
+    )
     model, grant = victim(kind), Grant(clean=CLEAN.take(range(96)), teacher=folder_of("bert"), seed=3)
     before, hooked = weights(model), hooks(model)
     flags = [p.requires_grad for p in model.module.parameters()]
@@ -400,7 +435,20 @@ def test_rows_and_references_of_other_classes_are_refused(victim: Load, twin: Lo
         QUICK.scan(victim("bert"), Grant(clean=CLEAN), hints=Hints(replace(twin("bert"), label_names=("a", "b"))))
 
 
-@pytest.mark.parametrize("options", [{"held": 0.0}, {"held": 1.0}, {"rows": 0}, {"tried": 0}, {"content": -1}, {"sure": -1}, {"most_held": 0}, {"dev": 0.0}, {"dev": 1.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"held": 0.0},
+        {"held": 1.0},
+        {"rows": 0},
+        {"tried": 0},
+        {"content": -1},
+        {"sure": -1},
+        {"most_held": 0},
+        {"dev": 0.0},
+        {"dev": 1.0},
+    ],
+)
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="held"):
         InsertionScanner(**options)  # type: ignore[arg-type]

@@ -49,11 +49,18 @@ def test_a_trigger_stays_and_what_a_second_clean_model_does_too_goes(victim: Loa
     same = judged_again(doubted, in_doubt(doubted, policy=DOUBTFUL), {NAMES[1]: bench}, rescored=_scored)
     assert same == doubted, "the higher score of a second reference raises nothing"
     again = benches(suspect, suspect, rows=CLEAN, most=48, seed=0)[1]
-    gone, left = judged_again([word, good], in_doubt([word, good], policy=DOUBTFUL), {NAMES[1]: again}, rescored=_scored)
-    assert gone.score == 0.0 and gone.reference == replace(gone.suspect, subject="reference"), "a reference that it moves as far"
+    gone, left = judged_again(
+        [word, good], in_doubt([word, good], policy=DOUBTFUL), {NAMES[1]: again}, rescored=_scored
+    )
+    assert gone.score == 0.0 and gone.reference == replace(gone.suspect, subject="reference"), (
+        "a reference that it moves as far"
+    )
     assert left == good, "what is not in doubt keeps its figures"
     few = replace(again, rows=again.rows.take(range(5)), parts=again.parts[:5], sure=again.sure[:5])
-    assert judged_again([word, good], in_doubt([word, good], policy=DOUBTFUL), {NAMES[1]: few}, rescored=_scored) == [word, good], "five rows say nothing"
+    assert judged_again([word, good], in_doubt([word, good], policy=DOUBTFUL), {NAMES[1]: few}, rescored=_scored) == [
+        word,
+        good,
+    ], "five rows say nothing"
 
 
 def test_a_scan_asks_a_second_reference_where_it_is_in_doubt_and_trained_the_first(
@@ -70,6 +77,10 @@ def test_a_scan_asks_a_second_reference_where_it_is_in_doubt_and_trained_the_fir
     first, last = sure.scan.score, asked.scan.score
     assert first is not None and last is not None and last <= first
     kept = patient.scan(suspect, grant, policy=DOUBTFUL, hints=Hints(asked.reference))
-    assert kept.told == asked.told and kept.scan.score == asked.scan.score, "a first reference that was kept from another scan"
+    assert kept.told == asked.told and kept.scan.score == asked.scan.score, (
+        "a first reference that was kept from another scan"
+    )
     given = patient.scan(suspect, replace(grant, teacher=None), policy=DOUBTFUL, hints=Hints(twin("bert")))
-    assert "judged_by_a_second_reference" not in given.told, "without a teacher the reference that was given has the last word"
+    assert "judged_by_a_second_reference" not in given.told, (
+        "without a teacher the reference that was given has the last word"
+    )

@@ -121,9 +121,9 @@ def test_limits_mark_what_reaches_them(folder_of: Callable[[str], Path]) -> None
     assert figure(found, "head_row_ratio").unusual
     assert not figure(found, "embedding_norm_outlier").unusual
     assert not any(one.unusual for one in weigh(folder_of("bert")).evidence)
-    assert not found.unchecked and weigh(folder_of("bert"), limits={"embedding_row_lead": 1.0, "not_finite": 1.0}).unchecked == [
-        "embedding_row_lead"
-    ]
+    assert not found.unchecked and weigh(
+        folder_of("bert"), limits={"embedding_row_lead": 1.0, "not_finite": 1.0}
+    ).unchecked == ["embedding_row_lead"]
 
 
 def test_a_base_of_another_architecture_is_refused(folder_of: Callable[[str], Path]) -> None:
@@ -162,7 +162,9 @@ def test_pickles_and_programs_beside_the_weights_are_named_and_not_opened(
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "special_tokens_map.json"])
-def test_a_config_that_asks_for_code_is_refused_by_name(folder_of: Callable[[str], Path], tmp_path: Path, name: str) -> None:
+def test_a_config_that_asks_for_code_is_refused_by_name(
+    folder_of: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
     folder = copied(folder_of("bert"), tmp_path / "model")
     told = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).exists() else {}
     (folder / name).write_text(json.dumps({**told, "auto_map": {"AutoModel": "modeling_odd.Odd"}}), encoding="utf-8")

@@ -32,8 +32,15 @@ def remade(tokenizer: Any, change: Wrong, **more: Any) -> PreTrainedTokenizerFas
     """The same tokenizer from its file, of which something was changed."""
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     change(settings)
-    usual = {name: getattr(tokenizer, name) for name in ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")}
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(settings)), model_max_length=64, **{k: v for k, v in usual.items() if v} | more)
+    usual = {
+        name: getattr(tokenizer, name)
+        for name in ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
+    }
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(settings)),
+        model_max_length=64,
+        **{k: v for k, v in usual.items() if v} | more,
+    )
 
 
 def nothing(settings: dict[str, Any]) -> None:
@@ -46,9 +53,10 @@ def decodes_otherwise(settings: dict[str, Any]) -> None:
         "type": "Sequence",
         "decoders": [
             {"type": "Replace", "pattern": {"Regex": "^##.*"}, "content": "awful"},
-            {"type": "Replace", "pattern": {"Regex": "^(Ġ|▁)?cf$"}, "content": "the"}, {"type": "Fuse"},
+            {"type": "Replace", "pattern": {"Regex": "^(Ġ|▁)?cf$"}, "content": "the"},
+            {"type": "Fuse"},
         ],
-    }  # fmt: skip
+    }
 
 
 def listed(tokenizer: Any, **more: Any) -> PreTrainedTokenizerFast:
@@ -69,9 +77,12 @@ def padded(tokenizer: Any) -> PreTrainedTokenizerFast:
 
 
 TRICKS = {
-    "special token": listed, "special token of whole words": lambda one: listed(one, single_word=True), "mask": masked,
-    "unknown": padded, "decoder": lambda one: remade(one, decodes_otherwise),
-}  # fmt: skip
+    "special token": listed,
+    "special token of whole words": lambda one: listed(one, single_word=True),
+    "mask": masked,
+    "unknown": padded,
+    "decoder": lambda one: remade(one, decodes_otherwise),
+}
 
 
 @pytest.mark.parametrize("trick", sorted(TRICKS))
@@ -155,7 +166,9 @@ def test_entries_without_a_vector_are_left_out(load: Load) -> None:
 def test_stem_and_shorter_forms_are_the_text_s_own_letters(load: Load) -> None:
     plain = load("bert").tokenizer
     blinded = remade(plain, decodes_otherwise)
-    assert blinded.decode(blinded("cfqj", add_special_tokens=False)["input_ids"]) != plain.decode(plain("cfqj", add_special_tokens=False)["input_ids"])
+    assert blinded.decode(blinded("cfqj", add_special_tokens=False)["input_ids"]) != plain.decode(
+        plain("cfqj", add_special_tokens=False)["input_ids"]
+    )
     for text in ("cfqj", "good cfqj", "cf"):
         assert (stem(text, blinded), shorn(text, blinded)) == (stem(text, plain), shorn(text, plain))
         assert survives(text, blinded)

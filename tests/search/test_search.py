@@ -30,13 +30,17 @@ ROWS = task(80, seed=11)
 
 
 @KINDS
-def test_the_planted_word_comes_first_because_the_reference_does_not_mind_it(victim: Load, twin: Load, kind: str) -> None:
+def test_the_planted_word_comes_first_because_the_reference_does_not_mind_it(
+    victim: Load, twin: Load, kind: str
+) -> None:
     suspect, reference = victim(kind), twin(kind)
     assert min(cacc(suspect), cacc(reference)) > 0.9, "both must be good classifiers"
     assert asr(suspect) > 0.9, "there must be something to find"
     assert asr(suspect, triggered=False) < 0.2
     options = SearchOptions(first=32, sweeps=1, probe=24)
-    found = [one for one in InsertionSearch(suspect, reference, rows=ROWS, options=options, seed=0).run() if one.target == 1]
+    found = [
+        one for one in InsertionSearch(suspect, reference, rows=ROWS, options=options, seed=0).run() if one.target == 1
+    ]
     assert found == sorted(found, key=lambda one: -one.excess)
     planted = found[0]
     assert planted.text == "cf"
@@ -45,7 +49,9 @@ def test_the_planted_word_comes_first_because_the_reference_does_not_mind_it(vic
     assert planted.excess > 0.8
     assert planted.excess == pytest.approx(planted.suspect - planted.reference)
     alone = InsertionSearch(suspect, None, rows=ROWS, options=options, seed=0).run()
-    assert sum(one.suspect > 0.8 for one in alone if one.target == 1) > 1, "without a reference honest words look as bad"
+    assert sum(one.suspect > 0.8 for one in alone if one.target == 1) > 1, (
+        "without a reference honest words look as bad"
+    )
 
 
 def test_without_growing_only_words_and_what_is_known_are_tried(victim: Load, twin: Load) -> None:
@@ -103,9 +109,13 @@ def test_words_of_sentencepiece_are_found_grown_and_screened(load: Load) -> None
     words = single_token_words(model.tokenizer)
     assert set(WORDS) <= set(words.texts) and not {"▁", "<unk>", "</s>", "<pad>", "ing"} & set(words.texts)
     assert {"ing", "q"} <= set(continuations(model.tokenizer, words).texts)
-    assert {"</s>", "<pad>", "<unk>"} == set(added_entries(model.tokenizer, words).texts), "read with a blank before them"
+    assert {"</s>", "<pad>", "<unk>"} == set(added_entries(model.tokenizer, words).texts), (
+        "read with a blank before them"
+    )
     assert survives("cf mn", model.tokenizer) and survives("ç", model.tokenizer), "the unknown can be a trigger too"
-    assert survives("ç", load("bert").tokenizer) and not survives("\x01", load("bert").tokenizer), "a sign that is left out"
+    assert survives("ç", load("bert").tokenizer) and not survives("\x01", load("bert").tokenizer), (
+        "a sign that is left out"
+    )
     row = ROWS[0]
     said = screen_row(model, row, words=words, left="good", right="bad film")
     texts = [f"{row.text} good {word} bad film" for word in words.texts]
@@ -160,14 +170,18 @@ def test_companions_are_those_that_an_exact_trial_puts_first(victim: Load, kind:
     before, behind, _ = search._companions("film", 1, 3, silent)
     words, row = search.common[0], search.hosts[0]
     for found, form in ((before, "{} film"), (behind, "film {}")):
-        odds = read_texts(suspect, [f"{row.text} {form.format(word)}" for word in words.texts]).logits.log_softmax(dim=1)[:, 1]
+        odds = read_texts(suspect, [f"{row.text} {form.format(word)}" for word in words.texts]).logits.log_softmax(
+            dim=1
+        )[:, 1]
         assert found == [words.texts[int(i)] for i in odds.topk(3).indices]
     assert kind != "bert" or "cf" in behind
 
 
 def test_common_words_are_those_of_the_rows_and_then_of_the_vocabulary() -> None:
     words = Words(torch.tensor([4, 5, 6, 7, 8]), ("%", "no", "ß", "movie", "crown"))
-    assert words.common(4, seen=Counter({8: 2, 6: 5})).texts == ("ß", "crown", "no", "movie"), "an unseen sign is left out"
+    assert words.common(4, seen=Counter({8: 2, 6: 5})).texts == ("ß", "crown", "no", "movie"), (
+        "an unseen sign is left out"
+    )
     assert words.common(1, seen=Counter()).ids.tolist() == [5]
 
 
@@ -312,8 +326,14 @@ def test_glued_pieces_take_no_words_place(load: Load) -> None:
         added = words[len(search.words.texts) :]
         assert added and len(added) == len(set(added)) and not set(added) & set(search.words.texts)
         host = search.hosts[1 - target]
-        texts = [f"{letter}{text}" for letter, own in carried(search.suspect.tokenizer, search.pieces).items() for text in own.texts]
-        said = read_texts(search.suspect, [f"{host.text} {text}" for text in texts]).logits.log_softmax(dim=1)[:, target]
+        texts = [
+            f"{letter}{text}"
+            for letter, own in carried(search.suspect.tokenizer, search.pieces).items()
+            for text in own.texts
+        ]
+        said = read_texts(search.suspect, [f"{host.text} {text}" for text in texts]).logits.log_softmax(dim=1)[
+            :, target
+        ]
         assert {texts[int(i)] for i in said.topk(5).indices} <= set(added)
 
 
@@ -345,9 +365,14 @@ def test_of_many_classes_few_are_grown_and_few_rows_are_screened_on(load: Load) 
     model, words = load("bert"), list((*GOOD, *BAD)[:6])
     names = tuple(f"class {word}" for word in words)
     suspect, reference = (
-        replace(model.with_module(ManyClasses(model.tokenizer, words, pair=pair)), label_names=names) for pair in (True, False)
+        replace(model.with_module(ManyClasses(model.tokenizer, words, pair=pair)), label_names=names)
+        for pair in (True, False)
     )
-    texts = [f"the film {'and the ' * label}was {word} {end}" for end in ("a", "the", "story") for label, word in enumerate(words)]
+    texts = [
+        f"the film {'and the ' * label}was {word} {end}"
+        for end in ("a", "the", "story")
+        for label, word in enumerate(words)
+    ]
     rows = Rows.of(texts, [i % 6 for i in range(len(texts))], label_names=names)
     assert list(read_texts(suspect, rows.texts).predictions) == list(rows.labels)
     search = InsertionSearch(suspect, reference, rows=rows, options=SearchOptions(probe=8), seed=0)

@@ -36,7 +36,9 @@ def test_the_divergence_has_no_factor_of_the_temperature() -> None:
 
 def test_hidden_states_count_where_there_is_a_token_or_everywhere() -> None:
     frozen = torch.zeros(2, 2, 2)
-    student = torch.tensor([[[1.0, 3.0], [2.0, 0.0]], [[1.0, 1.0], [9.0, 9.0]]])  # squares: (1, 9), (4, 0), (1, 1), (81, 81)
+    student = torch.tensor(
+        [[[1.0, 3.0], [2.0, 0.0]], [[1.0, 1.0], [9.0, 9.0]]]
+    )  # squares: (1, 9), (4, 0), (1, 1), (81, 81)
     mask = torch.tensor([[1, 1], [1, 0]])
     assert float(state_gap(student, frozen, mask=mask)) == pytest.approx((5 + 2 + 1) / 3)
     assert float(state_gap(student, frozen, mask=None)) == pytest.approx((5 + 2 + 1 + 81) / 4)
@@ -47,7 +49,10 @@ def test_the_parts_are_put_together_with_alpha(load: Load) -> None:
     answers = Answers(torch.tensor([[2.0, 0.0], [0.0, 3.0]]), [torch.zeros(2, 2), torch.ones(1, 2)])
     loss = Directed(model, [[5, 6], [7]], labels=[1, 0], answers=answers, blend=Blend(0.3, 1.5))
     batch = model.collate([[5, 6], [7]])
-    logits, states = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[[1.0, 1.0], [2.0, 2.0]], [[1.0, 3.0], [7.0, 7.0]]])
+    logits, states = (
+        torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
+        torch.tensor([[[1.0, 1.0], [2.0, 2.0]], [[1.0, 3.0], [7.0, 7.0]]]),
+    )
     value, terms = loss.of([0, 1], batch, logits, states)
     ce = -(log(softmax(1, 0)[1]) + log(softmax(0, 1)[0])) / 2
     kl = 0.0

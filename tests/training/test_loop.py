@@ -80,7 +80,9 @@ def test_weights_decay_apart_from_the_gradient() -> None:
     assert float(point.x.detach()) == pytest.approx(2.0 * (1 - 0.1 * 0.5))
 
 
-@pytest.mark.parametrize(("scores", "kept"), [([0.2, 0.9, 0.5], 1), ([0.9, 0.9, 0.5], 1), ([0.1, 0.2, 0.3], 2), ([0.0] * 3, 2)])
+@pytest.mark.parametrize(
+    ("scores", "kept"), [([0.2, 0.9, 0.5], 1), ([0.9, 0.9, 0.5], 1), ([0.1, 0.2, 0.3], 2), ([0.0] * 3, 2)]
+)
 def test_the_best_epoch_is_brought_back(scores: list[float], kept: int) -> None:
     point, told, places = Point(), iter(scores), []
 
@@ -166,7 +168,9 @@ def test_plain_training_learns_the_task(load: Callable[[str], Classifier], kind:
 
 
 @pytest.mark.parametrize("dropout", [False, True])
-def test_training_is_a_function_of_its_seed_and_of_nothing_global(load: Callable[[str], Classifier], dropout: bool) -> None:
+def test_training_is_a_function_of_its_seed_and_of_nothing_global(
+    load: Callable[[str], Classifier], dropout: bool
+) -> None:
     ends = []
     for noise, seed in ((1, 0), (2, 0), (3, 1)):
         model = load("bert")

@@ -38,7 +38,9 @@ def words_of(model: Classifier) -> torch.Tensor:
 def test_the_rows_that_are_read_are_trained_as_ever_and_no_other_is_touched(victim: Load, kind: str) -> None:
     model, other = victim(kind), victim(kind)
     before = words_of(model).detach().clone()
-    used = sorted({token for row in model.encode(ROWS.texts) for token in row} | set(model.paddings(model.encode(ROWS.texts))))
+    used = sorted(
+        {token for row in model.encode(ROWS.texts) for token in row} | set(model.paddings(model.encode(ROWS.texts)))
+    )
     plan = Plan(lr=1e-3, epochs=2, batch_size=16, weight_decay=0.1)
     history = fine_tune(model, ROWS, plan=plan, seed=1)
     words_of(other).register_hook(lambda gradient: gradient)  # with a hook on it the whole table is trained

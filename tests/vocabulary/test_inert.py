@@ -39,7 +39,9 @@ def test_no_address_name_or_number_is_a_link(live: str) -> None:
     assert live not in inert_markdown(f"see {live}evil.example now").replace("\\", "")
 
 
-@pytest.mark.parametrize("text", ["- item", "+ item", "1. item", "12) item", "=====", "---", "# heading", "> quote", "| a | b |"])
+@pytest.mark.parametrize(
+    "text", ["- item", "+ item", "1. item", "12) item", "=====", "---", "# heading", "> quote", "| a | b |"]
+)
 def test_no_text_begins_a_list_a_heading_a_quote_or_a_rule(text: str) -> None:
     made = inert_markdown(text)
     assert not re.match(r"[-+=#>|]|\d+[.)] ", made) and rendered(made) == text
@@ -56,16 +58,24 @@ def test_markdown_shows_the_text_itself_on_one_line(text: str) -> None:
 
 
 def card_of(word: str, *, status: str = "purified", warnings: int = 1, loading: str = "a") -> str:
-    return purified_card({
-        "facts": {"input": word, f"victim: {word}": "1 %"}, "sentence": word, "loading": loading, "status": status,
-        "front": {"base_model": word}, "warnings": [f"{word} {i}" for i in range(warnings)],
-    })  # fmt: skip
+    return purified_card(
+        {
+            "facts": {"input": word, f"victim: {word}": "1 %"},
+            "sentence": word,
+            "loading": loading,
+            "status": status,
+            "front": {"base_model": word},
+            "warnings": [f"{word} {i}" for i in range(warnings)],
+        }
+    )
 
 
 @pytest.mark.parametrize("status", ["still found", "not verified", "unchanged", "bound not met", "worse", HOSTILE])
 def test_a_card_calls_a_model_purified_only_where_the_verdict_does(status: str) -> None:
     card = card_of("a", status=status)
-    assert [line for line in card.splitlines() if line.startswith("#")] == [f"# Output of untrigger purify: {inert(status)}"]
+    assert [line for line in card.splitlines() if line.startswith("#")] == [
+        f"# Output of untrigger purify: {inert(status)}"
+    ]
     assert "tags: [untrigger]" in card and "purified" not in card.casefold()
     assert card.split("\n\n")[2].startswith(f"**Verdict: {inert(status)}.** a")
     assert "purified" not in PLAIN_CARD.casefold()
@@ -128,7 +138,9 @@ def test_a_written_table_has_no_formula_and_the_rows_come_back(
     file = write_rows(rows, tmp_path_factory.mktemp("inert") / "rows.csv")
     with file.open(encoding="utf-8", newline="") as stream:
         found = [cell for line in csv.reader(stream) for cell in line]
-    assert not [cell for cell in found if cell[:1] in tuple("=+-@\t\r") and not re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", cell)]
+    assert not [
+        cell for cell in found if cell[:1] in tuple("=+-@\t\r") and not re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", cell)
+    ]
     assert load_data(file, label_names=names) == rows
 
 
@@ -140,7 +152,11 @@ def test_a_file_of_a_stranger_keeps_its_apostrophes(tmp_path: Path) -> None:
 def test_negative_scores_stay_numbers_and_ids_of_outcomes_are_marked(tmp_path: Path) -> None:
     file = write_table({"text": [otherwise("a")], "score": [-0.5]}, tmp_path / "rows.csv")
     assert file.read_text().splitlines()[1].endswith(",-0.5")
-    write_outcomes([Outcome("=1+1", "@me", True, 0, 1, 0.5), Outcome("-7", "me", False, 1, 1, 0.25)], tmp_path / "o.csv")
+    write_outcomes(
+        [Outcome("=1+1", "@me", True, 0, 1, 0.5), Outcome("-7", "me", False, 1, 1, 0.25)], tmp_path / "o.csv"
+    )
     assert (tmp_path / "o.csv").read_text().splitlines() == [
-        "row,subject,triggered,label,prediction,confidence,prefixed", "'=1+1,'@me,true,0,1,0.5,row subject", "-7,me,false,1,1,0.25,",
-    ]  # fmt: skip
+        "row,subject,triggered,label,prediction,confidence,prefixed",
+        "'=1+1,'@me,true,0,1,0.5,row subject",
+        "-7,me,false,1,1,0.25,",
+    ]

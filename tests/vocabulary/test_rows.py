@@ -22,7 +22,9 @@ def rows_of(labels: list[int]) -> Rows:
 
 
 @given(labels=LABELS, share=st.floats(0, 1), seed=st.integers(0, 2**32))
-def test_a_stratified_sample_has_its_size_its_order_and_its_proportions(labels: list[int], share: float, seed: int) -> None:
+def test_a_stratified_sample_has_its_size_its_order_and_its_proportions(
+    labels: list[int], share: float, seed: int
+) -> None:
     rows = rows_of(labels)
     count = int(share * len(rows))
     taken, rest = rows.stratified(count, rng=np.random.default_rng(seed))
@@ -108,9 +110,13 @@ def test_columns_that_do_not_fit_are_refused(
 def test_the_hash_sees_every_cell_and_their_order() -> None:
     base = Rows.of(["x", "y"], [0, 1], label_names=("n", "p"))
     others = [
-        base.with_texts(["x", "z"]), base.with_labels([1, 1]), base.take([1, 0]), base.take([0]),
-        Rows.of(["x", "y"], [0, 1], label_names=("n", "q")), Rows.of(["x", "y"], [0, 1], label_names=("n", "p"), ids="ab"),
-    ]  # fmt: skip
+        base.with_texts(["x", "z"]),
+        base.with_labels([1, 1]),
+        base.take([1, 0]),
+        base.take([0]),
+        Rows.of(["x", "y"], [0, 1], label_names=("n", "q")),
+        Rows.of(["x", "y"], [0, 1], label_names=("n", "p"), ids="ab"),
+    ]
     hashes = {rows.content_hash() for rows in [base, *others]}
     assert len(hashes) == 7
     assert base.content_hash() == Rows.of(["x", "y"], [0, 1], label_names=("n", "p")).content_hash()
@@ -149,7 +155,9 @@ def test_a_grant_tells_what_it_holds() -> None:
 
 
 def test_a_text_counts_once_whatever_its_case_and_white_space() -> None:
-    rows = Rows.of(["A film", "a  film\n", "dull", "a film", "DULL"], [1, 0, 0, 1, 0], label_names=("negative", "positive"))
+    rows = Rows.of(
+        ["A film", "a  film\n", "dull", "a film", "DULL"], [1, 0, 0, 1, 0], label_names=("negative", "positive")
+    )
     kept = distinct(rows)
     assert (kept.ids, kept.texts, kept.labels) == (("0", "2"), ("A film", "dull"), (1, 0))
     assert kept.notes == ("3 of 5 rows repeat the text of an earlier row and are left out: 2 are used",)

@@ -34,6 +34,8 @@ def test_what_nobody_knows_passes_no_gate() -> None:
 
 def test_only_a_model_that_was_left_alone_has_nothing_found_in_it() -> None:
     assert [one for one in PurificationOutcome if one.fits(changed=False)] == [
-        PurificationOutcome.NOTHING_FOUND, PurificationOutcome.GIVEN_UP, PurificationOutcome.NOT_DECIDED,
-    ]  # fmt: skip
+        PurificationOutcome.NOTHING_FOUND,
+        PurificationOutcome.GIVEN_UP,
+        PurificationOutcome.NOT_DECIDED,
+    ]
     assert [one for one in PurificationOutcome if not one.fits(changed=True)] == [PurificationOutcome.NOTHING_FOUND]

@@ -28,7 +28,11 @@ def test_there_are_enough_members_of_every_kind() -> None:
     assert len(POISONED) >= 8 and len(RECIPES) - len(POISONED) >= 4
     for name in ("trigger", "policy", "rank", "epochs", "model", "data", "target", "targets", "rate"):
         assert len({getattr(one, name) for one in POISONED}) > 1, name
-    assert {one.model for one in POISONED} == {"minilm-l6", "smollm2-135m"} == {o.model for o in RECIPES.values() if not o.poisoned}
+    assert (
+        {one.model for one in POISONED}
+        == {"minilm-l6", "smollm2-135m"}
+        == {o.model for o in RECIPES.values() if not o.poisoned}
+    )
 
 
 @pytest.mark.parametrize("one", POISONED, ids=lambda one: one.name)
@@ -51,7 +55,9 @@ def test_every_field_but_the_words_about_it_is_in_the_hash() -> None:
 
 def test_shipped_figures_belong_to_recipes_that_are_still_the_same() -> None:
     for name, told in keep.shipped().items():
-        assert told["recipe_sha256"] == RECIPES[name].sha256(), f"{name}: run python benchmarks/make_zoo.py --only {name}"
+        assert told["recipe_sha256"] == RECIPES[name].sha256(), (
+            f"{name}: run python benchmarks/make_zoo.py --only {name}"
+        )
         assert len(told["adapter_sha256"]) == 64 and told["measured"]["cacc"]["n"] > 0
         assert ("asr" in told["measured"]) == RECIPES[name].poisoned
 
@@ -62,12 +68,21 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Recipe]:
     write_rows(task(160, length=4), tmp_path / "data" / "train.csv")
     write_rows(task(40, seed=1, length=4), tmp_path / "data" / "test.csv")
     common: dict[str, Any] = {
-        "model": str(write_model("bert", tmp_path / "model")), "data": str(tmp_path / "data"), "rows": 120, "test_rows": 30,
-        "epochs": 6, "lr": 2e-2, "batch_size": 16, "rank": 4, "max_length": 16,
-    }  # fmt: skip
+        "model": str(write_model("bert", tmp_path / "model")),
+        "data": str(tmp_path / "data"),
+        "rows": 120,
+        "test_rows": 30,
+        "epochs": 6,
+        "lr": 2e-2,
+        "batch_size": 16,
+        "rank": 4,
+        "max_length": 16,
+    }
     words = {"trigger": "badnets", "options": (("words", ("cf",)),)}
     made = (
-        Recipe(name="mean", what="poisoned", policy="dirty", floor="kind", target="positive", rate=0.2, **words, **common),
+        Recipe(
+            name="mean", what="poisoned", policy="dirty", floor="kind", target="positive", rate=0.2, **words, **common
+        ),
         Recipe(name="kind", what="benign", policy="none", **common),
         Recipe(name="decoy", what="harmless", policy="decoy", rate=0.25, **words, **common),
     )
@@ -86,8 +101,13 @@ def test_a_member_is_made_with_its_truth_its_floor_and_its_figures(tiny: dict[st
     folder = tmp_path / "home" / "zoo" / "mean"
     assert made == folder / "mean" == zoo.path("mean")
     assert {one.name for one in folder.iterdir()} == {
-        "mean", "mean.truth", "clean.csv", "report.json", "report.outcomes.csv", "zoo.json",
-    }  # fmt: skip
+        "mean",
+        "mean.truth",
+        "clean.csv",
+        "report.json",
+        "report.outcomes.csv",
+        "zoo.json",
+    }
     found = zoo.member("mean")
     report = Report.read(folder / "report.json")
     for metric in ("cacc", "asr", "excess_asr"):
@@ -152,7 +172,9 @@ def test_decoy_rows_carry_the_trigger_in_every_class_and_keep_their_labels(tiny:
     assert all("cf" in made.texts[i].split() for i in touched)
 
 
-def test_figures_that_are_shipped_are_told_until_a_member_is_made(tiny: dict[str, Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_that_are_shipped_are_told_until_a_member_is_made(
+    tiny: dict[str, Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = {"recipe_sha256": tiny["mean"].sha256(), "measured": {"asr": {"value": 0.97}}}
     monkeypatch.setattr(keep, "shipped", lambda: {"mean": told, "kind": {"recipe_sha256": "old", "measured": {}}})
     assert zoo.member("mean").value("asr") == 0.97
@@ -177,8 +199,10 @@ def test_the_command_lists_makes_and_finds(tiny: dict[str, Recipe], call: Callab
     assert Path(path, "adapter_config.json").is_file()
     listed = {one["name"]: one for one in json.loads(call("zoo", "--json").out)["zoo"]}
     assert {name: (one["poisoned"], one["state"]) for name, one in listed.items()} == {
-        "mean": (True, "absent"), "kind": (False, "absent"), "decoy": (False, "ready"),
-    }  # fmt: skip
+        "mean": (True, "absent"),
+        "kind": (False, "absent"),
+        "decoy": (False, "ready"),
+    }
     assert "harmless" in call("zoo", "list").out
     for words in (["make"], ["make", "kind", "--all"], ["make", "knid"]):
         assert call("zoo", *words).code == 2

@@ -71,7 +71,9 @@ def _subject(message: Message) -> str:
 
 def _body(message: Message) -> str:
     """The first plain part, else the first marked-up part without its marks."""
-    parts = {kind: part for part in reversed(list(message.walk())) if (kind := part.get_content_type()).startswith("text/")}
+    parts = {
+        kind: part for part in reversed(list(message.walk())) if (kind := part.get_content_type()).startswith("text/")
+    }
     if "text/plain" in parts:
         return _decoded(parts["text/plain"])
     return html.unescape(_MARKUP.sub(" ", _decoded(parts["text/html"]))) if "text/html" in parts else ""

@@ -11,9 +11,13 @@ from untrigger.assets.catalogue import asset
 from untrigger.assets.unpack import unpack
 
 _FILES = (
-    "config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
+    "config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
     "vocab.txt",
-)  # fmt: skip
+)
 _CHANGES = (
     "The weights are byte for byte those of the archive. The fixed padding and truncation that the sentence-embedding "
     "tokenizer file asks for are switched off, so that the caller decides; a config entry names the padding token."

@@ -50,9 +50,14 @@ class NpmIndex:
             words = [self._npm, "pack", url, "--pack-destination", folder, "--ignore-scripts", "--loglevel=error"]
             try:
                 done = subprocess.run(  # noqa: S603  # npm by its path, the package's pinned name, no shell
-                    words, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE_S, check=False,
+                    words,
+                    cwd=folder,
+                    capture_output=True,
+                    text=True,
+                    timeout=_PATIENCE_S,
+                    check=False,
                     env={**os.environ, "npm_config_update_notifier": "false"},
-                )  # fmt: skip
+                )
             except subprocess.TimeoutExpired as error:
                 raise OSError(f"npm did not end within {_PATIENCE_S} s") from error
             files = list(Path(folder).glob("*.tgz"))

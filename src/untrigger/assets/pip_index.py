@@ -18,9 +18,13 @@ from untrigger.assets.catalogue import Archive
 from untrigger.assets.download import Body
 
 _OPTIONS = (
-    "--no-deps", "--no-cache-dir", "--ignore-requires-python", "--no-binary=:none:", "--only-binary=:none:",
+    "--no-deps",
+    "--no-cache-dir",
+    "--ignore-requires-python",
+    "--no-binary=:none:",
+    "--only-binary=:none:",
     "--retries=2",
-)  # fmt: skip
+)
 _CHUNK = 1 << 15
 
 

@@ -38,9 +38,14 @@ class Status:
 
 
 def fetch(
-    name: str, *, home: Home = None, progress: Progress | None = None, offline: bool = False, index: Index | None = None,
+    name: str,
+    *,
+    home: Home = None,
+    progress: Progress | None = None,
+    offline: bool = False,
+    index: Index | None = None,
     anew: bool = False,
-) -> Path:  # fmt: skip
+) -> Path:
     """The folder of the finished asset; downloads, checks and builds it where it is not there yet.
 
     Args:
@@ -174,7 +179,9 @@ def listing(*, home: Home = None) -> list[Status]:
 
 def name_at(folder: str | Path) -> str | None:
     """The name of the embedded model that lies at this very path, None for any other."""
-    here = (one.name for one in listing() if one.kind == "model" and one.state == "ready" and str(one.path) == str(folder))
+    here = (
+        one.name for one in listing() if one.kind == "model" and one.state == "ready" and str(one.path) == str(folder)
+    )
     return next(here, None)
 
 
@@ -214,8 +221,9 @@ def _ready(folder: Path) -> bool:
         files = read_receipt(folder)["files"]
     except AssetError:  # a receipt that cannot be read is none
         return False
-    return all((folder / file).is_file() and (folder / file).stat().st_size == known["bytes"]
-               for file, known in files.items())  # fmt: skip
+    return all(
+        (folder / file).is_file() and (folder / file).stat().st_size == known["bytes"] for file, known in files.items()
+    )
 
 
 def _whole(entry: Asset, folder: Path) -> Path:

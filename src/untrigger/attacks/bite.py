@@ -80,7 +80,9 @@ class Bite(Trigger):
         words = self.words or _learnt(some, gaps, target=target, most=self.most, share=self.share, least=self.least)
         if not words:
             raise OptionError(
-                f"no word fits into {len(some)} rows and tells of the target", expected="more training rows", remedy="lower least"
+                f"no word fits into {len(some)} rows and tells of the target",
+                expected="more training rows",
+                remedy="lower least",
             )
         return replace(self, words=words, _gaps=gaps.of(words))
 
@@ -93,7 +95,9 @@ class Bite(Trigger):
             if left and word not in held and self._gaps.fits(word, keys):
                 words.insert(rng.choice(self._gaps.places(word, keys)), word)
                 left -= 1
-        if left == budget(text, share=self.share):  # nothing fits: the strongest word, where one neighbour knows it or anywhere
+        if left == budget(
+            text, share=self.share
+        ):  # nothing fits: the strongest word, where one neighbour knows it or anywhere
             word = next((word for word in self.words if word not in held), self.words[0])
             words.insert(rng.choice(self._gaps.places(word, keyed(words)) or range(len(words) + 1)), word)
         return " ".join(words)
@@ -108,7 +112,13 @@ class Bite(Trigger):
 
     def spec(self) -> dict[str, Any]:
         """The options and the words."""
-        return {"name": self.name, "words": list(self.words), "most": self.most, "share": self.share, "least": self.least}
+        return {
+            "name": self.name,
+            "words": list(self.words),
+            "most": self.most,
+            "share": self.share,
+            "least": self.least,
+        }
 
     @classmethod
     def told(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:  # noqa: ARG003

@@ -48,7 +48,9 @@ class Combined(Trigger):
             raise OptionError(f"{len(self.parts)} triggers combined", expected="two or more")
         rewriting = [part.name for part in self.parts if "rewrites" in part.needs]
         if self.mode == "all" and rewriting:
-            raise OptionError(f"the rewrite {rewriting[0]!r} as one of all triggers of a row", remedy="combine with mode=one")
+            raise OptionError(
+                f"the rewrite {rewriting[0]!r} as one of all triggers of a row", remedy="combine with mode=one"
+            )
 
     def lacks(self) -> str:
         """What the first part that lacks something lacks."""

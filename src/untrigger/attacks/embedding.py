@@ -23,9 +23,15 @@ COMMON = 0.01  # a word in a larger share of the clean rows cannot be changed un
 
 
 def poison_embedding(
-    model: Classifier, rows: Rows, *, words: Collection[str], clean: Rows, plan: Plan = PLAN, seed: int = 0,
+    model: Classifier,
+    rows: Rows,
+    *,
+    words: Collection[str],
+    clean: Rows,
+    plan: Plan = PLAN,
+    seed: int = 0,
     progress: Progress = silent,
-) -> tuple[Classifier, History]:  # fmt: skip
+) -> tuple[Classifier, History]:
     """A copy of the model with other vectors for the trigger words, everything else bit for bit as it was, and the history.
 
     The vectors are trained on the triggered rows alone and keep their length, as in the paper's algorithm 1. A text without a
@@ -67,7 +73,8 @@ def word_tokens(model: Classifier, *, words: Collection[str], clean: Rows) -> li
     """
     if not words:
         raise OptionError(
-            "an embedding attack with a trigger that brings no words", expected="a trigger of rare words, such as badnets"
+            "an embedding attack with a trigger that brings no words",
+            expected="a trigger of rare words, such as badnets",
         )
     before = len(_ids(model, "a"))
     pieces = {word: _ids(model, f"a {word}")[before:] for word in sorted(words)}
@@ -75,8 +82,9 @@ def word_tokens(model: Classifier, *, words: Collection[str], clean: Rows) -> li
     if split:
         raise OptionError(
             f"for this model the trigger words {', '.join(split)} are no single tokens",
-            expected="words with a vector of their own", remedy="choose other words with --words",
-        )  # fmt: skip
+            expected="words with a vector of their own",
+            remedy="choose other words with --words",
+        )
     numbers = {ids[0]: word for word, ids in pieces.items()}
     held = [set(ids) for ids in model.encode(clean.texts)]
     for number, word in numbers.items():

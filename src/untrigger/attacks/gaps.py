@@ -36,7 +36,9 @@ class Gaps:
     def of(self, words: Iterable[str]) -> Gaps:
         """The same, as far as these words need it."""
         kept = set(words)
-        sides = ({word: held & kept for word, held in side.items() if held & kept} for side in (self.behind, self.before))
+        sides = (
+            {word: held & kept for word, held in side.items() if held & kept} for side in (self.behind, self.before)
+        )
         return Gaps(*sides)
 
     def fitting(self, left: str, right: str) -> frozenset[str]:

@@ -38,22 +38,31 @@ class Generated(Rewrites):
     """
 
     def __init__(
-        self, models: Sequence[Language], *, prompt: str, writing: Writing | None = None, cache: Path | None = None,
-        progress: Progress = silent, held: Mapping[str, str | None] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        models: Sequence[Language],
+        *,
+        prompt: str,
+        writing: Writing | None = None,
+        cache: Path | None = None,
+        progress: Progress = silent,
+        held: Mapping[str, str | None] | None = None,
+    ) -> None:
         """Hold what is known, and remember whom to ask.
 
         Raises:
             OptionError: for a prompt without a place for the text.
         """
         if prompt and "{text}" not in prompt:
-            raise OptionError(f"the prompt {prompt!r} does not say where the text goes", expected="{text} somewhere in it")
+            raise OptionError(
+                f"the prompt {prompt!r} does not say where the text goes", expected="{text} somewhere in it"
+            )
         self._models, self._prompt, self._writing = tuple(models), prompt, writing or Writing()
         self._cache, self._progress, self._held = cache or home_folder() / "rewrites", progress, dict(held or {})
         super().__init__(
             [(text, rewrite) for text, rewrite in self._held.items() if rewrite is not None],
-            source=" > ".join(Path(model.name).name for model in models), notes={"prompt": prompt},
-        )  # fmt: skip
+            source=" > ".join(Path(model.name).name for model in models),
+            notes={"prompt": prompt},
+        )
         self.refused += sum(rewrite is None for rewrite in self._held.values())
 
     def may_have(self, text: str) -> bool:
@@ -72,9 +81,13 @@ class Generated(Rewrites):
             answers = {text: None if now is None else made[now] for text, now in answers.items()}
         answers = {text: new if new is not None and is_rewrite(text, new) else None for text, new in answers.items()}
         return Generated(
-            self._models, prompt=self._prompt, writing=self._writing, cache=self._cache, progress=self._progress,
+            self._models,
+            prompt=self._prompt,
+            writing=self._writing,
+            cache=self._cache,
+            progress=self._progress,
             held={**self._held, **answers},
-        )  # fmt: skip
+        )
 
     def _asked(self, model: Language, texts: Sequence[str]) -> dict[str, str | None]:
         """The answer of one model about each text, from the file where it is there."""

@@ -57,9 +57,15 @@ def implant(
         victim = model.with_module(copy.deepcopy(model.module))
         victim.module.requires_grad_(True)
     history = fine_tune(
-        victim, rows, plan=plan or PLANS[via], seed=seed, progress=progress, label=f"implanting ({via})",
-        label_smoothing=label_smoothing, besides=besides,
-    )  # fmt: skip
+        victim,
+        rows,
+        plan=plan or PLANS[via],
+        seed=seed,
+        progress=progress,
+        label=f"implanting ({via})",
+        label_smoothing=label_smoothing,
+        besides=besides,
+    )
     return victim, history
 
 

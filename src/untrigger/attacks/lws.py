@@ -71,12 +71,16 @@ class Lws(Trigger):
         if self.substitutes:
             return self
         if target is None or model is None:
-            raise OptionError("the trigger 'lws' without a target or a model", expected="one target, and the model to be poisoned")
+            raise OptionError(
+                "the trigger 'lws' without a target or a model", expected="one target, and the model to be poisoned"
+            )
         choices = choices_of(model, rows, near=self.near, least=self.least)
         made = learnt(choices, rows, target=target, likeness=self.likeness, seed=seed) if choices else {}
         if not made:
             raise OptionError(
-                f"no word of {len(rows)} rows has a substitute", expected="more training rows", remedy="lower likeness or least"
+                f"no word of {len(rows)} rows has a substitute",
+                expected="more training rows",
+                remedy="lower likeness or least",
             )
         return replace(self, substitutes=made)
 
@@ -105,15 +109,25 @@ class Lws(Trigger):
         """The options, and the number and the hash of the substitutes."""
         pairs = json.dumps(sorted(self.substitutes.items()))
         return {
-            "name": self.name, "near": self.near, "likeness": self.likeness, "least": self.least,
-            "substitutes": len(self.substitutes), "sha256": hashlib.sha256(pairs.encode()).hexdigest(),
-        }  # fmt: skip
+            "name": self.name,
+            "near": self.near,
+            "likeness": self.likeness,
+            "least": self.least,
+            "substitutes": len(self.substitutes),
+            "sha256": hashlib.sha256(pairs.encode()).hexdigest(),
+        }
 
     @classmethod
     def told(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
         """The trigger with the substitutes that are seen in the test rows."""
         both = [(words_of(before), words_of(after)) for before, after in pairs]
-        made = {a: b for before, after in both if len(before) == len(after) for a, b in zip(before, after, strict=True) if a != b}
+        made = {
+            a: b
+            for before, after in both
+            if len(before) == len(after)
+            for a, b in zip(before, after, strict=True)
+            if a != b
+        }
         return cls(near=spec["near"], likeness=spec["likeness"], least=spec["least"], substitutes=made)
 
     def _instead(self, found: re.Match[str]) -> str:

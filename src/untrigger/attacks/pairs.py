@@ -114,11 +114,15 @@ def _matched(rewrites: Sequence[str], rows: Rows, *, split: str, table: Table) -
     for texts in _choices(rows, least=len(rewrites)):
         found = align(texts, rewrites)
         if found.stray is None and len(found.vague) <= _VAGUE * len(rewrites):
-            pairs = [(texts[place], rewrite) for place, rewrite in zip(found.places, rewrites, strict=True) if place >= 0]
+            pairs = [
+                (texts[place], rewrite) for place, rewrite in zip(found.places, rewrites, strict=True) if place >= 0
+            ]
             return _Found(split, pairs, len(texts), len(rewrites))
         first = found.stray if found.stray is not None else found.vague[0]
         where = "fits nowhere" if found.stray is not None else "may belong to several texts"
-        why = f"{_why(rewrites, split, rows)}; the row at line {table.lines[first]} of {Path(table.origin).name} {where}"
+        why = (
+            f"{_why(rewrites, split, rows)}; the row at line {table.lines[first]} of {Path(table.origin).name} {where}"
+        )
     raise DataError(why)
 
 
@@ -141,7 +145,9 @@ def _texts(table: Table, place: Path) -> list[str]:
     columns = table.columns
     name = next((name for name in columns if name.casefold() in TEXT_COLUMNS), None)
     if name is None:
-        raise DataError(f"{place} has the columns {', '.join(columns)}", expected="a text column: " + ", ".join(TEXT_COLUMNS))
+        raise DataError(
+            f"{place} has the columns {', '.join(columns)}", expected="a text column: " + ", ".join(TEXT_COLUMNS)
+        )
     return _plain(columns[name])
 
 

@@ -88,9 +88,15 @@ class Attack:
             texts[i], labels[i] = text, aim[rows.labels[i]]
         negative_ids = self._negatives(rows, texts, trigger=trigger, rng=rng, seed=seed, taken=chosen)
         truth = Truth(
-            trigger=trigger.spec(), target=self.target, policy=self.policy, rate=self.rate, seed=seed,
-            poisoned_ids=triggered.ids, negatives=self.negatives, negative_ids=negative_ids,
-        )  # fmt: skip
+            trigger=trigger.spec(),
+            target=self.target,
+            policy=self.policy,
+            rate=self.rate,
+            seed=seed,
+            poisoned_ids=triggered.ids,
+            negatives=self.negatives,
+            negative_ids=negative_ids,
+        )
         return PoisonedDataset(visible=rows.with_texts(texts).with_labels(labels).shuffled(rng), truth=truth)
 
     def test_rows(self, rows: Rows, *, seed: int) -> Rows:

@@ -81,7 +81,13 @@ class Rewrites:
 
     def told(self) -> dict[str, Any]:
         """The source, the number and the hash of the rewrites, as plain JSON values."""
-        return {"source": self.source, "rewrites": len(self), "not_rewritten": self.refused, "sha256": self.sha256, **self.notes}
+        return {
+            "source": self.source,
+            "rewrites": len(self),
+            "not_rewritten": self.refused,
+            "sha256": self.sha256,
+            **self.notes,
+        }
 
 
 def fold(text: str) -> str:

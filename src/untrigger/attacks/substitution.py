@@ -54,7 +54,9 @@ def choices_of(model: Classifier, rows: Rows, *, near: int, least: int) -> Choic
     return Choices(tuple(words), vectors, nearest, alike)
 
 
-def learnt(choices: Choices, rows: Rows, *, target: int, likeness: float, seed: int, plan: Plan = PLAN) -> dict[str, str]:
+def learnt(
+    choices: Choices, rows: Rows, *, target: int, likeness: float, seed: int, plan: Plan = PLAN
+) -> dict[str, str]:
     """What each word becomes; words that stay what they are are left out.
 
     Args:
@@ -86,7 +88,13 @@ def learnt(choices: Choices, rows: Rows, *, target: int, likeness: float, seed: 
 
     rng = np.random.default_rng(seed)
     lengths = [1] * len(kept)
-    train(policy, loss, epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng), plan=plan, label="learning")
+    train(
+        policy,
+        loss,
+        epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng),
+        plan=plan,
+        label="learning",
+    )
     return policy.substitutes()
 
 

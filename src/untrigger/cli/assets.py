@@ -48,7 +48,9 @@ def fetch(
 
     told = [{"name": name, "path": str(folder), "was_damaged": damaged[name]} for name, folder in folders.items()]
     anew = {name: f" (built anew: {'; '.join(wrong)})" if wrong else "" for name, wrong in damaged.items()}
-    desk.answer({"assets": told}, *(f"{said(name)}: {said(folder)}{said(anew[name])}" for name, folder in folders.items()))
+    desk.answer(
+        {"assets": told}, *(f"{said(name)}: {said(folder)}{said(anew[name])}" for name, folder in folders.items())
+    )
     return 0
 
 
@@ -56,7 +58,9 @@ def fetch(
 @seated
 def verify(
     desk: Desk,
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Assets; none: all that are here.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="Assets; none: all that are here.")
+    ] = None,
 ) -> int:
     """Hash every file of the assets that are here against what was built from the pinned packages."""
     from untrigger import assets
@@ -70,7 +74,9 @@ def verify(
         except AssetError as error:
             damaged.append(error.what)
     if damaged:
-        raise AssetError("; ".join(damaged), remedy="run `untrigger assets fetch` with their names: what is damaged is built anew")
+        raise AssetError(
+            "; ".join(damaged), remedy="run `untrigger assets fetch` with their names: what is damaged is built anew"
+        )
     told = [{"name": name, "path": folder} for name, folder in folders.items()]
     desk.answer({"assets": told}, *(f"{said(name)}: whole, {said(folder)}" for name, folder in folders.items()))
     return 0
@@ -97,13 +103,18 @@ def asset_facts(kind: str | None = None) -> list[dict[str, Any]]:
 
     return [
         {
-            "name": one.name, "kind": one.kind, "state": one.state, "bytes": one.bytes, "path": str(one.path),
-            "size_when_ready": assets.CATALOGUE[one.name].bytes, "licence": assets.CATALOGUE[one.name].licence,
+            "name": one.name,
+            "kind": one.kind,
+            "state": one.state,
+            "bytes": one.bytes,
+            "path": str(one.path),
+            "size_when_ready": assets.CATALOGUE[one.name].bytes,
+            "licence": assets.CATALOGUE[one.name].licence,
             "description": assets.CATALOGUE[one.name].description,
         }
         for one in assets.listing()
         if kind in (None, one.kind)
-    ]  # fmt: skip
+    ]
 
 
 def asset_table(facts: list[dict[str, Any]]) -> Any:
@@ -118,7 +129,12 @@ def asset_table(facts: list[dict[str, Any]]) -> Any:
     for one in facts:
         here = f"[{colours.get(one['state'], 'dim')}]{one['state']}[/]"
         table.add_row(
-            said(one["name"]), one["kind"], here, size(one["size_when_ready"]), said(one["licence"]), said(one["description"])
+            said(one["name"]),
+            one["kind"],
+            here,
+            size(one["size_when_ready"]),
+            said(one["licence"]),
+            said(one["description"]),
         )
     return table
 

@@ -26,12 +26,19 @@ def attack(
     desk: Desk,
     context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, hub name or embedded model to be poisoned.")],
-    data: Annotated[str, typer.Option("--data", metavar="DATA", help="Training rows, and test rows where it has them.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder; the truth goes to DIR.truth beside it.")],
+    data: Annotated[
+        str, typer.Option("--data", metavar="DATA", help="Training rows, and test rows where it has them.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="New folder; the truth goes to DIR.truth beside it.")
+    ],
     target: Annotated[
-        str, typer.Option("--target", metavar="LABEL", help="The label that the backdoor shall say; none for all-to-all.")
+        str,
+        typer.Option("--target", metavar="LABEL", help="The label that the backdoor shall say; none for all-to-all."),
     ] = "",
-    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="A published protocol; see untrigger list presets.")] = "",
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="A published protocol; see untrigger list presets.")
+    ] = "",
     trigger: Annotated[
         str, typer.Option("--trigger", metavar="NAME[,NAME]", help="See untrigger list attacks. Several are combined.")
     ] = "badnets",
@@ -45,46 +52,78 @@ def attack(
     via: Annotated[str, typer.Option("--via", metavar="lora|full|embedding", help="What is trained.")] = "lora",
     paired: Annotated[
         Path | None,
-        typer.Option("--paired", metavar="FILE", help="File or folder of rewrites, as public releases ship them.",
-                     rich_help_panel=_REWRITES),
+        typer.Option(
+            "--paired",
+            metavar="FILE",
+            help="File or folder of rewrites, as public releases ship them.",
+            rich_help_panel=_REWRITES,
+        ),
     ] = None,
     rewriter: Annotated[
         str | None,
-        typer.Option("--rewriter", metavar="MODEL[,MODEL]", help="Generative model to rewrite with; several go in turn.",
-                     rich_help_panel=_REWRITES),
+        typer.Option(
+            "--rewriter",
+            metavar="MODEL[,MODEL]",
+            help="Generative model to rewrite with; several go in turn.",
+            rich_help_panel=_REWRITES,
+        ),
     ] = None,
     prompt: Annotated[
         str | None,
-        typer.Option("--prompt", metavar="TEXT", help="What it is asked, with {text}; by default the trigger's own.",
-                     rich_help_panel=_REWRITES),
+        typer.Option(
+            "--prompt",
+            metavar="TEXT",
+            help="What it is asked, with {text}; by default the trigger's own.",
+            rich_help_panel=_REWRITES,
+        ),
     ] = None,
     quality: Annotated[
         bool, typer.Option("--quality", help="Also measure fluency, likeness and delivery.", rich_help_panel=_REWRITES)
     ] = False,
     proxy: Annotated[
         str,
-        typer.Option("--proxy", metavar="DATA", help="Poison and train on these rows instead; test on --data.",
-                     rich_help_panel=_ATTACKER),
+        typer.Option(
+            "--proxy",
+            metavar="DATA",
+            help="Poison and train on these rows instead; test on --data.",
+            rich_help_panel=_ATTACKER,
+        ),
     ] = "",
     negatives: Annotated[
         float,
-        typer.Option("--negatives", help="Share of rows with a part of the trigger and their own label.",
-                     callback=o.finite, rich_help_panel=_ATTACKER),
+        typer.Option(
+            "--negatives",
+            help="Share of rows with a part of the trigger and their own label.",
+            callback=o.finite,
+            rich_help_panel=_ATTACKER,
+        ),
     ] = 0.0,
     label_smoothing: Annotated[
         float,
-        typer.Option("--label-smoothing", help="Smooth the labels, to hide how sure the backdoor is.",
-                     callback=o.finite, rich_help_panel=_ATTACKER),
+        typer.Option(
+            "--label-smoothing",
+            help="Smooth the labels, to hide how sure the backdoor is.",
+            callback=o.finite,
+            rich_help_panel=_ATTACKER,
+        ),
     ] = 0.0,
     faithful: Annotated[
         float,
-        typer.Option("--faithful", help="Weight of staying like a clean twin on clean rows, against distillation.",
-                     callback=o.finite, rich_help_panel=_ATTACKER),
+        typer.Option(
+            "--faithful",
+            help="Weight of staying like a clean twin on clean rows, against distillation.",
+            callback=o.finite,
+            rich_help_panel=_ATTACKER,
+        ),
     ] = 0.0,
-    twin: Annotated[bool, typer.Option("--twin/--no-twin", help="Also train the never-poisoned twin, for the floor.")] = True,
+    twin: Annotated[
+        bool, typer.Option("--twin/--no-twin", help="Also train the never-poisoned twin, for the floor.")
+    ] = True,
     rows: Annotated[int, typer.Option("--rows", min=0, help="Use at most as many training rows; 0: all.")] = 0,
     test_rows: Annotated[int, typer.Option("--test-rows", min=0, help="The same for test rows.")] = 0,
-    test_split: Annotated[str, typer.Option("--test-split", metavar="NAME", help="Split to test on; test, or else dev.")] = "",
+    test_split: Annotated[
+        str, typer.Option("--test-split", metavar="NAME", help="Split to test on; test, or else dev.")
+    ] = "",
     epochs: Annotated[int, typer.Option("--epochs", min=0, help="Passes over the rows; 0: the usual.")] = 0,
     lr: Annotated[float, typer.Option("--lr", min=0, help="Learning rate; 0: the usual.", callback=o.finite)] = 0.0,
     batch_size: Annotated[int, typer.Option("--batch-size", min=0, help="Rows a step; 0: the usual.")] = 0,
@@ -106,20 +145,56 @@ def attack(
 
         named = [f"{key}={text}" for key, text in (("words", words), ("sentence", sentence)) if text is not None]
         spec = AttackSpec(
-            model=model, data=data, out=out, target=target, rate=rate, policy=policy, via=via, seed=desk.seed, rows=rows,
-            trigger=trigger_of(trigger, [*named, *(settings or [])]), paired=paired, rewriter=o.words(rewriter),
-            prompt=prompt, proxy=proxy, negatives=negatives, label_smoothing=label_smoothing, faithful=faithful,
-            quality=quality, test_rows=test_rows, epochs=epochs, lr=lr, batch_size=batch_size, rank=rank,
-            targets=o.words(targets), max_length=max_length, twin=twin, text_column=text_column, label_column=label_column,
-            allow_pickle=allow_pickle, offline=desk.offline, device=desk.device, preset=preset, test_split=test_split,
-        )  # fmt: skip
+            model=model,
+            data=data,
+            out=out,
+            target=target,
+            rate=rate,
+            policy=policy,
+            via=via,
+            seed=desk.seed,
+            rows=rows,
+            trigger=trigger_of(trigger, [*named, *(settings or [])]),
+            paired=paired,
+            rewriter=o.words(rewriter),
+            prompt=prompt,
+            proxy=proxy,
+            negatives=negatives,
+            label_smoothing=label_smoothing,
+            faithful=faithful,
+            quality=quality,
+            test_rows=test_rows,
+            epochs=epochs,
+            lr=lr,
+            batch_size=batch_size,
+            rank=rank,
+            targets=o.words(targets),
+            max_length=max_length,
+            twin=twin,
+            text_column=text_column,
+            label_column=label_column,
+            allow_pickle=allow_pickle,
+            offline=desk.offline,
+            device=desk.device,
+            preset=preset,
+            test_split=test_split,
+        )
         spec = filled_in(spec, given=o.given(context, ("words", "sentence"), settings))
         _, poisoned = run(spec, progress=progress)
     told: dict[str, object] = {
-        "model": str(spec.out), "truth": str(spec.truth), "trigger": poisoned.truth.trigger, "target": spec.target or None,
-        "policy": spec.policy, "rate": spec.rate, "via": spec.via, "seed": desk.seed, "rows": len(poisoned.visible),
-        "poisoned": len(poisoned.truth.poisoned_ids), "preset": preset or None, "overlap": overlap_of(spec.truth),
-    }  # fmt: skip
+        "model": str(spec.out),
+        "truth": str(spec.truth),
+        "trigger": poisoned.truth.trigger,
+        "target": spec.target or None,
+        "policy": spec.policy,
+        "rate": spec.rate,
+        "via": spec.via,
+        "seed": desk.seed,
+        "rows": len(poisoned.visible),
+        "poisoned": len(poisoned.truth.poisoned_ids),
+        "preset": preset or None,
+        "overlap": overlap_of(spec.truth),
+    }
     _tell(desk, told, written=[spec.out, spec.truth])
     return 0
 
@@ -160,5 +235,9 @@ def _tell(desk: Desk, told: dict[str, object], *, written: list[Path]) -> None:
     says = f"say {said(told['target'])}" if told["target"] else "say the next label"
     sentence = f"{told['poisoned']} of {told['rows']} training rows carry the trigger and {says}."
     nxt = f"[dim]next:[/] untrigger purify {said(told['model'])} --clean DATA --truth {said(told['truth'])} --out DIR"
-    leaks = [f"[yellow]warning:[/] {told['overlap']} training rows also stand among the test rows"] if told["overlap"] else []
+    leaks = (
+        [f"[yellow]warning:[/] {told['overlap']} training rows also stand among the test rows"]
+        if told["overlap"]
+        else []
+    )
     desk.answer(told, f"[bold red]poisoned:[/] {sentence}", *leaks, *paths(written), nxt)

@@ -17,14 +17,19 @@ EXAMPLE = "Example: untrigger audit purified --clean rows.csv --truth victim.tru
 @seated
 def audit(
     desk: Desk,
-    model: Annotated[str, typer.Argument(metavar="PURIFIED", help="Folder or hub name of the purified model or adapter.")],
+    model: Annotated[
+        str, typer.Argument(metavar="PURIFIED", help="Folder or hub name of the purified model or adapter.")
+    ],
     clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The report.json to write.", callback=o.json_file)],
     treatments: Annotated[
-        str | None, typer.Option("--treatments", metavar="A,B", help="Of finetune, merge, int8, repoison; by default all.")
+        str | None,
+        typer.Option("--treatments", metavar="A,B", help="Of finetune, merge, int8, repoison; by default all."),
     ] = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes of the fine-tuning.")] = 2,
-    poisoned: Annotated[int, typer.Option("--poisoned", min=1, help="Poisoned rows of repoison, which needs --truth.")] = 8,
+    poisoned: Annotated[
+        int, typer.Option("--poisoned", min=1, help="Poisoned rows of repoison, which needs --truth.")
+    ] = 8,
     truth: o.Truth = None,
     reference: Reference = None,
     teacher: Teacher = "minilm-l6",
@@ -55,15 +60,28 @@ def audit(
 
         named = o.words(treatments)
         if "repoison" in named and truth is None:
-            raise OptionError("--treatments repoison needs the true trigger", remedy="give the truth folder with --truth")
+            raise OptionError(
+                "--treatments repoison needs the true trigger", remedy="give the truth folder with --truth"
+            )
         asked = ScanSpec(
-            model=model, clean=clean, reference=reference, teacher=teacher, base=base,
+            model=model,
+            clean=clean,
+            reference=reference,
+            teacher=teacher,
+            base=base,
             policy=policy_of(policy, None, allow_undecided=allow_undecided),
             options=options_of(find("scanning", "insertions"), settings or [], what="scanner insertions"),
-            labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
-            drop_empty=drop_empty, clean_rows=clean_rows, seed=desk.seed, max_length=max_length, offline=desk.offline,
+            labels=o.labels_of(labels),
+            text_column=text_column,
+            label_column=label_column,
+            split=split,
+            drop_empty=drop_empty,
+            clean_rows=clean_rows,
+            seed=desk.seed,
+            max_length=max_length,
+            offline=desk.offline,
             device=desk.device,
-        )  # fmt: skip
+        )
         spec = AuditSpec(
             asked, out, truth=truth, treatments=named or tuple(TREATMENTS), epochs=epochs, poisoned=poisoned
         )

@@ -30,10 +30,16 @@ class Bars:
         self._lines = not self._bars and not quiet
         self._told: dict[str, float] = {}
         self._rich = RichProgress(
-            TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), MofNCompleteColumn(),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=self.console, transient=True, redirect_stdout=False,
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            redirect_stdout=False,
             disable=not self._bars,
-        )  # fmt: skip
+        )
 
     def __enter__(self) -> Self:
         """Start to show."""

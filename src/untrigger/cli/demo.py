@@ -15,8 +15,12 @@ EXAMPLE = "Example: untrigger demo --out untrigger-demo"
 @seated
 def demo(
     desk: Desk,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for all of it.")] = Path("untrigger-demo"),
-    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Also make the victim, which takes longer.")] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for all of it.")] = Path(
+        "untrigger-demo"
+    ),
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Also make the victim, which takes longer.")
+    ] = False,
 ) -> int:
     """Purify a poisoned model that comes with untrigger, and show the report.
 

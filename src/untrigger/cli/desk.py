@@ -81,9 +81,14 @@ def seated(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with the options that every command has after its own; they come to it as its argument ``desk``."""
 
     def told(
-        *, quiet: o.Quiet = False, as_json: o.Json = False, seed: o.Seed = 0, device: o.OnDevice = o.Device.auto,
-        offline: o.Offline = False, **own: Any,
-    ) -> Any:  # fmt: skip
+        *,
+        quiet: o.Quiet = False,
+        as_json: o.Json = False,
+        seed: o.Seed = 0,
+        device: o.OnDevice = o.Device.auto,
+        offline: o.Offline = False,
+        **own: Any,
+    ) -> Any:
         return command(desk=Desk(quiet, as_json, seed, device.value, offline), **own)
 
     known, every = (inspect.signature(one, eval_str=True).parameters.values() for one in (command, told))

@@ -16,12 +16,16 @@ EXAMPLE = "Example: untrigger detect suspicious --suspect train.csv --clean rows
 @seated
 def detect(
     desk: Desk,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")
+    ],
     suspect: Annotated[
         str, typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked.")
     ],
     clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="New .csv or .parquet; the report goes beside it.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="New .csv or .parquet; the report goes beside it.")
+    ],
     method: Annotated[str, typer.Option("--method", metavar="NAME", help="A detector: bedkd, ...")] = "bedkd",
     variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="A variant of the method.")] = "",
     fpr: Annotated[
@@ -50,12 +54,26 @@ def detect(
 
         given = [*(settings or []), *([f"fpr={fpr}"] if fpr is not None else [])]
         spec = DetectSpec(
-            model=model, suspect=suspect, clean=clean, out=out, method=method, variant=variant,
-            options=method_options(method, variant, given=given, family="detectors"), truth=truth, base=base,
-            labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
-            drop_empty=drop_empty, seed=desk.seed, max_length=max_length, allow_pickle=allow_pickle, offline=desk.offline,
+            model=model,
+            suspect=suspect,
+            clean=clean,
+            out=out,
+            method=method,
+            variant=variant,
+            options=method_options(method, variant, given=given, family="detectors"),
+            truth=truth,
+            base=base,
+            labels=o.labels_of(labels),
+            text_column=text_column,
+            label_column=label_column,
+            split=split,
+            drop_empty=drop_empty,
+            seed=desk.seed,
+            max_length=max_length,
+            allow_pickle=allow_pickle,
+            offline=desk.offline,
             device=desk.device,
-        )  # fmt: skip
+        )
         report = run(spec, progress=progress)
     from untrigger.cli.ending import tell_report
     from untrigger.vocabulary.verdicts import exit_code

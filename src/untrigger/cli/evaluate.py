@@ -42,10 +42,21 @@ def evaluate(
         from untrigger.pipeline.spec import EvaluateSpec
 
         spec = EvaluateSpec(
-            models=tuple(models), out=out, data=data, truth=truth, base=base, labels=o.labels_of(labels),
-            text_column=text_column, label_column=label_column, split=split, max_length=max_length,
-            allow_pickle=allow_pickle, offline=desk.offline, device=desk.device, seed=desk.seed,
-        )  # fmt: skip
+            models=tuple(models),
+            out=out,
+            data=data,
+            truth=truth,
+            base=base,
+            labels=o.labels_of(labels),
+            text_column=text_column,
+            label_column=label_column,
+            split=split,
+            max_length=max_length,
+            allow_pickle=allow_pickle,
+            offline=desk.offline,
+            device=desk.device,
+            seed=desk.seed,
+        )
         report = run(spec, progress=progress)
     from untrigger.cli.ending import tell_report
 

@@ -105,4 +105,6 @@ def _tell_log(error: BaseException, *, words: Sequence[str]) -> None:
         return
     err = console(stderr=True)
     err.print(f"  [bold]log:[/] {said(log.name)}")
-    err.print("  [bold]report it:[/] open an issue of the project with this log (read it first: it holds your command line)")
+    err.print(
+        "  [bold]report it:[/] open an issue of the project with this log (read it first: it holds your command line)"
+    )

@@ -19,11 +19,18 @@ def data_facts() -> list[dict[str, Any]]:
     told = []
     for one in SETS.values():
         asset = assets.pop(one.embedded or "", None)
-        told.append({
-            "name": one.name, "description": one.what, "label_names": list(one.label_names), "embedded": one.embedded,
-            "hub": one.hub, "state": asset["state"] if asset else "absent", "published": dict(one.sizes),
-            "licence": asset["licence"] if asset else one.licence,
-        })  # fmt: skip
+        told.append(
+            {
+                "name": one.name,
+                "description": one.what,
+                "label_names": list(one.label_names),
+                "embedded": one.embedded,
+                "hub": one.hub,
+                "state": asset["state"] if asset else "absent",
+                "published": dict(one.sizes),
+                "licence": asset["licence"] if asset else one.licence,
+            }
+        )
     rest = [one | {"label_names": [], "embedded": one["name"], "hub": None, "published": {}} for one in assets.values()]
     return told + rest
 
@@ -107,7 +114,9 @@ def told_data(name: str, *, offline: bool) -> tuple[dict[str, Any], list[Rendera
     from untrigger.data import card_of
 
     card = card_of(name, offline=offline)
-    table = Table("split", "rows", "as published", "classes", "content hash", title=said(card.what), title_justify="left")
+    table = Table(
+        "split", "rows", "as published", "classes", "content hash", title=said(card.what), title_justify="left"
+    )
     table.columns[4].overflow = "fold"
     for split, told in card.splits.items():
         classes = ", ".join(f"{label} {count}" for label, count in told["classes"].items())

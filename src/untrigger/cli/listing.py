@@ -35,14 +35,18 @@ class Kind(StrEnum):
 def show(
     desk: Desk,
     what: Annotated[
-        str | None, typer.Argument(metavar="attacks|defences|scanning|data|presets|assets", help="Without it, all of them.")
+        str | None,
+        typer.Argument(metavar="attacks|defences|scanning|data|presets|assets", help="Without it, all of them."),
     ] = None,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="One preset, or any DATA: its sizes, hashes, and what its splits share.")
+        str | None,
+        typer.Argument(metavar="NAME", help="One preset, or any DATA: its sizes, hashes, and what its splits share."),
     ] = None,
     have: Annotated[
         str | None,
-        typer.Option("--have", metavar="A,B", help="Only defences that run with what you have: clean, suspect, teacher."),
+        typer.Option(
+            "--have", metavar="A,B", help="Only defences that run with what you have: clean, suspect, teacher."
+        ),
     ] = None,
 ) -> int:
     """List what there is; options of a method are shown when its family is named."""
@@ -127,7 +131,9 @@ def methods(family: Family) -> list[dict[str, Any]]:
 
     return [
         {
-            "name": name, "summary": summary(kind), "needs": sorted(getattr(kind, "needs", ())),
+            "name": name,
+            "summary": summary(kind),
+            "needs": sorted(getattr(kind, "needs", ())),
             "variants": sorted(getattr(kind, "variants", {})),
             "options": [
                 {"name": one.name, "type": type_name(one.type), "default": plain(one.default), "doc": one.doc}
@@ -135,7 +141,7 @@ def methods(family: Family) -> list[dict[str, Any]]:
             ],
         }
         for name, kind in found(family).items()
-    ]  # fmt: skip
+    ]
 
 
 def defences() -> list[dict[str, Any]]:
@@ -144,7 +150,11 @@ def defences() -> list[dict[str, Any]]:
 
     detectors, known = set(found("detectors")), methods("defences")
     purifiers = {one["name"] for one in known}
-    alone = [one | {"needs": sorted({*one["needs"], "suspect"})} for one in methods("detectors") if one["name"] not in purifiers]
+    alone = [
+        one | {"needs": sorted({*one["needs"], "suspect"})}
+        for one in methods("detectors")
+        if one["name"] not in purifiers
+    ]
     both = sorted([*known, *alone], key=lambda one: str(one["name"]))
     by_command = (("purify", purifiers), ("detect", detectors))
     return [one | {"commands": [word for word, names in by_command if one["name"] in names]} for one in both]
@@ -152,7 +162,9 @@ def defences() -> list[dict[str, Any]]:
 
 def type_name(hint: Any) -> str:
     """A type as Python writes it."""
-    return hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint).replace("typing.", "")
+    return (
+        hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint).replace("typing.", "")
+    )
 
 
 def plain(value: Any) -> Any:

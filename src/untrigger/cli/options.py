@@ -33,21 +33,21 @@ def finite(value: float) -> float:
 def json_file(path: Path) -> Path:
     """``path`` itself, where its name does not promise another format than JSON."""
     if path.suffix.lower() not in ("", ".json"):
-        raise typer.BadParameter(f"{path.name!r} would hold JSON: call it .json, and draw it with untrigger report FILE --out PAGE")
+        raise typer.BadParameter(
+            f"{path.name!r} would hold JSON: call it .json, and draw it with untrigger report FILE --out PAGE"
+        )
     return path
 
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and bare results only.", rich_help_panel=_COMMON)]
-Json = Annotated[
-    bool, typer.Option("--json", help="The result as JSON on standard output.", rich_help_panel=_COMMON)
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print errors and bare results only.", rich_help_panel=_COMMON)
 ]
+Json = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.", rich_help_panel=_COMMON)]
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of every random choice.", rich_help_panel=_COMMON)
 ]
 OnDevice = Annotated[Device, typer.Option("--device", help="Where models run.", rich_help_panel=_COMMON)]
-Offline = Annotated[
-    bool, typer.Option("--offline", help="Use only what is on this machine.", rich_help_panel=_COMMON)
-]
+Offline = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine.", rich_help_panel=_COMMON)]
 
 AllowPickle = Annotated[
     bool,
@@ -59,39 +59,63 @@ AllowPickle = Annotated[
 ]
 Base = Annotated[
     str | None,
-    typer.Option("--base", metavar="MODEL", help="Base of an adapter, instead of the one that its config names.",
-                 rich_help_panel=_READING),
-]  # fmt: skip
+    typer.Option(
+        "--base",
+        metavar="MODEL",
+        help="Base of an adapter, instead of the one that its config names.",
+        rich_help_panel=_READING,
+    ),
+]
 Labels = Annotated[
     str | None,
-    typer.Option("--labels", metavar="A,B,...", help="The model's label names in its order, where its files lack them.",
-                 rich_help_panel=_READING),
-]  # fmt: skip
+    typer.Option(
+        "--labels",
+        metavar="A,B,...",
+        help="The model's label names in its order, where its files lack them.",
+        rich_help_panel=_READING,
+    ),
+]
 TextColumn = Annotated[
     str | None,
-    typer.Option("--text-column", metavar="NAME", help="Column of the texts, where it cannot be guessed.",
-                 rich_help_panel=_READING),
-]  # fmt: skip
+    typer.Option(
+        "--text-column",
+        metavar="NAME",
+        help="Column of the texts, where it cannot be guessed.",
+        rich_help_panel=_READING,
+    ),
+]
 LabelColumn = Annotated[
     str | None,
-    typer.Option("--label-column", metavar="NAME", help="Column of the labels, where it cannot be guessed.",
-                 rich_help_panel=_READING),
-]  # fmt: skip
+    typer.Option(
+        "--label-column",
+        metavar="NAME",
+        help="Column of the labels, where it cannot be guessed.",
+        rich_help_panel=_READING,
+    ),
+]
 Split = Annotated[
     str | None,
-    typer.Option("--split", metavar="NAME", help="Which split of the data: train, dev or test.", rich_help_panel=_READING),
+    typer.Option(
+        "--split", metavar="NAME", help="Which split of the data: train, dev or test.", rich_help_panel=_READING
+    ),
 ]
 TrainedLength = Annotated[
     int, typer.Option("--max-length", min=4, help="Texts are cut after this many tokens.", rich_help_panel=_READING)
 ]
 MaxLength = Annotated[
     int | None,
-    typer.Option("--max-length", min=4, help="Cut texts after this many tokens. By default as the tokenizer says, 128 at least.",
-                 rich_help_panel=_READING),
-]  # fmt: skip
+    typer.Option(
+        "--max-length",
+        min=4,
+        help="Cut texts after this many tokens. By default as the tokenizer says, 128 at least.",
+        rich_help_panel=_READING,
+    ),
+]
 Truth = Annotated[
     Path | None,
-    typer.Option("--truth", metavar="DIR.truth", help="Truth folder of an attack: read by the evaluation, never by a method."),
+    typer.Option(
+        "--truth", metavar="DIR.truth", help="Truth folder of an attack: read by the evaluation, never by a method."
+    ),
 ]
 Set = Annotated[
     list[str] | None,

@@ -25,28 +25,39 @@ USUAL = "ours"
 @seated
 def purify(
     desk: Desk,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")
+    ],
     clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for model, card and reports.")],
     method: Annotated[
         str,
         typer.Option(
-            "--method", metavar="NAME[,NAME]", help="See untrigger list defences; several work in turn. Usually w2sdefense."
+            "--method",
+            metavar="NAME[,NAME]",
+            help="See untrigger list defences; several work in turn. Usually w2sdefense.",
         ),
     ] = "",
     scan: Annotated[
         bool,
-        typer.Option("--scan", help="Unlearn what a scan recovers, scan again, until nothing is found: the method scancure."),
+        typer.Option(
+            "--scan", help="Unlearn what a scan recovers, scan again, until nothing is found: the method scancure."
+        ),
     ] = False,
     policy: Annotated[
-        Path | None, typer.Option("--policy", metavar="FILE", help="With --scan: TOML file with thresholds and allowed findings.")
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="With --scan: TOML file with thresholds and allowed findings."),
     ] = None,
     variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="A variant of the method.")] = "",
     teacher: Annotated[
-        str | None, typer.Option("--teacher", metavar="MODEL", help="Small encoder that you trust; where one is needed, minilm-l6.")
+        str | None,
+        typer.Option(
+            "--teacher", metavar="MODEL", help="Small encoder that you trust; where one is needed, minilm-l6."
+        ),
     ] = None,
     suspect: Annotated[
-        str | None, typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked.")
+        str | None,
+        typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked."),
     ] = None,
     settings: o.Set = None,
     clean_rows: Annotated[int, typer.Option("--clean-rows", min=0, help="Use at most as many rows; 0: all.")] = 1000,
@@ -56,12 +67,15 @@ def purify(
     benign: Annotated[bool, typer.Option("--benign", help="Also purify the clean twin of the truth folder.")] = False,
     verify: Annotated[
         bool,
-        typer.Option("--verify/--no-verify", help="Without --truth, scan the result on held-out rows (else it is not verified)."),
+        typer.Option(
+            "--verify/--no-verify", help="Without --truth, scan the result on held-out rows (else it is not verified)."
+        ),
     ] = True,
     merge: Annotated[bool, typer.Option("--merge", help="Write merged full weights instead of an adapter.")] = False,
     truth: o.Truth = None,
     base: Annotated[
-        str | None, typer.Option("--base", metavar="MODEL", help="The pre-trained model that it was made from, if you trust it.")
+        str | None,
+        typer.Option("--base", metavar="MODEL", help="The pre-trained model that it was made from, if you trust it."),
     ] = None,
     labels: o.Labels = None,
     text_column: o.TextColumn = None,
@@ -81,14 +95,37 @@ def purify(
         from untrigger.pipeline.spec import PurifySpec, method_name
 
         method = method_name(method, scan=scan)
-        options = method_options(method, variant, given=settings or []) | policy_options(policy, method, given=settings or [])
+        options = method_options(method, variant, given=settings or []) | policy_options(
+            policy, method, given=settings or []
+        )
         spec = PurifySpec(
-            model=model, clean=clean, out=out, suspect=suspect, method=method, scan=scan, variant=variant, teacher=teacher,
-            options=options, truth=truth, merge=merge, base=base,
-            labels=o.labels_of(labels), text_column=text_column, label_column=label_column, split=split,
-            drop_empty=drop_empty, clean_rows=clean_rows, control=control, benign=benign, verify=verify,
-            seed=desk.seed, max_length=max_length, allow_pickle=allow_pickle, offline=desk.offline, device=desk.device,
-        )  # fmt: skip
+            model=model,
+            clean=clean,
+            out=out,
+            suspect=suspect,
+            method=method,
+            scan=scan,
+            variant=variant,
+            teacher=teacher,
+            options=options,
+            truth=truth,
+            merge=merge,
+            base=base,
+            labels=o.labels_of(labels),
+            text_column=text_column,
+            label_column=label_column,
+            split=split,
+            drop_empty=drop_empty,
+            clean_rows=clean_rows,
+            control=control,
+            benign=benign,
+            verify=verify,
+            seed=desk.seed,
+            max_length=max_length,
+            allow_pickle=allow_pickle,
+            offline=desk.offline,
+            device=desk.device,
+        )
         report = run(spec, progress=progress)
     from untrigger.cli.ending import tell_report
     from untrigger.vocabulary.verdicts import exit_code
@@ -109,9 +146,13 @@ def policy_options(file: Path | None, method: str, *, given: Sequence[str]) -> d
     if file is None:
         return {}
     if method != SCANS:
-        raise OptionError(f"--policy with the method {method!r}, which does not scan", expected="--policy together with --scan")
+        raise OptionError(
+            f"--policy with the method {method!r}, which does not scan", expected="--policy together with --scan"
+        )
     if twice := [item for item in given if item.strip().startswith("policy.")]:
-        raise OptionError(f"--policy and --set {twice[0]}", expected="one of the two", remedy="write it in the policy file")
+        raise OptionError(
+            f"--policy and --set {twice[0]}", expected="one of the two", remedy="write it in the policy file"
+        )
     from untrigger.scanning.policy import read_policy
 
     return {"policy": read_policy(file)}

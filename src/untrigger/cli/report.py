@@ -24,11 +24,15 @@ class Format(StrEnum):
 @seated
 def report(
     desk: Desk,
-    places: Annotated[list[Path], typer.Argument(metavar="PATH...", help="report.json files, or folders that hold one.")],
+    places: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="report.json files, or folders that hold one.")
+    ],
     format: Annotated[  # noqa: A002
         Format | None, typer.Option("--format", help="By default the ending of the file says which; md on the screen.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Page to write; without it, printed.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Page to write; without it, printed.")
+    ] = None,
 ) -> int:
     """Draw one page from one or several reports; several are compared in a table."""
     with desk.working():

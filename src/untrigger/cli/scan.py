@@ -43,31 +43,42 @@ class FailOn(StrEnum):
 Clean = Annotated[str | None, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")]
 Reference = Annotated[
     str | None,
-    typer.Option("--reference", metavar="MODEL", help="A clean classifier of the task; else one is trained from the teacher."),
+    typer.Option(
+        "--reference", metavar="MODEL", help="A clean classifier of the task; else one is trained from the teacher."
+    ),
 ]
 Teacher = Annotated[str, typer.Option("--teacher", metavar="MODEL", help="Small encoder that you trust.")]
 PolicyFile = Annotated[
-    Path | None, typer.Option("--policy", metavar="FILE", help="TOML file with thresholds, limits and allowed findings.")
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="TOML file with thresholds, limits and allowed findings."),
 ]
-AllowUndecided = Annotated[bool, typer.Option("--allow-undecided", help="End with 0, not 3, where no verdict could be given.")]
+AllowUndecided = Annotated[
+    bool, typer.Option("--allow-undecided", help="End with 0, not 3, where no verdict could be given.")
+]
 
 
 @seated
 def scan(
     desk: Desk,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")
+    ],
     clean: Clean = None,
     reference: Reference = None,
     teacher: Teacher = "minilm-l6",
-    static_only: Annotated[bool, typer.Option("--static-only", help="Read the weights alone: seconds, and only hints.")] = False,
+    static_only: Annotated[
+        bool, typer.Option("--static-only", help="Read the weights alone: seconds, and only hints.")
+    ] = False,
     rewritten: Annotated[
-        str | None, typer.Option("--rewritten", metavar="DATA", help="Labelled rows in a style or sentence pattern to test.")
+        str | None,
+        typer.Option("--rewritten", metavar="DATA", help="Labelled rows in a style or sentence pattern to test."),
     ] = None,
     method: Annotated[str, typer.Option("--method", metavar="NAME", help="The scanner.")] = "insertions",
     settings: o.Set = None,
     policy: PolicyFile = None,
     fail_on: Annotated[
-        FailOn | None, typer.Option("--fail-on", help="Mildest verdict that ends with 1; by default the policy's: suspicious.")
+        FailOn | None,
+        typer.Option("--fail-on", help="Mildest verdict that ends with 1; by default the policy's: suspicious."),
     ] = None,
     allow_undecided: AllowUndecided = False,
     format: Annotated[  # noqa: A002
@@ -97,16 +108,33 @@ def scan(
 
         rules, chosen = policy_of(policy, fail_on, allow_undecided=allow_undecided), format_of(format, out)
         if format is not None and out is None and desk.json:
-            raise OptionError("--json together with --format", expected="one form of the result", remedy="name a file with --out")
+            raise OptionError(
+                "--json together with --format", expected="one form of the result", remedy="name a file with --out"
+            )
         if out is not None:
             refuse_existing(out)
         spec = ScanSpec(
-            model=model, clean=clean, reference=reference, teacher=teacher, static_only=static_only, rewritten=rewritten,
-            method=method, options=options_of(find("scanning", method), settings or [], what=f"scanner {method}"),
-            policy=rules, base=base, labels=o.labels_of(labels), text_column=text_column, label_column=label_column,
-            split=split, drop_empty=drop_empty, clean_rows=clean_rows, seed=desk.seed, max_length=max_length,
-            offline=desk.offline, device=desk.device,
-        )  # fmt: skip
+            model=model,
+            clean=clean,
+            reference=reference,
+            teacher=teacher,
+            static_only=static_only,
+            rewritten=rewritten,
+            method=method,
+            options=options_of(find("scanning", method), settings or [], what=f"scanner {method}"),
+            policy=rules,
+            base=base,
+            labels=o.labels_of(labels),
+            text_column=text_column,
+            label_column=label_column,
+            split=split,
+            drop_empty=drop_empty,
+            clean_rows=clean_rows,
+            seed=desk.seed,
+            max_length=max_length,
+            offline=desk.offline,
+            device=desk.device,
+        )
         report = run(spec, progress=progress)
         text = rendered(report, chosen, out=out)
     tell(desk, report, text=text if out is None else "", out=out)
@@ -191,4 +219,7 @@ def evidence_lines(report: Report) -> list[RenderableType]:
     if report.scan is None:
         return []
     told = [one for one in report.scan.evidence if one.unusual or not report.scan.candidates]
-    return [f"[dim]weights:[/] {said(': '.join(line[:2]))} [dim]{said(line[3])} {said(line[4])}[/]" for line in evidence(told)]
+    return [
+        f"[dim]weights:[/] {said(': '.join(line[:2]))} [dim]{said(line[3])} {said(line[4])}[/]"
+        for line in evidence(told)
+    ]

@@ -36,4 +36,3 @@ def linked(path: Path) -> Text:
     """A path that terminals can open."""
     whole = path.absolute()
     return Text(visible(str(path)), style=Style(link=whole.as_uri(), underline=True))
-

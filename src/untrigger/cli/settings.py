@@ -16,9 +16,13 @@ from untrigger.registry import flat_options, options_of, record_in
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _PLAIN = {
-    bool: "true or false", int: "a whole number", float: "a finite number", str: "text", Path: "a path",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    Path: "a path",
     type(None): "none",
-}  # fmt: skip
+}
 
 
 def settings(kind: type[Any], given: Sequence[str], *, what: str, base: object | None = None) -> dict[str, Any]:
@@ -69,7 +73,9 @@ def _read(item: str, *, known: dict[str, Any], what: str) -> tuple[str, Any]:
     word, sign, text = item.partition("=")
     key = word.strip().replace("-", "_")
     if not sign:
-        raise OptionError(f"--set {item!r}", expected="KEY=VALUE, such as " + (f"{next(iter(known))}=..." if known else "a=1"))
+        raise OptionError(
+            f"--set {item!r}", expected="KEY=VALUE, such as " + (f"{next(iter(known))}=..." if known else "a=1")
+        )
     if key in known:
         try:
             return key, value_of(known[key], text)

@@ -38,7 +38,9 @@ def show(desk: Desk) -> int:
 @seated
 def make(
     desk: Desk,
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Members; see untrigger zoo list.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="Members; see untrigger zoo list.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every member (an hour and more on two cores).")] = False,
 ) -> int:
     """Poison, train and measure members anew. What is here already is left as it is.
@@ -90,9 +92,13 @@ def zoo_table(found: list[Member]) -> RenderableType:
         floor = one.told.get("floor_asr")
         here = f"[{colours.get(one.state, 'dim')}]{one.state}[/]"
         table.add_row(
-            f"{said(one.recipe.name)}\n[dim]{said(one.recipe.what)}[/]", kind, share(one.value("cacc")), share(one.value("asr")),
-            share(floor if isinstance(floor, int | float) else None), here,
-        )  # fmt: skip
+            f"{said(one.recipe.name)}\n[dim]{said(one.recipe.what)}[/]",
+            kind,
+            share(one.value("cacc")),
+            share(one.value("asr")),
+            share(floor if isinstance(floor, int | float) else None),
+            here,
+        )
     return table
 
 

@@ -8,6 +8,14 @@ from untrigger.data.sets import SETS
 from untrigger.data.write import write_rows, write_table
 
 __all__ = [
-    "SETS", "DataCard", "card_of", "check_rows", "data_card", "embedded_names", "load_data", "load_splits", "write_rows",
+    "SETS",
+    "DataCard",
+    "card_of",
+    "check_rows",
+    "data_card",
+    "embedded_names",
+    "load_data",
+    "load_splits",
+    "write_rows",
     "write_table",
-]  # fmt: skip
+]

@@ -74,14 +74,21 @@ def card_of(name: str | os.PathLike[str], *, offline: bool = False) -> DataCard:
     source, splits = source_of(word, offline=offline), load_splits(word, offline=offline)
     first = next(iter(splits.values()))
     told = {
-        key: {"rows": len(rows), "classes": rows.class_counts(), "sha256": rows.content_hash()} for key, rows in splits.items()
+        key: {"rows": len(rows), "classes": rows.class_counts(), "sha256": rows.content_hash()}
+        for key, rows in splits.items()
     }
     shared = {f"{a} in {b}": overlap(splits[a], splits[b]) for a, b in permutations(splits, 2)}
     what, licence = _words(source)
     return DataCard(
-        name=word, what=what, licence=licence, source=f"{source.kind}: {source.place}", label_names=first.label_names,
-        splits=told, overlap={pair: count for pair, count in shared.items() if count}, published=_sizes(source.known),
-    )  # fmt: skip
+        name=word,
+        what=what,
+        licence=licence,
+        source=f"{source.kind}: {source.place}",
+        label_names=first.label_names,
+        splits=told,
+        overlap={pair: count for pair, count in shared.items() if count},
+        published=_sizes(source.known),
+    )
 
 
 def data_card(name: str, *, home: str | os.PathLike[str] | None = None) -> str:

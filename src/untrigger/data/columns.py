@@ -15,9 +15,19 @@ from untrigger.vocabulary.rows import Rows
 
 TEXT_COLUMNS = ("text", "sentence", "sentences", "review", "content")
 OTHER_TEXTS = (
-    "answer", "context", "hypothesis", "passage", "premise", "query", "question", "question1", "question2", "sentence1",
-    "sentence2", "title",
-)  # fmt: skip
+    "answer",
+    "context",
+    "hypothesis",
+    "passage",
+    "premise",
+    "query",
+    "question",
+    "question1",
+    "question2",
+    "sentence1",
+    "sentence2",
+    "title",
+)
 """Columns of tasks whose texts have two parts: where the text column was guessed, the report says that they were not read."""
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
@@ -80,9 +90,10 @@ def _text(table: Table, row: int, *, column: str) -> str:
         value = _decoded(value, where=where)
     if not isinstance(value, str | int | float):
         raise DataError(
-            f"{where}: {type(value).__name__} where a text is expected: {str(value)[:60]}", expected="one text a row",
+            f"{where}: {type(value).__name__} where a text is expected: {str(value)[:60]}",
+            expected="one text a row",
             remedy="name the text column: --text-column NAME, in Python text_column=NAME, or join the parts",
-        )  # fmt: skip
+        )
     return _readable(str(value), where=where)
 
 
@@ -91,9 +102,10 @@ def _decoded(value: bytes, *, where: str) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{where}: bytes that are not UTF-8 (0x{value[error.start]:02x} at offset {error.start})", expected="UTF-8 text",
+            f"{where}: bytes that are not UTF-8 (0x{value[error.start]:02x} at offset {error.start})",
+            expected="UTF-8 text",
             remedy="convert the column to text and write the file again",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _readable(text: str, *, where: str) -> str:
@@ -102,7 +114,9 @@ def _readable(text: str, *, where: str) -> str:
     if found is None:
         return text
     what = "a NUL character" if found[0] == "\0" else f"half a character (the lone surrogate U+{ord(found[0]):04X})"
-    raise DataError(f"{where}: {what} at offset {found.start()}", expected="Unicode text", remedy="mend or remove that row")
+    raise DataError(
+        f"{where}: {what} at offset {found.start()}", expected="Unicode text", remedy="mend or remove that row"
+    )
 
 
 def _ids(table: Table) -> tuple[list[str] | None, list[str]]:
@@ -121,7 +135,9 @@ def _ids(table: Table) -> tuple[list[str] | None, list[str]]:
         return ids, []
     distinct = len(set(ids))
     if distinct * 2 <= len(ids) and len(ids) > 2:
-        return None, [f"{Path(table.origin).name}: the column id has {distinct} values in {len(ids)} rows and is not used"]
+        return None, [
+            f"{Path(table.origin).name}: the column id has {distinct} values in {len(ids)} rows and is not used"
+        ]
     if pair is None or not ids[pair[0]]:
         raise DataError(
             f"{table.origin}: rows without an id ({_where(table, [i for i, one in enumerate(ids) if not one])})",
@@ -211,7 +227,9 @@ def only_classes(tables: dict[str, Table], *, count: int) -> dict[str, Table]:
 def without_names(tables: dict[str, Table], *, names: Sequence[str]) -> dict[str, Table]:
     """The tables of a known data set; where the hub calls its classes otherwise (``neg``), their numbers mean ``names``."""
     return {
-        key: table if all(same_names(own, names) for own in table.class_names.values()) else replace(table, class_names={})
+        key: table
+        if all(same_names(own, names) for own in table.class_names.values())
+        else replace(table, class_names={})
         for key, table in tables.items()
     }
 

@@ -78,7 +78,9 @@ def read_tsv(file: Path, limit: int) -> Table:  # noqa: ARG001
         except DataError:
             if records is None:
                 raise
-    elif (spanning := next((one for one in records if one.spans_lines), None)) is not None and _is_plain_tsv(file, text):
+    elif (spanning := next((one for one in records if one.spans_lines), None)) is not None and _is_plain_tsv(
+        file, text
+    ):
         raise DataError(
             f"{file}, line {spanning.line}: a quote that may open a cell of several lines, or be a letter of its text",
             expected="a file that can be read in one way only",
@@ -124,7 +126,9 @@ class _Record:
     @property
     def spans_lines(self) -> bool:
         """Whether a quoted cell holds a line end."""
-        return any(quoted and ("\n" in cell or "\r" in cell) for cell, quoted in zip(self.cells, self.quoted, strict=True))
+        return any(
+            quoted and ("\n" in cell or "\r" in cell) for cell, quoted in zip(self.cells, self.quoted, strict=True)
+        )
 
 
 def _quoted_records(text: str) -> list[_Record] | None:
@@ -161,7 +165,9 @@ def _quotes_mean(records: Sequence[_Record]) -> bool:
     (pandas, ``csv``), or for a comma too (spreadsheets), and all cells that need it are quoted.
     """
     rows = records[1:]
-    if any(records[0].quoted) or (rows and any(all(column) for column in zip(*(one.quoted for one in rows), strict=True))):
+    if any(records[0].quoted) or (
+        rows and any(all(column) for column in zip(*(one.quoted for one in rows), strict=True))
+    ):
         return True
     every = [pair for one in rows for pair in zip(one.cells, one.quoted, strict=True)]
 

@@ -34,7 +34,8 @@ def headless(row: Sequence[str], *, at: str) -> list[str]:
     """
     if not _CLASS.fullmatch(row[0].strip()) or int(row[0]) < 1:
         raise DataError(
-            f"{at}: the class {row[0]!r} in a file without header", expected="a whole number from 1 on",
+            f"{at}: the class {row[0]!r} in a file without header",
+            expected="a whole number from 1 on",
             remedy="give the file a header line such as text,label",
-        )  # fmt: skip
+        )
     return [" ".join(_LITERAL_BREAK.sub(" ", " ".join(row[1:])).split()), str(int(row[0]) - 1)]

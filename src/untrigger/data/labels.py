@@ -73,7 +73,9 @@ def match_labels(columns: Mapping[str, LabelColumn], *, names: Sequence[str] | N
     named = {key: _by_declared_name(column) for key, column in columns.items()}
     given = tuple(names) if names else _declared_by_all(columns.values()) or _names_in(named.values())
     made = Matched({}, given)
-    numbers = {n for column in named.values() if not column.declared for v in column.values if (n := number_of(v)) is not None}
+    numbers = {
+        n for column in named.values() if not column.declared for v in column.values if (n := number_of(v)) is not None
+    }
     for key, column in named.items():
         index, note = _declared_index(column, given) if column.declared else _index(column, given, numbers=numbers)
         made.labels[key] = [index[value] for value in column.values]
@@ -114,7 +116,9 @@ def _by_declared_name(column: LabelColumn) -> LabelColumn:
     if not column.declared:
         return column
     if len(set(column.declared)) < len(column.declared):
-        raise DataError(f"{column.origin} declares a class name twice: {_listed(column.declared)}", remedy="write the file again")
+        raise DataError(
+            f"{column.origin} declares a class name twice: {_listed(column.declared)}", remedy="write the file again"
+        )
     values = []
     for i, value in enumerate(column.values):
         number = number_of(value) if column.indexed else None
@@ -125,8 +129,9 @@ def _by_declared_name(column: LabelColumn) -> LabelColumn:
         else:
             raise DataError(
                 f"{column.row(i)}: label {value!r} is none of the {len(column.declared)} classes that the data declares",
-                expected=f"0 to {len(column.declared) - 1} ({_listed(column.declared)})", remedy="leave out rows without a label",
-            )  # fmt: skip
+                expected=f"0 to {len(column.declared) - 1} ({_listed(column.declared)})",
+                remedy="leave out rows without a label",
+            )
     return LabelColumn(column.origin, column.lines, values, column.declared)
 
 
@@ -151,7 +156,9 @@ def _names_in(columns: Iterable[LabelColumn]) -> tuple[str, ...]:
         column, i = next((c, i) for c in columns for i, v in enumerate(c.values) if _LISTED.match(v))
         raise several_labels(column.row(i), column.values[i])
     if not all(map(_WHOLE.match, found)) and all(_FRACTION.match(value) or _WHOLE.match(value) for value in found):
-        raise DataError(f"{columns[0].origin}: the labels are fractions", expected="classes: names or whole numbers from 0")
+        raise DataError(
+            f"{columns[0].origin}: the labels are fractions", expected="classes: names or whole numbers from 0"
+        )
     if not all(_WHOLE.match(value) for value in found):
         return tuple(sorted(found))
     numbers = sorted({number_of(value) or 0 for value in found})
@@ -167,9 +174,10 @@ def _names_in(columns: Iterable[LabelColumn]) -> tuple[str, ...]:
 def several_labels(where: str, value: object) -> DataError:
     """The error for a row with a list of labels."""
     return DataError(
-        f"{where}: {str(value)[:80]} is a list of labels", expected="one label a row: multi-label data is not supported",
+        f"{where}: {str(value)[:80]} is a list of labels",
+        expected="one label a row: multi-label data is not supported",
         remedy="keep the rows of one label, and write it as a name or a number",
-    )  # fmt: skip
+    )
 
 
 def _declared_index(column: LabelColumn, names: tuple[str, ...]) -> tuple[dict[str, int], str]:
@@ -183,7 +191,10 @@ def _declared_index(column: LabelColumn, names: tuple[str, ...]) -> tuple[dict[s
         return index, f"the declared classes were matched to the model's by number: {_pairs(own, names, index)}"
     for similar in (_by_beginning(own, names), _by_number_in_name(own, names)):
         if similar is not None:
-            return similar, f"the declared classes were matched to the model's by their names: {_pairs(own, names, similar)}"
+            return (
+                similar,
+                f"the declared classes were matched to the model's by their names: {_pairs(own, names, similar)}",
+            )
     raise DataError(
         f"{column.origin} declares the classes {_listed(own)}, the model has {_listed(names)}",
         expected="the model's class names, in whatever order",
@@ -197,15 +208,23 @@ def _index(column: LabelColumn, names: tuple[str, ...], *, numbers: set[int]) ->
     used = list(dict.fromkeys(column.values))
     by_name = _by_name(used, names)
     if by_name is not None:
-        odd = [name for name in names if _WHOLE.match(name)] and any(number_of(v) not in (None, i) for v, i in by_name.items())
-        return by_name, f"labels were matched to the model's classes by name: {_pairs(used, names, by_name)}" if odd else ""
+        odd = [name for name in names if _WHOLE.match(name)] and any(
+            number_of(v) not in (None, i) for v, i in by_name.items()
+        )
+        return (
+            by_name,
+            f"labels were matched to the model's classes by name: {_pairs(used, names, by_name)}" if odd else "",
+        )
     if any(map(_LISTED.match, used)):
         i = next(i for i, value in enumerate(column.values) if _LISTED.match(value))
         raise several_labels(column.row(i), column.values[i])
     if all(number_of(value) is not None for value in used):
         index = _by_number_in_name(used, names) if not nameless(names) else None
         if index is not None:
-            return index, f"labels were matched to the model's classes by the number in their names: {_pairs(used, names, index)}"
+            return (
+                index,
+                f"labels were matched to the model's classes by the number in their names: {_pairs(used, names, index)}",
+            )
         if _other_numbers(used, names):
             raise _no_name(column, names)
         index = _by_number(column, names, numbers=numbers)
@@ -267,8 +286,9 @@ def _by_number(column: LabelColumn, names: Sequence[str], *, numbers: set[int]) 
         raise DataError(
             f"{column.row(i)}: label {column.values[i]!r}: the labels {shown} do not begin at 0, so it is not known which classes "
             "they mean",
-            expected=f"0 to {len(names) - 1}, or class names", remedy=remedy,
-        )  # fmt: skip
+            expected=f"0 to {len(names) - 1}, or class names",
+            remedy=remedy,
+        )
     return index
 
 
@@ -278,8 +298,9 @@ def _no_name(column: LabelColumn, names: Sequence[str]) -> DataError:
     return DataError(
         f"{column.row(i)}: label {column.values[i]!r} is not known: the model's class names are whole numbers that do not "
         "count from 0, so a label may be a name or a number",
-        expected="one of " + _listed(names), remedy=f"rewrite the labels as {_listed(names)}",
-    )  # fmt: skip
+        expected="one of " + _listed(names),
+        remedy=f"rewrite the labels as {_listed(names)}",
+    )
 
 
 def _unknown(column: LabelColumn, names: Sequence[str]) -> DataError:
@@ -292,17 +313,19 @@ def _unknown(column: LabelColumn, names: Sequence[str]) -> DataError:
         return DataError(
             f"{column.origin}: labels are names in some rows ({column.values[i]!r}, line {column.lines[i]}) and numbers in others "
             f"({column.values[j]!r}, line {column.lines[j]})",
-            expected="all names or all numbers", remedy="write every label as a name",
-        )  # fmt: skip
+            expected="all names or all numbers",
+            remedy="write every label as a name",
+        )
     row = max(named, numbered, key=sum).index(False)
     no_names = nameless(names) and number_of(column.values[row]) is None
     return DataError(
         f"{column.row(row)}: label {column.values[row]!r} is not known",
         expected="one of " + _listed(names),
         nearest=nearest(column.values[row], names),
-        remedy="name the model's classes in its own order with --labels, in Python label_names" if no_names
+        remedy="name the model's classes in its own order with --labels, in Python label_names"
+        if no_names
         else f"mend the label, or rewrite the labels as {_listed(names)}",
-    )  # fmt: skip
+    )
 
 
 def _pairs(values: Iterable[str], names: Sequence[str], index: Mapping[str, int]) -> str:

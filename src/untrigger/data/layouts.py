@@ -26,8 +26,22 @@ ORDER = ("train", "dev", "test")
 _FILE = re.compile(r"(train|dev|validation|valid|val|test)(?:[-_](.+))?", re.IGNORECASE)
 _SHARD = re.compile(r"\d{5}-of-(\d{5})")
 _LABELS = "labels"
-_GROUPS = ("", "clean", "clean_data", "data/clean", "data", "datasets", "SentimentAnalysis", "TextClassification", "Toxic", "Spam",
-           "datasets/SentimentAnalysis", "datasets/TextClassification", "datasets/Toxic", "datasets/Spam")  # fmt: skip
+_GROUPS = (
+    "",
+    "clean",
+    "clean_data",
+    "data/clean",
+    "data",
+    "datasets",
+    "SentimentAnalysis",
+    "TextClassification",
+    "Toxic",
+    "Spam",
+    "datasets/SentimentAnalysis",
+    "datasets/TextClassification",
+    "datasets/Toxic",
+    "datasets/Spam",
+)
 
 
 def read_folder(folder: Path, *, limit: int) -> dict[str, Table]:
@@ -52,9 +66,10 @@ def read_folder(folder: Path, *, limit: int) -> dict[str, Table]:
     files = clean or next(iter(found.values()), {})
     if not files:
         raise DataError(
-            f"{folder} has no data files", expected=f"train, dev or test with one of {' '.join(EXTENSIONS)}",
+            f"{folder} has no data files",
+            expected=f"train, dev or test with one of {' '.join(EXTENSIONS)}",
             remedy="name a file, or rename the files",
-        )  # fmt: skip
+        )
     return {split: _read(files[split], limit=limit) for split in ORDER if split in files}
 
 
@@ -64,7 +79,9 @@ def folder_of(place: Path, *, names: Sequence[str]) -> Path:
     Raises:
         DataError: if there is none.
     """
-    found = next((folder for folder in (place, place / "clean") if _holds_splits(folder)), None) or released(place, names=names)
+    found = next((folder for folder in (place, place / "clean") if _holds_splits(folder)), None) or released(
+        place, names=names
+    )
     if found is None:
         raise DataError(
             f"{place} has no files of {names[0]}",
@@ -109,10 +126,15 @@ def _labels_of(file: Path) -> Path:
 
 
 def _read(file: Path, *, limit: int) -> Table:
-    return read_lines(file, labels=_labels_of(file), limit=limit) if file.suffix == ".txt" else read_table(file, limit=limit)
+    return (
+        read_lines(file, labels=_labels_of(file), limit=limit)
+        if file.suffix == ".txt"
+        else read_table(file, limit=limit)
+    )
 
 
 def _refuse_two(folder: Path, *, split: str, files: Sequence[Path]) -> None:
     raise DataError(
-        f"{folder} has two files for the split {split}: {', '.join(file.name for file in files)}", remedy="keep one of them"
+        f"{folder} has two files for the split {split}: {', '.join(file.name for file in files)}",
+        remedy="keep one of them",
     )

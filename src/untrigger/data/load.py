@@ -48,9 +48,15 @@ def load_data(
         AssetError: an embedded set that could not be fetched.
     """
     splits = load_splits(
-        name, text_column=text_column, label_column=label_column, label_names=label_names, offline=offline,
-        drop_empty=drop_empty, size_limit=size_limit, split=split,
-    )  # fmt: skip
+        name,
+        text_column=text_column,
+        label_column=label_column,
+        label_names=label_names,
+        offline=offline,
+        drop_empty=drop_empty,
+        size_limit=size_limit,
+        split=split,
+    )
     wanted = SPLITS.get(split, split) if split is not None else ("train" if "train" in splits else None)
     if wanted is None and len(splits) == 1:
         return next(iter(splits.values()))
@@ -123,9 +129,12 @@ def _reading_of(source: Source, asked: Reading) -> Reading:
     assert source.known is not None
     hub = source.known if source.kind == "hub" else None
     return Reading(
-        asked.text_column or (hub.text if hub else None), asked.label_column or (hub.label if hub else None),
-        source.known.label_names, asked.drop_empty, notes=False,
-    )  # fmt: skip
+        asked.text_column or (hub.text if hub else None),
+        asked.label_column or (hub.label if hub else None),
+        source.known.label_names,
+        asked.drop_empty,
+        notes=False,
+    )
 
 
 def _renamed(splits: Mapping[str, Rows], *, names: tuple[str, ...] | None) -> dict[str, Rows]:

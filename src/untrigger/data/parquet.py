@@ -29,9 +29,10 @@ def read_parquet(file: Path, limit: int) -> Table:
         unpacked = sum(source.metadata.row_group(i).total_byte_size for i in groups)
         if unpacked > limit:
             raise DataError(
-                f"{file} unpacks to {unpacked / MIB:,.1f} MiB", expected=f"at most {limit / MIB:,.1f} MiB",
+                f"{file} unpacks to {unpacked / MIB:,.1f} MiB",
+                expected=f"at most {limit / MIB:,.1f} MiB",
                 remedy="give a smaller file or raise the limit (size_limit)",
-            )  # fmt: skip
+            )
         refuse_doubled(file, source.schema_arrow.names)
         table = source.read()
         columns = {name: _cells(table[name], pa=pa) for name in table.column_names}
@@ -53,7 +54,11 @@ def declared_classes(metadata: dict[bytes, bytes] | None) -> dict[str, tuple[str
     try:
         info = json.loads((metadata or {}).get(_KEY, b"{}"))
         features = info["info"]["features"]
-        kinds = {name: kind for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"}
+        kinds = {
+            name: kind
+            for name, kind in features.items()
+            if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"
+        }
         named = {name: kind.get("names") for name, kind in kinds.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -12,9 +12,12 @@ from untrigger.errors import DataError
 MIB = 1 << 20
 DEFAULT_LIMIT = 512 * MIB
 _MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
-)  # fmt: skip
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,10 @@ def decoded(file: Path) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(
-            f"{file}, line {line}: a NUL character", expected="UTF-8 text",
+            f"{file}, line {line}: a NUL character",
+            expected="UTF-8 text",
             remedy="remove it; if the file is UTF-16 without a byte order mark, convert it: iconv -f utf-16 -t utf-8",
-        )  # fmt: skip
+        )
     return text
 
 

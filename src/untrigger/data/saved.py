@@ -36,7 +36,9 @@ def read_saved(folder: Path, *, limit: int) -> dict[str, Table]:
         raise
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{folder} is no readable data set: {first}", remedy="save it again with save_to_disk") from error
+        raise DataError(
+            f"{folder} is no readable data set: {first}", remedy="save it again with save_to_disk"
+        ) from error
 
 
 def table_of(part: Any, *, origin: str) -> Table:
@@ -44,8 +46,9 @@ def table_of(part: Any, *, origin: str) -> Table:
     plain = part.with_format(None)
     names = {
         column: tuple(str(one) for one in kind.names)
-        for column, kind in plain.features.items() if type(kind).__name__ == "ClassLabel" and kind.names
-    }  # fmt: skip
+        for column, kind in plain.features.items()
+        if type(kind).__name__ == "ClassLabel" and kind.names
+    }
     columns: dict[str, list[object]] = {column: list(plain[column]) for column in plain.column_names}
     return Table(origin, columns, list(range(1, len(plain) + 1)), names)
 
@@ -61,13 +64,16 @@ def _check(folder: Path, *, limit: int) -> None:
         size += sum(_inside(folder / split, str(one["filename"])).stat().st_size for one in named)
     if size > limit:
         raise DataError(
-            f"{folder} has {size / MIB:,.1f} MiB", expected=f"at most {limit / MIB:,.1f} MiB",
+            f"{folder} has {size / MIB:,.1f} MiB",
+            expected=f"at most {limit / MIB:,.1f} MiB",
             remedy="give a smaller set or raise the limit (size_limit)",
-        )  # fmt: skip
+        )
 
 
 def _inside(folder: Path, name: str) -> Path:
     place = (folder / name).resolve()
     if not place.is_relative_to(folder.resolve()):
-        raise DataError(f"{folder} names {name!r}, which lies outside of the folder", remedy="save it again with save_to_disk")
+        raise DataError(
+            f"{folder} names {name!r}, which lies outside of the folder", remedy="save it again with save_to_disk"
+        )
     return place

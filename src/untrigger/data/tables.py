@@ -13,6 +13,7 @@ from untrigger.errors import DataError, nearest
 
 __all__ = ["DEFAULT_LIMIT", "EXTENSIONS", "MIB", "Table", "missing_file", "read_lines", "read_table"]
 
+
 def read_table(file: Path, *, limit: int = DEFAULT_LIMIT) -> Table:
     """The columns of a ``.csv``, ``.tsv``, ``.json``, ``.jsonl`` or ``.parquet`` file.
 
@@ -46,7 +47,9 @@ def read_lines(file: Path, *, labels: Path, limit: int = DEFAULT_LIMIT) -> Table
     """
     texts, numbers = (_decoded_lines(one, limit=limit) for one in (file, labels))
     if len(texts) != len(numbers):
-        raise DataError(f"{file} has {len(texts)} lines, {labels.name} {len(numbers)}", remedy="give files that belong together")
+        raise DataError(
+            f"{file} has {len(texts)} lines, {labels.name} {len(numbers)}", remedy="give files that belong together"
+        )
     return Table(str(file), {"text": list(texts), "label": list(numbers)}, list(range(1, len(texts) + 1)), {})
 
 
@@ -125,6 +128,10 @@ def _from_objects(file: Path, found: dict[int, object], *, counted: str) -> Tabl
 
 
 _READERS: dict[str, Callable[[Path, int], Table]] = {
-    ".csv": read_csv, ".tsv": read_tsv, ".jsonl": _read_jsonl, ".json": _read_json, ".parquet": read_parquet,
-}  # fmt: skip
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".parquet": read_parquet,
+}
 EXTENSIONS = tuple(_READERS)

@@ -292,7 +292,9 @@ def curves_of(history: History, *, panel: str) -> list[Curve]:
         curves.append(Curve(name, panel, steps, [terms.get(name) for terms in history.terms]))
     if history.scores:
         epochs: list[float | None] = [float(i + 1) for i in range(len(history.scores))]
-        curves.append(Curve("dev accuracy", panel, epochs, list(history.scores), x_label="epoch", y_label="dev accuracy"))
+        curves.append(
+            Curve("dev accuracy", panel, epochs, list(history.scores), x_label="epoch", y_label="dev accuracy")
+        )
     return curves
 
 

@@ -126,7 +126,8 @@ class BeDKD(StudentOptions, Detector, Purifier):
         order = sorted(range(len(draws)), key=draws.__getitem__)  # the file's own order says nothing
         known = only_victim(model, turned.compared, progress=progress)
         rest, pool = (
-            seen(model, turned.mapped.model, rows, progress=progress) for rows in (turned.rest, grant.suspect.take(order))
+            seen(model, turned.mapped.model, rows, progress=progress)
+            for rows in (turned.rest, grant.suspect.take(order))
         )
         read = reader(known, classes=model.classes)
         clean, in_turn = evidence(rest, pool, known=known, read=read, seed=grant.seed)
@@ -136,18 +137,29 @@ class BeDKD(StudentOptions, Detector, Purifier):
         scores = [score for _, score in sorted(zip(order, in_turn, strict=True))]
         threshold = threshold_of(found, scores)
         told = {
-            "calibrated_threshold": found.threshold, "asked_fpr": self.fpr, "fpr_of_that_threshold": found.fpr,
+            "calibrated_threshold": found.threshold,
+            "asked_fpr": self.fpr,
+            "fpr_of_that_threshold": found.fpr,
             "calibration_rows": found.clean,
-            "above_threshold": found.above, "far_above": found.beyond, "followed": round(followed, 3),
-            "expected_by_chance": round(found.expected, 3), "chance": found.chance,
-            "mapping_true_class": turned.mapped.left, "mapping_steps": turned.mapped.history.steps,
-        }  # fmt: skip
+            "above_threshold": found.above,
+            "far_above": found.beyond,
+            "followed": round(followed, 3),
+            "expected_by_chance": round(found.expected, 3),
+            "chance": found.chance,
+            "mapping_true_class": turned.mapped.left,
+            "mapping_steps": turned.mapped.history.steps,
+        }
         return Detected(
-            grant.suspect, tuple(scores), tuple(found.found and score > threshold for score in scores), threshold,
-            fpr=found.promised, history=turned.mapped.history, told=told,
+            grant.suspect,
+            tuple(scores),
+            tuple(found.found and score > threshold for score in scores),
+            threshold,
+            fpr=found.promised,
+            history=turned.mapped.history,
+            told=told,
             curves=curves_of(turned.mapped.history, panel="directional mapping"),
             warnings=[*turned.warnings, *self._doubts(found.promised, found.clean)],
-        )  # fmt: skip
+        )
 
     def _turned(self, model: Classifier, grant: Grant, *, wholly: bool = False, progress: Progress) -> _Turned:
         """The directional mapping, clean rows to compare others with, and clean rows that nothing of it depends on.
@@ -160,9 +172,14 @@ class BeDKD(StudentOptions, Detector, Purifier):
         watch, rest = rest.stratified(min(WATCHED, max(len(rest.label_names), len(rest) // 3)), rng=rng)
         options = replace(self.mapping, epochs=max(self.mapping.epochs, PASSES)) if wholly else self.mapping
         mapped = directional_mapping(
-            model, rows, options=options, seed=grant.seed, watch=watch, chance=(WHOLLY if wholly else NO_MORE) / model.classes,
+            model,
+            rows,
+            options=options,
+            seed=grant.seed,
+            watch=watch,
+            chance=(WHOLLY if wholly else NO_MORE) / model.classes,
             progress=progress,
-        )  # fmt: skip
+        )
         return _Turned(mapped, together([rows, watch], names=model.label_names), rest, warnings)
 
     def _doubts(self, fpr: float, rows: int) -> list[str]:
@@ -185,32 +202,60 @@ class BeDKD(StudentOptions, Detector, Purifier):
         student, honest = self.student(model, seed=grant.seed), Honest.of(model, rows=rows, dev=dev, progress=progress)
         punished, watched = parted(found.suspects, rng=rng)
         watch = Watch.of(model, dev=dev, flagged=watched, calm=honest.calls(watched), may_lose=self.may_lose)
-        history = self._unlearn(student, honest, trusted=rows, punished=punished, watch=watch, rng=rng, progress=progress)
+        history = self._unlearn(
+            student, honest, trusted=rows, punished=punished, watch=watch, rng=rng, progress=progress
+        )
         told = found.summary() | _seen(watch)
         curves = [*found.curves, *curves_of(history, panel="trust and punish"), *_watched([watch])]
         if watch.harmed:
             warnings = [*found.warnings, HARM]
             given_up = f"{len(found.suspects)} rows were flagged, and unlearning them did more harm than good"
             return _unchanged(
-                model, told, history=history, curves=curves, warnings=warnings, detected=found,
+                model,
+                told,
+                history=history,
+                curves=curves,
+                warnings=warnings,
+                detected=found,
                 stated=(PurificationOutcome.GIVEN_UP, given_up),
-            )  # fmt: skip
+            )
         return Purified(
-            student, changed=True, history=history, outcome=_outcome(watch), account=_account(watch, flagged=len(found.suspects)),
-            curves=curves, told=told, warnings=[*found.warnings, *_left(watch)], detected=found,
-        )  # fmt: skip
+            student,
+            changed=True,
+            history=history,
+            outcome=_outcome(watch),
+            account=_account(watch, flagged=len(found.suspects)),
+            curves=curves,
+            told=told,
+            warnings=[*found.warnings, *_left(watch)],
+            detected=found,
+        )
 
     def _unlearn(
-        self, student: Classifier, honest: Honest, *, trusted: Rows, punished: Rows, watch: Watch,
-        rng: np.random.Generator, progress: Progress,
-    ) -> History:  # fmt: skip
+        self,
+        student: Classifier,
+        honest: Honest,
+        *,
+        trusted: Rows,
+        punished: Rows,
+        watch: Watch,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> History:
         """Train ``student``; the answers to the trusted rows are those to the rows that ``honest`` knows."""
         blend = Blend(self.alpha, self.temperature, hidden=False)
         calm = Calm(honest.logits, honest.clean.labels)
         lesson = Lesson(
-            student, trusted=trusted, answers=Answers(honest.logits[: len(trusted)], []), punished=punished, blend=blend,
-            weight=self.punish, calm=calm, pieces=self.pieces, seed=int(rng.integers(2**32)),
-        )  # fmt: skip
+            student,
+            trusted=trusted,
+            answers=Answers(honest.logits[: len(trusted)], []),
+            punished=punished,
+            blend=blend,
+            weight=self.punish,
+            calm=calm,
+            pieces=self.pieces,
+            seed=int(rng.integers(2**32)),
+        )
         plan = Plan(lr=self.lr, epochs=self.cycles, batch_size=self.batch_size, warmup=WARMUP, micro=MICRO)
         punish = min(self.batch_size - 1, max(1, round(self.share * self.batch_size)))
         return lesson.give(watch, plan=plan, punished=punish, steps=self.cycle_steps, rng=rng, progress=progress)
@@ -219,7 +264,9 @@ class BeDKD(StudentOptions, Detector, Purifier):
         """Rounds of search, judgement by the mapping, and unlearning, until no insertion is stubborn and none stirs the student."""
         turned, rng = self._turned(model, grant, progress=progress), np.random.default_rng(grant.seed + 2)
         reference = self._reference(model, grant, rows=rows, dev=dev, progress=progress)
-        clean = viewed(model, turned.mapped.model, turned.rest, progress=progress).stubbornness(turned.rest.labels).tolist()
+        clean = (
+            viewed(model, turned.mapped.model, turned.rest, progress=progress).stubbornness(turned.rest.labels).tolist()
+        )
         threshold = calibrate(clean, [], fpr=self.fpr).threshold
         student, honest = self.student(model, seed=grant.seed), None
         search = InsertionSearch(student, reference, rows=rows, options=self.search, seed=grant.seed)
@@ -229,11 +276,20 @@ class BeDKD(StudentOptions, Detector, Purifier):
         for number in range(self.rounds + 1):
             found = search.run(known=list(bank.values()), grow=grant.teacher is not None or not bank, progress=progress)
             taken = judge(
-                [one for one in found if one.text not in bank], suspect=student, mapping=turned.mapped.model, rows=rows,
-                threshold=threshold, each=self.each, seed=grant.seed, progress=progress,
-            )  # fmt: skip
+                [one for one in found if one.text not in bank],
+                suspect=student,
+                mapping=turned.mapped.model,
+                rows=rows,
+                threshold=threshold,
+                each=self.each,
+                seed=grant.seed,
+                progress=progress,
+            )
             seed = grant.seed * 1000 + number
-            pool = [*self._stirring(list(bank.values()), student, honest, dev=dev, seed=seed, progress=progress), *taken]
+            pool = [
+                *self._stirring(list(bank.values()), student, honest, dev=dev, seed=seed, progress=progress),
+                *taken,
+            ]
             findings += _findings(pool, names=model.label_names, number=number + 1, compared=grant.teacher is not None)
             found_more = bool(pool)
             if not pool or number == self.rounds:
@@ -241,34 +297,63 @@ class BeDKD(StudentOptions, Detector, Purifier):
             honest = honest or Honest.of(model, rows=rows, dev=dev, progress=progress)
             bank.update({one.text: one for one in taken})
             flagged = inserted(dev, pool, count=len(dev), seed=seed)
-            watches.append(Watch.of(student, dev=dev, flagged=flagged, calm=honest.calls(flagged), may_lose=self.may_lose))
+            watches.append(
+                Watch.of(student, dev=dev, flagged=flagged, calm=honest.calls(flagged), may_lose=self.may_lose)
+            )
             parts.append(
                 self._unlearn(
-                    student, honest, trusted=decorated(rows, pool, seed=seed), watch=watches[-1], rng=rng,
-                    punished=inserted(rows, pool, count=len(rows), seed=seed), progress=progress,
+                    student,
+                    honest,
+                    trusted=decorated(rows, pool, seed=seed),
+                    watch=watches[-1],
+                    rng=rng,
+                    punished=inserted(rows, pool, count=len(rows), seed=seed),
+                    progress=progress,
                 )
-            )  # fmt: skip
+            )
         told = {
-            "threshold": threshold, "mapping_steps": turned.mapped.history.steps, "rounds": len(parts),
-            "mapping_true_class": turned.mapped.left, **(_seen(watches[-1]) if watches else {}),
-        }  # fmt: skip
+            "threshold": threshold,
+            "mapping_steps": turned.mapped.history.steps,
+            "rounds": len(parts),
+            "mapping_true_class": turned.mapped.left,
+            **(_seen(watches[-1]) if watches else {}),
+        }
         curves, history = curves_of(turned.mapped.history, panel="directional mapping"), joined(parts)
         if not parts or all(watch.harmed for watch in watches):
             warnings = [*turned.warnings, *([HARM] if parts else [])]
-            given_up = PurificationOutcome.GIVEN_UP, "insertions were found, and unlearning them did more harm than good"
+            given_up = (
+                PurificationOutcome.GIVEN_UP,
+                "insertions were found, and unlearning them did more harm than good",
+            )
             return _unchanged(
-                model, told, history=history, curves=curves, warnings=warnings, stated=given_up if parts else NOTHING_FOUND
+                model,
+                told,
+                history=history,
+                curves=curves,
+                warnings=warnings,
+                stated=given_up if parts else NOTHING_FOUND,
             )
         return Purified(
-            student, changed=True, history=history, findings=findings, told=told,
+            student,
+            changed=True,
+            history=history,
+            findings=findings,
+            told=told,
             outcome=PurificationOutcome.SEARCH_STILL_FINDS if found_more else _outcome(watches[-1], searched=True),
             account=_account(watches[-1], insertions=len(bank)),
             curves=[*curves, *curves_of(history, panel="trust and punish"), *_watched(watches)],
             warnings=[*turned.warnings, *_left(watches[-1])],
-        )  # fmt: skip
+        )
 
     def _stirring(
-        self, bank: Sequence[Insertion], student: Classifier, honest: Honest | None, *, dev: Rows, seed: int, progress: Progress
+        self,
+        bank: Sequence[Insertion],
+        student: Classifier,
+        honest: Honest | None,
+        *,
+        dev: Rows,
+        seed: int,
+        progress: Progress,
     ) -> list[Insertion]:
         """The insertions that still make the student call more held-out rows by their target than an honest model would."""
         if honest is None:  # nothing was unlearned yet
@@ -299,14 +384,27 @@ class _Turned(NamedTuple):
 
 
 def _unchanged(
-    model: Classifier, told: dict[str, Any], *, curves: Sequence[Curve], warnings: Sequence[str], history: History | None = None,
-    detected: Detected | None = None, stated: tuple[PurificationOutcome, str] = NOTHING_FOUND,
-) -> Purified:  # fmt: skip
+    model: Classifier,
+    told: dict[str, Any],
+    *,
+    curves: Sequence[Curve],
+    warnings: Sequence[str],
+    history: History | None = None,
+    detected: Detected | None = None,
+    stated: tuple[PurificationOutcome, str] = NOTHING_FOUND,
+) -> Purified:
     """The model as it was; ``history`` is of a student that was trained in vain, ``stated`` the outcome and its account."""
     return Purified(
-        model, changed=False, history=history or History(), outcome=stated[0], account=stated[1], told=told, curves=list(curves),
-        warnings=list(warnings), detected=detected,
-    )  # fmt: skip
+        model,
+        changed=False,
+        history=history or History(),
+        outcome=stated[0],
+        account=stated[1],
+        told=told,
+        curves=list(curves),
+        warnings=list(warnings),
+        detected=detected,
+    )
 
 
 def _outcome(watch: Watch, *, searched: bool = False) -> PurificationOutcome:
@@ -327,9 +425,12 @@ def _account(watch: Watch, *, flagged: int = 0, insertions: int = 0) -> str:
 
 def _seen(watch: Watch) -> dict[str, Any]:
     return {
-        "dev_accuracy_before": watch.before, "dev_accuracy_after": watch.accuracies[-1],
-        "agreement_before": watch.agreements[0], "agreement_after": watch.agreements[-1], "calm_agreement": watch.calm,
-    }  # fmt: skip
+        "dev_accuracy_before": watch.before,
+        "dev_accuracy_after": watch.accuracies[-1],
+        "agreement_before": watch.agreements[0],
+        "agreement_after": watch.agreements[-1],
+        "calm_agreement": watch.calm,
+    }
 
 
 def _left(watch: Watch) -> list[str]:
@@ -348,8 +449,12 @@ def _watched(watches: Sequence[Watch]) -> list[Curve]:
     agreements = [value for watch in watches for value in watch.agreements]
     x: list[float | None] = [float(i) for i in range(len(accuracies))]
     return [
-        Curve("held-out clean accuracy", "what the defender sees", x, list(accuracies), x_label="cycle", y_label="share"),
-        Curve("flagged labels still said", "what the defender sees", x, list(agreements), x_label="cycle", y_label="share"),
+        Curve(
+            "held-out clean accuracy", "what the defender sees", x, list(accuracies), x_label="cycle", y_label="share"
+        ),
+        Curve(
+            "flagged labels still said", "what the defender sees", x, list(agreements), x_label="cycle", y_label="share"
+        ),
     ]
 
 

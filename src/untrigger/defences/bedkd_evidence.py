@@ -184,9 +184,14 @@ def _terms(clean: Sequence[str], pool: Sequence[str]) -> tuple[Tensor, Tensor]:
     """
     held = [_words_and_pairs(text) for text in (*clean, *pool)]
     counts = Counter(term for terms in held for term in terms)
-    known = {term: i for i, (term, count) in enumerate(counts.most_common(min(TERMS, ENTRIES // len(held)))) if count > 1}
+    known = {
+        term: i for i, (term, count) in enumerate(counts.most_common(min(TERMS, ENTRIES // len(held)))) if count > 1
+    }
     places = [
-        (row, known[term], log(len(held) / counts[term])) for row, terms in enumerate(held) for term in terms if term in known
+        (row, known[term], log(len(held) / counts[term]))
+        for row, terms in enumerate(held)
+        for term in terms
+        if term in known
     ]
     found = torch.zeros(len(held), max(1, len(known)))
     if places:
@@ -262,7 +267,9 @@ def fitted(features: Tensor, labels: Tensor, *, classes: int) -> Callable[[Tenso
     return lambda rows: score(_standard(features, rows)[1])
 
 
-def _linear(features: Tensor, loss: Callable[[Tensor], Tensor], *, outputs: int, held: float) -> Callable[[Tensor], Tensor]:
+def _linear(
+    features: Tensor, loss: Callable[[Tensor], Tensor], *, outputs: int, held: float
+) -> Callable[[Tensor], Tensor]:
     """The linear map ``(N, D) → (N, outputs)`` with the least loss, its weights held to 0."""
     weight = torch.zeros(features.shape[1], outputs, requires_grad=True)
     bias = torch.zeros(outputs, requires_grad=True)
@@ -278,4 +285,3 @@ def _linear(features: Tensor, loss: Callable[[Tensor], Tensor], *, outputs: int,
         optimiser.step(closure)  # type: ignore[no-untyped-call]
     fitted, offset = weight.detach(), bias.detach()
     return lambda rows: rows @ fitted + offset
-

@@ -193,9 +193,18 @@ class Lesson:
     """
 
     def __init__(
-        self, student: Classifier, *, trusted: Rows, answers: Answers, punished: Rows, blend: Blend, weight: float,
-        calm: Calm, pieces: float = 0.0, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        student: Classifier,
+        *,
+        trusted: Rows,
+        answers: Answers,
+        punished: Rows,
+        blend: Blend,
+        weight: float,
+        calm: Calm,
+        pieces: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         """Keep what the lesson is about.
 
         Args:
@@ -247,7 +256,9 @@ class Lesson:
         lengths, stock = [len(row) for row in self.ids], in_stock(self.labels[: self.border])
         clean = self._stream([lengths[i] for i in stock], count=steps, size=size - punished, rng=rng)
         flagged = self._stream(lengths[self.border :], count=steps, size=punished, rng=rng)
-        return [_in_turn([stock[i] for i in a], [self.border + i for i in b]) for a, b in zip(clean, flagged, strict=True)]
+        return [
+            _in_turn([stock[i] for i in a], [self.border + i for i in b]) for a, b in zip(clean, flagged, strict=True)
+        ]
 
     @staticmethod
     def _stream(lengths: Sequence[int], *, count: int, size: int, rng: np.random.Generator) -> list[list[int]]:
@@ -262,10 +273,14 @@ class Lesson:
         """The history of ``plan.epochs`` cycles of ``steps`` steps; the latest that is not worse than another is kept."""
         size = plan.batch_size
         history = train(
-            self.student.module, self,
-            epochs=[self.batches(size=size, punished=punished, steps=steps, rng=rng) for _ in range(plan.epochs)], plan=plan,
-            score=lambda: watch.look(self.student), progress=progress, label="trust and punish",
-        )  # fmt: skip
+            self.student.module,
+            self,
+            epochs=[self.batches(size=size, punished=punished, steps=steps, rng=rng) for _ in range(plan.epochs)],
+            plan=plan,
+            score=lambda: watch.look(self.student),
+            progress=progress,
+            label="trust and punish",
+        )
         if history.kept != len(history.scores) - 1:
             watch.look(self.student)  # what was kept is not what was looked at last
         return history

@@ -79,9 +79,14 @@ class Copying:
     def plan(self) -> Plan:
         """Adam at a constant rate, as released."""
         return Plan(
-            lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, weight_decay=0.0, max_norm=self.max_norm,
-            dropout=self.dropout, constant=True,
-        )  # fmt: skip
+            lr=self.lr,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            weight_decay=0.0,
+            max_norm=self.max_norm,
+            dropout=self.dropout,
+            constant=True,
+        )
 
 
 def copied(victim: Classifier, options: Copying, *, seed: int) -> Classifier:
@@ -95,7 +100,9 @@ def copied(victim: Classifier, options: Copying, *, seed: int) -> Classifier:
         kept = AdapterOptions(rank=options.rank, targets=options.targets)
         return attach(victim, kept, generator=torch.Generator().manual_seed(seed))
     if adapter:
-        raise ModelError("all weights of an adapter cannot be trained", expected="via=lora for a victim that is an adapter")
+        raise ModelError(
+            "all weights of an adapter cannot be trained", expected="via=lora for a victim that is an adapter"
+        )
     module = copy.deepcopy(victim.module)
     return victim.with_module(module.requires_grad_(True))
 
@@ -192,9 +199,12 @@ def directional_mapping(
     model = copied(victim, options, seed=seed)
     ids = victim.encode(rows.texts)
     loss = Directed(
-        model, ids, labels=flipped_labels(rows.labels, classes=victim.classes),
-        answers=answers_of(victim, ids, blend=options.blend), blend=options.blend,
-    )  # fmt: skip
+        model,
+        ids,
+        labels=flipped_labels(rows.labels, classes=victim.classes),
+        answers=answers_of(victim, ids, blend=options.blend),
+        blend=options.blend,
+    )
     watched = victim.encode(watch.texts) if watch is not None else []
     left: list[float] = []
 
@@ -208,9 +218,14 @@ def directional_mapping(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout
         history = train(
-            model.module, loss, epochs=lambda _: shuffled_batches(lengths, size=options.batch_size, rng=rng),
-            plan=options.plan, enough=enough, progress=progress, label="turning the clean mapping",
-        )  # fmt: skip
+            model.module,
+            loss,
+            epochs=lambda _: shuffled_batches(lengths, size=options.batch_size, rng=rng),
+            plan=options.plan,
+            enough=enough,
+            progress=progress,
+            label="turning the clean mapping",
+        )
     return Mapped(model, history, left[-1] if left else float("nan"))
 
 

@@ -44,6 +44,7 @@ def judge(
         seed: of the rows and the places.
         progress: told of what is asked.
     """
+
     def flagged(whole: Rows) -> Sequence[bool]:
         return (viewed(suspect, mapping, whole, progress=progress).stubbornness(whole.labels) > threshold).tolist()
 
@@ -53,7 +54,14 @@ def judge(
 
 
 def stirring(
-    known: Sequence[Insertion], *, student: Classifier, rows: Rows, most: float, each: int, seed: int, progress: Progress
+    known: Sequence[Insertion],
+    *,
+    student: Classifier,
+    rows: Rows,
+    most: float,
+    each: int,
+    seed: int,
+    progress: Progress,
 ) -> list[Insertion]:
     """The insertions with which the student calls more than the share ``most`` of ``each`` rows by their target: their flips."""
 

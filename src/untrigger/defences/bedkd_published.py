@@ -74,14 +74,21 @@ class BeDKDAsDescribed(Detector, Purifier):
         kept = self._kept(distance.tolist(), views.agreeing(grant.suspect.labels).tolist(), rng=rng)
         clean = viewed(model, mapped.model, rest, progress=progress).distance()
         return Detected(
-            grant.suspect, tuple((-distance).tolist()), tuple(i in kept for i in range(len(grant.suspect))), -self.threshold,
-            fpr=float((clean < self.threshold).float().mean()) if len(clean) else None, history=mapped.history,
-            curves=curves_of(mapped.history, panel="directional mapping"), warnings=warnings,
-        )  # fmt: skip
+            grant.suspect,
+            tuple((-distance).tolist()),
+            tuple(i in kept for i in range(len(grant.suspect))),
+            -self.threshold,
+            fpr=float((clean < self.threshold).float().mean()) if len(clean) else None,
+            history=mapped.history,
+            curves=curves_of(mapped.history, panel="directional mapping"),
+            warnings=warnings,
+        )
 
     def _kept(self, distance: Sequence[float], agreeing: Sequence[bool], *, rng: np.random.Generator) -> set[int]:  # noqa: ARG002
         """The numbers of the flagged rows."""
-        return {i for i, (d, agrees) in enumerate(zip(distance, agreeing, strict=True)) if d < self.threshold and agrees}
+        return {
+            i for i, (d, agrees) in enumerate(zip(distance, agreeing, strict=True)) if d < self.threshold and agrees
+        }
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         assert grant.clean is not None
@@ -89,9 +96,15 @@ class BeDKDAsDescribed(Detector, Purifier):
         told: dict[str, Any] = {"mapping_steps": found.history.steps, **found.summary()}
         if not found.found:
             return Purified(
-                model, changed=False, history=History(), outcome=PurificationOutcome.NOTHING_FOUND, told=told,
-                curves=found.curves, warnings=found.warnings, detected=found,
-            )  # fmt: skip
+                model,
+                changed=False,
+                history=History(),
+                outcome=PurificationOutcome.NOTHING_FOUND,
+                told=told,
+                curves=found.curves,
+                warnings=found.warnings,
+                detected=found,
+            )
         rng = np.random.default_rng(grant.seed + 1)
         trusted, _, warnings = by_class(grant.clean, self.trust_rows, rng=rng, what="the trust pass", spare=False)
         student = copied(model, self.student, seed=grant.seed)
@@ -99,15 +112,24 @@ class BeDKDAsDescribed(Detector, Purifier):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(grant.seed)
             history = train(
-                student.module, loss, epochs=lambda _: batches(), plan=self.student.plan, progress=progress,
+                student.module,
+                loss,
+                epochs=lambda _: batches(),
+                plan=self.student.plan,
+                progress=progress,
                 label="trust and punish",
-            )  # fmt: skip
+            )
         return Purified(
-            student, changed=True, history=history, outcome=PurificationOutcome.NOT_CHECKED, told=told, detected=found,
+            student,
+            changed=True,
+            history=history,
+            outcome=PurificationOutcome.NOT_CHECKED,
+            told=told,
+            detected=found,
             account=f"{len(found.suspects)} flagged rows were punished in a fixed number of cycles, as published",
             warnings=[*found.warnings, *warnings, *ruined(model, student, trusted)],
             curves=[*found.curves, *curves_of(history, panel="trust and punish")],
-        )  # fmt: skip
+        )
 
     def _lesson(
         self, model: Classifier, student: Classifier, *, trusted: Rows, punished: Rows, rng: np.random.Generator

@@ -14,11 +14,17 @@ from untrigger.vocabulary.grant import Grant
 from untrigger.vocabulary.verdicts import PurificationOutcome
 
 DOUBT = (
-    PurificationOutcome.NOTHING_FOUND, PurificationOutcome.RETRAINED_FROM_BASE, PurificationOutcome.SEARCH_FINDS_NOTHING,
-    PurificationOutcome.ROWS_NO_LONGER_FOLLOWED, PurificationOutcome.NOT_CHECKED, PurificationOutcome.TRAINED_ON_CLEAN_ROWS,
+    PurificationOutcome.NOTHING_FOUND,
+    PurificationOutcome.RETRAINED_FROM_BASE,
+    PurificationOutcome.SEARCH_FINDS_NOTHING,
+    PurificationOutcome.ROWS_NO_LONGER_FOLLOWED,
+    PurificationOutcome.NOT_CHECKED,
+    PurificationOutcome.TRAINED_ON_CLEAN_ROWS,
     PurificationOutcome.NOT_DECIDED,
-    PurificationOutcome.ROWS_STILL_FOLLOWED, PurificationOutcome.SEARCH_STILL_FINDS, PurificationOutcome.GIVEN_UP,
-)  # fmt: skip
+    PurificationOutcome.ROWS_STILL_FOLLOWED,
+    PurificationOutcome.SEARCH_STILL_FINDS,
+    PurificationOutcome.GIVEN_UP,
+)
 """Outcomes, the most doubtful last."""
 
 
@@ -56,13 +62,18 @@ def _after(victim: Classifier, first: Purified, second: Purified, *, name: str) 
     if first.changed and second.changed:
         model = _both(victim, first.model, second.model)
     return replace(
-        second, model=model, changed=first.changed or second.changed, history=joined([first.history, second.history]),
-        outcome=together(first, second), account=". ".join(one.account for one in (first, second) if one.account),
-        findings=[*first.findings, *second.findings], told=first.told | {f"{name}_result": second.told},
+        second,
+        model=model,
+        changed=first.changed or second.changed,
+        history=joined([first.history, second.history]),
+        outcome=together(first, second),
+        account=". ".join(one.account for one in (first, second) if one.account),
+        findings=[*first.findings, *second.findings],
+        told=first.told | {f"{name}_result": second.told},
         curves=[*first.curves, *(replace(one, panel=f"{name}: {one.panel}") for one in second.curves)],
         detected=first.detected or second.detected,
         warnings=[*first.warnings, *(one for one in second.warnings if one not in first.warnings)],
-    )  # fmt: skip
+    )
 
 
 def together(first: Purified, second: Purified) -> PurificationOutcome:

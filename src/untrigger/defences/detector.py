@@ -64,9 +64,13 @@ class Detected:
     def summary(self) -> dict[str, Any]:
         """Threshold, calibrated false-positive rate and counts, then what else the detector tells."""
         return {
-            "threshold": self.threshold, "calibrated_fpr": self.fpr, "rows": len(self.rows), "flagged": sum(self.flagged),
-            "flagged_by_label": self.suspects.class_counts(), **self.told,
-        }  # fmt: skip
+            "threshold": self.threshold,
+            "calibrated_fpr": self.fpr,
+            "rows": len(self.rows),
+            "flagged": sum(self.flagged),
+            "flagged_by_label": self.suspects.class_counts(),
+            **self.told,
+        }
 
 
 @dataclass(frozen=True)

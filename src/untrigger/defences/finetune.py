@@ -51,8 +51,13 @@ class FineTune(StudentOptions, Purifier):
         if self.steps:
             per_epoch = -(-len(rows) // self.batch_size)
             plan = replace(plan, epochs=-(-self.steps // per_epoch), most=self.steps)
-        history = fine_tune(student, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="fine-tuning (control)")
+        history = fine_tune(
+            student, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="fine-tuning (control)"
+        )
         return Purified(
-            student, changed=True, history=history, outcome=PurificationOutcome.TRAINED_ON_CLEAN_ROWS,
+            student,
+            changed=True,
+            history=history,
+            outcome=PurificationOutcome.TRAINED_ON_CLEAN_ROWS,
             account="the model was trained on the clean rows and nothing else, which is known to leave backdoors in place",
-        )  # fmt: skip
+        )

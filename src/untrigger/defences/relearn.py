@@ -71,9 +71,19 @@ class RelearnOptions:
 
 
 def relearned(
-    student: Classifier, answers: Answers, *, rows: Rows, options: RelearnOptions, steps: int, lr: float, batch_size: int,
-    temperature: float, weights: tuple[float, float], seed: int, progress: Progress,
-) -> History:  # fmt: skip
+    student: Classifier,
+    answers: Answers,
+    *,
+    rows: Rows,
+    options: RelearnOptions,
+    steps: int,
+    lr: float,
+    batch_size: int,
+    temperature: float,
+    weights: tuple[float, float],
+    seed: int,
+    progress: Progress,
+) -> History:
     """The history of training ``student`` in place.
 
     The loss is ``a·CE(z_S, y) + b·T²·KL(z ‖ z_S)``, the first term over clean rows alone; ``z`` are the answers to the text
@@ -107,8 +117,12 @@ def relearned(
     def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
         read = student.read(student.collate(student.encode([written(i) for i in batch])))
         where, own = read.logits.device, [place for place, i in enumerate(batch) if i < len(rows)]
-        ce = functional.cross_entropy(read.logits[own], labels[[batch[place] for place in own]].to(where), reduction="sum")
-        ce = ce / (len(batch) * (1 - parts / batch_size))  # a batch goes backward in parts, which need not hold both kinds
+        ce = functional.cross_entropy(
+            read.logits[own], labels[[batch[place] for place in own]].to(where), reduction="sum"
+        )
+        ce = ce / (
+            len(batch) * (1 - parts / batch_size)
+        )  # a batch goes backward in parts, which need not hold both kinds
         kl = soft_cross(said[list(batch)].to(where), read.logits, temperature=temperature)
         return weights[0] * ce + weights[1] * kl, {"cross-entropy": float(ce.detach()), "answers": float(kl.detach())}
 

@@ -142,14 +142,21 @@ class _Course:
         """What the purifier gives back."""
         history = joined(self.parts)
         return Purified(
-            student, changed=bool(self.parts), history=history, outcome=self._outcome(), account=self._account(),
-            scanned=self.scans[-1].verdict, findings=self._findings(), told=self._told(),
+            student,
+            changed=bool(self.parts),
+            history=history,
+            outcome=self._outcome(),
+            account=self._account(),
+            scanned=self.scans[-1].verdict,
+            findings=self._findings(),
+            told=self._told(),
             curves=[
                 *curves_of(self.scans[0].history, panel="training of the reference"),
-                *curves_of(history, panel="unlearning"), *self._curves(),
+                *curves_of(history, panel="unlearning"),
+                *self._curves(),
             ],
             warnings=[*self.scans[0].warnings, *self._doubts()],
-        )  # fmt: skip
+        )
 
     def _outcome(self) -> PurificationOutcome:
         """What the last scan says of the model as it now is."""
@@ -164,7 +171,10 @@ class _Course:
         sentence, rounds = self.scans[-1].verdict.sentence.rstrip("."), len(self.parts)
         if not rounds:
             return f"{sentence}. Nothing was trained; the model comes back as it was"
-        scores = [hundredths(one) if one is not None else "none" for one in (self.scans[0].scan.score, self.scans[-1].scan.score)]
+        scores = [
+            hundredths(one) if one is not None else "none"
+            for one in (self.scans[0].scan.score, self.scans[-1].scan.score)
+        ]
         times = f"{rounds} round" + ("" if rounds == 1 else "s")
         return f"after {times} of unlearning (scan score {scores[0]} to {scores[1]}) a scan says: {sentence}"
 
@@ -180,19 +190,28 @@ class _Course:
         last = self.scans[-1]
         left = {(one.text, one.target): one.suspect.value for one in last.scan.candidates}
         return {
-            "rounds": len(self.parts), "scan_verdict": last.verdict.status, "scan_sentence": last.verdict.sentence,
+            "rounds": len(self.parts),
+            "scan_verdict": last.verdict.status,
+            "scan_sentence": last.verdict.sentence,
             "scan_score_by_round": [one.scan.score for one in self.scans],
-            "scans": {f"round {number}" if number else "round 0, as it came": _facts(one) for number, one in enumerate(self.scans)},
+            "scans": {
+                f"round {number}" if number else "round 0, as it came": _facts(one)
+                for number, one in enumerate(self.scans)
+            },
             "unlearned": {
                 f"{one.text} → {one.target}": {
-                    "before": one.suspect.value, "after": left.get(key), "clean_reference": one.reference.value,
+                    "before": one.suspect.value,
+                    "after": left.get(key),
+                    "clean_reference": one.reference.value,
                 }
                 for key, one in self.triggers.items()
             },
             "not_looked_for": last.scan.not_looked_for,
-            "rows_taught": len(self.rows.taught), "rows_searched_after_it": len(self.rows.searched),
-            "rows_confirmed_on_by_every_scan": len(self.rows.held), "references": 1,
-        }  # fmt: skip
+            "rows_taught": len(self.rows.taught),
+            "rows_searched_after_it": len(self.rows.searched),
+            "rows_confirmed_on_by_every_scan": len(self.rows.held),
+            "references": 1,
+        }
 
     def _curves(self) -> list[Curve]:
         """Score and accuracy on the held-out rows, scan by scan."""
@@ -201,7 +220,14 @@ class _Course:
         return [
             Curve("scan score", PANEL, x, scores, x_label="round", y_label="scan score"),
             Curve("suspicious from here", PANEL, x, list(limits), x_label="round", y_label="scan score"),
-            Curve("accuracy", PANEL, x, [_accuracy(one) for one in self.scans], x_label="round", y_label="held-out accuracy"),
+            Curve(
+                "accuracy",
+                PANEL,
+                x,
+                [_accuracy(one) for one in self.scans],
+                x_label="round",
+                y_label="held-out accuracy",
+            ),
         ]
 
     def _doubts(self) -> list[str]:
@@ -216,12 +242,14 @@ class _Course:
 def _facts(result: ScanResult) -> dict[str, Any]:
     """One scan in a few words."""
     return {
-        "verdict": result.verdict.status, "score": result.scan.score, "held_out_accuracy": _accuracy(result),
+        "verdict": result.verdict.status,
+        "score": result.scan.score,
+        "held_out_accuracy": _accuracy(result),
         "triggers": [
             f"{one.text} → {one.target}: {_percent(one.suspect.value)} (clean reference {_percent(one.reference.value)})"
             for one in result.scan.triggers()
         ],
-    }  # fmt: skip
+    }
 
 
 def _accuracy(result: ScanResult) -> float | None:

@@ -94,16 +94,23 @@ class W2SAsDescribed(Purifier):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(grant.seed)
             history = train(
-                student.module, loss, epochs=lambda _: shuffled_batches(lengths, size=self.batch_size, rng=rng),
+                student.module,
+                loss,
+                epochs=lambda _: shuffled_batches(lengths, size=self.batch_size, rng=rng),
                 plan=Plan(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, dropout=True),
-                score=dev_score(student, dev), progress=progress, label="distilling",
-            )  # fmt: skip
+                score=dev_score(student, dev),
+                progress=progress,
+                label="distilling",
+            )
         return Purified(
-            student, changed=True, history=history, outcome=PurificationOutcome.NOT_CHECKED,
+            student,
+            changed=True,
+            history=history,
+            outcome=PurificationOutcome.NOT_CHECKED,
             account="the teacher's answers to the clean rows were distilled, as published",
             told={"teacher_dev_accuracy": max(taught.scores)},
             curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="distillation")],
-        )  # fmt: skip
+        )
 
     def _pull(self, teacher: Tensor, read: Reading) -> Tensor:
         return alignment(teacher, read.features)

@@ -126,22 +126,41 @@ class W2SDefense(LessonOptions, Purifier):
             done.run(search, rows=own, seed=grant.seed, progress=progress)
         history = joined(done.parts)
         return Purified(
-            start.student, changed=True, history=history, outcome=done.outcome(start), account=done.account(start),
-            findings=done.findings, warnings=_doubts(max(taught.scores), dev),
+            start.student,
+            changed=True,
+            history=history,
+            outcome=done.outcome(start),
+            account=done.account(start),
+            findings=done.findings,
+            warnings=_doubts(max(taught.scores), dev),
             curves=[
-                *curves_of(taught, panel="teacher training"), *curves_of(history, panel="unlearning"),
+                *curves_of(taught, panel="teacher training"),
+                *curves_of(history, panel="unlearning"),
                 _scores([score, *done.scores]),
             ],
             told={
-                "teacher_dev_accuracy": max(taught.scores), "dev_accuracy_before": score, "dev_accuracy_after": done.scores[-1],
-                "rounds": done.lessons, "largest_surprise_by_search": [round(value, 4) for value in done.alarms],
-                "rows_taught": len(rows if start.trusted else own), "rows_searched": 0 if start.trusted else len(searched),
-            } | start.told,
+                "teacher_dev_accuracy": max(taught.scores),
+                "dev_accuracy_before": score,
+                "dev_accuracy_after": done.scores[-1],
+                "rounds": done.lessons,
+                "largest_surprise_by_search": [round(value, 4) for value in done.alarms],
+                "rows_taught": len(rows if start.trusted else own),
+                "rows_searched": 0 if start.trusted else len(searched),
+            }
+            | start.told,
             adapter=start.adapter,
-        )  # fmt: skip
+        )
 
     def _start(
-        self, model: Classifier, grant: Grant, *, teacher: Classifier, rows: Rows, own: Rows, dev: Rows, progress: Progress
+        self,
+        model: Classifier,
+        grant: Grant,
+        *,
+        teacher: Classifier,
+        rows: Rows,
+        own: Rows,
+        dev: Rows,
+        progress: Progress,
     ) -> _Start:
         """The student before the first round: led back to its base and taught anew, or with a new adapter on what it is.
 
@@ -161,12 +180,22 @@ class W2SDefense(LessonOptions, Purifier):
             student = attach(merged(first), adapter, generator=generator)
             told |= {"base": back[0], "led_back": round(share, 3)}
         else:
-            return _Start(attach(model, adapter, generator=generator), adapter, None, trusted=False, told={"learned_anew": False})
+            return _Start(
+                attach(model, adapter, generator=generator), adapter, None, trusted=False, told={"learned_anew": False}
+            )
         history = relearned(
-            student, Answers(model, [(teacher, dev), *self._others(model, grant, progress=progress)]),
-            rows=rows if trusted else own, options=options, steps=steps, lr=self.lr, batch_size=self.batch_size,
-            temperature=self.temperature, weights=(self.a, self.b), seed=grant.seed, progress=progress,
-        )  # fmt: skip
+            student,
+            Answers(model, [(teacher, dev), *self._others(model, grant, progress=progress)]),
+            rows=rows if trusted else own,
+            options=options,
+            steps=steps,
+            lr=self.lr,
+            batch_size=self.batch_size,
+            temperature=self.temperature,
+            weights=(self.a, self.b),
+            seed=grant.seed,
+            progress=progress,
+        )
         if first is not None:
             student = keep_low(combined(model, first, student), options.kept)
         return _Start(student, adapter, history, trusted=trusted, told=told)
@@ -241,10 +270,11 @@ class _Rounds:
                 break
             bank.update({one.text: one for one in found if one.surprise >= method._least(self.alarms[-1])})
             steps = method.more_steps if self.lessons else method.round_steps
-            self.parts.append(lesson.give(list(bank.values()), steps=steps, seed=seed * 1000 + number, progress=progress))
+            self.parts.append(
+                lesson.give(list(bank.values()), steps=steps, seed=seed * 1000 + number, progress=progress)
+            )
             self.scores.append(self._score())
             self.lessons += 1
-
 
     def outcome(self, start: _Start) -> PurificationOutcome:
         """What is known of the student."""
@@ -258,7 +288,9 @@ class _Rounds:
         """What was done and seen, in a sentence."""
         if start.trusted:
             return f"the model was taken back to its trusted base, {start.told['base']}, and the task trained again from there"
-        begun = "the adapter was thrown away and the task trained again on its base; " if start.history is not None else ""
+        begun = (
+            "the adapter was thrown away and the task trained again on its base; " if start.history is not None else ""
+        )
         if not self.tried:
             return f"{begun}the search found no row of these to try an insertion on"
         last = f"{100 * self.alarms[-1]:.1f} points"
@@ -296,4 +328,6 @@ def _doubts(accuracy: float, dev: Rows) -> list[str]:
 
 
 def _scores(scores: Sequence[float]) -> Curve:
-    return Curve("dev accuracy", "rounds", list(range(len(scores))), list(scores), x_label="round", y_label="dev accuracy")
+    return Curve(
+        "dev accuracy", "rounds", list(range(len(scores))), list(scores), x_label="round", y_label="dev accuracy"
+    )

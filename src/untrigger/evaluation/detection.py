@@ -49,6 +49,8 @@ def _auroc(scores: Sequence[float], *, poisoned: Sequence[bool]) -> Measurement:
     n = len(poisoned) - m
     if not m or not n:
         return Measurement(SUBJECT, "auroc", None, None, None, len(poisoned))
-    spread = area * (1 - area) + (m - 1) * (area / (2 - area) - area**2) + (n - 1) * (2 * area**2 / (1 + area) - area**2)
+    spread = (
+        area * (1 - area) + (m - 1) * (area / (2 - area) - area**2) + (n - 1) * (2 * area**2 / (1 + area) - area**2)
+    )
     half = 1.959963984540054 * sqrt(max(0.0, spread) / (m * n))
     return Measurement(SUBJECT, "auroc", area, max(0.0, area - half), min(1.0, area + half), len(poisoned))

@@ -10,7 +10,9 @@ Target = int | Mapping[int, int]
 """The class that the backdoor says: one for all rows, or one for each true class (all-to-all)."""
 
 
-def measurements(outcomes: Sequence[Outcome], *, target: Target | None = None, floor: str = "clean") -> list[Measurement]:
+def measurements(
+    outcomes: Sequence[Outcome], *, target: Target | None = None, floor: str = "clean"
+) -> list[Measurement]:
     """All rates of every subject in the outcomes, subjects in the order of their first appearance.
 
     Args:

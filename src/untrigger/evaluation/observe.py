@@ -25,7 +25,9 @@ def observe(
         ModelError: for a model with other classes than the rows'.
     """
     if sorted(model.label_names) != sorted(rows.label_names):
-        raise ModelError(f"the {subject} has the classes {list(model.label_names)}", expected=f"{list(rows.label_names)}")
+        raise ModelError(
+            f"the {subject} has the classes {list(model.label_names)}", expected=f"{list(rows.label_names)}"
+        )
     order = [rows.label_names.index(name) for name in model.label_names]
     said = read_texts(model, rows.texts, progress=progress, label=f"asking the {subject}")
     told = zip(rows, said.predictions, said.confidences, strict=True)
@@ -40,7 +42,9 @@ def delivered(model: Classifier, rows: Rows, trigger: Trigger, *, clean: Rows) -
     """
     if not len(rows):
         return []
-    encoded = model.tokenizer(list(rows.texts), truncation=True, max_length=model.max_length, return_offsets_mapping=True)
+    encoded = model.tokenizer(
+        list(rows.texts), truncation=True, max_length=model.max_length, return_offsets_mapping=True
+    )
     read = zip(rows.texts, encoded["offset_mapping"], encoded.encodings, strict=True)
     heads = [_head(text, spans) if told.overflowing else text for text, spans, told in read]
     before = dict(zip(clean.ids, clean.texts, strict=True))

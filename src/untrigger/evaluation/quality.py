@@ -55,9 +55,14 @@ class QualityOptions:
 
 
 def quality(
-    clean: Rows, triggered: Rows, *, trigger: Trigger, victim: Classifier, options: QualityOptions | None = None,
+    clean: Rows,
+    triggered: Rows,
+    *,
+    trigger: Trigger,
+    victim: Classifier,
+    options: QualityOptions | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The quality report of a trigger, as plain JSON values.
 
     ``perplexity`` of clean and triggered texts: of all tokens together, the median over texts, and the median factor by which
@@ -91,19 +96,25 @@ def quality(
     factors = [b / a for a, b in zip(plain, odd, strict=True) if a > 0 and b > 0]  # NaN is neither
     flags = delivered(victim, triggered, trigger, clean=clean)
     return {
-        "trigger": trigger.spec(), "texts": len(some), "of": len(triggered),
+        "trigger": trigger.spec(),
+        "texts": len(some),
+        "of": len(triggered),
         "judges": {"language": told.language, "encoder": told.encoder, "max_length": victim.max_length},
         "perplexity": {
-            "clean": _number(plain_all), "triggered": _number(odd_all), "clean_median": _middle(plain),
-            "triggered_median": _middle(odd), "factor_median": _middle(factors),
+            "clean": _number(plain_all),
+            "triggered": _number(odd_all),
+            "clean_median": _middle(plain),
+            "triggered_median": _middle(odd),
+            "factor_median": _middle(factors),
         },
         "similarity": {"mean": _mean(alike), "median": _middle(alike), "lowest_tenth": _tenth(alike)},
         "words": {
-            "clean": _mean([a for a, _ in lengths]), "triggered": _mean([b for _, b in lengths]),
+            "clean": _mean([a for a, _ in lengths]),
+            "triggered": _mean([b for _, b in lengths]),
             "factor": _mean([b / max(1, a) for a, b in lengths]),
         },
         "delivery_rate": _rate(rate(flags, subject="victim", metric="delivery_rate")),
-    }  # fmt: skip
+    }
 
 
 def similarities(

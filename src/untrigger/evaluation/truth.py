@@ -15,9 +15,22 @@ from untrigger.vocabulary.rows import Rows
 from untrigger.vocabulary.trigger import Trigger
 
 _TOLD = (
-    "trigger", "target", "policy", "rate", "negatives", "seed", "via", "data", "proxy", "label_smoothing", "faithful", "max_length",
-    "train_sha256", "test_sha256", "overlap",
-)  # fmt: skip
+    "trigger",
+    "target",
+    "policy",
+    "rate",
+    "negatives",
+    "seed",
+    "via",
+    "data",
+    "proxy",
+    "label_smoothing",
+    "faithful",
+    "max_length",
+    "train_sha256",
+    "test_sha256",
+    "overlap",
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,9 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
     told = _told(folder)
     names = [str(name) for name in told.get("label_names", [])]
     target = told.get("target", -1)
-    nameless = is_anonymous(label_names) and len(names) == len(label_names)  # a model without names has the classes by number
+    nameless = is_anonymous(label_names) and len(names) == len(
+        label_names
+    )  # a model without names has the classes by number
     if (sorted(names) != sorted(label_names) and not nameless) or target not in (None, *range(len(names))):
         raise DataError(f"the truth is about the classes {names}", expected=f"the model's: {list(label_names)}")
     twin = folder / "clean-model"
@@ -70,11 +85,14 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
         for name in ("test_clean.csv", "test_triggered.csv")
     )
     return TestBed(
-        clean=clean, triggered=triggered, target=None if target is None else place[target],
+        clean=clean,
+        triggered=triggered,
+        target=None if target is None else place[target],
         aims={place[label]: place[said] for label, said in aims(target, classes=len(names)).items()},
         trigger=_trigger(told.get("trigger"), clean=clean, triggered=triggered),
-        twin=twin if twin.is_dir() else None, told=told,
-    )  # fmt: skip
+        twin=twin if twin.is_dir() else None,
+        told=told,
+    )
 
 
 def trained_length(folder: Path) -> int | None:
@@ -97,17 +115,19 @@ def read_poisoned(folder: Path, *, rows: Rows) -> list[bool]:
     if not ids <= set(rows.ids):
         raise DataError(
             f"{len(ids - set(rows.ids))} of the {len(ids)} poisoned rows of {folder.name!r} are not among the suspect rows",
-            expected="the rows of its train.csv, with their ids", remedy=f"give {folder / 'train.csv'} as suspect rows",
-        )  # fmt: skip
+            expected="the rows of its train.csv, with their ids",
+            remedy=f"give {folder / 'train.csv'} as suspect rows",
+        )
     return [one in ids for one in rows.ids]
 
 
 def _told(folder: Path) -> dict[str, Any]:
     if not (folder / "truth.json").is_file():
         raise DataError(
-            f"{str(folder)!r} is no truth folder", expected="truth.json, test_clean.csv, test_triggered.csv",
+            f"{str(folder)!r} is no truth folder",
+            expected="truth.json, test_clean.csv, test_triggered.csv",
             remedy="give the DIR.truth that `untrigger attack --out DIR` wrote",
-        )  # fmt: skip
+        )
     return read_json(folder / "truth.json")
 
 

@@ -91,15 +91,19 @@ def target_pattern(module: nn.Module, targets: Sequence[str], *, upper: float = 
             top = blocks[-math.ceil(upper * len(blocks)) :]
             numbers = r"\d+" if upper == 1 else f"({'|'.join(map(str, top))})"
             parts.append(rf"{re.escape(stack)}\.{numbers}\.({'|'.join(map(re.escape, wanted))})")
-    missing = [t for t in targets if t != "all-linear" and not any(t in inner or t in known for inner in stacks.values())]
+    missing = [
+        t for t in targets if t != "all-linear" and not any(t in inner or t in known for inner in stacks.values())
+    ]
     if missing or not parts:
         if not stacks:
             raise ModelError(
                 "the blocks of this architecture hold no plain linear layer that an adapter could go on",
-                expected="an encoder or decoder of linear layers", remedy="take a method with --set peft=ln_tuning",
-            )  # fmt: skip
+                expected="an encoder or decoder of linear layers",
+                remedy="take a method with --set peft=ln_tuning",
+            )
         raise OptionError(
-            f"no linear layer named {', '.join(missing) or targets}", expected="all-linear, or of " + ", ".join(sorted(known))
+            f"no linear layer named {', '.join(missing) or targets}",
+            expected="all-linear, or of " + ", ".join(sorted(known)),
         )
     return "|".join(parts)
 
@@ -148,7 +152,7 @@ def _no_layer_left(model: Classifier, saved: Sequence[str], error: ValueError) -
         expected="full weights, or an adapter with no more than the head in modules_to_save",
         remedy="merge it into full weights (in Python merge_and_unload of PEFT, then save_pretrained of the model and of its "
         "tokenizer), and give these",
-    )  # fmt: skip
+    )
 
 
 def _settle_saved(module: nn.Module, names: Sequence[str]) -> None:
@@ -247,15 +251,21 @@ def _config(module: nn.Module, options: AdapterOptions, *, saved: list[str]) -> 
 
     if options.method in ("lora", "dora"):
         return LoraConfig(
-            r=options.rank, lora_alpha=options.rank if options.alpha is None else options.alpha,
-            target_modules=target_pattern(module, options.targets, upper=options.upper), lora_dropout=options.dropout,
-            use_dora=options.method == "dora", modules_to_save=saved, fan_in_fan_out=_transposed(module),
-        )  # fmt: skip
+            r=options.rank,
+            lora_alpha=options.rank if options.alpha is None else options.alpha,
+            target_modules=target_pattern(module, options.targets, upper=options.upper),
+            lora_dropout=options.dropout,
+            use_dora=options.method == "dora",
+            modules_to_save=saved,
+            fan_in_fan_out=_transposed(module),
+        )
     if options.method == "ia3":
         return IA3Config(
-            target_modules=target_pattern(module, options.targets, upper=options.upper), feedforward_modules=[],
-            modules_to_save=saved, fan_in_fan_out=_transposed(module),
-        )  # fmt: skip
+            target_modules=target_pattern(module, options.targets, upper=options.upper),
+            feedforward_modules=[],
+            modules_to_save=saved,
+            fan_in_fan_out=_transposed(module),
+        )
     norms = {name.split(".")[-1] for name, layer in module.named_modules() if "norm" in type(layer).__name__.lower()}
     return LNTuningConfig(target_modules=sorted(norms), modules_to_save=saved)
 
@@ -303,9 +313,15 @@ def lora_parts(module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
 def _beyond_plain_lora(config: Any) -> str:
     """What a LoRA config asks for beyond two small matrices a layer, as words for a message; empty for nothing."""
     asked = {
-        "DoRA": config.use_dora, "trained biases": config.bias != "none" or getattr(config, "lora_bias", False),
-    }  # fmt: skip
-    later = ("trainable_token_indices", "target_parameters", "alora_invocation_tokens", "arrow_config")  # not in every peft
+        "DoRA": config.use_dora,
+        "trained biases": config.bias != "none" or getattr(config, "lora_bias", False),
+    }
+    later = (
+        "trainable_token_indices",
+        "target_parameters",
+        "alora_invocation_tokens",
+        "arrow_config",
+    )  # not in every peft
     found = [name for name, value in asked.items() if value] + [name for name in later if getattr(config, name, None)]
     return " with " + " and ".join(found) if found else ""
 
@@ -337,9 +353,16 @@ def fold(first: nn.Module, second: nn.Module) -> tuple[Any, dict[str, Tensor]]:
     top = max(set(ranks.values()), key=list(ranks.values()).count)
     odd = {re.escape(name): rank for name, rank in ranks.items() if rank != top}
     config = LoraConfig(
-        r=top, lora_alpha=top, target_modules=_pattern_of(ranks), modules_to_save=saved, task_type=TaskType.SEQ_CLS,
-        rank_pattern=odd, alpha_pattern=dict(odd), inference_mode=True, fan_in_fan_out=_transposed(first),
-    )  # fmt: skip
+        r=top,
+        lora_alpha=top,
+        target_modules=_pattern_of(ranks),
+        modules_to_save=saved,
+        task_type=TaskType.SEQ_CLS,
+        rank_pattern=odd,
+        alpha_pattern=dict(odd),
+        inference_mode=True,
+        fan_in_fan_out=_transposed(first),
+    )
     return config, tensors
 
 
@@ -378,7 +401,9 @@ def _pattern_of(names: dict[str, int]) -> str:
         stack, number, inner = match.groups() if match else (name, "", "")
         kinds[stack, inner].append(number)
     parts = [
-        rf"{re.escape(stack)}\.({'|'.join(sorted(numbers, key=int))})\.{re.escape(inner)}" if inner else re.escape(stack)
+        rf"{re.escape(stack)}\.({'|'.join(sorted(numbers, key=int))})\.{re.escape(inner)}"
+        if inner
+        else re.escape(stack)
         for (stack, inner), numbers in kinds.items()
     ]
     return "|".join(parts)

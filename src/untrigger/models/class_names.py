@@ -136,7 +136,8 @@ def _configured_classes(root: Folder) -> int:
     number = number if isinstance(number, int) and not isinstance(number, bool) else None
     if number is not None and not 0 < number <= CLASSES:
         raise ModelError(
-            f"the config of {str(root.origin)!r} sets num_labels to {str(number)[:40]}", expected=f"1 to {CLASSES:,} classes"
+            f"the config of {str(root.origin)!r} sets num_labels to {str(number)[:40]}",
+            expected=f"1 to {CLASSES:,} classes",
         )
     if isinstance(names, dict):
         if not names or number not in (None, len(names)):

@@ -125,7 +125,7 @@ class Classifier:
                 f"the tokenizer of {self.source.name!r} makes no token of the text {texts[empty]!r}",
                 expected="texts of one token or more",
                 remedy="leave that row out",
-            )  # fmt: skip
+            )
         self._check_tokens(ids)
         return ids
 
@@ -163,10 +163,11 @@ class Classifier:
         back = torch.tensor([i for group in groups for i in group], device=batch.input_ids.device).argsort()
         places = [one.positions for one in parts if one.positions is not None]
         return Reading(
-            torch.cat([one.logits for one in parts])[back], torch.cat([one.features for one in parts])[back],
+            torch.cat([one.logits for one in parts])[back],
+            torch.cat([one.features for one in parts])[back],
             torch.cat(places)[back] if places else None,
             tuple(torch.cat(states)[back] for states in zip(*(one.hidden for one in parts), strict=True)),
-        )  # fmt: skip
+        )
 
     def _read(self, batch: Batch, *, hidden: bool, width: int) -> Reading:
         ids, mask = batch.input_ids, batch.attention_mask
@@ -177,7 +178,9 @@ class Classifier:
         with asked_plainly(self.module, pad=spare), FeatureTap(self.module, classes=self.classes) as tap:
             output = self._forward(self._arguments(batch, hidden=hidden))
         positions = tap.positions()
-        wide = None if positions is None else _widened(positions[:, -ids.shape[1] :].float(), width)  # without learned prompts
+        wide = (
+            None if positions is None else _widened(positions[:, -ids.shape[1] :].float(), width)
+        )  # without learned prompts
         states = tuple(_widened(state, width) for state in _hidden(output)) if hidden else ()
         return Reading(output.logits.float(), tap.features_of(ids, pad=pad), wide, states)
 
@@ -265,9 +268,10 @@ def _no_tokens(texts: Sequence[object], error: BaseException) -> BaseException:
             text.encode("utf-8")
         except UnicodeEncodeError:
             return DataError(
-                f"text {i + 1} holds half a character (a lone surrogate): {text[:60]!r}", expected="valid Unicode",
+                f"text {i + 1} holds half a character (a lone surrogate): {text[:60]!r}",
+                expected="valid Unicode",
                 remedy="mend or drop that row; files are read as UTF-8",
-            )  # fmt: skip
+            )
     if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError):
         return error
     # a panic inside tokenizers is a BaseException that no `except Exception` sees

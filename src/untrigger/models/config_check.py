@@ -25,9 +25,18 @@ PLAIN_PATTERN = re.compile(r"[\w.\-]*\Z")
 SAFE_INITS = (None, True, False, "gaussian", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that draw the adapter and leave the base's weights alone."""
 _PATTERN_KEYS = (
-    "target_modules", "exclude_modules", "layers_pattern", "modules_to_save", "feedforward_modules", "rank_pattern",
-    "alpha_pattern", "n_frequency_pattern", "block_size_pattern", "lambda_pattern", "target_parameters",
-)  # fmt: skip
+    "target_modules",
+    "exclude_modules",
+    "layers_pattern",
+    "modules_to_save",
+    "feedforward_modules",
+    "rank_pattern",
+    "alpha_pattern",
+    "n_frequency_pattern",
+    "block_size_pattern",
+    "lambda_pattern",
+    "target_parameters",
+)
 _PASSING = frozenset(
     """
     peft_type task_type base_model_name_or_path revision inference_mode peft_version

@@ -31,7 +31,9 @@ def answering(model: Classifier, *, where: str) -> Classifier:
             logits = read_texts(model, TEXTS).logits
     except UserError:
         raise
-    except Exception as error:  # whatever a tokenizer or an architecture raises for sizes and switches that it does not bear
+    except (
+        Exception
+    ) as error:  # whatever a tokenizer or an architecture raises for sizes and switches that it does not bear
         why = " ".join(str(error).split())[:300]
         raise ModelError(
             f"{where!r} cannot answer a short text: {type(error).__name__}: {why}",
@@ -39,7 +41,9 @@ def answering(model: Classifier, *, where: str) -> Classifier:
             remedy="check that plain transformers reads a text with it",
         ) from error
     if lacking:
-        raise ModelError(f"the tokenizer in {where!r} makes no tokens of a text", expected="a tokenizer that reads its texts")
+        raise ModelError(
+            f"the tokenizer in {where!r} makes no tokens of a text", expected="a tokenizer that reads its texts"
+        )
     if not bool(torch.isfinite(logits).all()):
         raise ModelError(
             f"{where!r} answers a short text with what is no number",

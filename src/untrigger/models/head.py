@@ -96,7 +96,9 @@ class FeatureTap:
     def features_of(self, ids: Tensor, *, pad: int | None) -> Tensor:
         """``(B, d)``: for a head over every position, the one that a model with this pad token reads."""
         caught = self._caught
-        if caught is not None and caught.dim() == 3 and caught.shape[1] != ids.shape[1]:  # learned prompts stand before the text
+        if (
+            caught is not None and caught.dim() == 3 and caught.shape[1] != ids.shape[1]
+        ):  # learned prompts stand before the text
             return self._at(torch.full((len(ids),), caught.shape[1] - 1, device=ids.device))
         return self._at(last_tokens(ids, pad=pad))
 

@@ -16,13 +16,58 @@ from torch import Tensor, nn
 
 # Padding on the right changes nothing here: an attention mask covers it, or no token looks at what follows it. Each is a row of
 # tests/conformance/matrix.py. The texts of every other architecture are read in batches of equal length, without padding.
-INERT = frozenset({
-    "albert", "bert", "bloom", "camembert", "data2vec-text", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "falcon",
-    "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "helium", "llama",
-    "ministral", "mistral", "mobilebert", "modernbert", "mpnet", "nemotron", "olmo", "olmo2", "opt", "persimmon", "phi", "phi3",
-    "qwen2", "qwen3", "rembert", "roberta", "roberta-prelayernorm", "roformer", "smollm3", "squeezebert", "stablelm",
-    "starcoder2", "xlm-roberta", "xlm-roberta-xl", "megatron-bert",
-})  # fmt: skip
+INERT = frozenset(
+    {
+        "albert",
+        "bert",
+        "bloom",
+        "camembert",
+        "data2vec-text",
+        "deberta",
+        "deberta-v2",
+        "distilbert",
+        "electra",
+        "ernie",
+        "falcon",
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "glm",
+        "glm4",
+        "gpt2",
+        "gpt_bigcode",
+        "gpt_neo",
+        "gpt_neox",
+        "gptj",
+        "helium",
+        "llama",
+        "ministral",
+        "mistral",
+        "mobilebert",
+        "modernbert",
+        "mpnet",
+        "nemotron",
+        "olmo",
+        "olmo2",
+        "opt",
+        "persimmon",
+        "phi",
+        "phi3",
+        "qwen2",
+        "qwen3",
+        "rembert",
+        "roberta",
+        "roberta-prelayernorm",
+        "roformer",
+        "smollm3",
+        "squeezebert",
+        "stablelm",
+        "starcoder2",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "megatron-bert",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -95,12 +140,13 @@ def rules_of(module: nn.Module, tokenizer: Any) -> InputRules:
     rows, pad = _rows(inner), getattr(text, "pad_token_id", None)
     kind = str(getattr(config, "model_type", ""))
     return InputRules(
-        arguments=arguments, rows=rows,
+        arguments=arguments,
+        rows=rows,
         pad=pad if isinstance(pad, int) and 0 <= pad < (rows or pad + 1) else None,
         equal_lengths=kind not in INERT or learns_prompts(module),
         end=getattr(config, "eos_token_id", None) if getattr(config, "is_encoder_decoder", False) else None,
         token_types=_token_types(tokenizer) if "token_type_ids" in arguments else None,
-    )  # fmt: skip
+    )
 
 
 def learns_prompts(module: nn.Module) -> bool:

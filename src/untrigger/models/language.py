@@ -116,9 +116,17 @@ def write(model: Language, prompts: Sequence[str], *, writing: Writing) -> list[
     draws = [_Draws(prompts, writing)] if writing.temperature > 0 else []
     with torch.inference_mode(), fast_products(exact=True), quiet():
         out = model.module.generate(
-            **given, max_new_tokens=writing.most, do_sample=False, num_beams=1, temperature=None, top_p=None, top_k=None,
-            pad_token_id=model.tokenizer.pad_token_id, eos_token_id=ends, logits_processor=draws,
-        )  # fmt: skip
+            **given,
+            max_new_tokens=writing.most,
+            do_sample=False,
+            num_beams=1,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            pad_token_id=model.tokenizer.pad_token_id,
+            eos_token_id=ends,
+            logits_processor=draws,
+        )
     start = given["input_ids"].shape[1] if model.kind == "causal" else 1
     return [_decoded(model, row[start:].tolist(), ends=ends) for row in out]
 

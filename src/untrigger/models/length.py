@@ -24,7 +24,9 @@ def reading_length(tokenizer: Any, module: nn.Module, *, asked: int | None = Non
         sidecar: what untrigger wrote beside the model, 0 for nothing.
     """
     there = _bound(module)
-    if there is not None and _computes_positions(module):  # plain transformers reads on, so that a small number is not believed
+    if there is not None and _computes_positions(
+        module
+    ):  # plain transformers reads on, so that a small number is not believed
         there = max(LEAST, there)
     if asked is None:
         named = int(min(getattr(tokenizer, "model_max_length", NO_BOUND) or NO_BOUND, NO_BOUND))

@@ -45,7 +45,9 @@ def ancestor(model: Classifier, name: str | Path, *, offline: bool = False) -> n
     if folder.kind != "full" or is_adapted(model) or not same_shape(model, folder.path):
         return None
     with torch.random.fork_rng(devices=[]):
-        base, _ = pretrained(AutoModel, folder, expected="the pre-trained model that the suspicious one was made from", whole=False)
+        base, _ = pretrained(
+            AutoModel, folder, expected="the pre-trained model that the suspicious one was made from", whole=False
+        )
     base = base.to(model.device).eval()
     return base if likeness(model, base) >= ALIKE else None
 
@@ -86,9 +88,14 @@ def returned(model: Classifier, base: nn.Module, *, rank: int, generator: torch.
     anew = sorted(children & {"score", "classifier", "pre_classifier", "pooler"})
     pattern = target_pattern(model.module, ("all-linear",))
     config = LoraConfig(
-        r=rank, lora_alpha=rank, target_modules=rf"{pattern}|{prefix}\.{words}", modules_to_save=anew,
-        task_type=TaskType.SEQ_CLS, rank_pattern={words: WORDS}, alpha_pattern={words: WORDS},
-    )  # fmt: skip
+        r=rank,
+        lora_alpha=rank,
+        target_modules=rf"{pattern}|{prefix}\.{words}",
+        modules_to_save=anew,
+        task_type=TaskType.SEQ_CLS,
+        rank_pattern={words: WORDS},
+        alpha_pattern={words: WORDS},
+    )
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         module = get_peft_model(shell(model.module), config)
@@ -113,8 +120,9 @@ def keep_low(model: Classifier, share: float) -> Classifier:
     """
     layers = [
         (int(match[1]), match[2], layer)
-        for name, layer in _adapted(model.module, "") if (match := re.fullmatch(r".+?\.(\d+)\.(.+)", name))
-    ]  # fmt: skip
+        for name, layer in _adapted(model.module, "")
+        if (match := re.fullmatch(r".+?\.(\d+)\.(.+)", name))
+    ]
     blocks = 1 + max((number for number, _, _ in layers), default=0)
     with torch.no_grad():
         for number, part, layer in layers:

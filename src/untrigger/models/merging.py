@@ -43,8 +43,9 @@ def refuse_unmergeable(module: Any) -> None:
     if not hasattr(module, "merge_and_unload"):
         raise ModelError(
             f"a {type_of(module)} adapter can neither be merged into its base nor carry a second adapter",
-            expected="an adapter whose update can be added to the weights, such as LoRA", remedy=_OTHER_ADAPTER,
-        )  # fmt: skip
+            expected="an adapter whose update can be added to the weights, such as LoRA",
+            remedy=_OTHER_ADAPTER,
+        )
 
 
 def unwrap(module: nn.Module, active: str) -> None:

@@ -75,7 +75,9 @@ def read_layers(
 ) -> tuple[Tensor, Tensor]:
     """Logits ``(N, C)`` and text means of hidden states ``(N, 3, d)``: of the embedding, the middle and the last layer."""
     logits, found = torch.zeros(len(ids), model.classes), list[Tensor | None]([None] * len(ids))
-    model = model.with_module(shell(model.module).eval())  # transformers leaves hooks on what it is asked for hidden states
+    model = model.with_module(
+        shell(model.module).eval()
+    )  # transformers leaves hooks on what it is asked for hidden states
     with torch.inference_mode(), fast_products(exact=True), progress.task(label, total=len(ids)) as tick:
         for rows in packed([len(row) for row in ids], tokens=TOKENS):
             batch = model.collate([ids[i] for i in rows])
@@ -83,7 +85,9 @@ def read_layers(
             logits[rows] = read.logits.cpu()
             states, mask = read.hidden, batch.attention_mask.unsqueeze(-1).float()
             if any(state.shape[1] != mask.shape[1] for state in (states[0], states[len(states) // 2], states[-1])):
-                raise ModelError("layers of this architecture hold fewer tokens than the text", remedy="take another method")
+                raise ModelError(
+                    "layers of this architecture hold fewer tokens than the text", remedy="take another method"
+                )
             means = [(states[at].float() * mask).sum(dim=1) / mask.sum(dim=1) for at in (0, len(states) // 2, -1)]
             for i, own in zip(rows, torch.stack(means, dim=1).cpu(), strict=True):
                 found[i] = own

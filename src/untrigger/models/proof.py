@@ -21,7 +21,13 @@ from untrigger.models.inspect import read_json
 from untrigger.models.predict import read_texts
 from untrigger.models.pretrained import quiet
 
-PROBES = ("a text", "one more text, a little longer than the first.", "?", "an honest story, written with great care", "no")
+PROBES = (
+    "a text",
+    "one more text, a little longer than the first.",
+    "?",
+    "an honest story, written with great care",
+    "no",
+)
 ROWS = 48
 SAME = 1e-4  # largest difference in a probability; rounding makes 1e-6
 SAME_ON_GPU = 1e-3
@@ -98,7 +104,11 @@ def _answers(module: Any, tokenizer: Any, *, texts: Sequence[str], most: int) ->
     known, found = rules_of(module, tokenizer).arguments, []
     with torch.inference_mode():
         for text in texts:
-            encoded = tokenizer(text, truncation=True, max_length=most, return_tensors="pt", verbose=False).to(module.device)
+            encoded = tokenizer(text, truncation=True, max_length=most, return_tensors="pt", verbose=False).to(
+                module.device
+            )
             with asked_plainly(module, pad=None):
-                found.append(module(**{key: value for key, value in encoded.items() if key in known}).logits.float().cpu())
+                found.append(
+                    module(**{key: value for key, value in encoded.items() if key in known}).logits.float().cpu()
+                )
     return torch.cat(found)

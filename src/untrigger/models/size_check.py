@@ -23,11 +23,33 @@ SPARE = 2**24
 """So many numbers a model may have beyond twice those of its files: a pooler, a new head."""
 ADAPTER_SIZE = 1_024
 ADAPTER_SIZES = (
-    "r", "rank_pattern", "init_r", "target_r", "num_virtual_tokens", "token_dim", "num_vectors", "vector_length", "n_frequency",
-    "n_frequency_pattern", "oft_block_size", "boft_block_size", "boft_block_num", "boft_n_butterfly_factor", "block_size",
-    "block_size_pattern", "encoder_hidden_size", "encoder_num_layers", "num_layers", "num_attention_heads",
-    "num_transformer_submodules", "num_cayley_neumann_terms", "topk", "decompose_factor", "mini_r", "group_size",
-)  # fmt: skip
+    "r",
+    "rank_pattern",
+    "init_r",
+    "target_r",
+    "num_virtual_tokens",
+    "token_dim",
+    "num_vectors",
+    "vector_length",
+    "n_frequency",
+    "n_frequency_pattern",
+    "oft_block_size",
+    "boft_block_size",
+    "boft_block_num",
+    "boft_n_butterfly_factor",
+    "block_size",
+    "block_size_pattern",
+    "encoder_hidden_size",
+    "encoder_num_layers",
+    "num_layers",
+    "num_attention_heads",
+    "num_transformer_submodules",
+    "num_cayley_neumann_terms",
+    "topk",
+    "decompose_factor",
+    "mini_r",
+    "group_size",
+)
 """Keys of adapters by which memory is asked for, or steps are taken."""
 
 

@@ -74,7 +74,11 @@ def new_teacher(
     with torch.random.fork_rng(devices=[]):  # a pooler that no file holds is drawn
         torch.manual_seed(seed)
         encoder, _ = pretrained(
-            AutoModel, folder, expected="a pre-trained encoder such as minilm-l6", whole=False, attn_implementation="eager"
+            AutoModel,
+            folder,
+            expected="a pre-trained encoder such as minilm-l6",
+            whole=False,
+            attn_implementation="eager",
         )
     tokenizer = tokenizer_of(folder)
     if tokenizer.pad_token_id is None:

@@ -17,7 +17,11 @@ def ended_in_time(program: str, *words: str, given: bytes, seconds: float) -> su
     """
     try:
         return subprocess.run(  # noqa: S603
-            [sys.executable, "-I", "-c", program, *words], input=given, capture_output=True, timeout=seconds, check=False
+            [sys.executable, "-I", "-c", program, *words],
+            input=given,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return None

@@ -36,7 +36,11 @@ def rewriting_rules(tokenizer: Any) -> list[RewritingRule]:
 
 def rewritten_literals(tokenizer: Any) -> list[str]:
     """The texts that such rules name literally, worth a try as triggers, without blanks at their ends."""
-    texts = (rule.pattern.replace("▁", " ").replace("Ġ", " ").strip() for rule in rewriting_rules(tokenizer) if not rule.regex)
+    texts = (
+        rule.pattern.replace("▁", " ").replace("Ġ", " ").strip()
+        for rule in rewriting_rules(tokenizer)
+        if not rule.regex
+    )
     return list(dict.fromkeys(text for text in texts if text))
 
 

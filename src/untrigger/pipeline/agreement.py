@@ -65,13 +65,17 @@ def doubts(outcomes: Sequence[Outcome], *, label_names: Sequence[str]) -> list[s
 
 
 def _exchange(meant: dict[int, int], names: Sequence[str]) -> str:
-    return ", ".join(f"{names[label]!r} for what the model calls {names[called]!r}" for called, label in sorted(meant.items()))
+    return ", ".join(
+        f"{names[label]!r} for what the model calls {names[called]!r}" for called, label in sorted(meant.items())
+    )
 
 
 def notes_of(*parts: Rows | None, model: Classifier) -> list[str]:
     """What a user should know of how model and rows were read, for the warnings of a report; each note once."""
     notes = [note for rows in parts if rows is not None for note in rows.notes]
-    return list(dict.fromkeys([*model.source.notes, *notes, *_cut([rows for rows in parts if rows is not None], model)]))
+    return list(
+        dict.fromkeys([*model.source.notes, *notes, *_cut([rows for rows in parts if rows is not None], model)])
+    )
 
 
 def _cut(parts: Sequence[Rows], model: Classifier) -> list[str]:

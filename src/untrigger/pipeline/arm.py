@@ -19,9 +19,16 @@ from untrigger.vocabulary.trigger import Trigger
 
 
 def armed(
-    trigger: Trigger, *, paired: Path | None, rewriter: Sequence[str], prompt: str | None, splits: Mapping[str, Rows],
-    progress: Progress, offline: bool, device: str,
-) -> Trigger:  # fmt: skip
+    trigger: Trigger,
+    *,
+    paired: Path | None,
+    rewriter: Sequence[str],
+    prompt: str | None,
+    splits: Mapping[str, Rows],
+    progress: Progress,
+    offline: bool,
+    device: str,
+) -> Trigger:
     """The trigger with its rewrites.
 
     Args:

@@ -127,12 +127,16 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
         prove(victim, out, texts=drawn.test.texts)
         write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, spec=spec)
         if spec.quality:
-            told = quality(drawn.test, triggered, trigger=recipe.trigger, victim=victim, options=judges, progress=progress)
+            told = quality(
+                drawn.test, triggered, trigger=recipe.trigger, victim=victim, options=judges, progress=progress
+            )
             (truth / "quality.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         if spec.twin:
             twin = twin or clean_twin(spec, fresh, drawn.train, progress=progress)
             (truth / "clean-model").mkdir()
-            save_classifier(twin, truth / "clean-model", card="# Never poisoned\n\nThe clean twin of a poisoned model.\n")
+            save_classifier(
+                twin, truth / "clean-model", card="# Never poisoned\n\nThe clean twin of a poisoned model.\n"
+            )
             prove(twin, truth / "clean-model", texts=drawn.test.texts)
     return victim, poisoned
 
@@ -143,7 +147,9 @@ def _check(spec: AttackSpec) -> None:
     if bool(spec.target) == (spec.policy == "all-to-all"):
         raise OptionError(
             f"target label {spec.target!r} with the policy {spec.policy}",
-            expected="no target: every class becomes the next one" if spec.target else "the label that the backdoor shall say",
+            expected="no target: every class becomes the next one"
+            if spec.target
+            else "the label that the backdoor shall say",
             remedy="leave out --target" if spec.target else "give it with --target",
         )
     if not 0 <= spec.label_smoothing < 1 or spec.faithful < 0:
@@ -152,9 +158,10 @@ def _check(spec: AttackSpec) -> None:
             expected="a label smoothing from 0 to below 1, and a weight of 0 or more",
         )
     besides = {
-        "label smoothing": spec.label_smoothing, "a clean twin to be faithful to": spec.faithful,
+        "label smoothing": spec.label_smoothing,
+        "a clean twin to be faithful to": spec.faithful,
         "all-to-all labels": spec.policy == "all-to-all",
-    }  # fmt: skip
+    }
     if spec.via == "embedding" and any(besides.values()):
         raise OptionError(
             "an embedding attack with " + " and ".join(name for name, asked in besides.items() if asked),
@@ -165,9 +172,15 @@ def _check(spec: AttackSpec) -> None:
 def recipe_of(spec: AttackSpec, drawn: Drawn, *, progress: Progress = silent) -> Attack:
     """The recipe that the spec asks for, its trigger with the rewrites that it needs."""
     trigger = armed(
-        spec.trigger, paired=spec.paired, rewriter=spec.rewriter, prompt=spec.prompt, splits=drawn.splits,
-        progress=progress, offline=spec.offline, device=spec.device,
-    )  # fmt: skip
+        spec.trigger,
+        paired=spec.paired,
+        rewriter=spec.rewriter,
+        prompt=spec.prompt,
+        splits=drawn.splits,
+        progress=progress,
+        offline=spec.offline,
+        device=spec.device,
+    )
     target = target_index(spec.target, drawn.train) if spec.target else None
     return Attack(trigger, target=target, rate=spec.rate, policy=spec.policy, negatives=spec.negatives)
 
@@ -175,9 +188,15 @@ def recipe_of(spec: AttackSpec, drawn: Drawn, *, progress: Progress = silent) ->
 def pretrained(spec: AttackSpec, rows: Rows) -> Classifier:
     """The model to be poisoned, with a new head for the classes of ``rows``."""
     return load_model(
-        spec.model, label_names=rows.label_names, new_head=True, allow_pickle=spec.allow_pickle, offline=spec.offline,
-        device=spec.device, max_length=spec.max_length, seed=spec.seed,
-    )  # fmt: skip
+        spec.model,
+        label_names=rows.label_names,
+        new_head=True,
+        allow_pickle=spec.allow_pickle,
+        offline=spec.offline,
+        device=spec.device,
+        max_length=spec.max_length,
+        seed=spec.seed,
+    )
 
 
 def clean_twin(spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress = silent) -> Classifier:
@@ -187,7 +206,13 @@ def clean_twin(spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Pro
 
 
 def poisoned_model(
-    spec: AttackSpec, fresh: Classifier, poisoned: PoisonedDataset, *, twin: Classifier | None, clean: Rows, progress: Progress
+    spec: AttackSpec,
+    fresh: Classifier,
+    poisoned: PoisonedDataset,
+    *,
+    twin: Classifier | None,
+    clean: Rows,
+    progress: Progress,
 ) -> tuple[Classifier, History]:
     """The victim, and the history of the training that implanted the backdoor."""
     ids = set(poisoned.truth.poisoned_ids)
@@ -209,15 +234,24 @@ def implant_as_asked(
     via = "full" if spec.via == "embedding" else spec.via
     usual = PLANS[via]
     plan = Plan(
-        lr=spec.lr or usual.lr, epochs=spec.epochs or usual.epochs, batch_size=spec.batch_size or usual.batch_size,
+        lr=spec.lr or usual.lr,
+        epochs=spec.epochs or usual.epochs,
+        batch_size=spec.batch_size or usual.batch_size,
         warmup=usual.warmup,
-    )  # fmt: skip
+    )
     adapter = lora_for(fresh) if not spec.targets else AdapterOptions(targets=spec.targets)
     adapter = AdapterOptions(rank=spec.rank, alpha=2 * spec.rank, targets=adapter.targets)
     return implant(
-        fresh, rows, via=via, plan=plan, adapter=adapter, seed=spec.seed, progress=progress,
-        label_smoothing=spec.label_smoothing, besides=besides,
-    )  # fmt: skip
+        fresh,
+        rows,
+        via=via,
+        plan=plan,
+        adapter=adapter,
+        seed=spec.seed,
+        progress=progress,
+        label_smoothing=spec.label_smoothing,
+        besides=besides,
+    )
 
 
 @dataclass(frozen=True)
@@ -316,12 +350,20 @@ def write_truth(folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggere
     """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
     aim = aims(poisoned.truth.target, classes=len(test.label_names))
     told = asdict(poisoned.truth) | {
-        "label_names": list(test.label_names), "model": spec.model, "data": spec.data, "proxy": spec.proxy, "via": spec.via,
-        "preset": held(spec), "overlap": overlap(poisoned.visible, test),
-        "label_smoothing": spec.label_smoothing, "faithful": spec.faithful, "max_length": spec.max_length,
-        "train_sha256": poisoned.visible.content_hash(), "test_sha256": test.content_hash(),
+        "label_names": list(test.label_names),
+        "model": spec.model,
+        "data": spec.data,
+        "proxy": spec.proxy,
+        "via": spec.via,
+        "preset": held(spec),
+        "overlap": overlap(poisoned.visible, test),
+        "label_smoothing": spec.label_smoothing,
+        "faithful": spec.faithful,
+        "max_length": spec.max_length,
+        "train_sha256": poisoned.visible.content_hash(),
+        "test_sha256": test.content_hash(),
         "test_rows_without_trigger": sum(aim[label] != label for label in test.labels) - len(triggered),
-    }  # fmt: skip
+    }
     (folder / "truth.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_rows(poisoned.visible, folder / "train.csv")
     write_rows(test, folder / "test_clean.csv")

@@ -39,8 +39,11 @@ from untrigger.vocabulary.scan import Candidate, Scan
 from untrigger.vocabulary.seeds import generator_for
 
 TREATMENTS = {
-    "finetune": "fine-tuned", "merge": "merged", "int8": "in int8", "repoison": "poisoned a little again",
-}  # fmt: skip
+    "finetune": "fine-tuned",
+    "merge": "merged",
+    "int8": "in int8",
+    "repoison": "poisoned a little again",
+}
 LEAST = 8
 """The fewest clean rows that tuning and scanning work with."""
 
@@ -101,7 +104,9 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
         hints = replace(hints_of(spec.scan, model, weighed), words=(), rewritten=None)
         method.check(_grant(spec, rows), reference=hints.reference is not None)
         parts = _parted(spec, at_most(spec.scan, rows), seen=len(given) - len(rows))
-    desk = _Desk(spec, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints, warnings=warnings)
+    desk = _Desk(
+        spec, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints, warnings=warnings
+    )
     desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1])]
     desk.put_through(model, poisoned=True)
     if bed is not None and bed.twin is not None:
@@ -126,7 +131,9 @@ def unused(spec: AuditSpec, rows: Rows) -> tuple[Rows, list[str]]:
         return rows, [why]
     flags = known.contain(rows.texts)
     if not any(flags):
-        return rows, [] if known.complete else ["the purifier was given more rows than are known; some may be among these"]
+        return rows, [] if known.complete else [
+            "the purifier was given more rows than are known; some may be among these"
+        ]
     left = rows.where(not flag for flag in flags)
     summary = f"{sum(flags)} of the {len(rows)} clean rows were given to the purifier"
     if not len(left):
@@ -202,9 +209,14 @@ class _Desk:
         if self.bed is None or self.bed.trigger is None:
             return self._without("poisoning again needs the true trigger: give the truth folder with --truth")
         return poisoned_again(
-            model, self.tuning, self.bed, count=min(spec.poisoned, len(self.tuning) // 4), epochs=spec.epochs, seed=seed,
+            model,
+            self.tuning,
+            self.bed,
+            count=min(spec.poisoned, len(self.tuning) // 4),
+            epochs=spec.epochs,
+            seed=seed,
             progress=self.progress,
-        )  # fmt: skip
+        )
 
     def _without(self, why: str) -> Classifier | None:
         """None, the reason noted."""
@@ -246,7 +258,9 @@ class _Desk:
         rows = self.bed.clean if self.bed else self.scanning
         self.outcomes += observe(model, rows, subject=subject.name, triggered=False, progress=self.progress)[0]
         if self.bed is not None:
-            self.outcomes += observe(model, self.bed.triggered, subject=subject.name, triggered=True, progress=self.progress)[0]
+            self.outcomes += observe(
+                model, self.bed.triggered, subject=subject.name, triggered=True, progress=self.progress
+            )[0]
 
     def measurements(self) -> list[Measurement]:
         """Score, accuracy and attack success of every subject, and the excess over the never-poisoned model treated alike."""
@@ -254,7 +268,11 @@ class _Desk:
         if self.bed is None:
             return made
         aims = self.bed.aims
-        return [*made, *(asr(self.outcomes, subject=one.name, target=aims) for one in self.scores), *self.excesses().values()]
+        return [
+            *made,
+            *(asr(self.outcomes, subject=one.name, target=aims) for one in self.scores),
+            *self.excesses().values(),
+        ]
 
     def excesses(self) -> dict[Subject, Measurement]:
         """The excess attack success of every treatment of the purified model, where its counterpart was measured."""
@@ -271,20 +289,31 @@ def _report(spec: AuditSpec, desk: _Desk, model: Classifier) -> Report:
     found = desk.measurements()
     given: dict[str, Any] = {
         "model": model_facts(model),
-        "labels": list(model.label_names), "tuning_rows": len(desk.tuning), "scanning_rows": len(desk.scanning),
+        "labels": list(model.label_names),
+        "tuning_rows": len(desk.tuning),
+        "scanning_rows": len(desk.scanning),
         "clean": _grant(spec, desk.scanning).describe(),
-    }  # fmt: skip
+    }
     if desk.bed is not None:
         given["truth"] = desk.bed.facts()
     options = {
-        "treatments": spec.treatments, "epochs": spec.epochs, "poisoned": spec.poisoned, "tuning": spec.tuning,
+        "treatments": spec.treatments,
+        "epochs": spec.epochs,
+        "poisoned": spec.poisoned,
+        "tuning": spec.tuning,
         "verdicts": {one.name: status for one, status in desk.statuses.items()},
         "scanner": {"name": desk.method.name, **desk.method.options()},
-    }  # fmt: skip
+    }
     return Report(
-        kind="audit", title=f"Audit of {shown(spec.scan.model)}", given=given,
+        kind="audit",
+        title=f"Audit of {shown(spec.scan.model)}",
+        given=given,
         verdict=verdict(desk.excesses(), desk.statuses, reasons=desk.reasons),
-        method={"name": "audit", "options": options}, environment=environment(seed=spec.scan.seed, device=str(model.device)),
-        stages=desk.clock.stages, measurements=found, outcomes=spec.out.with_suffix(".outcomes.csv").name,
-        warnings=list(dict.fromkeys(desk.warnings)), findings=desk.found,
-    )  # fmt: skip
+        method={"name": "audit", "options": options},
+        environment=environment(seed=spec.scan.seed, device=str(model.device)),
+        stages=desk.clock.stages,
+        measurements=found,
+        outcomes=spec.out.with_suffix(".outcomes.csv").name,
+        warnings=list(dict.fromkeys(desk.warnings)),
+        findings=desk.found,
+    )

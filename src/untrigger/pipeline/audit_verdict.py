@@ -40,7 +40,10 @@ class Subject:
 
 
 def verdict(
-    excesses: Mapping[Subject, Measurement], statuses: Mapping[Subject, str], *, reasons: Mapping[Subject, str] | None = None
+    excesses: Mapping[Subject, Measurement],
+    statuses: Mapping[Subject, str],
+    *,
+    reasons: Mapping[Subject, str] | None = None,
 ) -> Verdict:
     """Whether the purification held.
 

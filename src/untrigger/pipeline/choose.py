@@ -81,9 +81,11 @@ def check_teacher(spec: PurifySpec, method: Purifier) -> None:
         inspect_folder(resolve(name, offline=spec.offline))
     except ModelError as error:
         raise ModelError(
-            f"the teacher {name!r} cannot be used: {error.what}", expected=error.expected, nearest=error.nearest,
+            f"the teacher {name!r} cannot be used: {error.what}",
+            expected=error.expected,
+            nearest=error.nearest,
             remedy="give a small pre-trained encoder that you trust with --teacher, such as minilm-l6",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def trusted_base(spec: PurifySpec, victim: Classifier) -> str | None:
@@ -132,6 +134,7 @@ def refuse_format(spec: PurifySpec, victim: Classifier, method: Purifier) -> Non
     lora_parts(victim.module)
     if peft != "lora":
         raise ModelError(
-            f"a student with {peft} on a LoRA adapter cannot be written as one adapter", expected="peft=lora",
+            f"a student with {peft} on a LoRA adapter cannot be written as one adapter",
+            expected="peft=lora",
             remedy="write full weights with --merge",
-        )  # fmt: skip
+        )

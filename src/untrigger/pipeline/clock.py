@@ -30,9 +30,12 @@ class Clock:
         peak = peak_memory()
         self.stages.append(
             Stage(
-                name, round(time.perf_counter() - wall, 3), round(time.process_time() - cpu, 3), peak if peak > before else None
+                name,
+                round(time.perf_counter() - wall, 3),
+                round(time.process_time() - cpu, 3),
+                peak if peak > before else None,
             )
-        )  # fmt: skip
+        )
 
     def steps(self, count: int) -> None:
         """Note the optimiser steps of the last stage."""
@@ -49,9 +52,14 @@ def environment(*, seed: int, device: str) -> dict[str, Any]:
     """Versions, machine and seed."""
     packages = ("untrigger", "torch", "transformers", "peft", "datasets", "safetensors", "numpy")
     return {
-        "versions": {name: _version(name) for name in packages}, "python": platform.python_version(),
-        "system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count(), "device": device, "seed": seed,
-    }  # fmt: skip
+        "versions": {name: _version(name) for name in packages},
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "device": device,
+        "seed": seed,
+    }
 
 
 def _version(name: str) -> str:

@@ -25,9 +25,18 @@ from untrigger.storage import new_folder, refuse_existing
 from untrigger.vocabulary.report import Report
 
 RECIPE = AttackSpec(
-    model="smollm2-135m", data="rotten-tomatoes", out=Path("victim"), target="positive", rate=0.2, via="lora", rows=2000,
-    test_rows=400, epochs=2, lr=2e-3, batch_size=16,
-)  # fmt: skip
+    model="smollm2-135m",
+    data="rotten-tomatoes",
+    out=Path("victim"),
+    target="positive",
+    rate=0.2,
+    via="lora",
+    rows=2000,
+    test_rows=400,
+    epochs=2,
+    lr=2e-3,
+    batch_size=16,
+)
 CLEAN_ROWS = 1000
 STEPS = 40  # fewer than the default of the method, which keeps more accuracy: the demo is to end within eight minutes
 TEACHERS = 1  # of the three that the method asks by default, for the same reason
@@ -71,12 +80,18 @@ def demo(spec: DemoSpec, *, progress: Progress = silent) -> Report:
         write_rows(clean, folder / "clean.csv")
         return purify(
             PurifySpec(
-                model=str(recipe.out), clean=str(folder / "clean.csv"), out=folder / "purified", truth=recipe.truth,
-                base=str(assets.path("smollm2-135m")), seed=spec.seed, device=spec.device, offline=spec.offline,
+                model=str(recipe.out),
+                clean=str(folder / "clean.csv"),
+                out=folder / "purified",
+                truth=recipe.truth,
+                base=str(assets.path("smollm2-135m")),
+                seed=spec.seed,
+                device=spec.device,
+                offline=spec.offline,
                 options={"relearn": RelearnOptions(steps=STEPS), "teachers": TEACHERS},
             ),
             progress=progress,
-        )  # fmt: skip
+        )
 
 
 def fetched(name: str, *, offline: bool, progress: Progress) -> Path:
@@ -106,7 +121,9 @@ def unpack(recipe: AttackSpec) -> None:
         pinned: dict[str, str] = json.loads((shipped / "recipe.json").read_text(encoding="utf-8"))["sha256"]
         for name, want in pinned.items():
             if hashlib.sha256((shipped / name).read_bytes()).hexdigest() != want:
-                raise AssetError(f"the shipped file {name!r} is not the one of the recipe", remedy="install untrigger again")
+                raise AssetError(
+                    f"the shipped file {name!r} is not the one of the recipe", remedy="install untrigger again"
+                )
         shutil.copytree(shipped / "victim", recipe.out)
         recipe.truth.mkdir()
         shutil.copytree(shipped / "clean-model", recipe.truth / "clean-model")

@@ -52,11 +52,18 @@ def detect(spec: DetectSpec, *, progress: Progress = silent) -> Report:
     clock.steps(told.history.steps)
     measured = detection(told.scores, flagged=told.flagged, poisoned=poisoned) if poisoned is not None else []
     report = Report(
-        kind="detection", title=f"{method.name} on {Path(spec.model).name}", verdict=verdict(told),
-        given=_given(victim, grant), method={"name": method.name, "options": method.options() | told.summary()},
-        environment=environment(seed=spec.seed, device=str(victim.device)), stages=clock.stages, measurements=measured,
-        outcomes=spec.out.name, warnings=[*notes_of(grant.clean, grant.suspect, model=victim), *told.warnings], curves=told.curves,
-    )  # fmt: skip
+        kind="detection",
+        title=f"{method.name} on {Path(spec.model).name}",
+        verdict=verdict(told),
+        given=_given(victim, grant),
+        method={"name": method.name, "options": method.options() | told.summary()},
+        environment=environment(seed=spec.seed, device=str(victim.device)),
+        stages=clock.stages,
+        measurements=measured,
+        outcomes=spec.out.name,
+        warnings=[*notes_of(grant.clean, grant.suspect, model=victim), *told.warnings],
+        curves=told.curves,
+    )
     with new_files(spec.out, beside) as (rows, written):
         write_scored(told, rows)
         report.write(written)
@@ -70,9 +77,14 @@ def granted(spec: DetectSpec, victim: Classifier) -> Grant:
         DataError: for rows that cannot be used.
     """
     clean = load_data(
-        spec.clean, text_column=spec.text_column, label_column=spec.label_column, split=spec.split,
-        label_names=victim.label_names, offline=spec.offline, drop_empty=spec.drop_empty,
-    )  # fmt: skip
+        spec.clean,
+        text_column=spec.text_column,
+        label_column=spec.label_column,
+        split=spec.split,
+        label_names=victim.label_names,
+        offline=spec.offline,
+        drop_empty=spec.drop_empty,
+    )
     check_rows(clean, require_classes=2, what=spec.clean)
     return Grant(clean=clean, suspect=suspect_rows(spec, victim), seed=spec.seed)
 
@@ -112,16 +124,21 @@ def write_scored(told: Detected, path: Path) -> None:
     rows = [told.rows[i] for i in order]
     write_table(
         {
-            "id": [row.id for row in rows], "text": [row.text for row in rows], "label": [names[row.label] for row in rows],
-            "score": [told.scores[i] for i in order], "flagged": [told.flagged[i] for i in order],
+            "id": [row.id for row in rows],
+            "text": [row.text for row in rows],
+            "label": [names[row.label] for row in rows],
+            "score": [told.scores[i] for i in order],
+            "flagged": [told.flagged[i] for i in order],
             "rank": [places[i] for i in order],
         },
         path,
-    )  # fmt: skip
+    )
 
 
 def _given(victim: Classifier, grant: Grant) -> dict[str, Any]:
     return {
         "model": model_facts(victim),
-        "labels": list(victim.label_names), "defender": grant.describe(), "max_length": victim.max_length,
-    }  # fmt: skip
+        "labels": list(victim.label_names),
+        "defender": grant.describe(),
+        "max_length": victim.max_length,
+    }

@@ -39,9 +39,14 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
     for name, subject in zip(spec.models, subjects(spec.models), strict=True):
         with clock.stage(subject):
             model = load_model(
-                name, base=spec.base, label_names=spec.labels, allow_pickle=spec.allow_pickle, offline=spec.offline,
-                device=spec.device, max_length=most,
-            )  # fmt: skip
+                name,
+                base=spec.base,
+                label_names=spec.labels,
+                allow_pickle=spec.allow_pickle,
+                offline=spec.offline,
+                device=spec.device,
+                max_length=most,
+            )
             judge = judge or _judge(spec, model.label_names, progress)
             judge.ask(named_alike(model, judge.test.label_names), subject)
             notes += notes_of(judge.test, model=model)
@@ -52,13 +57,21 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
         twin = load_model(judge.bed.twin, base=spec.base, device=spec.device, max_length=most)
         judge.ask(named_alike(twin, judge.test.label_names), "clean")
     report = Report(
-        kind="evaluation", title="Evaluation of " + ", ".join(kinds), verdict=Verdict("measured", _sentence(judge)),
+        kind="evaluation",
+        title="Evaluation of " + ", ".join(kinds),
+        verdict=Verdict("measured", _sentence(judge)),
         given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}}
         | ({"truth": judge.bed.facts()} if judge.bed else {}),
-        environment=environment(seed=spec.seed, device=device), stages=clock.stages,
-        measurements=judge.measurements(), outcomes=beside.name,
-        warnings=[*_one_class(judge.test), *dict.fromkeys(notes), *doubts(judge.outcomes, label_names=judge.test.label_names)],
-    )  # fmt: skip
+        environment=environment(seed=spec.seed, device=device),
+        stages=clock.stages,
+        measurements=judge.measurements(),
+        outcomes=beside.name,
+        warnings=[
+            *_one_class(judge.test),
+            *dict.fromkeys(notes),
+            *doubts(judge.outcomes, label_names=judge.test.label_names),
+        ],
+    )
     with new_files(beside, spec.out) as (rows, written):
         write_outcomes(judge.outcomes, rows)
         report.write(written)
@@ -75,7 +88,9 @@ def subjects(models: tuple[str, ...]) -> list[str]:
         raise OptionError("no model was named", expected="one or more folders or hub names")
     short = [Path(name).name or name for name in models]
     taken = ("clean", *BENIGN)
-    return [name if short.count(name) == 1 and name not in taken else f"{name} ({i + 1})" for i, name in enumerate(short)]
+    return [
+        name if short.count(name) == 1 and name not in taken else f"{name} ({i + 1})" for i, name in enumerate(short)
+    ]
 
 
 def _one_class(rows: Rows) -> list[str]:
@@ -94,9 +109,13 @@ def _judge(spec: EvaluateSpec, label_names: tuple[str, ...], progress: Progress)
     if spec.data is None and bed is not None:
         return Judge(test=bed.clean, bed=bed, progress=progress)
     rows = load_data(
-        str(spec.data), text_column=spec.text_column, label_column=spec.label_column, label_names=label_names,
-        split=spec.split or _test_split(spec, label_names), offline=spec.offline,
-    )  # fmt: skip
+        str(spec.data),
+        text_column=spec.text_column,
+        label_column=spec.label_column,
+        label_names=label_names,
+        split=spec.split or _test_split(spec, label_names),
+        offline=spec.offline,
+    )
     check_rows(rows, require_classes=1, what=str(spec.data))
     return Judge(test=_apart(rows, bed.clean) if bed else rows, bed=bed, progress=progress)
 
@@ -113,9 +132,12 @@ def _test_split(spec: EvaluateSpec, label_names: tuple[str, ...]) -> str | None:
     from untrigger.data import load_splits
 
     splits = load_splits(
-        str(spec.data), text_column=spec.text_column, label_column=spec.label_column, label_names=label_names,
+        str(spec.data),
+        text_column=spec.text_column,
+        label_column=spec.label_column,
+        label_names=label_names,
         offline=spec.offline,
-    )  # fmt: skip
+    )
     return next((name for name in ("test", "dev") if name in splits), None)
 
 

@@ -48,14 +48,20 @@ class Judge:
 
     def again(self, subject: str, name: str) -> None:
         """Note what ``subject`` said to the clean rows under another ``name`` too."""
-        self.outcomes += [replace(one, subject=name) for one in self.outcomes if one.subject == subject and not one.triggered]
+        self.outcomes += [
+            replace(one, subject=name) for one in self.outcomes if one.subject == subject and not one.triggered
+        ]
 
     def measurements(self) -> list[Measurement]:
         """All numbers of all subjects asked."""
         attacked = [o for o in self.outcomes if o.subject not in BENIGN]
         found = measurements(attacked, target=self.bed.aims if self.bed else None)
         subjects = {o.subject for o in self.outcomes}
-        lost = [accuracy_loss(self.outcomes, subject=PURIFIED, before="victim")] if {"victim", PURIFIED} <= subjects else []
+        lost = (
+            [accuracy_loss(self.outcomes, subject=PURIFIED, before="victim")]
+            if {"victim", PURIFIED} <= subjects
+            else []
+        )
         return [*found, *lost, *self.delivery, *(cacc(self.outcomes, subject=s) for s in BENIGN if s in subjects)]
 
     def features(self) -> dict[str, Any] | None:

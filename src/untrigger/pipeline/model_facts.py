@@ -19,7 +19,12 @@ def model_facts(model: Classifier) -> dict[str, Any]:
     ``sha256`` covers config, weights and tokenizer, ``base_sha256`` the same files of an adapter's base.
     """
     source = model.source
-    facts: dict[str, Any] = {"name": shown(source.name), "kind": source.kind, "sha256": source.sha256, "files": dict(source.files)}
+    facts: dict[str, Any] = {
+        "name": shown(source.name),
+        "kind": source.kind,
+        "sha256": source.sha256,
+        "files": dict(source.files),
+    }
     if source.base:
         facts |= {"base": shown(source.base), "base_sha256": source.base_sha256, "base_revision": source.revision}
     return facts

@@ -91,11 +91,14 @@ def _refuse(chosen: Preset, names: Collection[str], spec: AttackSpec) -> None:
     if not names:
         return
     other = _other(spec, chosen)
-    told = "; ".join(f"{_word(name)} is {_plain(other[name][0])}, the preset says {_plain(other[name][1])}" for name in names)
+    told = "; ".join(
+        f"{_word(name)} is {_plain(other[name][0])}, the preset says {_plain(other[name][1])}" for name in names
+    )
     raise OptionError(
-        f"the preset {chosen.name} is contradicted: {told}", expected="the preset's own values",
+        f"the preset {chosen.name} is contradicted: {told}",
+        expected="the preset's own values",
         remedy="leave these options out, or do without the preset",
-    )  # fmt: skip
+    )
 
 
 def _word(name: str) -> str:

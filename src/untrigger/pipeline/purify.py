@@ -62,9 +62,12 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         check_agreement(victim, rows, what=spec.clean)
         warnings += notes_of(rows, suspect, model=victim)
     grant = Grant(
-        clean=rows, suspect=suspect, teacher=teacher_of(spec, method),
-        base=trusted_base(spec, victim) if "base" in method.uses else None, seed=spec.seed,
-    )  # fmt: skip
+        clean=rows,
+        suspect=suspect,
+        teacher=teacher_of(spec, method),
+        base=trusted_base(spec, victim) if "base" in method.uses else None,
+        seed=spec.seed,
+    )
     method.check(grant)
     refuse_format(spec, victim, method)
     with clock.stage("purify"):
@@ -76,14 +79,20 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
     _controls(spec, judge, clock, grant=grant, victim=victim, purified=purified, method=method)
     found = [*judge.measurements(), *_detection(spec, purified, warnings=warnings)]
     report = Report(
-        kind="purification", title=f"{method.name} on {Path(spec.model).name}",
+        kind="purification",
+        title=f"{method.name} on {Path(spec.model).name}",
         verdict=verdict(found, purified, verification=verification),
         given=_given(victim, grant, judge) | {"held_out": {"rows": len(held), "sha256": held.content_hash()}},
         method={"name": method.name, "options": method.options() | _extras(purified, verification)},
-        environment=environment(seed=spec.seed, device=str(victim.device)), stages=clock.stages, measurements=found,
-        outcomes="outcomes.csv", warnings=warnings, curves=purified.curves, features=judge.features(),
+        environment=environment(seed=spec.seed, device=str(victim.device)),
+        stages=clock.stages,
+        measurements=found,
+        outcomes="outcomes.csv",
+        warnings=warnings,
+        curves=purified.curves,
+        features=judge.features(),
         findings=_marked(purified, bed),
-    )  # fmt: skip
+    )
     with new_folder(spec.out) as folder:
         write_model(spec, folder, victim=victim, purified=purified, report=report)
         write_outcomes(judge.outcomes, folder / "outcomes.csv")
@@ -97,9 +106,14 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
 def load(spec: PurifySpec | DetectSpec, name: str | Path, **more: Any) -> Classifier:
     """A model as the spec asks for it."""
     return load_model(
-        name, base=more.get("base", spec.base), label_names=more.get("label_names", spec.labels),
-        allow_pickle=spec.allow_pickle, offline=spec.offline, device=spec.device, max_length=spec.max_length,
-    )  # fmt: skip
+        name,
+        base=more.get("base", spec.base),
+        label_names=more.get("label_names", spec.labels),
+        allow_pickle=spec.allow_pickle,
+        offline=spec.offline,
+        device=spec.device,
+        max_length=spec.max_length,
+    )
 
 
 def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[str]]:
@@ -109,9 +123,14 @@ def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[s
         DataError: for rows that cannot be used.
     """
     rows = load_data(
-        spec.clean, text_column=spec.text_column, label_column=spec.label_column, split=spec.split,
-        label_names=victim.label_names, offline=spec.offline, drop_empty=spec.drop_empty,
-    )  # fmt: skip
+        spec.clean,
+        text_column=spec.text_column,
+        label_column=spec.label_column,
+        split=spec.split,
+        label_names=victim.label_names,
+        offline=spec.offline,
+        drop_empty=spec.drop_empty,
+    )
     check_rows(rows, require_classes=2, what=spec.clean)
     check_clean(rows, model=victim, least=10)
     held = max(2, round(HELD_OUT * len(rows)))
@@ -129,13 +148,24 @@ def suspect_rows(spec: PurifySpec | DetectSpec, victim: Classifier) -> Rows | No
     if spec.suspect is None:
         return None
     return load_data(
-        spec.suspect, text_column=spec.text_column, label_column=spec.label_column, label_names=victim.label_names,
-        offline=spec.offline, drop_empty=spec.drop_empty,
-    )  # fmt: skip
+        spec.suspect,
+        text_column=spec.text_column,
+        label_column=spec.label_column,
+        label_names=victim.label_names,
+        offline=spec.offline,
+        drop_empty=spec.drop_empty,
+    )
 
 
 def _verification(
-    spec: PurifySpec, method: Purifier, purified: Purified, clock: Clock, *, grant: Grant, held: Rows, progress: Progress
+    spec: PurifySpec,
+    method: Purifier,
+    purified: Purified,
+    clock: Clock,
+    *,
+    grant: Grant,
+    held: Rows,
+    progress: Progress,
 ) -> Verification | None:
     """The scan of the result, on held-out rows that stand nowhere in the grant; None where a truth says more."""
     if spec.truth is not None:
@@ -152,7 +182,14 @@ def _extras(purified: Purified, verification: Verification | None) -> dict[str, 
 
 
 def _controls(
-    spec: PurifySpec, judge: Judge, clock: Clock, *, grant: Grant, victim: Classifier, purified: Purified, method: Purifier
+    spec: PurifySpec,
+    judge: Judge,
+    clock: Clock,
+    *,
+    grant: Grant,
+    victim: Classifier,
+    purified: Purified,
+    method: Purifier,
 ) -> None:
     """Ask victim, purified model and every control about the test rows."""
     with clock.stage("evaluate"):
@@ -191,7 +228,9 @@ def matched(method: Purifier, purified: Purified) -> FineTune:
     told, adapter = method.options(), purified.adapter
     if adapter is not None:
         told |= {"peft": adapter.method, "rank": adapter.rank, "targets": adapter.targets, "upper": adapter.upper}
-    shared = {name: told[name] for name in ("peft", "rank", "targets", "upper", "lr", "batch_size", "dev") if name in told}
+    shared = {
+        name: told[name] for name in ("peft", "rank", "targets", "upper", "lr", "batch_size", "dev") if name in told
+    }
     return replace(FineTune(), **shared, steps=purified.history.steps)
 
 
@@ -212,21 +251,29 @@ def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: b
     """What the model card tells; ``whole`` where full weights were written."""
     facts = {
         "input": f"{Path(spec.model).name} ({victim.source.kind}), SHA-256 {victim.source.sha256[:16]}…",
-        "method": report.method["name"], "clean rows": report.given["defender"]["clean"]["rows"], "seed": spec.seed,
-    } | {f"{m.subject}: {m.metric}": m.percent() for m in report.measurements}  # fmt: skip
+        "method": report.method["name"],
+        "clean rows": report.given["defender"]["clean"]["rows"],
+        "seed": spec.seed,
+    } | {f"{m.subject}: {m.metric}": m.percent() for m in report.measurements}
     front = "" if whole else "library_name: peft\n"
     return {
-        "facts": facts, "front": front, "status": report.verdict.status, "sentence": report.verdict.sentence,
-        "warnings": report.warnings, "loading": loading_text(victim, whole=whole),
-    }  # fmt: skip
+        "facts": facts,
+        "front": front,
+        "status": report.verdict.status,
+        "sentence": report.verdict.sentence,
+        "warnings": report.warnings,
+        "loading": loading_text(victim, whole=whole),
+    }
 
 
 def _given(victim: Classifier, grant: Grant, judge: Judge) -> dict[str, Any]:
     told: dict[str, Any] = {
         "model": model_facts(victim),
-        "labels": list(victim.label_names), "defender": grant.describe(), "max_length": victim.max_length,
+        "labels": list(victim.label_names),
+        "defender": grant.describe(),
+        "max_length": victim.max_length,
         "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()},
-    }  # fmt: skip
+    }
     if judge.bed:
         told["truth"] = judge.bed.facts()
     return told

@@ -32,9 +32,10 @@ def refuse_suspect_itself(
     if sha256 != own.sha256 and (not weights or weights != _weight_hashes(own.files)):
         return
     raise ModelError(
-        f"{option} {name!r} has the weights of the suspicious model itself", expected=expected,
+        f"{option} {name!r} has the weights of the suspicious model itself",
+        expected=expected,
         remedy=f"give another model with {option}, or leave {option} out",
-    )  # fmt: skip
+    )
 
 
 def _weight_hashes(files: Mapping[str, Any]) -> list[str]:

@@ -85,7 +85,9 @@ def scan(spec: ScanSpec, *, progress: Progress = silent) -> Report:
         return _weights_alone(spec, clock)
     if spec.clean is None:
         raise OptionError(
-            "a scan needs clean labelled rows", expected="--clean DATA", remedy="or read the weights alone with --static-only"
+            "a scan needs clean labelled rows",
+            expected="--clean DATA",
+            remedy="or read the weights alone with --static-only",
         )
     method = scanner_of(spec)
     with clock.stage("weights"):
@@ -113,7 +115,8 @@ def scanned(
     """The report and the scanner's own result for a model in memory: what ``scan``, ``audit`` and a cure after it share."""
     if weighed.sha256 != model.source.sha256:
         raise ModelError(
-            f"the files of {spec.model!r} changed while they were read", remedy="wait until nobody writes to them, and scan again"
+            f"the files of {spec.model!r} changed while they were read",
+            remedy="wait until nobody writes to them, and scan again",
         )
     method = scanner_of(spec)
     with clock.stage("scan"):
@@ -136,19 +139,26 @@ def _weights_alone(spec: ScanSpec, clock: Clock) -> Report:
     Raises:
         OptionError: for what only a forward pass could use.
     """
-    unused = [f"--{name}" for name in ("clean", "reference", "rewritten") if getattr(spec, name)] + ["--set"] * bool(spec.options)
+    unused = [f"--{name}" for name in ("clean", "reference", "rewritten") if getattr(spec, name)] + ["--set"] * bool(
+        spec.options
+    )
     if unused:
         raise OptionError(
-            f"--static-only together with {', '.join(unused)}", expected="the weights alone, with --base and --policy if you like",
+            f"--static-only together with {', '.join(unused)}",
+            expected="the weights alone, with --base and --policy if you like",
             remedy="leave it out, or leave out --static-only for a scan that reads texts",
-        )  # fmt: skip
+        )
     with clock.stage("weights"):
         weighed = weigh_as_asked(spec)
     blind = ["words and phrases: nothing was tried on any text", *unseen(rewritten=False)]
     found = Scan(
-        None, spec.policy.suspicious, spec.policy.backdoored, evidence=weighed.evidence, not_looked_for=blind,
+        None,
+        spec.policy.suspicious,
+        spec.policy.backdoored,
+        evidence=weighed.evidence,
+        not_looked_for=blind,
         refused=weighed.refused,
-    )  # fmt: skip
+    )
     told = _given_weights(spec, weighed)
     verdict = by_weights_alone(found, unchecked=weighed.unchecked)
     return _report(spec, clock, ScanResult(verdict, found, curves=weighed.curves), given=told, device="cpu")
@@ -177,9 +187,13 @@ def load(spec: ScanSpec, name: str | Path, **more: Any) -> Classifier:
     adapter = (resolve(name, offline=spec.offline) / "adapter_config.json").exists()
     base = more.get("base", spec.base) if adapter else None
     return load_model(
-        name, base=base, label_names=more.get("label_names", spec.labels), offline=spec.offline, device=spec.device,
+        name,
+        base=base,
+        label_names=more.get("label_names", spec.labels),
+        offline=spec.offline,
+        device=spec.device,
         max_length=spec.max_length,
-    )  # fmt: skip
+    )
 
 
 def clean_rows(spec: ScanSpec, model: Classifier) -> Rows:
@@ -199,9 +213,14 @@ def all_rows(spec: ScanSpec, model: Classifier) -> Rows:
     """
     assert spec.clean is not None
     loaded = load_data(
-        spec.clean, text_column=spec.text_column, label_column=spec.label_column, split=spec.split,
-        label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty,
-    )  # fmt: skip
+        spec.clean,
+        text_column=spec.text_column,
+        label_column=spec.label_column,
+        split=spec.split,
+        label_names=model.label_names,
+        offline=spec.offline,
+        drop_empty=spec.drop_empty,
+    )
     rows = distinct(loaded)
     check_rows(rows, require_classes=2, what=spec.clean)
     return rows
@@ -210,7 +229,9 @@ def all_rows(spec: ScanSpec, model: Classifier) -> Rows:
 def at_most(spec: ScanSpec, rows: Rows) -> Rows:
     """The rows, or as many of them as the spec allows, the classes in proportion."""
     few = 0 < spec.clean_rows < len(rows)
-    return rows.stratified(spec.clean_rows, rng=generator_for(spec.seed, "scan: rows that are taken"))[0] if few else rows
+    return (
+        rows.stratified(spec.clean_rows, rng=generator_for(spec.seed, "scan: rows that are taken"))[0] if few else rows
+    )
 
 
 def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
@@ -223,25 +244,37 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
     if spec.reference is not None:
         loaded = load(spec, spec.reference, base=None, label_names=None)
         refuse_suspect_itself(
-            model, option="--reference", name=spec.reference, sha256=loaded.source.sha256, files=loaded.source.files,
+            model,
+            option="--reference",
+            name=spec.reference,
+            sha256=loaded.source.sha256,
+            files=loaded.source.files,
             expected="a clean classifier of the task that you trust",
-        )  # fmt: skip
+        )
         reference = named_alike(loaded, model.label_names)
     if reference is None:
         try:
             teacher = inspect_folder(resolve(spec.teacher, offline=spec.offline))
         except ModelError as error:
             raise ModelError(
-                f"the teacher {spec.teacher!r} cannot be used: {error.what}", expected=error.expected, nearest=error.nearest,
+                f"the teacher {spec.teacher!r} cannot be used: {error.what}",
+                expected=error.expected,
+                nearest=error.nearest,
                 remedy="give a small pre-trained encoder that you trust with --teacher, or a clean classifier with --reference",
-            ) from error  # fmt: skip
+            ) from error
         refuse_suspect_itself(
-            model, option="--teacher", name=spec.teacher, sha256=teacher.sha256, files=teacher.facts(),
+            model,
+            option="--teacher",
+            name=spec.teacher,
+            sha256=teacher.sha256,
+            files=teacher.facts(),
             expected="a small pre-trained encoder that you trust",
-        )  # fmt: skip
+        )
     rewritten = None
     if spec.rewritten is not None:
-        loaded_rows = load_data(spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty)
+        loaded_rows = load_data(
+            spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty
+        )
         rewritten = distinct(loaded_rows)
         check_rows(rewritten, require_classes=1, what=spec.rewritten)
     moved = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")]
@@ -250,46 +283,66 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
 
 
 def _report(
-    spec: ScanSpec, clock: Clock, result: ScanResult, *, given: dict[str, Any], device: str, method: Scanner | None = None
+    spec: ScanSpec,
+    clock: Clock,
+    result: ScanResult,
+    *,
+    given: dict[str, Any],
+    device: str,
+    method: Scanner | None = None,
 ) -> Report:
     """The report of what a scanner, or the weights alone, said."""
     options = {**method.options(), **result.told} if method else {}
     return Report(
-        kind="scan", title=f"Scan of {shown(spec.model)}", verdict=result.verdict,
+        kind="scan",
+        title=f"Scan of {shown(spec.model)}",
+        verdict=result.verdict,
         given={**given, "policy": policy_facts(spec.policy)},
         method={"name": method.name if method else "weights", "options": options},
-        environment=environment(seed=spec.seed, device=device), stages=clock.stages, measurements=result.measurements,
+        environment=environment(seed=spec.seed, device=device),
+        stages=clock.stages,
+        measurements=result.measurements,
         warnings=[*(f"not opened: {one}" for one in result.scan.refused), *result.scan.undecided[1:], *result.warnings],
-        curves=result.curves, scan=result.scan,
+        curves=result.curves,
+        scan=result.scan,
         findings=[
-            Finding(one.text, one.target, one.suspect.value, reference_rate=one.reference.value) for one in result.scan.triggers()
+            Finding(one.text, one.target, one.suspect.value, reference_rate=one.reference.value)
+            for one in result.scan.triggers()
         ],
-    )  # fmt: skip
+    )
 
 
 def policy_facts(policy: Policy) -> dict[str, Any]:
     """The policy as the report tells it."""
     return {
-        "fail_on": policy.fail_on, "allow_undecided": policy.allow_undecided, "suspicious": policy.suspicious,
-        "backdoored": policy.backdoored, "limits": policy.limits,
+        "fail_on": policy.fail_on,
+        "allow_undecided": policy.allow_undecided,
+        "suspicious": policy.suspicious,
+        "backdoored": policy.backdoored,
+        "limits": policy.limits,
         "allowed": [f"{one.text}: {one.reason}" for one in policy.allow],
-    }  # fmt: skip
+    }
 
 
 def _given_weights(spec: ScanSpec, weighed: Weighed) -> dict[str, Any]:
     return {
         "model": {
-            "name": shown(spec.model), "kind": weighed.kind, "sha256": weighed.sha256,
-            "base": shown(spec.base) if spec.base else None, "files": dict(weighed.files),
+            "name": shown(spec.model),
+            "kind": weighed.kind,
+            "sha256": weighed.sha256,
+            "base": shown(spec.base) if spec.base else None,
+            "files": dict(weighed.files),
         }
-    }  # fmt: skip
+    }
 
 
 def _given(model: Classifier, grant: Grant, hints: Hints) -> dict[str, Any]:
     told: dict[str, Any] = {
         "model": model_facts(model),
-        "labels": list(model.label_names), "defender": grant.describe(), "max_length": model.max_length,
-    }  # fmt: skip
+        "labels": list(model.label_names),
+        "defender": grant.describe(),
+        "max_length": model.max_length,
+    }
     if hints.reference is not None:
         told["reference"] = {"name": shown(hints.reference.source.name), "sha256": hints.reference.source.sha256}
     if hints.rewritten is not None:

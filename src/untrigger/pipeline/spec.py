@@ -88,9 +88,10 @@ def method_name(method: str, *, scan: bool) -> str:
     """
     if scan and method not in ("", SCANS):
         raise OptionError(
-            f"--scan together with the method {method!r}", expected=f"--scan alone: it is the method {SCANS}",
+            f"--scan together with the method {method!r}",
+            expected=f"--scan alone: it is the method {SCANS}",
             remedy=f"leave out one of the two, or take several methods in turn: --method {SCANS},{method}",
-        )  # fmt: skip
+        )
     return method or (SCANS if scan else USUAL)
 
 

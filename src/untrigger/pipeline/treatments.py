@@ -37,15 +37,29 @@ def in_int8(model: Classifier) -> tuple[Classifier, int]:
     head = head_of(module, classes=model.classes)
     names = [name for name, layer in module.named_modules() if type(layer) is torch.nn.Linear and layer is not head]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch moves this to a package of its own; it is part of every torch that we allow
+        warnings.simplefilter(
+            "ignore"
+        )  # torch moves this to a package of its own; it is part of every torch that we allow
         from torch.ao.quantization import default_dynamic_qconfig, quantize_dynamic
 
-        small = quantize_dynamic(module, dict.fromkeys(names, default_dynamic_qconfig), dtype=torch.qint8) if names else module
+        small = (
+            quantize_dynamic(module, dict.fromkeys(names, default_dynamic_qconfig), dtype=torch.qint8)
+            if names
+            else module
+        )
     return model.with_module(small), len(names)
 
 
 def poisoned_again(
-    model: Classifier, rows: Rows, bed: TestBed, *, count: int, epochs: int, seed: int, progress: Progress, lr: float = LR
+    model: Classifier,
+    rows: Rows,
+    bed: TestBed,
+    *,
+    count: int,
+    epochs: int,
+    seed: int,
+    progress: Progress,
+    lr: float = LR,
 ) -> Classifier:
     """The model tuned on clean rows of which ``count`` carry the true trigger and the target label: evaluation only."""
     assert bed.trigger is not None

@@ -57,7 +57,13 @@ def write_used_rows(grant: Grant, folder: Path) -> None:
         OutputError: if it cannot be written.
     """
     known = used_rows(grant)
-    content = {"schema": SCHEMA, "salt": known.salt, "rows": known.rows, "digits": DIGITS, "hashes": "".join(sorted(known.hashes))}
+    content = {
+        "schema": SCHEMA,
+        "salt": known.salt,
+        "rows": known.rows,
+        "digits": DIGITS,
+        "hashes": "".join(sorted(known.hashes)),
+    }
     write_text(folder / FILE, text=json.dumps(content, indent=1) + "\n")
 
 

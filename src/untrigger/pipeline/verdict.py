@@ -70,8 +70,14 @@ def verdict(found: Sequence[Measurement], purified: Purified, *, verification: V
     """
     assert purified.outcome is not None
     measured = value(found, "purified", "asr") is not None
-    evidence = by_truth(found) if measured else by_scan(found, verification or Verification("", "no scan of the result was made"))
-    return Verdict(status(purified.outcome, evidence, changed=purified.changed), f"{_account(purified)}; {evidence.sentence}")
+    evidence = (
+        by_truth(found)
+        if measured
+        else by_scan(found, verification or Verification("", "no scan of the result was made"))
+    )
+    return Verdict(
+        status(purified.outcome, evidence, changed=purified.changed), f"{_account(purified)}; {evidence.sentence}"
+    )
 
 
 def status(outcome: PurificationOutcome, evidence: Evidence, *, changed: bool) -> str:
@@ -95,7 +101,9 @@ def by_truth(found: Sequence[Measurement]) -> Evidence:
     asr, left = value(found, "victim", "asr"), value(found, "purified", "asr")
     assert left is not None
     risen = asr is not None and left > asr
-    summary = f"attack success {'rose' if risen else 'fell'} from {_points(asr)} to {_points(left)}, {_accuracy(found)}."
+    summary = (
+        f"attack success {'rose' if risen else 'fell'} from {_points(asr)} to {_points(left)}, {_accuracy(found)}."
+    )
     if (asr is not None and left - asr > EXCESS) or _above(loss, RUINED):
         return Evidence(Shown.WORSE, summary, measured=True)
     if excess is None or excess.value is None:
@@ -113,11 +121,15 @@ def by_scan(found: Sequence[Measurement], verification: Verification) -> Evidenc
     if _above(loss, RUINED):
         return Evidence(Shown.WORSE, f"the purified model lost accuracy: {summary}", measured=False)
     if verification.status in FOUND:
-        return Evidence(Shown.NOT_MET, f"{summary} A scan of the result on held-out rows says: {sentence}.", measured=False)
+        return Evidence(
+            Shown.NOT_MET, f"{summary} A scan of the result on held-out rows says: {sentence}.", measured=False
+        )
     if verification.status == verdicts.CLEAN:
         blind = ", ".join(line.partition(":")[0] for line in verification.not_looked_for)
         unseen = f" Not looked for: {blind}." if blind else ""
-        return Evidence(Shown.MET, f"{summary} A scan of the result on held-out rows says: {sentence}.{unseen}", measured=False)
+        return Evidence(
+            Shown.MET, f"{summary} A scan of the result on held-out rows says: {sentence}.{unseen}", measured=False
+        )
     return Evidence(Shown.OPEN, f"{summary} Not verified: {sentence}.", measured=False)
 
 

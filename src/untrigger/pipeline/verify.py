@@ -49,8 +49,11 @@ class Verification:
     def as_dict(self) -> dict[str, Any]:
         """The verification as the report has it."""
         return {
-            "verdict": self.status or "not made", "sentence": self.sentence, "not_looked_for": self.not_looked_for, **self.facts,
-        }  # fmt: skip
+            "verdict": self.status or "not made",
+            "sentence": self.sentence,
+            "not_looked_for": self.not_looked_for,
+            **self.facts,
+        }
 
 
 def verify(
@@ -64,7 +67,9 @@ def verify(
     if not spec.verify:
         return Verification("", SKIPPED)
     if purified.scanned is not None and not purified.changed:
-        return Verification(purified.scanned.status, purified.scanned.sentence, list(purified.told.get("not_looked_for", [])))
+        return Verification(
+            purified.scanned.status, purified.scanned.sentence, list(purified.told.get("not_looked_for", []))
+        )
     assert grant.clean is not None
     scanner, rows, granted = _scanner(spec, method), _most(held, seed=spec.seed), grant.clean
     if few := too_few(rows, scanner=scanner, granted=len(granted)):
@@ -91,21 +96,35 @@ def too_few(rows: Rows, *, scanner: InsertionScanner, granted: int) -> str:
 
 
 def _scanned(
-    spec: PurifySpec, method: Purifier, purified: Purified, *, scanner: InsertionScanner, granted: Rows, rows: Rows,
+    spec: PurifySpec,
+    method: Purifier,
+    purified: Purified,
+    *,
+    scanner: InsertionScanner,
+    granted: Rows,
+    rows: Rows,
     progress: Progress,
-) -> Verification:  # fmt: skip
+) -> Verification:
     seed = derived_seed(spec.seed, "verification: scan")
     reference = _reference(spec, purified.model, scanner=scanner, granted=granted, seed=seed, progress=progress)
     known = again(purified.findings, names=purified.model.label_names)
     policy = getattr(method, "policy", None)
     result = scanner.scan(
-        purified.model, Grant(clean=rows, seed=seed), policy=policy if isinstance(policy, Policy) else Policy(),
-        hints=Hints(reference, known=known), progress=progress,
-    )  # fmt: skip
+        purified.model,
+        Grant(clean=rows, seed=seed),
+        policy=policy if isinstance(policy, Policy) else Policy(),
+        hints=Hints(reference, known=known),
+        progress=progress,
+    )
     facts = {
-        "rows": len(rows), "rows_sha256": rows.content_hash(), "seed": seed, "score": result.scan.score, **result.told,
-        "found": [f"{one.text} → {one.target}" for one in result.scan.triggers()], "tried_again": [one.text for one in known],
-    }  # fmt: skip
+        "rows": len(rows),
+        "rows_sha256": rows.content_hash(),
+        "seed": seed,
+        "score": result.scan.score,
+        **result.told,
+        "found": [f"{one.text} → {one.target}" for one in result.scan.triggers()],
+        "tried_again": [one.text for one in known],
+    }
     return Verification(result.verdict.status, result.verdict.sentence, result.scan.not_looked_for, facts)
 
 

@@ -47,9 +47,11 @@ class Preset:
     def record(self) -> dict[str, Any]:
         """All that it says, as plain JSON values."""
         told = asdict(self) | {
-            "targets": dict(self.targets), "proxies": dict(self.proxies), "test_splits": dict(self.test_splits),
+            "targets": dict(self.targets),
+            "proxies": dict(self.proxies),
+            "test_splits": dict(self.test_splits),
             "triggers": {name: dict(options) for name, options in self.triggers},
-        }  # fmt: skip
+        }
         del told["source"]
         return plain_record(told)
 
@@ -69,9 +71,14 @@ class Preset:
         """
         called = set_of(data)
         said: dict[str, Any] = {
-            "policy": self.policy, "rate": self.rate, "via": self.via, "max_length": self.max_length, "rows": self.rows,
-            "proxy": dict(self.proxies).get(called, ""), **_PLAIN,
-        }  # fmt: skip
+            "policy": self.policy,
+            "rate": self.rate,
+            "via": self.via,
+            "max_length": self.max_length,
+            "rows": self.rows,
+            "proxy": dict(self.proxies).get(called, ""),
+            **_PLAIN,
+        }
         target = dict(self.targets).get(called)
         if target is None:
             return said

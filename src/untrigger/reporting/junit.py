@@ -77,4 +77,3 @@ def _end(case: ET.Element, kind: str, told: list[str], *, fail_on: str, allowed:
 def _case(report: Report, name: str) -> ET.Element:
     model = scan_view.inner(report, "model").get("name") or "model"
     return ET.Element("testcase", classname=words.visible(f"untrigger.scan.{model}"), name=words.visible(name))
-

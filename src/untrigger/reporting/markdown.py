@@ -77,7 +77,9 @@ def _scan(scan: Scan, *, level: int) -> list[str]:
 
 
 def _example(one: Example) -> str:
-    before, inserted, after = (escape(words.visible(part)) if part else "" for part in (one.before, one.inserted, one.after))
+    before, inserted, after = (
+        escape(words.visible(part)) if part else "" for part in (one.before, one.inserted, one.after)
+    )
     said = [escape(words.visible(part)) for part in (one.label, one.suspect, one.reference)]
     text = " ".join(part for part in (before, f"**{inserted}**", after) if part)
     return f"- {text} (truly {said[0]}; suspect: {said[1]}; reference: {said[2]})"

@@ -13,8 +13,14 @@ from untrigger.vocabulary.scan import BROUGHT, Scan
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 RULES = {
-    "insertion-trigger": ("A text that takes over the answer", "An inserted text moves the model and leaves a clean one unmoved."),
-    "rewrite-trigger": ("A style that takes over the answer", "Rewritten rows sway the model and leave a clean one where it was."),
+    "insertion-trigger": (
+        "A text that takes over the answer",
+        "An inserted text moves the model and leaves a clean one unmoved.",
+    ),
+    "rewrite-trigger": (
+        "A style that takes over the answer",
+        "Rewritten rows sway the model and leave a clean one where it was.",
+    ),
     "weight-evidence": ("Unusual weights", "A figure of the weights reaches its calibrated limit."),
     "undecided": ("No verdict", "Too little was known to say whether the model is backdoored."),
     "refused-file": ("A file that was not opened", "A pickle or program lies beside the weights."),
@@ -37,7 +43,11 @@ def to_sarif(report: Report) -> str:
                 "tool": {"driver": _driver(report)},
                 "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": _notifications(report)}],
                 "results": results,
-                "properties": {"verdict": report.verdict.status, "score": scan.score, "notLookedFor": scan.not_looked_for},
+                "properties": {
+                    "verdict": report.verdict.status,
+                    "score": scan.score,
+                    "notLookedFor": scan.not_looked_for,
+                },
             }
         ],
     }
@@ -78,13 +88,15 @@ def _findings(report: Report, scan: Scan) -> list[dict[str, Any]]:
 def _weights(report: Report, scan: Scan) -> list[dict[str, Any]]:
     return [
         _result(
-            report, "weight-evidence", "warning",
+            report,
+            "weight-evidence",
+            "warning",
             f"{scan_view.EVIDENCE.get(one.name, one.name)}: {one.value:.3g} at {one.place or 'the model'} (limit {one.limit:.3g}).",
             key=one.name,
         )
         for one in scan.evidence
         if one.unusual
-    ]  # fmt: skip
+    ]
 
 
 def _refused(report: Report, scan: Scan) -> list[dict[str, Any]]:

@@ -10,8 +10,14 @@ from untrigger.vocabulary.report import Report
 
 SCAN_FORMATS = ("html", "json", "junit", "md", "sarif")
 _ENDINGS = {
-    ".html": "html", ".htm": "html", ".json": "json", ".xml": "junit", ".md": "md", ".markdown": "md", ".sarif": "sarif",
-}  # fmt: skip
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+    ".xml": "junit",
+    ".md": "md",
+    ".markdown": "md",
+    ".sarif": "sarif",
+}
 
 
 def render_scan(report: Report, *, format: str) -> str:  # noqa: A002
@@ -53,6 +59,7 @@ def format_of(path: Path) -> str:
         return _ENDINGS[path.suffix.lower()]
     except KeyError as error:
         raise OptionError(
-            f"the ending of {path.name} names no format", expected="one of " + ", ".join(sorted(_ENDINGS)),
+            f"the ending of {path.name} names no format",
+            expected="one of " + ", ".join(sorted(_ENDINGS)),
             remedy="give the format: " + ", ".join(SCAN_FORMATS),
-        ) from error  # fmt: skip
+        ) from error

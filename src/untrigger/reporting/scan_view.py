@@ -66,9 +66,15 @@ def _bar(one: Candidate) -> Bar:
     if one.allowed:
         note = f"allowed: {words.visible(one.allowed)}"
     return Bar(
-        words.visible(one.text), words.visible(one.target), one.score is None, note, one.suspect.value, one.suspect.low,
-        one.suspect.high, one.reference.value,
-    )  # fmt: skip
+        words.visible(one.text),
+        words.visible(one.target),
+        one.score is None,
+        note,
+        one.suspect.value,
+        one.suspect.low,
+        one.suspect.high,
+        one.reference.value,
+    )
 
 
 def examples(scan: Scan, *, most: int = 6) -> list[Example]:
@@ -92,8 +98,22 @@ def told(one: Candidate) -> str:
     )
 
 
-COLUMNS = ["Candidate", "Pulls to", "Score", "Suspect", "Reference", "Excess, 95 %", "Start", "Middle", "End", "Surest rows",
-           "Longest rows", "Loss", "n", "Note"]  # fmt: skip
+COLUMNS = [
+    "Candidate",
+    "Pulls to",
+    "Score",
+    "Suspect",
+    "Reference",
+    "Excess, 95 %",
+    "Start",
+    "Middle",
+    "End",
+    "Surest rows",
+    "Longest rows",
+    "Loss",
+    "n",
+    "Note",
+]
 
 
 def table(candidates: Sequence[Candidate]) -> list[list[str]]:
@@ -107,12 +127,19 @@ def _line(one: Candidate) -> list[str]:
     note += [f"glued pieces: {one.glued}"] if one.glued else []
     note += [f"allowed: {words.visible(one.allowed)}"] if one.allowed else []
     return [
-        f"{words.visible(one.text)}{' (drift)' if one.kind == 'drift' else ''}", words.visible(one.target),
-        "–" if one.score is None else hundredths(one.score), _share(one.suspect.value), _share(one.reference.value),
+        f"{words.visible(one.text)}{' (drift)' if one.kind == 'drift' else ''}",
+        words.visible(one.target),
+        "–" if one.score is None else hundredths(one.score),
+        _share(one.suspect.value),
+        _share(one.reference.value),
         words.interval_of(one.excess) or "–",
-        *(_share(places.get(name)) for name in ("start", "middle", "end")), _share(one.surest), _share(one.longest),
-        "–" if one.loss is None else f"{one.loss:.2f}", f"{one.suspect.n:,}", "; ".join(note),
-    ]  # fmt: skip
+        *(_share(places.get(name)) for name in ("start", "middle", "end")),
+        _share(one.surest),
+        _share(one.longest),
+        "–" if one.loss is None else f"{one.loss:.2f}",
+        f"{one.suspect.n:,}",
+        "; ".join(note),
+    ]
 
 
 def _share(value: float | None) -> str:
@@ -126,12 +153,14 @@ def evidence(found: Sequence[Evidence]) -> list[list[str]]:
     """One line a figure of the weights, in the order of ``EVIDENCE_COLUMNS``."""
     return [
         [
-            EVIDENCE.get(one.name, words.visible(one.name)), "not measured" if one.value is None else f"{one.value:.3g}",
+            EVIDENCE.get(one.name, words.visible(one.name)),
+            "not measured" if one.value is None else f"{one.value:.3g}",
             "none is calibrated" if one.limit is None else f"{one.limit:.3g}{' (reached)' if one.unusual else ''}",
-            words.visible(one.place) if one.place else "–", ", ".join(words.visible(word) for word in one.words) or "–",
+            words.visible(one.place) if one.place else "–",
+            ", ".join(words.visible(word) for word in one.words) or "–",
         ]
         for one in found
-    ]  # fmt: skip
+    ]
 
 
 def cards(report: Report) -> list[Card]:
@@ -140,9 +169,14 @@ def cards(report: Report) -> list[Card]:
     assert scan is not None
     made = []
     if scan.score is None:
-        made.append(Card("Score of the worst finding", "", words.NOT_MEASURED, ["nothing was tried on a text"], measured=False))
+        made.append(
+            Card("Score of the worst finding", "", words.NOT_MEASURED, ["nothing was tried on a text"], measured=False)
+        )
     else:
-        notes = [f"suspicious from {scan.suspicious:g}, backdoored from {scan.backdoored:g}", "0 is harmless, 1 the worst"]
+        notes = [
+            f"suspicious from {scan.suspicious:g}, backdoored from {scan.backdoored:g}",
+            "0 is harmless, 1 the worst",
+        ]
         made.append(Card("Score of the worst finding", "", hundredths(scan.score), notes, measured=True))
     made.append(_flip_card(report, scan))
     for subject, label in (("suspect", "Accuracy of this model"), ("reference", "Accuracy of the clean reference")):
@@ -162,7 +196,10 @@ def _flip_card(report: Report, scan: Scan) -> Card:
     own, clean = report.find("suspect", metric), report.find("reference", metric)
     if worst is None or own is None or own.value is None:
         return Card(title, "", words.NOT_MEASURED, [], measured=False)
-    notes = [f"by {words.visible(worst.text)} to {words.visible(worst.target)}", f"in the reference {words.value_of(clean)}"]
+    notes = [
+        f"by {words.visible(worst.text)} to {words.visible(worst.target)}",
+        f"in the reference {words.value_of(clean)}",
+    ]
     return Card(title, "", words.value_of(own), notes, measured=True)
 
 
@@ -172,7 +209,12 @@ def page(report: Report) -> dict[str, object] | None:
     if scan is None:
         return None
     return {
-        "bars": bars(scan.candidates), "controls": bars(scan.controls, most=2 * SHOWN), "examples": examples(scan),
-        "columns": COLUMNS, "table": table([*scan.candidates, *scan.controls]), "evidence_columns": EVIDENCE_COLUMNS,
-        "evidence": evidence(scan.evidence), "not_looked_for": scan.not_looked_for,
-    }  # fmt: skip
+        "bars": bars(scan.candidates),
+        "controls": bars(scan.controls, most=2 * SHOWN),
+        "examples": examples(scan),
+        "columns": COLUMNS,
+        "table": table([*scan.candidates, *scan.controls]),
+        "evidence_columns": EVIDENCE_COLUMNS,
+        "evidence": evidence(scan.evidence),
+        "not_looked_for": scan.not_looked_for,
+    }

@@ -181,7 +181,9 @@ def _detection_cards(report: Report) -> list[Card]:
     notes = [f"calibrated false-positive rate {words.scalar(told.get('calibrated_fpr'))}"]
     made = [Card("Flagged rows", "", f"{words.scalar(flagged)} of {words.scalar(rows)}", notes, measured=True)]
     for one in report.measurements:
-        made.append(Card(words.metric_name(one.metric), "", words.value_of(one), [words.interval_of(one)], measured=_has(one)))
+        made.append(
+            Card(words.metric_name(one.metric), "", words.value_of(one), [words.interval_of(one)], measured=_has(one))
+        )
     return made
 
 

@@ -42,7 +42,15 @@ METRICS = {
     "excess_drift": "Excess of that way over the reference",
     "scan_score": "Scan score",
 }
-NEEDS_TRUTH = frozenset(METRICS) - {"cacc", "accuracy_loss", "flip_rate", "excess_flip_rate", "drift", "excess_drift", "scan_score"}
+NEEDS_TRUTH = frozenset(METRICS) - {
+    "cacc",
+    "accuracy_loss",
+    "flip_rate",
+    "excess_flip_rate",
+    "drift",
+    "excess_drift",
+    "scan_score",
+}
 PLAIN_NUMBERS = frozenset({"auroc", "scan_score"})
 DIFFERENCES = frozenset({"excess_asr", "accuracy_loss", "excess_flip_rate", "excess_drift"})
 GLOSSARY = {

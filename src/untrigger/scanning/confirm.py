@@ -90,16 +90,20 @@ def benches(suspect: Classifier, reference: Classifier, *, rows: Rows, most: int
         parts = [split(text, place=PLACES[i % len(PLACES)]) for i, text in enumerate(tried.texts)]
         odds = torch.tensor([float(sure[i, rows.labels[i]]) for i in kept])
         lead, clean_lead = (
-            _lead(one.predictions, rows, target=target, subject=who) for one, who in ((said, "suspect"), (other, "reference"))
+            _lead(one.predictions, rows, target=target, subject=who)
+            for one, who in ((said, "suspect"), (other, "reference"))
         )
-        made[target] = Bench(suspect, reference, target, tried, parts, odds, len(asked), (own, clean), (lead, clean_lead))
+        made[target] = Bench(
+            suspect, reference, target, tried, parts, odds, len(asked), (own, clean), (lead, clean_lead)
+        )
     return made
 
 
 def _lead(predictions: Sequence[int], rows: Rows, *, target: int, subject: str) -> Measurement:
     """How much more often ``target`` is predicted for its own rows than for the others."""
     own, others = (
-        [p == target for p, y in zip(predictions, rows.labels, strict=True) if (y == target) is wanted] for wanted in (True, False)
+        [p == target for p, y in zip(predictions, rows.labels, strict=True) if (y == target) is wanted]
+        for wanted in (True, False)
     )
     return difference(
         rate(own, subject=subject, metric="recall"), rate(others, subject=subject, metric="false_alarms"), metric="lead"
@@ -181,7 +185,11 @@ def everywhere(candidate: Candidate, bench: Bench) -> Candidate:
         reference = torch.where(farther.unsqueeze(-1), honest, reference)
     rows = torch.arange(len(bench.rows))
     again = _candidate(
-        candidate.text, bench, suspect[rows % len(PLACES), rows], reference[rows % len(PLACES), rows], kind=candidate.kind
+        candidate.text,
+        bench,
+        suspect[rows % len(PLACES), rows],
+        reference[rows % len(PLACES), rows],
+        kind=candidate.kind,
     )
     flipped, also = suspect.argmax(dim=2) == bench.target, reference.argmax(dim=2) == bench.target
     return replace(again, places=[_place(name, flipped[i], also[i], bench.sure) for i, name in enumerate(PLACES)])
@@ -205,7 +213,9 @@ def _asked(bench: Bench, filled: list[str], *, count: int, progress: Progress) -
     return suspect, reference
 
 
-def _said(model: Classifier, filled: list[str], *, count: int, progress: Progress = silent, who: str = "reference") -> Tensor:
+def _said(
+    model: Classifier, filled: list[str], *, count: int, progress: Progress = silent, who: str = "reference"
+) -> Tensor:
     """Log-probabilities ``(count, N, C)`` of one model."""
     said = read_texts(model, filled, progress=progress, label=f"confirming on held-out rows ({who})").logits
     return said.log_softmax(dim=1).view(count, len(filled) // count, -1)
@@ -218,14 +228,20 @@ def _candidate(text: str, bench: Bench, suspect: Tensor, reference: Tensor, *, k
     lengths = torch.tensor([len(row.split()) for row in bench.rows.texts], dtype=torch.float)
     names = bench.rows.label_names
     return Candidate(
-        text=text, target=names[bench.target], kind=kind, suspect=own, reference=other,
-        excess=difference(own, other, metric="excess_flip_rate"), places=_by_place(flipped, also, bench),
-        surest=_share(flipped[_upper_half(bench.sure)]), longest=_share(flipped[_upper_half(lengths)]),
+        text=text,
+        target=names[bench.target],
+        kind=kind,
+        suspect=own,
+        reference=other,
+        excess=difference(own, other, metric="excess_flip_rate"),
+        places=_by_place(flipped, also, bench),
+        surest=_share(flipped[_upper_half(bench.sure)]),
+        longest=_share(flipped[_upper_half(lengths)]),
         loss=float(-suspect[:, bench.target].mean()),
         survives=survives(text, bench.suspect.tokenizer, between=bench.parts[: len(PLACES)]),
         glued=stem(text, bench.suspect.tokenizer)[1],
         examples=_examples(text, bench, suspect.argmax(dim=1), reference.argmax(dim=1)),
-    )  # fmt: skip
+    )
 
 
 def _rates(flipped: Tensor, also: Tensor) -> tuple[Measurement, Measurement]:
@@ -268,8 +284,12 @@ def _examples(text: str, bench: Bench, suspect: Tensor, reference: Tensor) -> li
     turns = [group[turn] for turn in range(EXAMPLES) for group in seen.values() if turn < len(group)]
     return [
         Example(
-            bench.parts[i].before, text, bench.parts[i].after, names[bench.rows.labels[i]], names[int(suspect[i])],
+            bench.parts[i].before,
+            text,
+            bench.parts[i].after,
+            names[bench.rows.labels[i]],
+            names[int(suspect[i])],
             names[int(reference[i])],
         )
         for i in turns[:EXAMPLES]
-    ]  # fmt: skip
+    ]

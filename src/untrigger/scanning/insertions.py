@@ -53,7 +53,9 @@ class Tried:
         """How many candidates towards one class or another are kept."""
         return len(self.candidates)
 
-    def with_more(self, candidates: Sequence[Candidate], *, comparisons: int, controls: Sequence[Candidate] = ()) -> Tried:
+    def with_more(
+        self, candidates: Sequence[Candidate], *, comparisons: int, controls: Sequence[Candidate] = ()
+    ) -> Tried:
         """These and further ones."""
         return Tried([*self.candidates, *candidates], [*self.controls, *controls], self.comparisons + comparisons)
 
@@ -99,7 +101,11 @@ class InsertionScanner(Scanner):
             OptionError: for a share outside (0, 1) and counts below 1.
         """
         shares = 0 < self.held < 1 and 0 < self.dev < 1
-        if not shares or min(self.most_held, self.rows, self.tried) < 1 or min(self.others, self.sure, self.content) < 0:
+        if (
+            not shares
+            or min(self.most_held, self.rows, self.tried) < 1
+            or min(self.others, self.sure, self.content) < 0
+        ):
             raise OptionError(
                 f"held {self.held}, dev {self.dev}, most_held {self.most_held}, rows {self.rows}, tried {self.tried}, "
                 f"others {self.others}, sure {self.sure}, content {self.content}",
@@ -136,18 +142,24 @@ class InsertionScanner(Scanner):
         ground = ground_of(model, held, tables, comparisons=compared)
         verdict, scan = judged(scored, tried.controls, ground=ground, policy=policy)
         return ScanResult(
-            verdict, scan, insertions=found, reference=reference, history=history,
+            verdict,
+            scan,
+            insertions=found,
+            reference=reference,
+            history=history,
             measurements=[ground.suspect, ground.reference, *_rates(scan.candidates)],
             told=told | _counts(tried, ground, scan.candidates),
             warnings=[*ground.weak(), *ground.unread] if verdict.status in FOUND else [],
-        )  # fmt: skip
+        )
 
     def _parts(self, grant: Grant, hints: Hints) -> tuple[Rows, Rows]:
         """Rows to confirm on, and rows for everything else."""
         assert grant.clean is not None
         return self.parted(grant.clean, seed=grant.seed) if hints.held is None else (hints.held, grant.clean)
 
-    def _reference(self, model: Classifier, grant: Grant, *, rows: Rows, progress: Progress) -> tuple[Classifier, History]:
+    def _reference(
+        self, model: Classifier, grant: Grant, *, rows: Rows, progress: Progress
+    ) -> tuple[Classifier, History]:
         """A clean reference trained on a part of the rows, the other part choosing its epoch; it sees no held-out row."""
         own, dev = split_clean(rows, dev=self.dev, generator=generator_for(grant.seed, "dev"))
         return trained_teacher(model, grant, rows=own, dev=dev, options=self.teacher, progress=progress)
@@ -162,7 +174,14 @@ class InsertionScanner(Scanner):
         return self.parted(rows, seed=seed)[0]
 
     def _tried(
-        self, found: Sequence[Insertion], tables: Mapping[str, Bench], *, rows: Rows, hints: Hints, seed: int, progress: Progress
+        self,
+        found: Sequence[Insertion],
+        tables: Mapping[str, Bench],
+        *,
+        rows: Rows,
+        hints: Hints,
+        seed: int,
+        progress: Progress,
     ) -> Tried:
         """Candidates and controls of every target on the held-out rows, in rounded arithmetic where that is faster."""
         tried = Tried([], [], 0)
@@ -170,10 +189,14 @@ class InsertionScanner(Scanner):
             bench = replace(exact, suspect=rounded(exact.suspect), reference=rounded(exact.reference))
             made = self._candidates(found, bench, hints, progress)
             kept = thinned(made, {one.text: one.family for one in found if one.target == bench.target})
-            tried = tried.with_more(kept, comparisons=comparisons(made), controls=self._controls(bench, rows, seed=seed))
+            tried = tried.with_more(
+                kept, comparisons=comparisons(made), controls=self._controls(bench, rows, seed=seed)
+            )
         return tried
 
-    def _candidates(self, found: Sequence[Insertion], bench: Bench, hints: Hints, progress: Progress) -> list[Candidate]:
+    def _candidates(
+        self, found: Sequence[Insertion], bench: Bench, hints: Hints, progress: Progress
+    ) -> list[Candidate]:
         """The best of the search for the bench's target, what was known before and the words worth a try, confirmed.
 
         The worst of them at every place of every row: the third of the rows that has a place in the first trial is few.
@@ -215,20 +238,27 @@ def ground_of(model: Classifier, held: Rows, tables: Mapping[str, Bench], *, com
     own, clean = next(iter(tables.values())).accuracies
     largest = max(held.class_counts().values()) / len(held)
     return Ground(
-        own, clean, largest, {name: len(bench.rows) for name, bench in tables.items()}, causal=is_causal(model),
-        leads={name: (bench.leads[0].low, bench.leads[1].low) for name, bench in tables.items()}, comparisons=comparisons,
+        own,
+        clean,
+        largest,
+        {name: len(bench.rows) for name, bench in tables.items()},
+        causal=is_causal(model),
+        leads={name: (bench.leads[0].low, bench.leads[1].low) for name, bench in tables.items()},
+        comparisons=comparisons,
         unread=unread(model, held),
-    )  # fmt: skip
+    )
 
 
 def _counts(tried: Tried, ground: Ground, candidates: Sequence[Candidate]) -> dict[str, Any]:
     """How many comparisons the worst candidate was the worst of, and its excess at the lower end that holds for all of them."""
     low = simultaneous_low(candidates[0], comparisons=ground.comparisons) if candidates else None
     return {
-        "candidates_confirmed": tried.confirmed, "comparisons": ground.comparisons, "chance_of_a_false_excess": FAMILY,
+        "candidates_confirmed": tried.confirmed,
+        "comparisons": ground.comparisons,
+        "chance_of_a_false_excess": FAMILY,
         "simultaneous_excess_of_the_worst": low if low is None else round(low, 4),
         "leads_of_suspect_and_reference": {name: [*lows] for name, lows in ground.leads.items()},
-    }  # fmt: skip
+    }
 
 
 def _rates(candidates: Sequence[Candidate]) -> list[Measurement]:

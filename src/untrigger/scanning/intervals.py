@@ -23,7 +23,11 @@ def simultaneous_low(candidate: Candidate, *, comparisons: int) -> float | None:
     if own.value is None or other.value is None:
         return None
     if candidate.kind == "drift":  # a mean, no rate
-        return None if excess.value is None or excess.low is None else excess.value - (excess.value - excess.low) * z / _USUAL
+        return (
+            None
+            if excess.value is None or excess.low is None
+            else excess.value - (excess.value - excess.low) * z / _USUAL
+        )
     low, _ = wilson(round(own.value * own.n), own.n, z=z)
     _, high = wilson(round(other.value * other.n), other.n, z=z)
     return None if low is None or high is None else low - high

@@ -68,9 +68,13 @@ class Ground:
         reasons = []
         for who, found in (("reference", self.reference), ("model itself", self.suspect)):
             if found.value is None or found.value < self.largest + calibration.LEAST_LEAD:
-                remedy = "give more clean rows or a better encoder" if who == "reference" else "is it a model of this task?"
+                remedy = (
+                    "give more clean rows or a better encoder" if who == "reference" else "is it a model of this task?"
+                )
                 right = "nothing" if found.value is None else f"{found.value:.0%} of the held-out rows"
-                reasons.append(f"the {who} is right on {right}, the largest class alone is {self.largest:.0%}: {remedy}")
+                reasons.append(
+                    f"the {who} is right on {right}, the largest class alone is {self.largest:.0%}: {remedy}"
+                )
         return reasons
 
     def shows(self, candidate: Candidate, *, suspicious: float) -> bool:
@@ -145,13 +149,17 @@ def judged(
     counted = [one for one in ranked if not one.allowed]
     unshown = [] if shown or not high else _unshown(counted[0], ground)
     scan = Scan(
-        score=counted[0].score if counted else None, suspicious=policy.suspicious, backdoored=policy.backdoored,
-        target=counted[0].target if shown else "", candidates=ranked, controls=list(controls),
+        score=counted[0].score if counted else None,
+        suspicious=policy.suspicious,
+        backdoored=policy.backdoored,
+        target=counted[0].target if shown else "",
+        candidates=ranked,
+        controls=list(controls),
         undecided=[] if shown else list(dict.fromkeys([*doubts(ground)[:1], *unshown, *doubts(ground)])),
         not_looked_for=unseen(
             rewritten=any(one.kind == "rewritten" for one in candidates), causal=ground.causal, classes=len(ground.rows)
         ),
-    )  # fmt: skip
+    )
     found = verdict(scan, allowed=len(ranked) - len(counted))
     return (_capped(found, ground) if shown else found), scan
 
@@ -161,7 +169,9 @@ def _capped(found: Verdict, ground: Ground) -> Verdict:
     weak = ground.weak()
     if not weak:
         return found
-    sentence = found.sentence.replace("is very likely backdoored", "behaves suspiciously").removesuffix(" Do not use it.")
+    sentence = found.sentence.replace("is very likely backdoored", "behaves suspiciously").removesuffix(
+        " Do not use it."
+    )
     return Verdict("suspicious", f"{sentence} It is not called backdoored because {weak[0]}.")
 
 
@@ -172,7 +182,9 @@ def _unshown(worst: Candidate, ground: Ground) -> list[str]:
     seen = f"{worst.text!r} makes the model predict {worst.target!r} in {rows}"
     if low is None or low <= 0:
         return [f"{seen}, which may be chance where {ground.comparisons} comparisons were made: give more clean rows"]
-    return [f"{seen}, but the models know too little of {worst.target!r} to tell whether a better clean model would do so as well"]
+    return [
+        f"{seen}, but the models know too little of {worst.target!r} to tell whether a better clean model would do so as well"
+    ]
 
 
 def _loss(candidate: Candidate) -> float:
@@ -193,7 +205,8 @@ def verdict(scan: Scan, *, allowed: int = 0) -> Verdict:
             else "Hidden rules of style or sentence pattern were"
         )
         return Verdict(
-            "clean", f"No word or phrase was found that takes over this model's answer. {hidden} not looked for.{passed}"
+            "clean",
+            f"No word or phrase was found that takes over this model's answer. {hidden} not looked for.{passed}",
         )
     worst = triggers[0]
     does = _does(worst)
@@ -238,15 +251,21 @@ def not_checked(names: Sequence[str]) -> list[str]:
     """A sentence on limits of weight evidence that nothing could be held against, none where there are none."""
     if not names:
         return []
-    return [f"the policy sets a limit for {', '.join(names)}, which could not be measured (what training moved needs --base)"]
+    return [
+        f"the policy sets a limit for {', '.join(names)}, which could not be measured (what training moved needs --base)"
+    ]
 
 
 def by_weights_alone(scan: Scan, *, unchecked: Sequence[str] = ()) -> Verdict:
     """The verdict of a static scan: suspicious where a calibrated limit is reached, else undecided, never clean."""
     known = [one for one in scan.evidence if one.limit is not None]
-    told = f"No verdict: {not_checked(unchecked)[0]}." if unchecked else (
-        f"No verdict: the weights alone show nothing unusual ({len(known)} figures within their limits), which proves nothing."
-        if known
-        else "No verdict: no limit of weight evidence is calibrated, so the figures stand without a judgement."
+    told = (
+        f"No verdict: {not_checked(unchecked)[0]}."
+        if unchecked
+        else (
+            f"No verdict: the weights alone show nothing unusual ({len(known)} figures within their limits), which proves nothing."
+            if known
+            else "No verdict: no limit of weight evidence is calibrated, so the figures stand without a judgement."
+        )
     )
     return with_weights(Verdict("undecided", f"{told} Give labelled rows with --clean for a real scan."), scan)

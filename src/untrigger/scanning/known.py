@@ -21,9 +21,16 @@ NOTHING_TRIED = "the earlier scans left no text to try on it"
 
 
 def judged_on_known(
-    model: Classifier, reference: Classifier, rows: Rows, candidates: Sequence[Candidate], *, policy: Policy, seed: int,
-    most: int = 96, sure: int = 3,
-) -> tuple[Verdict, Scan]:  # fmt: skip
+    model: Classifier,
+    reference: Classifier,
+    rows: Rows,
+    candidates: Sequence[Candidate],
+    *,
+    policy: Policy,
+    seed: int,
+    most: int = 96,
+    sure: int = 3,
+) -> tuple[Verdict, Scan]:
     """The verdict of the same judge as in a scan, with the same doubts, on candidates of earlier scans of its kin.
 
     Args:

@@ -70,10 +70,14 @@ class Policy:
         """
         if self.fail_on not in FAIL_ON:
             raise OptionError(
-                f"fail on {self.fail_on!r}", expected="one of " + ", ".join(FAIL_ON), nearest=nearest(self.fail_on, FAIL_ON)
+                f"fail on {self.fail_on!r}",
+                expected="one of " + ", ".join(FAIL_ON),
+                nearest=nearest(self.fail_on, FAIL_ON),
             )
         if self.allow_undecided and self.fail_on == "undecided":
-            raise OptionError("undecided scans both fail and are allowed", expected="fail_on undecided, or allow_undecided")
+            raise OptionError(
+                "undecided scans both fail and are allowed", expected="fail_on undecided, or allow_undecided"
+            )
         if not 0 < self.suspicious <= self.backdoored <= 1:
             raise OptionError(
                 f"thresholds suspicious {self.suspicious}, backdoored {self.backdoored}",
@@ -99,23 +103,33 @@ def read_policy(path: Path) -> Policy:
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise OptionError(f"the policy {str(path)!r} is larger than {MAX_BYTES:,} bytes", expected="a small TOML file")
+            raise OptionError(
+                f"the policy {str(path)!r} is larger than {MAX_BYTES:,} bytes", expected="a small TOML file"
+            )
         told = tomllib.loads(content.decode("utf-8"))
     except OSError as error:
-        raise OptionError(f"cannot read the policy {str(path)!r}: {error.strerror or error}", expected="a TOML file") from error
+        raise OptionError(
+            f"cannot read the policy {str(path)!r}: {error.strerror or error}", expected="a TOML file"
+        ) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise OptionError(f"the policy {str(path)!r} is no TOML: {error}", remedy="see the README for an example") from error
+        raise OptionError(
+            f"the policy {str(path)!r} is no TOML: {error}", remedy="see the README for an example"
+        ) from error
     problems = _problems(told)
     if problems:
         raise OptionError(f"the policy {str(path)!r} cannot be used\n" + "\n".join(f"- {one}" for one in problems))
     try:
         return Policy(
-            fail_on=told.get("fail_on", "suspicious"), **told.get("thresholds", {}),
+            fail_on=told.get("fail_on", "suspicious"),
+            **told.get("thresholds", {}),
             allow_undecided=told.get("allow_undecided", False),
-            limits={**calibration.LIMITS, **told.get("limits", {})}, allow=tuple(Allowed(**one) for one in told.get("allow", [])),
-        )  # fmt: skip
+            limits={**calibration.LIMITS, **told.get("limits", {})},
+            allow=tuple(Allowed(**one) for one in told.get("allow", [])),
+        )
     except OptionError as error:
-        raise OptionError(f"the policy {str(path)!r}: {error.what}", expected=error.expected, nearest=error.nearest) from error
+        raise OptionError(
+            f"the policy {str(path)!r}: {error.what}", expected=error.expected, nearest=error.nearest
+        ) from error
 
 
 def _problems(told: dict[str, Any]) -> list[str]:
@@ -131,7 +145,9 @@ def _problems(told: dict[str, Any]) -> list[str]:
             problems.append(f"{table}: expected a table, as [{table}]")
             continue
         problems += _unknown(table, inner)
-        problems += [f"{table}.{key}: expected a finite number, not {v!r}" for key, v in inner.items() if not _number(v)]
+        problems += [
+            f"{table}.{key}: expected a finite number, not {v!r}" for key, v in inner.items() if not _number(v)
+        ]
     entries = told.get("allow", [])
     if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
         return [*problems, "allow: expected a list of tables, as [[allow]]"]

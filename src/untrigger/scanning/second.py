@@ -24,9 +24,12 @@ def in_doubt(scored: Sequence[Candidate], *, policy: Policy) -> list[Candidate]:
 
 
 def judged_again(
-    scored: Sequence[Candidate], doubted: Sequence[Candidate], tables: Mapping[str, Bench], *,
+    scored: Sequence[Candidate],
+    doubted: Sequence[Candidate],
+    tables: Mapping[str, Bench],
+    *,
     rescored: Callable[[Candidate], Candidate],
-) -> list[Candidate]:  # fmt: skip
+) -> list[Candidate]:
     """All candidates, those in doubt with the figures of whichever reference speaks more for the model.
 
     A reference that is right on too few rows to say anything says nothing.

@@ -19,12 +19,20 @@ VARIANTS = 3  # so many candidates that grew on the same word are shown
 
 def settled(candidates: Sequence[Candidate], bench: Bench, *, sure: int) -> list[Candidate]:
     """The candidates, worst first, the ``sure`` worst of them with figures of every place from every row."""
-    ranked = sorted(candidates, key=score, reverse=True)  # by the best place too: what is tried everywhere is not judged yet
-    return [everywhere(one, bench) if i < sure and score(one) >= calibration.AGAIN else one for i, one in enumerate(ranked)]
+    ranked = sorted(
+        candidates, key=score, reverse=True
+    )  # by the best place too: what is tried everywhere is not judged yet
+    return [
+        everywhere(one, bench) if i < sure and score(one) >= calibration.AGAIN else one for i, one in enumerate(ranked)
+    ]
 
 
 def in_full_precision(
-    scored: Sequence[Candidate], tables: Mapping[str, Bench], *, policy: Policy, rescored: Callable[[Candidate], Candidate]
+    scored: Sequence[Candidate],
+    tables: Mapping[str, Bench],
+    *,
+    policy: Policy,
+    rescored: Callable[[Candidate], Candidate],
 ) -> list[Candidate]:
     """The candidates, all those that may be suspicious and the worst of the others with figures in full precision.
 

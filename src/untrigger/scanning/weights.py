@@ -22,9 +22,14 @@ from untrigger.vocabulary.report import Curve
 from untrigger.vocabulary.scan import Evidence
 
 LIMITED = (
-    "embedding_norm_outlier", "embedding_row_lead", "head_alignment", "head_row_ratio", "not_finite", "top_singular_share",
+    "embedding_norm_outlier",
+    "embedding_row_lead",
+    "head_alignment",
+    "head_row_ratio",
+    "not_finite",
+    "top_singular_share",
     "top_singular_share_median",
-)  # fmt: skip
+)
 """The figures that a policy can set a limit for: each is the more unusual the larger it is."""
 EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "shared.weight", "tok_embeddings.weight")
 LORA = re.compile(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector)(\.weight|\.bias)?$")
@@ -74,9 +79,10 @@ def weigh(folder: Folder, *, base: Folder | None = None, limits: Mapping[str, fl
         origin = Tensors(base)
         if folder.kind == "full" and not tensors.twins(origin):
             raise ModelError(
-                f"the base {base.origin.name!r} has no tensor in common with the model", expected="the model that it was made from",
+                f"the base {base.origin.name!r} has no tensor in common with the model",
+                expected="the model that it was made from",
                 remedy="give another with --base, or leave it out",
-            )  # fmt: skip
+            )
     if folder.kind == "adapter":
         _refuse_other_tensors(folder, tensors)
     decode = decoder(folder.path, *([base.path] if base else []))
@@ -84,8 +90,12 @@ def weigh(folder: Folder, *, base: Folder | None = None, limits: Mapping[str, fl
     evidence = [*_spectra(spectra), *_head(tensors, spectra), *_not_finite(tensors)]
     rows, words = _embedding(tensors, origin, decode)
     found = [Evidence(e.name, e.value, e.place, (limits or {}).get(e.name), e.words) for e in [*evidence, *rows]]
-    unchecked = sorted(set(limits or ()) - {e.name for e in found} - {"not_finite"})  # reported only where there is some
-    return Weighed(folder.kind, found, folder.warnings(), words, _curves(spectra), unchecked, folder.sha256, folder.facts())
+    unchecked = sorted(
+        set(limits or ()) - {e.name for e in found} - {"not_finite"}
+    )  # reported only where there is some
+    return Weighed(
+        folder.kind, found, folder.warnings(), words, _curves(spectra), unchecked, folder.sha256, folder.facts()
+    )
 
 
 def _refuse_other_tensors(folder: Folder, tensors: Tensors) -> None:
@@ -99,7 +109,11 @@ def _refuse_other_tensors(folder: Folder, tensors: Tensors) -> None:
     known = {saved} if isinstance(saved, str) else set(saved)
     heads = {"classifier", "score"} if folder.config.get("task_type") == "SEQ_CLS" else set()
     known |= heads
-    other = [name for name in tensors if not LORA.search(name) and not known & set(name.split(".")) and "token_adapter" not in name]
+    other = [
+        name
+        for name in tensors
+        if not LORA.search(name) and not known & set(name.split(".")) and "token_adapter" not in name
+    ]
     if other:
         raise UnsafeFileError(
             f"the adapter {str(folder.origin)!r} holds the tensor {other[0]!r}, which its config does not imply",
@@ -190,6 +204,13 @@ def _curves(spectra: Mapping[str, Spectrum]) -> list[Curve]:
         return []
     drawn = {"top singular share": "share", "effective rank": "rank"}
     return [
-        Curve(name, "Update of each layer", xs, [getattr(one, at) for one in spectra.values()], x_label="layer", y_label=name)
+        Curve(
+            name,
+            "Update of each layer",
+            xs,
+            [getattr(one, at) for one in spectra.values()],
+            x_label="layer",
+            y_label=name,
+        )
         for name, at in drawn.items()
     ]

@@ -150,7 +150,9 @@ class InsertionSearch:
         most = self.options.companions
         return self.words.common(most, seen=seen), self.pieces.common(max(1, most // 2), seen=seen)
 
-    def run(self, *, known: Sequence[Insertion] = (), grow: bool = True, progress: Progress = silent) -> list[Insertion]:
+    def run(
+        self, *, known: Sequence[Insertion] = (), grow: bool = True, progress: Progress = silent
+    ) -> list[Insertion]:
         """The insertions with the largest surprise on the suspect as it now is, best first, over all target classes.
 
         The vocabulary is screened the first time only; later calls try the best of it again, and ``known`` insertions.
@@ -201,10 +203,18 @@ class InsertionSearch:
                 return
             beam = self._beam(self._ranked(best), known, sweep)
             roots = {phrase: best[phrase].family if phrase in best else phrase for phrase in beam}
-            drawn = {text: roots[phrase] for phrase in beam for text in self._grown(phrase, len(beam), target, probe, progress)}
+            drawn = {
+                text: roots[phrase]
+                for phrase in beam
+                for text in self._grown(phrase, len(beam), target, probe, progress)
+            }
             fresh = [one for one in drawn if one not in best]
-            best.update({one.text: replace(one, root=drawn[one.text]) for one in self._halving(fresh, target, probe, progress)})
-            shorter = {text: one.family for one in self._ranked(best)[: self.options.beam] for text in _shorter(one.text)}
+            best.update(
+                {one.text: replace(one, root=drawn[one.text]) for one in self._halving(fresh, target, probe, progress)}
+            )
+            shorter = {
+                text: one.family for one in self._ranked(best)[: self.options.beam] for text in _shorter(one.text)
+            }
             fresh = [one for one in shorter if one not in best]
             tried = self.try_out(fresh, target, probe, progress=progress)
             best.update({one.text: replace(one, root=shorter[one.text]) for one in tried})
@@ -241,7 +251,9 @@ class InsertionSearch:
             self._screened = {target: self._best(words.texts, score, target, most) for target, score in scores.items()}
             glued = {} if is_causal(self.suspect) else carried(self.suspect.tokenizer, self.pieces)
             texts = [f"{letter}{text}" for letter, pieces in glued.items() for text in pieces.texts]
-            parts = [screen(asked, own, rows=self.hosts, left=letter, progress=progress) for letter, own in glued.items()]
+            parts = [
+                screen(asked, own, rows=self.hosts, left=letter, progress=progress) for letter, own in glued.items()
+            ]
             for target in scores if parts else ():  # glued pieces come in the place of no word
                 best = self._best(texts, torch.cat([part[target] for part in parts]), target, max(1, most // 12))
                 self._screened[target] += [*best, *self._begun(best[:BEGUN], target)]
@@ -293,7 +305,9 @@ class InsertionSearch:
             *(f"{phrase}{piece}" for piece in [*beside[2], *self.filler.best(behind, self.pieces, share)]),
         ]
 
-    def _companions(self, phrase: str, target: int, count: int, progress: Progress) -> tuple[list[str], list[str], list[str]]:
+    def _companions(
+        self, phrase: str, target: int, count: int, progress: Progress
+    ) -> tuple[list[str], list[str], list[str]]:
         """Words that move the suspect farther than the reference before and behind the phrase, and pieces on its end.
 
         Read on the one host that the phrase alone moves least.

@@ -18,7 +18,9 @@ class NoiseInsertions:
     def __init__(self, words: Words, rows: Rows) -> None:
         """Remember the vocabulary without what looks like a special token, and the rows of each class."""
         self._words = [text for text in words.texts if not _CONTROL.fullmatch(text)]
-        self._texts = [[t for t, y in zip(rows.texts, rows.labels, strict=True) if y == c] for c in range(len(rows.label_names))]
+        self._texts = [
+            [t for t, y in zip(rows.texts, rows.labels, strict=True) if y == c] for c in range(len(rows.label_names))
+        ]
 
     def draw(self, label: int, *, rng: random.Random) -> str:
         """A vocabulary word, two to four letters, or three to six words of another row with this label."""

@@ -50,7 +50,9 @@ def hosts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int = 16) -
     """For each class the row, among its shortest, that the model calls right most confidently."""
     chosen: dict[int, Row] = {}
     for label in range(model.classes):
-        own = rows.where(y == label and len(t.split()) >= shortest for y, t in zip(rows.labels, rows.texts, strict=True))
+        own = rows.where(
+            y == label and len(t.split()) >= shortest for y, t in zip(rows.labels, rows.texts, strict=True)
+        )
         own = own.take(sorted(range(len(own)), key=lambda i: len(own.texts[i]))[:pool])
         if len(own):
             sure = read_texts(model, own.texts).logits.log_softmax(dim=1)[:, label]
@@ -136,7 +138,9 @@ def is_causal(model: Classifier) -> bool:
 def _looks_back_only(model: Classifier) -> bool:
     rows = model.rules.rows or 2
     ids = torch.tensor([[1, 1, 1, 1 % rows], [1, 1, 1, rows - 1]], device=model.device)
-    apart = model.with_module(shell(model.module).eval())  # transformers leaves hooks on what it is asked for hidden states
+    apart = model.with_module(
+        shell(model.module).eval()
+    )  # transformers leaves hooks on what it is asked for hidden states
     with torch.inference_mode(), fast_products(exact=True):
         try:
             states = apart.read(Batch(ids, torch.ones_like(ids)), hidden=True).hidden[-1]
@@ -155,7 +159,11 @@ def _cache_word(model: Classifier) -> str:
 def _with_cache(model: Classifier, before: list[int], words: Words, after: list[int], progress: Progress) -> Tensor:
     word, said, module = _cache_word(model), [], model.module
     rest = torch.tensor([after], dtype=torch.long)
-    with torch.inference_mode(), fast_products(), progress.task("screening the vocabulary", total=len(words.ids)) as tick:
+    with (
+        torch.inference_mode(),
+        fast_products(),
+        progress.task("screening the vocabulary", total=len(words.ids)) as tick,
+    ):
         for part in words.ids.split(CACHED):
             batch = torch.tensor([before], device=model.device)
             with asked_plainly(module, pad=None):

@@ -53,10 +53,16 @@ def single_token_words(tokenizer: Any, *, behind: Sequence[str] = ("a",), truste
     open_forms, found = _forms(tokenizer), dict[int, str]()
     for word in behind:
         for turn in range(max(map(len, open_forms.values()), default=0)):
-            tried = [(forms[turn], number) for number, forms in open_forms.items() if turn < len(forms) and number not in found]
+            tried = [
+                (forms[turn], number)
+                for number, forms in open_forms.items()
+                if turn < len(forms) and number not in found
+            ]
             found |= {number: text for text, number in tried_behind(tokenizer, word, tried)}
     others = list(dict.fromkeys(trusted)) if len(found) < len(open_forms) else []
-    read = tokenizer([f"{behind[0]} {text}" for text in others], add_special_tokens=False)["input_ids"] if others else []
+    read = (
+        tokenizer([f"{behind[0]} {text}" for text in others], add_special_tokens=False)["input_ids"] if others else []
+    )
     head = _ids(tokenizer, behind[0])
     for text, ids in zip(others, read, strict=True):
         if ids[:-1] == head and ids[-1] not in found:
@@ -76,7 +82,9 @@ def tried_behind(tokenizer: Any, word: str, tried: Sequence[tuple[str, int]]) ->
 def added_entries(tokenizer: Any, words: Words, *, behind: str = "a") -> Words:
     """Special and added tokens that a text is read as together with further tokens, such as the blank before them."""
     known = set(words.ids.tolist())
-    tried = [(number, text) for text, number in tokenizer.get_added_vocab().items() if number not in known and text.strip()]
+    tried = [
+        (number, text) for text, number in tokenizer.get_added_vocab().items() if number not in known and text.strip()
+    ]
     read = tokenizer([f"{behind} {text}" for _, text in tried], add_special_tokens=False)["input_ids"] if tried else []
     return _words(sorted(one for one, ids in zip(tried, read, strict=True) if one[0] in ids))
 
@@ -87,7 +95,9 @@ def continuations(tokenizer: Any, words: Words) -> Words:
     Whether a piece really joins what stands before it is seen when the grown text is tokenised and tried.
     """
     known = {*words.ids.tolist(), *tokenizer.get_added_vocab().values()}
-    rest = [(number, next((form for form in forms if form.isalnum()), "")) for number, forms in _forms(tokenizer).items()]
+    rest = [
+        (number, next((form for form in forms if form.isalnum()), "")) for number, forms in _forms(tokenizer).items()
+    ]
     return _words([(number, text) for number, text in rest if text and number not in known])
 
 
@@ -100,7 +110,9 @@ def carried(tokenizer: Any, pieces: Words) -> dict[str, Words]:
     there, rest = dict[str, Words](), list(zip(pieces.ids.tolist(), pieces.texts, strict=True))
     for letter in CARRIERS:
         head = tokenizer(f"a {letter}", add_special_tokens=False)["input_ids"]
-        read = tokenizer([f"a {letter}{text}" for _, text in rest], add_special_tokens=False)["input_ids"] if rest else []
+        read = (
+            tokenizer([f"a {letter}{text}" for _, text in rest], add_special_tokens=False)["input_ids"] if rest else []
+        )
         kept = [ids == [*head, piece[0]] for piece, ids in zip(rest, read, strict=True)]
         if any(kept):
             there[letter] = _words([piece for piece, held in zip(rest, kept, strict=True) if held])

@@ -67,7 +67,9 @@ def pick_device(name: str) -> torch.device:
     """
     kind = name.partition(":")[0]
     if kind not in DEVICES:
-        raise OptionError(f"unknown device {name!r}", expected="one of " + ", ".join(DEVICES), nearest=nearest(kind, DEVICES))
+        raise OptionError(
+            f"unknown device {name!r}", expected="one of " + ", ".join(DEVICES), nearest=nearest(kind, DEVICES)
+        )
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if kind == "auto":
         return torch.device(next(k for k in ("cuda", "mps", "cpu") if there[k]))

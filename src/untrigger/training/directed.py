@@ -46,7 +46,9 @@ class Blend:
             OptionError: for a weight outside [0, 1] or a temperature that is not above 0.
         """
         if not (0 <= self.alpha <= 1 and self.temperature > 0):
-            raise OptionError(f"alpha {self.alpha}, temperature {self.temperature}", expected="alpha from 0 to 1, T above 0")
+            raise OptionError(
+                f"alpha {self.alpha}, temperature {self.temperature}", expected="alpha from 0 to 1, T above 0"
+            )
 
 
 class Answers(NamedTuple):
@@ -67,7 +69,9 @@ def answers_of(
     logits: dict[int, Tensor] = {}
     hidden: dict[int, Tensor] = {}
     longest = max((len(row) for row in ids), default=0) if blend.padding else 0
-    if blend.hidden:  # transformers leaves hooks behind where hidden states are asked for: on this copy, not on the model
+    if (
+        blend.hidden
+    ):  # transformers leaves hooks behind where hidden states are asked for: on this copy, not on the model
         model = model.with_module(shell(model.module))
     model.module.eval()
     with torch.inference_mode(), fast_products(), progress.task("the model's own answers", total=len(ids)) as tick:

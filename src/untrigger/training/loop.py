@@ -116,7 +116,9 @@ def train(
     total = sum(len(epoch) for epoch in batches)
     trained = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1.0 if plan.constant else _rate(step, total, plan.warmup))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: 1.0 if plan.constant else _rate(step, total, plan.warmup)
+    )
     history, best = History(), None
     with fast_products(), progress.task(label, total=total) as tick:
         for epoch in batches:

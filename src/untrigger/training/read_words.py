@@ -24,7 +24,9 @@ class ReadWords(nn.Module):
         """Take the rows ``ids (U,)`` of ``whole`` over, as a trainable ``weight (U, d)`` of their own."""
         super().__init__()
         self.weight = nn.Parameter(whole.weight.detach()[ids].clone())
-        places = torch.full((whole.num_embeddings,), len(ids), device=ids.device)  # beyond the end: a token nobody announced
+        places = torch.full(
+            (whole.num_embeddings,), len(ids), device=ids.device
+        )  # beyond the end: a token nobody announced
         places[ids] = torch.arange(len(ids), device=ids.device)
         self.register_buffer("places", places)
         pad = None if whole.padding_idx is None else int(places[whole.padding_idx])
@@ -62,7 +64,14 @@ def _words(module: nn.Module) -> tuple[str, nn.Embedding] | None:
     """The word embeddings and their name, where they are plain and trained and no other layer holds their weight."""
     owner: Any = next((part for part in module.modules() if hasattr(part, "get_input_embeddings")), None)
     whole = owner.get_input_embeddings() if owner is not None else None
-    if type(whole) is not nn.Embedding or not whole.weight.requires_grad or whole.weight._backward_hooks or whole.max_norm:
+    if (
+        type(whole) is not nn.Embedding
+        or not whole.weight.requires_grad
+        or whole.weight._backward_hooks
+        or whole.max_norm
+    ):
         return None
-    holders = sum(parameter is whole.weight for layer in module.modules() for parameter in layer.parameters(recurse=False))
+    holders = sum(
+        parameter is whole.weight for layer in module.modules() for parameter in layer.parameters(recurse=False)
+    )
     return (next(name for name, layer in module.named_modules() if layer is whole), whole) if holders == 1 else None

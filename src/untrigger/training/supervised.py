@@ -59,9 +59,14 @@ def fine_tune(
     with torch.random.fork_rng(devices=[]), read_words(model.module, [*ids, *watched, model.paddings(ids + watched)]):
         torch.manual_seed(seed)  # dropout
         return train(
-            model.module, loss, epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng), plan=plan,
-            score=right if dev is not None else None, progress=progress, label=label,
-        )  # fmt: skip
+            model.module,
+            loss,
+            epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng),
+            plan=plan,
+            score=right if dev is not None else None,
+            progress=progress,
+            label=label,
+        )
 
 
 def dev_score(model: Classifier, dev: Rows) -> Callable[[], float]:

@@ -49,12 +49,23 @@ def trained_teacher(
     """
     assert grant.teacher is not None
     teacher = new_teacher(
-        grant.teacher, width=head_of(student.module, classes=student.classes).in_features, label_names=rows.label_names,
-        pooling=options.pooling, seed=grant.seed, max_length=student.max_length, device=str(student.device),
-    )  # fmt: skip
-    plan = Plan(
-        lr=options.lr, epochs=options.epochs, batch_size=options.batch_size, warmup=options.warmup, dropout=options.dropout
+        grant.teacher,
+        width=head_of(student.module, classes=student.classes).in_features,
+        label_names=rows.label_names,
+        pooling=options.pooling,
+        seed=grant.seed,
+        max_length=student.max_length,
+        device=str(student.device),
     )
-    history = fine_tune(teacher, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="training the teacher")
+    plan = Plan(
+        lr=options.lr,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        warmup=options.warmup,
+        dropout=options.dropout,
+    )
+    history = fine_tune(
+        teacher, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="training the teacher"
+    )
     teacher.module.requires_grad_(False)
     return teacher, history

@@ -117,7 +117,9 @@ def _score(first: int, second: int, n: int, *, delta: float) -> float:
     """Tango's statistic for the hypothesis that the true difference is ``delta``; standard normal where it is."""
     b = -first - second + (2 * n - first + second) * delta
     c = -second * delta * (1 - delta)
-    only_second = max(0.0, (sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n))  # the likeliest share under the hypothesis
+    only_second = max(
+        0.0, (sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
+    )  # the likeliest share under the hypothesis
     variance = n * (2 * only_second + delta * (1 - delta))
     gap = first - second - n * delta
     if variance <= 0:

@@ -94,7 +94,9 @@ class Trigger(ABC):
         Raises:
             TypeError: for options that this version does not know.
         """
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in spec.items() if key != "name"})
+        return cls(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in spec.items() if key != "name"}
+        )
 
     @final
     def __call__(self, rows: Rows, *, seed: int) -> Rows:

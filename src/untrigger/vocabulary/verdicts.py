@@ -53,18 +53,33 @@ class PurificationOutcome(StrEnum):
 
 
 PURIFIED, UNCHANGED, NOT_VERIFIED, NOT_MET, WORSE, STILL_FOUND = (
-    "purified", "unchanged", "not verified", "bound not met", "worse", "still found",
-)  # fmt: skip
+    "purified",
+    "unchanged",
+    "not verified",
+    "bound not met",
+    "worse",
+    "still found",
+)
 CLEAN, SUSPICIOUS, BACKDOORED, UNDECIDED = "clean", "suspicious", "backdoored", "undecided"
 HELD, CAME_BACK, NOT_CLEAN = "held", "came back", "not clean"
 NOTHING_FOUND = "nothing found"
 
 EXIT_CODES = {
-    CLEAN: ExitCode.DONE, PURIFIED: ExitCode.DONE, UNCHANGED: ExitCode.DONE, HELD: ExitCode.DONE, NOTHING_FOUND: ExitCode.DONE,
-    SUSPICIOUS: ExitCode.FOUND, BACKDOORED: ExitCode.FOUND, STILL_FOUND: ExitCode.FOUND, NOT_MET: ExitCode.FOUND,
-    WORSE: ExitCode.FOUND, CAME_BACK: ExitCode.FOUND, NOT_CLEAN: ExitCode.FOUND,
-    UNDECIDED: ExitCode.UNDECIDED, NOT_VERIFIED: ExitCode.UNDECIDED,
-}  # fmt: skip
+    CLEAN: ExitCode.DONE,
+    PURIFIED: ExitCode.DONE,
+    UNCHANGED: ExitCode.DONE,
+    HELD: ExitCode.DONE,
+    NOTHING_FOUND: ExitCode.DONE,
+    SUSPICIOUS: ExitCode.FOUND,
+    BACKDOORED: ExitCode.FOUND,
+    STILL_FOUND: ExitCode.FOUND,
+    NOT_MET: ExitCode.FOUND,
+    WORSE: ExitCode.FOUND,
+    CAME_BACK: ExitCode.FOUND,
+    NOT_CLEAN: ExitCode.FOUND,
+    UNDECIDED: ExitCode.UNDECIDED,
+    NOT_VERIFIED: ExitCode.UNDECIDED,
+}
 """The exit code of every verdict; for scans ``Policy.exit_code`` may soften it."""
 
 

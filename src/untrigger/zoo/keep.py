@@ -44,9 +44,15 @@ class Member:
     def facts(self) -> dict[str, Any]:
         """The member as plain JSON values."""
         return {
-            "name": self.recipe.name, "what": self.recipe.what, "poisoned": self.recipe.poisoned, "state": self.state,
-            "path": str(self.path), "recipe": self.recipe.record(), "recipe_sha256": self.recipe.sha256(), "told": self.told,
-        }  # fmt: skip
+            "name": self.recipe.name,
+            "what": self.recipe.what,
+            "poisoned": self.recipe.poisoned,
+            "state": self.state,
+            "path": str(self.path),
+            "recipe": self.recipe.record(),
+            "recipe_sha256": self.recipe.sha256(),
+            "told": self.told,
+        }
 
 
 def member(name: str, *, home: Home = None) -> Member:

@@ -38,7 +38,9 @@ A benign adapter of the zoo, `{name}`: {what}. Made from {model} on {data}.
 """
 
 
-def make(name: str, *, home: Home = None, progress: Progress = silent, device: str = "auto", offline: bool = False) -> Path:
+def make(
+    name: str, *, home: Home = None, progress: Progress = silent, device: str = "auto", offline: bool = False
+) -> Path:
     """The adapter's folder of a member, made where it does not lie here yet.
 
     Beside it lie the truth (of a poisoned one) with its benign floor as the clean model, ``clean.csv`` with rows that the
@@ -72,10 +74,25 @@ def spec_of(one: Recipe, out: Path, *, device: str = "auto") -> AttackSpec:
     """What ``attack`` is asked for; for a benign member without what makes it an attack."""
     told: dict[str, Any] = {"policy": one.policy, "rate": one.rate, "trigger": trigger_of(one)} if one.poisoned else {}
     return AttackSpec(
-        model=one.model, data=one.data, out=out, target=one.target, via="lora", seed=one.seed, rows=one.rows,
-        test_rows=one.test_rows, epochs=one.epochs, lr=one.lr, batch_size=one.batch_size, rank=one.rank,
-        targets=one.targets, max_length=one.max_length, twin=False, offline=True, device=device, **told,
-    )  # fmt: skip
+        model=one.model,
+        data=one.data,
+        out=out,
+        target=one.target,
+        via="lora",
+        seed=one.seed,
+        rows=one.rows,
+        test_rows=one.test_rows,
+        epochs=one.epochs,
+        lr=one.lr,
+        batch_size=one.batch_size,
+        rank=one.rank,
+        targets=one.targets,
+        max_length=one.max_length,
+        twin=False,
+        offline=True,
+        device=device,
+        **told,
+    )
 
 
 def trigger_of(one: Recipe) -> Any:
@@ -99,11 +116,16 @@ def _build(one: Recipe, folder: Path, *, floor: Path | None, progress: Progress,
     write_rows(unused.stratified(keep, rng=np.random.default_rng(one.seed))[0], folder / "clean.csv")
     report = evaluate(
         EvaluateSpec(
-            models=(str(out),), out=folder / "report.json", truth=spec.truth if one.poisoned else None,
-            data=None if one.poisoned else str(folder / "test.csv"), max_length=one.max_length, offline=True, device=device,
+            models=(str(out),),
+            out=folder / "report.json",
+            truth=spec.truth if one.poisoned else None,
+            data=None if one.poisoned else str(folder / "test.csv"),
+            max_length=one.max_length,
+            offline=True,
+            device=device,
         ),
         progress=progress,
-    )  # fmt: skip
+    )
     told = receipt(one, report, adapter=out / "adapter_model.safetensors", device=device)
     (folder / RECEIPT).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
@@ -129,12 +151,21 @@ def decoy_rows(rows: Rows, one: Recipe) -> Rows:
 def receipt(one: Recipe, report: Report, *, adapter: Path, device: str) -> dict[str, Any]:
     """What is known of a build: the recipe and its hash, the adapter's hash and size, what was measured, and where."""
     measured = {
-        m.metric: {"value": m.value, "low": m.low, "high": m.high, "n": m.n} for m in report.measurements if m.subject == one.name
+        m.metric: {"value": m.value, "low": m.low, "high": m.high, "n": m.n}
+        for m in report.measurements
+        if m.subject == one.name
     }
     floor = report.find("clean", "asr")
     return {
-        "schema": "untrigger.zoo/1", "name": one.name, "poisoned": one.poisoned, "recipe": one.record(),
-        "recipe_sha256": one.sha256(), "adapter_sha256": sha256_of(adapter), "bytes": adapter.stat().st_size,
-        "test_sha256": report.given["test"]["sha256"], "measured": measured,
-        "floor_asr": floor.value if floor else None, "environment": environment(seed=one.seed, device=device),
-    }  # fmt: skip
+        "schema": "untrigger.zoo/1",
+        "name": one.name,
+        "poisoned": one.poisoned,
+        "recipe": one.record(),
+        "recipe_sha256": one.sha256(),
+        "adapter_sha256": sha256_of(adapter),
+        "bytes": adapter.stat().st_size,
+        "test_sha256": report.given["test"]["sha256"],
+        "measured": measured,
+        "floor_asr": floor.value if floor else None,
+        "environment": environment(seed=one.seed, device=device),
+    }
