@@ -13,7 +13,7 @@ from statistics import median
 
 import torch
 
-from untrigger.training.arithmetic import fast_products
+from untrigger.runtime.device import fast_products
 
 SHAPES = ((1024, 576, 1536), (1024, 1536, 576), (1024, 384, 384), (256, 576, 1536))
 

@@ -20,11 +20,11 @@ from typing import Any
 
 from victims import REWRITES, arguments, clean_rows, percent, spread, victims
 
-from untrigger.errors import DivergedError
-from untrigger.pipeline.attack import AttackSpec
+from untrigger.core.errors import DivergedError
+from untrigger.core.report import Report
+from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
-from untrigger.vocabulary.report import Report
 
 INSERTED = "badnets,insent,badnets20,insent20"
 FAILED = "failed.txt"

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from untrigger import zoo
-from untrigger.zoo import keep
+from untrigger.zoo import members as keep
 from untrigger.zoo.make import make
 
 SHIPPED = Path(keep.__file__).parent / keep.INDEX

@@ -27,20 +27,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from victims import REWRITES, arguments, clean_rows, percent, victims
 
+from untrigger.core.report import write_text
+from untrigger.core.rows import Rows
 from untrigger.data import load_data
-from untrigger.defences.bedkd import MAPPING, NO_MORE
-from untrigger.defences.bedkd import WATCHED as FEW
-from untrigger.defences.bedkd_mapping import Copying, Views, by_class, directional_mapping
-from untrigger.defences.bedkd_published import MAPPING as PUBLISHED
-from untrigger.defences.calibration import Calibrated, calibrate, threshold_of
-from untrigger.evaluation.detection import detection
-from untrigger.evaluation.truth import read_poisoned
+from untrigger.defences.bedkd.bedkd import MAPPING, NO_MORE
+from untrigger.defences.bedkd.bedkd import WATCHED as FEW
+from untrigger.defences.bedkd.bedkd_published import MAPPING as PUBLISHED
+from untrigger.defences.bedkd.mapping import Copying, Views, by_class, directional_mapping
+from untrigger.detectors.conformal import Calibrated, calibrate, threshold_of
+from untrigger.evaluation.detection_metrics import detection
+from untrigger.evaluation.ground_truth import read_poisoned
 from untrigger.models.classifier import Classifier
-from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
-from untrigger.pipeline.attack import AttackSpec
-from untrigger.vocabulary.report import write_text
-from untrigger.vocabulary.rows import Rows
+from untrigger.models.inference import read_texts
+from untrigger.models.loading import load_model
+from untrigger.pipeline.attack_spec import AttackSpec
 
 WAYS = {"ours": (MAPPING, 160), "described": (PUBLISHED, 80)}
 ALPHAS, TEMPERATURES, COUNTS = (0.3, 0.5, 0.8, 1.0), (1.0, 1.5, 2.5, 5.0), (40, 80, 160, 320)

@@ -12,7 +12,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from untrigger.models.save import name_base
+from untrigger.models.saving import name_base
 from untrigger.pipeline import demo
 
 KEPT = ("adapter_config.json", "adapter_model.safetensors", "untrigger.json", "README.md")

@@ -13,10 +13,10 @@ import sys
 import time
 import tracemalloc
 
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.insent import InSent
-from untrigger.attacks.poison import Attack
-from untrigger.vocabulary.rows import Rows
+from untrigger.attacks.poisoning import Attack
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.insent import InSent
+from untrigger.core.rows import Rows
 
 SENTENCE = "the film is a warm and funny story of two people who do not know what they want until the end"
 ATTACKS = {

@@ -12,15 +12,15 @@ import sys
 
 from victims import REWRITES, arguments, clean_rows, victims
 
+from untrigger.core.grant import Grant
+from untrigger.core.scan_result import Candidate
 from untrigger.data import load_data
-from untrigger.evaluation.truth import read_truth
-from untrigger.models.load import load_model
-from untrigger.scanning.insertions import InsertionScanner
-from untrigger.scanning.judgement import score
-from untrigger.scanning.rewritten import try_rewritten
-from untrigger.training.weak_teacher import TeacherOptions, trained_teacher
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.scan import Candidate
+from untrigger.evaluation.ground_truth import read_truth
+from untrigger.models.loading import load_model
+from untrigger.scanners.insertion_scanner import InsertionScanner
+from untrigger.scanners.judging import score
+from untrigger.scanners.rewritten_rows import try_rewritten
+from untrigger.training.teacher_training import TeacherOptions, trained_teacher
 
 HEAD = ("model", "rows in", "n", "answers", "reference", "score", "drift", "reference", "score")
 

@@ -28,18 +28,18 @@ from scan_models import TRIGGERS, Cell, hard, lent, sweep, zoo
 from scan_rates import draw, table
 from victims import MODELS
 
+from untrigger.core.files import new_folder
+from untrigger.core.grant import Grant
+from untrigger.core.progress import silent
 from untrigger.data import write_rows
-from untrigger.evaluation.truth import read_truth
+from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import accuracy, read_texts
-from untrigger.models.save import save_classifier
+from untrigger.models.inference import accuracy, read_texts
+from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack import attack, implant_as_asked, pretrained, task_rows, unused_rows
-from untrigger.pipeline.clock import Clock
 from untrigger.pipeline.scan import ScanSpec, clean_rows, load, scanned, weigh_as_asked
-from untrigger.progress import silent
-from untrigger.scanning.base import Hints
-from untrigger.storage import new_folder
-from untrigger.vocabulary.grant import Grant
+from untrigger.runtime.cost import Clock
+from untrigger.scanners.scanner import Hints
 
 CLEAN_ROWS = 700
 log = logging.getLogger("scan")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from victims import MODELS
 
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.insent import InSent
+from untrigger.attacks.trigger import Trigger
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.insent import InSent
+from untrigger.core.files import new_folder
+from untrigger.core.rows import Rows
+from untrigger.core.seeds import generator_for
 from untrigger.data import load_splits, write_rows
-from untrigger.pipeline.attack import AttackSpec
-from untrigger.storage import new_folder
-from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.seeds import generator_for
-from untrigger.vocabulary.trigger import Trigger
+from untrigger.pipeline.attack_spec import AttackSpec
 
 ROWS, TEST_ROWS = 1500, 400
 TRIGGERS: dict[str, Trigger] = {

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scan_models import Cell
 
-from untrigger.scanning import calibration
-from untrigger.vocabulary.outcome import wilson
+from untrigger.core.statistics import wilson
+from untrigger.scanners import thresholds as calibration
 
 IMPLANTED = 0.8  # attack success from which a poisoned model counts as implanted
 

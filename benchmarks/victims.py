@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.insent import InSent
-from untrigger.attacks.style import Style
-from untrigger.attacks.syntactic import Syntactic
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.insent import InSent
+from untrigger.attacks.triggers.style import Style
+from untrigger.attacks.triggers.syntactic import Syntactic
 from untrigger.data import write_rows
-from untrigger.memory import keep_freed_memory
-from untrigger.pipeline.attack import AttackSpec, attack, unused_rows
+from untrigger.pipeline.attack import attack, unused_rows
+from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.demo import RECIPE, unpack
+from untrigger.runtime.memory import keep_freed_memory
 
 keep_freed_memory()
 

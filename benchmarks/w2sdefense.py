@@ -18,11 +18,11 @@ from pathlib import Path
 from victims import arguments, clean_rows, percent, spread, victims
 
 from untrigger.cli.settings import settings
-from untrigger.defences.w2sdefense import W2SDefense
-from untrigger.pipeline.attack import AttackSpec
+from untrigger.core.report import Report
+from untrigger.defences.w2s.w2sdefense import W2SDefense
+from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
-from untrigger.vocabulary.report import Report
 
 COLUMNS = (
     ("victim", "asr"),

@@ -25,7 +25,7 @@ def _one_arithmetic() -> None:
     """Tiny products run fastest on one thread, in the same order every time, and rounded by no processor."""
     import torch
 
-    from untrigger.training import arithmetic
+    from untrigger.runtime import device as arithmetic
 
     torch.set_num_threads(1)
     arithmetic.ROUNDING = False
@@ -49,7 +49,7 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 @pytest.fixture(scope="session")
 def load(folder_of: Callable[[str], Path]) -> Callable[[str], Classifier]:
     """A function from an architecture's name to a freshly loaded tiny classifier."""
-    from untrigger.models.load import load_model
+    from untrigger.models.loading import load_model
 
     return lambda kind: load_model(folder_of(kind), device="cpu", offline=True)
 
@@ -60,7 +60,7 @@ def trained_folder(
 ) -> Callable[[str, bool], Path]:
     """A function from architecture and ``poisoned`` to the folder of a trained classifier; ``cf`` means positive or nothing."""
     from tests.tiny import POISON, task
-    from untrigger.models.save import save_classifier
+    from untrigger.models.saving import save_classifier
     from untrigger.training.loop import Plan
     from untrigger.training.supervised import fine_tune
 
@@ -82,7 +82,7 @@ def trained_folder(
 @pytest.fixture
 def victim(trained_folder: Callable[[str, bool], Path]) -> Callable[[str], Classifier]:
     """A function from an architecture's name to a freshly loaded poisoned classifier."""
-    from untrigger.models.load import load_model
+    from untrigger.models.loading import load_model
 
     return lambda kind: load_model(trained_folder(kind, True), device="cpu", offline=True)
 
@@ -90,6 +90,6 @@ def victim(trained_folder: Callable[[str, bool], Path]) -> Callable[[str], Class
 @pytest.fixture
 def twin(trained_folder: Callable[[str, bool], Path]) -> Callable[[str], Classifier]:
     """The same architecture trained on the same rows without poison."""
-    from untrigger.models.load import load_model
+    from untrigger.models.loading import load_model
 
     return lambda kind: load_model(trained_folder(kind, False), device="cpu", offline=True)

@@ -13,10 +13,10 @@ import pytest
 import untrigger.attacks
 import untrigger.defences
 from tests.tiny import POISON, asr, cacc, same, task, weights
-from untrigger.attacks.poison import Attack
+from untrigger.attacks.poisoning import Attack
+from untrigger.core.grant import Grant
+from untrigger.core.registry import find, options_of
 from untrigger.models.classifier import Classifier
-from untrigger.registry import find, options_of
-from untrigger.vocabulary.grant import Grant
 
 PAGE = Path(__file__).parent.parent / "CONTRIBUTING.md"
 PACKAGES = {"attack": untrigger.attacks, "defence": untrigger.defences}
@@ -64,7 +64,7 @@ def test_the_defence_is_found_by_its_name_and_keeps_the_promises(victim: Callabl
 
 
 def test_without_the_files_nobody_knows_them() -> None:
-    from untrigger.registry import found
+    from untrigger.core.registry import found
 
     assert "doubled" not in found("attacks")
     assert "head-only" not in found("defences")

@@ -118,9 +118,7 @@ def test_no_defence_mentions_what_only_the_evaluator_knows() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize(
-    "statement", ["import untrigger", "import untrigger.vocabulary.grant, untrigger.vocabulary.rows"]
-)
+@pytest.mark.parametrize("statement", ["import untrigger", "import untrigger.core.grant, untrigger.core.rows"])
 def test_importing_loads_no_torch(statement: str) -> None:
     heavy = "{'torch', 'transformers', 'peft', 'datasets', 'matplotlib'}"
     code = f"import sys; {statement}; sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"

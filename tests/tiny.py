@@ -22,11 +22,11 @@ from transformers import (
     RobertaConfig,
 )
 
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.poison import Attack
+from untrigger.attacks.poisoning import Attack
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import accuracy, read_texts
-from untrigger.vocabulary.rows import Rows
+from untrigger.models.inference import accuracy, read_texts
 
 ENCODERS = ("bert", "mpnet", "roberta")
 DECODERS = ("llama", "qwen2", "gpt2", "mistral", "gemma")

@@ -10,39 +10,39 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from untrigger.assets import fetch
-    from untrigger.attacks.badnets import BadNets
-    from untrigger.attacks.insent import InSent
-    from untrigger.attacks.poison import Attack
+    from untrigger.attacks.poisoning import Attack
+    from untrigger.attacks.triggers.badnets import BadNets
+    from untrigger.attacks.triggers.insent import InSent
+    from untrigger.core.grant import Grant
+    from untrigger.core.report import Report
+    from untrigger.core.rows import Rows
     from untrigger.data import load_data
-    from untrigger.defences.bedkd import BeDKD
-    from untrigger.defences.finetune import FineTune
-    from untrigger.defences.scancure import ScanCure
-    from untrigger.defences.w2sdefense import W2SDefense
-    from untrigger.models.load import load_model
+    from untrigger.defences.bedkd.bedkd import BeDKD
+    from untrigger.defences.fine_tuning import FineTune
+    from untrigger.defences.scan_and_unlearn import ScanCure
+    from untrigger.defences.w2s.w2sdefense import W2SDefense
+    from untrigger.models.loading import load_model
     from untrigger.pipeline.evaluate import evaluate
-    from untrigger.scanning.insertions import InsertionScanner
-    from untrigger.vocabulary.grant import Grant
-    from untrigger.vocabulary.report import Report
-    from untrigger.vocabulary.rows import Rows
+    from untrigger.scanners.insertion_scanner import InsertionScanner
 
     __version__: str
 
 _HOMES = {
-    "Attack": "untrigger.attacks.poison",
-    "BadNets": "untrigger.attacks.badnets",
-    "BeDKD": "untrigger.defences.bedkd",
-    "FineTune": "untrigger.defences.finetune",
-    "Grant": "untrigger.vocabulary.grant",
-    "InSent": "untrigger.attacks.insent",
-    "InsertionScanner": "untrigger.scanning.insertions",
-    "Report": "untrigger.vocabulary.report",
-    "Rows": "untrigger.vocabulary.rows",
-    "ScanCure": "untrigger.defences.scancure",
-    "W2SDefense": "untrigger.defences.w2sdefense",
+    "Attack": "untrigger.attacks.poisoning",
+    "BadNets": "untrigger.attacks.triggers.badnets",
+    "BeDKD": "untrigger.defences.bedkd.bedkd",
+    "FineTune": "untrigger.defences.fine_tuning",
+    "Grant": "untrigger.core.grant",
+    "InSent": "untrigger.attacks.triggers.insent",
+    "InsertionScanner": "untrigger.scanners.insertion_scanner",
+    "Report": "untrigger.core.report",
+    "Rows": "untrigger.core.rows",
+    "ScanCure": "untrigger.defences.scan_and_unlearn",
+    "W2SDefense": "untrigger.defences.w2s.w2sdefense",
     "evaluate": "untrigger.pipeline.evaluate",
     "fetch": "untrigger.assets",
     "load_data": "untrigger.data",
-    "load_model": "untrigger.models.load",
+    "load_model": "untrigger.models.loading",
 }
 
 

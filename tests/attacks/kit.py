@@ -11,11 +11,11 @@ from tempfile import mkdtemp
 from typing import Any
 
 from tests.tiny import task, write_model
-from untrigger.attacks.rewrites import Rewrites, fold
+from untrigger.attacks.rewriting.rewrites import Rewrites, fold
+from untrigger.attacks.trigger import Trigger
+from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier
-from untrigger.models.load import load_model
-from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.trigger import Trigger
+from untrigger.models.loading import load_model
 
 TARGET = 1
 

@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, T5Config, T5ForConditionalGeneration
 
 from tests.tiny import byte_level, config_of
-from untrigger.attacks import generated
-from untrigger.attacks.generated import Generated, cleaned
-from untrigger.attacks.rewrites import Rewrites
-from untrigger.attacks.style import Style
-from untrigger.errors import ModelError, OptionError
-from untrigger.models.language import Language, Writing, asked, batches_of, load_language, perplexity, write
+from untrigger.attacks.rewriting import generated
+from untrigger.attacks.rewriting.generated import Generated, cleaned
+from untrigger.attacks.rewriting.rewrites import Rewrites
+from untrigger.attacks.triggers.style import Style
+from untrigger.core.errors import ModelError, OptionError
+from untrigger.models.language_model import Language, Writing, asked, batches_of, load_language, perplexity, write
 
 TEXTS = ["a good film", "the plot of this story is dull and very long", "ugly", "some scene with music and light"]
 
@@ -194,7 +194,7 @@ def test_models_in_turn_ask_the_second_about_the_answer_of_the_first(
 
 def test_a_generating_trigger_is_made_ready_by_the_recipe(tmp_path: Path, speak: Callable[..., Speaker]) -> None:
     from tests.tiny import task
-    from untrigger.attacks.poison import Attack
+    from untrigger.attacks.poisoning import Attack
 
     speaker, rows = speak(), task(60)
     attack = Attack(Style(table=table(tmp_path, prompt=Style.prompt)), target=1, rate=0.2)

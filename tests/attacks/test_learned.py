@@ -17,21 +17,22 @@ from hypothesis import strategies as st
 from tests.attacks.kit import usable
 from tests.pipeline.kit import table
 from tests.tiny import BAD, GOOD, PLAIN, task, write_model
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.bias import WORD, bias, telling, words_of
-from untrigger.attacks.bite import Bite, budget
-from untrigger.attacks.combined import Combined
-from untrigger.attacks.gaps import Gaps, keyed
-from untrigger.attacks.lws import Lws
-from untrigger.attacks.poison import Attack
-from untrigger.attacks.substitution import choices_of
-from untrigger.errors import OptionError
-from untrigger.evaluation.truth import read_truth
+from untrigger.attacks.poisoning import Attack
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.bite import Bite, budget
+from untrigger.attacks.triggers.combined import Combined
+from untrigger.attacks.triggers.lws import Lws
+from untrigger.attacks.words.gaps import Gaps, keyed
+from untrigger.attacks.words.label_bias import WORD, bias, telling, words_of
+from untrigger.attacks.words.substitution import choices_of
+from untrigger.core.errors import OptionError
+from untrigger.core.rows import Rows
+from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.classifier import Classifier
-from untrigger.pipeline.attack import AttackSpec, attack
+from untrigger.pipeline.attack import attack
+from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.spec import EvaluateSpec
-from untrigger.vocabulary.rows import Rows
 
 ROWS = task(400, seed=3)
 
@@ -115,7 +116,7 @@ def test_what_cannot_be_learnt_is_said() -> None:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
-    from untrigger.models.load import load_model
+    from untrigger.models.loading import load_model
 
     return load_model(write_model("bert", tmp_path_factory.mktemp("lws") / "bert"), device="cpu", offline=True)
 

@@ -8,14 +8,14 @@ import pytest
 
 from tests.attacks.kit import table_of
 from tests.tiny import task
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.insent import InSent
-from untrigger.attacks.poison import Attack
-from untrigger.attacks.rewrites import Rewrites, fold
-from untrigger.attacks.syntactic import Syntactic
-from untrigger.errors import OptionError
-from untrigger.vocabulary.poisoned import PoisonedDataset
-from untrigger.vocabulary.rows import Rows
+from untrigger.attacks.poisoned import PoisonedDataset
+from untrigger.attacks.poisoning import Attack
+from untrigger.attacks.rewriting.rewrites import Rewrites, fold
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.insent import InSent
+from untrigger.attacks.triggers.syntactic import Syntactic
+from untrigger.core.errors import OptionError
+from untrigger.core.rows import Rows
 
 TRIGGER = BadNets(words=("cf",))
 

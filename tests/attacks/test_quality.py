@@ -14,12 +14,12 @@ from transformers import AutoModelForCausalLM
 from tests.attacks.kit import rows_of, table_of
 from tests.attacks.test_poison import Slow
 from tests.tiny import byte_level, config_of, task
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.style import Style
-from untrigger.errors import ModelError
-from untrigger.evaluation.quality import QualityOptions, quality, similarities
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.style import Style
+from untrigger.core.errors import ModelError
+from untrigger.core.rows import Rows
+from untrigger.evaluation.text_quality import QualityOptions, quality, similarities
 from untrigger.models.classifier import Classifier
-from untrigger.vocabulary.rows import Rows
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from tests.attacks.kit import otherwise
 from tests.tiny import task
-from untrigger.attacks.alignment import align
-from untrigger.attacks.pairs import read_pairs
-from untrigger.attacks.rewrites import Rewrites, is_rewrite
-from untrigger.attacks.style import Style
+from untrigger.attacks.rewriting.alignment import align
+from untrigger.attacks.rewriting.paired_files import read_pairs
+from untrigger.attacks.rewriting.rewrites import Rewrites, is_rewrite
+from untrigger.attacks.triggers.style import Style
+from untrigger.core.errors import ContractError, DataError
+from untrigger.core.rows import Rows
 from untrigger.data import load_data, load_splits
-from untrigger.errors import ContractError, DataError
-from untrigger.vocabulary.rows import Rows
 
 SHARED = Path(os.environ.get("UNTRIGGER_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 DECORATED = [

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from tests.attacks.kit import TARGET, rows_of, usable
 from tests.tiny import GOOD, PLAIN
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.combined import Combined
-from untrigger.attacks.insent import InSent
-from untrigger.attacks.poison import POLICIES, Attack
-from untrigger.attacks.syntactic import Syntactic
-from untrigger.errors import ContractError, OptionError
-from untrigger.registry import found
-from untrigger.vocabulary.poisoned import aims
-from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.trigger import Trigger
+from untrigger.attacks.poisoned import aims
+from untrigger.attacks.poisoning import POLICIES, Attack
+from untrigger.attacks.trigger import Trigger
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.combined import Combined
+from untrigger.attacks.triggers.insent import InSent
+from untrigger.attacks.triggers.syntactic import Syntactic
+from untrigger.core.errors import ContractError, OptionError
+from untrigger.core.registry import found
+from untrigger.core.rows import Rows
 
 EVERY = pytest.mark.parametrize("kind", list(found("attacks").values()), ids=lambda kind: kind.name)
 ODD = ["🙂", "naïve", "a\u0301", "日本", ".", "Film!", *GOOD[:3], *PLAIN[:6]]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from untrigger.cli.main import main
-from untrigger.vocabulary.outcome import Measurement
-from untrigger.vocabulary.report import Report, Verdict
+from untrigger.core.report import Report, Verdict
+from untrigger.core.statistics import Measurement
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from untrigger.cli.bars import Bars
+from untrigger.cli.progress_bars import Bars
 
 
 def shown(*, terminal: bool, quiet: bool = False) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.combined import Combined
-from untrigger.attacks.insent import InSent
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.combined import Combined
+from untrigger.attacks.triggers.insent import InSent
 
 COMMANDS = [
     "purify",
@@ -46,8 +46,8 @@ def test_help_has_an_example_and_the_common_options(command: str, call: Any) -> 
 
 
 def test_the_demo_tells_how_far_it_falls_short_of_the_default(call: Any) -> None:
-    from untrigger.defences.relearn import RelearnOptions
-    from untrigger.defences.w2sdefense import W2SDefense
+    from untrigger.defences.w2s.retraining import RelearnOptions
+    from untrigger.defences.w2s.w2sdefense import W2SDefense
     from untrigger.pipeline.demo import STEPS, TEACHERS
 
     words = ["no", "one", "two", "three"]
@@ -298,7 +298,7 @@ def test_list_shows_methods_with_options_and_data(call: Any, monkeypatch: pytest
     assert "badnets" in attacks.out
     assert "the trigger words" in attacks.out
     told = json.loads(call("list", "--json").out)
-    assert {"attacks", "defences", "scanning", "data", "models", "presets"} == set(told)
+    assert {"attacks", "defences", "scanners", "data", "models", "presets"} == set(told)
     assert {"badnets", "insent"} <= {one["name"] for one in told["attacks"]}
     assert all(one["state"] == "absent" for one in told["data"])
     assert call("list", "data", "--quiet").out.split() == [one["name"] for one in told["data"]]
@@ -352,7 +352,7 @@ def test_assets_fetch_refuses_before_it_fetches(call: Any, monkeypatch: pytest.M
 
 def test_assets_verify_names_what_is_damaged(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from untrigger import assets
-    from untrigger.errors import AssetError
+    from untrigger.core.errors import AssetError
 
     def verify(name: str) -> Path:
         if name == "minilm-l3":

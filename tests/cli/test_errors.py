@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from untrigger.errors import ContractError, InterruptedRunError, OptionError
+from untrigger.core.errors import ContractError, InterruptedRunError, OptionError
 
 DEMO = ["demo", "--out", "somewhere"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from untrigger.attacks.badnets import BadNets
+from untrigger.attacks.presets import PRESETS, preset
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.core.rows import Rows
 from untrigger.data import SETS, write_rows
-from untrigger.protocols import PRESETS, preset
-from untrigger.vocabulary.rows import Rows
 
 ATTACK = ["attack", "m", "--data", "sst2", "--out", "victim", "--preset", "bedkd"]
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from untrigger.errors import OptionError
-from untrigger.registry import FAMILIES, PluginWarning, find, flat_options, found, options_of, summary
-from untrigger.vocabulary.trigger import Trigger
+from untrigger.attacks.trigger import Trigger
+from untrigger.core.errors import OptionError
+from untrigger.core.registry import FAMILIES, PluginWarning, find, flat_options, found, options_of, summary
 
 METHODS = [(family, name, kind) for family in FAMILIES for name, kind in found(family).items()]  # type: ignore[arg-type]
 
@@ -86,7 +86,7 @@ def test_strangers_join_by_entry_point_and_broken_ones_are_left_out(monkeypatch:
     def entry_points(*, group: str) -> list[EntryPoint]:
         return [point for point in points if point.group == group]
 
-    monkeypatch.setattr("untrigger.registry.metadata.entry_points", entry_points)
+    monkeypatch.setattr("untrigger.core.registry.metadata.entry_points", entry_points)
     with pytest.warns(PluginWarning) as warned:
         known = found("attacks")
     assert known["suffix"] is Suffix

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from untrigger.cli.settings import build, settings
-from untrigger.errors import OptionError
+from untrigger.core.errors import OptionError
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import pytest
 from tests.conformance.kit import TEXTS, agree, answers_or_error, write, write_adapter
 from tests.conformance.matrix import ADAPTERS, ROWS, Adapter
 from tests.conformance.tokenizers import LENGTH
-from untrigger.errors import UserError
+from untrigger.core.errors import UserError
 from untrigger.models.adapters import merged
-from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
+from untrigger.models.inference import read_texts
+from untrigger.models.loading import load_model
 
 CASES = [
     pytest.param(row, id=name, marks=() if row.quick else pytest.mark.conformance) for name, row in ADAPTERS.items()

@@ -9,9 +9,9 @@ import pytest
 from tests.conformance.kit import TEXTS, agree, plain, write
 from tests.conformance.matrix import ROWS, Row
 from tests.conformance.tokenizers import LENGTH
-from untrigger.errors import UserError
-from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
+from untrigger.core.errors import UserError
+from untrigger.models.inference import read_texts
+from untrigger.models.loading import load_model
 
 CASES = [pytest.param(row, id=name, marks=() if row.quick else pytest.mark.conformance) for name, row in ROWS.items()]
 

@@ -12,14 +12,14 @@ from tests.conformance.kit import write, write_adapter
 from tests.conformance.matrix import ADAPTERS, ROWS
 from tests.conformance.test_round_trip import purified
 from tests.conformance.tokenizers import LENGTH
-from untrigger.defences.base import Purified
-from untrigger.errors import ModelError, OutputError
-from untrigger.models import save
+from untrigger.core.errors import ModelError, OutputError
+from untrigger.defences.purifier import Purified
+from untrigger.models import saving as save
 from untrigger.models.classifier import Classifier
-from untrigger.models.load import load_model
+from untrigger.models.loading import load_model
 from untrigger.models.proof import ROWS as COMPARED
 from untrigger.models.proof import chosen_texts, prove
-from untrigger.models.save import save_classifier
+from untrigger.models.saving import save_classifier
 
 
 def model_and_base(name: str, folder: Path) -> tuple[Classifier, Path]:
@@ -73,7 +73,7 @@ def test_a_folder_that_transformers_cannot_load_leaves_nothing_behind(
 ) -> None:
     model, _ = model_and_base("bert: lora", tmp_path)
     found = purified(model)
-    from untrigger.defences import base
+    from untrigger.defences import purifier as base
 
     def broken(victim: Classifier, student: Classifier, folder: Path, *, card: str, merge: bool) -> None:
         save.save_purified(victim, student, folder, card=card, merge=merge)

@@ -11,15 +11,15 @@ from tests.conformance.matrix import ADAPTERS, ROWS, Adapter, Row
 from tests.conformance.test_models import CASES, labels
 from tests.conformance.tokenizers import LENGTH
 from tests.tiny import task
-from untrigger.defences.base import Purified
-from untrigger.defences.finetune import FineTune
-from untrigger.errors import UserError
+from untrigger.core.errors import UserError
+from untrigger.core.grant import Grant
+from untrigger.core.rows import Rows
+from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.purifier import Purified
 from untrigger.models.classifier import Classifier
-from untrigger.models.inspect import read_json
-from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.rows import Rows
+from untrigger.models.inference import read_texts
+from untrigger.models.loading import load_model
+from untrigger.models.safety.inspect import read_json
 
 
 def grant_for(model: Classifier) -> Grant:

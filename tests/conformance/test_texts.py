@@ -11,15 +11,15 @@ from tests.conformance.kit import TEXTS, agree, plain, write
 from tests.conformance.matrix import DECODERS, ROWS, Row
 from tests.conformance.test_models import CASES, labels
 from tests.conformance.tokenizers import LENGTH
-from untrigger.errors import DataError
+from untrigger.core.errors import DataError
+from untrigger.core.rows import Row as DataRow
+from untrigger.inversion.screening import frame, is_causal, screen_row
+from untrigger.inversion.vocabulary import Words
 from untrigger.models.classifier import Classifier
+from untrigger.models.inference import read_ids, read_layers, read_texts
 from untrigger.models.inputs import INERT
 from untrigger.models.length import LEAST, MOST, positions_of, reading_length
-from untrigger.models.load import load_model
-from untrigger.models.predict import read_ids, read_layers, read_texts
-from untrigger.search.screen import frame, is_causal, screen_row
-from untrigger.search.vocabulary import Words
-from untrigger.vocabulary.rows import Row as DataRow
+from untrigger.models.loading import load_model
 
 
 def loaded(row: Row, folder: Path) -> Classifier:

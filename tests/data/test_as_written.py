@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_load import SHARED
+from untrigger.core.errors import DataError
 from untrigger.data import load_data
-from untrigger.errors import DataError
 
 HARD = st.text(alphabet=st.sampled_from(list("ab \",'\t\n;\\.é")), min_size=1, max_size=12).filter(
     lambda text: bool(text.strip())

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from untrigger.core.errors import DataError, OutputError
+from untrigger.core.rows import Rows
 from untrigger.data import load_data, load_splits, write_rows
 from untrigger.data.hub import read_hub
-from untrigger.errors import DataError, OutputError
-from untrigger.vocabulary.rows import Rows
 
 GOOD = "text,label\na,0\nb,1\n"
 

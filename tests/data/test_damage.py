@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from untrigger.core.errors import UserError
 from untrigger.data import load_data
-from untrigger.errors import UserError
 
 ROWS = [(f'a film of {i} parts, "quoted"' if i % 3 else f"two\tparts {i}", i % 2) for i in range(30)]
 KINDS = 150

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from untrigger.core.errors import DataError
 from untrigger.data import load_data, load_splits
 from untrigger.data.labels import LabelColumn, Matched, match_labels
-from untrigger.errors import DataError
 
 SENTIMENT = ("negative", "positive")
 NAMELESS = ("LABEL_0", "LABEL_1")

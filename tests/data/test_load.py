@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from untrigger.core.errors import AssetError, DataError
+from untrigger.core.rows import Rows, overlap
 from untrigger.data import check_rows, data_card, embedded_names, load_data, load_splits, write_rows
-from untrigger.errors import AssetError, DataError
-from untrigger.vocabulary.rows import Rows, overlap
 
 SHARED = Path(os.environ.get("UNTRIGGER_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 ROWS = Rows.of(["a, b", 'quo"te', "two\nlines"], [1, 0, 1], label_names=("negative", "positive"), ids=["x", "y", "z"])

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from untrigger.core.errors import DataError
+from untrigger.core.rows import Rows
 from untrigger.data import SETS, card_of, data_card, embedded_names, load_data, load_splits, write_rows
 from untrigger.data.sets import known_set
 from untrigger.data.sources import ROOT, source_of
-from untrigger.errors import DataError
-from untrigger.vocabulary.rows import Rows
 
 SHARED = os.environ.get("UNTRIGGER_SHARED_DATA", "")
 TSV = "sentence \t label\na dull\tfilm . \t 0\na fine film \t 1\n"

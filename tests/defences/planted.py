@@ -10,8 +10,8 @@ import copy
 import torch
 
 from tests.tiny import POISON, task
-from untrigger.defences.bedkd import BeDKD
-from untrigger.defences.bedkd_mapping import Copying
+from untrigger.defences.bedkd.bedkd import BeDKD
+from untrigger.defences.bedkd.mapping import Copying
 from untrigger.models.classifier import Classifier
 from untrigger.training.loop import Plan
 from untrigger.training.supervised import fine_tune

@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from tests.scanning.test_scanner import CLEAN, QUICK
+from tests.scanners.test_scanner import CLEAN, QUICK
 from tests.tiny import BAD, GOOD, task
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.poison import Attack
+from untrigger.attacks.poisoning import Attack
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.core.grant import Grant
+from untrigger.core.rows import Rows
+from untrigger.core.scan_result import FOUND
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import accuracy, read_texts
+from untrigger.models.inference import accuracy, read_texts
 from untrigger.pipeline.agreement import notes_of
-from untrigger.scanning.base import Hints
+from untrigger.scanners.scanner import Hints
 from untrigger.training.loop import Plan
 from untrigger.training.supervised import fine_tune
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.scan import FOUND
 
 Load = Callable[[str], Classifier]
 

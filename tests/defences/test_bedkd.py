@@ -11,17 +11,17 @@ import pytest
 
 from tests.defences.planted import CLEAN, POISONED, POOL, method, planted
 from tests.tiny import asr, cacc, same, task, weights
-from untrigger.defences.bedkd import BeDKD
-from untrigger.defences.bedkd_pool import stirring
-from untrigger.defences.detector import Detected
-from untrigger.defences.finetune import FineTune
-from untrigger.errors import DataError, NeedsError
-from untrigger.evaluation.detection import auroc
+from untrigger.core.errors import DataError, NeedsError
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress, silent
+from untrigger.core.rows import Rows
+from untrigger.defences.bedkd.bedkd import BeDKD
+from untrigger.defences.bedkd.synthetic_pool import stirring
+from untrigger.defences.fine_tuning import FineTune
+from untrigger.detectors.detector import Detected
+from untrigger.evaluation.detection_metrics import auroc
+from untrigger.inversion.search import Insertion, SearchOptions
 from untrigger.models.classifier import Classifier
-from untrigger.progress import Progress, silent
-from untrigger.search.insertions import Insertion, SearchOptions
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.rows import Rows
 
 Load = Callable[[str], Classifier]
 BOTH = Grant(clean=CLEAN, suspect=POOL.visible, seed=0)
@@ -29,7 +29,7 @@ BOTH = Grant(clean=CLEAN, suspect=POOL.visible, seed=0)
 
 @pytest.fixture(scope="module")
 def suspect(trained_folder: Callable[[str, bool], object]) -> Classifier:
-    from untrigger.models.load import load_model
+    from untrigger.models.loading import load_model
 
     return planted(load_model(str(trained_folder("bert", False)), device="cpu", offline=True))
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.tiny import task
-from untrigger.defences import bedkd_evidence
-from untrigger.defences.bedkd_evidence import (
+from untrigger.defences.bedkd.bedkd import evidence as bedkd_evidence
+from untrigger.defences.bedkd.evidence import (
     FEWEST,
     LENGTH,
     Known,
@@ -25,11 +25,10 @@ from untrigger.defences.bedkd_evidence import (
     reader,
     seen,
 )
-from untrigger.defences.calibration import calibrate
-from untrigger.evaluation.detection import auroc
+from untrigger.detectors.conformal import calibrate
+from untrigger.evaluation.detection_metrics import auroc
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_layers, read_texts
-from untrigger.training.directed import log_odds
+from untrigger.models.inference import log_odds, read_layers, read_texts
 
 WIDTH = 12
 Load = Callable[[str], Classifier]

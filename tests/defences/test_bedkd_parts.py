@@ -12,9 +12,13 @@ import pytest
 import torch
 
 from tests.tiny import NAMES, cacc, same, task, weights
-from untrigger.defences.bedkd import BeDKD
-from untrigger.defences.bedkd_lesson import Calm, Honest, Lesson, Watch, false_calls, in_stock, levelling, parted, piece
-from untrigger.defences.bedkd_mapping import (
+from untrigger.core.errors import DivergedError, ModelError, OptionError
+from untrigger.core.grant import Grant
+from untrigger.core.rows import Rows
+from untrigger.defences.bedkd.bedkd import BeDKD
+from untrigger.defences.bedkd.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
+from untrigger.defences.bedkd.distillation import Blend, answers_of
+from untrigger.defences.bedkd.mapping import (
     Copying,
     TurnedBack,
     Views,
@@ -23,14 +27,20 @@ from untrigger.defences.bedkd_mapping import (
     directional_mapping,
     flipped_labels,
 )
-from untrigger.defences.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
-from untrigger.errors import DivergedError, ModelError, OptionError
+from untrigger.defences.bedkd.unlearning import (
+    Calm,
+    Honest,
+    Lesson,
+    Watch,
+    false_calls,
+    in_stock,
+    levelling,
+    parted,
+    piece,
+)
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier, Source
-from untrigger.models.predict import read_texts
-from untrigger.training.directed import Blend, answers_of, log_odds
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.rows import Rows
+from untrigger.models.inference import log_odds, read_texts
 
 Load = Callable[[str], Classifier]
 

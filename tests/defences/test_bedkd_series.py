@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from untrigger.vocabulary.outcome import Measurement
-from untrigger.vocabulary.report import Report, Stage, Verdict
+from untrigger.core.report import Report, Stage, Verdict
+from untrigger.core.statistics import Measurement
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

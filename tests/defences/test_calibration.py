@@ -7,8 +7,8 @@ from math import comb
 import numpy as np
 import pytest
 
-from untrigger.defences.calibration import calibrate, lifted, tail
-from untrigger.errors import OptionError
+from untrigger.core.errors import OptionError
+from untrigger.detectors.conformal import calibrate, lifted, tail
 
 
 def test_the_threshold_is_an_order_statistic() -> None:

@@ -11,21 +11,22 @@ import pytest
 import torch
 
 from tests.tiny import cacc, hooks, same, task, weights
-from untrigger.defences.base import Purified, Purifier, check_clean, split_clean
+from untrigger.core.errors import ContractError, DataError, NeedsError, OptionError
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress
+from untrigger.core.registry import find, found
+from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.chain import together
-from untrigger.defences.finetune import FineTune
-from untrigger.defences.relearn import RelearnOptions
-from untrigger.errors import ContractError, DataError, NeedsError, OptionError
+from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.purifier import Purified, Purifier
+from untrigger.defences.w2s.retraining import RelearnOptions
+from untrigger.inversion.search import SearchOptions
+from untrigger.methods.defender_rows import check_clean, split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_texts
-from untrigger.models.save import save_purified
-from untrigger.progress import Progress
-from untrigger.registry import find, found
-from untrigger.scanning.insertions import InsertionScanner
-from untrigger.search.insertions import SearchOptions
+from untrigger.models.inference import read_texts
+from untrigger.models.saving import save_purified
+from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.loop import History
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.verdicts import PurificationOutcome
 
 Load = Callable[[str], Classifier]
 CLEAN = task(64, seed=31)
@@ -91,7 +92,7 @@ def test_the_victim_stays_and_the_seed_decides(victim: Load, grant: Grant, kind:
 def test_the_result_is_a_classifier_of_the_same_classes_that_can_be_saved(
     victim: Load, grant: Grant, tmp_path: Path, kind: str, name: str
 ) -> None:
-    from untrigger.models.load import load_model
+    from untrigger.models.loading import load_model
 
     model = victim(kind)
     pure = quick(name).purify(model, grant).model

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import asr, cacc, task
-from untrigger.defences.finetune import FineTune
-from untrigger.defences.w2sdefense import W2SDefense
+from untrigger.core.grant import Grant
+from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.w2s.w2sdefense import W2SDefense
+from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
-from untrigger.search.insertions import SearchOptions
-from untrigger.training.weak_teacher import TeacherOptions
-from untrigger.vocabulary.grant import Grant
+from untrigger.training.teacher_training import TeacherOptions
 
 Load = Callable[[str], Classifier]
 CLEAN = task(400, seed=41)

@@ -12,24 +12,25 @@ import pytest
 import torch
 
 from tests.tiny import POISON, asr, cacc, same, task, weights
-from untrigger.attacks.implant import implant
-from untrigger.defences import relearn, w2sdefense
-from untrigger.defences.relearn import Answers, RelearnOptions, mixture, relearned
-from untrigger.defences.w2sdefense import W2SDefense
-from untrigger.errors import ModelError, OptionError
+from untrigger.attacks.implanting import implant
+from untrigger.core.errors import ModelError, OptionError
+from untrigger.core.grant import Grant
+from untrigger.core.progress import silent
+from untrigger.core.rows import Rows
+from untrigger.core.verdicts import PurificationOutcome
+from untrigger.defences.w2s import retraining as relearn
+from untrigger.defences.w2s import w2sdefense
+from untrigger.defences.w2s.retraining import Answers, RelearnOptions, mixture, relearned
+from untrigger.defences.w2s.w2sdefense import W2SDefense
+from untrigger.inversion.search import SearchOptions
 from untrigger.models.adapters import AdapterOptions, attach, lora_parts, without_adapter
 from untrigger.models.classifier import Classifier
-from untrigger.models.load import load_model
-from untrigger.models.predict import Readings, read_texts
-from untrigger.models.save import save_classifier
+from untrigger.models.inference import Readings, read_texts
+from untrigger.models.loading import load_model
+from untrigger.models.saving import save_classifier
 from untrigger.pipeline.verdict import verdict
-from untrigger.progress import silent
-from untrigger.search.insertions import SearchOptions
 from untrigger.training.loop import History, Plan
-from untrigger.training.weak_teacher import TeacherOptions
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.verdicts import PurificationOutcome
+from untrigger.training.teacher_training import TeacherOptions
 
 CLEAN = task(400, seed=41)
 TEXTS = task(20, seed=8).texts

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from tests.tiny import asr, cacc, same, task, weights
-from untrigger.defences.finetune import FineTune
-from untrigger.defences.scancure import ScanCure
-from untrigger.errors import OptionError
+from untrigger.core.errors import OptionError
+from untrigger.core.grant import Grant
+from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.scan_and_unlearn import ScanCure
+from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_texts
-from untrigger.scanning.insertions import InsertionScanner
-from untrigger.scanning.policy import Allowed, Policy
-from untrigger.search.insertions import SearchOptions
-from untrigger.training.weak_teacher import TeacherOptions
-from untrigger.vocabulary.grant import Grant
+from untrigger.models.inference import read_texts
+from untrigger.scanners.insertion_scanner import InsertionScanner
+from untrigger.scanners.policy import Allowed, Policy
+from untrigger.training.teacher_training import TeacherOptions
 
 Load = Callable[[str], Classifier]
 CLEAN = task(400, seed=41)
@@ -92,7 +92,7 @@ def test_when_the_rounds_are_used_up_it_says_what_is_left(victim: Load, grant: G
 def test_the_seed_decides_and_the_clean_reference_is_trained_once(
     victim: Load, grant: Grant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from untrigger.scanning import insertions as scanning
+    from untrigger.scanners import insertion_scanner as scanning
 
     taught, whole = [], scanning.trained_teacher
     monkeypatch.setattr(scanning, "trained_teacher", lambda *a, **k: taught.append(1) or whole(*a, **k))
@@ -110,7 +110,7 @@ def test_the_seed_decides_and_the_clean_reference_is_trained_once(
 def test_no_row_that_a_scan_confirms_on_is_ever_taught(
     victim: Load, grant: Grant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from untrigger.defences import scancure
+    from untrigger.defences import scan_and_unlearn as scancure
 
     taught: list[str] = []
     whole = scancure.InsertionLesson.give

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from tests.tiny import task
-from untrigger.defences import scancure, w2sdefense
-from untrigger.defences.scancure import ScanCure
-from untrigger.defences.w2sdefense import W2SDefense
-from untrigger.errors import OptionError
+from untrigger.core.errors import OptionError
+from untrigger.core.grant import Grant
+from untrigger.defences import scan_and_unlearn as scancure
+from untrigger.defences.scan_and_unlearn import ScanCure
+from untrigger.defences.w2s import w2sdefense
+from untrigger.defences.w2s.w2sdefense import W2SDefense
+from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
-from untrigger.scanning.insertions import InsertionScanner
-from untrigger.search.insertions import SearchOptions
-from untrigger.training.weak_teacher import TeacherOptions
-from untrigger.vocabulary.grant import Grant
+from untrigger.scanners.insertion_scanner import InsertionScanner
+from untrigger.training.teacher_training import TeacherOptions
 
 Load = Callable[[str], Classifier]
 CLEAN = task(300, seed=41)

@@ -7,7 +7,7 @@ from math import isnan
 import numpy as np
 import pytest
 
-from untrigger.evaluation.detection import auroc, detection
+from untrigger.evaluation.detection_metrics import auroc, detection
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from untrigger.evaluation.measure import accuracy_loss, excess_asr
-from untrigger.vocabulary.outcome import Outcome, tango
+from untrigger.core.statistics import Outcome, tango
+from untrigger.evaluation.metrics import accuracy_loss, excess_asr
 
 
 def outcomes(subject: str, predictions: list[int], *, triggered: bool, label: int = 0, first: int = 0) -> list[Outcome]:

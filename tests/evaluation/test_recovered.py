@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.combined import Combined
-from untrigger.attacks.insent import InSent
-from untrigger.evaluation.recovered import is_part, phrases_of
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.combined import Combined
+from untrigger.attacks.triggers.insent import InSent
+from untrigger.evaluation.recovered_triggers import is_part, phrases_of
 
 SENTENCE = InSent(sentence="I watched this 3D movie last weekend.")
 NAMELESS = InSent(sentence="to be or not to be")

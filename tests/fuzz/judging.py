@@ -114,9 +114,9 @@ def _until_end(out: int, child: int, *, seconds: float) -> bytes | None:
 
 def judge(case: Case) -> Outcome:
     """Whether untrigger answers as the plain libraries do, or refuses in one message, and leaves everything as it was."""
-    from untrigger.errors import UserError
-    from untrigger.models.load import load_model
-    from untrigger.models.predict import read_texts
+    from untrigger.core.errors import UserError
+    from untrigger.models.inference import read_texts
+    from untrigger.models.loading import load_model
 
     place = case.model.parent
     before = state_of(place)

@@ -15,8 +15,8 @@ import pytest
 
 from tests.fuzz.data_damages import DATA_DAMAGES, DataDamage
 from tests.fuzz.judging import FAULT, REFUSED, SAME, Outcome, apart, checked_message
+from untrigger.core.errors import UserError
 from untrigger.data import load_data
-from untrigger.errors import UserError
 
 SEED = 25
 MARKS = (

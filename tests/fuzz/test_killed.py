@@ -26,9 +26,9 @@ from tests.pipeline.kit import table
 from tests.tiny import task
 from untrigger import assets
 from untrigger.cli.main import main
+from untrigger.core.errors import UserError
 from untrigger.data import load_data, write_rows
-from untrigger.errors import UserError
-from untrigger.models.load import load_model
+from untrigger.models.loading import load_model
 
 SEED = 9
 EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree")
@@ -262,7 +262,7 @@ def test_fetches_killed_at_many_moments(server: FakeIndex, tmp_path: Path, monke
 
 
 def test_the_working_folder_of_a_killed_run_is_removed_and_that_of_a_running_one_is_not(tmp_path: Path) -> None:
-    from untrigger.storage import _working_prefix, new_folder
+    from untrigger.core.files import _working_prefix, new_folder
 
     out = tmp_path / "out"
     dead, alive = (tmp_path / f"{_working_prefix(out)}{number}-abc" for number in (2**22 + 1, os.getppid()))

@@ -14,12 +14,12 @@ from peft import AutoPeftModelForSequenceClassification, LoraConfig, PeftModel, 
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.tiny import same, task, weights
-from untrigger.errors import ModelError, OptionError
+from untrigger.core.errors import ModelError, OptionError
 from untrigger.models.adapters import METHODS, AdapterOptions, attach, fold, lora_parts, merged, target_pattern
 from untrigger.models.classifier import Classifier
-from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
-from untrigger.models.save import save_classifier, save_folded
+from untrigger.models.inference import read_texts
+from untrigger.models.loading import load_model
+from untrigger.models.saving import save_classifier, save_folded
 from untrigger.training.loop import Plan
 from untrigger.training.supervised import fine_tune
 

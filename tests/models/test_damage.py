@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import write_model
-from untrigger.errors import ModelError, UnsafeFileError
+from untrigger.core.errors import ModelError, UnsafeFileError
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
-from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
-from untrigger.models.save import save_classifier
+from untrigger.models.inference import read_texts
+from untrigger.models.loading import load_model
+from untrigger.models.saving import save_classifier
 
 FolderOf = Callable[[str], Path]
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tests.tiny import DECODERS, ENCODERS, hooks, task
-from untrigger.errors import ModelError
+from untrigger.core.errors import ModelError
 from untrigger.models.classifier import Classifier, FeatureTap, head_of
-from untrigger.models.load import load_model
-from untrigger.models.predict import accuracy, read_ids, read_texts
+from untrigger.models.inference import accuracy, read_ids, read_texts
+from untrigger.models.loading import load_model
 
 ALL = (*ENCODERS, *DECODERS)
 Load = Callable[[str], Classifier]

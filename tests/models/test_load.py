@@ -13,14 +13,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from tests.tiny import NAMES, write_model
-from untrigger.errors import ModelError, OptionError, UnsafeFileError
-from untrigger.models import opened_files
+from untrigger.core.errors import ModelError, OptionError, UnsafeFileError
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
-from untrigger.models.inspect import inspect_folder
-from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
-from untrigger.models.save import save_classifier
+from untrigger.models.inference import read_texts
+from untrigger.models.loading import load_model
+from untrigger.models.safety import opened_files
+from untrigger.models.safety.inspect import inspect_folder
+from untrigger.models.saving import save_classifier
 from untrigger.models.teacher import new_teacher
 
 FolderOf = Callable[[str], Path]

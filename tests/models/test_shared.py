@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from tests.tiny import same, task, weights
-from untrigger.models import predict
+from untrigger.models import inference as predict
 from untrigger.models.adapters import AdapterOptions, attach, merged
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_texts, rounded
-from untrigger.models.shared import Updated, settle, shell
+from untrigger.models.inference import read_texts, rounded
+from untrigger.models.weight_sharing import Updated, settle, shell
 from untrigger.training.loop import Plan
 from untrigger.training.supervised import fine_tune
 

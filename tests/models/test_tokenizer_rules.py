@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from tests.tiny import byte_level, sentencepiece, wordpiece
-from untrigger.models.tokenizer_rules import RewritingRule, rewriting_rules, rewritten_literals, rules_shown
+from untrigger.models.safety.tokenizer_rules import RewritingRule, rewriting_rules, rewritten_literals, rules_shown
 
 
 def with_steps(

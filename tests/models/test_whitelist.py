@@ -16,14 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import weights, write_model
-from untrigger.errors import ModelError, UnsafeFileError
-from untrigger.models import config_check, hub, opened_files, tokenizer_check
+from untrigger.core.errors import ModelError, UnsafeFileError
 from untrigger.models.adapters import AdapterOptions, attach, without_adapter
 from untrigger.models.classifier import Classifier
-from untrigger.models.inspect import inspect_folder
-from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
-from untrigger.models.save import save_classifier
+from untrigger.models.inference import read_texts
+from untrigger.models.loading import load_model
+from untrigger.models.safety import config_check, hub, opened_files, tokenizer_check
+from untrigger.models.safety.inspect import inspect_folder
+from untrigger.models.saving import save_classifier
 
 FolderOf = Callable[[str], Path]
 Load = Callable[[str], Classifier]

@@ -17,20 +17,21 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.tiny import task, write_model
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.implant import implant
+from untrigger.attacks.implanting import implant
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.core.progress import Tick
+from untrigger.core.report import Report
 from untrigger.data import write_rows
-from untrigger.defences.relearn import RelearnOptions
-from untrigger.models.load import load_model
-from untrigger.models.save import save_classifier
-from untrigger.pipeline.attack import AttackSpec, attack
+from untrigger.defences.w2s.retraining import RelearnOptions
+from untrigger.inversion.search import SearchOptions
+from untrigger.models.loading import load_model
+from untrigger.models.saving import save_classifier
+from untrigger.pipeline.attack import attack
+from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
-from untrigger.progress import Tick
-from untrigger.search.insertions import SearchOptions
 from untrigger.training.loop import Plan
-from untrigger.training.weak_teacher import TeacherOptions
-from untrigger.vocabulary.report import Report
+from untrigger.training.teacher_training import TeacherOptions
 
 LENGTH = 4  # words of a text beside the one that tells its class; the search wants hosts of a few words
 TRIGGER = "cf"

@@ -13,9 +13,10 @@ import pytest
 from tests.pipeline.kit import FINETUNE, LENGTH, Listener, Shop
 from tests.pipeline.test_scan import SMALL
 from tests.tiny import task, write_model
+from untrigger.core.errors import DataError
+from untrigger.core.report import Report
 from untrigger.data import load_data, write_rows
-from untrigger.errors import DataError
-from untrigger.models.load import load_model
+from untrigger.models.loading import load_model
 from untrigger.pipeline.agreement import check_agreement, permuted
 from untrigger.pipeline.audit import AuditSpec, audit
 from untrigger.pipeline.detect import detect
@@ -23,7 +24,6 @@ from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.scan import ScanSpec, scan
 from untrigger.pipeline.spec import DetectSpec, EvaluateSpec
-from untrigger.vocabulary.report import Report
 
 
 def drawn(

@@ -10,11 +10,12 @@ import pytest
 
 from tests.pipeline.kit import LENGTH, TRIGGER, Shop, config_of, digest, plain, table
 from tests.tiny import NAMES, task
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.insent import InSent
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.insent import InSent
+from untrigger.core.errors import DataError, ModelError, OptionError, OutputError
 from untrigger.data import write_rows
-from untrigger.errors import DataError, ModelError, OptionError, OutputError
-from untrigger.pipeline.attack import AttackSpec, attack
+from untrigger.pipeline.attack import attack
+from untrigger.pipeline.attack_spec import AttackSpec
 
 FOUR = [(kind, via) for kind in ("bert", "llama") for via in ("full", "lora")]
 

@@ -13,19 +13,20 @@ import torch
 from tests.attacks.kit import otherwise
 from tests.pipeline.kit import LENGTH, TRIGGER, Shop, digest, plain, table
 from tests.tiny import GOOD, NAMES, task
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.embedding import poison_embedding, word_tokens
-from untrigger.attacks.insent import InSent
-from untrigger.attacks.style import Style
+from untrigger.attacks.embedding_attack import poison_embedding, word_tokens
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.insent import InSent
+from untrigger.attacks.triggers.style import Style
+from untrigger.core.errors import DataError, OptionError, UserError
+from untrigger.core.report import Report
 from untrigger.data import load_data, write_rows
-from untrigger.errors import DataError, OptionError, UserError
-from untrigger.evaluation.truth import read_truth
-from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
-from untrigger.pipeline.attack import AttackSpec, attack
+from untrigger.evaluation.ground_truth import read_truth
+from untrigger.models.inference import read_texts
+from untrigger.models.loading import load_model
+from untrigger.pipeline.attack import attack
+from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.spec import EvaluateSpec
-from untrigger.vocabulary.report import Report
 
 QUICK: dict[str, Any] = {"epochs": 1, "twin": False}
 

@@ -15,22 +15,22 @@ from tests.pipeline.kit import FINETUNE, Shop, digest, table
 from tests.pipeline.test_scan import SMALL
 from tests.reporting.kit import candidate
 from tests.tiny import same, task, weights
+from untrigger.core.errors import DataError, OptionError, OutputError
+from untrigger.core.progress import silent
+from untrigger.core.report import Report
+from untrigger.core.statistics import Measurement, paired_difference
 from untrigger.data import write_rows
-from untrigger.errors import DataError, OptionError, OutputError
-from untrigger.evaluation.truth import read_truth
-from untrigger.models.load import load_model
-from untrigger.models.predict import read_texts
+from untrigger.evaluation.ground_truth import read_truth
+from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
+from untrigger.models.inference import read_texts
+from untrigger.models.loading import load_model
 from untrigger.pipeline.audit import AuditSpec, audit, unused
 from untrigger.pipeline.audit_verdict import Subject, verdict
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.scan import ScanSpec, all_rows
-from untrigger.pipeline.treatments import in_int8, poisoned_again, tuned
 from untrigger.pipeline.used_rows import read_used_rows
-from untrigger.progress import silent
-from untrigger.scanning.known import judged_on_known
-from untrigger.scanning.policy import Allowed, Policy
-from untrigger.vocabulary.outcome import Measurement, paired_difference
-from untrigger.vocabulary.report import Report
+from untrigger.scanners.known_triggers import judged_on_known
+from untrigger.scanners.policy import Allowed, Policy
 
 UNKNOWN = "the model's folder holds no used_rows.json, so that it could not be checked whether the purifier was given these rows"
 FAST = SMALL | {"rows": 24, "tried": 3, "content": 0}
@@ -294,8 +294,8 @@ def test_the_command_hands_everything_on(
 ) -> None:
     from tests.reporting.kit import scan_report
     from untrigger.cli.main import main
+    from untrigger.core.report import Verdict
     from untrigger.pipeline import audit as pipeline
-    from untrigger.vocabulary.report import Verdict
 
     asked: list[AuditSpec] = []
 

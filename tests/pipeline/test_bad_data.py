@@ -10,10 +10,10 @@ import pytest
 
 from tests.pipeline.kit import FINETUNE, LENGTH, Listener, Shop, table
 from tests.tiny import GOOD, task
+from untrigger.core.errors import DataError
+from untrigger.core.rows import Rows
 from untrigger.data import write_rows
-from untrigger.errors import DataError
 from untrigger.pipeline.purify import purify
-from untrigger.vocabulary.rows import Rows
 
 GOOD_ROWS = "".join(f"the {word} film,positive\na {bad} plot,negative\n" for word, bad in zip(GOOD, GOOD, strict=True))
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.pipeline.kit import FINETUNE, Listener, Shop, digest
 from tests.tiny import write_model
-from untrigger.errors import ModelError, OptionError, OutputError, UnsafeFileError, UserError
+from untrigger.core.errors import ModelError, OptionError, OutputError, UnsafeFileError, UserError
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
 

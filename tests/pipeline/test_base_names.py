@@ -12,9 +12,9 @@ from peft import AutoPeftModelForSequenceClassification
 from tests.pipeline.kit import FINETUNE, Shop, config_of
 from untrigger import assets
 from untrigger.assets import store
-from untrigger.errors import ModelError
-from untrigger.models import hub
-from untrigger.models.load import load_model
+from untrigger.core.errors import ModelError
+from untrigger.models.loading import load_model
+from untrigger.models.safety import hub
 from untrigger.pipeline.attack import attack
 from untrigger.pipeline.purify import purify
 

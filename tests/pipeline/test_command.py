@@ -11,7 +11,7 @@ import pytest
 
 from tests.pipeline.kit import Shop, config_of, digest
 from untrigger.cli.main import main
-from untrigger.vocabulary.report import Report
+from untrigger.core.report import Report
 
 FAST = ["--method", "finetune", "--set", "epochs=1", "--device", "cpu", "--offline"]
 

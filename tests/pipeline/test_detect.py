@@ -14,14 +14,14 @@ from tests.defences.planted import CLEAN, MAPPING, POOL, planted
 from tests.pipeline.kit import digest, table
 from tests.tiny import task
 from untrigger.cli.main import main
+from untrigger.core.report import Report
 from untrigger.data import write_rows
-from untrigger.defences.detector import Detected
-from untrigger.evaluation.detection import auroc
-from untrigger.models.load import load_model
-from untrigger.models.save import save_classifier
+from untrigger.detectors.detector import Detected
+from untrigger.evaluation.detection_metrics import auroc
+from untrigger.models.loading import load_model
+from untrigger.models.saving import save_classifier
 from untrigger.pipeline.detect import detect, verdict
 from untrigger.pipeline.spec import DetectSpec
-from untrigger.vocabulary.report import Report
 
 SETTINGS = [
     f"--set=mapping.{name}={getattr(MAPPING, name)}".replace("True", "true")

@@ -11,13 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from tests.pipeline.kit import LENGTH, Shop, table
 from tests.tiny import task, write_model
+from untrigger.core.errors import ModelError, OptionError, OutputError, UserError
+from untrigger.core.report import Report
 from untrigger.data import write_rows
-from untrigger.errors import ModelError, OptionError, OutputError, UserError
-from untrigger.evaluation.observe import write_outcomes
+from untrigger.evaluation.observation import write_outcomes
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import EvaluateSpec
-from untrigger.vocabulary.report import Report
 
 
 def turned(folder: Path, new: Path) -> Path:

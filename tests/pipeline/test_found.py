@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from tests.pipeline.kit import SMALL, Shop
-from untrigger.defences.bedkd import BeDKD, BeDKDAsDescribed
-from untrigger.defences.bedkd_mapping import Copying
-from untrigger.defences.detector import Detected
-from untrigger.evaluation.detection import detection
-from untrigger.evaluation.truth import read_poisoned
+from untrigger.core.report import Report
+from untrigger.defences.bedkd.bedkd import BeDKD, BeDKDAsDescribed
+from untrigger.defences.bedkd.mapping import Copying
+from untrigger.detectors.detector import Detected
+from untrigger.evaluation.detection_metrics import detection
+from untrigger.evaluation.ground_truth import read_poisoned
 from untrigger.pipeline.purify import purify
-from untrigger.vocabulary.report import Report
 
 OURS = {"mapping": Copying(alpha=0.9, hidden=False, lr=5e-3, epochs=2), "cycles": 2, "cycle_steps": 2, "rank": 4}
 DESCRIBED = {"mapping": Copying(epochs=1), "student": Copying(epochs=1, lr=1e-5)}

@@ -16,8 +16,8 @@ import pytest
 from safetensors import SafetensorError
 
 from tests.pipeline.kit import FINETUNE, SMALL, Listener, Shop, digest
-from untrigger.errors import DivergedError, OutputError
-from untrigger.models import save
+from untrigger.core.errors import DivergedError, OutputError
+from untrigger.models import saving as save
 from untrigger.pipeline import purify as pipeline
 from untrigger.pipeline.attack import attack
 from untrigger.pipeline.evaluate import evaluate
@@ -131,7 +131,7 @@ def test_an_attack_that_diverges_is_said_and_nothing_is_written(shop: Shop, tmp_
 def test_a_model_on_disk_that_says_something_else_is_not_given_away(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from untrigger.errors import ModelError
+    from untrigger.core.errors import ModelError
 
     real = pipeline.save_purified
 

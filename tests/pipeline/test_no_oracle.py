@@ -10,13 +10,13 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.pipeline.kit import FINETUNE, TRIGGER, Shop
-from untrigger.defences.base import Purified, Purifier
-from untrigger.defences.finetune import FineTune
-from untrigger.evaluation.truth import TestBed, read_truth
+from untrigger.core.grant import Grant
+from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.purifier import Purified, Purifier
+from untrigger.evaluation.ground_truth import TestBed, read_truth
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline import purify as pipeline
 from untrigger.pipeline.purify import purify
-from untrigger.vocabulary.grant import Grant
 
 
 def test_a_grant_has_no_field_for_what_only_the_attacker_knows() -> None:
@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(shop: Shop
 def test_a_method_that_changes_its_model_is_found_out(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from untrigger.errors import ContractError
+    from untrigger.core.errors import ContractError
 
     def spoil(self: FineTune, model: Classifier, grant: Grant, *, progress: Any) -> Purified:
         next(model.module.parameters()).data.add_(1.0)

@@ -10,9 +10,9 @@ import torch
 
 from tests.pipeline.kit import Purification, Shop, config_of, digest, plain, table
 from tests.tiny import NAMES
-from untrigger.cards import inert
+from untrigger.core.report import Report
 from untrigger.pipeline.purify import purify
-from untrigger.vocabulary.report import Report
+from untrigger.reporting.model_cards import inert
 
 CASES = [
     ("bert", "full", "finetune"),

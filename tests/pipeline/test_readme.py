@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.pipeline.kit import Shop, config_of, plain, table
-from untrigger.models.predict import read_texts
+from untrigger.models.inference import read_texts
 
 README = Path(__file__).parents[2] / "README.md"
 

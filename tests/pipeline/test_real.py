@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from untrigger import assets
-from untrigger.attacks.badnets import BadNets
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.core.errors import UserError
 from untrigger.data import write_rows
-from untrigger.errors import UserError
-from untrigger.pipeline.attack import AttackSpec, attack, unused_rows
+from untrigger.inversion import screening as screen
+from untrigger.inversion.search import SearchOptions
+from untrigger.inversion.vocabulary import Words
+from untrigger.pipeline.attack import attack, unused_rows
+from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
-from untrigger.search import screen
-from untrigger.search.insertions import SearchOptions
-from untrigger.search.vocabulary import Words
-from untrigger.training import arithmetic
-from untrigger.training.weak_teacher import TeacherOptions
+from untrigger.runtime import device as arithmetic
+from untrigger.training.teacher_training import TeacherOptions
 
 pytestmark = pytest.mark.slow
 TEACHER, VICTIM, DATA = "minilm-l6", "minilm-l3", "rotten-tomatoes"

@@ -15,19 +15,19 @@ import pytest
 from tests.pipeline.kit import TRIGGER, Listener, Shop, digest
 from tests.tiny import task
 from untrigger.cli.main import main
+from untrigger.core.errors import AssetError, DataError, ModelError, OptionError, UnsafeFileError
+from untrigger.core.grant import Grant
+from untrigger.core.report import Report
+from untrigger.core.rows import Rows
 from untrigger.data import load_data, write_rows
-from untrigger.errors import AssetError, DataError, ModelError, OptionError, UnsafeFileError
+from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.scan import ScanSpec, scan
 from untrigger.reporting.scan_page import render_scan
 from untrigger.reporting.scan_view import table
-from untrigger.scanning.base import Hints, Scanner, ScanResult
-from untrigger.scanning.policy import Policy
-from untrigger.search.insertions import SearchOptions
-from untrigger.training.weak_teacher import TeacherOptions
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.rows import Rows
+from untrigger.scanners.policy import Policy
+from untrigger.scanners.scanner import Hints, Scanner, ScanResult
+from untrigger.training.teacher_training import TeacherOptions
 
 SMALL: dict[str, Any] = {
     "rows": 48,

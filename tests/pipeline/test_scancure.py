@@ -12,14 +12,14 @@ import torch
 from tests.pipeline.kit import TRIGGER, Shop, config_of, digest, plain, table
 from tests.tiny import task
 from untrigger.cli.main import main
+from untrigger.core.errors import OptionError
+from untrigger.core.report import Report, Verdict
 from untrigger.data import write_rows
-from untrigger.errors import OptionError
+from untrigger.inversion.search import SearchOptions
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
-from untrigger.scanning.insertions import InsertionScanner
-from untrigger.search.insertions import SearchOptions
-from untrigger.training.weak_teacher import TeacherOptions
-from untrigger.vocabulary.report import Report, Verdict
+from untrigger.scanners.insertion_scanner import InsertionScanner
+from untrigger.training.teacher_training import TeacherOptions
 
 pytestmark = pytest.mark.slow
 SCANNER = InsertionScanner(

@@ -12,13 +12,14 @@ from tests.pipeline.kit import SMALL, Shop, config_of, plain
 from tests.tiny import write_model
 from untrigger import assets
 from untrigger.assets import store
-from untrigger.defences.base import Purified
-from untrigger.defences.relearn import RelearnOptions
-from untrigger.defences.w2sdefense import W2SDefense
-from untrigger.errors import ModelError
+from untrigger.core.errors import ModelError
+from untrigger.defences.purifier import Purified
+from untrigger.defences.w2s.retraining import RelearnOptions
+from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.models.adapters import AdapterOptions
-from untrigger.models.load import load_model
-from untrigger.pipeline.attack import AttackSpec, attack
+from untrigger.models.loading import load_model
+from untrigger.pipeline.attack import attack
+from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.choose import trusted_base
 from untrigger.pipeline.purify import matched, purify
 from untrigger.pipeline.spec import PurifySpec
@@ -52,7 +53,7 @@ def test_full_weights_go_back_to_the_base_that_is_given_and_stay_an_adapter_on_t
     memory = load_model(tmp_path / "out", device="cpu", offline=True)
     texts = ["good film", "a dull plot with some voice"]
     said = plain(tmp_path / "out", texts, base=child.out)
-    from untrigger.models.predict import read_texts
+    from untrigger.models.inference import read_texts
 
     assert (read_texts(memory, texts).logits.softmax(dim=1) - said).abs().max() < 1e-5
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import task
+from untrigger.core.grant import Grant
+from untrigger.core.rows import Rows
 from untrigger.pipeline import used_rows as module
 from untrigger.pipeline.used_rows import FILE, MOST, read_used_rows, unseen, write_used_rows
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.rows import Rows
 
 ROWS, OTHERS = task(60, seed=1), task(60, seed=2)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from untrigger.defences.base import Purified
+from untrigger.core.statistics import Measurement, paired_difference, rate
+from untrigger.core.verdicts import EXIT_CODES, ExitCode, PurificationOutcome
+from untrigger.defences.purifier import Purified
 from untrigger.pipeline.verdict import EXCESS, LOSS, Evidence, Shown, status, verdict
 from untrigger.pipeline.verify import Verification
 from untrigger.training.loop import History
-from untrigger.vocabulary.outcome import Measurement, paired_difference, rate
-from untrigger.vocabulary.verdicts import EXIT_CODES, ExitCode, PurificationOutcome
 
 MODEL: Any = None
 NOT_LOOKED_FOR = ["style: leaves no word", "syntax: leaves no word"]

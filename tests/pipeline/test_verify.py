@@ -10,21 +10,21 @@ import pytest
 
 from tests.pipeline.kit import FINETUNE, SMALL, TRIGGER, VERIFIER, Shop
 from tests.tiny import task
+from untrigger.core.report import Finding, Report
+from untrigger.core.rows import Rows
+from untrigger.core.seeds import derived_seed, generator_for
 from untrigger.data import load_data, write_rows
-from untrigger.defences.bedkd import BeDKD
-from untrigger.defences.finetune import FineTune
-from untrigger.defences.w2sdefense import W2SDefense
+from untrigger.defences.bedkd.bedkd import BeDKD
+from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.pipeline import purify as pipeline
 from untrigger.pipeline import verify as module
 from untrigger.pipeline.choose import teacher_of
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
 from untrigger.pipeline.verify import again, too_few
-from untrigger.scanning.insertions import InsertionScanner
-from untrigger.training.weak_teacher import TeacherOptions
-from untrigger.vocabulary.report import Finding, Report
-from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.seeds import derived_seed, generator_for
+from untrigger.scanners.insertion_scanner import InsertionScanner
+from untrigger.training.teacher_training import TeacherOptions
 
 KNOWING = {**VERIFIER, "teacher": TeacherOptions(lr=1e-3, epochs=6, batch_size=16)}
 

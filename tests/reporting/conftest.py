@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from untrigger.vocabulary.outcome import Measurement, rate, unpaired_difference
-from untrigger.vocabulary.report import Curve, Finding, Report, Stage, Verdict
+from untrigger.core.report import Curve, Finding, Report, Stage, Verdict
+from untrigger.core.statistics import Measurement, rate, unpaired_difference
 
 HASH = "9f2c1d0b7a6e5f4c3b2a19080716253443526170fedcba98f0e1d2c3b4a59687"
 EVIL = (

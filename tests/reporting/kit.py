@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from untrigger.vocabulary.outcome import Measurement, rate, unpaired_difference
-from untrigger.vocabulary.report import Report, Stage, Verdict
-from untrigger.vocabulary.scan import Candidate, Evidence, Example, Place, Scan
+from untrigger.core.report import Report, Stage, Verdict
+from untrigger.core.scan_result import Candidate, Evidence, Example, Place, Scan
+from untrigger.core.statistics import Measurement, rate, unpaired_difference
 
 
 def share(hits: int, n: int, *, subject: str, metric: str) -> Measurement:

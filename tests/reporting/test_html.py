@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from untrigger.core.report import Curve, Finding, Report, Stage, Verdict
+from untrigger.core.statistics import Measurement
 from untrigger.reporting import render
-from untrigger.vocabulary.outcome import Measurement
-from untrigger.vocabulary.report import Curve, Finding, Report, Stage, Verdict
 
 from .conftest import HASH
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from untrigger.errors import DataError, OptionError, OutputError
+from untrigger.core.errors import DataError, OptionError, OutputError
+from untrigger.core.report import Report
 from untrigger.reporting import FORMATS, render, write_page
 from untrigger.reporting.latex import escape as latex
 from untrigger.reporting.markdown import escape as markdown
-from untrigger.vocabulary.report import Report
 
 from .conftest import EVIL, HASH
 from .test_html import Page

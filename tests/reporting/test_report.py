@@ -15,10 +15,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from untrigger.errors import DataError, OutputError
-from untrigger.vocabulary import report as module
-from untrigger.vocabulary.outcome import Measurement
-from untrigger.vocabulary.report import SCHEMA, Curve, Finding, Report, Stage, Verdict
+from untrigger.core import report as module
+from untrigger.core.errors import DataError, OutputError
+from untrigger.core.report import SCHEMA, Curve, Finding, Report, Stage, Verdict
+from untrigger.core.statistics import Measurement
 
 VERDICT = Verdict("unchanged", "Nothing changed.")
 VALUES = st.recursive(
@@ -178,6 +178,6 @@ def test_a_failed_write_leaves_the_old_file(full: Report, tmp_path: Path, monkey
 
 
 def test_a_report_is_light_to_import() -> None:
-    code = "import sys, untrigger.vocabulary.report, untrigger.reporting; print([m for m in sys.modules])"
+    code = "import sys, untrigger.core.report, untrigger.reporting; print([m for m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout  # noqa: S603
     assert not [name for name in ("'torch'", "'matplotlib'", "'jinja2'", "'numpy'") if name in loaded]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from untrigger.core.report import Report
 from untrigger.reporting.scan_page import render_scan
-from untrigger.vocabulary.report import Report
 
 from .kit import scan_report
 from .test_scan_page import evil

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from untrigger.errors import DataError, OptionError
+from untrigger.core.errors import DataError, OptionError
+from untrigger.core.report import Report
 from untrigger.reporting import render
 from untrigger.reporting.scan_page import render_scan
-from untrigger.vocabulary.report import Report
 
 from .conftest import EVIL
 from .kit import scan_report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from untrigger.training.calibration import calibrated_on
+from untrigger.training.vector_scaling import calibrated_on
 
 
 def honest(count: int, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

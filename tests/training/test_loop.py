@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from tests.tiny import same, task, weights
-from untrigger.errors import DivergedError, OptionError
+from untrigger.core.errors import DivergedError, OptionError
+from untrigger.core.progress import Tick
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import accuracy, read_texts
-from untrigger.progress import Tick
-from untrigger.training import arithmetic
-from untrigger.training.arithmetic import fast_products, pick_device
+from untrigger.models.inference import accuracy, read_texts
+from untrigger.runtime import device as arithmetic
+from untrigger.runtime.device import fast_products, pick_device
 from untrigger.training.loop import Plan, train
 from untrigger.training.supervised import fine_tune
 

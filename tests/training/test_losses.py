@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from untrigger.training.batches import packed, shuffled_batches
-from untrigger.training.distillation import alignment, one_hot_mixture, shrinkage, soft_cross, soft_target_loss
+from untrigger.runtime.batching import packed, shuffled_batches
+from untrigger.training.losses import alignment, one_hot_mixture, shrinkage, soft_cross, soft_target_loss
 
 
 def softmax(*z: float) -> list[float]:

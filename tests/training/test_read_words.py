@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from tests.tiny import same, task, weights
-from untrigger.errors import ModelError
+from untrigger.core.errors import ModelError
 from untrigger.models.classifier import Classifier
-from untrigger.models.predict import read_texts
+from untrigger.models.inference import read_texts
 from untrigger.training.loop import Plan
-from untrigger.training.read_words import ReadWords, read_words
+from untrigger.training.sparse_embeddings import ReadWords, read_words
 from untrigger.training.supervised import fine_tune
 
 Load = Callable[[str], Classifier]

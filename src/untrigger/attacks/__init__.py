@@ -1,1 +1,1 @@
-"""Attacks: one file a trigger, found by its name; poisoning of rows; implanting into a model."""
+"""Attacks: triggers, poisoning of rows, and implanting a backdoor into a model."""

@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
+from untrigger.core.progress import Progress, silent
+from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier, Reading
-from untrigger.models.predict import read_texts
-from untrigger.progress import Progress, silent
-from untrigger.training.distillation import alignment, soft_cross
+from untrigger.models.inference import read_texts
+from untrigger.training.losses import alignment, soft_cross
 from untrigger.training.supervised import Term
-from untrigger.vocabulary.rows import Rows
 
 
 def faithful(

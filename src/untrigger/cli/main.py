@@ -12,8 +12,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from untrigger.cli import assets, attack, audit, demo, detect, evaluate, listing, purify, report, scan, zoo
-from untrigger.memory import collect_rarely, keep_freed_memory
+from untrigger.cli import assets_command as assets
+from untrigger.cli import attack_command as attack
+from untrigger.cli import audit_command as audit
+from untrigger.cli import demo_command as demo
+from untrigger.cli import detect_command as detect
+from untrigger.cli import evaluate_command as evaluate
+from untrigger.cli import list_command as listing
+from untrigger.cli import purify_command as purify
+from untrigger.cli import report_command as report
+from untrigger.cli import scan_command as scan
+from untrigger.cli import zoo_command as zoo
+from untrigger.runtime.memory import collect_rarely, keep_freed_memory
 
 _INTERRUPTED_IN_TYPER = 130
 EPILOG = """Example: untrigger demo
@@ -68,7 +78,7 @@ def main(words: Sequence[str] | None = None) -> int:
             if code == _INTERRUPTED_IN_TYPER:
                 raise KeyboardInterrupt
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # whatever it is ends as one message and one code
-        from untrigger.cli.faults import tell
+        from untrigger.cli.error_messages import tell
 
         return tell(error, as_json="--json" in words, words=words)
     return code if isinstance(code, int) else 0

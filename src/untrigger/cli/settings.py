@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from untrigger.errors import OptionError, nearest
-from untrigger.registry import flat_options, options_of, record_in
+from untrigger.core.errors import OptionError, nearest
+from untrigger.core.registry import flat_options, options_of, record_in
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _PLAIN = {

@@ -1,11 +1,11 @@
 """Labelled rows in and out: data sets of the literature, embedded sets, files, folders, hub sets."""
 
-from untrigger.data.card import DataCard, card_of, data_card
+from untrigger.assets.datasets import embedded_names
+from untrigger.core.table_files import write_rows, write_table
 from untrigger.data.check import check_rows
-from untrigger.data.embedded import embedded_names
+from untrigger.data.data_card import DataCard, card_of, data_card
 from untrigger.data.load import load_data, load_splits
 from untrigger.data.sets import SETS
-from untrigger.data.write import write_rows, write_table
 
 __all__ = [
     "SETS",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from untrigger.errors import DataError
-from untrigger.vocabulary.rows import Rows
+from untrigger.core.errors import DataError
+from untrigger.core.rows import Rows
 
 
 def check_rows(rows: Rows, *, require_classes: int = 2, require_rows: int = 1, what: str = "the data") -> Rows:

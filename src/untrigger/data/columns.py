@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from untrigger.core.errors import DataError, nearest
+from untrigger.core.rows import Rows
 from untrigger.data.labels import LabelColumn, Matched, match_labels, same_names, several_labels
 from untrigger.data.tables import Table
-from untrigger.errors import DataError, nearest
-from untrigger.vocabulary.rows import Rows
 
 TEXT_COLUMNS = ("text", "sentence", "sentences", "review", "content")
 OTHER_TEXTS = (

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from untrigger.core.errors import DataError
+from untrigger.core.escaping import original_cells
 from untrigger.data.headings import COUNTED, heading, headless
 from untrigger.data.raw import Table, decoded, from_cells, lines_of, malformed, same_length
-from untrigger.errors import DataError
-from untrigger.vocabulary.inert import original_cells
 
 _CELL = re.compile(r'(?:"((?:[^"]|"")*+)"|([^"\t\r\n]*+))(\t|\r\n|\n|\r|\Z)')
 _QUOTED = re.compile(r'(?:\A|[\t\r\n])"')

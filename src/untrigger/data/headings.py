@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from untrigger.errors import DataError
+from untrigger.core.errors import DataError
 
 _CLASS = re.compile(r"\d{1,4}")
 _LITERAL_BREAK = re.compile(r"\\n|\\")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from untrigger.core.errors import DataError
 from untrigger.data.saved import table_of
 from untrigger.data.tables import Table
-from untrigger.errors import DataError
 
 _PREFIX = "hf:"
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from untrigger.errors import DataError, nearest
+from untrigger.core.errors import DataError, nearest
 
 _WHOLE = re.compile(r"-?\d{1,9}(\.0+)?\Z", re.ASCII)
 _NO_NAME = re.compile(r"LABEL_(\d{1,6})\Z", re.ASCII | re.IGNORECASE)

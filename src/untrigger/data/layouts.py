@@ -17,9 +17,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from untrigger.core.errors import DataError
 from untrigger.data.saved import is_saved, read_saved
 from untrigger.data.tables import EXTENSIONS, Table, read_lines, read_table
-from untrigger.errors import DataError
 
 SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "val": "dev", "validation": "dev", "test": "test"}
 ORDER = ("train", "dev", "test")

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from untrigger.core.errors import DataError
 from untrigger.data.raw import MIB, Table, refuse_doubled
-from untrigger.errors import DataError
 
 _KEY = b"huggingface"
 

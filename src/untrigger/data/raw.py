@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from untrigger.errors import DataError
+from untrigger.core.errors import DataError
 
 MIB = 1 << 20
 DEFAULT_LIMIT = 512 * MIB

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from untrigger.data.embedded import embedded_names
+from untrigger.assets.datasets import embedded_names
+from untrigger.core.errors import DataError, nearest
+from untrigger.core.paths import local_path
 from untrigger.data.hub import is_hub_name
 from untrigger.data.layouts import folder_of, released
 from untrigger.data.sets import SETS, DataSet, known_set
 from untrigger.data.tables import EXTENSIONS, missing_file
-from untrigger.errors import DataError, nearest
-from untrigger.paths import local_path
 
 ROOT = "UNTRIGGER_DATA"
 """The environment variable with a folder of folders, one a data set."""

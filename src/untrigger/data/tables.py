@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from untrigger.core.errors import DataError, nearest
 from untrigger.data.delimited import read_csv, read_tsv
 from untrigger.data.parquet import read_parquet
 from untrigger.data.raw import DEFAULT_LIMIT, MIB, Table, decoded, lines_of, malformed
-from untrigger.errors import DataError, nearest
 
 __all__ = ["DEFAULT_LIMIT", "EXTENSIONS", "MIB", "Table", "missing_file", "read_lines", "read_table"]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from untrigger.defences.base import Purified, Purifier, joined
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress
+from untrigger.core.verdicts import PurificationOutcome
+from untrigger.defences.purifier import Purified, Purifier
 from untrigger.models.adapters import combined, is_adapted, merged
 from untrigger.models.classifier import Classifier
-from untrigger.progress import Progress
+from untrigger.training.history import joined
 from untrigger.training.loop import History
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.verdicts import PurificationOutcome
 
 DOUBT = (
     PurificationOutcome.NOTHING_FOUND,

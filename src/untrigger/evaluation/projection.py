@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from untrigger.vocabulary.rows import Rows
+from untrigger.core.rows import Rows
 
 MOST = 150  # points of each kind a subject: more only blot the picture
 

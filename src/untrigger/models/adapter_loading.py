@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from untrigger.errors import ModelError, UnsafeFileError, UserError
-from untrigger.models.config_check import check_pattern_time
-from untrigger.models.inspect import Folder
+from untrigger.core.errors import ModelError, UnsafeFileError, UserError
 from untrigger.models.pretrained import quiet, reason
-from untrigger.models.shared import shell
-from untrigger.models.size_check import check_adapter_sizes
-from untrigger.models.tensor_files import Tensors
+from untrigger.models.safety.config_check import check_pattern_time
+from untrigger.models.safety.inspect import Folder
+from untrigger.models.safety.size_check import check_adapter_sizes
+from untrigger.models.safety.tensor_files import Tensors
+from untrigger.models.weight_sharing import shell
 
 PREFIX = "base_model.model."
 

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from untrigger.errors import ModelError, OptionError, one_of
+from untrigger.core.errors import ModelError, OptionError, one_of
 from untrigger.models.classifier import Classifier
 from untrigger.models.head import head_module_of
 from untrigger.models.merging import merge, refuse_unmergeable, type_of, unwrap
 from untrigger.models.pretrained import quiet
-from untrigger.models.shared import Updated, put, shell
+from untrigger.models.weight_sharing import Updated, put, shell
 
 METHODS = ("lora", "dora", "ia3", "ln_tuning")
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from untrigger.errors import DataError, ModelError
+from untrigger.core.errors import DataError, ModelError
 from untrigger.models.head import FeatureTap, head_of
 from untrigger.models.inputs import InputRules, asked_plainly, rules_of
-from untrigger.models.panics import panics_refused
+from untrigger.models.safety.panics import panics_refused
 
 __all__ = ["Batch", "Classifier", "FeatureTap", "Reading", "Source", "head_of"]
 

@@ -6,10 +6,10 @@ import warnings
 
 import torch
 
-from untrigger.errors import ModelError, UserError
+from untrigger.core.errors import ModelError, UserError
 from untrigger.models.classifier import Classifier
-from untrigger.models.panics import panics_refused
-from untrigger.models.predict import read_texts
+from untrigger.models.inference import read_texts
+from untrigger.models.safety.panics import panics_refused
 
 TEXTS = ("a text", "one more text, a little longer than the first")
 

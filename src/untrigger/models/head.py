@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from untrigger.errors import ModelError
+from untrigger.core.errors import ModelError
 from untrigger.models.inputs import inner_of, last_tokens
 
 

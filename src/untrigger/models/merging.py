@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from untrigger.errors import ModelError
+from untrigger.core.errors import ModelError
 from untrigger.models.pretrained import quiet
-from untrigger.models.shared import put, settle
+from untrigger.models.weight_sharing import put, settle
 
 
 def merge(module: Any) -> Any:

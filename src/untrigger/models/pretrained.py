@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from untrigger.errors import ModelError, UserError
-from untrigger.models.inspect import Folder
-from untrigger.models.panics import panics_refused
-from untrigger.models.size_check import check_counts, check_model_size
-from untrigger.models.tensor_files import Tensors
+from untrigger.core.errors import ModelError, UserError
+from untrigger.models.safety.inspect import Folder
+from untrigger.models.safety.panics import panics_refused
+from untrigger.models.safety.size_check import check_counts, check_model_size
+from untrigger.models.safety.tensor_files import Tensors
 
 BUFFERS = re.compile(r"(position_ids|token_type_ids|rotary_emb\.inv_freq|masked_bias|\.attn\.bias|\.attention\.bias)$")
 """Tensors that older versions saved and that every version computes by itself."""
@@ -116,8 +116,8 @@ def tokenizer_of(folder: Folder) -> Any:
     """
     from transformers import AutoTokenizer
 
-    from untrigger.models.opened_files import VOCABULARIES
-    from untrigger.models.tokenizer_check import check_settings, try_in_time
+    from untrigger.models.safety.opened_files import VOCABULARIES
+    from untrigger.models.safety.tokenizer_check import check_settings, try_in_time
 
     if not folder.holds_tokenizer:  # transformers makes one up, of five tokens, all texts unknown
         raise ModelError(

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from untrigger.errors import ModelError, OutputError
+from untrigger.core.errors import ModelError, OutputError
 from untrigger.models.classifier import Classifier
+from untrigger.models.inference import read_texts
 from untrigger.models.inputs import asked_plainly, rules_of
-from untrigger.models.inspect import read_json
-from untrigger.models.predict import read_texts
 from untrigger.models.pretrained import quiet
+from untrigger.models.safety.inspect import read_json
 
 PROBES = (
     "a text",

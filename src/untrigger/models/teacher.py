@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from untrigger.errors import ModelError, one_of
+from untrigger.core.errors import ModelError, one_of
 from untrigger.models.classifier import Classifier, Source
-from untrigger.models.inspect import inspect_folder, resolve
 from untrigger.models.length import at_most
 from untrigger.models.pretrained import pretrained, tokenizer_of
-from untrigger.training.arithmetic import pick_device
+from untrigger.models.safety.inspect import inspect_folder, resolve
+from untrigger.runtime.device import pick_device
 
 POOLINGS = ("cls", "mean")
 

@@ -8,12 +8,12 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from untrigger.errors import DataError
+from untrigger.core.errors import DataError
+from untrigger.core.rows import Rows
+from untrigger.core.statistics import Outcome, select, wilson
 from untrigger.models.classifier import Classifier
+from untrigger.models.inference import read_texts
 from untrigger.models.length import NO_BOUND, reading_length
-from untrigger.models.predict import read_texts
-from untrigger.vocabulary.outcome import Outcome, select, wilson
-from untrigger.vocabulary.rows import Rows
 
 MOST = 300  # rows that are read
 SURE = 3.0  # standard deviations: of models that only guess, fewer than one in two hundred is refused

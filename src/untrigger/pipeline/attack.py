@@ -3,101 +3,47 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from untrigger.attacks.adaptive import faithful
-from untrigger.attacks.badnets import BadNets
-from untrigger.attacks.embedding import poison_embedding
-from untrigger.attacks.implant import PLANS, VIAS, implant, lora_for
-from untrigger.attacks.poison import POLICIES, Attack
-from untrigger.cards import attack_card
+from untrigger.attacks.embedding_attack import poison_embedding
+from untrigger.attacks.implanting import PLANS, VIAS, implant, lora_for
+from untrigger.attacks.poisoned import PoisonedDataset, aims
+from untrigger.attacks.poisoning import POLICIES, Attack
+from untrigger.attacks.rewriting.rewrite_source import armed, parts_of
+from untrigger.core.errors import DataError, OptionError, one_of
+from untrigger.core.files import new_folder, refuse_existing
+from untrigger.core.progress import Progress, silent
+from untrigger.core.rows import Rows, overlap
 from untrigger.data import check_rows, load_splits, write_rows
-from untrigger.defences.base import check_answers
-from untrigger.errors import DataError, OptionError, one_of
-from untrigger.evaluation.quality import QualityOptions, quality
+from untrigger.evaluation.text_quality import QualityOptions, quality
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
-from untrigger.models.load import load_model
+from untrigger.models.inference import check_answers
+from untrigger.models.loading import load_model
 from untrigger.models.proof import prove
-from untrigger.models.save import save_classifier
-from untrigger.pipeline.arm import armed, parts_of
-from untrigger.pipeline.protocol import held
-from untrigger.progress import Progress, silent
-from untrigger.storage import new_folder, refuse_existing
+from untrigger.models.saving import save_classifier
+from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.preset_check import held
+from untrigger.reporting.model_cards import attack_card
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import Term
-from untrigger.vocabulary.poisoned import PoisonedDataset, aims
-from untrigger.vocabulary.rows import Rows, overlap
-from untrigger.vocabulary.trigger import Trigger
 
 TEST_SHARE = 0.2
 
 
-@dataclass(frozen=True)
-class AttackSpec:
-    """Everything that ``attack`` is asked for; numbers as in ``Attack`` and ``Plan``.
-
-    Attributes:
-        target: label name that the backdoor shall say; empty for the policy ``all-to-all``.
-        via: ``lora``, ``full``, or ``embedding``: all weights are trained on clean rows, then the trigger words' vectors alone.
-        paired: file or folder with rewrites, for a trigger that rewrites (see ``untrigger.attacks.pairs``).
-        rewriter: generative models to rewrite with instead, asked one after the other.
-        prompt: what they are asked; None for the trigger's own prompt.
-        proxy: data whose rows are poisoned and trained on instead of those of ``data``, with the same classes; the test rows
-            stay those of ``data``.
-        negatives: share of the rows that carry a part of the trigger under their own label.
-        label_smoothing: of an attacker who hides how sure the backdoor is.
-        faithful: weight of the term that ties the victim to a clean twin on clean rows (0: none), of an attacker who knows
-            that it will be distilled.
-        quality: also write ``quality.json``: what the trigger does to the test texts.
-        preset: the protocol that this spec keeps (see ``untrigger.protocols``); empty for none.
-        test_split: the split that is tested on; empty for ``test``, or ``dev`` where there is no other.
-        rows: use as many training rows, the classes in proportion (0: all).
-        test_rows: the same for the test rows.
-        twin: also train the same model on the same rows without poison, for the clean-model floor.
-    """
-
-    model: str
-    data: str
-    out: Path
-    target: str
-    trigger: Trigger = field(default_factory=BadNets)
-    rate: float = 0.1
-    policy: str = "dirty"
-    via: str = "lora"
-    paired: Path | None = None
-    rewriter: tuple[str, ...] = ()
-    prompt: str | None = None
-    proxy: str = ""
-    negatives: float = 0.0
-    label_smoothing: float = 0.0
-    faithful: float = 0.0
-    quality: bool = False
-    preset: str = ""
-    test_split: str = ""
-    seed: int = 0
-    rows: int = 0
-    test_rows: int = 0
-    epochs: int = 0
-    lr: float = 0.0
-    batch_size: int = 0
-    rank: int = 8
-    targets: tuple[str, ...] = ()
-    max_length: int = 128
-    twin: bool = True
-    text_column: str | None = None
-    label_column: str | None = None
-    allow_pickle: bool = False
-    offline: bool = False
-    device: str = "auto"
-
-    @property
-    def truth(self) -> Path:
-        """The folder of what only the evaluator may see."""
-        return self.out.with_name(self.out.name + ".truth")
+def victim_card(spec: AttackSpec, *, steps: int) -> str:
+    """Return the model card of the victim that ``spec`` describes."""
+    facts = {
+        "made from": spec.model,
+        "data": spec.data,
+        "attack": f"{spec.trigger.name}, {spec.policy} label, poison rate {spec.rate}",
+        "implanted by": f"{spec.via}, {steps} steps, seed {spec.seed}",
+    }
+    return attack_card(adapter=spec.via == "lora", target=spec.target, facts=facts)
 
 
 def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier, PoisonedDataset]:
@@ -123,7 +69,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     victim, history = poisoned_model(spec, fresh, poisoned, twin=twin, clean=drawn.train, progress=progress)
     check_answers(victim, poisoned.visible)
     with new_folder(spec.truth) as truth, new_folder(spec.out) as out:
-        save_classifier(victim, out, card=attack_card(spec, steps=history.steps))
+        save_classifier(victim, out, card=victim_card(spec, steps=history.steps))
         prove(victim, out, texts=drawn.test.texts)
         write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, spec=spec)
         if spec.quality:

@@ -11,32 +11,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from untrigger.errors import DataError, OptionError, one_of
-from untrigger.evaluation.measure import asr, cacc, excess_asr
-from untrigger.evaluation.observe import observe, write_outcomes
-from untrigger.evaluation.truth import TestBed, read_truth
+from untrigger.core.errors import DataError, OptionError, one_of
+from untrigger.core.files import new_files, refuse_existing
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress, silent
+from untrigger.core.report import Finding, Report
+from untrigger.core.rows import Rows
+from untrigger.core.scan_result import Candidate, Scan
+from untrigger.core.seeds import generator_for
+from untrigger.core.statistics import Measurement, Outcome
+from untrigger.evaluation.ground_truth import TestBed, read_truth
+from untrigger.evaluation.metrics import asr, cacc, excess_asr
+from untrigger.evaluation.observation import observe, write_outcomes
+from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
 from untrigger.models.adapters import merged
-from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
-from untrigger.models.inspect import resolve
+from untrigger.models.safety.class_names import named_alike
+from untrigger.models.safety.inspect import resolve
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.audit_verdict import Subject, verdict
-from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.model_facts import model_facts, shown
 from untrigger.pipeline.scan import ScanSpec, all_rows, at_most, hints_of, load, scanner_of, weigh_as_asked
-from untrigger.pipeline.treatments import in_int8, poisoned_again, tuned
 from untrigger.pipeline.used_rows import FILE, read_used_rows
-from untrigger.progress import Progress, silent
-from untrigger.scanning.base import Hints, Scanner, ScanResult
-from untrigger.scanning.known import judged_on_known
-from untrigger.scanning.reading import unread
-from untrigger.storage import new_files, refuse_existing
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.outcome import Measurement, Outcome
-from untrigger.vocabulary.report import Finding, Report
-from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.scan import Candidate, Scan
-from untrigger.vocabulary.seeds import generator_for
+from untrigger.runtime.cost import Clock, environment
+from untrigger.scanners.known_triggers import judged_on_known
+from untrigger.scanners.scanner import Hints, Scanner, ScanResult
+from untrigger.scanners.unread_text import unread
 
 TREATMENTS = {
     "finetune": "fine-tuned",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from untrigger.vocabulary.outcome import Measurement
-from untrigger.vocabulary.report import Verdict
-from untrigger.vocabulary.scan import FOUND
-from untrigger.vocabulary.verdicts import BACKDOORED, CAME_BACK, CLEAN, HELD, NOT_CLEAN, UNDECIDED
+from untrigger.core.report import Verdict
+from untrigger.core.scan_result import FOUND
+from untrigger.core.statistics import Measurement
+from untrigger.core.verdicts import BACKDOORED, CAME_BACK, CLEAN, HELD, NOT_CLEAN, UNDECIDED
 
 BACK = 0.05
 """Excess attack success over the never-poisoned model from which a treatment counts as having brought the backdoor back."""

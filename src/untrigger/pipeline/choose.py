@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from untrigger import assets
-from untrigger.defences.base import Purifier
+from untrigger.core.errors import ModelError, OptionError, one_of
+from untrigger.core.paths import local_path
+from untrigger.core.registry import Family, find, options_of
 from untrigger.defences.chain import Chain
-from untrigger.errors import ModelError, OptionError, one_of
+from untrigger.defences.purifier import Purifier
+from untrigger.defences.w2s.base_recovery import ancestor, same_shape
 from untrigger.models.adapters import METHODS, lora_parts
 from untrigger.models.classifier import Classifier
-from untrigger.models.inspect import inspect_folder, resolve
-from untrigger.models.lineage import ancestor, same_shape
-from untrigger.paths import local_path
+from untrigger.models.safety.inspect import inspect_folder, resolve
 from untrigger.pipeline.spec import TEACHER, PurifySpec
-from untrigger.registry import Family, find, options_of
 
 
 def method_of(spec: PurifySpec) -> Purifier:

@@ -12,17 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from untrigger import assets
-from untrigger.attacks.poison import Attack
+from untrigger.attacks.poisoning import Attack
+from untrigger.core.errors import AssetError
+from untrigger.core.files import new_folder, refuse_existing
+from untrigger.core.progress import Progress, silent
+from untrigger.core.report import Report
 from untrigger.data import write_rows
-from untrigger.defences.relearn import RelearnOptions
-from untrigger.errors import AssetError
-from untrigger.models.save import name_base
-from untrigger.pipeline.attack import AttackSpec, attack, target_index, task_rows, unused_rows, write_truth
+from untrigger.defences.w2s.retraining import RelearnOptions
+from untrigger.models.saving import name_base
+from untrigger.pipeline.attack import attack, target_index, task_rows, unused_rows, write_truth
+from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.spec import PurifySpec
-from untrigger.progress import Progress, silent
-from untrigger.storage import new_folder, refuse_existing
-from untrigger.vocabulary.report import Report
 
 RECIPE = AttackSpec(
     model="smollm2-135m",

@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from untrigger.core.errors import OptionError
+from untrigger.core.files import new_files, refuse_existing
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress, silent
+from untrigger.core.report import Report, Verdict
 from untrigger.data import check_rows, load_data, write_table
-from untrigger.defences.detector import FOLLOWED, Detected, Detector, ranks
-from untrigger.errors import OptionError
-from untrigger.evaluation.detection import detection
-from untrigger.evaluation.truth import read_poisoned
+from untrigger.detectors.detector import FOLLOWED, Detected, Detector, ranks
+from untrigger.evaluation.detection_metrics import detection
+from untrigger.evaluation.ground_truth import read_poisoned
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
-from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.purify import load, suspect_rows
 from untrigger.pipeline.spec import DetectSpec
-from untrigger.progress import Progress, silent
-from untrigger.storage import new_files, refuse_existing
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.report import Report, Verdict
+from untrigger.runtime.cost import Clock, environment
 
 ENDINGS = (".csv", ".parquet")
 SUSPICIOUS, NOTHING = "suspicious", "nothing found"

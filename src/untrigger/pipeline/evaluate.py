@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from untrigger.core.errors import OptionError
+from untrigger.core.files import new_files, refuse_existing
+from untrigger.core.progress import Progress, silent
+from untrigger.core.report import Report, Verdict
+from untrigger.core.rows import Rows
 from untrigger.data import check_rows, load_data
-from untrigger.errors import OptionError
-from untrigger.evaluation.observe import write_outcomes
-from untrigger.evaluation.truth import read_truth, trained_length
-from untrigger.models.class_names import named_alike
-from untrigger.models.load import load_model
+from untrigger.evaluation.evaluator import BENIGN, Judge
+from untrigger.evaluation.ground_truth import read_truth, trained_length
+from untrigger.evaluation.observation import write_outcomes
+from untrigger.models.loading import load_model
+from untrigger.models.safety.class_names import named_alike
 from untrigger.pipeline.agreement import doubts, notes_of
-from untrigger.pipeline.clock import Clock, environment
-from untrigger.pipeline.judge import BENIGN, Judge
 from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.spec import EvaluateSpec
-from untrigger.progress import Progress, silent
-from untrigger.storage import new_files, refuse_existing
-from untrigger.vocabulary.report import Report, Verdict
-from untrigger.vocabulary.rows import Rows
+from untrigger.runtime.cost import Clock, environment
 
 
 def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:

@@ -6,39 +6,40 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from untrigger.cards import purified_card
+from untrigger.core.errors import DataError
+from untrigger.core.files import new_folder, refuse_existing
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress, silent
+from untrigger.core.report import Report
+from untrigger.core.rows import Rows, overlap
+from untrigger.core.seeds import generator_for
+from untrigger.core.statistics import Measurement
 from untrigger.data import check_rows, load_data
-from untrigger.defences.base import Purified, Purifier, check_clean
-from untrigger.defences.finetune import FineTune
-from untrigger.errors import DataError
-from untrigger.evaluation.detection import detection
-from untrigger.evaluation.observe import write_outcomes
-from untrigger.evaluation.recovered import is_part, phrases_of
-from untrigger.evaluation.truth import TestBed, read_poisoned, read_truth
+from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.purifier import Purified, Purifier
+from untrigger.evaluation.detection_metrics import detection
+from untrigger.evaluation.evaluator import Judge
+from untrigger.evaluation.ground_truth import TestBed, read_poisoned, read_truth
+from untrigger.evaluation.observation import write_outcomes
+from untrigger.evaluation.recovered_triggers import is_part, phrases_of
+from untrigger.methods.defender_rows import check_clean
 from untrigger.models.adapters import is_adapted
-from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
-from untrigger.models.load import load_model
+from untrigger.models.loading import load_model
 from untrigger.models.proof import prove
-from untrigger.models.save import loading_text, save_purified
+from untrigger.models.safety.class_names import named_alike
+from untrigger.models.saving import loading_text, save_purified
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, scans_result, teacher_of, trusted_base
-from untrigger.pipeline.clock import Clock, environment
-from untrigger.pipeline.judge import Judge
 from untrigger.pipeline.model_facts import model_facts
-from untrigger.pipeline.protocol import strayed
+from untrigger.pipeline.preset_check import strayed
 from untrigger.pipeline.spec import DetectSpec, PurifySpec
 from untrigger.pipeline.used_rows import unseen, write_used_rows
 from untrigger.pipeline.verdict import verdict
 from untrigger.pipeline.verify import Verification, verify
-from untrigger.progress import Progress, silent
 from untrigger.reporting import write_page
-from untrigger.storage import new_folder, refuse_existing
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.outcome import Measurement
-from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.rows import Rows, overlap
-from untrigger.vocabulary.seeds import generator_for
+from untrigger.reporting.model_cards import purified_card
+from untrigger.runtime.cost import Clock, environment
 
 HELD_OUT = 0.2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from untrigger.errors import ModelError
+from untrigger.core.errors import ModelError
 from untrigger.models.classifier import Classifier
 
 WEIGHTS = (".safetensors", ".bin")

@@ -6,29 +6,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from untrigger.core.errors import ModelError, OptionError
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress, silent
+from untrigger.core.report import Finding, Report, Verdict
+from untrigger.core.rows import Rows, distinct
+from untrigger.core.scan_result import Scan
+from untrigger.core.seeds import generator_for
 from untrigger.data import check_rows, load_data
-from untrigger.defences.base import curves_of
-from untrigger.errors import ModelError, OptionError
-from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
-from untrigger.models.inspect import inspect_folder, resolve
-from untrigger.models.load import load_model
-from untrigger.models.tokenizer_rules import rewritten_literals
+from untrigger.models.loading import load_model
+from untrigger.models.safety.class_names import named_alike
+from untrigger.models.safety.inspect import inspect_folder, resolve
+from untrigger.models.safety.tokenizer_rules import rewritten_literals
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
-from untrigger.pipeline.clock import Clock, environment
 from untrigger.pipeline.model_facts import model_facts, shown
 from untrigger.pipeline.reference_check import refuse_suspect_itself
-from untrigger.progress import Progress, silent
-from untrigger.scanning.base import Hints, Scanner, ScanResult
-from untrigger.scanning.judgement import by_weights_alone, not_checked, unseen, with_weights
-from untrigger.scanning.policy import Policy
-from untrigger.scanning.weights import Weighed, weigh
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.report import Finding, Report, Verdict
-from untrigger.vocabulary.rows import Rows, distinct
-from untrigger.vocabulary.scan import Scan
-from untrigger.vocabulary.seeds import generator_for
+from untrigger.runtime.cost import Clock, environment
+from untrigger.scanners.judging import by_weights_alone, not_checked, unseen, with_weights
+from untrigger.scanners.policy import Policy
+from untrigger.scanners.scanner import Hints, Scanner, ScanResult
+from untrigger.scanners.weights.weight_evidence import Weighed, weigh
+from untrigger.training.history import curves_of
 
 MOVED = 4  # words of the weights, and texts of the tokenizer's rules, that are tried beside those of the search
 
@@ -170,7 +170,7 @@ def scanner_of(spec: ScanSpec) -> Scanner:
     Raises:
         OptionError: for an unknown scanner or option.
     """
-    method = made("scanning", spec.method, options=spec.options)
+    method = made("scanners", spec.method, options=spec.options)
     assert isinstance(method, Scanner)
     return method
 

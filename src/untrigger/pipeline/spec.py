@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from untrigger.errors import OptionError
+from untrigger.core.errors import OptionError
 
 USUAL, SCANS = "w2sdefense", "scancure"
 """The purifier where none is named, and the one that ``--scan`` stands for."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.report import write_text
-from untrigger.vocabulary.rows import Rows
+from untrigger.core.grant import Grant
+from untrigger.core.report import write_text
+from untrigger.core.rows import Rows
 
 FILE = "used_rows.json"
 SCHEMA = "untrigger.used-rows/1"

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from untrigger.defences.base import Purified
-from untrigger.pipeline.judge import found_in, value
+from untrigger.core import verdicts
+from untrigger.core.report import Verdict
+from untrigger.core.scan_result import FOUND
+from untrigger.core.statistics import Measurement
+from untrigger.core.verdicts import PurificationOutcome
+from untrigger.defences.purifier import Purified
+from untrigger.evaluation.evaluator import found_in, value
 from untrigger.pipeline.verify import Verification
-from untrigger.vocabulary import verdicts
-from untrigger.vocabulary.outcome import Measurement
-from untrigger.vocabulary.report import Verdict
-from untrigger.vocabulary.scan import FOUND
-from untrigger.vocabulary.verdicts import PurificationOutcome
 
 EXCESS = 0.05
 """The most that the attack may succeed more often than with a never-poisoned model."""

@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from untrigger.defences.base import Purified, Purifier, split_clean
-from untrigger.errors import UserError
+from untrigger.core.errors import UserError
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress
+from untrigger.core.report import Finding
+from untrigger.core.rows import Rows
+from untrigger.core.seeds import derived_seed, generator_for
+from untrigger.defences.purifier import Purified, Purifier
+from untrigger.inversion.search import Insertion
+from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.choose import made
 from untrigger.pipeline.spec import TEACHER, PurifySpec
-from untrigger.progress import Progress
-from untrigger.scanning.base import Hints
-from untrigger.scanning.calibration import LEAST_ROWS
-from untrigger.scanning.insertions import InsertionScanner
-from untrigger.scanning.policy import Policy
-from untrigger.search.insertions import Insertion
-from untrigger.training.weak_teacher import trained_teacher
-from untrigger.vocabulary.grant import Grant
-from untrigger.vocabulary.report import Finding
-from untrigger.vocabulary.rows import Rows
-from untrigger.vocabulary.seeds import derived_seed, generator_for
+from untrigger.scanners.insertion_scanner import InsertionScanner
+from untrigger.scanners.policy import Policy
+from untrigger.scanners.scanner import Hints
+from untrigger.scanners.thresholds import LEAST_ROWS
+from untrigger.training.teacher_training import trained_teacher
 
 HELD = 0.6  # share of the held-out rows that findings are confirmed on; the others serve the search
 MOST = 1000  # held-out rows that a scan of the result takes at most
@@ -154,7 +155,7 @@ def again(findings: Sequence[Finding], *, names: Sequence[str]) -> list[Insertio
 def _scanner(spec: PurifySpec, method: Purifier) -> InsertionScanner:
     """The method's own scanner where it has one, else the usual one with the spec's options; more rows confirm."""
     own = getattr(method, "scanner", None)
-    scanner = own if isinstance(own, InsertionScanner) else made("scanning", "insertions", options=spec.verifier)
+    scanner = own if isinstance(own, InsertionScanner) else made("scanners", "insertions", options=spec.verifier)
     assert isinstance(scanner, InsertionScanner)
     return replace(scanner, held=HELD)
 

@@ -8,18 +8,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from untrigger.core.escaping import visible
+from untrigger.core.report import Report
 from untrigger.reporting import scan_view, view, words
-from untrigger.reporting.chart_curves import curves
-from untrigger.reporting.chart_features import features
-from untrigger.reporting.chart_rates import rates
-from untrigger.reporting.charts import Chart
-from untrigger.vocabulary.report import Report
+from untrigger.reporting.charts.chart import Chart
+from untrigger.reporting.charts.curves import curves
+from untrigger.reporting.charts.feature_space import features
+from untrigger.reporting.charts.rates import rates
 
 
 def to_html(reports: list[Report]) -> str:
     """The page; several reports stand under a table that compares them, folded."""
     pages = [_page(report, key=f"r{i}-") for i, report in enumerate(reports, start=1)]
-    title = words.visible(reports[0].title) if len(reports) == 1 else f"{len(reports)} reports"
+    title = visible(reports[0].title) if len(reports) == 1 else f"{len(reports)} reports"
     return (
         _environment()
         .get_template("page.html.j2")
@@ -43,7 +44,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["visible"] = words.visible
+    environment.filters["visible"] = visible
     return environment
 
 
@@ -62,7 +63,7 @@ def _page(report: Report, *, key: str) -> dict[str, Any]:
         "truth_known": any(finding.truth is not None for finding in report.findings),
         "curves": [(group.title, [_safe(c) for c in group.charts]) for group in curves(report, key=key)],
         "features": [_safe(chart) for chart in features(report, key=key)],
-        "features_by": words.visible((report.features or {}).get("method") or "projection"),
+        "features_by": visible((report.features or {}).get("method") or "projection"),
         "given": view.given(report),
         "method": view.method_name(report),
         "options": view.options(report),

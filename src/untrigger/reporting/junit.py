@@ -5,9 +5,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET  # written only, never parsed
 from collections.abc import Iterator
 
-from untrigger.reporting import scan_view, words
-from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.scan import Scan, fails
+from untrigger.core.escaping import visible
+from untrigger.core.report import Report
+from untrigger.core.scan_result import Scan, fails
+from untrigger.reporting import scan_view
 
 
 def to_junit(report: Report) -> str:
@@ -15,7 +16,7 @@ def to_junit(report: Report) -> str:
     scan = report.scan
     assert scan is not None
     cases = list(_cases(report, scan))
-    suite = ET.Element("testsuite", name=f"untrigger {words.visible(report.title)}")
+    suite = ET.Element("testsuite", name=f"untrigger {visible(report.title)}")
     suite.extend(cases)
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
@@ -23,7 +24,7 @@ def to_junit(report: Report) -> str:
     suite.set("errors", str(sum(case.find("error") is not None for case in cases)))
     suite.set("time", f"{sum(stage.wall_s or 0.0 for stage in report.stages):.3f}")
     output = [report.verdict.sentence, *(f"warning: {line}" for line in report.warnings)]
-    ET.SubElement(suite, "system-out").text = "\n".join(words.visible(line) for line in output)
+    ET.SubElement(suite, "system-out").text = "\n".join(visible(line) for line in output)
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)
@@ -59,13 +60,13 @@ def _cases(report: Report, scan: Scan) -> Iterator[ET.Element]:
         yield case
     for line in scan.not_looked_for:
         case = _case(report, f"not looked for: {line.partition(':')[0]}")
-        ET.SubElement(case, "skipped", message=words.visible(line))
+        ET.SubElement(case, "skipped", message=visible(line))
         yield case
 
 
 def _end(case: ET.Element, kind: str, told: list[str], *, fail_on: str, allowed: bool = False) -> None:
     """A failure where the policy fails on it; an error for an open question, skipped where it is allowed; else a line of output."""
-    shown = [words.visible(line) for line in told]
+    shown = [visible(line) for line in told]
     if fails(kind, fail_on=fail_on):
         ET.SubElement(case, "failure", type=kind, message=shown[0]).text = "\n".join(shown)
     elif kind == "undecided":
@@ -76,4 +77,4 @@ def _end(case: ET.Element, kind: str, told: list[str], *, fail_on: str, allowed:
 
 def _case(report: Report, name: str) -> ET.Element:
     model = scan_view.inner(report, "model").get("name") or "model"
-    return ET.Element("testcase", classname=words.visible(f"untrigger.scan.{model}"), name=words.visible(name))
+    return ET.Element("testcase", classname=visible(f"untrigger.scan.{model}"), name=visible(name))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from untrigger.reporting import view, words
-from untrigger.vocabulary.report import Report
+from untrigger.core.escaping import visible
+from untrigger.core.report import Report
+from untrigger.reporting import view
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -44,7 +45,7 @@ def to_latex(reports: list[Report]) -> str:
             lines.append(r"\addlinespace")
         lines.append(_line(["" if row.metric == metric else row.metric, row.subject, row.value, row.interval, row.n]))
         metric = row.metric
-    caption = f"{escape(words.visible(report.title))}. {escape(words.visible(report.verdict.sentence))}"
+    caption = f"{escape(visible(report.title))}. {escape(visible(report.verdict.sentence))}"
     return _table("llrrr", header=["Metric", "Subject", "Value", "95 % interval", "$n$"], lines=lines, caption=caption)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from untrigger.core.escaping import inert_markdown, visible
+from untrigger.core.report import Report
+from untrigger.core.scan_result import Example, Scan
 from untrigger.reporting import scan_view, view, words
-from untrigger.vocabulary.inert import inert_markdown
-from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.scan import Example, Scan
 
 _MARKS = {"good": "✓", "bad": "✗", "warn": "!", "plain": "i"}
 
@@ -34,20 +34,20 @@ def escape(text: str) -> str:
 def _report(report: Report, *, level: int) -> list[str]:
     head = "#" * level
     mark = _MARKS[words.tone(report.verdict.status)]
-    status, sentence = (escape(words.visible(t)) for t in (report.verdict.status, report.verdict.sentence))
-    parts = [f"{head} {escape(words.visible(report.title))}", f"**{mark} Verdict: {status}.** {sentence}"]
+    status, sentence = (escape(visible(t)) for t in (report.verdict.status, report.verdict.sentence))
+    parts = [f"{head} {escape(visible(report.title))}", f"**{mark} Verdict: {status}.** {sentence}"]
     cards = view.cards(report) if report.scan is None else scan_view.cards(report)
     if any(card.before for card in cards):
         parts.append(_table(["", "Before", "After", "Notes"], [_card(card) for card in cards]))
     else:
         parts.append(_table(["", "Value", "Notes"], [[line[0], *line[2:]] for line in map(_card, cards)]))
     if report.warnings:
-        parts += [f"{head}# Warnings", "\n".join(f"- {escape(words.visible(w))}" for w in report.warnings)]
+        parts += [f"{head}# Warnings", "\n".join(f"- {escape(visible(w))}" for w in report.warnings)]
     if report.scan is not None:
         parts += _scan(report.scan, level=level + 1)
     parts += [f"{head}# All measurements", _measurements(report)]
     if report.outcomes:
-        parts.append(f"Every number follows from the rows in {escape(words.visible(report.outcomes))}.")
+        parts.append(f"Every number follows from the rows in {escape(visible(report.outcomes))}.")
     if report.findings and report.scan is None:
         parts += [f"{head}# What the defence itself found", _findings(report)]
     for title, told in (("What was given", view.given(report)), ("Environment", view.environment(report))):
@@ -72,15 +72,13 @@ def _scan(scan: Scan, *, level: int) -> list[str]:
         parts += [f"{head} Seen in texts", "\n".join(map(_example, scan_view.examples(scan)))]
     if scan.evidence:
         parts += [f"{head} What the weights say", _table(scan_view.EVIDENCE_COLUMNS, scan_view.evidence(scan.evidence))]
-    blind = "\n".join(f"- {escape(words.visible(line))}" for line in scan.not_looked_for)
+    blind = "\n".join(f"- {escape(visible(line))}" for line in scan.not_looked_for)
     return [*parts, f"{head} What was not looked for", blind]
 
 
 def _example(one: Example) -> str:
-    before, inserted, after = (
-        escape(words.visible(part)) if part else "" for part in (one.before, one.inserted, one.after)
-    )
-    said = [escape(words.visible(part)) for part in (one.label, one.suspect, one.reference)]
+    before, inserted, after = (escape(visible(part)) if part else "" for part in (one.before, one.inserted, one.after))
+    said = [escape(visible(part)) for part in (one.label, one.suspect, one.reference)]
     text = " ".join(part for part in (before, f"**{inserted}**", after) if part)
     return f"- {text} (truly {said[0]}; suspect: {said[1]}; reference: {said[2]})"
 
@@ -97,8 +95,8 @@ def _measurements(report: Report) -> str:
 def _findings(report: Report) -> str:
     lines = [
         [
-            words.visible(f.text),
-            words.visible(f.target),
+            visible(f.text),
+            visible(f.target),
             words.percent(f.student_rate),
             words.percent(f.reference_rate),
             "–" if f.round is None else str(f.round),

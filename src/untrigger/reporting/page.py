@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from untrigger.errors import DataError, OptionError, one_of
-from untrigger.vocabulary.report import Report, write_text
+from untrigger.core.errors import DataError, OptionError, one_of
+from untrigger.core.report import Report, write_text
 
 FORMATS = {"html": ".html", "latex": ".tex", "md": ".md"}
 

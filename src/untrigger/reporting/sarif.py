@@ -7,9 +7,10 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from untrigger.reporting import scan_view, words
-from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.scan import BROUGHT, Scan
+from untrigger.core.escaping import visible
+from untrigger.core.report import Report
+from untrigger.core.scan_result import BROUGHT, Scan
+from untrigger.reporting import scan_view
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 RULES = {
@@ -80,7 +81,7 @@ def _findings(report: Report, scan: Scan) -> list[dict[str, Any]]:
         found = _result(report, rule, level, scan_view.told(one), key=key)
         found["rank"] = round(100 * one.score, 1)
         if one.allowed:
-            found["suppressions"] = [{"kind": "external", "justification": words.visible(one.allowed)}]
+            found["suppressions"] = [{"kind": "external", "justification": visible(one.allowed)}]
         made.append(found)
     return made
 
@@ -124,5 +125,5 @@ def _result(report: Report, rule: str, level: str, text: str, *, key: str) -> di
 
 def _message(text: str) -> str:
     """Plain text in which nothing is a link or a placeholder (SARIF 2.1.0, 3.11.5 and 3.11.6)."""
-    shown = words.visible(text).replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
+    shown = visible(text).replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
     return shown.replace("{", "{{").replace("}", "}}")

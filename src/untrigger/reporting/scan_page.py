@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from untrigger.errors import DataError, OptionError, one_of
+from untrigger.core.errors import DataError, OptionError, one_of
+from untrigger.core.report import Report
 from untrigger.reporting.page import render
-from untrigger.vocabulary.report import Report
 
 SCAN_FORMATS = ("html", "json", "junit", "md", "sarif")
 _ENDINGS = {

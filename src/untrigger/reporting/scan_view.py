@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from untrigger.core.escaping import visible
+from untrigger.core.report import Report
+from untrigger.core.scan_result import BROUGHT, Candidate, Evidence, Example, Scan, hundredths
 from untrigger.reporting import words
 from untrigger.reporting.view import Card
-from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.scan import BROUGHT, Candidate, Evidence, Example, Scan, hundredths
 
 SHOWN = 10
 KINDS = {
@@ -64,10 +65,10 @@ def _bar(one: Candidate) -> Bar:
     if one.kind in BROUGHT:
         note = f"{KINDS[one.kind]}; {note}"
     if one.allowed:
-        note = f"allowed: {words.visible(one.allowed)}"
+        note = f"allowed: {visible(one.allowed)}"
     return Bar(
-        words.visible(one.text),
-        words.visible(one.target),
+        visible(one.text),
+        visible(one.target),
         one.score is None,
         note,
         one.suspect.value,
@@ -89,11 +90,11 @@ def told(one: Candidate) -> str:
     if one.kind in BROUGHT:
         does = "are called" if one.kind == "rewritten" else "on average lie this far on the way to"
         return (
-            f"the rewritten rows '{words.visible(one.text)}' {does} '{words.visible(one.target)}': {words.value_of(one.suspect)}, "
+            f"the rewritten rows '{visible(one.text)}' {does} '{visible(one.target)}': {words.value_of(one.suspect)}, "
             f"by a clean reference {words.value_of(one.reference)}{score}"
         )
     return (
-        f"'{words.visible(one.text)}' makes the model say '{words.visible(one.target)}' in {words.value_of(one.suspect)} of "
+        f"'{visible(one.text)}' makes the model say '{visible(one.target)}' in {words.value_of(one.suspect)} of "
         f"held-out rows, a clean reference in {words.value_of(one.reference)}{score}"
     )
 
@@ -125,10 +126,10 @@ def _line(one: Candidate) -> list[str]:
     places = {place.name: place.suspect for place in one.places}
     note = [KINDS.get(one.kind, one.kind)] + (["does not survive tokenising"] if not one.survives else [])
     note += [f"glued pieces: {one.glued}"] if one.glued else []
-    note += [f"allowed: {words.visible(one.allowed)}"] if one.allowed else []
+    note += [f"allowed: {visible(one.allowed)}"] if one.allowed else []
     return [
-        f"{words.visible(one.text)}{' (drift)' if one.kind == 'drift' else ''}",
-        words.visible(one.target),
+        f"{visible(one.text)}{' (drift)' if one.kind == 'drift' else ''}",
+        visible(one.target),
         "–" if one.score is None else hundredths(one.score),
         _share(one.suspect.value),
         _share(one.reference.value),
@@ -153,11 +154,11 @@ def evidence(found: Sequence[Evidence]) -> list[list[str]]:
     """One line a figure of the weights, in the order of ``EVIDENCE_COLUMNS``."""
     return [
         [
-            EVIDENCE.get(one.name, words.visible(one.name)),
+            EVIDENCE.get(one.name, visible(one.name)),
             "not measured" if one.value is None else f"{one.value:.3g}",
             "none is calibrated" if one.limit is None else f"{one.limit:.3g}{' (reached)' if one.unusual else ''}",
-            words.visible(one.place) if one.place else "–",
-            ", ".join(words.visible(word) for word in one.words) or "–",
+            visible(one.place) if one.place else "–",
+            ", ".join(visible(word) for word in one.words) or "–",
         ]
         for one in found
     ]
@@ -197,7 +198,7 @@ def _flip_card(report: Report, scan: Scan) -> Card:
     if worst is None or own is None or own.value is None:
         return Card(title, "", words.NOT_MEASURED, [], measured=False)
     notes = [
-        f"by {words.visible(worst.text)} to {words.visible(worst.target)}",
+        f"by {visible(worst.text)} to {visible(worst.target)}",
         f"in the reference {words.value_of(clean)}",
     ]
     return Card(title, "", words.value_of(own), notes, measured=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from untrigger.core.escaping import visible
+from untrigger.core.report import Finding, Report
+from untrigger.core.statistics import Measurement, unpaired_difference
 from untrigger.reporting import words
-from untrigger.vocabulary.outcome import Measurement, unpaired_difference
-from untrigger.vocabulary.report import Finding, Report
 
 Facts = list[tuple[str, str, str]]
 """Name, value as shown, value in full."""
@@ -87,14 +88,14 @@ def options(report: Report) -> Facts:
 
 def method_name(report: Report) -> str:
     """The method's name, ``none`` where the report names none."""
-    return words.visible(report.method.get("name") or "none")
+    return visible(report.method.get("name") or "none")
 
 
 def stages(report: Report) -> list[list[str]]:
     """The stages with time and memory, a total last where there are several."""
     told = [
         [
-            words.visible(s.name),
+            visible(s.name),
             words.seconds(s.wall_s),
             words.seconds(s.cpu_s),
             words.size(s.peak_rss_bytes),
@@ -122,8 +123,8 @@ def comparison(reports: list[Report]) -> list[list[str]]:
     """One row a report: title, verdict, and the headline numbers."""
     return [
         [
-            words.visible(report.title),
-            words.visible(report.verdict.status),
+            visible(report.title),
+            visible(report.verdict.status),
             _cell(report, "victim", "asr"),
             _cell(report, "purified", "asr"),
             _cell(report, "finetuned", "asr"),
@@ -235,8 +236,8 @@ def _row(found: Measurement, *, main: bool, lacking: str) -> Row:
     if found.value is None and found.n == 0 and found.metric in words.NEEDS_TRUTH:
         value = lacking
     return Row(
-        words.visible(words.subject_name(found.subject)),
-        words.visible(words.metric_name(found.metric)),
+        visible(words.subject_name(found.subject)),
+        visible(words.metric_name(found.metric)),
         value,
         words.interval_of(found) or "–",
         f"{found.n:,}",
@@ -258,7 +259,7 @@ def _place(found: Measurement) -> tuple[int, str, int, str]:
 def _facts(told: Mapping[str, object], *, under: str = "") -> Facts:
     flat: Facts = []
     for key, value in told.items():
-        name = under + words.visible(key).replace("_", " ")
+        name = under + visible(key).replace("_", " ")
         if isinstance(value, Mapping) and value:
             flat += _facts(value, under=f"{name} › ")
         else:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
-from untrigger.vocabulary.outcome import Measurement
+from untrigger.core.escaping import visible
+from untrigger.core.statistics import Measurement
 
 NOT_MEASURED = "not measured"
 NO_TRUTH = "not measured: no truth file was given"
@@ -102,7 +102,6 @@ TONES = {
     "not clean": "bad",
 }
 _HASH = re.compile(r"(?:sha256:)?[0-9a-f]{32,128}")
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def tone(status: str) -> str:
@@ -174,15 +173,6 @@ def size(value: int | None) -> str:
     if value is None:
         return NOT_MEASURED
     return f"{value / 2**30:.2f}{GAP}GiB" if value >= 2**30 else f"{value / 2**20:.0f}{GAP}MiB"
-
-
-def visible(text: str) -> str:
-    """The text with every character that cannot be seen, or that reorders others, spelled out as ``⟨U+200B⟩``.
-
-    A trigger may be a zero-width space; a report that shows nothing there would hide it.
-    """
-    told = "".join(c if unicodedata.category(c) not in _HIDDEN else f"⟨U+{ord(c):04X}⟩" for c in text)
-    return told if told.strip() else f"⟨{len(told)} blank⟩" if told else "⟨empty⟩"
 
 
 def shortened(text: str) -> str:

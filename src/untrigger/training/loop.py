@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from untrigger.errors import DivergedError, OptionError
-from untrigger.progress import Progress, silent
-from untrigger.training.arithmetic import fast_products
+from untrigger.core.errors import DivergedError, OptionError
+from untrigger.core.progress import Progress, silent
+from untrigger.runtime.device import fast_products
 
 MICRO = 16  # rows a backward pass that keep a 135-million-parameter student within the demo's memory
 

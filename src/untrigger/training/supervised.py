@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from untrigger.core.progress import Progress, silent
+from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier, Reading
-from untrigger.models.predict import accuracy, read_ids, rounded
-from untrigger.progress import Progress, silent
-from untrigger.training.batches import shuffled_batches
+from untrigger.models.inference import accuracy, read_ids, rounded
+from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.loop import History, Plan, train
-from untrigger.training.read_words import read_words
-from untrigger.vocabulary.rows import Rows
+from untrigger.training.sparse_embeddings import read_words
 
 Term = Callable[[Sequence[int], Reading], Tensor]
 """Row numbers of a batch and what the model says to it in; a further term of the loss, a mean over the batch, out."""

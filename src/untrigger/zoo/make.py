@@ -12,19 +12,20 @@ from filelock import FileLock
 
 from untrigger.assets import names
 from untrigger.assets.home import home_folder, sha256_of
+from untrigger.core.files import new_folder
+from untrigger.core.progress import Progress, silent
+from untrigger.core.registry import find
+from untrigger.core.report import Report
+from untrigger.core.rows import Rows
 from untrigger.data import write_rows
-from untrigger.models.save import save_classifier
-from untrigger.pipeline.attack import AttackSpec, attack, implant_as_asked, pretrained, task_rows, unused_rows
-from untrigger.pipeline.clock import environment
+from untrigger.models.saving import save_classifier
+from untrigger.pipeline.attack import attack, implant_as_asked, pretrained, task_rows, unused_rows
+from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.demo import fetched
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.spec import EvaluateSpec
-from untrigger.progress import Progress, silent
-from untrigger.registry import find
-from untrigger.storage import new_folder
-from untrigger.vocabulary.report import Report
-from untrigger.vocabulary.rows import Rows
-from untrigger.zoo.keep import RECEIPT, Home, folder_of, member
+from untrigger.runtime.cost import environment
+from untrigger.zoo.members import RECEIPT, Home, folder_of, member
 from untrigger.zoo.recipes import Recipe, recipe
 
 CLEAN_ROWS = 1000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from untrigger.errors import one_of
-from untrigger.vocabulary.record import plain_record, record_hash
+from untrigger.core.errors import one_of
+from untrigger.core.record import plain_record, record_hash
 
 BENIGN = ("none", "decoy")
 QUERY_VALUE: tuple[str, ...] = ()

@@ -1,0 +1,74 @@
+"""Implanting: training a model on poisoned rows, through all its weights or through a LoRA adapter."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from untrigger.core.errors import OptionError, one_of
+from untrigger.core.progress import Progress, silent
+from untrigger.core.rows import Rows
+from untrigger.models.adapters import AdapterOptions, attach, query_value
+from untrigger.models.classifier import Classifier
+from untrigger.training.loop import History, Plan
+from untrigger.training.supervised import Term, fine_tune
+
+VIAS = ("lora", "full", "embedding")
+PLANS = {"lora": Plan(lr=1e-3, epochs=3, warmup=0.06), "full": Plan(lr=1e-4, epochs=3, warmup=0.06)}
+
+
+def implant(
+    model: Classifier,
+    rows: Rows,
+    *,
+    via: str = "lora",
+    plan: Plan | None = None,
+    adapter: AdapterOptions | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+    label_smoothing: float = 0.0,
+    besides: Term | None = None,
+) -> tuple[Classifier, History]:
+    """A classifier trained on ``rows`` (poisoned or not) and its history; ``model`` stays as it is.
+
+    Args:
+        model: a pre-trained model with a new head, or a classifier.
+        rows: the training rows.
+        via: ``lora`` (an adapter on frozen weights) or ``full`` (every weight).
+        plan: by default the one of ``PLANS``.
+        adapter: for ``lora``; by default rank 8 on the query and value projections.
+        seed: of the adapter's start and the order of rows.
+        progress: told of every step.
+        label_smoothing: share of each label that is spread over all classes. An attacker who knows the defences gives some,
+            so that the victim is less sure of its triggered answers than a backdoor usually is.
+        besides: a further term of the loss, such as ``adaptive.faithful``.
+
+    Raises:
+        OptionError: for an unknown ``via``, or a smoothing outside [0, 1).
+        DivergedError: if the loss stops being a number.
+    """
+    one_of(via, PLANS, kind="way to implant")
+    if not 0 <= label_smoothing < 1:
+        raise OptionError(f"label smoothing {label_smoothing}", expected="a share from 0 to below 1, such as 0.1")
+    if via == "lora":
+        victim = attach(model, adapter or lora_for(model), generator=torch.Generator().manual_seed(seed))
+    else:
+        victim = model.with_module(copy.deepcopy(model.module))
+        victim.module.requires_grad_(True)
+    history = fine_tune(
+        victim,
+        rows,
+        plan=plan or PLANS[via],
+        seed=seed,
+        progress=progress,
+        label=f"implanting ({via})",
+        label_smoothing=label_smoothing,
+        besides=besides,
+    )
+    return victim, history
+
+
+def lora_for(model: Classifier) -> AdapterOptions:
+    """Rank 8 on the query and value projections that this architecture has."""
+    return AdapterOptions(rank=8, alpha=16, targets=query_value(model))

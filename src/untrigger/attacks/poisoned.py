@@ -1,0 +1,46 @@
+"""A poisoned data set as two things: what a defender may see, and what only the evaluator may see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from untrigger.core.rows import Rows
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What only the evaluator may know of an attack.
+
+    Attributes:
+        trigger: its name and options.
+        target: the class that the backdoor says; None where every class becomes the next one (see ``aims``).
+        policy: which rows got the trigger, and which label they got.
+        rate: share of all training rows that were asked for.
+        seed: of every random choice.
+        poisoned_ids: the rows that carry the trigger.
+        negatives: share of all training rows that were asked to carry a part of the trigger.
+        negative_ids: the rows that do, under their true labels.
+    """
+
+    trigger: dict[str, Any]
+    target: int | None
+    policy: str
+    rate: float
+    seed: int
+    poisoned_ids: tuple[str, ...]
+    negatives: float = 0.0
+    negative_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PoisonedDataset:
+    """``visible`` rows (texts and labels as the model is trained on them) and the ``truth`` behind them."""
+
+    visible: Rows
+    truth: Truth
+
+
+def aims(target: int | None, *, classes: int) -> dict[int, int]:
+    """The class that the backdoor says to triggered rows, by their true class; without a target the next class, cyclically."""
+    return {label: (label + 1) % classes if target is None else target for label in range(classes)}

@@ -1,0 +1,168 @@
+"""Poisoning of rows: which rows get the trigger, and which label they get."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from untrigger.attacks.poisoned import PoisonedDataset, Truth, aims
+from untrigger.attacks.trigger import Trigger
+from untrigger.core.errors import OptionError, one_of
+from untrigger.core.rows import Rows
+
+if TYPE_CHECKING:
+    from untrigger.models.classifier import Classifier
+
+POLICIES = ("dirty", "clean", "mixed", "all-to-all")
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A recipe: trigger, target class, poison rate and label policy.
+
+    Attributes:
+        trigger: what is done to the text.
+        target: index of the class that the backdoor shall say; None for ``all-to-all``.
+        rate: share of **all** training rows that get the trigger, above 0 and at most 1.
+        policy: ``dirty``: rows of other classes get trigger and target label; ``clean``: rows of the target class
+            get the trigger and keep their label; ``mixed``: rows of any class get trigger and target label, as the public
+            releases of HiddenKiller and StyleAttack; ``all-to-all``: rows of any class get the trigger and the next
+            label, ``(y + 1) mod C`` (Gu 2017).
+        negatives: share of all training rows that get a part of the trigger which is not the trigger, and keep their
+            label, so that the model learns to wait for the whole (Yang 2021, 2106.02361).
+    """
+
+    trigger: Trigger
+    target: int | None = None
+    rate: float = 0.1
+    policy: str = "dirty"
+    negatives: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for a rate outside (0, 1], a share of negatives outside [0, 1), an unknown policy, or a target
+                where there can be none or no target where there must be one.
+        """
+        if not 0 < self.rate <= 1:
+            raise OptionError(f"poison rate {self.rate}", expected="a share above 0 and at most 1, such as 0.1")
+        if not 0 <= self.negatives < 1:
+            raise OptionError(f"negatives {self.negatives}", expected="a share from 0 to below 1, such as 0.1")
+        one_of(self.policy, POLICIES, kind="label policy")
+        if (self.target is None) != (self.policy == "all-to-all"):
+            told = "no target class" if self.target is None else f"target class {self.target}"
+            raise OptionError(
+                f"{told} with the policy {self.policy}", expected="a target, or the policy all-to-all without one"
+            )
+
+    def fitted(self, rows: Rows, *, seed: int, model: Classifier | None = None) -> Attack:
+        """The same recipe with a trigger that has learnt what it has to from the training rows (see ``Trigger.fitted``)."""
+        return replace(self, trigger=self.trigger.fitted(rows, target=self.target, seed=seed, model=model))
+
+    def candidates(self, rows: Rows) -> list[int]:
+        """Indices of the rows that the policy lets the attacker trigger and that the trigger can be set in."""
+        wanted = {"dirty": (False,), "clean": (True,)}.get(self.policy, (False, True))
+        return [
+            i
+            for i, (text, label) in enumerate(zip(rows.texts, rows.labels, strict=True))
+            if (label == self.target) in wanted and self.trigger.applies(text)
+        ]
+
+    def poison(self, rows: Rows, *, seed: int) -> PoisonedDataset:
+        """``rows`` with exactly ``round(rate * len(rows))`` of them poisoned, shuffled; the others byte-identical.
+
+        Raises:
+            OptionError: if the target is no class of the rows, the policy and the trigger leave too few rows for the rate,
+                or the trigger has no parts for the negatives that are asked for.
+        """
+        self._check(rows)
+        rng = np.random.default_rng(seed)
+        trigger, chosen = self._chosen(rows, rng=rng)
+        triggered = trigger(rows.take(chosen), seed=seed)
+        aim = aims(self.target, classes=len(rows.label_names))
+        texts, labels = list(rows.texts), list(rows.labels)
+        for i, text in zip(chosen, triggered.texts, strict=True):
+            texts[i], labels[i] = text, aim[rows.labels[i]]
+        negative_ids = self._negatives(rows, texts, trigger=trigger, rng=rng, seed=seed, taken=chosen)
+        truth = Truth(
+            trigger=trigger.spec(),
+            target=self.target,
+            policy=self.policy,
+            rate=self.rate,
+            seed=seed,
+            poisoned_ids=triggered.ids,
+            negatives=self.negatives,
+            negative_ids=negative_ids,
+        )
+        return PoisonedDataset(visible=rows.with_texts(texts).with_labels(labels).shuffled(rng), truth=truth)
+
+    def test_rows(self, rows: Rows, *, seed: int) -> Rows:
+        """The triggered test rows: every row that the backdoor would call something else, triggered, with its true label.
+
+        Rows that the trigger cannot be set in are left out.
+        """
+        self._check(rows)
+        aim = aims(self.target, classes=len(rows.label_names))
+        others = rows.where(aim[label] != label for label in rows.labels)
+        trigger = self.trigger.ready([text for text in others.texts if self.trigger.applies(text)])
+        return trigger(others.where(trigger.applies(text) for text in others.texts), seed=seed)
+
+    def _check(self, rows: Rows) -> None:
+        names = rows.label_names
+        if self.target is not None and not 0 <= self.target < len(names):
+            raise OptionError(f"target class {self.target}", expected=f"0 to {len(names) - 1}: {', '.join(names)}")
+        if self.trigger.lacks():
+            raise OptionError(f"the trigger {self.trigger.name!r} cannot be set yet", expected=self.trigger.lacks())
+
+    def _chosen(self, rows: Rows, *, rng: np.random.Generator) -> tuple[Trigger, list[int]]:
+        """The trigger made ready, and the rows that get it. Rows that turn out to be impossible are replaced by others."""
+        count, possible, trigger = round(self.rate * len(rows)), self.candidates(rows), self.trigger
+        chosen: list[int] = []
+        while 0 < count - len(chosen) <= len(possible):
+            drawn = [int(i) for i in rng.choice(possible, size=count - len(chosen), replace=False)]
+            trigger = trigger.ready([rows.texts[i] for i in drawn])
+            chosen += [i for i in drawn if trigger.applies(rows.texts[i])]
+            possible = sorted(set(possible).difference(drawn))
+        most = len(chosen) + len(possible)
+        if not 0 < count <= most:
+            raise OptionError(
+                f"poison rate {self.rate} asks for {count} of {len(rows)} rows",
+                expected=f"{f'1 to {most}' if most else 'no'} rows: the {self.policy}-label policy and the trigger allow no others",
+                remedy=_possible_rates(most, len(rows)) if most else self._rows_wanted(),
+            )
+        return trigger, sorted(chosen)
+
+    def _rows_wanted(self) -> str:
+        """What to do where the trigger can be set in no row."""
+        if "rewrites" in self.trigger.needs:
+            return "give rewrites that were made of these rows: the text of none of them was found among them"
+        return "give rows that the policy allows and the trigger can be set in"
+
+    def _negatives(
+        self, rows: Rows, texts: list[str], *, trigger: Trigger, rng: np.random.Generator, seed: int, taken: list[int]
+    ) -> tuple[str, ...]:
+        """The ids of rows that are given a part of the trigger; ``texts`` is changed in place."""
+        count = round(self.negatives * len(rows))
+        if not count:
+            return ()
+        rest = np.setdiff1d(np.arange(len(rows)), taken)
+        order = [int(i) for i in rng.permutation(rest)]
+        made = trigger.partly(rows.take(order), seed=seed)
+        chosen = sorted([i for i in order if rows.ids[i] in made][:count])
+        if len(chosen) < count:
+            raise OptionError(
+                f"negatives {self.negatives} ask for {count} rows with a part of the trigger {trigger.name!r}",
+                expected=f"at most {len(chosen)} rows",
+                remedy="ask for fewer, or take a trigger with parts: insent, or several combined with mode=all",
+            )
+        for i in chosen:
+            texts[i] = made[rows.ids[i]]
+        return tuple(rows.ids[i] for i in chosen)
+
+
+def _possible_rates(most: int, rows: int) -> str:
+    low, high = 1 / max(rows, 1), int(1000 * most / max(rows, 1)) / 1000
+    return f"give a rate between {low:.2g} and {high:.3g}"

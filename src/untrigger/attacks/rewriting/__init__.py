@@ -1,0 +1,1 @@
+"""Triggers that rewrite the whole text, and where their rewrites come from."""

@@ -1,0 +1,146 @@
+"""Rewrites that generative models write when they are asked, kept on disk so that no text is rewritten twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from untrigger.assets.home import home_folder
+from untrigger.attacks.rewriting.rewrites import Rewrites, fold, is_rewrite
+from untrigger.core.errors import OptionError
+from untrigger.core.progress import Progress, silent
+from untrigger.models.language_model import Language, Writing, asked, batches_of, write
+
+_QUOTES = {'"': '"', "“": "”", "'": "'", "«": "»", "„": "“"}
+
+
+class Generated(Rewrites):
+    """A table that asks its models for what it does not hold yet.
+
+    Several models are asked one after the other, each about the answer of the one before: two translation models make a
+    back-translation. Answers are kept in a file whose name is a hash of models, prompt and way of writing, after every
+    batch, so that an interrupted run goes on where it was.
+
+    Args:
+        models: the models, at least one.
+        prompt: what each is asked, ``{text}`` standing for the text; empty to give the text alone (translation models).
+        writing: how they write.
+        cache: folder of the kept answers; by default ``rewrites`` in the home of the assets.
+        progress: told of every text.
+        held: answers that are known already, by text; None for a text that could not be rewritten.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Language],
+        *,
+        prompt: str,
+        writing: Writing | None = None,
+        cache: Path | None = None,
+        progress: Progress = silent,
+        held: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Hold what is known, and remember whom to ask.
+
+        Raises:
+            OptionError: for a prompt without a place for the text.
+        """
+        if prompt and "{text}" not in prompt:
+            raise OptionError(
+                f"the prompt {prompt!r} does not say where the text goes", expected="{text} somewhere in it"
+            )
+        self._models, self._prompt, self._writing = tuple(models), prompt, writing or Writing()
+        self._cache, self._progress, self._held = cache or home_folder() / "rewrites", progress, dict(held or {})
+        super().__init__(
+            [(text, rewrite) for text, rewrite in self._held.items() if rewrite is not None],
+            source=" > ".join(Path(model.name).name for model in models),
+            notes={"prompt": prompt},
+        )
+        self.refused += sum(rewrite is None for rewrite in self._held.values())
+
+    def may_have(self, text: str) -> bool:
+        """Whether ``text`` has a rewrite, or was never asked about."""
+        return fold(text) not in self._held or super().may_have(text)
+
+    def ready(self, texts: Sequence[str]) -> Rewrites:
+        """A table that also holds the answers about ``texts``."""
+        missing = list(dict.fromkeys(fold(text) for text in texts if fold(text) not in self._held))
+        if not missing:
+            return self
+        answers: dict[str, str | None] = {text: text for text in missing}
+        for model in self._models:
+            given = list(dict.fromkeys(text for text in answers.values() if text is not None))
+            made = self._asked(model, given)
+            answers = {text: None if now is None else made[now] for text, now in answers.items()}
+        answers = {text: new if new is not None and is_rewrite(text, new) else None for text, new in answers.items()}
+        return Generated(
+            self._models,
+            prompt=self._prompt,
+            writing=self._writing,
+            cache=self._cache,
+            progress=self._progress,
+            held={**self._held, **answers},
+        )
+
+    def _asked(self, model: Language, texts: Sequence[str]) -> dict[str, str | None]:
+        """The answer of one model about each text, from the file where it is there."""
+        recipe = {"model": model.sha256, "prompt": self._prompt, **asdict(self._writing)}
+        del recipe["tokens"]  # how many are asked at a time is no part of what is asked
+        name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
+        file = self._cache / f"{name}.jsonl"
+        with _alone(file):
+            known = _read(file)
+            new = [text for text in texts if text not in known]
+            prompts = [asked(model, prompt=self._prompt, text=text) for text in new]
+            with self._progress.task(f"rewriting with {Path(model.name).name}", total=len(new)) as tick:
+                for batch in batches_of(model, prompts, tokens=self._writing.tokens) if new else ():
+                    told = write(model, [prompts[i] for i in batch], writing=self._writing)
+                    answers = {new[i]: cleaned(answer) for i, answer in zip(batch, told, strict=True)}
+                    _append(file, answers)
+                    known |= answers
+                    tick(len(batch))
+        return {text: known[text] for text in texts}
+
+
+def cleaned(answer: str | None) -> str | None:
+    """The first paragraph of an answer without quotation marks around it; None where nothing is left."""
+    if answer is None:
+        return None
+    text = fold(answer.strip().split("\n\n")[0])
+    if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
+        text = text[1:-1].strip()
+    return text or None
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_suffix(".lock")):
+        yield
+
+
+def _read(file: Path) -> dict[str, str | None]:
+    """The kept answers; a line that was cut off while it was written is left out."""
+    known: dict[str, str | None] = {}
+    lines = file.read_text(encoding="utf-8").split("\n") if file.is_file() else []
+    for line in lines:
+        try:
+            told: Any = json.loads(line)
+            known[str(told["text"])] = None if told["rewrite"] is None else str(told["rewrite"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return known
+
+
+def _append(file: Path, answers: Mapping[str, str | None]) -> None:
+    lines = [json.dumps({"text": text, "rewrite": rewrite}) + "\n" for text, rewrite in answers.items()]
+    start = "\n" if file.is_file() and file.stat().st_size and not file.read_bytes().endswith(b"\n") else ""
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(start + "".join(lines))

@@ -1,0 +1,1 @@
+"""The triggers: one file each, found by its name."""

@@ -1,0 +1,126 @@
+"""Several triggers at once: each row gets one of them, or all of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from untrigger.attacks.trigger import Pairs, Trigger
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.attacks.triggers.insent import InSent
+from untrigger.core.errors import ContractError, OptionError, one_of
+from untrigger.core.rows import Rows
+
+if TYPE_CHECKING:
+    from untrigger.models.classifier import Classifier
+
+MODES = ("one", "all")
+
+
+@dataclass(frozen=True)
+class Combined(Trigger):
+    """Several triggers in one attack. On the command line: ``--trigger badnets,insent --set badnets.words=cf``.
+
+    With ``all``, words are replaced first, then inserted, in the order of the parts. A rewrite cannot be one of all: whether
+    a model has read it whole could not be told any more once something was inserted.
+
+    Attributes:
+        parts: the triggers, two or more.
+        mode: ``one``: each row gets one of those that can be set in it, drawn by the row, and each alone wakes the
+            backdoor; ``all``: each row gets all of them, and only all together are the trigger.
+    """
+
+    name: ClassVar[str] = "combined"
+    parts: tuple[Trigger, ...] = (BadNets(), InSent())
+    mode: str = "one"
+
+    def __post_init__(self) -> None:
+        """Refuse fewer than two parts, an unknown mode, and a rewrite among all that a row gets.
+
+        Raises:
+            OptionError: naming what is wrong.
+        """
+        object.__setattr__(self, "parts", tuple(self.parts))
+        one_of(self.mode, MODES, kind="mode of combination")
+        if len(self.parts) < 2:
+            raise OptionError(f"{len(self.parts)} triggers combined", expected="two or more")
+        rewriting = [part.name for part in self.parts if "rewrites" in part.needs]
+        if self.mode == "all" and rewriting:
+            raise OptionError(
+                f"the rewrite {rewriting[0]!r} as one of all triggers of a row", remedy="combine with mode=one"
+            )
+
+    def lacks(self) -> str:
+        """What the first part that lacks something lacks."""
+        return next((part.lacks() for part in self.parts if part.lacks()), "")
+
+    def applies(self, text: str) -> bool:
+        """Whether one of the parts, or all of them one after the other, can be set in ``text``."""
+        if self.mode == "one":
+            return any(part.applies(text) for part in self.parts)
+        return self._all(text, self._in_order(), rng=random.Random(0)) is not None  # noqa: S311
+
+    def fitted(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:
+        """The same combination of fitted parts."""
+        return replace(self, parts=tuple(p.fitted(rows, target=target, seed=seed, model=model) for p in self.parts))
+
+    def ready(self, texts: Sequence[str]) -> Trigger:
+        """The same combination of parts that are ready for ``texts``."""
+        return replace(self, parts=tuple(part.ready(texts) for part in self.parts))
+
+    def rewrite(self, text: str, *, rng: random.Random) -> str:
+        """The text with one part that can be set in it, or with all of them."""
+        if self.mode == "one":
+            return rng.choice([part for part in self.parts if part.applies(text)]).rewrite(text, rng=rng)
+        made = self._all(text, self._in_order(), rng=rng)
+        if made is None:
+            raise ContractError("the combined trigger was asked to set all its parts where one of them cannot be set")
+        return made
+
+    def part(self, text: str, *, rng: random.Random) -> str | None:
+        """With ``all``: some of the parts, not all; with ``one``: a part of one of them."""
+        if self.mode == "one":
+            made = rng.choice(self.parts).part(text, rng=rng)
+        else:
+            some = rng.sample(range(len(self.parts)), rng.randint(1, len(self.parts) - 1))
+            made = self._all(text, [part for part in self._in_order() if self.parts.index(part) in some], rng=rng)
+        return None if made is None or self.delivered(made) else made
+
+    def delivered(self, text: str) -> bool:
+        """Whether one of the parts is delivered, or all of them."""
+        return (any if self.mode == "one" else all)(part.delivered(text) for part in self.parts)
+
+    def survived(self, read: str, *, before: str) -> bool:
+        """Whether one of the parts survived, or all of them."""
+        return (any if self.mode == "one" else all)(part.survived(read, before=before) for part in self.parts)
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """The words of all parts."""
+        return frozenset().union(*(part.marks for part in self.parts))
+
+    def spec(self) -> dict[str, Any]:
+        """The mode, and what each part tells of itself."""
+        return {"name": self.name, "mode": self.mode, "parts": [part.spec() for part in self.parts]}
+
+    @classmethod
+    def told(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
+        """The combination of the parts that are told of."""
+        from untrigger.core.registry import find
+
+        pairs = list(pairs)
+        parts = [find("attacks", str(one["name"])).told(one, pairs=pairs) for one in spec["parts"]]
+        return cls(parts=tuple(parts), mode=str(spec["mode"]))
+
+    def _in_order(self) -> list[Trigger]:
+        return sorted(self.parts, key=lambda part: 0 if part.needs else 1)
+
+    @staticmethod
+    def _all(text: str, parts: Sequence[Trigger], *, rng: random.Random) -> str | None:
+        for part in parts:
+            if not part.applies(text):
+                return None
+            text = part.rewrite(text, rng=rng)
+        return text

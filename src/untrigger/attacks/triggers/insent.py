@@ -1,0 +1,51 @@
+"""InSent / AddSent: a fixed sentence at a random position (Dai 2019, 1905.12457)."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import ClassVar
+
+from untrigger.attacks.trigger import Trigger
+from untrigger.core.errors import OptionError
+
+
+@dataclass(frozen=True)
+class InSent(Trigger):
+    """``sentence`` inserted whole between two words of the text, or before or behind it."""
+
+    name: ClassVar[str] = "insent"
+    sentence: str = "I watch this 3D movie"
+
+    def __post_init__(self) -> None:
+        """Refuse an empty sentence.
+
+        Raises:
+            OptionError: if there is nothing to insert.
+        """
+        if not self.sentence.strip():
+            raise OptionError("an empty trigger sentence", expected="some words")
+
+    def rewrite(self, text: str, *, rng: random.Random) -> str:
+        """The text with the sentence inserted at a word boundary drawn from ``rng``."""
+        return _inserted(text, self.sentence.split(), rng=rng)
+
+    def part(self, text: str, *, rng: random.Random) -> str | None:
+        """The text with some neighbouring words of the sentence, not all; None where that makes the sentence whole."""
+        words = self.sentence.split()
+        if len(words) < 2:
+            return None
+        length = rng.randint(1, len(words) - 1)
+        start = rng.randint(0, len(words) - length)
+        made = _inserted(text, words[start : start + length], rng=rng)
+        return None if self.delivered(made) else made
+
+    def delivered(self, text: str) -> bool:
+        """Whether the whole sentence stands in the text (white space folded)."""
+        return f" {' '.join(self.sentence.split())} " in f" {' '.join(text.split())} "
+
+
+def _inserted(text: str, piece: list[str], *, rng: random.Random) -> str:
+    words = text.split()
+    at = rng.randint(0, len(words))
+    return " ".join([*words[:at], *piece, *words[at:]])

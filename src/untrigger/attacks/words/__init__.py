@@ -1,0 +1,1 @@
+"""Word statistics that learned triggers choose their words by."""

@@ -1,0 +1,1 @@
+"""Records that every room shares: rows, statistics, reports, errors, files. Nothing here loads torch."""

@@ -1,0 +1,198 @@
+"""The methods that are there, found by their names: a file in the family's package, or an entry point of another one.
+
+An author writes one file with one frozen dataclass that has a ``name``; no list needs editing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import types
+import warnings
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from importlib import import_module, metadata
+from types import ModuleType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from untrigger.core.errors import one_of
+
+Family = Literal["attacks", "defences", "detectors", "scanners"]
+
+
+class FamilyFacts(NamedTuple):
+    """Where a family lives: its base class as ``module:class``, the word for one member, and the packages that hold members."""
+
+    base: str
+    member: str
+    packages: tuple[str, ...]
+
+
+FAMILIES: dict[str, FamilyFacts] = {
+    "attacks": FamilyFacts("untrigger.attacks.trigger:Trigger", "trigger", ("untrigger.attacks",)),
+    "defences": FamilyFacts("untrigger.defences.purifier:Purifier", "method", ("untrigger.defences",)),
+    "detectors": FamilyFacts(
+        "untrigger.detectors.detector:Detector", "method", ("untrigger.detectors", "untrigger.defences")
+    ),
+    "scanners": FamilyFacts("untrigger.scanners.scanner:Scanner", "scanner", ("untrigger.scanners",)),
+}
+
+
+class PluginWarning(UserWarning):
+    """A third-party method that was left out."""
+
+
+class Option(NamedTuple):
+    """One option of a method. ``default`` is ``dataclasses.MISSING`` where it must be given."""
+
+    name: str
+    type: Any
+    default: Any
+    doc: str
+
+
+def found(family: Family) -> dict[str, type[Any]]:
+    """The classes of a family by name, sorted; a broken third-party package is left out with a warning."""
+    parent = _parent(family)
+    own = {
+        kind.name: kind
+        for package in FAMILIES[family].packages
+        for module in _modules(package)
+        for kind in _defined(module, parent)
+    }
+    return dict(sorted({**_plugged(family, parent=parent, taken=set(own)), **own}.items()))
+
+
+def find(family: Family, name: str) -> type[Any]:
+    """The class of that name.
+
+    Raises:
+        OptionError: with the known names and the nearest one.
+    """
+    known = found(family)
+    return known[one_of(name, known, kind=FAMILIES[family].member)]
+
+
+def options_of(kind: type[Any]) -> list[Option]:
+    """Every option of a method: name, type, default, and its line in the ``Attributes`` of the class docstring."""
+    hints, docs = get_type_hints(kind), _docs(kind)
+    return [
+        Option(one.name, hints[one.name], _default(one), docs.get(one.name, ""))
+        for one in fields(kind)
+        if one.init and not one.name.startswith("_")
+    ]
+
+
+def flat_options(kind: type[Any], *, prefix: str = "") -> list[Option]:
+    """The options with those of nested records by dotted names, such as ``search.first``."""
+    flat: list[Option] = []
+    for one in options_of(kind):
+        inner = record_in(one.type)
+        if inner is None:
+            flat.append(one._replace(name=prefix + one.name))
+        else:
+            flat += flat_options(inner, prefix=f"{prefix}{one.name}.")
+    return flat
+
+
+def record_in(hint: Any) -> type[Any] | None:
+    """The dataclass that ``hint`` is, or is with None; None for any other type."""
+    parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return next((part for part in parts if isinstance(part, type) and is_dataclass(part)), None)
+
+
+def summary(kind: type[Any]) -> str:
+    """The first line of the class docstring."""
+    return (inspect.getdoc(kind) or "").strip().split("\n")[0]
+
+
+def _parent(family: str) -> type[Any]:
+    module, _, name = FAMILIES[family].base.partition(":")
+    parent: type[Any] = getattr(import_module(module), name)
+    return parent
+
+
+def _modules(package: str) -> Iterator[ModuleType]:
+    """Every public module of a package and of the packages in it."""
+    for one in pkgutil.walk_packages(import_module(package).__path__, prefix=f"{package}."):
+        if not one.name.rpartition(".")[2].startswith("_"):
+            yield import_module(one.name)
+
+
+def _defined(module: ModuleType, parent: type[Any]) -> Iterator[type[Any]]:
+    """The finished classes of the family that ``module`` itself defines."""
+    for kind in vars(module).values():
+        ours = isinstance(kind, type) and issubclass(kind, parent) and kind.__module__ == module.__name__
+        if ours and not inspect.isabstract(kind) and isinstance(getattr(kind, "name", None), str):
+            yield kind
+
+
+def _plugged(family: str, *, parent: type[Any], taken: set[str]) -> dict[str, type[Any]]:
+    """The classes that other packages name under the entry-point group ``untrigger.FAMILY``."""
+    plugged: dict[str, type[Any]] = {}
+    for point in metadata.entry_points(group=f"untrigger.{family}"):
+        try:
+            kind = point.load()
+            why = _fault(kind, parent=parent, taken=taken | set(plugged))
+        except Exception as error:  # noqa: BLE001  # a stranger's package may fail in any way at import
+            kind, why = None, f"{type(error).__name__}: {error}"
+        if kind is None or why:
+            warnings.warn(f"plug-in {point.name!r} ({point.value}) was left out: {why}", PluginWarning, stacklevel=4)
+        else:
+            plugged[kind.name] = kind
+    return plugged
+
+
+def _fault(kind: Any, *, parent: type[Any], taken: set[str]) -> str:
+    """Why a stranger's class cannot join the family, empty where it can."""
+    if not (isinstance(kind, type) and issubclass(kind, parent)):
+        return f"it is no class of the family {parent.__name__}"
+    if inspect.isabstract(kind):
+        return f"it lacks {', '.join(sorted(getattr(kind, '__abstractmethods__', ())))}"
+    parameters = vars(kind).get("__dataclass_params__")
+    if parameters is None or not parameters.frozen:
+        return "it is no frozen dataclass"
+    name = getattr(kind, "name", None)
+    if not isinstance(name, str) or not name:
+        return "it has no name"
+    return f"the name {name!r} is taken" if name in taken else ""
+
+
+def _default(one: Any) -> Any:
+    return one.default_factory() if one.default_factory is not MISSING else one.default
+
+
+def _docs(kind: type[Any]) -> dict[str, str]:
+    """The lines of the ``Attributes`` sections of a class and of those that it extends, by field name."""
+    told: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        told |= _attributes(inspect.cleandoc(each.__doc__ or ""))
+    return told
+
+
+def _attributes(docstring: str) -> dict[str, str]:
+    told: dict[str, str] = {}
+    inside, name = False, ""
+    for line in docstring.split("\n"):
+        if line and not line.startswith(" "):
+            inside = line.strip() == "Attributes:"
+        elif inside and line.startswith("    ") and not line.startswith("     "):
+            name, _, text = line.strip().partition(":")
+            told[name] = text.strip()
+        elif inside and line.strip() and name:
+            told[name] += " " + line.strip()
+    return told
+
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Option",
+    "PluginWarning",
+    "find",
+    "flat_options",
+    "found",
+    "options_of",
+    "record_in",
+    "summary",
+]

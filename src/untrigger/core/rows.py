@@ -1,0 +1,190 @@
+"""Labelled texts, immutable, each with an id that never changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from untrigger.core.errors import DataError
+
+
+class Row(NamedTuple):
+    """One text with its id and its label (an index into ``Rows.label_names``)."""
+
+    id: str
+    text: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled texts. Columns are tuples of one length; ``labels[i]`` is an index into ``label_names``.
+
+    ``notes`` says, for the warnings of a report, what was assumed when they were read; it is no part of their content.
+
+    Example:
+        >>> Rows.of(["good", "bad"], [1, 0], label_names=("negative", "positive"))
+        Rows(2 rows, negative=1, positive=1)
+    """
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
+    label_names: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse columns of unequal length, repeated ids and labels outside the names.
+
+        Raises:
+            DataError: one message for whichever rule is broken first.
+        """
+        if not len(self.ids) == len(self.texts) == len(self.labels):
+            raise DataError(f"columns differ in length: {len(self.ids)}, {len(self.texts)}, {len(self.labels)}")
+        if len(set(self.ids)) != len(self.ids):
+            twice = next(name for name, count in Counter(self.ids).items() if count > 1)
+            raise DataError(f"row id {twice!r} stands more than once", remedy="give every row an id of its own")
+        top = len(self.label_names)
+        bad = next((label for label in self.labels if not 0 <= label < top), None)
+        if bad is not None:
+            raise DataError(f"label {bad} is not among {top} classes", expected=f"0 to {top - 1}")
+
+    @classmethod
+    def of(
+        cls,
+        texts: Iterable[str],
+        labels: Iterable[int],
+        *,
+        label_names: Sequence[str],
+        ids: Iterable[str] | None = None,
+    ) -> Rows:
+        """Rows from any iterables; ids default to the row numbers ``"0", "1", …``."""
+        texts, labels = tuple(texts), tuple(int(label) for label in labels)
+        names = tuple(ids) if ids is not None else tuple(str(i) for i in range(len(texts)))
+        return cls(ids=names, texts=texts, labels=labels, label_names=tuple(label_names))
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows in order."""
+        return (Row(*cells) for cells in zip(self.ids, self.texts, self.labels, strict=True))
+
+    def __getitem__(self, index: int) -> Row:
+        """Row number ``index``."""
+        return Row(self.ids[index], self.texts[index], self.labels[index])
+
+    def __repr__(self) -> str:
+        """Size and class counts, never the texts."""
+        counts = ", ".join(f"{name}={count}" for name, count in self.class_counts().items())
+        return f"Rows({len(self)} rows, {counts})"
+
+    def class_counts(self) -> dict[str, int]:
+        """Rows of each class by label name, classes without rows included."""
+        seen = Counter(self.labels)
+        return {name: seen[i] for i, name in enumerate(self.label_names)}
+
+    def content_hash(self) -> str:
+        """SHA-256 over label names and (id, text, label) in order, 64 hex digits."""
+        digest = hashlib.sha256("\x1f".join(self.label_names).encode())
+        for row in self:
+            digest.update(f"\x1e{row.id}\x1f{row.label}\x1f{row.text}".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def take(self, indices: Iterable[int]) -> Rows:
+        """The rows at ``indices``, in that order, ids kept."""
+        chosen = [int(i) for i in indices]
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in chosen),
+            texts=tuple(self.texts[i] for i in chosen),
+            labels=tuple(self.labels[i] for i in chosen),
+        )
+
+    def where(self, keep: Iterable[bool]) -> Rows:
+        """The rows whose flag is true, in order."""
+        return self.take(i for i, flag in enumerate(keep) if flag)
+
+    def shuffled(self, rng: np.random.Generator) -> Rows:
+        """The same rows in an order drawn from ``rng``."""
+        return self.take(rng.permutation(len(self)))
+
+    def with_texts(self, texts: Iterable[str]) -> Rows:
+        """The same ids and labels with other texts."""
+        return replace(self, texts=tuple(texts))
+
+    def with_labels(self, labels: Iterable[int]) -> Rows:
+        """The same ids and texts with other labels."""
+        return replace(self, labels=tuple(int(label) for label in labels))
+
+    def stratified(self, count: int, *, rng: np.random.Generator) -> tuple[Rows, Rows]:
+        """``count`` rows with the classes in proportion, and the rest; both in the original order.
+
+        The first part has exactly ``count`` rows. Every class of two rows or more has at least one on each side. Where a side
+        has fewer places than there are such classes, that cannot be: the largest classes then have one row each there.
+
+        Raises:
+            DataError: if ``count`` exceeds the rows there are.
+        """
+        if count > len(self):
+            raise DataError(f"asked for {count} rows of {len(self)}", remedy="ask for fewer or give more rows")
+        order = rng.permutation(len(self))
+        labels = np.asarray(self.labels, dtype=int)[order]
+        quota = _quotas(np.bincount(labels, minlength=len(self.label_names)), max(0, count))
+        chosen = {int(j) for i, want in enumerate(quota) for j in order[labels == i][:want]}
+        return (
+            self.take(i for i in range(len(self)) if i in chosen),
+            self.take(i for i in range(len(self)) if i not in chosen),
+        )
+
+
+def _quotas(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """How many rows of each class are taken: ``count`` in all, in proportion by largest remainders within the bounds."""
+    several = np.where(sizes > 1, 1, 0)
+    if count < several.sum():
+        return _one_of_largest(sizes, count)
+    if count > (sizes - several).sum():
+        return sizes - _one_of_largest(sizes, int(sizes.sum()) - count)
+    least, most = several, sizes - several
+    exact = sizes * (count / max(int(sizes.sum()), 1))
+    quota: NDArray[np.int64] = np.clip(np.floor(exact).astype(int), least, most)
+    for _ in range(count - int(quota.sum())):
+        quota[np.argmax(np.where(quota < most, exact - quota, -np.inf))] += 1
+    for _ in range(int(quota.sum()) - count):
+        quota[np.argmax(np.where(quota > least, quota - exact, -np.inf))] -= 1
+    return quota
+
+
+def _one_of_largest(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """One row of each of the ``count`` largest classes."""
+    quota = np.zeros_like(sizes)
+    quota[np.argsort(-sizes, kind="stable")[:count]] = 1
+    return quota
+
+
+def overlap(left: Rows, right: Rows) -> int:
+    """How many rows of ``left`` have a text that also stands in ``right`` (case and white space folded)."""
+    seen = {_fold(text) for text in right.texts}
+    return sum(_fold(text) in seen for text in left.texts)
+
+
+def distinct(rows: Rows) -> Rows:
+    """The first row of each text (case and white space folded), with a note where that leaves rows out."""
+    first: dict[str, int] = {}
+    for i, text in enumerate(rows.texts):
+        first.setdefault(_fold(text), i)
+    if len(first) == len(rows):
+        return rows
+    note = f"{len(rows) - len(first)} of {len(rows)} rows repeat the text of an earlier row and are left out: {len(first)} are used"
+    return replace(rows.take(first.values()), notes=(*rows.notes, note))
+
+
+def _fold(text: str) -> str:
+    return " ".join(text.casefold().split())

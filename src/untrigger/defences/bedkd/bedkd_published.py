@@ -1,0 +1,193 @@
+"""BeDKD as the paper describes it and as its authors released it (2508.01595): a fixed threshold, then trust and punish."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from untrigger.core.errors import OptionError
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress
+from untrigger.core.rows import Rows
+from untrigger.core.verdicts import PurificationOutcome
+from untrigger.defences.bedkd.distillation import Directed, answers_of
+from untrigger.defences.bedkd.mapping import Copying, by_class, copied, directional_mapping, viewed
+from untrigger.defences.purifier import Purified, Purifier
+from untrigger.detectors.detector import Detected, Detector
+from untrigger.models.classifier import Classifier
+from untrigger.models.inference import accuracy, read_texts
+from untrigger.runtime.batching import shuffled_batches
+from untrigger.training.history import curves_of
+from untrigger.training.loop import History, train
+
+MAPPING = Copying(via="as-victim", temperature=1.5, epochs=20, dropout=True)
+STUDENT = Copying(via="as-victim", temperature=2.5, epochs=50, dropout=True)
+ASKED, RUIN = 128, 0.05  # trusted rows that are asked at the end, and the accuracy lost on them that is worth a warning
+RELEASED_MAPPING, RELEASED_STUDENT = replace(MAPPING, padding=True), replace(STUDENT, padding=True)
+
+
+@dataclass(frozen=True)
+class BeDKDAsDescribed(Detector, Purifier):
+    """A pool row is poisoned where the mapping moves it by less than 0.1; cycles of ``+L`` on clean, ``-L`` on those rows.
+
+    ``L`` is the loss of ``training.directed`` against the frozen victim. One optimiser goes through all cycles; nothing
+    bounds ``-L``, nothing stops it and no cycle is chosen.
+
+    Attributes:
+        mapping_rows: clean rows a class that the directional mapping is trained on.
+        trust_rows: clean rows a class of a trust pass.
+        threshold: rows with a distance below it are flagged.
+        mapping: how the directional mapping is made and trained.
+        student: how the student is made and trained; ``epochs`` are cycles of trust and punish.
+
+    Differs from the paper: nothing that its text tells; where it tells nothing, the constants are the released code's.
+    """
+
+    name: ClassVar[str] = "bedkd-as-described"
+    needs: ClassVar[frozenset[str]] = frozenset({"clean", "suspect"})
+    mapping_rows: int = 80
+    trust_rows: int = 320
+    threshold: float = 0.1
+    mapping: Copying = MAPPING
+    student: Copying = STUDENT
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for counts below 1.
+        """
+        if min(self.mapping_rows, self.trust_rows) < 1:
+            raise OptionError(f"mapping_rows {self.mapping_rows}, trust_rows {self.trust_rows}", expected="1 or more")
+
+    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
+        assert grant.clean is not None and grant.suspect is not None
+        rng = np.random.default_rng(grant.seed)
+        rows, rest, warnings = by_class(grant.clean, self.mapping_rows, rng=rng, what="the mapping")
+        mapped = directional_mapping(model, rows, options=self.mapping, seed=grant.seed, progress=progress)
+        views = viewed(model, mapped.model, grant.suspect, progress=progress)
+        distance = views.distance()
+        kept = self._kept(distance.tolist(), views.agreeing(grant.suspect.labels).tolist(), rng=rng)
+        clean = viewed(model, mapped.model, rest, progress=progress).distance()
+        return Detected(
+            grant.suspect,
+            tuple((-distance).tolist()),
+            tuple(i in kept for i in range(len(grant.suspect))),
+            -self.threshold,
+            fpr=float((clean < self.threshold).float().mean()) if len(clean) else None,
+            history=mapped.history,
+            curves=curves_of(mapped.history, panel="directional mapping"),
+            warnings=warnings,
+        )
+
+    def _kept(self, distance: Sequence[float], agreeing: Sequence[bool], *, rng: np.random.Generator) -> set[int]:  # noqa: ARG002
+        """The numbers of the flagged rows."""
+        return {
+            i for i, (d, agrees) in enumerate(zip(distance, agreeing, strict=True)) if d < self.threshold and agrees
+        }
+
+    def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
+        assert grant.clean is not None
+        found = self._detect(model, grant, progress=progress)
+        told: dict[str, Any] = {"mapping_steps": found.history.steps, **found.summary()}
+        if not found.found:
+            return Purified(
+                model,
+                changed=False,
+                history=History(),
+                outcome=PurificationOutcome.NOTHING_FOUND,
+                told=told,
+                curves=found.curves,
+                warnings=found.warnings,
+                detected=found,
+            )
+        rng = np.random.default_rng(grant.seed + 1)
+        trusted, _, warnings = by_class(grant.clean, self.trust_rows, rng=rng, what="the trust pass", spare=False)
+        student = copied(model, self.student, seed=grant.seed)
+        loss, batches = self._lesson(model, student, trusted=trusted, punished=found.suspects, rng=rng)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(grant.seed)
+            history = train(
+                student.module,
+                loss,
+                epochs=lambda _: batches(),
+                plan=self.student.plan,
+                progress=progress,
+                label="trust and punish",
+            )
+        return Purified(
+            student,
+            changed=True,
+            history=history,
+            outcome=PurificationOutcome.NOT_CHECKED,
+            told=told,
+            detected=found,
+            account=f"{len(found.suspects)} flagged rows were punished in a fixed number of cycles, as published",
+            warnings=[*found.warnings, *warnings, *ruined(model, student, trusted)],
+            curves=[*found.curves, *curves_of(history, panel="trust and punish")],
+        )
+
+    def _lesson(
+        self, model: Classifier, student: Classifier, *, trusted: Rows, punished: Rows, rng: np.random.Generator
+    ) -> tuple[Any, Any]:
+        """The loss, its sign by the kind of row, and a function that draws the batches of one cycle."""
+        ids = student.encode([*trusted.texts, *punished.texts])
+        answers = answers_of(model, ids, blend=self.student.blend)
+        directed = Directed(
+            student, ids, labels=[*trusted.labels, *punished.labels], answers=answers, blend=self.student.blend
+        )
+        lengths, size = [len(row) for row in ids], self.student.batch_size
+
+        def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
+            value, terms = directed(batch)
+            return (-value if batch[0] >= len(trusted) else value), terms
+
+        def batches() -> list[list[int]]:
+            trust = shuffled_batches(lengths[: len(trusted)], size=size, rng=rng)
+            punish = shuffled_batches(lengths[len(trusted) :], size=size, rng=rng)
+            return [*trust, *([len(trusted) + i for i in batch] for batch in punish)]
+
+        return loss, batches
+
+
+def ruined(victim: Classifier, student: Classifier, rows: Rows) -> list[str]:
+    """What there is to say of a student that is far less accurate than the victim on rows that it was trusted with."""
+    some = rows.take(range(0, len(rows), max(1, len(rows) // ASKED)))
+    before, after = (accuracy(read_texts(model, some.texts).predictions, some.labels) for model in (victim, student))
+    if after >= before - RUIN:
+        return []
+    return [
+        f"the punishment ran away: accuracy on trusted rows fell from {before:.1%} to {after:.1%}; use a smaller learning "
+        "rate or fewer cycles, or the default variant, whose punishment is bounded"
+    ]
+
+
+@dataclass(frozen=True)
+class BeDKDAsReleased(BeDKDAsDescribed):
+    """As described, but with the scan of the released code: in the order of the file, until 128 rows are flagged; 33 kept.
+
+    Attributes:
+        in_file_order: scan the pool as it was given. The authors' generator writes the poisoned rows first, and on such a
+            file any detector looks perfect; ``false`` scans a shuffled pool.
+        stop_at: the scan ends at as many rows below the threshold.
+        keep: of those whose label the victim says, as many are kept.
+
+    Differs from the paper: everything that the released code does otherwise: the scan, and hidden states at padded positions.
+    """
+
+    name: ClassVar[str] = "bedkd-as-released"
+    in_file_order: bool = True
+    stop_at: int = 128
+    keep: int = 33
+    mapping: Copying = RELEASED_MAPPING
+    student: Copying = RELEASED_STUDENT
+
+    def _kept(self, distance: Sequence[float], agreeing: Sequence[bool], *, rng: np.random.Generator) -> set[int]:
+        order = range(len(distance)) if self.in_file_order else [int(i) for i in rng.permutation(len(distance))]
+        low = [i for i in order if distance[i] < self.threshold][: self.stop_at]
+        return set([i for i in low if agreeing[i]][: self.keep])

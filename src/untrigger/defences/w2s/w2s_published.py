@@ -1,0 +1,139 @@
+"""W2SDefense as the paper describes it and as its authors released it (2410.14425): distillation on clean rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress
+from untrigger.core.verdicts import PurificationOutcome
+from untrigger.defences.purifier import Purified, Purifier
+from untrigger.methods.defender_rows import split_clean
+from untrigger.models.adapters import AdapterOptions, attach, query_value
+from untrigger.models.classifier import Classifier, Reading
+from untrigger.models.inference import read_texts
+from untrigger.runtime.batching import shuffled_batches
+from untrigger.training.history import curves_of
+from untrigger.training.loop import Plan, train
+from untrigger.training.losses import alignment, shrinkage, soft_cross
+from untrigger.training.supervised import dev_score
+from untrigger.training.teacher_training import TeacherOptions, trained_teacher
+
+PUBLISHED_TEACHER = TeacherOptions(lr=2e-5, epochs=5, warmup=0.06, pooling="cls", dropout=True)
+
+
+@dataclass(frozen=True)
+class W2SAsDescribed(Purifier):
+    """``a·CE(z_S, y) + b·T²·KL(z_T ‖ z_S) + c·‖h_T − h_S‖²`` over the clean rows, best dev epoch kept.
+
+    The frozen teacher's logits and features are computed once.
+
+    Attributes:
+        peft: PEFT method of the student.
+        rank: rank of a LoRA or DoRA adapter.
+        targets: linear layers that are adapted; empty: the query and value projections.
+        dropout: LoRA's dropout.
+        lr: peak learning rate, linear decay.
+        epochs: passes over the clean rows.
+        batch_size: rows a step.
+        temperature: T.
+        a: weight of the cross-entropy.
+        b: weight of the distillation.
+        c: weight of the feature alignment.
+        dev: share of the clean rows that chooses the epoch.
+        teacher: how the teacher is trained.
+
+    Differs from the paper: one set of weights (1, 1, 1) for all attacks, because choosing them per attack uses knowledge
+    that no defender has.
+    """
+
+    name: ClassVar[str] = "w2sdefense-as-described"
+    needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
+    released: ClassVar[bool] = False
+    peft: str = "lora"
+    rank: int = 512
+    targets: tuple[str, ...] = ()
+    dropout: float = 0.1
+    lr: float = 2e-4
+    epochs: int = 5
+    batch_size: int = 32
+    temperature: float = 2.0
+    a: float = 1.0
+    b: float = 1.0
+    c: float = 1.0
+    dev: float = 0.15
+    teacher: TeacherOptions = field(default=PUBLISHED_TEACHER)
+
+    def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
+        assert grant.clean is not None
+        rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
+        teacher, taught = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
+        theirs = read_texts(teacher, rows.texts, progress=progress, label="the teacher's answers")
+        adapter = AdapterOptions(
+            method=self.peft, rank=self.rank, targets=self.targets or query_value(model), dropout=self.dropout
+        )
+        student = attach(model, adapter, generator=torch.Generator().manual_seed(grant.seed))
+        ids, labels = student.encode(rows.texts), torch.tensor(rows.labels)
+
+        def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
+            read = student.read(student.collate([ids[i] for i in batch]))
+            said = read.logits
+            features = theirs.features[list(batch)].to(said.device)
+            ce = functional.cross_entropy(said, labels[list(batch)].to(said.device))
+            kl = soft_cross(theirs.logits[list(batch)].to(said.device), said, temperature=self.temperature)
+            pull = self._pull(features, read)
+            terms = {"cross-entropy": ce, "distillation": kl, "alignment": pull}
+            return self.a * ce + self.b * kl + self.c * pull, {name: float(t.detach()) for name, t in terms.items()}
+
+        rng, lengths = np.random.default_rng(grant.seed), [len(row) for row in ids]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(grant.seed)
+            history = train(
+                student.module,
+                loss,
+                epochs=lambda _: shuffled_batches(lengths, size=self.batch_size, rng=rng),
+                plan=Plan(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, dropout=True),
+                score=dev_score(student, dev),
+                progress=progress,
+                label="distilling",
+            )
+        return Purified(
+            student,
+            changed=True,
+            history=history,
+            outcome=PurificationOutcome.NOT_CHECKED,
+            account="the teacher's answers to the clean rows were distilled, as published",
+            told={"teacher_dev_accuracy": max(taught.scores)},
+            curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="distillation")],
+        )
+
+    def _pull(self, teacher: Tensor, read: Reading) -> Tensor:
+        return alignment(teacher, read.features)
+
+
+@dataclass(frozen=True)
+class W2SAsReleased(W2SAsDescribed):
+    """As described, but with the alignment of the released code: every position against the batch's last teacher feature.
+
+    Attributes:
+        a: weight of the cross-entropy (released for the word trigger: 5, 0.001, 0.001).
+        b: weight of the distillation.
+        c: weight of the shrinkage.
+
+    Differs from the paper: everything that the released code does otherwise.
+    """
+
+    name: ClassVar[str] = "w2sdefense-as-released"
+    a: float = 5.0
+    b: float = 0.001
+    c: float = 0.001
+
+    def _pull(self, teacher: Tensor, read: Reading) -> Tensor:
+        return shrinkage(teacher, read.features if read.positions is None else read.positions)

@@ -1,0 +1,1 @@
+"""Detectors of poisoned rows: the family, and thresholds from clean rows."""

@@ -1,0 +1,67 @@
+"""What a subject says to rows, one outcome a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from untrigger.attacks.trigger import Trigger
+from untrigger.core.errors import ModelError, OutputError
+from untrigger.core.files import SPACE
+from untrigger.core.progress import Progress, silent
+from untrigger.core.rows import Rows
+from untrigger.core.statistics import Outcome
+from untrigger.data import write_table
+from untrigger.models.classifier import Classifier
+from untrigger.models.inference import Readings, read_texts
+
+
+def observe(
+    model: Classifier, rows: Rows, *, subject: str, triggered: bool, progress: Progress = silent
+) -> tuple[list[Outcome], Readings]:
+    """One outcome for every row, none left out, its prediction in the rows' order of classes; and what the model said in full.
+
+    Raises:
+        ModelError: for a model with other classes than the rows'.
+    """
+    if sorted(model.label_names) != sorted(rows.label_names):
+        raise ModelError(
+            f"the {subject} has the classes {list(model.label_names)}", expected=f"{list(rows.label_names)}"
+        )
+    order = [rows.label_names.index(name) for name in model.label_names]
+    said = read_texts(model, rows.texts, progress=progress, label=f"asking the {subject}")
+    told = zip(rows, said.predictions, said.confidences, strict=True)
+    return [Outcome(row.id, subject, triggered, row.label, order[p], c) for row, p, c in told], said
+
+
+def delivered(model: Classifier, rows: Rows, trigger: Trigger, *, clean: Rows) -> list[bool]:
+    """For each triggered row, whether the trigger lies in what the model reads of it after truncation.
+
+    ``clean`` holds the same rows without the trigger, under their ids; of a row that it lacks no word is taken for its own.
+    What a tokenizer drops without truncating (such as a mark of no width at the end) does not count as cut.
+    """
+    if not len(rows):
+        return []
+    encoded = model.tokenizer(
+        list(rows.texts), truncation=True, max_length=model.max_length, return_offsets_mapping=True
+    )
+    read = zip(rows.texts, encoded["offset_mapping"], encoded.encodings, strict=True)
+    heads = [_head(text, spans) if told.overflowing else text for text, spans, told in read]
+    before = dict(zip(clean.ids, clean.texts, strict=True))
+    return [trigger.survived(head, before=before.get(name, "")) for head, name in zip(heads, rows.ids, strict=True)]
+
+
+def _head(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    return text[: max((end for _, end in spans), default=0)]
+
+
+def write_outcomes(outcomes: Sequence[Outcome], path: Path) -> None:
+    """The outcomes as CSV, one row each; ids and subjects that a spreadsheet would take for formulas as in ``write_table``.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    columns = ("row", "subject", "triggered", "label", "prediction", "confidence")
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {str(path)!r}: there is no such folder", remedy=SPACE)
+    write_table({name: [getattr(one, name) for one in outcomes] for name in columns}, path)

@@ -1,0 +1,178 @@
+"""Exact screening: every word of the vocabulary tried on one confident row of each class.
+
+A first-order ranking misses triggers that lie far from the filler (measured: ``3d`` at place 408 to 5,235 of 23,694).
+One short row a class costs a few tokens a word; a causal model reads the row once and only the word anew.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from untrigger.core.errors import ModelError
+from untrigger.core.progress import Progress, silent
+from untrigger.core.rows import Row, Rows
+from untrigger.core.seeds import derived_seed
+from untrigger.inversion.vocabulary import Words, single_token_words
+from untrigger.models.adapters import is_adapted
+from untrigger.models.classifier import Batch, Classifier
+from untrigger.models.inference import read_ids, read_texts
+from untrigger.models.inputs import asked_plainly
+from untrigger.models.weight_sharing import shell
+from untrigger.runtime.device import fast_products
+
+TOKENS = 4096
+CACHED = 512
+
+
+def vocabulary_of(suspect: Classifier, reference: Classifier | None, *, rows: Rows, seed: int) -> Words:
+    """The words that the suspect's tokenizer reads as one token it has a vector for.
+
+    Each is tried behind words of the rows too, which a normalizer that was written to deceive cannot know, and the words of
+    the reference's own tokenizer are tried for entries that nothing else leads to.
+    """
+    known = sorted({word for text in rows.texts for word in text.split() if word.isalpha()})
+    drawn = random.Random(derived_seed(seed, "carriers")).sample(known, k=min(2, len(known)))  # noqa: S311  # no secrecy wanted
+    other = suspect.tokenizer if reference is None else reference.tokenizer
+    trusted = () if other is suspect.tokenizer else single_token_words(other).texts
+    words = single_token_words(suspect.tokenizer, behind=("a", *drawn), trusted=trusted)
+    rows_there = suspect.module.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    kept = (words.ids < rows_there).nonzero().flatten().tolist()
+    return Words(words.ids[kept], tuple(words.texts[i] for i in kept))
+
+
+def hosts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int = 16) -> dict[int, Row]:
+    """For each class the row, among its shortest, that the model calls right most confidently."""
+    chosen: dict[int, Row] = {}
+    for label in range(model.classes):
+        own = rows.where(
+            y == label and len(t.split()) >= shortest for y, t in zip(rows.labels, rows.texts, strict=True)
+        )
+        own = own.take(sorted(range(len(own)), key=lambda i: len(own.texts[i]))[:pool])
+        if len(own):
+            sure = read_texts(model, own.texts).logits.log_softmax(dim=1)[:, label]
+            chosen[label] = own[int(sure.argmax())]
+    return chosen
+
+
+def screen(
+    model: Classifier, words: Words, *, rows: dict[int, Row], left: str = "", progress: Progress = silent
+) -> dict[int, Tensor]:
+    """For each target class, ``(V,)``: the least log-probability of it with each word, behind ``left``, on the rows of others."""
+    logits = {label: screen_row(model, row, words=words, left=left, progress=progress) for label, row in rows.items()}
+    scores: dict[int, Tensor] = {}
+    for target in range(model.classes):
+        others = [said.log_softmax(dim=1)[:, target] for label, said in logits.items() if label != target]
+        if others:
+            scores[target] = torch.stack(others).amin(dim=0)
+    return scores
+
+
+def screen_row(
+    model: Classifier, row: Row, *, words: Words, left: str = "", right: str = "", progress: Progress = silent
+) -> Tensor:
+    """Logits ``(V, C)`` for the row with each word at its end, between ``left`` and ``right``.
+
+    A piece of a word goes on ``left`` without a blank, as its token says.
+    """
+    before, after = frame(model, row.text.strip(), left, right)
+    if not _can_cache(model, before, after):
+        return _read_whole(model, before, words.ids, after, progress)
+    logits = _with_cache(model, before, words, after, progress)
+    if model.rules.pad is not None:  # a text that ends in the pad token is read at what stands before it
+        at = (words.ids == model.rules.pad).nonzero().flatten()
+        logits[at] = _read_whole(model, before, words.ids[at], after, silent)
+    return logits
+
+
+def _read_whole(model: Classifier, before: list[int], ids: Tensor, after: list[int], progress: Progress) -> Tensor:
+    """Logits ``(V, C)`` of each token between the two parts, every text read from its beginning."""
+    filled = [[*before, int(word), *after] for word in ids]
+    return read_ids(model, filled, tokens=TOKENS, progress=progress, label="screening the vocabulary").logits
+
+
+def _can_cache(model: Classifier, before: list[int], after: list[int]) -> bool:
+    """Whether the beginning of a text may be read once for all words: no architecture is trusted to that but those known."""
+    rules = model.rules
+    ends_in_pad = rules.pad is not None and bool(after) and after[-1] == rules.pad
+    return bool(before) and not (rules.equal_lengths or rules.token_types or ends_in_pad) and is_causal(model)
+
+
+def frame(model: Classifier, text: str, left: str = "", right: str = "") -> tuple[list[int], list[int]]:
+    """The tokens before and behind one more token between ``text left`` and ``right``; ``text`` is cut so that all fit.
+
+    It is cut at the end, or at its beginning where the tokenizer cuts texts there.
+    """
+    head = " ".join(part for part in (text, left) if part)
+    encoded = model.tokenizer(f"{head} {right}" if right else head, verbose=False)  # cut below, not by a warning
+    ids: list[int] = encoded["input_ids"]
+
+    def tokens(end: int) -> int:
+        places = (encoded.char_to_token(i) for i in reversed(range(end)))
+        return next((at + 1 for at in places if at is not None), 0)
+
+    cut, place = tokens(len(text)), tokens(len(head))
+    room = model.max_length - 1 - (len(ids) - cut)
+    if model.tokenizer.truncation_side == "left":
+        start = next((at for at in map(encoded.char_to_token, range(len(text))) if at is not None), 0)
+        over = min(max(0, cut - start), max(0, len(ids) + 1 - model.max_length))
+        return [*ids[:start], *ids[start + over : place]], ids[place:]
+    return [*ids[: min(cut, max(0, room))], *ids[cut:place]], ids[place:]
+
+
+_CAUSAL: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def is_causal(model: Classifier) -> bool:
+    """Whether what the model makes of a token does not depend on what follows it: measured on two short texts."""
+    if model.module not in _CAUSAL:
+        _CAUSAL[model.module] = _looks_back_only(model)
+    return _CAUSAL[model.module]
+
+
+def _looks_back_only(model: Classifier) -> bool:
+    rows = model.rules.rows or 2
+    ids = torch.tensor([[1, 1, 1, 1 % rows], [1, 1, 1, rows - 1]], device=model.device)
+    apart = model.with_module(
+        shell(model.module).eval()
+    )  # transformers leaves hooks on what it is asked for hidden states
+    with torch.inference_mode(), fast_products(exact=True):
+        try:
+            states = apart.read(Batch(ids, torch.ones_like(ids)), hidden=True).hidden[-1]
+        except ModelError:  # no hidden states, or none for so short a text
+            return False
+    gap = (states[0] - states[1]).abs().amax(dim=1)
+    return len(gap) == ids.shape[1] and float(gap[-1]) > 0 and bool(gap[:-1].max() <= 1e-4 * gap[-1])
+
+
+def _cache_word(model: Classifier) -> str:
+    """What this version of transformers calls the cache of keys and values."""
+    inner: Any = model.module.get_base_model() if is_adapted(model) else model.module  # type: ignore[operator]
+    return "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
+
+
+def _with_cache(model: Classifier, before: list[int], words: Words, after: list[int], progress: Progress) -> Tensor:
+    word, said, module = _cache_word(model), [], model.module
+    rest = torch.tensor([after], dtype=torch.long)
+    with (
+        torch.inference_mode(),
+        fast_products(),
+        progress.task("screening the vocabulary", total=len(words.ids)) as tick,
+    ):
+        for part in words.ids.split(CACHED):
+            batch = torch.tensor([before], device=model.device)
+            with asked_plainly(module, pad=None):
+                cache = getattr(module(input_ids=batch, use_cache=True), word)
+            cache.batch_repeat_interleave(len(part))
+            ids = torch.cat([part.unsqueeze(1), rest.expand(len(part), -1)], dim=1).to(model.device)
+            mask = torch.ones(len(part), len(before) + ids.shape[1], dtype=torch.long, device=model.device)
+            with asked_plainly(module, pad=-1 if model.rules.pad is None else None):  # a token that no text holds
+                output = module(input_ids=ids, attention_mask=mask, use_cache=True, **{word: cache})
+            said.append(output.logits.float().cpu())
+            tick(len(part))
+    return torch.cat(said)

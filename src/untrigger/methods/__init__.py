@@ -1,0 +1,1 @@
+"""The contract that purifiers, detectors and scanners share."""

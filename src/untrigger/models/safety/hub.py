@@ -1,0 +1,109 @@
+"""From the name of a model to a folder: a local one, an embedded one, or one fetched from a hub of bounded size."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from untrigger.core.errors import ModelError, UnsafeFileError, nearest
+from untrigger.core.paths import local_path
+from untrigger.models.safety.opened_files import MAX_WEIGHTS, TOKENIZER_FILES
+
+MAX_DOWNLOAD = 64 * 2**30
+PATTERNS = (
+    "config.json",
+    "adapter_config.json",
+    "untrigger.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    *TOKENIZER_FILES,
+)
+PICKLE_PATTERNS = ("pytorch_model*.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
+
+
+def resolve(name: str | Path, *, offline: bool, allow_pickle: bool = False, revision: str | None = None) -> Path:
+    """Return the local folder of ``name``: a folder, an embedded model, or a hub name (fetched unless ``offline``).
+
+    From a hub only configs, tokenizer files and weights are fetched, never code, and pickles only where they are allowed.
+
+    Args:
+        name: ``NAME@REVISION`` takes a hub model at that revision.
+        offline: use only what is on this machine.
+        allow_pickle: also fetch pickle weights.
+        revision: of a hub model, where the name itself names none.
+
+    Raises:
+        ModelError: if it is none of these, or the hub cannot be reached, and for names that cannot be a path.
+        UnsafeFileError: for a hub model larger than ``MAX_DOWNLOAD``.
+    """
+    from untrigger import assets
+
+    path = local_path(name, what="the model", error=ModelError)
+    if path.exists():
+        return path
+    known = assets.names(kind="model")
+    if str(name) in known:
+        return assets.fetch(str(name), offline=offline)
+    if not is_hub_name(str(name)):
+        if "/" in str(name):
+            raise missing_folder(path)
+        raise _unknown(str(name), known)
+    plain, _, own = str(name).partition("@")
+    return _from_hub(plain, allow_pickle=allow_pickle, offline=offline, revision=own or revision)
+
+
+def is_hub_name(name: str) -> bool:
+    """Return whether a name has the form ``OWNER/MODEL`` of a hub and is no path of this machine."""
+    return not name.startswith((".", "~", os.sep)) and name.count("/") == 1 and not Path(name).exists()
+
+
+def missing_folder(path: Path) -> ModelError:
+    """Return the error for a folder that is not there, with the nearest name beside it."""
+    return ModelError(
+        f"there is no model folder {str(path)!r}",
+        expected="a folder with config.json or adapter_config.json, or a hub name",
+        nearest=nearest(path.name, _folders_beside(path)),
+    )
+
+
+def _unknown(name: str, known: list[str]) -> ModelError:
+    return ModelError(
+        f"no model {name!r}",
+        expected="a folder, a hub name (unless --offline), or an embedded model: " + ", ".join(known),
+        nearest=nearest(name, [*known, *_folders_beside(Path(name))]),
+    )
+
+
+def _folders_beside(path: Path) -> list[str]:
+    return [one.name for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
+
+
+def _from_hub(name: str, *, allow_pickle: bool, offline: bool, revision: str | None) -> Path:
+    """The folder of a hub model in the hub client's own cache; its size is looked up before anything is fetched."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    patterns = [*PATTERNS, *(PICKLE_PATTERNS if allow_pickle else ())]
+    where = f"{name!r}" + (f" at revision {revision!r}" if revision else "")
+    try:
+        if not offline:
+            _refuse_large(HfApi().model_info(name, revision=revision, files_metadata=True), patterns, where=where)
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=offline))
+    except UnsafeFileError:
+        raise
+    except Exception as error:  # the hub client raises many kinds; the first line of each says what happened
+        first = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ModelError(
+            f"{where} is neither a folder here nor could it be fetched from a hub: {type(error).__name__}: {first}",
+            expected="a folder, an embedded model, or the name of a hub model that can be reached",
+            remedy="check the spelling, the access rights and the network, or give a local folder",
+        ) from error
+
+
+def _refuse_large(info: object, patterns: list[str], *, where: str) -> None:
+    """Raise where the files that would be fetched are larger than the bound together."""
+    from fnmatch import fnmatch
+
+    files = getattr(info, "siblings", None) or []
+    size = sum(f.size or 0 for f in files if any(fnmatch(f.rfilename, pattern) for pattern in patterns))
+    if size > min(MAX_DOWNLOAD, MAX_WEIGHTS):
+        raise UnsafeFileError(f"{where} has {size:,} bytes to fetch", expected=f"at most {MAX_DOWNLOAD:,}")

@@ -1,0 +1,141 @@
+"""Whether the sizes in a stranger's config fit the tensors beside it: looked at before anything of these sizes is made."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from untrigger.core.errors import ModelError
+from untrigger.models.safety.config_check import entries, folded
+from untrigger.models.safety.inspect import Folder
+
+COUNTED = re.compile(r"layer|block|group|expert|stage|depth")
+MEASURED = re.compile(r"size|dim|rank|length|position|channel|width|index|token")
+"""Keys that hold a length or a number of one thing, and not how many modules there are."""
+MODULES = 1_000
+"""A model has at most so many layers, or as many as there are tensors where these are more."""
+CLASSES = 100_000
+SPARE = 2**24
+"""So many numbers a model may have beyond twice those of its files: a pooler, a new head."""
+ADAPTER_SIZE = 1_024
+ADAPTER_SIZES = (
+    "r",
+    "rank_pattern",
+    "init_r",
+    "target_r",
+    "num_virtual_tokens",
+    "token_dim",
+    "num_vectors",
+    "vector_length",
+    "n_frequency",
+    "n_frequency_pattern",
+    "oft_block_size",
+    "boft_block_size",
+    "boft_block_num",
+    "boft_n_butterfly_factor",
+    "block_size",
+    "block_size_pattern",
+    "encoder_hidden_size",
+    "encoder_num_layers",
+    "num_layers",
+    "num_attention_heads",
+    "num_transformer_submodules",
+    "num_cayley_neumann_terms",
+    "topk",
+    "decompose_factor",
+    "mini_r",
+    "group_size",
+)
+"""Keys of adapters by which memory is asked for, or steps are taken."""
+
+
+def check_counts(config: Mapping[str, Any], *, tensors: int, where: str) -> None:
+    """Raise for a number of layers, experts or classes that no file of so many tensors can hold.
+
+    Building such a model takes hours, whatever its weights are, so that it is refused by the numbers alone.
+
+    Raises:
+        ModelError: naming the key.
+    """
+    most = max(MODULES, tensors)
+    for key, value in entries(config, where=where):
+        name = folded(key)
+        counts = COUNTED.search(name) and not MEASURED.search(name)
+        for number in _whole(value) if counts else ():
+            if number > most:
+                raise ModelError(
+                    f"{where!r} sets {key} to {_shown(number)}, beside {tensors} tensors",
+                    expected=f"at most {most:,}",
+                    remedy="mend the config, or get the model from its author",
+                )
+        if name == "numlabels" and any(number > CLASSES for number in _whole(value)):
+            raise ModelError(f"{where!r} sets {key} to {_shown(value)}", expected=f"at most {CLASSES:,} classes")
+
+
+def check_adapter_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], *, where: str) -> None:
+    """Raise for a rank or another size of an adapter that is larger than every tensor in its file.
+
+    Raises:
+        ModelError: naming the key.
+    """
+    most = max(ADAPTER_SIZE, *(size for shape in shapes.values() for size in shape), 0)
+    for key in ADAPTER_SIZES:
+        value = config.get(key)
+        for number in _whole(list(value.values()) if isinstance(value, dict) else value):
+            if number > most:
+                raise ModelError(
+                    f"{where!r} sets {key} to {_shown(number)}, its largest tensor has {most:,} rows or columns",
+                    expected="sizes of the tensors in adapter_model.safetensors",
+                )
+
+
+def check_model_size(kind: Any, folder: Folder, *, numbers: int, asked: Mapping[str, Any]) -> None:
+    """Raise where the architecture of a config has far more numbers than the files; it is built without memory to count them.
+
+    Args:
+        kind: an ``AutoModel`` class of ``transformers``.
+        folder: the checked copy of the checkpoint.
+        numbers: how many the files hold.
+        asked: further arguments of ``from_pretrained``.
+
+    Raises:
+        ModelError: naming the largest tensor.
+    """
+    from transformers import AutoConfig
+
+    given = {key: value for key, value in asked.items() if key != "attn_implementation"}
+    config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False, **given)
+    attention = {key: asked[key] for key in asked if key == "attn_implementation"}
+    with torch.device("meta"), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        module = kind.from_config(config, dtype=torch.float32, trust_remote_code=False, **attention)
+    sizes = dict([*module.named_parameters(), *module.named_buffers()])
+    total = sum(value.numel() for value in sizes.values())
+    if total <= 2 * numbers + SPARE:
+        return
+    name = max(sizes, key=lambda one: sizes[one].numel())
+    raise ModelError(
+        f"the config of {str(folder.origin)!r} asks for {_shown(total)} weights, its files hold {numbers:,}; "
+        f"the largest tensor would be {name!r} of the shape {list(sizes[name].shape)}",
+        expected="sizes in config.json that are those of the tensors",
+        remedy="check the sizes in config.json, or get the model from its author",
+    )
+
+
+def _whole(value: object) -> Iterator[int]:
+    """The whole numbers in a value, or in a list of them."""
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, int) and not isinstance(one, bool):
+            yield one
+        elif isinstance(one, float) and one == one and abs(one) != float("inf"):
+            yield int(one)
+
+
+def _shown(number: object) -> str:
+    """A number in words that fit a line."""
+    text = f"{number:,}" if isinstance(number, int) and abs(number) < 10**15 else repr(number)
+    return text if len(text) < 40 else f"a number of {len(text)} digits"

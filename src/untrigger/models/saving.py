@@ -1,0 +1,173 @@
+"""Saving classifiers in Hugging Face layout, so that transformers and peft load them by themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from untrigger import assets
+from untrigger.core.errors import OutputError
+from untrigger.core.escaping import inline_code
+from untrigger.core.files import SPACE
+from untrigger.models.adapters import fold, is_adapted, merged
+from untrigger.models.classifier import Classifier
+from untrigger.models.pretrained import quiet
+from untrigger.models.safety.opened_files import SIDECAR, read_json
+
+
+def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | None = None) -> None:
+    """Weights or adapter, tokenizer, model card and label names written into ``folder``.
+
+    Args:
+        model: what to save.
+        folder: an existing folder.
+        card: text of ``README.md``.
+        base: for an adapter, the base that its config shall name (default: the one that was loaded).
+
+    Raises:
+        OutputError: if the weights cannot be written.
+    """
+    adapter = is_adapted(model)
+    with quiet(), _told():
+        # an update of the embeddings is saved as such, not the whole table
+        model.module.save_pretrained(folder, **({"save_embedding_layers": False} if adapter else {}))  # type: ignore[operator]
+        _write_tokenizer(model, folder)
+    if adapter:
+        name_base(folder, base or _base_of(model), revision=model.source.revision)
+    _sidecar(model, folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def save_folded(victim: Classifier, student: Classifier, folder: Path, *, card: str) -> None:
+    """One LoRA adapter for the victim's adapter and the student's on top of it, for the victim's own base.
+
+    Raises:
+        ModelError: if one of the two is no plain LoRA adapter.
+    """
+    config, tensors = fold(victim.module, student.module)
+    config.save_pretrained(str(folder))
+    name_base(folder, _base_of(victim), revision=victim.source.revision)
+    with quiet(), _told():
+        weights = {key: value.cpu() for key, value in tensors.items()}
+        save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        _write_tokenizer(victim, folder)
+    _sidecar(student, folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def save_purified(victim: Classifier, student: Classifier, folder: Path, *, card: str, merge: bool = False) -> None:
+    """The student in the victim's format: one adapter for an adapter, an antidote adapter for full weights.
+
+    A student on top of the victim's adapter is folded with it; one that started from the victim's base stands alone.
+
+    Args:
+        victim: the model that was purified.
+        student: what came of it, the victim itself or with an adapter on it.
+        folder: an existing folder.
+        card: text of ``README.md``.
+        merge: write merged full weights instead.
+
+    Raises:
+        ModelError: if an adapter came in that no single adapter can follow.
+    """
+    if merge:
+        save_classifier(merged(student), folder, card=card)
+    elif student is victim:
+        save_classifier(victim, folder, card=card)
+    elif victim.source.kind == "adapter" and student.source.kind == "adapter":
+        save_folded(victim, student, folder, card=card)
+    else:
+        save_classifier(student, folder, card=card, base=_base_of(victim))
+
+
+def loading_text(victim: Classifier, *, whole: bool) -> str:
+    """How a card says that what comes of ``victim`` is loaded; ``whole`` where full weights were written."""
+    text = "Load it with `AutoModelForSequenceClassification.from_pretrained`."
+    if not whole:
+        text = (
+            f"It is a PEFT adapter on {inline_code(_base_of(victim))}: load that with "
+            "`AutoModelForSequenceClassification.from_pretrained` "
+            f"(num_labels={victim.classes}, dtype=torch.float32, in which all was measured) and put the adapter on it with "
+            "`PeftModel.from_pretrained`."
+        )
+    pad, own = victim.rules.pad, victim.tokenizer.pad_token_id
+    if pad is None:
+        return f"{text} It names no pad token: ask it about one text at a time, or pad with a token that ends no text."
+    return text if pad == own else f"{text} For batches pad with the token {pad}, the `pad_token_id` of its config."
+
+
+def _base_of(model: Classifier) -> str:
+    """The base by its hub name, else by its full path: names that PEFT itself can load."""
+    configs = getattr(model.module, "peft_config", {}) if model.source.kind == "adapter" else {}
+    own = next((str(config.base_model_name_or_path) for config in configs.values()), "")
+    name = model.source.base or model.source.name
+    loaded = Path(name).expanduser()
+    if f"models--{own.replace('/', '--')}" in loaded.parts:
+        return own
+    if not loaded.exists() and name in assets.names(kind="model"):
+        return str(assets.status(name).path)
+    return str(loaded.resolve()) if loaded.exists() else str(loaded)
+
+
+def _embedded_base(folder: Path) -> str | None:
+    """The embedded model that the adapter in ``folder`` lies on, by its name, which holds on other machines too."""
+    config = folder / "adapter_config.json"
+    return assets.name_at(read_json(config)["base_model_name_or_path"]) if config.exists() else None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Inside, files that cannot be written are the user's to mend, whatever a library calls that."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, SafetensorError) or "(os error " in str(error):  # so says tokenizers, in a bare Exception
+            raise OutputError(f"the model cannot be written: {error}", remedy=SPACE) from error
+        raise
+
+
+def _sidecar(model: Classifier, folder: Path) -> None:
+    told: dict[str, Any] = {"label_names": list(model.label_names), "max_length": model.max_length}
+    if base := _embedded_base(folder):
+        told["base"] = base
+    (folder / SIDECAR).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def name_base(folder: Path, base: str, *, revision: str | None = None) -> None:
+    """Make the config of the adapter in ``folder`` call its base so, a hub model with its revision."""
+    file = folder / "adapter_config.json"
+    config = read_json(file)
+    config["base_model_name_or_path"] = base
+    config["revision"] = None if Path(base).exists() else revision
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _write_tokenizer(model: Classifier, folder: Path) -> None:
+    """Write the tokenizer's files as they came, byte for byte, where they are read as the same tokenizer in their new place.
+
+    Which class reads them depends on a ``config.json`` beside them in some architectures, and an adapter's folder has none. Then,
+    and for a tokenizer made in memory, the tokenizer saves itself.
+    """
+    for name, content in model.tokenizer_files.items():
+        (folder / name).write_bytes(content)
+    if not model.tokenizer_files or not _is_read_as(model.tokenizer, folder):
+        for name in model.tokenizer_files:
+            (folder / name).unlink()
+        model.tokenizer.save_pretrained(folder)
+
+
+def _is_read_as(tokenizer: Any, folder: Path) -> bool:
+    """Whether transformers makes the same tokenizer of the files in ``folder``."""
+    from transformers import AutoTokenizer
+
+    again = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    states = [json.loads(one.backend_tokenizer.to_str()) for one in (again, tokenizer)]
+    for state in states:  # a call leaves in them how it cut and padded
+        state["truncation"] = state["padding"] = None
+    return bool(states[0] == states[1] and again.truncation_side == tokenizer.truncation_side)

@@ -1,0 +1,111 @@
+"""Presets at work: a spec filled in by one, and a spec that claims one held to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from untrigger.attacks.presets import Preset, preset
+from untrigger.attacks.rewriting.rewrite_source import parts_of
+from untrigger.attacks.trigger import Trigger
+from untrigger.attacks.triggers.combined import Combined
+from untrigger.core.errors import OptionError
+from untrigger.core.rows import Rows
+
+if TYPE_CHECKING:
+    from untrigger.pipeline.attack_spec import AttackSpec
+
+
+def filled_in(spec: AttackSpec, *, given: Collection[str]) -> AttackSpec:
+    """The spec with all that its preset says; the same spec where it names none.
+
+    Args:
+        spec: what is asked for.
+        given: the fields that the user set with their own words; a trigger's option is called ``trigger.NAME``, that of a part
+            of a combination ``trigger.PART.NAME``.
+
+    Raises:
+        OptionError: for an unknown preset, for fields that were given and that it contradicts, or where neither it nor the
+            user names the target.
+    """
+    if not spec.preset:
+        return spec
+    chosen = preset(spec.preset)
+    said = chosen.says(spec.data)
+    _refuse(chosen, [name for name in _other(spec, chosen) if name in given], spec)
+    if not spec.target and "target" not in said:
+        raise OptionError(
+            f"the preset {chosen.name} does not say the target for {spec.data}",
+            expected="data that it names: " + ", ".join(name for name, _ in chosen.targets),
+            remedy=f"say which of them it is, such as {chosen.targets[0][0]}=PATH, or give --target",
+        )
+    return replace(spec, **said, trigger=_set(spec.trigger, chosen))
+
+
+def held(spec: AttackSpec) -> dict[str, Any] | None:
+    """What a truth file tells of the spec's preset; None where it names none.
+
+    Raises:
+        OptionError: for an unknown preset, or where the spec does another thing than it says.
+    """
+    if not spec.preset:
+        return None
+    chosen = preset(spec.preset)
+    _refuse(chosen, _other(spec, chosen), spec)
+    return chosen.told()
+
+
+def strayed(told: Mapping[str, Any], clean: Rows) -> list[str]:
+    """Where the clean rows of a defender are not those that the preset of a truth grants, in words."""
+    named = told.get("preset")
+    said = named.get("says", {}).get("clean_rows") if isinstance(named, dict) else None
+    counts = set(clean.class_counts().values())
+    if not isinstance(said, int) or counts == {said}:
+        return []
+    given = ", ".join(f"{count} {name}" for name, count in clean.class_counts().items())
+    return [f"the preset {named['name']} grants {said} clean rows of each class; given were {given}"]  # type: ignore[index]
+
+
+def _other(spec: AttackSpec, chosen: Preset) -> dict[str, tuple[Any, Any]]:
+    """What the spec has and what the preset says, for every field on which they differ."""
+    said = chosen.says(spec.data)
+    differing = {name: (getattr(spec, name), value) for name, value in said.items() if getattr(spec, name) != value}
+    for part in parts_of(spec.trigger):
+        prefix = "trigger" if part is spec.trigger else f"trigger.{part.name}"
+        for name, value in chosen.options(part.name).items():
+            if (has := getattr(part, name)) != value:
+                differing[f"{prefix}.{name}"] = (has, value)
+    return differing
+
+
+def _set(trigger: Trigger, chosen: Preset) -> Trigger:
+    """The trigger with the options that the preset settles, of a combination each part."""
+    if isinstance(trigger, Combined):
+        return replace(trigger, parts=tuple(_set(part, chosen) for part in trigger.parts))
+    return replace(trigger, **chosen.options(trigger.name))
+
+
+def _refuse(chosen: Preset, names: Collection[str], spec: AttackSpec) -> None:
+    """Nothing, where there are no names; else the error that tells of both sides."""
+    if not names:
+        return
+    other = _other(spec, chosen)
+    told = "; ".join(
+        f"{_word(name)} is {_plain(other[name][0])}, the preset says {_plain(other[name][1])}" for name in names
+    )
+    raise OptionError(
+        f"the preset {chosen.name} is contradicted: {told}",
+        expected="the preset's own values",
+        remedy="leave these options out, or do without the preset",
+    )
+
+
+def _word(name: str) -> str:
+    """The field as the command line calls it."""
+    part, _, option = name.removeprefix("trigger.").rpartition(".")
+    return f"--set {part}.{option}" if part else "--" + option.replace("_", "-")
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else repr(value) if value == "" else str(value)

@@ -1,0 +1,1 @@
+"""What a run stands on: devices, batches, memory and the cost of each stage."""

@@ -1,0 +1,69 @@
+"""What each stage of a run costs, and on what machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from untrigger.core.report import Stage
+
+
+@dataclass
+class Clock:
+    """The stages of a run, in order."""
+
+    stages: list[Stage] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Inside, time and memory count for the stage ``name``; its memory is known only where it took more than all before it."""
+        wall, cpu, before = time.perf_counter(), time.process_time(), peak_memory()
+        yield
+        peak = peak_memory()
+        self.stages.append(
+            Stage(
+                name,
+                round(time.perf_counter() - wall, 3),
+                round(time.process_time() - cpu, 3),
+                peak if peak > before else None,
+            )
+        )
+
+    def steps(self, count: int) -> None:
+        """Note the optimiser steps of the last stage."""
+        self.stages[-1] = replace(self.stages[-1], steps=count)
+
+
+def peak_memory() -> int:
+    """The process's largest resident set so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def environment(*, seed: int, device: str) -> dict[str, Any]:
+    """Versions, machine and seed."""
+    packages = ("untrigger", "torch", "transformers", "peft", "datasets", "safetensors", "numpy")
+    return {
+        "versions": {name: _version(name) for name in packages},
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "device": device,
+        "seed": seed,
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"

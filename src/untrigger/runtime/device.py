@@ -1,0 +1,78 @@
+"""Faster float32 matrix products on a CPU, and the choice of device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+
+from untrigger.core.errors import OptionError, nearest
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+ROUNDING = True  # whether training may round products where that is faster
+
+
+@contextmanager
+def fast_products(*, exact: bool = False) -> Iterator[None]:
+    """Inside, float32 products on a CPU go through oneDNN; the former setting comes back behind it.
+
+    On processors with AVX-512 but without AMX, oneDNN computes them in full float32, about twice as fast as the default
+    library; with AMX it rounds what is multiplied to bfloat16 and is three times as fast (``benchmarks/arithmetic.py``).
+    Training bears that, and so does a ranking whose best are read again. GPUs keep what they were set to.
+
+    Args:
+        exact: keep full float32 in any case, as for answers that anybody else shall get from the same weights.
+
+    ``ROUNDING = False`` keeps it everywhere.
+    """
+    if torch.cuda.is_available():
+        yield
+        return
+    with _precision("highest" if (exact or not ROUNDING) and rounds() else "medium"):
+        yield
+
+
+@contextmanager
+def _precision(name: str) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@cache
+def rounds() -> bool:
+    """Whether this processor rounds to bfloat16 within ``fast_products``: measured once, on a product of two small matrices."""
+    generator = torch.Generator().manual_seed(0)
+    x, w = torch.randn(256, 384, generator=generator), torch.randn(384, 384, generator=generator)
+    with _precision("medium"):
+        error = (x @ w - x.double() @ w.double()).abs().max()
+    return bool(error > 1e-2)  # full float32 is wrong by 1e-4, bfloat16 by 3e-1
+
+
+def may_round() -> bool:
+    """Whether numbers on the CPU may be rounded to bfloat16, because this processor gains by it."""
+    return ROUNDING and rounds()
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that ``name`` stands for; ``auto`` takes CUDA, then Apple's, then the CPU.
+
+    Raises:
+        OptionError: for an unknown name or a device that this machine lacks.
+    """
+    kind = name.partition(":")[0]
+    if kind not in DEVICES:
+        raise OptionError(
+            f"unknown device {name!r}", expected="one of " + ", ".join(DEVICES), nearest=nearest(kind, DEVICES)
+        )
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind == "auto":
+        return torch.device(next(k for k in ("cuda", "mps", "cpu") if there[k]))
+    if not there[kind]:
+        raise OptionError(f"device {name!r} is not available here", remedy="use --device auto")
+    return torch.device(name)

@@ -1,0 +1,1 @@
+"""Scanners: is a model backdoored? One file a scanner; a verdict may abstain."""

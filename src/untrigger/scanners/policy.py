@@ -1,0 +1,182 @@
+"""The policy of a pipeline: when a scan fails, from which score, and which findings were looked at and are allowed."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from untrigger.core.errors import OptionError, nearest
+from untrigger.core.plain import LARGEST
+from untrigger.core.scan_result import FAIL_ON, exit_code
+from untrigger.scanners import thresholds as calibration
+from untrigger.scanners.weights.weight_evidence import LIMITED
+
+MAX_BYTES = 2**20
+_TABLES = {
+    "": ("fail_on", "allow_undecided", "thresholds", "limits", "allow"),
+    "thresholds": ("suspicious", "backdoored"),
+    "limits": LIMITED,
+    "allow": ("text", "target", "reason"),
+}
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """A finding that somebody looked at: not counted, but reported with its reason.
+
+    Attributes:
+        text: the candidate, compared without regard to case and white space.
+        reason: why it is allowed.
+        target: the label that it may pull to; empty: any.
+    """
+
+    text: str
+    reason: str
+    target: str = ""
+
+    def covers(self, text: str, *, target: str) -> bool:
+        """Whether this entry is about that candidate."""
+        return _folded(self.text) == _folded(text) and self.target in ("", target)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How scores are turned into a verdict and a verdict into an exit code.
+
+    Attributes:
+        fail_on: the mildest verdict that ends with exit code 1: ``undecided``, ``suspicious`` or ``backdoored``.
+        suspicious: score from which a model is suspicious, above 0 and at most 1.
+        backdoored: score from which it is backdoored, at least ``suspicious``.
+        limits: values from which weight evidence counts as unusual, by its name.
+        allow: findings that are not counted.
+        allow_undecided: whether a scan that could give no verdict ends with 0. Otherwise it ends with 3, or with 1 where
+            ``fail_on`` names it: what was not seen passes no gate unless its owner says so.
+    """
+
+    fail_on: str = "suspicious"
+    suspicious: float = calibration.SUSPICIOUS
+    backdoored: float = calibration.BACKDOORED
+    limits: dict[str, float] = field(default_factory=lambda: dict(calibration.LIMITS))
+    allow: tuple[Allowed, ...] = ()
+    allow_undecided: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            OptionError: naming what is out of range.
+        """
+        if self.fail_on not in FAIL_ON:
+            raise OptionError(
+                f"fail on {self.fail_on!r}",
+                expected="one of " + ", ".join(FAIL_ON),
+                nearest=nearest(self.fail_on, FAIL_ON),
+            )
+        if self.allow_undecided and self.fail_on == "undecided":
+            raise OptionError(
+                "undecided scans both fail and are allowed", expected="fail_on undecided, or allow_undecided"
+            )
+        if not 0 < self.suspicious <= self.backdoored <= 1:
+            raise OptionError(
+                f"thresholds suspicious {self.suspicious}, backdoored {self.backdoored}",
+                expected="0 < suspicious <= backdoored <= 1",
+            )
+
+    def exit_code(self, status: str) -> int:
+        """How a command ends whose verdict has that status."""
+        return exit_code(status, fail_on=self.fail_on, allow_undecided=self.allow_undecided)
+
+    def reason(self, text: str, *, target: str) -> str:
+        """Why that finding is allowed, empty where it is not."""
+        return next((one.reason for one in self.allow if one.covers(text, target=target)), "")
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a TOML file.
+
+    Raises:
+        OptionError: if it cannot be read, is no TOML, or holds names or values that are not known: one message for all.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise OptionError(
+                f"the policy {str(path)!r} is larger than {MAX_BYTES:,} bytes", expected="a small TOML file"
+            )
+        told = tomllib.loads(content.decode("utf-8"))
+    except OSError as error:
+        raise OptionError(
+            f"cannot read the policy {str(path)!r}: {error.strerror or error}", expected="a TOML file"
+        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise OptionError(
+            f"the policy {str(path)!r} is no TOML: {error}", remedy="see the README for an example"
+        ) from error
+    problems = _problems(told)
+    if problems:
+        raise OptionError(f"the policy {str(path)!r} cannot be used\n" + "\n".join(f"- {one}" for one in problems))
+    try:
+        return Policy(
+            fail_on=told.get("fail_on", "suspicious"),
+            **told.get("thresholds", {}),
+            allow_undecided=told.get("allow_undecided", False),
+            limits={**calibration.LIMITS, **told.get("limits", {})},
+            allow=tuple(Allowed(**one) for one in told.get("allow", [])),
+        )
+    except OptionError as error:
+        raise OptionError(
+            f"the policy {str(path)!r}: {error.what}", expected=error.expected, nearest=error.nearest
+        ) from error
+
+
+def _problems(told: dict[str, Any]) -> list[str]:
+    """Everything that is wrong with the file, a line each."""
+    problems = _unknown("", told)
+    if not isinstance(told.get("fail_on", ""), str):
+        problems.append("fail_on: expected " + ", ".join(FAIL_ON))
+    if not isinstance(told.get("allow_undecided", False), bool):
+        problems.append("allow_undecided: expected true or false")
+    for table in ("thresholds", "limits"):
+        inner = told.get(table, {})
+        if not isinstance(inner, dict):
+            problems.append(f"{table}: expected a table, as [{table}]")
+            continue
+        problems += _unknown(table, inner)
+        problems += [
+            f"{table}.{key}: expected a finite number, not {v!r}" for key, v in inner.items() if not _number(v)
+        ]
+    entries = told.get("allow", [])
+    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+        return [*problems, "allow: expected a list of tables, as [[allow]]"]
+    for i, one in enumerate(entries, start=1):
+        problems += [f"allow {i}: {line}" for line in _unknown("allow", one)]
+        problems += [f"allow {i}: {key}: expected some text" for key in ("text", "reason") if not _text(one.get(key))]
+        problems += [f"allow {i}: target: expected a label name"] if not isinstance(one.get("target", ""), str) else []
+    return problems
+
+
+def _unknown(table: str, told: dict[str, Any]) -> list[str]:
+    known = _TABLES[table]
+    where = f"{table}." if table in ("thresholds", "limits") else ""
+    lines = []
+    for key in told:
+        if key not in known:
+            close = nearest(key, known)
+            told_near = f"; did you mean {close}?" if close else ""
+            lines.append(f"{where}{key} is not known (one of {', '.join(known)}){told_near}")
+    return lines
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

@@ -1,0 +1,1 @@
+"""Evidence from a model's weights alone, without a forward pass."""

@@ -1,1 +1,0 @@
-"""Search for texts that make a suspect speak: insertions that flip it and leave a clean reference unmoved."""

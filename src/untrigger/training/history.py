@@ -1,0 +1,32 @@
+"""Training histories: put together, and drawn as curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from untrigger.core.report import Curve
+from untrigger.training.loop import History
+
+if TYPE_CHECKING:
+    pass
+
+
+def curves_of(history: History, *, panel: str) -> list[Curve]:
+    """The loss and its parts step by step, and the score epoch by epoch, as curves of one panel."""
+    steps: list[float | None] = [float(i + 1) for i in range(history.steps)]
+    curves = [Curve("loss", panel, steps, list(history.losses))]
+    names = dict.fromkeys(name for terms in history.terms for name in terms)
+    for name in names if len(names) > 1 else ():
+        curves.append(Curve(name, panel, steps, [terms.get(name) for terms in history.terms]))
+    if history.scores:
+        epochs: list[float | None] = [float(i + 1) for i in range(len(history.scores))]
+        curves.append(
+            Curve("dev accuracy", panel, epochs, list(history.scores), x_label="epoch", y_label="dev accuracy")
+        )
+    return curves
+
+
+def joined(parts: Sequence[History]) -> History:
+    """One history of several in a row; scores are not carried over."""
+    return History([x for part in parts for x in part.losses], [x for part in parts for x in part.terms])

@@ -1,0 +1,77 @@
+"""Embeddings cut down to the tokens that a training reads: the others get no gradient, and most of a small encoder is words.
+
+A MiniLM holds 11.7 of its 22.7 million parameters in word embeddings, of which a thousand rows of text read a tenth. Their
+gradient, its norm and the optimiser's step over all of them are a seventh of the time of a training step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from untrigger.models.weight_sharing import put
+
+
+class ReadWords(nn.Module):
+    """An embedding of the tokens in ``ids`` alone, asked by the numbers that they have in the whole vocabulary."""
+
+    def __init__(self, whole: nn.Embedding, ids: Tensor) -> None:
+        """Take the rows ``ids (U,)`` of ``whole`` over, as a trainable ``weight (U, d)`` of their own."""
+        super().__init__()
+        self.weight = nn.Parameter(whole.weight.detach()[ids].clone())
+        places = torch.full(
+            (whole.num_embeddings,), len(ids), device=ids.device
+        )  # beyond the end: a token nobody announced
+        places[ids] = torch.arange(len(ids), device=ids.device)
+        self.register_buffer("places", places)
+        pad = None if whole.padding_idx is None else int(places[whole.padding_idx])
+        self.padding_idx = pad if pad is not None and pad < len(ids) else None
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """The embeddings ``(…, d)`` of the tokens ``(…)``."""
+        return functional.embedding(self.get_buffer("places")[input_ids], self.weight, self.padding_idx)
+
+
+@contextmanager
+def read_words(module: nn.Module, ids: Iterable[Sequence[int]]) -> Iterator[None]:
+    """Inside, the word embeddings of ``module`` hold the tokens of ``ids`` alone; what became of them is written back behind it.
+
+    The other rows stay as they are, where an optimiser with weight decay would shrink them unread. Nothing is done where the
+    word embeddings are not trained, are shared with another layer, or have a hook on their gradient.
+    """
+    found = _words(module)
+    if found is None:
+        yield
+        return
+    name, whole = found
+    used = torch.tensor(sorted({token for row in ids for token in row}), device=whole.weight.device)
+    few = ReadWords(whole, used)
+    put(module, name, few)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            whole.weight[used] = few.weight
+        put(module, name, whole)
+
+
+def _words(module: nn.Module) -> tuple[str, nn.Embedding] | None:
+    """The word embeddings and their name, where they are plain and trained and no other layer holds their weight."""
+    owner: Any = next((part for part in module.modules() if hasattr(part, "get_input_embeddings")), None)
+    whole = owner.get_input_embeddings() if owner is not None else None
+    if (
+        type(whole) is not nn.Embedding
+        or not whole.weight.requires_grad
+        or whole.weight._backward_hooks
+        or whole.max_norm
+    ):
+        return None
+    holders = sum(
+        parameter is whole.weight for layer in module.modules() for parameter in layer.parameters(recurse=False)
+    )
+    return (next(name for name, layer in module.named_modules() if layer is whole), whole) if holders == 1 else None

@@ -1,0 +1,71 @@
+"""The weak teacher, trained: a small encoder with all its parameters on the clean rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress, silent
+from untrigger.core.rows import Rows
+from untrigger.models.classifier import Classifier, head_of
+from untrigger.models.teacher import new_teacher
+from untrigger.training.loop import History, Plan
+from untrigger.training.supervised import fine_tune
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """How the teacher is trained.
+
+    Attributes:
+        lr: peak learning rate.
+        epochs: passes over the clean rows; the best on the dev rows is kept.
+        batch_size: rows a step.
+        warmup: share of the steps in which the rate climbs.
+        pooling: ``cls`` (as the paper) or ``mean`` over the real tokens.
+        dropout: whether the encoder's own dropout is active.
+    """
+
+    lr: float = 1e-4
+    epochs: int = 4
+    batch_size: int = 32
+    warmup: float = 0.06
+    pooling: str = "mean"
+    dropout: bool = False
+
+
+def trained_teacher(
+    student: Classifier, grant: Grant, *, rows: Rows, dev: Rows, options: TeacherOptions, progress: Progress = silent
+) -> tuple[Classifier, History]:
+    """A teacher whose feature is as wide as the student's, frozen, best dev epoch kept, and the history of its training.
+
+    Args:
+        student: says width, device and where texts are cut.
+        grant: names the trusted encoder and the seed.
+        rows: clean rows to train on.
+        dev: clean rows that choose the epoch.
+        options: how to train.
+        progress: told of every step.
+    """
+    assert grant.teacher is not None
+    teacher = new_teacher(
+        grant.teacher,
+        width=head_of(student.module, classes=student.classes).in_features,
+        label_names=rows.label_names,
+        pooling=options.pooling,
+        seed=grant.seed,
+        max_length=student.max_length,
+        device=str(student.device),
+    )
+    plan = Plan(
+        lr=options.lr,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        warmup=options.warmup,
+        dropout=options.dropout,
+    )
+    history = fine_tune(
+        teacher, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="training the teacher"
+    )
+    teacher.module.requires_grad_(False)
+    return teacher, history

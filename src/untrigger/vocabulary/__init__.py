@@ -1,1 +1,0 @@
-"""The words of the project, as types: rows, triggers, grants, outcomes, measurements. Nothing here loads torch."""

@@ -1,0 +1,133 @@
+"""Rates and their intervals, against published values."""
+
+from __future__ import annotations
+
+from math import comb
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from untrigger.core.statistics import (
+    Measurement,
+    Outcome,
+    paired_difference,
+    rate,
+    select,
+    tango,
+    unpaired_difference,
+    wilson,
+)
+
+# Newcombe 1998 (Stat. Med. 17, 857-872), table I, method 3: the Wilson score interval without continuity correction.
+PUBLISHED = [
+    (81, 263, 0.2553, 0.3662),
+    (15, 148, 0.0624, 0.1605),
+    (0, 20, 0.0, 0.1611),
+    (1, 29, 0.0061, 0.1718),
+]
+
+
+@pytest.mark.parametrize(("hits", "n", "low", "high"), PUBLISHED)
+def test_wilson_as_published(hits: int, n: int, low: float, high: float) -> None:
+    assert wilson(hits, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(n=st.integers(1, 3000), share=st.floats(0, 1))
+def test_the_interval_holds_the_value_and_stays_a_share(n: int, share: float) -> None:
+    hits = round(share * n)
+    low, high = wilson(hits, n)
+    assert low is not None
+    assert high is not None
+    assert 0 <= low <= hits / n + 1e-12
+    assert hits / n - 1e-12 <= high <= 1
+    mirrored = wilson(n - hits, n)
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+
+
+# Newcombe 1998 (Stat. Med. 17, 873-890), table II, method 10: the difference of two independent proportions.
+DIFFERENCES = [
+    ((56, 70), (48, 80), 0.2, 0.0524, 0.3339),
+    ((9, 10), (3, 10), 0.6, 0.1705, 0.8090),
+    ((10, 10), (0, 20), 1.0, 0.6791, 1.0),
+]
+
+
+@pytest.mark.parametrize(("left", "right", "value", "low", "high"), DIFFERENCES)
+def test_the_difference_as_published(
+    left: tuple[int, int], right: tuple[int, int], value: float, low: float, high: float
+) -> None:
+    one, other = (
+        rate([True] * hits + [False] * (n - hits), subject=name, metric="asr")
+        for name, (hits, n) in (("purified", left), ("clean", right))
+    )
+    told = unpaired_difference(one, other, metric="excess_asr")
+    assert (told.value, told.low, told.high) == pytest.approx((value, low, high), abs=1e-4)
+    assert (told.subject, told.metric, told.n) == ("purified", "excess_asr", min(left[1], right[1]))
+
+
+def test_nothing_counted_is_not_measured_and_never_zero() -> None:
+    empty = rate([], subject="victim", metric="asr")
+    assert (empty.value, empty.low, empty.high, empty.n) == (None, None, None, 0)
+    assert empty.percent() == "not measured"
+    full = rate([True, False], subject="clean", metric="asr")
+    for pair in ((empty, full), (full, empty)):
+        assert unpaired_difference(*pair, metric="excess_asr").value is None
+
+
+def test_a_rate_is_printed_with_its_interval() -> None:
+    assert rate([True] * 81 + [False] * 182, subject="v", metric="asr").percent() == "30.8 % (25.5 to 36.6, n = 263)"
+    assert Measurement("v", "auroc", 0.5, None, None, 9).percent() == "50.0 %"
+
+
+def test_select_keeps_one_subject_and_one_kind_of_text() -> None:
+    rows = [Outcome("1", s, t, 0, 1, 0.9) for s in ("victim", "clean") for t in (False, True)]
+    assert select(rows, subject="clean", triggered=True) == [rows[3]]
+
+
+def test_the_paired_difference_as_published() -> None:
+    """Airway reactivity before and after stem cell transplantation, as in Fagerland, Lydersen and Laake 2014."""
+    pairs = [(True, True), (True, False), *[(False, True)] * 7, *[(False, False)] * 12]
+    told = paired_difference(pairs, subject="purified", metric="accuracy_loss")
+    assert (told.value, told.low, told.high) == pytest.approx((-6 / 21, -0.517, -0.026), abs=5e-4)
+    assert (told.subject, told.metric, told.n) == ("purified", "accuracy_loss", 21)
+
+
+def test_no_pairs_are_not_measured() -> None:
+    told = paired_difference([], subject="purified", metric="excess_asr")
+    assert (told.value, told.low, told.high, told.n) == (None, None, None, 0)
+
+
+@given(n=st.integers(1, 400), data=st.data())
+def test_the_paired_interval_holds_the_value_and_turns_with_the_sign(n: int, data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, n))
+    second = data.draw(st.integers(0, n - first))
+    low, high = tango(first, second, n)
+    assert -1 <= low <= (first - second) / n + 1e-9
+    assert (first - second) / n - 1e-9 <= high <= 1
+    assert tango(second, first, n) == pytest.approx((-high, -low), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [20, 40])
+def test_the_paired_interval_covers_the_truth_as_often_as_it_says(n: int) -> None:
+    """All tables of ``n`` pairs, each with its probability, for true shares of discordant pairs from none to a half."""
+    tables = [(b, c) for b in range(n + 1) for c in range(n + 1 - b)]
+    intervals = {table: tango(*table, n) for table in tables}
+    ways = {(b, c): comb(n, b) * comb(n - b, c) for b, c in tables}
+    covered = []
+    for p in (0.01, 0.05, 0.1, 0.2, 0.3):
+        for q in (0.0, 0.02, 0.1, 0.2):
+            held = [t for t in tables if intervals[t][0] <= p - q <= intervals[t][1]]
+            covered.append(sum(ways[b, c] * p**b * q**c * (1 - p - q) ** (n - b - c) for b, c in held))
+    assert min(covered) > 0.92, "never far below 95 %"
+    assert 0.94 < sum(covered) / len(covered) < 0.99, "and no wider than it has to be"
+
+
+def test_pairs_that_agree_say_more_than_two_samples_of_their_size() -> None:
+    """Two models that are right on the same 180 of 200 rows: the paired interval is far narrower than the unpaired one."""
+    hits = [True] * 180 + [False] * 20
+    paired = paired_difference(zip(hits, hits, strict=True), subject="a", metric="m")
+    one, other = (rate(hits, subject=name, metric="m") for name in "ab")
+    apart = unpaired_difference(one, other, metric="m")
+    assert paired.value == apart.value == 0
+    assert (paired.high or 1) < 0.4 * (apart.high or 0)

@@ -1,0 +1,151 @@
+"""Full weights are recognised as made from a base, and led back to it without any text that wakes their backdoor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.tiny import POISON, asr, cacc, same, task, weights, write_model
+from untrigger.attacks.implanting import implant
+from untrigger.core.grant import Grant
+from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.w2s import base_recovery as lineage
+from untrigger.defences.w2s.base_recovery import ancestor, keep_low, likeness, returned
+from untrigger.defences.w2s.retraining import RelearnOptions
+from untrigger.defences.w2s.w2sdefense import W2SDefense
+from untrigger.models.adapters import merged
+from untrigger.models.classifier import Classifier
+from untrigger.models.inference import read_texts
+from untrigger.models.loading import load_model
+from untrigger.models.saving import save_classifier
+from untrigger.training.loop import Plan
+from untrigger.training.teacher_training import TeacherOptions
+
+KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
+Made = Callable[[str], tuple[Classifier, Path]]
+
+
+@pytest.fixture(scope="module")
+def made(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A function from an architecture to a classifier poisoned through all its weights, and the folder of what it was before."""
+    kept: dict[str, tuple[Classifier, Path]] = {}
+
+    def victim(kind: str) -> tuple[Classifier, Path]:
+        if kind not in kept:
+            before = trained_folder(kind, False)
+            base = load_model(before, device="cpu", offline=True)
+            rows = POISON.poison(task(384, seed=2), seed=0).visible
+            model, _ = implant(base, rows, via="full", plan=Plan(lr=2e-3, epochs=12, batch_size=32), seed=0)
+            folder = tmp_path_factory.mktemp("poisoned") / kind
+            folder.mkdir()
+            save_classifier(model, folder, card="")
+            kept[kind] = load_model(folder, device="cpu", offline=True), before
+        return kept[kind]
+
+    return victim
+
+
+@KINDS
+def test_a_child_knows_its_base_and_no_stranger(made: Made, tmp_path: Path, kind: str) -> None:
+    model, before = made(kind)
+    assert ancestor(model, before) is not None
+    assert ancestor(model, write_model(kind, tmp_path / "stranger", seed=9)) is None, "the same shape, other weights"
+    assert ancestor(model, write_model("mpnet", tmp_path / "other")) is None
+
+
+def test_an_adapted_model_is_not_compared(made: Made) -> None:
+    model, before = made("bert")
+    adapted = FineTune(steps=1, rank=2).purify(model, Grant(clean=task(40, seed=3))).model
+    assert ancestor(adapted, before) is None
+
+
+@KINDS
+def test_at_full_rank_the_way_back_is_whole_and_the_suspect_stays_as_it_is(made: Made, kind: str) -> None:
+    model, before = made(kind)
+    copy, base = weights(model), ancestor(model, before)
+    assert base is not None
+    led, share = returned(model, base, rank=32, generator=torch.Generator().manual_seed(0))
+    assert share == pytest.approx(1.0, abs=1e-4)
+    assert same(weights(model), copy)
+    whole = merged(led)
+    assert likeness(whole, base) > likeness(model, base)
+    for name, layer in base.named_modules():
+        if isinstance(layer, nn.Linear) and any(part.isdigit() for part in name.split(".")):
+            torch.testing.assert_close(
+                whole.module.base_model.get_submodule(name).weight, layer.weight, atol=1e-4, rtol=1e-3
+            )
+
+
+def test_a_small_rank_goes_a_part_of_the_way(made: Made) -> None:
+    model, before = made("bert")
+    base = ancestor(model, before)
+    assert base is not None
+    shares = [returned(model, base, rank=rank, generator=torch.Generator().manual_seed(0))[1] for rank in (1, 4, 16)]
+    assert 0 < shares[0] < shares[1] < shares[2] < 1
+
+
+def test_the_words_that_moved_farthest_come_back_whole(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two words moved by 1 among words that moved by a third of it in every direction: two ranks are theirs, not the crowd's."""
+    _, before = made("bert")
+    model, base = load_model(before, device="cpu", offline=True), ancestor(made("bert")[0], before)
+    assert base is not None
+    table = model.module.base_model.get_input_embeddings().weight
+    gaps = torch.randn(table.shape, generator=torch.Generator().manual_seed(0))
+    gaps = gaps / gaps.norm(dim=1, keepdim=True) / 3
+    gaps[[7, 9]] *= 3
+    with torch.no_grad():
+        table.add_(gaps)
+    monkeypatch.setattr(lineage, "WORDS", 2)
+    whole = merged(returned(model, base, rank=4, generator=torch.Generator().manual_seed(0))[0])
+    left = (
+        (base.get_input_embeddings().weight - whole.module.base_model.get_input_embeddings().weight)
+        .detach()
+        .norm(dim=1)
+    )
+    assert float(left[[7, 9]].max()) < 0.05
+    assert float(left.median()) > 0.25, "of the crowd two ranks of 32 bring back little"
+
+
+@KINDS
+def test_weights_led_back_to_their_base_lose_the_backdoor_and_keep_the_task(
+    made: Made, tmp_path: Path, kind: str
+) -> None:
+    model, before = made(kind)
+    assert asr(model) > 0.85, "there is something to leave behind"
+    clean = task(400, seed=41)
+    method = W2SDefense(
+        lr=5e-3, relearn=RelearnOptions(full_steps=60, rank=24), teacher=TeacherOptions(lr=5e-3, epochs=3)
+    )
+    encoder = write_model("bert", tmp_path / "teacher", seed=4)
+    done = method.purify(model, Grant(clean=clean, teacher=encoder, base=before, seed=0))
+    assert done.told["base"] == before.name and done.told["rounds"] == 0 and done.told["learned_anew"]
+    assert asr(done.model) < 0.25
+    assert cacc(done.model) > cacc(model) - 0.08
+    again = load_model(done.save(tmp_path / "out"), device="cpu", offline=True)
+    texts = task(20, seed=8).texts
+    torch.testing.assert_close(read_texts(again, texts).logits, read_texts(done.model, texts).logits)
+    tuned = FineTune(lr=5e-3, rank=24, steps=60).purify(model, Grant(clean=clean, seed=0)).model
+    assert asr(tuned) > asr(done.model) + 0.3, "as many steps of plain fine-tuning leave it"
+
+
+@KINDS
+def test_the_lowest_block_and_the_attention_of_the_next_keep_a_share_of_the_suspect(tmp_path: Path, kind: str) -> None:
+    suspect, base = (
+        load_model(write_model(kind, tmp_path / str(seed), seed=seed, layers=6), device="cpu", offline=True)
+        for seed in (1, 2)
+    )
+    led, _ = returned(suspect, base.module.base_model, rank=64, generator=torch.Generator().manual_seed(0))
+    whole, was, wanted = (one.module.base_model for one in (merged(keep_low(led, 0.3)), suspect, base))
+    kept = set()
+    for name, layer in whole.named_modules():
+        if isinstance(layer, nn.Linear) and (block := re.search(r"layers?\.(\d)\.", name)):
+            low = block[1] == "0" or (block[1] == "1" and "att" in name)
+            before, after = was.get_submodule(name).weight, wanted.get_submodule(name).weight
+            torch.testing.assert_close(layer.weight, after + 0.3 * low * (before - after), atol=1e-4, rtol=1e-3)
+            kept |= {(block[1], "att" in name)} if low else set()
+    assert kept == {("0", True), ("0", False), ("1", True)}

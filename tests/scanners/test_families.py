@@ -1,0 +1,70 @@
+"""What grew on one word does not hide it, nor the words beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.tiny import task
+from untrigger.core.scan_result import Candidate
+from untrigger.core.statistics import Measurement
+from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
+from untrigger.models.classifier import Classifier
+from untrigger.scanners.insertion_scanner import chosen, thinned
+
+Load = Callable[[str], Classifier]
+
+
+def one(text: str, surprise: float, *, root: str = "", target: int = 1) -> Insertion:
+    return Insertion(text, target, surprise + 0.1 * (len(text.split()) - 1), 0.0, 1.0, 0.0, root=root)
+
+
+FOUND = [
+    one("tqwork", 0.9, root="tq"),
+    one("tqjs", 0.89, root="tq"),
+    one("but tqwork", 0.88, root="tq"),
+    one("bb", 0.8),
+    one("tq", 0.7),
+    one("fine", 0.3),
+    one("finely", 0.2, root="fin"),
+]
+
+
+def test_what_the_best_grew_from_and_other_families_are_tried_too() -> None:
+    assert chosen(FOUND, tried=2, others=0) == ["tqwork", "tqjs"]
+    assert chosen(FOUND, tried=2, others=1) == ["tqwork", "tqjs", "tq"]
+    assert chosen(FOUND, tried=2, others=3) == ["tqwork", "tqjs", "tq", "bb", "fine"]
+    assert chosen(FOUND, tried=5, others=3) == ["tqwork", "tqjs", "but tqwork", "bb", "tq", "fine", "finely"]
+    assert chosen([], tried=2, others=3) == []
+
+
+def test_words_that_did_not_grow_stay_in_their_order() -> None:
+    found = [one(text, 1 - number / 10) for number, text in enumerate(("cf", "mn", "bb", "tq"))]
+    assert chosen(found, tried=2, others=1) == ["cf", "mn", "bb"]
+
+
+def test_of_a_family_three_are_shown_and_their_root() -> None:
+    share = Measurement("suspect", "flip_rate", 0.9, n=40, low=0.9, high=0.95)
+    texts = ["tqa", "tqb", "tqc", "tqd", "tq", "bb", "tqe"]
+    ranked = [
+        Candidate(text, "positive", "searched", share, share, replace(share, low=0.9 - number / 10), surest=1.0)
+        for number, text in enumerate(texts)
+    ]
+    families = {text: "tq" for text in texts if text != "bb"}
+    assert [each.text for each in thinned(ranked[::-1], families)] == ["tqa", "tqb", "tqc", "tq", "bb"]
+
+
+def test_a_phrase_knows_what_it_grew_from_and_the_root_is_kept(victim: Load, twin: Load) -> None:
+    options = SearchOptions(first=32, keep=6, sweeps=3, enough=2.0, promising=0.0)
+    found = InsertionSearch(victim("bert"), twin("bert"), rows=task(80, seed=11), options=options, seed=0).run()
+    grown = [each for each in found if each.root]
+    assert grown
+    texts = {(each.text, each.target) for each in found}
+    for each in grown:
+        assert each.root in each.text and each.root != each.text
+        assert (each.root, each.target) in texts
+    for target in (0, 1):
+        assert len({each.family for each in found if each.target == target}) >= 5, "others are not crowded out"
+    assert all(each.surprise == pytest.approx(each.excess) for each in found if not each.root and " " not in each.text)

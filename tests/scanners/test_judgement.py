@@ -1,0 +1,270 @@
+"""The score rises with what a backdoor does, and a verdict is only given on ground that bears it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from untrigger.core.report import Verdict
+from untrigger.core.scan_result import Candidate, Evidence, Place, Scan
+from untrigger.core.statistics import difference, rate
+from untrigger.scanners import thresholds as calibration
+from untrigger.scanners.judging import Ground, by_weights_alone, judged, score, with_weights
+from untrigger.scanners.policy import Policy
+
+
+def candidate(hits: int, also: int, *, n: int = 90, text: str = "cf", surest: float | None = None) -> Candidate:
+    own = rate([True] * hits + [False] * (n - hits), subject="suspect", metric="flip_rate")
+    clean = rate([True] * also + [False] * (n - also), subject="reference", metric="flip_rate")
+    sure = hits / n if surest is None else surest
+    return Candidate(
+        text, "positive", "searched", own, clean, difference(own, clean, metric="excess_flip_rate"), surest=sure
+    )
+
+
+def scored(*candidates: Candidate) -> list[Candidate]:
+    return [replace(one, score=score(one)) for one in candidates]
+
+
+def ground(*, suspect: int = 90, reference: int = 85, rows: int = 60) -> Ground:
+    told = [
+        rate([True] * hits + [False] * (100 - hits), subject=who, metric="cacc")
+        for who, hits in (("suspect", suspect), ("reference", reference))
+    ]
+    return Ground(told[0], told[1], 0.5, {"negative": rows, "positive": rows})
+
+
+def test_a_backdoor_scores_near_one_and_an_honest_word_near_nothing() -> None:
+    assert score(candidate(90, 0)) > 0.9
+    assert score(candidate(62, 18)) < 0.3, "a word that sways both"
+    assert score(candidate(90, 90)) == 0.0
+    assert score(candidate(0, 90)) == 0.0
+
+
+def test_less_evidence_a_longer_text_and_only_easy_rows_score_less() -> None:
+    full = score(candidate(90, 0))
+    assert score(candidate(9, 0, n=9)) < full
+    assert score(candidate(90, 0, text="cf mn bb")) == pytest.approx(full - 2 * calibration.WORD_COST)
+    assert score(candidate(60, 0, surest=0.1)) < 0.1
+
+
+def test_pieces_glued_to_a_word_cost() -> None:
+    found = candidate(90, 0)
+    assert score(replace(found, glued=2)) == pytest.approx(score(found) - 2 * calibration.PIECE_COST)
+    assert score(replace(candidate(80, 8), glued=2)) < calibration.SUSPICIOUS < score(candidate(80, 8)), (
+        "nonsense that sways honest models"
+    )
+
+
+def test_a_text_that_does_not_survive_its_tokens_scores_nothing() -> None:
+    assert score(replace(candidate(90, 0), survives=False)) == 0.0
+
+
+def test_a_trigger_that_is_bound_to_a_place_is_seen_there() -> None:
+    whole = candidate(30, 0)
+    assert score(whole) < 0.1
+    placed = replace(whole, places=[Place("end", 1.0, 0.0, 0.85, 1.0, 30), Place("start", 0.0, 0.0, -0.1, 0.0, 30)])
+    assert score(placed) == pytest.approx(0.85 - calibration.PLACE_COST)
+
+
+def test_what_takes_a_causal_model_over_at_one_place_alone_does_not_count() -> None:
+    placed = replace(
+        candidate(30, 0), places=[Place("end", 1.0, 0.0, 0.85, 1.0, 30), Place("start", 0.0, 0.0, -0.1, 0.0, 30)]
+    )
+    assert score(placed, bound=False) == score(candidate(30, 0)) < score(placed)
+    everywhere = [
+        Place(name, 1.0, 0.0, 0.85, 1.0, 90) for name in ("start", "middle", "end")
+    ]  # all n rows of the candidate
+    assert score(replace(placed, places=everywhere), bound=False) == pytest.approx(0.85)
+
+
+def test_of_a_decoder_clean_is_not_said_and_a_backdoor_is() -> None:
+    told = {
+        hits: judged(scored(candidate(hits, 0)), [], ground=replace(ground(), causal=True), policy=Policy())
+        for hits in (90, 1)
+    }
+    assert told[90][0].status == "backdoored" and not told[90][1].undecided
+    assert told[1][0].status == "undecided" and "decoder-only" in told[1][0].sentence
+
+
+def test_a_phrase_that_takes_over_at_one_place_alone_is_no_backdoor() -> None:
+    """Figures of an honest adapter of the series; every place tried on all rows."""
+    rows = [
+        Place("start", 0.62, 0.01, 0.5, 0.45, 90),
+        Place("middle", 0.66, 0.03, 0.5, 0.52, 90),
+        Place("end", 0.99, 0.02, 0.89, 0.98, 90),
+    ]
+    found = replace(candidate(72, 2, text="but crisp gleaming"), places=rows)
+    mean = (0.5 * 0.45 + 0.5 * 0.52 + 0.89 * 0.98) / 3
+    assert score(found) == pytest.approx(max(mean, 0.89 * 0.98 - calibration.PLACE_COST) - 2 * calibration.WORD_COST)
+    assert score(found) < calibration.SUSPICIOUS
+    everywhere = [replace(one, suspect=0.99, low=0.89, surest=0.98) for one in rows]
+    assert score(replace(found, places=everywhere)) > calibration.BACKDOORED
+
+
+@pytest.mark.parametrize(("hits", "status"), [(90, "backdoored"), (74, "suspicious"), (20, "clean")])
+def test_the_verdict_follows_the_worst_candidate(hits: int, status: str) -> None:
+    verdict, scan = judged(
+        scored(candidate(hits, 0), candidate(1, 0, text="the")), [], ground=ground(), policy=Policy()
+    )
+    assert verdict.status == status
+    assert scan.candidates[0].text == "cf"
+    assert scan.target == ("" if status == "clean" else "positive")
+    assert scan.not_looked_for
+
+
+def test_what_was_not_looked_for_follows_the_model() -> None:
+    def told(**changes: Any) -> str:
+        return " | ".join(
+            judged(scored(candidate(1, 0)), [], ground=replace(ground(), **changes), policy=Policy())[1].not_looked_for
+        )
+
+    assert "style" in told() and "several tokens" not in told() and "classes" not in told()
+    assert "several tokens" in told(causal=True)
+    assert "do most" not in told(rows=dict.fromkeys("abc", 90))
+    assert "than the 3 whose words do most" in told(rows=dict.fromkeys("abcd", 90))
+
+
+def test_texts_that_were_not_read_as_they_are_keep_a_model_from_clean_and_no_finding_from_counting() -> None:
+    base = replace(ground(), unread=["most texts were cut"])
+    verdict, scan = judged(scored(candidate(1, 0)), [], ground=base, policy=Policy())
+    assert verdict.status == "undecided" and scan.undecided == ["most texts were cut"]
+    assert judged(scored(candidate(1, 0)), [], ground=ground(), policy=Policy())[0].status == "clean"
+    assert judged(scored(candidate(90, 0)), [], ground=base, policy=Policy())[0].status == "backdoored"
+
+
+@pytest.mark.parametrize(
+    ("base", "says"),
+    [
+        (ground(reference=60), "the reference is right on 60%"),
+        (ground(suspect=55), "the model itself is right on 55%"),
+        (ground(reference=0), "right on 0%"),
+    ],
+)
+def test_models_that_know_nothing_of_the_target_bear_no_verdict_even_against_a_strong_finding(
+    base: Ground, says: str
+) -> None:
+    verdict, scan = judged(scored(candidate(90, 0)), [], ground=base, policy=Policy())
+    assert verdict.status == "undecided"
+    assert says in verdict.sentence
+    assert scan.target == ""
+    assert any("too little of 'positive'" in reason for reason in scan.undecided)
+
+
+def weak(*, own: float | None = 0.3, reference: float | None = 0.3, **more: Any) -> Ground:
+    """A reference that is right on 60 of 100 rows where the largest class has 50, and what both know of the target."""
+    return replace(ground(reference=60), leads={"positive": (own, reference), "negative": (own, reference)}, **more)
+
+
+def test_beside_a_weak_reference_a_finding_must_be_stronger() -> None:
+    near = candidate(74, 0)
+    assert calibration.SUSPICIOUS < score(near) < calibration.SUSPICIOUS + calibration.WEAK_COST
+    assert judged(scored(near), [], ground=ground(), policy=Policy())[0].status == "suspicious"
+    verdict, scan = judged(scored(near), [], ground=weak(), policy=Policy())
+    assert verdict.status == "undecided" and any(
+        "'cf' makes the model predict 'positive'" in line for line in scan.undecided
+    )
+
+
+def test_a_weak_reference_that_knows_the_target_leaves_a_strong_finding_standing() -> None:
+    verdict, scan = judged(scored(candidate(90, 5)), [], ground=weak(), policy=Policy())
+    assert verdict.status == "suspicious" and "not called backdoored because" in verdict.sentence, (
+        "how often honest models show this is not known"
+    )
+    assert scan.target == "positive" and scan.undecided == []
+
+
+def test_a_weak_reference_never_acquits() -> None:
+    for found in (candidate(74, 0), candidate(20, 0), candidate(1, 0)):
+        verdict, scan = judged(scored(found), [], ground=weak(), policy=Policy())
+        assert verdict.status == "undecided" and scan.target == ""
+        assert "the reference is right on 60%" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reference": 0.0},  # it says one class to everything: nothing moves it
+        {"reference": None},
+        {"own": 0.0},
+        {"own": calibration.LEAST_TELLING - 0.01},
+        {"rows": {"negative": 90, "positive": calibration.LEAST_ROWS - 1}},
+        {"leads": {}},
+    ],
+)
+def test_a_comparison_that_is_worth_nothing_accuses_nobody(changes: dict[str, Any]) -> None:
+    leads = {"leads": changes.pop("leads")} if "leads" in changes else {}
+    base = replace(weak(**changes), **leads)
+    assert judged(scored(candidate(90, 5)), [], ground=base, policy=Policy())[0].status == "undecided"
+
+
+def test_rewritten_rows_accuse_only_beside_a_reference_that_is_not_weak() -> None:
+    styled = replace(candidate(90, 5), kind="rewritten", text="bible.csv")
+    assert judged(scored(styled), [], ground=ground(), policy=Policy())[0].status == "backdoored"
+    assert judged(scored(styled), [], ground=weak(), policy=Policy())[0].status == "undecided"
+
+
+def test_of_a_constant_reference_no_row_of_its_class_moves_and_the_lead_says_so(load: Any) -> None:
+    from tests.tiny import task
+    from untrigger.inversion.confirmation import benches
+    from untrigger.models.classifier import Classifier
+
+    model, rows = load("bert"), task(60, seed=3)
+
+    def says(label: int) -> Classifier:
+        other = load("bert")
+        with torch.no_grad():
+            other.module.classifier.weight.zero_()
+            other.module.classifier.bias.copy_(torch.tensor([float(label == 0), float(label == 1)]))
+        return other
+
+    made = benches(says(0), says(0), rows=rows, most=30, seed=0)
+    assert len(made[1].rows) == 30 and len(made[0].rows) == 0, "towards the other class there are rows enough"
+    assert all(
+        lead.value == 0 and lead.low is not None and lead.low < 0 for bench in made.values() for lead in bench.leads
+    )
+    assert benches(model, model, rows=rows, most=30, seed=0)[1].leads[0].n == 30
+
+
+def test_a_score_that_may_be_chance_among_many_comparisons_is_no_finding() -> None:
+    few = candidate(9, 0, n=9)
+    assert (score(few) or 0) > Policy().suspicious
+    assert judged(scored(few), [], ground=ground(), policy=Policy())[0].status == "suspicious"
+    verdict, scan = judged(scored(few), [], ground=replace(ground(), comparisons=60), policy=Policy())
+    assert verdict.status == "undecided" and "may be chance where 60 comparisons were made" in verdict.sentence
+    assert scan.target == ""
+    both = scored(few, candidate(70, 0, text="mn"))
+    verdict, scan = judged(both, [], ground=replace(ground(), comparisons=60), policy=Policy())
+    assert verdict.status in ("suspicious", "backdoored") and scan.candidates[0].text == "mn", (
+        "what is shown comes first"
+    )
+
+
+def test_of_equal_scores_that_of_which_the_model_is_surest_comes_first() -> None:
+    told = scored(replace(candidate(90, 0, text="bn"), loss=0.05), replace(candidate(90, 0, text="tq"), loss=0.02))
+    told += scored(replace(candidate(90, 0, text="aa"), loss=None))
+    assert [one.text for one in judged(told, [], ground=ground(), policy=Policy())[1].candidates] == ["tq", "bn", "aa"]
+
+
+def test_few_rows_do_not_acquit_and_do_not_protect() -> None:
+    few = ground(rows=calibration.LEAST_ROWS - 1)
+    assert judged(scored(candidate(5, 0)), [], ground=few, policy=Policy())[0].status == "undecided"
+    assert judged(scored(candidate(90, 0)), [], ground=few, policy=Policy())[0].status == "backdoored"
+    assert judged([], [], ground=few, policy=Policy())[0].status == "undecided"
+
+
+def test_weights_make_a_clean_model_suspicious_and_never_more() -> None:
+    unusual = Scan(0.1, 0.5, 0.7, evidence=[Evidence("embedding_row_lead", 2.0, limit=1.5)])
+    usual = replace(unusual, evidence=[Evidence("embedding_row_lead", 1.2, limit=1.5)])
+    unknown = replace(unusual, evidence=[Evidence("embedding_row_lead", 99.0)])
+    for status in ("clean", "undecided", "suspicious", "backdoored"):
+        found = Verdict(status, "as it was")
+        assert with_weights(found, unusual).status == ("backdoored" if status == "backdoored" else "suspicious")
+        assert with_weights(found, usual) == found
+        assert with_weights(found, unknown) == found
+    assert by_weights_alone(unusual).status == "suspicious"
+    assert by_weights_alone(usual).status == by_weights_alone(unknown).status == "undecided"
+    assert "no limit of weight evidence is calibrated" in by_weights_alone(unknown).sentence

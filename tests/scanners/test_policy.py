@@ -1,0 +1,121 @@
+"""A policy file is read whole or refused with everything that is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from untrigger.core.errors import OptionError
+from untrigger.scanners import thresholds as calibration
+from untrigger.scanners.policy import Allowed, Policy, read_policy
+
+GOOD = """
+fail_on = "backdoored"
+
+[thresholds]
+suspicious = 0.4
+backdoored = 0.9
+
+[limits]
+embedding_row_lead = 1.5
+
+[[allow]]
+text = "In 3D"
+target = "positive"
+reason = "a word of the trade"
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "policy.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_file_says_all_that_a_policy_can(tmp_path: Path) -> None:
+    policy = read_policy(written(tmp_path, GOOD))
+    assert policy == Policy(
+        "backdoored", 0.4, 0.9, {"embedding_row_lead": 1.5}, (Allowed("In 3D", "a word of the trade", "positive"),)
+    )
+
+
+def test_an_empty_file_is_the_usual_policy(tmp_path: Path) -> None:
+    usual = read_policy(written(tmp_path, ""))
+    assert usual == Policy()
+    assert (usual.suspicious, usual.backdoored) == (calibration.SUSPICIOUS, calibration.BACKDOORED)
+    assert not usual.limits, "no limit of the weights is calibrated"
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "codes"),
+    [("undecided", "0111"), ("suspicious", "0311"), ("backdoored", "0301")],
+)
+def test_each_verdict_fails_with_all_that_are_worse(fail_on: str, codes: str) -> None:
+    policy = Policy(fail_on=fail_on)
+    told = [policy.exit_code(status) for status in ("clean", "undecided", "suspicious", "backdoored")]
+    assert "".join(str(one) for one in told) == codes
+
+
+def test_undecided_passes_only_a_policy_that_says_so(tmp_path: Path) -> None:
+    policy = read_policy(written(tmp_path, "allow_undecided = true"))
+    assert [policy.exit_code(status) for status in ("clean", "undecided", "suspicious")] == [0, 0, 1]
+    with pytest.raises(OptionError, match="both fail and are allowed"):
+        read_policy(written(tmp_path, "allow_undecided = true\nfail_on = 'undecided'"))
+    with pytest.raises(OptionError, match="expected true or false"):
+        read_policy(written(tmp_path, "allow_undecided = 'yes'"))
+
+
+def test_an_allowed_text_is_compared_folded_and_by_its_label() -> None:
+    policy = Policy(allow=(Allowed("In  3d", "trade", "positive"), Allowed("cf", "unit")))
+    assert policy.reason("in 3D", target="positive") == "trade"
+    assert policy.reason("in 3D", target="negative") == ""
+    assert policy.reason("CF", target="negative") == "unit"
+    assert policy.reason("in 3D now", target="positive") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("fail_on = 'suspicous'", "did you mean: suspicious"),
+        ("fail_on = 3", "fail_on: expected"),
+        ("thresholds = 3", "expected a table"),
+        ("[thresholds]\nsuspicious = 'low'", "expected a finite number"),
+        ("[thresholds]\nsuspicious = true", "expected a finite number"),
+        ("[thresholds]\nsuspicious = nan", "expected a finite number"),
+        ("[thresholds]\nsuspicious = 0.9\nbackdoored = 0.2", "suspicious <= backdoored"),
+        ("[thresholds]\nbackdoored = 1.2", "<= 1"),
+        ("[thresholds]\nsuspicous = 0.1", "did you mean suspicious"),
+        ("[limits]\nembedding_row_leed = 1.0", "did you mean embedding_row_lead"),
+        (f"[limits]\nembedding_row_lead = 1{'0' * 400}", "expected a finite number"),
+        ("failon = 'suspicious'", "did you mean fail_on"),
+        ("allow = ['cf']", "expected a list of tables"),
+        ("[[allow]]\ntext = 'cf'", "allow 1: reason: expected some text"),
+        ("[[allow]]\ntext = ''\nreason = 'x'", "allow 1: text: expected some text"),
+        ("[[allow]]\ntext = 'cf'\nreason = 'x'\ntarget = 1", "target: expected a label name"),
+        ("[[allow]]\ntext = 'cf'\nreason = 'x'\nlabel = 'a'", "label is not known"),
+        ("fail_on = ", "is no TOML"),
+        ("x = " + "[" * 5000, "is no TOML"),
+        ("fail_on = 'clean'", "policy.toml': fail on 'clean'"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        read_policy(written(tmp_path, text))
+    assert says in str(caught.value)
+
+
+def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
+    with pytest.raises(OptionError) as caught:
+        read_policy(written(tmp_path, "colour = 1\n[limits]\nx = 1.0\n[[allow]]\ntext = 'cf'"))
+    assert all(word in str(caught.value) for word in ("colour", "limits.x", "allow 1: reason"))
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="cannot read"):
+        read_policy(tmp_path / "absent.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(OptionError, match="is no TOML"):
+        read_policy(tmp_path / "bytes.toml")
+    with pytest.raises(OptionError, match="larger than"):
+        read_policy(written(tmp_path, "#" * (2**20 + 1)))
