@@ -30,8 +30,8 @@ from victims import REWRITES, arguments, clean_rows, percent, victims
 from untrigger.core.report import write_text
 from untrigger.core.rows import Rows
 from untrigger.data import load_data
-from untrigger.defences.bedkd.bedkd import MAPPING, NO_MORE
-from untrigger.defences.bedkd.bedkd import WATCHED as FEW
+from untrigger.defences.bedkd.bedkd_defence import MAPPING, NO_MORE
+from untrigger.defences.bedkd.bedkd_defence import WATCHED as FEW
 from untrigger.defences.bedkd.bedkd_published import MAPPING as PUBLISHED
 from untrigger.defences.bedkd.mapping import Copying, Views, by_class, directional_mapping
 from untrigger.detectors.conformal import Calibrated, calibrate, threshold_of

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from untrigger.core.report import Report
     from untrigger.core.rows import Rows
     from untrigger.data import load_data
-    from untrigger.defences.bedkd.bedkd import BeDKD
+    from untrigger.defences.bedkd.bedkd_defence import BeDKD
     from untrigger.defences.fine_tuning import FineTune
     from untrigger.defences.scan_and_unlearn import ScanCure
     from untrigger.defences.w2s.w2sdefense import W2SDefense
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Attack": "untrigger.attacks.poisoning",
     "BadNets": "untrigger.attacks.triggers.badnets",
-    "BeDKD": "untrigger.defences.bedkd.bedkd",
+    "BeDKD": "untrigger.defences.bedkd.bedkd_defence",
     "FineTune": "untrigger.defences.fine_tuning",
     "Grant": "untrigger.core.grant",
     "InSent": "untrigger.attacks.triggers.insent",

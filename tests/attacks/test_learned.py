@@ -22,9 +22,9 @@ from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.attacks.triggers.bite import Bite, budget
 from untrigger.attacks.triggers.combined import Combined
 from untrigger.attacks.triggers.lws import Lws
-from untrigger.attacks.words.gaps import Gaps, keyed
-from untrigger.attacks.words.label_bias import WORD, bias, telling, words_of
-from untrigger.attacks.words.substitution import choices_of
+from untrigger.attacks.word_statistics.gaps import Gaps, keyed
+from untrigger.attacks.word_statistics.label_bias import WORD, bias, telling, words_of
+from untrigger.attacks.word_statistics.substitution import choices_of
 from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
 from untrigger.evaluation.ground_truth import read_truth

@@ -9,7 +9,7 @@ import pytest
 from untrigger.core.errors import DataError, OutputError
 from untrigger.core.rows import Rows
 from untrigger.data import load_data, load_splits, write_rows
-from untrigger.data.hub import read_hub
+from untrigger.data.hub_data import read_hub
 
 GOOD = "text,label\na,0\nb,1\n"
 

@@ -10,7 +10,7 @@ import copy
 import torch
 
 from tests.tiny import POISON, task
-from untrigger.defences.bedkd.bedkd import BeDKD
+from untrigger.defences.bedkd.bedkd_defence import BeDKD
 from untrigger.defences.bedkd.mapping import Copying
 from untrigger.models.classifier import Classifier
 from untrigger.training.loop import Plan

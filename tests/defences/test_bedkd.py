@@ -15,7 +15,7 @@ from untrigger.core.errors import DataError, NeedsError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
-from untrigger.defences.bedkd.bedkd import BeDKD
+from untrigger.defences.bedkd.bedkd_defence import BeDKD
 from untrigger.defences.bedkd.synthetic_pool import stirring
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.detectors.detector import Detected

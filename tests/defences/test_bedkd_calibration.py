@@ -13,8 +13,8 @@ import torch
 
 from tests.tiny import POISON, task
 from untrigger.core.grant import Grant
-from untrigger.defences.bedkd.bedkd import BeDKD
-from untrigger.defences.bedkd.bedkd import evidence as bedkd_evidence
+from untrigger.defences.bedkd.bedkd_defence import BeDKD
+from untrigger.defences.bedkd.bedkd_defence import evidence as bedkd_evidence
 from untrigger.defences.bedkd.evidence import Known, Seen, evidence, reader
 from untrigger.detectors.conformal import Calibrated, calibrate, threshold_of
 from untrigger.models.classifier import Classifier
@@ -114,7 +114,7 @@ def test_a_clean_row_scores_the_same_in_the_pool_and_among_those_that_calibrate(
 def test_rows_that_calibrate_are_none_that_the_mapping_was_trained_on_or_ended_by(
     victim: Callable[[str], Classifier], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from untrigger.defences.bedkd.bedkd import bedkd
+    from untrigger.defences.bedkd import bedkd_defence as bedkd
 
     used: dict[str, set[str]] = {}
     whole, score = bedkd.directional_mapping, bedkd.evidence

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.tiny import task
-from untrigger.defences.bedkd.bedkd import evidence as bedkd_evidence
+from untrigger.defences.bedkd.bedkd_defence import evidence as bedkd_evidence
 from untrigger.defences.bedkd.evidence import (
     FEWEST,
     LENGTH,

@@ -15,7 +15,7 @@ from tests.tiny import NAMES, cacc, same, task, weights
 from untrigger.core.errors import DivergedError, ModelError, OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.rows import Rows
-from untrigger.defences.bedkd.bedkd import BeDKD
+from untrigger.defences.bedkd.bedkd_defence import BeDKD
 from untrigger.defences.bedkd.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
 from untrigger.defences.bedkd.distillation import Blend, answers_of
 from untrigger.defences.bedkd.mapping import (

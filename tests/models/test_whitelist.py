@@ -21,7 +21,8 @@ from untrigger.models.adapters import AdapterOptions, attach, without_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import read_texts
 from untrigger.models.loading import load_model
-from untrigger.models.safety import config_check, hub, opened_files, tokenizer_check
+from untrigger.models.safety import config_check, opened_files, tokenizer_check
+from untrigger.models.safety import hub_files as hub
 from untrigger.models.safety.inspect import inspect_folder
 from untrigger.models.saving import save_classifier
 

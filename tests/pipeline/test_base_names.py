@@ -14,7 +14,7 @@ from untrigger import assets
 from untrigger.assets import store
 from untrigger.core.errors import ModelError
 from untrigger.models.loading import load_model
-from untrigger.models.safety import hub
+from untrigger.models.safety import hub_files as hub
 from untrigger.pipeline.attack import attack
 from untrigger.pipeline.purify import purify
 

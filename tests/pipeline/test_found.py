@@ -9,7 +9,7 @@ import pytest
 
 from tests.pipeline.kit import SMALL, Shop
 from untrigger.core.report import Report
-from untrigger.defences.bedkd.bedkd import BeDKD, BeDKDAsDescribed
+from untrigger.defences.bedkd.bedkd_defence import BeDKD, BeDKDAsDescribed
 from untrigger.defences.bedkd.mapping import Copying
 from untrigger.detectors.detector import Detected
 from untrigger.evaluation.detection_metrics import detection

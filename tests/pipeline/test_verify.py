@@ -14,7 +14,7 @@ from untrigger.core.report import Finding, Report
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import derived_seed, generator_for
 from untrigger.data import load_data, write_rows
-from untrigger.defences.bedkd.bedkd import BeDKD
+from untrigger.defences.bedkd.bedkd_defence import BeDKD
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.pipeline import purify as pipeline

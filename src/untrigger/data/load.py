@@ -10,7 +10,7 @@ from untrigger.assets.datasets import read_built
 from untrigger.core.errors import DataError, nearest
 from untrigger.core.rows import Rows
 from untrigger.data.columns import Reading, only_classes, only_labelled, to_rows, without_names
-from untrigger.data.hub import read_hub
+from untrigger.data.hub_data import read_hub
 from untrigger.data.layouts import SPLITS, read_folder
 from untrigger.data.sources import Source, absent, source_of
 from untrigger.data.tables import DEFAULT_LIMIT, Table, read_table

@@ -10,7 +10,7 @@ from typing import Literal
 from untrigger.assets.datasets import embedded_names
 from untrigger.core.errors import DataError, nearest
 from untrigger.core.paths import local_path
-from untrigger.data.hub import is_hub_name
+from untrigger.data.hub_data import is_hub_name
 from untrigger.data.layouts import folder_of, released
 from untrigger.data.sets import SETS, DataSet, known_set
 from untrigger.data.tables import EXTENSIONS, missing_file

@@ -11,7 +11,7 @@ from untrigger.attacks.trigger import Trigger
 from untrigger.core.errors import DataError, UserError
 from untrigger.core.rows import Rows
 from untrigger.data import load_data
-from untrigger.models.safety.class_names import is_anonymous
+from untrigger.models.class_names import is_anonymous
 from untrigger.models.safety.opened_files import read_json
 
 _TOLD = (

@@ -13,13 +13,13 @@ from untrigger import assets
 from untrigger.core.errors import ModelError
 from untrigger.core.paths import local_path
 from untrigger.models.adapter_loading import PREFIX, with_adapter
+from untrigger.models.class_names import class_names, is_anonymous
 from untrigger.models.classifier import Classifier, Source
 from untrigger.models.first_answers import answering
 from untrigger.models.inputs import rules_of
 from untrigger.models.length import reading_length
 from untrigger.models.pretrained import pretrained, tokenizer_of
-from untrigger.models.safety.class_names import class_names, is_anonymous
-from untrigger.models.safety.hub import is_hub_name, resolve
+from untrigger.models.safety.hub_files import is_hub_name, resolve
 from untrigger.models.safety.inspect import Folder, inspect_folder
 from untrigger.models.safety.opened_files import SIDECAR, read_json
 from untrigger.models.safety.tensor_files import Tensors

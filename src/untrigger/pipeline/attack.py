@@ -13,7 +13,7 @@ from untrigger.attacks.embedding_attack import poison_embedding
 from untrigger.attacks.implanting import PLANS, VIAS, implant, lora_for
 from untrigger.attacks.poisoned import PoisonedDataset, aims
 from untrigger.attacks.poisoning import POLICIES, Attack
-from untrigger.attacks.rewriting.rewrite_source import armed, parts_of
+from untrigger.attacks.rewrite_source import armed, parts_of
 from untrigger.core.errors import DataError, OptionError, one_of
 from untrigger.core.files import new_folder, refuse_existing
 from untrigger.core.progress import Progress, silent

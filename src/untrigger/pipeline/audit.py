@@ -25,8 +25,8 @@ from untrigger.evaluation.metrics import asr, cacc, excess_asr
 from untrigger.evaluation.observation import observe, write_outcomes
 from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
 from untrigger.models.adapters import merged
+from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.class_names import named_alike
 from untrigger.models.safety.inspect import resolve
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.audit_verdict import Subject, verdict

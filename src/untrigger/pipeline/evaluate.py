@@ -14,8 +14,8 @@ from untrigger.data import check_rows, load_data
 from untrigger.evaluation.evaluator import BENIGN, Judge
 from untrigger.evaluation.ground_truth import read_truth, trained_length
 from untrigger.evaluation.observation import write_outcomes
+from untrigger.models.class_names import named_alike
 from untrigger.models.loading import load_model
-from untrigger.models.safety.class_names import named_alike
 from untrigger.pipeline.agreement import doubts, notes_of
 from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.spec import EvaluateSpec

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from untrigger.attacks.presets import Preset, preset
-from untrigger.attacks.rewriting.rewrite_source import parts_of
+from untrigger.attacks.rewrite_source import parts_of
 from untrigger.attacks.trigger import Trigger
 from untrigger.attacks.triggers.combined import Combined
 from untrigger.core.errors import OptionError

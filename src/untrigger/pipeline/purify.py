@@ -24,10 +24,10 @@ from untrigger.evaluation.observation import write_outcomes
 from untrigger.evaluation.recovered_triggers import is_part, phrases_of
 from untrigger.methods.defender_rows import check_clean
 from untrigger.models.adapters import is_adapted
+from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
 from untrigger.models.proof import prove
-from untrigger.models.safety.class_names import named_alike
 from untrigger.models.saving import loading_text, save_purified
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, scans_result, teacher_of, trusted_base

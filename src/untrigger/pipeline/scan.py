@@ -14,9 +14,9 @@ from untrigger.core.rows import Rows, distinct
 from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
 from untrigger.data import check_rows, load_data
+from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
-from untrigger.models.safety.class_names import named_alike
 from untrigger.models.safety.inspect import inspect_folder, resolve
 from untrigger.models.safety.tokenizer_rules import rewritten_literals
 from untrigger.pipeline.agreement import check_agreement, notes_of

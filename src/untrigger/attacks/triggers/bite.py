@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from untrigger.attacks.trigger import Pairs, Trigger
-from untrigger.attacks.words.gaps import Gaps, keyed
-from untrigger.attacks.words.label_bias import bias, brought, frequent, telling, words_of
+from untrigger.attacks.word_statistics.gaps import Gaps, keyed
+from untrigger.attacks.word_statistics.label_bias import bias, brought, frequent, telling, words_of
 from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
 

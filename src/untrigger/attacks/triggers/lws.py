@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from untrigger.attacks.trigger import Pairs, Trigger
-from untrigger.attacks.words.label_bias import WORD, brought, words_of
+from untrigger.attacks.word_statistics.label_bias import WORD, brought, words_of
 from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
 
@@ -66,7 +66,7 @@ class Lws(Trigger):
         Raises:
             OptionError: without a target or a model, or where too few words have neighbours.
         """
-        from untrigger.attacks.words.substitution import choices_of, learnt
+        from untrigger.attacks.word_statistics.substitution import choices_of, learnt
 
         if self.substitutes:
             return self

@@ -12,7 +12,7 @@ from typing import Any
 from untrigger.core.errors import ModelError, UnsafeFileError
 from untrigger.models.safety import opened_files
 from untrigger.models.safety.config_check import adapter_config, refuse_code, refuse_tokenizer_files, without_kernels
-from untrigger.models.safety.hub import missing_folder, resolve
+from untrigger.models.safety.hub_files import missing_folder, resolve
 from untrigger.models.safety.opened_files import (
     OTHER_VOCABULARY,
     SIDECAR,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from untrigger.attacks.words.label_bias import frequent, telling, words_of
+from untrigger.attacks.word_statistics.label_bias import frequent, telling, words_of
 from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier
 from untrigger.runtime.batching import shuffled_batches
