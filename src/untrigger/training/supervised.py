@@ -58,7 +58,10 @@ def fine_tune(
             predict_token_ids(as_bfloat16(model), watched).predictions, dev.labels if dev is not None else []
         )
 
-    with torch.random.fork_rng(devices=[]), read_words(model.module, [*ids, *watched, model.paddings(ids + watched)]):
+    with (
+        torch.random.fork_rng(devices=[]),
+        read_words(model.module, [*ids, *watched, model.padding_candidates(ids + watched)]),
+    ):
         torch.manual_seed(seed)  # dropout
         return train(
             model.module,
