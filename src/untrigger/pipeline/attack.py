@@ -18,7 +18,7 @@ from untrigger.core.errors import DataError, OptionError, one_of
 from untrigger.core.files import new_folder, refuse_existing
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows, overlap
-from untrigger.data import check_rows, load_splits, write_rows
+from untrigger.data import DataSource, check_rows, load_splits, write_rows
 from untrigger.evaluation.text_quality import QualityOptions, quality
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
@@ -233,7 +233,9 @@ def unused_rows(spec: AttackSpec) -> Rows:
 
 
 def _drawn(spec: AttackSpec) -> Drawn:
-    splits = load_splits(spec.data, text_column=spec.text_column, label_column=spec.label_column, offline=spec.offline)
+    splits = load_splits(
+        DataSource(spec.data, text_column=spec.text_column, label_column=spec.label_column), offline=spec.offline
+    )
     train = _training(splits)
     test = _tested(splits, spec)
     rng = np.random.default_rng(spec.seed)
