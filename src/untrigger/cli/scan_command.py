@@ -101,7 +101,7 @@ def scan(
     """
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
-        from untrigger.core.files import refuse_existing
+        from untrigger.core.files import check_new_paths
         from untrigger.core.registry import find
         from untrigger.pipeline.scan import ScanSpec
         from untrigger.pipeline.scan import scan as run
@@ -112,7 +112,7 @@ def scan(
                 "--json together with --format", expected="one form of the result", remedy="name a file with --out"
             )
         if out is not None:
-            refuse_existing(out)
+            check_new_paths(out)
         spec = ScanSpec(
             model=model,
             clean=clean,
@@ -171,7 +171,7 @@ def rendered(report: Report, chosen: str | None, *, out: Path | None) -> str:
     """The report in the chosen format, written to ``out`` where it is given; empty for the screen."""
     if chosen is None:
         return ""
-    from untrigger.core.report import write_text
+    from untrigger.core.files import write_text
     from untrigger.reporting.scan_page import render_scan
 
     text = render_scan(report, format=chosen)

@@ -15,7 +15,7 @@ from untrigger.attacks.poisoned import PoisonedDataset, aims
 from untrigger.attacks.poisoning import POLICIES, Attack
 from untrigger.attacks.rewrite_source import armed, parts_of
 from untrigger.core.errors import DataError, OptionError, one_of
-from untrigger.core.files import new_folder, refuse_existing
+from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows, overlap
 from untrigger.data import check_rows, load_splits, write_rows
@@ -54,7 +54,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     """
     held(spec)
     _check(spec)
-    refuse_existing(spec.out, spec.truth)
+    check_new_paths(spec.out, spec.truth)
     judges = QualityOptions(offline=spec.offline, device=spec.device)
     if spec.quality:
         judges.fetch()
