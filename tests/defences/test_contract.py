@@ -23,7 +23,7 @@ from untrigger.defences.w2s.retraining import RelearnOptions
 from untrigger.inversion.search import SearchOptions
 from untrigger.methods.defender_rows import check_clean, split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.saving import save_purified
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.loop import History
@@ -58,7 +58,7 @@ def quick(name: str) -> Purifier:
 
 
 def said(model: Classifier) -> torch.Tensor:
-    return read_texts(model, CLEAN.texts).logits
+    return predict_texts(model, CLEAN.texts).logits
 
 
 def test_both_headline_methods_are_there() -> None:

@@ -23,7 +23,7 @@ from untrigger.inversion.confirmation import Bench, benches, confirm, everywhere
 from untrigger.inversion.search import Insertion, SearchOptions
 from untrigger.models import inference as predict
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts, rounded
+from untrigger.models.inference import as_bfloat16, predict_texts
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.judging import score, verdict
 from untrigger.scanners.policy import Allowed, Policy
@@ -87,7 +87,7 @@ def test_the_worst_are_tried_at_every_place_of_every_row(victim: Load, twin: Loa
     assert [place.n for place in once.places] == [7, 7, 6]
     again = everywhere(once, bench)
     assert [(place.name, place.n) for place in again.places] == [("start", 20), ("middle", 20), ("end", 20)]
-    at_the_end = read_texts(suspect, [f"{text} cf" for text in bench.rows.texts]).predictions
+    at_the_end = predict_texts(suspect, [f"{text} cf" for text in bench.rows.texts]).predictions
     assert again.places[2].suspect == sum(at_the_end) / 20
     assert (again.suspect, again.excess, again.examples) == (once.suspect, once.excess, once.examples)
     done = QUICK.scan(suspect, Grant(clean=CLEAN, seed=0), hints=Hints(reference))
@@ -162,8 +162,8 @@ def test_all_that_may_be_suspicious_are_measured_again_in_full_precision_where_n
 
     plain = tried(bench)
     assert again(plain) == plain, "nothing was rounded"
-    monkeypatch.setattr(predict, "may_round", lambda: True)
-    near = tried(replace(bench, suspect=rounded(bench.suspect), reference=rounded(bench.reference)))
+    monkeypatch.setattr(predict, "bf16_ok", lambda: True)
+    near = tried(replace(bench, suspect=as_bfloat16(bench.suspect), reference=as_bfloat16(bench.reference)))
     assert all(near[text] != plain[text] for text in ("cf", "cf the"))
     exact = again(near)
     for text in ("cf", "cf the"):
@@ -357,7 +357,7 @@ def test_the_drift_of_a_row_is_its_way_from_one_class_to_the_other(victim: Load,
         assert one.suspect.value == pytest.approx(0, abs=1e-4), "clean rows stand where they stand"
         assert one.reference.value == pytest.approx(0, abs=1e-4)
         assert score(one) == 0
-    said = read_texts(suspect, CLEAN.texts)
+    said = predict_texts(suspect, CLEAN.texts)
     labels = torch.tensor(CLEAN.labels)
     home, other = (said.features[labels == label].mean(dim=0) for label in (0, 1))
     row = CLEAN.take([CLEAN.labels.index(0)])
