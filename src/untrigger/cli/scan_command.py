@@ -102,7 +102,7 @@ def scan(
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
         from untrigger.core.files import check_new_paths
-        from untrigger.core.registry import find
+        from untrigger.core.registry import get_method
         from untrigger.pipeline.scan import ScanSpec
         from untrigger.pipeline.scan import scan as run
 
@@ -121,7 +121,7 @@ def scan(
             static_only=static_only,
             rewritten=rewritten,
             method=method,
-            options=options_of(find("scanners", method), settings or [], what=f"scanner {method}"),
+            options=options_of(get_method("scanners", method), settings or [], what=f"scanner {method}"),
             policy=rules,
             base=base,
             labels=o.labels_of(labels),
