@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.core.errors import OptionError
-from untrigger.core.files import new_files, refuse_existing
+from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
@@ -38,7 +38,7 @@ def detect(spec: DetectSpec, *, progress: Progress = silent) -> Report:
     if spec.out.suffix.casefold() not in ENDINGS:
         raise OptionError(f"--out {str(spec.out)!r}", expected="a file that ends with " + " or ".join(ENDINGS))
     beside = spec.out.with_suffix(".report.json")
-    refuse_existing(spec.out, beside)
+    check_new_paths(spec.out, beside)
     method, clock = made("detectors", spec.method, variant=spec.variant, options=spec.options), Clock()
     assert isinstance(method, Detector)
     with clock.stage("load"):

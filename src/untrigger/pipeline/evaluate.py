@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from untrigger.core.errors import OptionError
-from untrigger.core.files import new_files, refuse_existing
+from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
 from untrigger.core.rows import Rows
@@ -31,7 +31,7 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
         UserError: for any input that cannot be used; then nothing is written.
     """
     beside = spec.out.with_suffix(".outcomes.csv")
-    refuse_existing(spec.out, beside)
+    check_new_paths(spec.out, beside)
     if spec.data is None and spec.truth is None:
         raise OptionError("nothing to evaluate on", expected="--data with test rows, or --truth with a truth folder")
     clock, judge, kinds, device, notes = Clock(), None, {}, spec.device, list[str]()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.core.errors import DataError
-from untrigger.core.files import new_folder, refuse_existing
+from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
@@ -52,7 +52,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
-    refuse_existing(spec.out)
+    check_new_paths(spec.out)
     method, clock = method_of(spec), Clock()
     check_teacher(spec, method)
     with clock.stage("load"):
