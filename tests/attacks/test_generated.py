@@ -125,7 +125,7 @@ def language(name: str) -> LanguageModel:
 def speak(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Speaker]:
     def install(**how: int) -> Speaker:
         speaker = Speaker(**how)
-        monkeypatch.setattr(generated, "write", speaker)
+        monkeypatch.setattr(generated, "generate", speaker)
         return speaker
 
     return install
