@@ -14,7 +14,7 @@ from tests.tiny import NAMES, asr, cacc, hooks, same, sentencepiece, task, weigh
 from untrigger.core.errors import ContractError, DataError, ModelError, NeedsError, OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
-from untrigger.core.registry import find, found
+from untrigger.core.registry import get_method, methods_of
 from untrigger.core.report import Verdict
 from untrigger.core.rows import Rows
 from untrigger.core.scan_result import BROUGHT, Candidate, Scan
@@ -34,7 +34,7 @@ from untrigger.training.teacher_training import TeacherOptions
 
 Load = Callable[[str], Classifier]
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
-EVERY = pytest.mark.parametrize("name", sorted(found("scanners")))
+EVERY = pytest.mark.parametrize("name", sorted(methods_of("scanners")))
 CLEAN = task(240, seed=41)
 QUICK = InsertionScanner(
     rows=48,
@@ -403,7 +403,9 @@ def test_a_scanner_leaves_the_model_alone_and_the_seed_decides(
     victim: Load, folder_of: Callable[[str], Path], name: str, kind: str
 ) -> None:
     quick = (
-        replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=2)) if name == QUICK.name else find("scanners", name)()
+        replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=2))
+        if name == QUICK.name
+        else get_method("scanners", name)()
     )
     model, grant = victim(kind), Grant(clean=CLEAN.take(range(96)), teacher=folder_of("bert"), seed=3)
     before, hooked = weights(model), hooks(model)
@@ -418,7 +420,7 @@ def test_a_scanner_leaves_the_model_alone_and_the_seed_decides(
 
 @EVERY
 def test_what_is_missing_is_said_before_anything_is_computed(name: str) -> None:
-    method = find("scanners", name)()
+    method = get_method("scanners", name)()
     with pytest.raises(NeedsError) as caught:
         method.scan(None, Grant())
     assert all(need in str(caught.value) for need in method.needs)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from untrigger.core.errors import ModelError, one_of
+from untrigger.core.errors import ModelError, check_choice
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
 from untrigger.defences.bedkd.distillation import Blend, Directed, answers_of
@@ -67,7 +67,7 @@ class Copying:
         Raises:
             OptionError: for an unknown way to copy; the rest is checked where it is used.
         """
-        one_of(self.via, VIAS, kind="way to copy")
+        check_choice(self.via, VIAS, kind="way to copy")
         self.blend  # noqa: B018  # it checks itself
 
     @property
