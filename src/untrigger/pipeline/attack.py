@@ -30,7 +30,7 @@ from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.preset_check import held
 from untrigger.reporting.model_cards import attack_card
 from untrigger.training.loop import History, Plan
-from untrigger.training.supervised import Term
+from untrigger.training.supervised import LossTerm
 
 TEST_SHARE = 0.2
 
@@ -174,7 +174,7 @@ def poisoned_model(
 
 
 def implant_as_asked(
-    spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress, besides: Term | None = None
+    spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress, besides: LossTerm | None = None
 ) -> tuple[Classifier, History]:
     """``implant`` with the spec's plan and adapter."""
     via = "full" if spec.via == "embedding" else spec.via
