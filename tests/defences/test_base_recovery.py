@@ -18,7 +18,7 @@ from untrigger.defences.w2s import base_recovery as lineage
 from untrigger.defences.w2s.base_recovery import ancestor, keep_low, likeness, returned
 from untrigger.defences.w2s.retraining import RelearnOptions
 from untrigger.defences.w2s.w2sdefense import W2SDefense
-from untrigger.models.adapters import merged
+from untrigger.models.adapter_merging import merge_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
@@ -72,7 +72,7 @@ def test_at_full_rank_the_way_back_is_whole_and_the_suspect_stays_as_it_is(made:
     led, share = returned(model, base, rank=32, generator=torch.Generator().manual_seed(0))
     assert share == pytest.approx(1.0, abs=1e-4)
     assert same(weights(model), copy)
-    whole = merged(led)
+    whole = merge_adapter(led)
     assert likeness(whole, base) > likeness(model, base)
     for name, layer in base.named_modules():
         if isinstance(layer, nn.Linear) and any(part.isdigit() for part in name.split(".")):
@@ -101,7 +101,7 @@ def test_the_words_that_moved_farthest_come_back_whole(made: Made, monkeypatch: 
     with torch.no_grad():
         table.add_(gaps)
     monkeypatch.setattr(lineage, "WORDS", 2)
-    whole = merged(returned(model, base, rank=4, generator=torch.Generator().manual_seed(0))[0])
+    whole = merge_adapter(returned(model, base, rank=4, generator=torch.Generator().manual_seed(0))[0])
     left = (
         (base.get_input_embeddings().weight - whole.module.base_model.get_input_embeddings().weight)
         .detach()
@@ -140,7 +140,7 @@ def test_the_lowest_block_and_the_attention_of_the_next_keep_a_share_of_the_susp
         for seed in (1, 2)
     )
     led, _ = returned(suspect, base.module.base_model, rank=64, generator=torch.Generator().manual_seed(0))
-    whole, was, wanted = (one.module.base_model for one in (merged(keep_low(led, 0.3)), suspect, base))
+    whole, was, wanted = (one.module.base_model for one in (merge_adapter(keep_low(led, 0.3)), suspect, base))
     kept = set()
     for name, layer in whole.named_modules():
         if isinstance(layer, nn.Linear) and (block := re.search(r"layers?\.(\d)\.", name)):

@@ -24,7 +24,7 @@ from untrigger.evaluation.ground_truth import TestBed, read_truth
 from untrigger.evaluation.metrics import asr, cacc, excess_asr
 from untrigger.evaluation.observation import observe, write_outcomes
 from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
-from untrigger.models.adapters import merged
+from untrigger.models.adapter_merging import merge_adapter
 from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
 from untrigger.models.safety.model_folder import resolve_model
@@ -201,7 +201,7 @@ class _Desk:
         if name == "finetune":
             return tuned(model, self.tuning, epochs=spec.epochs, seed=seed, progress=self.progress)
         if name == "merge":
-            whole = merged(model)
+            whole = merge_adapter(model)
             return whole if whole is not model else self._without(f"{who}: full weights have nothing to merge")
         if name == "int8":
             small, count = in_int8(model)

@@ -12,9 +12,10 @@ from untrigger.core.registry import Family, get_method, options_of
 from untrigger.defences.chain import Chain
 from untrigger.defences.purifier import Purifier
 from untrigger.defences.w2s.base_recovery import ancestor, same_shape
-from untrigger.models.adapters import METHODS, lora_parts
+from untrigger.models.adapter_merging import lora_updates
+from untrigger.models.adapters import METHODS
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.model_folder import open_model_folder, resolve_model
+from untrigger.models.safety.model_folder import open_model
 from untrigger.pipeline.spec import TEACHER, PurifySpec
 
 
@@ -78,7 +79,7 @@ def check_teacher(spec: PurifySpec, method: Purifier) -> None:
     if name is None:
         return
     try:
-        open_model_folder(resolve_model(name, offline=spec.offline))
+        open_model(name, offline=spec.offline)
     except ModelError as error:
         raise ModelError(
             f"the teacher {name!r} cannot be used: {error.what}",
@@ -131,7 +132,7 @@ def refuse_format(spec: PurifySpec, victim: Classifier, method: Purifier) -> Non
         )
     if spec.merge or victim.source.kind != "adapter":
         return
-    lora_parts(victim.module)
+    lora_updates(victim.module)
     if peft != "lora":
         raise ModelError(
             f"a student with {peft} on a LoRA adapter cannot be written as one adapter",

@@ -23,7 +23,7 @@ from untrigger.evaluation.ground_truth import TestBed, read_poisoned, read_truth
 from untrigger.evaluation.observation import write_outcomes
 from untrigger.evaluation.recovered_triggers import is_part, phrases_of
 from untrigger.methods.defender_rows import check_clean
-from untrigger.models.adapters import is_adapted
+from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
@@ -240,7 +240,7 @@ def matched(method: Purifier, purified: Purified) -> FineTune:
 
 
 def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified: Purified, report: Report) -> None:
-    """Write the purified model in the format that is wanted, and check_saved_model that it answers the same from disk.
+    """Write the purified model in the format that is wanted, and check that it answers the same from disk.
 
     Raises:
         OutputError: if plain transformers and peft cannot load what was written.

@@ -17,7 +17,7 @@ from untrigger.data import DataSource, check_rows, load_data
 from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
-from untrigger.models.safety.model_folder import open_model_folder, resolve_model
+from untrigger.models.safety.model_folder import open_model, resolve_model
 from untrigger.models.safety.tokenizer_rules import rewritten_literals
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
@@ -177,8 +177,8 @@ def scanner_of(spec: ScanSpec) -> Scanner:
 
 def weigh_as_asked(spec: ScanSpec) -> Weighed:
     """The weight evidence of the spec's model, held against its base where one is given."""
-    folder = open_model_folder(resolve_model(spec.model, offline=spec.offline))
-    base = open_model_folder(resolve_model(spec.base, offline=spec.offline)) if spec.base is not None else None
+    folder = open_model(spec.model, offline=spec.offline)
+    base = open_model(spec.base, offline=spec.offline) if spec.base is not None else None
     return weigh(folder, base=base, limits=spec.policy.limits)
 
 
@@ -256,7 +256,7 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
         reference = with_matching_names(loaded, model.label_names)
     if reference is None:
         try:
-            teacher = open_model_folder(resolve_model(spec.teacher, offline=spec.offline))
+            teacher = open_model(spec.teacher, offline=spec.offline)
         except ModelError as error:
             raise ModelError(
                 f"the teacher {spec.teacher!r} cannot be used: {error.what}",

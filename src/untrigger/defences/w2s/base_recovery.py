@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from untrigger.models.adapters import in_blocks, is_adapted, target_pattern
+from untrigger.models.adapter_merging import is_adapted
+from untrigger.models.adapter_targets import block_linear_layers, target_pattern
 from untrigger.models.classifier import Classifier
 from untrigger.models.pretrained import pretrained, quiet
-from untrigger.models.safety.model_folder import open_model_folder, read_json, resolve_model
+from untrigger.models.safety.model_folder import open_model, read_json
 from untrigger.models.weight_sharing import shared_copy
 
 ALIKE = 0.9  # fine-tuned weights lie above 0.99, unrelated ones near 0
@@ -41,7 +42,7 @@ def ancestor(model: Classifier, name: str | Path, *, offline: bool = False) -> n
     """
     from transformers import AutoModel
 
-    folder = open_model_folder(resolve_model(name, offline=offline))
+    folder = open_model(name, offline=offline)
     if folder.kind != "full" or is_adapted(model) or not same_shape(model, folder.path):
         return None
     with torch.random.fork_rng(devices=[]):
@@ -56,7 +57,7 @@ def likeness(model: Classifier, base: nn.Module) -> float:
     """The mean cosine between the suspect's and the base's weights over the linear layers of the blocks, 0 for other shapes."""
     inner, other = _inner(model.module), dict(base.named_modules())
     cosines = []
-    for stack, number, part in in_blocks(inner):
+    for stack, number, part in block_linear_layers(inner):
         name = f"{stack}.{number}.{part}"
         layer, twin = inner.get_submodule(name), other.get(name, inner)
         if type(twin) is not type(layer) or twin.weight.shape != layer.weight.shape:

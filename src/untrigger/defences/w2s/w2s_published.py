@@ -16,7 +16,8 @@ from untrigger.core.progress import Progress
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.methods.defender_rows import split_clean
-from untrigger.models.adapters import AdapterOptions, attach, query_value
+from untrigger.models.adapter_targets import query_value
+from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier, ModelOutput
 from untrigger.models.inference import predict_texts
 from untrigger.runtime.batching import shuffled_batches

@@ -32,7 +32,8 @@ from untrigger.defences.w2s.retraining import Answers, RelearnOptions, relearned
 from untrigger.defences.w2s.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
 from untrigger.methods.defender_rows import split_clean
-from untrigger.models.adapters import AdapterOptions, attach, combined, merged, without_adapter
+from untrigger.models.adapter_merging import merge_adapter, remove_adapter
+from untrigger.models.adapters import AdapterOptions, attach, combine_adapters
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.training.history import history_curves, joined
@@ -174,12 +175,12 @@ class W2SDefense(LessonOptions, Purifier):
         first: Classifier | None = None
         if self.reset and model.source.kind == "adapter":
             adapter, steps, trusted = replace(adapter, upper=options.upper), options.steps, grant.base is not None
-            student = attach(without_adapter(model), adapter, generator=generator)
+            student = attach(remove_adapter(model), adapter, generator=generator)
             told |= {"base": Path(model.source.base or "").name}
         elif self.reset and self.peft == "lora" and (back := _ancestor(model, grant)):
             steps, trusted = options.full_steps, True
             first, share = returned(model, back[1], rank=options.rank, generator=generator)
-            student = attach(merged(first), adapter, generator=generator)
+            student = attach(merge_adapter(first), adapter, generator=generator)
             told |= {"base": back[0], "led_back": round(share, 3)}
         else:
             return _Start(
@@ -199,7 +200,7 @@ class W2SDefense(LessonOptions, Purifier):
             progress=progress,
         )
         if first is not None:
-            student = keep_low(combined(model, first, student), options.kept)
+            student = keep_low(combine_adapters(model, first, student), options.kept)
         return _Start(student, adapter, history, trusted=trusted, told=told)
 
     def _taught(self, model: Classifier, grant: Grant, *, progress: Progress) -> tuple[Classifier, History, Rows, Rows]:
