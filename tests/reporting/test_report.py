@@ -15,9 +15,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.reporting.kit import finding
 from untrigger.core import report as module
 from untrigger.core.errors import DataError, OutputError
-from untrigger.core.report import SCHEMA, Curve, Finding, Report, Stage, Verdict
+from untrigger.core.report import SCHEMA, Curve, Report, Stage, Verdict
 from untrigger.core.statistics import Measurement
 
 VERDICT = Verdict("unchanged", "Nothing changed.")
@@ -57,7 +58,7 @@ def test_any_report_comes_back_equal(
         stages=[Stage(text, value, None, 3)],
         measurements=[Measurement(text, text, value, value, value, 1)],
         curves=[Curve(text, text, ys, ys)],
-        findings=[Finding(text, text, value, value)],
+        findings=[finding(text, text, value, value)],
         warnings=[text],
     )
     text_of = made.to_json()
