@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from untrigger.attacks.trigger import Trigger
-from untrigger.core.errors import ModelError, OutputError
-from untrigger.core.files import SPACE
+from untrigger.core.errors import ModelError
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
 from untrigger.core.statistics import Outcome
 from untrigger.data import write_table
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import Readings, read_texts
+from untrigger.models.inference import Predictions, predict_texts
 
 
 def observe(
     model: Classifier, rows: Rows, *, subject: str, triggered: bool, progress: Progress = silent
-) -> tuple[list[Outcome], Readings]:
+) -> tuple[list[Outcome], Predictions]:
     """One outcome for every row, none left out, its prediction in the rows' order of classes; and what the model said in full.
 
     Raises:
@@ -29,7 +28,7 @@ def observe(
             f"the {subject} has the classes {list(model.label_names)}", expected=f"{list(rows.label_names)}"
         )
     order = [rows.label_names.index(name) for name in model.label_names]
-    said = read_texts(model, rows.texts, progress=progress, label=f"asking the {subject}")
+    said = predict_texts(model, rows.texts, progress=progress, label=f"asking the {subject}")
     told = zip(rows, said.predictions, said.confidences, strict=True)
     return [Outcome(row.id, subject, triggered, row.label, order[p], c) for row, p, c in told], said
 
@@ -56,12 +55,10 @@ def _head(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def write_outcomes(outcomes: Sequence[Outcome], path: Path) -> None:
-    """The outcomes as CSV, one row each; ids and subjects that a spreadsheet would take for formulas as in ``write_table``.
+    """Write the outcomes as CSV, one row each, whole or not at all; text that a spreadsheet would compute as in ``write_table``.
 
     Raises:
         OutputError: if the file cannot be written.
     """
     columns = ("row", "subject", "triggered", "label", "prediction", "confidence")
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {str(path)!r}: there is no such folder", remedy=SPACE)
     write_table({name: [getattr(one, name) for one in outcomes] for name in columns}, path)

@@ -13,7 +13,7 @@ from untrigger.core.report import Report, Verdict
 from untrigger.core.rows import Rows, distinct
 from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
-from untrigger.data import check_rows, load_data
+from untrigger.data import DataSource, check_rows, load_data
 from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
@@ -213,13 +213,15 @@ def all_rows(spec: ScanSpec, model: Classifier) -> Rows:
     """
     assert spec.clean is not None
     loaded = load_data(
-        spec.clean,
-        text_column=spec.text_column,
-        label_column=spec.label_column,
-        split=spec.split,
+        DataSource(
+            spec.clean,
+            text_column=spec.text_column,
+            label_column=spec.label_column,
+            split=spec.split,
+            drop_empty=spec.drop_empty,
+        ),
         label_names=model.label_names,
         offline=spec.offline,
-        drop_empty=spec.drop_empty,
     )
     rows = distinct(loaded)
     check_rows(rows, require_classes=2, what=spec.clean)
@@ -272,9 +274,8 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
         )
     rewritten = None
     if spec.rewritten is not None:
-        loaded_rows = load_data(
-            spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty
-        )
+        source = DataSource(spec.rewritten, drop_empty=spec.drop_empty)
+        loaded_rows = load_data(source, label_names=model.label_names, offline=spec.offline)
         rewritten = distinct(loaded_rows)
         check_rows(rewritten, require_classes=1, what=spec.rewritten)
     moved = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")]
