@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from untrigger.core.plain import tidy
+from untrigger.core.plain import bounded, plain, tidy
 from untrigger.core.statistics import Measurement, unpaired_difference, wilson
 
 ONE_POSITION = "one position"
@@ -155,6 +155,8 @@ class Candidate:
     def __post_init__(self) -> None:
         """Keep plain values only."""
         tidy(self)
+        for name in ("suspect", "reference", "excess"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
 
     @property
     def family(self) -> str:
@@ -198,6 +200,11 @@ class Candidate:
             positions=[],
             measurements=[*self.measurements, latest],
         )
+
+
+def _plain(found: Measurement) -> Measurement:
+    value, low, high = (bounded(plain(one)) for one in (found.value, found.low, found.high))
+    return Measurement(plain(found.subject), plain(found.metric), value, low, high, found.n)
 
 
 def _flip_rate(share: float | None, n: int, *, subject: str) -> Measurement:

@@ -182,7 +182,7 @@ def _verification(
 def _extras(purified: Purified, verification: Verification | None) -> dict[str, Any]:
     """What the method and the scan of its result tell for the report."""
     assert purified.outcome is not None
-    extras = purified.told | {"outcome": purified.outcome.value}
+    extras = purified.metadata | {"outcome": purified.outcome.value}
     return extras | ({"verification": verification.as_dict()} if verification else {})
 
 

@@ -28,7 +28,7 @@ from untrigger.scanners.judging import by_weights_alone, not_checked, unseen, wi
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import Hints, Scanner, ScanResult
 from untrigger.scanners.weights.weight_evidence import Weighed, weigh
-from untrigger.training.history import curves_of
+from untrigger.training.history import history_curves
 
 MOVED = 4  # words of the weights, and texts of the tokenizer's rules, that are tried beside those of the search
 
@@ -123,7 +123,7 @@ def scanned(
         result = method.scan(model, grant, policy=spec.policy, hints=hints, progress=progress)
     clock.steps(result.history.steps)
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
-    curves = [*curves_of(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
+    curves = [*history_curves(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
     warnings = [*notes_of(grant.clean, hints.rewritten, model=model), *result.warnings, *not_checked(weighed.unchecked)]
     verdict = with_weights(result.verdict, full)
     if weighed.unchecked and verdict.status == "clean":  # a limit that was not measured is not met
