@@ -26,9 +26,9 @@ from untrigger.evaluation.metrics import asr, cacc, excess_asr
 from untrigger.evaluation.observation import observe, write_outcomes
 from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
 from untrigger.models.adapters import merged
-from untrigger.models.class_names import named_alike
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.inspect import resolve
+from untrigger.models.safety.model_folder import resolve_model
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.audit_verdict import Subject, verdict
 from untrigger.pipeline.model_facts import model_facts, shown
@@ -111,7 +111,7 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
     desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1])]
     desk.put_through(model, poisoned=True)
     if bed is not None and bed.twin is not None:
-        twin = named_alike(load(spec.scan, bed.twin, label_names=None), model.label_names)
+        twin = with_matching_names(load(spec.scan, bed.twin, label_names=None), model.label_names)
         desk.put_through(twin, poisoned=False)
     report = _report(spec, desk, model)
     with new_files(beside, spec.out) as (rows_file, report_file):
@@ -126,7 +126,7 @@ def unused(spec: AuditSpec, rows: Rows) -> tuple[Rows, list[str]]:
     Raises:
         DataError: if none is left.
     """
-    known = read_used_rows(resolve(spec.scan.model, offline=spec.scan.offline))
+    known = read_used_rows(resolve_model(spec.scan.model, offline=spec.scan.offline))
     if known is None:
         why = f"the model's folder holds no {FILE}, so that it could not be checked whether the purifier was given these rows"
         return rows, [why]
