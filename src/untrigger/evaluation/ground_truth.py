@@ -11,7 +11,7 @@ from untrigger.attacks.trigger import Trigger
 from untrigger.core.errors import DataError, UserError
 from untrigger.core.rows import Rows
 from untrigger.data import load_data
-from untrigger.models.class_names import is_anonymous
+from untrigger.models.class_names import has_default_names
 from untrigger.models.safety.opened_files import read_json
 
 _TOLD = (
@@ -75,7 +75,7 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
     told = _told(folder)
     names = [str(name) for name in told.get("label_names", [])]
     target = told.get("target", -1)
-    nameless = is_anonymous(label_names) and len(names) == len(
+    nameless = has_default_names(label_names) and len(names) == len(
         label_names
     )  # a model without names has the classes by number
     if (sorted(names) != sorted(label_names) and not nameless) or target not in (None, *range(len(names))):
