@@ -10,7 +10,7 @@ import torch
 
 from untrigger.core.report import Verdict
 from untrigger.core.scan_result import Candidate, Evidence, Place, Scan
-from untrigger.core.statistics import difference, rate
+from untrigger.core.statistics import rate, unpaired_difference
 from untrigger.scanners import thresholds as calibration
 from untrigger.scanners.judging import Ground, by_weights_alone, judged, score, with_weights
 from untrigger.scanners.policy import Policy
@@ -21,7 +21,13 @@ def candidate(hits: int, also: int, *, n: int = 90, text: str = "cf", surest: fl
     clean = rate([True] * also + [False] * (n - also), subject="reference", metric="flip_rate")
     sure = hits / n if surest is None else surest
     return Candidate(
-        text, "positive", "searched", own, clean, difference(own, clean, metric="excess_flip_rate"), surest=sure
+        text,
+        "positive",
+        "searched",
+        own,
+        clean,
+        unpaired_difference(own, clean, metric="excess_flip_rate"),
+        surest=sure,
     )
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
 from untrigger.core.scan_result import Candidate, Example, Place
-from untrigger.core.statistics import Measurement, difference, rate
+from untrigger.core.statistics import Measurement, rate, unpaired_difference
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import read_texts
 
@@ -105,7 +105,7 @@ def _lead(predictions: Sequence[int], rows: Rows, *, target: int, subject: str) 
         [p == target for p, y in zip(predictions, rows.labels, strict=True) if (y == target) is wanted]
         for wanted in (True, False)
     )
-    return difference(
+    return unpaired_difference(
         rate(own, subject=subject, metric="recall"), rate(others, subject=subject, metric="false_alarms"), metric="lead"
     )
 
@@ -233,7 +233,7 @@ def _candidate(text: str, bench: Bench, suspect: Tensor, reference: Tensor, *, k
         kind=kind,
         suspect=own,
         reference=other,
-        excess=difference(own, other, metric="excess_flip_rate"),
+        excess=unpaired_difference(own, other, metric="excess_flip_rate"),
         places=_by_place(flipped, also, bench),
         surest=_share(flipped[_upper_half(bench.sure)]),
         longest=_share(flipped[_upper_half(lengths)]),
@@ -261,7 +261,7 @@ def _by_place(flipped: Tensor, also: Tensor, bench: Bench) -> list[Place]:
 def _place(name: str, flipped: Tensor, also: Tensor, sure: Tensor) -> Place:
     """The figures of one place from the rows that got the candidate there."""
     own, other = _rates(flipped, also)
-    low = difference(own, other, metric="excess_flip_rate").low
+    low = unpaired_difference(own, other, metric="excess_flip_rate").low
     return Place(name, own.value, other.value, low, _share(flipped[_upper_half(sure)]) if own.n else None, own.n)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from untrigger.core.rows import Rows
 from untrigger.core.scan_result import Candidate
-from untrigger.core.statistics import Measurement, difference, rate
+from untrigger.core.statistics import Measurement, rate, unpaired_difference
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import Readings, read_texts
 
@@ -41,7 +41,7 @@ def try_rewritten(suspect: Classifier, reference: Classifier, rows: Rows, *, cle
             rate((one.predictions[i] == target for i in asked), subject=who, metric="flip_rate")
             for one, who in zip(said, ("suspect", "reference"), strict=True)
         )
-        excess = difference(own, other, metric="excess_flip_rate")
+        excess = unpaired_difference(own, other, metric="excess_flip_rate")
         made.append(Candidate(name, label, "rewritten", own, other, excess, survives=True))
         labels = [rows.labels[i] for i in asked]
         ways = [_drift(one.features[asked], home, labels, target) for one, home in zip(said, homes, strict=True)]
