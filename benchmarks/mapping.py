@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from victims import REWRITES, arguments, clean_rows, percent, victims
 
-from untrigger.core.report import write_text
+from untrigger.core.files import write_text
 from untrigger.core.rows import Rows
 from untrigger.data import load_data
 from untrigger.defences.bedkd.bedkd_defence import MAPPING, NO_MORE
@@ -38,7 +38,7 @@ from untrigger.detectors.conformal import Calibrated, calibrate, threshold_of
 from untrigger.evaluation.ground_truth import read_poisoned
 from untrigger.evaluation.metrics import detection_metrics
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.pipeline.attack_spec import AttackSpec
 
@@ -124,7 +124,7 @@ def asked(runs: Path, recipe: AttackSpec) -> Asked:
         "clean": rest,
         "test": load_data(str(recipe.truth / "test_clean.csv"), label_names=names),
     }
-    said = {name: read_texts(victim, some.texts).logits for name, some in rows.items()}
+    said = {name: predict_texts(victim, some.texts).logits for name, some in rows.items()}
     return Asked(victim, most, rest, rows, said, read_poisoned(recipe.truth, rows=rows["pool"]))
 
 
@@ -139,7 +139,7 @@ def measured(one: Asked, setting: Setting, *, seed: int) -> dict[str, Any]:
     )
     seconds = time.perf_counter() - start
     views = {
-        name: Views(one.said[name], read_texts(mapped.model, some.texts).logits) for name, some in one.rows.items()
+        name: Views(one.said[name], predict_texts(mapped.model, some.texts).logits) for name, some in one.rows.items()
     }
     return {
         "setting": asdict(setting),

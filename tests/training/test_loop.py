@@ -14,9 +14,9 @@ from tests.tiny import same, task, weights
 from untrigger.core.errors import DivergedError, OptionError
 from untrigger.core.progress import Tick
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import accuracy, read_texts
+from untrigger.models.inference import accuracy, predict_texts
 from untrigger.runtime import device as arithmetic
-from untrigger.runtime.device import fast_products, pick_device
+from untrigger.runtime.device import matmul_precision, pick_device
 from untrigger.training.loop import Plan, train
 from untrigger.training.supervised import fine_tune
 
@@ -53,12 +53,12 @@ def test_the_rate_climbs_first_where_a_warm_up_is_asked_for() -> None:
 
 
 def test_a_constant_rate_stays_where_it_is() -> None:
-    assert steps_of(Plan(lr=0.1, weight_decay=0.0, constant=True), steps=4) == pytest.approx([0.1] * 4, rel=1e-4)
+    assert steps_of(Plan(lr=0.1, weight_decay=0.0, constant_lr=True), steps=4) == pytest.approx([0.1] * 4, rel=1e-4)
 
 
 def test_a_training_ends_where_it_is_told_that_it_is_enough() -> None:
     point = Point()
-    plan = Plan(lr=0.1, weight_decay=0.0, epochs=9, constant=True)
+    plan = Plan(lr=0.1, weight_decay=0.0, epochs=9, constant_lr=True)
     scores: list[float] = []
 
     def score() -> float:
@@ -66,7 +66,7 @@ def test_a_training_ends_where_it_is_told_that_it_is_enough() -> None:
         return scores[-1]
 
     history = train(
-        point, slide(point), epochs=lambda _: [[0], [0]], plan=plan, score=score, enough=lambda: scores[-1] > 0.5
+        point, slide(point), epochs=lambda _: [[0], [0]], plan=plan, score=score, stop_fn=lambda: scores[-1] > 0.5
     )
     assert history.steps == 6
     assert history.scores == pytest.approx([0.2, 0.4, 0.6], rel=1e-4)
@@ -92,7 +92,7 @@ def test_the_best_epoch_is_brought_back(scores: list[float], kept: int) -> None:
         return next(told)
 
     history = train(point, slide(point), epochs=lambda _: [[0], [1]], plan=Plan(lr=0.1, epochs=3), score=score)
-    assert (history.scores, history.kept, history.steps) == (scores, kept, 6)
+    assert (history.scores, history.best_epoch, history.steps) == (scores, kept, 6)
     assert len(set(places)) == 3
     assert float(point.x.detach()) == places[kept]
 
@@ -100,7 +100,7 @@ def test_the_best_epoch_is_brought_back(scores: list[float], kept: int) -> None:
 def test_without_a_score_the_last_epoch_stays() -> None:
     point = Point()
     history = train(point, slide(point), epochs=lambda _: [[0]], plan=Plan(lr=0.1, epochs=2))
-    assert history.kept is None
+    assert history.best_epoch is None
     assert float(point.x.detach()) < history.losses[-1]
 
 
@@ -122,7 +122,7 @@ def test_all_options_out_of_range_are_named_together() -> None:
 @pytest.mark.parametrize(("most", "steps", "epochs"), [(0, 12, 3), (1, 1, 1), (4, 4, 1), (5, 5, 2), (99, 12, 3)])
 def test_most_bounds_the_steps_and_the_schedule_knows_it(most: int, steps: int, epochs: int) -> None:
     point = Point()
-    plan = Plan(lr=0.1, epochs=3, most=most, weight_decay=0.0)
+    plan = Plan(lr=0.1, epochs=3, max_steps=most, weight_decay=0.0)
     history = train(point, slide(point), epochs=lambda _: [[0]] * 4, plan=plan, score=lambda: 0.0)
     assert (history.steps, len(history.scores)) == (steps, epochs)
     last = history.losses[-1] - float(point.x.detach())
@@ -159,9 +159,9 @@ def test_progress_is_told_of_every_step() -> None:
 def test_plain_training_learns_the_task(load: Callable[[str], Classifier], kind: str, lr: float) -> None:
     model = load(kind)
     rows, held = task(384, seed=1), task(64, seed=2)
-    before = accuracy(read_texts(model, held.texts).predictions, held.labels)
+    before = accuracy(predict_texts(model, held.texts).predictions, held.labels)
     history = fine_tune(model, rows, plan=Plan(lr=lr, epochs=8, batch_size=32, warmup=0.1), seed=0, dev=held)
-    after = accuracy(read_texts(model, held.texts).predictions, held.labels)
+    after = accuracy(predict_texts(model, held.texts).predictions, held.labels)
     assert before < 0.8
     assert after > 0.9
     assert after == max(history.scores)
@@ -176,7 +176,7 @@ def test_training_is_a_function_of_its_seed_and_of_nothing_global(
         model = load("bert")
         torch.manual_seed(noise)
         expected = torch.get_rng_state()
-        fine_tune(model, task(32), plan=Plan(lr=1e-3, epochs=1, batch_size=8, dropout=dropout), seed=seed)
+        fine_tune(model, task(32), plan=Plan(lr=1e-3, epochs=1, batch_size=8, use_dropout=dropout), seed=seed)
         assert torch.equal(torch.get_rng_state(), expected)
         ends.append(weights(model))
     assert same(ends[0], ends[1])
@@ -184,18 +184,18 @@ def test_training_is_a_function_of_its_seed_and_of_nothing_global(
 
 
 def test_what_is_read_is_computed_in_full_float32_on_any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arithmetic, "ROUNDING", True)
+    monkeypatch.setattr(arithmetic, "ALLOW_BF16", True)
     generator = torch.Generator().manual_seed(1)
     x, w = torch.randn(256, 384, generator=generator), torch.randn(384, 384, generator=generator)
-    with fast_products():
-        with fast_products(exact=True):
+    with matmul_precision():
+        with matmul_precision(exact=True):
             torch.testing.assert_close(x @ w, (x.double() @ w.double()).float(), atol=1e-3, rtol=1e-3)
         assert torch.get_float32_matmul_precision() == "medium"
 
 
 def test_fast_products_are_given_back_even_after_an_error() -> None:
     before = torch.get_float32_matmul_precision()
-    with pytest.raises(RuntimeError, match="on purpose"), fast_products():
+    with pytest.raises(RuntimeError, match="on purpose"), matmul_precision():
         raise RuntimeError("on purpose")
     assert torch.get_float32_matmul_precision() == before
 

@@ -53,7 +53,7 @@ def audit(
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
         from untrigger.core.errors import OptionError
-        from untrigger.core.registry import find
+        from untrigger.core.registry import get_method
         from untrigger.pipeline.audit import TREATMENTS, AuditSpec
         from untrigger.pipeline.audit import audit as run
         from untrigger.pipeline.scan import ScanSpec
@@ -70,7 +70,7 @@ def audit(
             teacher=teacher,
             base=base,
             policy=policy_of(policy, None, allow_undecided=allow_undecided),
-            options=options_of(find("scanners", "insertions"), settings or [], what="scanner insertions"),
+            options=options_of(get_method("scanners", "insertions"), settings or [], what="scanner insertions"),
             labels=o.labels_of(labels),
             text_column=text_column,
             label_column=label_column,

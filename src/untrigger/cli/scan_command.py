@@ -101,8 +101,8 @@ def scan(
     """
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
-        from untrigger.core.files import refuse_existing
-        from untrigger.core.registry import find
+        from untrigger.core.files import check_new_paths
+        from untrigger.core.registry import get_method
         from untrigger.pipeline.scan import ScanSpec
         from untrigger.pipeline.scan import scan as run
 
@@ -112,7 +112,7 @@ def scan(
                 "--json together with --format", expected="one form of the result", remedy="name a file with --out"
             )
         if out is not None:
-            refuse_existing(out)
+            check_new_paths(out)
         spec = ScanSpec(
             model=model,
             clean=clean,
@@ -121,7 +121,7 @@ def scan(
             static_only=static_only,
             rewritten=rewritten,
             method=method,
-            options=options_of(find("scanners", method), settings or [], what=f"scanner {method}"),
+            options=options_of(get_method("scanners", method), settings or [], what=f"scanner {method}"),
             policy=rules,
             base=base,
             labels=o.labels_of(labels),
@@ -171,7 +171,7 @@ def rendered(report: Report, chosen: str | None, *, out: Path | None) -> str:
     """The report in the chosen format, written to ``out`` where it is given; empty for the screen."""
     if chosen is None:
         return ""
-    from untrigger.core.report import write_text
+    from untrigger.core.files import write_text
     from untrigger.reporting.scan_page import render_scan
 
     text = render_scan(report, format=chosen)

@@ -19,10 +19,10 @@ from untrigger.inversion.random_insertions import NoiseInsertions
 from untrigger.inversion.search import Insertion, insert_at_random
 from untrigger.inversion.vocabulary import Words
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_ids
+from untrigger.models.inference import predict_token_ids
 from untrigger.runtime.batching import endless_batches
-from untrigger.training.loop import MICRO, History, Plan, train
-from untrigger.training.losses import soft_cross
+from untrigger.training.loop import MICRO_BATCH, History, Plan, train
+from untrigger.training.losses import kd_loss
 
 
 @dataclass(frozen=True)
@@ -101,19 +101,19 @@ class InsertionLesson:
         def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
             half = len(batch) // 2
             texts = [self.rows.texts[i] for i in batch[:half]] + [self._insert(i, bank, draw) for i in batch[half:]]
-            said = self.student.read(self.student.collate(self.student.encode(texts)))
+            said = self.student.forward(self.student.collate(self.student.encode(texts)))
             where = said.logits.device
             own = self.own[list(batch)].to(where)
             ce = functional.cross_entropy(said.logits, self.labels[list(batch)].to(where))
-            own_kl = soft_cross(own, said.logits, temperature=told.temperature)
+            own_kl = kd_loss(own, said.logits, temperature=told.temperature)
             value, terms = told.a * ce + told.b * own_kl, {"cross-entropy": ce, "own answers": own_kl}
             if told.c:
-                theirs = read_ids(self.teacher, self.teacher.encode(texts)).logits.to(where)
-                terms["teacher's answers"] = soft_cross(theirs, said.logits, temperature=told.temperature)
+                theirs = predict_token_ids(self.teacher, self.teacher.encode(texts)).logits.to(where)
+                terms["teacher's answers"] = kd_loss(theirs, said.logits, temperature=told.temperature)
                 value = value + told.c * terms["teacher's answers"]
             return value, {name: float(term.detach()) for name, term in terms.items()}
 
-        plan = Plan(lr=told.lr, batch_size=told.batch_size, warmup=0.1, micro=MICRO)
+        plan = Plan(lr=told.lr, batch_size=told.batch_size, warmup=0.1, micro_batch=MICRO_BATCH)
         batches = endless_batches(self.lengths, size=told.batch_size, steps=steps, rng=np.random.default_rng(seed))
         return train(self.student.module, loss, epochs=[batches], plan=plan, progress=progress, label="unlearning")
 

@@ -13,7 +13,7 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
-from untrigger.methods.defender_rows import check_rows, leaks
+from untrigger.methods.defender_rows import check_rows, overlap_warnings
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.classifier import Classifier
@@ -105,7 +105,7 @@ class Detector(Method):
             raise ContractError(f"{self.name} was given {len(grant.suspect)} rows and scored {len(detection.scores)}")
         if not all(map(isfinite, detection.scores)):
             raise DivergedError("a score is no number", remedy="use a smaller learning rate")
-        return replace(detection, warnings=[*leaks(grant), *detection.warnings])
+        return replace(detection, warnings=[*overlap_warnings(grant), *detection.warnings])
 
 
 def ranks(order: Sequence[int]) -> list[int]:

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from untrigger.attacks.trigger import Trigger
-from untrigger.core.errors import ModelError, OutputError
-from untrigger.core.files import SPACE
+from untrigger.core.errors import ModelError
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
 from untrigger.core.statistics import Outcome
 from untrigger.data import write_table
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import Readings, read_texts
+from untrigger.models.inference import Predictions, predict_texts
 
 
 def predict_outcomes(
     model: Classifier, rows: Rows, *, subject: str, triggered: bool, progress: Progress = silent
-) -> tuple[list[Outcome], Readings]:
+) -> tuple[list[Outcome], Predictions]:
     """Return one outcome for every row, predictions in the rows' order of classes, and the logits and features.
 
     Raises:
@@ -29,7 +28,7 @@ def predict_outcomes(
             f"the {subject} has the classes {list(model.label_names)}", expected=f"{list(rows.label_names)}"
         )
     order = [rows.label_names.index(name) for name in model.label_names]
-    read = read_texts(model, rows.texts, progress=progress, label=f"predictions of the {subject}")
+    read = predict_texts(model, rows.texts, progress=progress, label=f"predictions of the {subject}")
     each = zip(rows, read.predictions, read.confidences, strict=True)
     return [Outcome(row.id, subject, triggered, row.label, order[p], c) for row, p, c in each], read
 
@@ -62,6 +61,4 @@ def write_outcomes(outcomes: Sequence[Outcome], path: Path) -> None:
         OutputError: if the file cannot be written.
     """
     columns = ("row", "subject", "triggered", "label", "prediction", "confidence")
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {str(path)!r}: there is no such folder", remedy=SPACE)
     write_table({name: [getattr(one, name) for one in outcomes] for name in columns}, path)

@@ -16,7 +16,7 @@ from untrigger.defences.fine_tuning import FineTune
 from untrigger.evaluation.ground_truth import GroundTruth
 from untrigger.models.adapters import AdapterOptions, attach, merged
 from untrigger.models.classifier import Classifier, head_of
-from untrigger.training.loop import MICRO, Plan
+from untrigger.training.loop import MICRO_BATCH, Plan
 from untrigger.training.supervised import fine_tune
 
 LR = 1e-3  # of the fine-tuning; not tuned
@@ -64,6 +64,6 @@ def repoisoned(
     recipe = Attack(truth.trigger, target=truth.target, rate=count / len(rows))
     dirty = recipe.poison(rows, seed=seed).visible.shuffled(np.random.default_rng(seed))
     student = attach(model, AdapterOptions(), generator=torch.Generator().manual_seed(seed))
-    plan = Plan(lr=lr, epochs=epochs, micro=MICRO)
+    plan = Plan(lr=lr, epochs=epochs, micro_batch=MICRO_BATCH)
     fine_tune(student, dirty, plan=plan, seed=seed, progress=progress, label="poisoning again")
     return student

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from untrigger import assets
-from untrigger.core.errors import ModelError, OptionError, one_of
+from untrigger.core.errors import ModelError, OptionError, check_choice
 from untrigger.core.paths import local_path
-from untrigger.core.registry import Family, find, options_of
+from untrigger.core.registry import Family, get_method, options_of
 from untrigger.defences.chain import Chain
 from untrigger.defences.purifier import Purifier
 from untrigger.defences.w2s.base_recovery import ancestor, same_shape
@@ -32,7 +32,7 @@ def method_of(spec: PurifySpec) -> Purifier:
     if spec.variant:
         raise OptionError(f"the variant {spec.variant!r} of several methods", expected="a variant of one method")
     for name in spec.options:
-        one_of(name, names, kind="method of the chain")
+        check_choice(name, names, kind="method of the chain")
     parts = [made("defences", name, options=spec.options.get(name, {})) for name in names]
     return Chain(tuple(part for part in parts if isinstance(part, Purifier)))
 
@@ -43,13 +43,13 @@ def made(family: Family, name: str, *, variant: str = "", options: Mapping[str, 
     Raises:
         OptionError: for an unknown method, variant or option.
     """
-    kind: Any = find(family, name)
+    kind: Any = get_method(family, name)
     if variant and variant != "ours":
-        one_of(variant, [*kind.variants, "ours"], kind=f"variant of {name}")
+        check_choice(variant, [*kind.variants, "ours"], kind=f"variant of {name}")
         kind = kind.variants[variant]
     known = [one.name for one in options_of(kind if isinstance(kind, type) else type(kind()))]
     for option in options:
-        one_of(option, known, kind=f"option of {name}")
+        check_choice(option, known, kind=f"option of {name}")
     return kind(**options)
 
 
@@ -123,7 +123,7 @@ def refuse_format(spec: PurifySpec, victim: Classifier, method: Purifier) -> Non
         OptionError: for an unknown PEFT method.
     """
     parts = method.methods if isinstance(method, Chain) else (method,)
-    pefts = [one_of(getattr(part, "peft", METHODS[0]), METHODS, kind="PEFT method") for part in parts]
+    pefts = [check_choice(getattr(part, "peft", METHODS[0]), METHODS, kind="PEFT method") for part in parts]
     peft = next((one for one in pefts if one != "lora"), "lora")
     if len(parts) > 1 and peft != "lora" and not spec.merge:
         raise ModelError(
