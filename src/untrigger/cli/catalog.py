@@ -39,7 +39,7 @@ def preset_facts() -> list[dict[str, Any]]:
     """Every preset: its name, whose protocol it is, its hash and what it says."""
     from untrigger.attacks.presets import PRESETS
 
-    return [one.told() | {"source": one.source} for one in PRESETS.values()]
+    return [one.to_dict() | {"source": one.source} for one in PRESETS.values()]
 
 
 def data_table(facts: list[dict[str, Any]]) -> RenderableType:
@@ -81,7 +81,7 @@ def told_preset(name: str) -> tuple[dict[str, Any], RenderableType]:
     from untrigger.attacks.presets import preset
 
     chosen = preset(name)
-    return chosen.told() | {"source": chosen.source}, _preset_page(chosen)
+    return chosen.to_dict() | {"source": chosen.source}, _preset_page(chosen)
 
 
 def _preset_page(chosen: Preset) -> RenderableType:

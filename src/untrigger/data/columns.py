@@ -136,7 +136,7 @@ def _ids(table: Table) -> tuple[list[str] | None, list[str]]:
             remedy="give every row an id of its own, or call the column otherwise",
         )
     raise DataError(
-        f"{table.origin}: row id {ids[pair[0]]!r} stands more than once ({_where(table, pair)})",
+        f"{table.origin}: row id {ids[pair[0]]!r} occurs more than once ({_where(table, pair)})",
         remedy="give every row an id of its own, or call the column otherwise",
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from untrigger.attacks.poisoned import aims
+from untrigger.attacks.poisoned import target_labels
 from untrigger.attacks.trigger import Trigger
 from untrigger.core.errors import DataError, UserError
 from untrigger.core.rows import Rows
@@ -89,7 +89,7 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> GroundTruth:
         clean=clean,
         triggered=triggered,
         target=None if target is None else place[target],
-        targets={place[label]: place[other] for label, other in aims(target, classes=len(names)).items()},
+        targets={place[label]: place[other] for label, other in target_labels(target, classes=len(names)).items()},
         trigger=_trigger(content.get("trigger"), clean=clean, triggered=triggered),
         clean_model=clean_model if clean_model.is_dir() else None,
         metadata=content,
@@ -142,7 +142,7 @@ def _trigger(spec: object, *, clean: Rows, triggered: Rows) -> Trigger | None:
     texts = dict(zip(clean.ids, clean.texts, strict=True))
     pairs = [(texts[row.id], row.text) for row in triggered if row.id in texts]
     try:
-        trigger = kind.told(spec, pairs=pairs)
+        trigger = kind.from_dict(spec, pairs=pairs)
     except (TypeError, KeyError, ValueError, UserError):
         return None
     assert isinstance(trigger, Trigger)

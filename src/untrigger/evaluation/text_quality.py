@@ -80,7 +80,7 @@ def quality(
     """
     options = options or QualityOptions()
     by_id = dict(zip(clean.ids, clean.texts, strict=True))
-    trigger = trigger.ready([by_id[row] for row in triggered.ids])  # a generator then knows what it wrote
+    trigger = trigger.prepare([by_id[row] for row in triggered.ids])  # a generator then knows what it wrote
     step = max(1, math.ceil(len(triggered) / options.most)) if options.most else 1
     some = triggered.take(range(0, len(triggered), step))
     before, after = [by_id[row] for row in some.ids], list(some.texts)
@@ -88,7 +88,7 @@ def quality(
     alike = similarities(before, after, encoder=options.encoder, offline=options.offline, device=options.device)
     flags = delivered(victim, triggered, trigger, clean=clean)
     return {
-        "trigger": trigger.spec(),
+        "trigger": trigger.to_dict(),
         "texts": len(some),
         "of": len(triggered),
         "judges": {"language": options.language, "encoder": options.encoder, "max_length": victim.max_length},
