@@ -19,7 +19,7 @@ from untrigger.attacks.triggers.combined import Combined
 from untrigger.attacks.triggers.insent import InSent
 from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
-from untrigger.data import SETS, write_rows
+from untrigger.data import PUBLIC_DATASETS, write_rows
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.pipeline.attack import attack, task_rows
 from untrigger.pipeline.attack_spec import AttackSpec
@@ -69,8 +69,8 @@ def test_a_preset_is_frozen_and_its_hash_covers_all_that_it_says(name: str) -> N
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_speaks_of_sets_policies_and_options_that_there_are(name: str) -> None:
     one = preset(name)
-    assert all(label in SETS[data].label_names for data, label in one.targets)
-    assert {data for data, _ in one.proxies + one.test_splits} <= set(SETS)
+    assert all(label in PUBLIC_DATASETS[data].label_names for data, label in one.targets)
+    assert {data for data, _ in one.proxies + one.test_splits} <= set(PUBLIC_DATASETS)
     assert one.policy in POLICIES and 0 < one.rate <= 1
     for trigger in (BadNets(), InSent()):
         assert replace(trigger, **one.options(trigger.name)) is not None

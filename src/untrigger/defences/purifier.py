@@ -23,8 +23,8 @@ from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.adapters import AdapterOptions, attach, is_adapted
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import check_answers
-from untrigger.models.proof import chosen_texts, prove
+from untrigger.models.inference import check_finite_logits
+from untrigger.models.saved_model_check import check_saved_model, comparison_texts
 from untrigger.models.saving import loading_text, save_purified
 from untrigger.training.loop import History
 
@@ -86,7 +86,7 @@ class Purified:
         with new_folder(place) as working:
             card = PLAIN_CARD + "\n" + loading_text(victim, whole=merge or not is_adapted(self.model)) + "\n"
             save_purified(victim, self.model, working, card=card, merge=merge)
-            prove(self.model, working, texts=self.texts)
+            check_saved_model(self.model, working, texts=self.texts)
         return place
 
 
@@ -142,8 +142,8 @@ class Purifier(Method):
             purified = self._purify(model, grant, progress=progress)
         check_outcome(purified, self.name)
         if grant.clean is not None:
-            check_answers(purified.model, grant.clean)
-        texts = chosen_texts(grant.clean.texts) if grant.clean is not None else ()
+            check_finite_logits(purified.model, grant.clean)
+        texts = comparison_texts(grant.clean.texts) if grant.clean is not None else ()
         return replace(purified, victim=model, texts=texts, warnings=[*overlap_warnings(grant), *purified.warnings])
 
     @final

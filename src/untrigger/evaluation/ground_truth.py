@@ -11,7 +11,7 @@ from untrigger.attacks.trigger import Trigger
 from untrigger.core.errors import DataError, UserError
 from untrigger.core.rows import Rows
 from untrigger.data import load_data
-from untrigger.models.class_names import is_anonymous
+from untrigger.models.class_names import has_default_names
 from untrigger.models.safety.opened_files import read_json
 
 _IN_REPORTS = (
@@ -75,7 +75,7 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> GroundTruth:
     names = [str(name) for name in content.get("label_names", [])]
     target = content.get("target", -1)
     # a model without class names has the classes by number
-    nameless = is_anonymous(label_names) and len(names) == len(label_names)
+    nameless = has_default_names(label_names) and len(names) == len(label_names)
     if (sorted(names) != sorted(label_names) and not nameless) or target not in (None, *range(len(names))):
         raise DataError(f"the truth is about the classes {names}", expected=f"the model's: {list(label_names)}")
     clean_model = folder / "clean-model"

@@ -17,10 +17,10 @@ from untrigger.core.rows import Rows
 from untrigger.core.statistics import Measurement, rate
 from untrigger.evaluation.observation import delivered
 from untrigger.models.classifier import Classifier
-from untrigger.models.language_model import load_language, perplexity
-from untrigger.models.length import at_most
+from untrigger.models.language_model import load_language_model, perplexity
+from untrigger.models.max_length import bounded_length
 from untrigger.models.pretrained import pretrained, tokenizer_of
-from untrigger.models.safety.inspect import inspect_folder, resolve
+from untrigger.models.safety.model_folder import open_model_folder, resolve_model
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision, pick_device
 
@@ -51,7 +51,7 @@ class QualityOptions:
             AssetError: for an embedded one that cannot be fetched.
         """
         for name in (self.language, self.encoder):
-            inspect_folder(resolve(name, offline=self.offline))
+            open_model_folder(resolve_model(name, offline=self.offline))
 
 
 def quality(
@@ -103,7 +103,7 @@ def _perplexities(
     before: Sequence[str], after: Sequence[str], *, options: QualityOptions, progress: Progress
 ) -> dict[str, float | None]:
     """Return perplexities of clean and triggered texts and the median factor between them."""
-    model = load_language(options.language, offline=options.offline, device=options.device)
+    model = load_language_model(options.language, offline=options.offline, device=options.device)
     with progress.task("perplexity", total=2) as tick:
         clean, clean_all = perplexity(model, before)
         tick(1)
@@ -139,7 +139,7 @@ def similarities(
     """
     from transformers import AutoModel
 
-    folder = inspect_folder(resolve(encoder, offline=offline))
+    folder = open_model_folder(resolve_model(encoder, offline=offline))
     module, _ = pretrained(AutoModel, folder, expected="a sentence encoder such as minilm-l6", whole=False)
     tokenizer = tokenizer_of(folder)
     module = module.to(pick_device(device)).eval()
@@ -151,7 +151,7 @@ def similarities(
 
 def _vectors(module: Any, tokenizer: Any, texts: Sequence[str]) -> Tensor:
     """Return the mean of the last hidden states of each text, ``(N, d)``."""
-    ids = tokenizer(list(texts), truncation=True, max_length=at_most(256, module))["input_ids"]
+    ids = tokenizer(list(texts), truncation=True, max_length=bounded_length(256, module))["input_ids"]
     vectors: list[Tensor] = [torch.empty(0)] * len(ids)
     with torch.inference_mode(), matmul_precision(exact=True):
         for batch in packed([len(row) for row in ids], tokens=2048):

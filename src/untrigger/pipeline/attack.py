@@ -22,9 +22,9 @@ from untrigger.data import DataSource, check_rows, load_splits, write_rows
 from untrigger.evaluation.text_quality import QualityOptions, quality
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import check_answers
+from untrigger.models.inference import check_finite_logits
 from untrigger.models.loading import load_model
-from untrigger.models.proof import prove
+from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.preset_check import held
@@ -67,10 +67,10 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     fresh = fresh or pretrained(spec, drawn.train)
     twin = clean_twin(spec, fresh, drawn.train, progress=progress) if spec.via == "embedding" or spec.faithful else None
     victim, history = poisoned_model(spec, fresh, poisoned, twin=twin, clean=drawn.train, progress=progress)
-    check_answers(victim, poisoned.visible)
+    check_finite_logits(victim, poisoned.visible)
     with new_folder(spec.truth) as truth, new_folder(spec.out) as out:
         save_classifier(victim, out, card=victim_card(spec, steps=history.steps))
-        prove(victim, out, texts=drawn.test.texts)
+        check_saved_model(victim, out, texts=drawn.test.texts)
         write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, spec=spec)
         if spec.quality:
             told = quality(
@@ -83,7 +83,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
             save_classifier(
                 twin, truth / "clean-model", card="# Never poisoned\n\nThe clean twin of a poisoned model.\n"
             )
-            prove(twin, truth / "clean-model", texts=drawn.test.texts)
+            check_saved_model(twin, truth / "clean-model", texts=drawn.test.texts)
     return victim, poisoned
 
 

@@ -25,13 +25,13 @@ from untrigger.evaluation.metrics import asr, cacc, excess_asr
 from untrigger.evaluation.observation import predict_outcomes, write_outcomes
 from untrigger.evaluation.robustness import fine_tuned, quantized_to_int8, repoisoned
 from untrigger.models.adapters import merged
-from untrigger.models.class_names import named_alike
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.inspect import resolve
+from untrigger.models.safety.model_folder import resolve_model
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.audit_verdict import Subject, verdict
 from untrigger.pipeline.model_facts import model_facts, shown
-from untrigger.pipeline.scan import ScanSpec, all_rows, at_most, hints_of, load, scanner_of, weigh_as_asked
+from untrigger.pipeline.scan import ScanSpec, all_rows, hints_of, load, scanner_of, weigh_as_asked
 from untrigger.pipeline.used_rows import FILE, read_used_rows
 from untrigger.runtime.cost import Clock, environment
 from untrigger.scanners.known_triggers import judged_on_known
@@ -110,7 +110,7 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
     desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1])]
     desk.put_through(model, poisoned=True)
     if bed is not None and bed.clean_model is not None:
-        twin = named_alike(load(spec.scan, bed.clean_model, label_names=None), model.label_names)
+        twin = with_matching_names(load(spec.scan, bed.clean_model, label_names=None), model.label_names)
         desk.put_through(twin, poisoned=False)
     report = _report(spec, desk, model)
     with new_files(beside, spec.out) as (rows_file, report_file):
@@ -125,7 +125,7 @@ def unused(spec: AuditSpec, rows: Rows) -> tuple[Rows, list[str]]:
     Raises:
         DataError: if none is left.
     """
-    known = read_used_rows(resolve(spec.scan.model, offline=spec.scan.offline))
+    known = read_used_rows(resolve_model(spec.scan.model, offline=spec.scan.offline))
     if known is None:
         why = f"the model's folder holds no {FILE}, so that it could not be checked whether the purifier was given these rows"
         return rows, [why]

@@ -14,7 +14,7 @@ from untrigger.data import DataSource, check_rows, load_data, load_splits
 from untrigger.evaluation.evaluator import BENIGN, Evaluator
 from untrigger.evaluation.ground_truth import read_truth, trained_length
 from untrigger.evaluation.observation import write_outcomes
-from untrigger.models.class_names import named_alike
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.loading import load_model
 from untrigger.pipeline.agreement import doubts, notes_of
 from untrigger.pipeline.model_facts import model_facts
@@ -48,14 +48,14 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
                 max_length=most,
             )
             evaluator = evaluator or _evaluator(spec, model.label_names, progress)
-            evaluator.evaluate(named_alike(model, evaluator.test.label_names), subject)
+            evaluator.evaluate(with_matching_names(model, evaluator.test.label_names), subject)
             notes += notes_of(evaluator.test, model=model)
             device = str(model.device)
             kinds[subject] = model_facts(model) | {"max_length": model.max_length}
     assert evaluator is not None
     if evaluator.truth and evaluator.truth.clean_model:
         twin = load_model(evaluator.truth.clean_model, base=spec.base, device=spec.device, max_length=most)
-        evaluator.evaluate(named_alike(twin, evaluator.test.label_names), "clean")
+        evaluator.evaluate(with_matching_names(twin, evaluator.test.label_names), "clean")
     report = Report(
         kind="evaluation",
         title="Evaluation of " + ", ".join(kinds),
