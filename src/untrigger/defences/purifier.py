@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, final
 
 import torch
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import ContractError
 from untrigger.core.files import new_folder
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Curve, Finding, Verdict
+from untrigger.core.report import Curve, Verdict
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.methods.defender_rows import check_rows, overlap_warnings
 from untrigger.methods.method import Method
@@ -64,7 +65,7 @@ class Purified:
     outcome: PurificationOutcome | None = None
     summary: str = ""
     scanned: Verdict | None = None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Candidate] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import DataError, OptionError, check_choice
 from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Finding, Report
+from untrigger.core.report import Report
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import Candidate, Scan
+from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
 from untrigger.core.statistics import Measurement, Outcome
 from untrigger.evaluation.ground_truth import GroundTruth, read_truth
@@ -31,7 +32,7 @@ from untrigger.models.safety.model_folder import resolve_model
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.audit_verdict import Subject, verdict
 from untrigger.pipeline.model_facts import model_facts, shown
-from untrigger.pipeline.scan import ScanSpec, all_rows, hints_of, load, scanner_of, weigh_as_asked
+from untrigger.pipeline.scan import ScanSpec, all_rows, at_most, hints_of, load, scanner_of, weigh_as_asked
 from untrigger.pipeline.used_rows import FILE, read_used_rows
 from untrigger.runtime.cost import Clock, environment
 from untrigger.scanners.known_triggers import judged_on_known
@@ -179,7 +180,7 @@ class _Desk:
     scores: dict[Subject, Measurement] = field(default_factory=dict)
     statuses: dict[Subject, str] = field(default_factory=dict)
     reasons: dict[Subject, str] = field(default_factory=dict)
-    found: list[Finding] = field(default_factory=list)
+    found: list[Candidate] = field(default_factory=list)
 
     def put_through(self, model: Classifier, *, poisoned: bool) -> None:
         """Scan ``model`` as it came and after every treatment."""
@@ -232,10 +233,7 @@ class _Desk:
             )
         self.hints = replace(self.hints, reference=result.reference)
         self._note(model, subject, result.scan, status=result.verdict.status)
-        self.found += [
-            Finding(f"{one.text} ({subject.name})", one.target, one.suspect.value, reference_rate=one.reference.value)
-            for one in result.scan.triggers()
-        ]
+        self.found += [replace(one, text=f"{one.text} ({subject.name})") for one in result.scan.triggers()]
         return list(result.scan.candidates)
 
     def _judge_known(self, model: Classifier, subject: Subject, candidates: Sequence[Candidate]) -> None:
