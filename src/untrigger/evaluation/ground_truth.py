@@ -19,18 +19,21 @@ _IN_REPORTS = (
     "target",
     "policy",
     "rate",
-    "negatives",
+    "negative_rate",
     "seed",
-    "via",
+    "tuning",
     "data",
     "proxy",
     "label_smoothing",
-    "faithful",
+    "clean_consistency",
     "max_length",
     "train_sha256",
     "test_sha256",
     "overlap",
 )
+
+_FORMER_KEYS = {"via": "tuning", "negatives": "negative_rate", "faithful": "clean_consistency"}
+"""Keys of truth files that earlier versions wrote, and what they are called now."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
             expected="truth.json, test_clean.csv, test_triggered.csv",
             remedy="give the DIR.truth that `untrigger attack --out DIR` wrote",
         )
-    return read_json(folder / "truth.json")
+    return {_FORMER_KEYS.get(key, key): value for key, value in read_json(folder / "truth.json").items()}
 
 
 def _trigger(spec: object, *, clean: Rows, triggered: Rows) -> Trigger | None:
