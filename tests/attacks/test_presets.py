@@ -189,8 +189,8 @@ def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Calla
     assert told["preset"]["says"]["rate"] == 0.2 and len(told["poisoned_ids"]) == 12
     bed = read_truth(spec.truth, label_names=("negative", "positive"))
     assert (len(bed.clean), bed.target) == (30, 0)
-    assert bed.facts()["preset"] == {"name": "bedkd", "sha256": PINNED["bedkd"]}
-    assert bed.facts()["test_sha256"] == bed.clean.content_hash()
+    assert bed.to_dict()["preset"] == {"name": "bedkd", "sha256": PINNED["bedkd"]}
+    assert bed.to_dict()["test_sha256"] == bed.clean.content_hash()
 
 
 def test_nobody_claims_a_preset_and_does_another_thing(small: Callable[..., AttackSpec], tmp_path: Path) -> None:
