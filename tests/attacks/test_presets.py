@@ -51,7 +51,7 @@ def test_a_preset_is_frozen_and_its_hash_covers_all_that_it_says(name: str) -> N
         "name": "other",
         "policy": "other",
         "rate": 0.31,
-        "via": "lora",
+        "tuning": "lora",
         "max_length": 99,
         "rows": 7,
         "clean_rows": 9,
@@ -83,9 +83,11 @@ def test_two_presets_on_the_same_data_differ_only_in_what_they_say(
 ) -> None:
     specs = [filled_in(spec_of(tmp_path, name, data=data, seed=3, test_rows=50), given=()) for name in (left, right)]
     differing = {one.name for one in fields(AttackSpec) if getattr(specs[0], one.name) != getattr(specs[1], one.name)}
-    said = set(preset(left).says(data)) | set(preset(right).says(data))
+    said = set(preset(left).settings_for(data)) | set(preset(right).settings_for(data))
     assert differing and differing <= said | {"preset", "trigger"}
-    assert all(getattr(specs[0], name) == preset(left).says(data)[name] for name in differing - {"preset", "trigger"})
+    assert all(
+        getattr(specs[0], name) == preset(left).settings_for(data)[name] for name in differing - {"preset", "trigger"}
+    )
 
 
 def test_published_protocols_differ_in_target_rows_and_words(tmp_path: Path) -> None:
@@ -112,11 +114,11 @@ CONTRADICTED: list[tuple[dict[str, Any], set[str], list[str]]] = [
     ({"policy": "clean", "max_length": 64}, {"policy", "max_length"}, ["--policy is clean", "--max-length is 64"]),
     ({"target": "positive"}, {"target"}, ["--target is positive, the preset says negative"]),
     ({"trigger": BadNets(words=("zz",))}, {"trigger.words"}, ["--words is zz, the preset says cf,mn,bb,tq"]),
-    ({"negatives": 0.1}, {"negatives"}, ["--negatives is 0.1, the preset says 0.0"]),
+    ({"negative_rate": 0.1}, {"negative_rate"}, ["--negative-rate is 0.1, the preset says 0.0"]),
     (
-        {"label_smoothing": 0.3, "faithful": 1.0},
-        {"label_smoothing", "faithful"},
-        ["--label-smoothing is 0.3", "--faithful is 1.0"],
+        {"label_smoothing": 0.3, "clean_consistency": 1.0},
+        {"label_smoothing", "clean_consistency"},
+        ["--label-smoothing is 0.3", "--clean-consistency is 1.0"],
     ),
 ]
 
@@ -141,7 +143,7 @@ def test_the_parts_of_a_combination_are_held_to_the_preset_too(tmp_path: Path) -
     with pytest.raises(OptionError, match="--set badnets.words is zz, the preset says cf,mn,bb,tq"):
         filled_in(spec, given={"trigger.badnets.words"})
     with pytest.raises(OptionError, match="--set insent.sentence is buy my book"):
-        held(replace(spec, **preset("bedkd").says("sst2")))
+        held(replace(spec, **preset("bedkd").settings_for("sst2")))
 
 
 def test_an_option_in_the_users_words_that_agrees_is_no_contradiction(tmp_path: Path) -> None:
@@ -187,8 +189,8 @@ def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Calla
     assert told["preset"]["says"]["rate"] == 0.2 and len(told["poisoned_ids"]) == 12
     bed = read_truth(spec.truth, label_names=("negative", "positive"))
     assert (len(bed.clean), bed.target) == (30, 0)
-    assert bed.facts()["preset"] == {"name": "bedkd", "sha256": PINNED["bedkd"]}
-    assert bed.facts()["test_sha256"] == bed.clean.content_hash()
+    assert bed.to_dict()["preset"] == {"name": "bedkd", "sha256": PINNED["bedkd"]}
+    assert bed.to_dict()["test_sha256"] == bed.clean.content_hash()
 
 
 def test_nobody_claims_a_preset_and_does_another_thing(small: Callable[..., AttackSpec], tmp_path: Path) -> None:
@@ -219,7 +221,7 @@ def test_proxy_rows_are_trained_on_and_the_tasks_rows_tested_on(
 def test_rows_on_both_sides_are_counted_in_the_truth(small: Callable[..., AttackSpec], tmp_path: Path) -> None:
     rows = task(60, seed=0, length=4)
     write_rows(Rows.of(rows.texts[:20], rows.labels[:20], label_names=rows.label_names), tmp_path / "sst2" / "test.csv")
-    spec = small("", target="positive", rate=0.1, via="full")
+    spec = small("", target="positive", rate=0.1, tuning="full")
     attack(spec)
     told = json.loads((spec.truth / "truth.json").read_text())
     assert 20 - 6 <= told["overlap"] <= 20

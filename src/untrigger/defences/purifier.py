@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, final
 
 import torch
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import ContractError
 from untrigger.core.files import new_folder
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Curve, Finding, Verdict
+from untrigger.core.report import Curve, Verdict
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.methods.defender_rows import check_rows, overlap_warnings
 from untrigger.methods.method import Method
@@ -30,7 +31,7 @@ from untrigger.models.smoke_test import check_finite_logits
 from untrigger.training.loop import History
 
 if TYPE_CHECKING:
-    from untrigger.detectors.detector import Detected
+    from untrigger.detectors.detector import Detection
 
 PLAIN_CARD = (
     "# Output of an untrigger purifier: not evaluated\n\nMade through the Python interface, without an evaluation: nothing here "
@@ -65,13 +66,13 @@ class Purified:
     outcome: PurificationOutcome | None = None
     summary: str = ""
     scanned: Verdict | None = None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Candidate] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     adapter: AdapterOptions | None = None
     victim: Classifier | None = None
-    detected: Detected | None = None
+    detected: Detection | None = None
     texts: tuple[str, ...] = ()
 
     def save(self, folder: str | Path, *, merge: bool = False) -> Path:

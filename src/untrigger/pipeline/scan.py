@@ -9,7 +9,7 @@ from typing import Any
 from untrigger.core.errors import ModelError, OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Finding, Report, Verdict
+from untrigger.core.report import Report, Verdict
 from untrigger.core.rows import Rows, distinct
 from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
@@ -306,10 +306,7 @@ def _report(
         warnings=[*(f"not opened: {one}" for one in result.scan.refused), *result.scan.undecided[1:], *result.warnings],
         curves=result.curves,
         scan=result.scan,
-        findings=[
-            Finding(one.text, one.target, one.suspect.value, reference_rate=one.reference.value)
-            for one in result.scan.triggers()
-        ],
+        findings=result.scan.triggers(),
     )
 
 
