@@ -46,14 +46,13 @@ def test_help_has_an_example_and_the_common_options(command: str, call: Any) -> 
 
 
 def test_the_demo_tells_how_far_it_falls_short_of_the_default(call: Any) -> None:
-    from untrigger.defences.w2s.retraining import RelearnOptions
-    from untrigger.defences.w2s.w2sdefense import W2SDefense
+    from untrigger.defences.w2s.retrain_from_base import RetrainOptions
     from untrigger.pipeline.demo import STEPS, TEACHERS
 
     words = ["no", "one", "two", "three"]
     told = (
-        f"{STEPS} of the {RelearnOptions().steps} steps",
-        f"{words[TEACHERS]} teacher of {words[W2SDefense().teachers]}",
+        f"{STEPS} of the {RetrainOptions().steps} steps",
+        f"{words[TEACHERS]} teacher of {words[RetrainOptions().teachers]}",
     )
     readme = Path(__file__).parents[2] / "README.md"
     for text in (call("demo", "--help").out, readme.read_text(encoding="utf-8")):

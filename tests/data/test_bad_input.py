@@ -91,7 +91,7 @@ def test_two_columns_for_one_role_are_refused_until_one_is_named(
         ('text,label\na,0\n"b,1\n', "line 3: unexpected end of data"),
         ("text,text,label\na,b,0\n", "stands twice"),
         ("text,label\na,0\nb,7\n", "0, 7 are not 0 to C-1"),
-        ("id,text,label\nx,a,0\nx,b,1\n", "row id 'x' stands more than once"),
+        ("id,text,label\nx,a,0\nx,b,1\n", "row id 'x' occurs more than once"),
     ],
 )
 def test_malformed_csv_says_where(tmp_path: Path, content: str, words: str) -> None:

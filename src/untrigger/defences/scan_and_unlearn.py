@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
-from untrigger.core.report import Curve, Finding
+from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import FOUND, Candidate, hundredths
+from untrigger.core.scan_result import FOUND, hundredths
 from untrigger.core.seeds import derived_seed, generator_for
 from untrigger.core.verdicts import CLEAN, PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.defences.student import DistillationOptions
 from untrigger.defences.trigger_unlearning import TriggerUnlearning, UnlearningOptions
-from untrigger.inversion.search import Insertion
 from untrigger.inversion.vocabulary import single_token_words
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
@@ -70,7 +70,7 @@ class ScanCure(UnlearningOptions, DistillationOptions, Purifier):
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         parts = self._split(grant)
         first = self.scanner.scan(model, grant, policy=self.policy, progress=progress)
-        run = _Run(model.label_names, [first], parts)
+        run = _Run([first], parts)
         student, unlearning = model, None
         while run.found() and len(run.histories) < self.rounds:
             if unlearning is None:
@@ -122,14 +122,12 @@ class _Run:
     """The scans of one model and the rounds of unlearning between them.
 
     Attributes:
-        names: the model's label names.
         scans: of the model as it was given, and after every round.
         rows: the clean rows by their purpose.
         histories: one for every round.
         triggers: every confirmed trigger by text and label, with the figures of the first scan that confirmed it.
     """
 
-    names: tuple[str, ...]
     scans: list[ScanResult]
     rows: _Parts
     histories: list[History] = field(default_factory=list)
@@ -140,15 +138,10 @@ class _Run:
         last = self.scans[-1]
         return last.verdict.status in FOUND and bool(last.scan.triggers())
 
-    def all_triggers(self) -> list[Insertion]:
+    def all_triggers(self) -> list[Candidate]:
         """Return all triggers so far, those of the last scan among them, strongest first."""
         self.triggers = {(one.text, one.target): one for one in self.scans[-1].scan.triggers()} | self.triggers
-        return [self._insertion(one) for one in sorted(self.triggers.values(), key=lambda one: -(one.score or 0.0))]
-
-    def _insertion(self, one: Candidate) -> Insertion:
-        """The trigger with its rates on held-out rows in the place of mean probabilities."""
-        own, other = one.suspect.value or 0.0, one.reference.value or 0.0
-        return Insertion(one.text, self.names.index(one.target), own, other, own, other)
+        return sorted(self.triggers.values(), key=lambda one: -(one.score or 0.0))
 
     def result(self, student: Classifier) -> Purified:
         """Return the result of the purifier."""
@@ -190,9 +183,9 @@ class _Run:
         times = f"{rounds} round" + ("" if rounds == 1 else "s")
         return f"after {times} of unlearning (scan score {scores[0]} to {scores[1]}) a scan says: {sentence}"
 
-    def _findings(self) -> list[Finding]:
+    def _findings(self) -> list[Candidate]:
         return [
-            Finding(one.text, one.target, one.suspect.value, reference_rate=one.reference.value, round=number)
+            replace(one, round=number)
             for number, each in enumerate(self.scans, start=1)
             if each.verdict.status in FOUND
             for one in each.scan.triggers()

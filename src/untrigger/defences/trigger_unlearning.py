@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
 from untrigger.defences.student import DistillationOptions
 from untrigger.inversion.random_insertions import NoiseInsertions
-from untrigger.inversion.search import Insertion, insert_at_random
+from untrigger.inversion.search import insert_at_random
 from untrigger.inversion.vocabulary import Words
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_token_ids
@@ -101,7 +102,7 @@ class TriggerUnlearning:
         self.lengths = [len(row) for row in student.encode(rows.texts)]
         self.noise = NoiseInsertions(words, rows)
 
-    def train(self, triggers: Sequence[Insertion], *, steps: int, seed: int, progress: Progress) -> History:
+    def train(self, triggers: Sequence[Candidate], *, steps: int, seed: int, progress: Progress) -> History:
         """Train the student for ``steps`` steps and return the history."""
         draw = random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
         batches = endless_batches(
@@ -135,15 +136,15 @@ class TriggerUnlearning:
             value = value + self.options.c * terms["reference's predictions"]
         return value, {name: float(term.detach()) for name, term in terms.items()}
 
-    def _insert(self, index: int, triggers: Sequence[Insertion], draw: random.Random) -> str:
+    def _insert(self, index: int, triggers: Sequence[Candidate], draw: random.Random) -> str:
         """Return the row with one or two insertions: triggers, mostly such as could change its class, or random text."""
         text, label, options = self.rows.texts[index], self.rows.labels[index], self.options
-        against = [one for one in triggers if one.target != label]
+        against = [one for one in triggers if one.target != self.rows.label_names[label]]
         for _ in range(draw.randint(1, 2)):
             pool = against if against and draw.random() < options.opposing else list(triggers)
             if not pool or draw.random() < options.noise:
                 phrase = self.noise.draw(label, rng=draw)
             else:
-                phrase = draw.choices(pool, [max(options.least_weight, one.excess) for one in pool])[0].text
+                phrase = draw.choices(pool, [max(options.least_weight, one.effect) for one in pool])[0].text
             text = insert_at_random(text, phrase, rng=draw)
         return text

@@ -11,9 +11,9 @@ import numpy as np
 from untrigger.attacks.adaptive import faithful
 from untrigger.attacks.embedding_attack import poison_embedding
 from untrigger.attacks.implanting import PLANS, VIAS, implant, lora_for
-from untrigger.attacks.poisoned import PoisonedDataset, aims
+from untrigger.attacks.poisoned import PoisonedDataset, target_labels
 from untrigger.attacks.poisoning import POLICIES, Attack
-from untrigger.attacks.rewrite_source import armed, parts_of
+from untrigger.attacks.rewrite_source import parts_of, with_rewrite_source
 from untrigger.core.errors import DataError, OptionError, check_choice
 from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
@@ -22,9 +22,9 @@ from untrigger.data import DataSource, check_rows, load_splits, write_rows
 from untrigger.evaluation.text_quality import QualityOptions, quality
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import check_answers
+from untrigger.models.inference import check_finite_logits
 from untrigger.models.loading import load_model
-from untrigger.models.proof import prove
+from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.preset_check import held
@@ -61,16 +61,16 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     drawn = _drawn(spec)
     recipe = recipe_of(spec, drawn, progress=progress)
     fresh = pretrained(spec, drawn.train) if any("model" in part.needs for part in parts_of(recipe.trigger)) else None
-    recipe = recipe.fitted(drawn.train, seed=spec.seed, model=fresh)
+    recipe = recipe.fit(drawn.train, seed=spec.seed, model=fresh)
     poisoned = recipe.poison(drawn.train, seed=spec.seed)
     triggered = triggered_rows(recipe, drawn.test, seed=spec.seed)
     fresh = fresh or pretrained(spec, drawn.train)
     twin = clean_twin(spec, fresh, drawn.train, progress=progress) if spec.via == "embedding" or spec.faithful else None
     victim, history = poisoned_model(spec, fresh, poisoned, twin=twin, clean=drawn.train, progress=progress)
-    check_answers(victim, poisoned.visible)
+    check_finite_logits(victim, poisoned.visible)
     with new_folder(spec.truth) as truth, new_folder(spec.out) as out:
         save_classifier(victim, out, card=victim_card(spec, steps=history.steps))
-        prove(victim, out, texts=drawn.test.texts)
+        check_saved_model(victim, out, texts=drawn.test.texts)
         write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, spec=spec)
         if spec.quality:
             told = quality(
@@ -83,7 +83,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
             save_classifier(
                 twin, truth / "clean-model", card="# Never poisoned\n\nThe clean twin of a poisoned model.\n"
             )
-            prove(twin, truth / "clean-model", texts=drawn.test.texts)
+            check_saved_model(twin, truth / "clean-model", texts=drawn.test.texts)
     return victim, poisoned
 
 
@@ -117,7 +117,7 @@ def _check(spec: AttackSpec) -> None:
 
 def recipe_of(spec: AttackSpec, drawn: Drawn, *, progress: Progress = silent) -> Attack:
     """The recipe that the spec asks for, its trigger with the rewrites that it needs."""
-    trigger = armed(
+    trigger = with_rewrite_source(
         spec.trigger,
         paired=spec.paired,
         rewriter=spec.rewriter,
@@ -165,7 +165,7 @@ def poisoned_model(
     if spec.via == "embedding":
         assert twin is not None
         rows = poisoned.visible.where(row in ids for row in poisoned.visible.ids)
-        words = spec.trigger.marks
+        words = spec.trigger.trigger_words
         return poison_embedding(twin, rows, words=words, clean=clean, seed=spec.seed, progress=progress)
     term = None
     if spec.faithful and twin is not None:
@@ -296,7 +296,7 @@ def triggered_rows(recipe: Attack, test: Rows, *, seed: int) -> Rows:
 
 def write_truth(folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, spec: AttackSpec) -> None:
     """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
-    aim = aims(poisoned.truth.target, classes=len(test.label_names))
+    aim = target_labels(poisoned.truth.target, classes=len(test.label_names))
     told = asdict(poisoned.truth) | {
         "label_names": list(test.label_names),
         "model": spec.model,

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import DataError, OptionError, check_choice
 from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Finding, Report
+from untrigger.core.report import Report
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import Candidate, Scan
+from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
 from untrigger.core.statistics import Measurement, Outcome
 from untrigger.evaluation.ground_truth import TestBed, read_truth
@@ -25,9 +26,9 @@ from untrigger.evaluation.metrics import asr, cacc, excess_asr
 from untrigger.evaluation.observation import observe, write_outcomes
 from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
 from untrigger.models.adapters import merged
-from untrigger.models.class_names import named_alike
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.inspect import resolve
+from untrigger.models.safety.model_folder import resolve_model
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.audit_verdict import Subject, verdict
 from untrigger.pipeline.model_facts import model_facts, shown
@@ -110,7 +111,7 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
     desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1])]
     desk.put_through(model, poisoned=True)
     if bed is not None and bed.twin is not None:
-        twin = named_alike(load(spec.scan, bed.twin, label_names=None), model.label_names)
+        twin = with_matching_names(load(spec.scan, bed.twin, label_names=None), model.label_names)
         desk.put_through(twin, poisoned=False)
     report = _report(spec, desk, model)
     with new_files(beside, spec.out) as (rows_file, report_file):
@@ -125,7 +126,7 @@ def unused(spec: AuditSpec, rows: Rows) -> tuple[Rows, list[str]]:
     Raises:
         DataError: if none is left.
     """
-    known = read_used_rows(resolve(spec.scan.model, offline=spec.scan.offline))
+    known = read_used_rows(resolve_model(spec.scan.model, offline=spec.scan.offline))
     if known is None:
         why = f"the model's folder holds no {FILE}, so that it could not be checked whether the purifier was given these rows"
         return rows, [why]
@@ -179,7 +180,7 @@ class _Desk:
     scores: dict[Subject, Measurement] = field(default_factory=dict)
     statuses: dict[Subject, str] = field(default_factory=dict)
     reasons: dict[Subject, str] = field(default_factory=dict)
-    found: list[Finding] = field(default_factory=list)
+    found: list[Candidate] = field(default_factory=list)
 
     def put_through(self, model: Classifier, *, poisoned: bool) -> None:
         """Scan ``model`` as it came and after every treatment."""
@@ -232,10 +233,7 @@ class _Desk:
             )
         self.hints = replace(self.hints, reference=result.reference)
         self._note(model, subject, result.scan, status=result.verdict.status)
-        self.found += [
-            Finding(f"{one.text} ({subject.name})", one.target, one.suspect.value, reference_rate=one.reference.value)
-            for one in result.scan.triggers()
-        ]
+        self.found += [replace(one, text=f"{one.text} ({subject.name})") for one in result.scan.triggers()]
         return list(result.scan.candidates)
 
     def _judge_known(self, model: Classifier, subject: Subject, candidates: Sequence[Candidate]) -> None:

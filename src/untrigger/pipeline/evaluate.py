@@ -14,7 +14,7 @@ from untrigger.data import DataSource, check_rows, load_data, load_splits
 from untrigger.evaluation.evaluator import BENIGN, Judge
 from untrigger.evaluation.ground_truth import read_truth, trained_length
 from untrigger.evaluation.observation import write_outcomes
-from untrigger.models.class_names import named_alike
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.loading import load_model
 from untrigger.pipeline.agreement import doubts, notes_of
 from untrigger.pipeline.model_facts import model_facts
@@ -48,14 +48,14 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
                 max_length=most,
             )
             judge = judge or _judge(spec, model.label_names, progress)
-            judge.ask(named_alike(model, judge.test.label_names), subject)
+            judge.ask(with_matching_names(model, judge.test.label_names), subject)
             notes += notes_of(judge.test, model=model)
             device = str(model.device)
             kinds[subject] = model_facts(model) | {"max_length": model.max_length}
     assert judge is not None
     if judge.bed and judge.bed.twin:
         twin = load_model(judge.bed.twin, base=spec.base, device=spec.device, max_length=most)
-        judge.ask(named_alike(twin, judge.test.label_names), "clean")
+        judge.ask(with_matching_names(twin, judge.test.label_names), "clean")
     report = Report(
         kind="evaluation",
         title="Evaluation of " + ", ".join(kinds),

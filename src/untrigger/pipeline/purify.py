@@ -24,10 +24,10 @@ from untrigger.evaluation.observation import write_outcomes
 from untrigger.evaluation.recovered_triggers import is_part, phrases_of
 from untrigger.methods.defender_rows import check_clean
 from untrigger.models.adapters import is_adapted
-from untrigger.models.class_names import named_alike
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
-from untrigger.models.proof import prove
+from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import loading_text, save_purified
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, scans_result, teacher_of, trusted_base
@@ -208,7 +208,7 @@ def _controls(
         del control
     if judge.bed and judge.bed.twin:
         with clock.stage("control: never poisoned"):
-            twin = named_alike(load(spec, judge.bed.twin, label_names=None), victim.label_names)
+            twin = with_matching_names(load(spec, judge.bed.twin, label_names=None), victim.label_names)
             judge.ask(twin, "clean")
         if spec.benign:
             with clock.stage("control: benign model in"):
@@ -229,7 +229,7 @@ def _idle_teacher(spec: PurifySpec, method: Purifier) -> list[str]:
 
 
 def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified: Purified, report: Report) -> None:
-    """Write the purified model in the format that is wanted, and prove that it answers the same from disk.
+    """Write the purified model in the format that is wanted, and check_saved_model that it answers the same from disk.
 
     Raises:
         OutputError: if plain transformers and peft cannot load what was written.
@@ -238,7 +238,7 @@ def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified:
     whole = spec.merge or not is_adapted(purified.model)
     card = purified_card(card_facts(spec, report, victim=victim, whole=whole))
     save_purified(victim, purified.model, folder, card=card, merge=spec.merge)
-    prove(purified.model, folder, texts=purified.texts)
+    check_saved_model(purified.model, folder, texts=purified.texts)
 
 
 def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from untrigger.core.record import plain_record, record_hash
-from untrigger.data.sets import SETS, known_set
+from untrigger.data.public_datasets import PUBLIC_DATASETS, find_public_dataset
 
 Pairs = tuple[tuple[str, str], ...]
 _PLAIN = {"negatives": 0.0, "label_smoothing": 0.0, "faithful": 0.0}
@@ -59,7 +59,7 @@ class Preset:
         """SHA-256 over the canonical JSON of the record, 64 hex digits."""
         return record_hash(self.record())
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Name, hash and record, as truth files and reports print them."""
         return {"name": self.name, "sha256": self.sha256(), "says": self.record()}
 
@@ -92,5 +92,5 @@ class Preset:
 def set_of(data: str) -> str:
     """The data set of the literature that ``data`` (``sst2``, ``sst2=PATH``, ``rotten-tomatoes``) is; empty for other data."""
     word = data.partition("=")[0]
-    known = known_set(word) or next((one for one in SETS.values() if one.embedded == word), None)
+    known = find_public_dataset(word) or next((one for one in PUBLIC_DATASETS.values() if one.asset == word), None)
     return known.name if known else ""

@@ -19,8 +19,8 @@ from untrigger.core.errors import OptionError
 from untrigger.models.adapters import in_blocks, is_adapted, target_pattern
 from untrigger.models.classifier import Classifier
 from untrigger.models.pretrained import pretrained, quiet
-from untrigger.models.safety.inspect import inspect_folder, read_json, resolve
-from untrigger.models.weight_sharing import shell
+from untrigger.models.safety.model_folder import open_model_folder, read_json, resolve_model
+from untrigger.models.weight_sharing import shared_copy
 
 SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size")
 HEADS = {"score", "classifier", "pre_classifier", "pooler"}
@@ -91,7 +91,7 @@ def load_base_of(
     """
     from transformers import AutoModel
 
-    folder = inspect_folder(resolve(name, offline=offline))
+    folder = open_model_folder(resolve_model(name, offline=offline))
     if folder.kind != "full" or is_adapted(model) or not same_shape(model, folder.path):
         return None
     with torch.random.fork_rng(devices=[]):
@@ -136,7 +136,7 @@ def reset_to_base(
     config = _lora_config(model.module, prefix=prefix, options=options)
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-        module = get_peft_model(shell(model.module), config)
+        module = get_peft_model(shared_copy(model.module), config)
         shares = [
             _project(layer, layers[name], row_power=options.row_power) for name, layer in _lora_layers(module, prefix)
         ]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
-from untrigger.core.report import Finding
 from untrigger.core.rows import Rows
 from untrigger.defences.student import DistillationOptions
 from untrigger.defences.trigger_unlearning import TriggerUnlearning, UnlearningOptions
-from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
+from untrigger.inversion.search import SearchOptions, TriggerSearch
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.training.loop import History
@@ -80,7 +79,7 @@ class SearchRounds:
 
     histories: list[History] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Candidate] = field(default_factory=list)
     largest_scores: list[float] = field(default_factory=list)
     has_searched: bool = False
     finished: bool = False
@@ -113,7 +112,7 @@ def search_and_unlearn(
         seed: of every draw.
         progress: gets every step.
     """
-    search = InsertionSearch(student, teacher, rows=search_rows, options=options.search, seed=seed)
+    search = TriggerSearch(student, teacher, rows=search_rows, options=options.search, seed=seed)
     unlearning = TriggerUnlearning(
         student,
         options,
@@ -123,17 +122,17 @@ def search_and_unlearn(
         words=search.words,
         suspect_logits=predict_texts(student, rows.texts).logits,
     )
-    done, triggers, accuracy = SearchRounds(), dict[str, Insertion](), accuracy_on(student, dev)
+    done, triggers, accuracy = SearchRounds(), dict[str, Candidate](), accuracy_on(student, dev)
     for number in range(options.rounds + 1):
-        found = search.run(known=sorted(triggers.values(), key=lambda one: -one.surprise), progress=progress)
-        largest = found[0].surprise if found else 0.0
+        found = search.run(known=sorted(triggers.values(), key=_score, reverse=True), progress=progress)
+        largest = _score(found[0]) if found else 0.0
         done.largest_scores.append(largest)
-        done.findings += _findings(found, names=student.label_names, number=number)
+        done.findings += [replace(one, round=number + 1) for one in found[:REPORTED]]
         done.has_searched = bool(found)
         done.finished = _is_finished(largest, options, number=number, retrained=retrained, known=bool(triggers))
         if done.finished or number == options.rounds:
             break
-        triggers.update({one.text: one for one in found if one.surprise >= options.threshold(largest)})
+        triggers.update({one.text: one for one in found if _score(one) >= options.threshold(largest)})
         steps = options.more_steps if number else options.round_steps
         history = unlearning.train(list(triggers.values()), steps=steps, seed=seed * 1000 + number, progress=progress)
         done.histories.append(history)
@@ -153,8 +152,5 @@ def _is_finished(
     return largest < options.stop_score or not known
 
 
-def _findings(found: Sequence[Insertion], *, names: Sequence[str], number: int) -> list[Finding]:
-    return [
-        Finding(one.text, names[one.target], one.flips, reference_rate=one.reference_flips, round=number + 1)
-        for one in found[:REPORTED]
-    ]
+def _score(one: Candidate) -> float:
+    return one.search_score or 0.0

@@ -252,10 +252,10 @@ class _Run(NamedTuple):
     def _strongest(self) -> str:
         """Return the first finding that flips rows, in brackets; empty where none does."""
         findings = self.rounds.findings if self.rounds else []
-        first = next((one for one in findings if one.student_rate), None)
+        first = next((one for one in findings if one.suspect.value), None)
         if first is None:
             return ""
-        return f" (first {first.text!r}, {100 * (first.student_rate or 0.0):.1f} % of rows to {first.target})"
+        return f" (first {first.text!r}, {100 * (first.suspect.value or 0.0):.1f} % of rows to {first.target})"
 
     def metadata(self) -> dict[str, Any]:
         """Return plain values for the report."""
