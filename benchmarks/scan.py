@@ -83,7 +83,7 @@ def measured(
 ) -> dict[str, Any]:
     """One line of the scores: what the scan said, and what only the evaluator knows."""
     folder = made(cell, runs)
-    base = cell.model if cell.via == "full" else None  # words that moved most are tried too, as with --base
+    base = cell.model if cell.tuning == "full" else None  # words that moved most are tried too, as with --base
     spec = ScanSpec(
         model=str(folder),
         clean=str(clean_of(cell, runs)),
@@ -229,9 +229,9 @@ def main() -> None:
         if not cells:
             parser.error(f"no victims of {','.join(only)} with seeds {args.seeds} in {args.lent / 'victims'}")
     elif args.hard:
-        cells = [one for one in hard(args.model, tweets=args.tweets) if one.via in only]
+        cells = [one for one in hard(args.model, tweets=args.tweets) if one.tuning in only]
     else:
-        cells = [one for one in cells if one.via in only and one.data in args.data.split(",")]
+        cells = [one for one in cells if one.tuning in only and one.data in args.data.split(",")]
     if args.make:
         for cell in cells:
             made(cell, args.runs)
