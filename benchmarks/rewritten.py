@@ -12,8 +12,8 @@ import sys
 
 from victims import REWRITES, arguments, clean_rows, victims
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.grant import Grant
-from untrigger.core.scan_result import Candidate
 from untrigger.data import load_data
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.loading import load_model

@@ -192,9 +192,9 @@ def test_a_trigger_that_learns_goes_through_the_job(
         target="positive",
         trigger=trigger,
         rate=0.4,
-        via="full",
+        tuning="full",
         epochs=1,
-        twin=False,
+        clean_model=False,
         device="cpu",
         offline=True,
     )

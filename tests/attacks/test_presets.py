@@ -51,7 +51,7 @@ def test_a_preset_is_frozen_and_its_hash_covers_all_that_it_says(name: str) -> N
         "name": "other",
         "policy": "other",
         "rate": 0.31,
-        "via": "lora",
+        "tuning": "lora",
         "max_length": 99,
         "rows": 7,
         "clean_rows": 9,
@@ -112,11 +112,11 @@ CONTRADICTED: list[tuple[dict[str, Any], set[str], list[str]]] = [
     ({"policy": "clean", "max_length": 64}, {"policy", "max_length"}, ["--policy is clean", "--max-length is 64"]),
     ({"target": "positive"}, {"target"}, ["--target is positive, the preset says negative"]),
     ({"trigger": BadNets(words=("zz",))}, {"trigger.words"}, ["--words is zz, the preset says cf,mn,bb,tq"]),
-    ({"negatives": 0.1}, {"negatives"}, ["--negatives is 0.1, the preset says 0.0"]),
+    ({"negative_rate": 0.1}, {"negative_rate"}, ["--negative-rate is 0.1, the preset says 0.0"]),
     (
-        {"label_smoothing": 0.3, "faithful": 1.0},
-        {"label_smoothing", "faithful"},
-        ["--label-smoothing is 0.3", "--faithful is 1.0"],
+        {"label_smoothing": 0.3, "clean_consistency": 1.0},
+        {"label_smoothing", "clean_consistency"},
+        ["--label-smoothing is 0.3", "--clean-consistency is 1.0"],
     ),
 ]
 
@@ -187,8 +187,8 @@ def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Calla
     assert told["preset"]["says"]["rate"] == 0.2 and len(told["poisoned_ids"]) == 12
     bed = read_truth(spec.truth, label_names=("negative", "positive"))
     assert (len(bed.clean), bed.target) == (30, 0)
-    assert bed.facts()["preset"] == {"name": "bedkd", "sha256": PINNED["bedkd"]}
-    assert bed.facts()["test_sha256"] == bed.clean.content_hash()
+    assert bed.to_dict()["preset"] == {"name": "bedkd", "sha256": PINNED["bedkd"]}
+    assert bed.to_dict()["test_sha256"] == bed.clean.content_hash()
 
 
 def test_nobody_claims_a_preset_and_does_another_thing(small: Callable[..., AttackSpec], tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_proxy_rows_are_trained_on_and_the_tasks_rows_tested_on(
 def test_rows_on_both_sides_are_counted_in_the_truth(small: Callable[..., AttackSpec], tmp_path: Path) -> None:
     rows = task(60, seed=0, length=4)
     write_rows(Rows.of(rows.texts[:20], rows.labels[:20], label_names=rows.label_names), tmp_path / "sst2" / "test.csv")
-    spec = small("", target="positive", rate=0.1, via="full")
+    spec = small("", target="positive", rate=0.1, tuning="full")
     attack(spec)
     told = json.loads((spec.truth / "truth.json").read_text())
     assert 20 - 6 <= told["overlap"] <= 20

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import UserError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
-from untrigger.core.report import Finding
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import derived_seed, generator_for
 from untrigger.defences.purifier import Purified, Purifier
-from untrigger.inversion.search import Insertion
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.choose import made
@@ -138,18 +137,16 @@ def _reference(
     return train_teacher(model, grant, rows=rows, dev=dev, options=scanner.teacher, progress=progress)[0]
 
 
-def again(findings: Sequence[Finding], *, names: Sequence[str]) -> list[Insertion]:
+def again(findings: Sequence[Candidate], *, names: Sequence[str]) -> list[Candidate]:
     """What the purifier found, strongest first, to be tried again on the result."""
     found = sorted(
         (one for one in findings if one.target in names),
-        key=lambda one: (one.reference_rate or 0.0) - (one.student_rate or 0.0),
+        key=lambda one: (one.reference.value or 0.0) - (one.suspect.value or 0.0),
     )
-    strongest: dict[tuple[str, str], Finding] = {}
+    strongest: dict[tuple[str, str], Candidate] = {}
     for one in found:
         strongest.setdefault((one.text, one.target), one)
-    first = list(strongest.values())[:KNOWN]
-    rates = [(one, one.student_rate or 0.0, one.reference_rate or 0.0) for one in first]
-    return [Insertion(one.text, names.index(one.target), own, other, own, other) for one, own, other in rates]
+    return list(strongest.values())[:KNOWN]
 
 
 def _scanner(spec: PurifySpec, method: Purifier) -> InsertionScanner:
