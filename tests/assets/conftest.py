@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from untrigger.assets import catalogue, store
+from untrigger.assets.build_inputs import BuildInputs
 from untrigger.assets.catalogue import Archive, Asset
 from untrigger.assets.datasets import write_built
 from untrigger.core.rows import Rows
@@ -74,9 +75,9 @@ def tiny_wheel() -> bytes:
     return out.getvalue()
 
 
-def build_tiny(archives: list[Path], folder: Path) -> None:
+def build_tiny(inputs: BuildInputs, folder: Path) -> None:
     """The builder of the tiny asset."""
-    with zipfile.ZipFile(archives[0]) as source:
+    with zipfile.ZipFile(inputs.archives[0]) as source:
         lines = source.read("tiny/data.txt").decode().splitlines()
     texts, labels = zip(*(line.split("\t") for line in lines), strict=True)
     names = ("negative", "positive")
