@@ -330,13 +330,13 @@ def test_assets_fetch_refuses_before_it_fetches(call: Any, monkeypatch: pytest.M
     from untrigger import assets
 
     fetched: list[str] = []
-    asked_anew: list[bool] = []
+    rebuilt: list[bool] = []
 
-    def fetch(name: str, *, progress: Any, offline: bool, anew: bool) -> Path:
+    def fetch(name: str, *, progress: Any, offline: bool, rebuild: bool) -> Path:
         progress(0, 5_000_000, f"downloading {name}")
         progress(5_000_000, 5_000_000, f"downloading {name}")
         fetched.append(name)
-        asked_anew.append(anew)
+        rebuilt.append(rebuild)
         return Path("/assets") / name
 
     monkeypatch.setattr(assets, "fetch", fetch)
@@ -347,9 +347,9 @@ def test_assets_fetch_refuses_before_it_fetches(call: Any, monkeypatch: pytest.M
     wrong = ["model.safetensors has changed"]
     assert json.loads(told.out)["assets"] == [{"name": "minilm-l6", "path": "/assets/minilm-l6", "was_damaged": wrong}]
     assert "downloading minilm-l6" in told.err
-    assert asked_anew == [True]
+    assert rebuilt == [True]
     assert call("assets", "fetch", "minilm-l6", "--offline").code == 0
-    assert asked_anew == [
+    assert rebuilt == [
         True,
         False,
     ]  # nothing is built without network: what is damaged stays and is named by the store
