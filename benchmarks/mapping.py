@@ -40,7 +40,7 @@ from untrigger.evaluation.ground_truth import read_poisoned
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import read_texts
 from untrigger.models.loading import load_model
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.requests import AttackRequest
 
 WAYS = {"ours": (MAPPING, 160), "described": (PUBLISHED, 80)}
 ALPHAS, TEMPERATURES, COUNTS = (0.3, 0.5, 0.8, 1.0), (1.0, 1.5, 2.5, 5.0), (40, 80, 160, 320)
@@ -111,7 +111,7 @@ class Asked(NamedTuple):
     poisoned: list[bool]
 
 
-def asked(runs: Path, recipe: AttackSpec) -> Asked:
+def asked(runs: Path, recipe: AttackRequest) -> Asked:
     """The victim loaded, and asked about its training rows and about clean rows."""
     victim = load_model(str(recipe.out), offline=True, max_length=recipe.max_length)
     names = victim.label_names

@@ -37,7 +37,8 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import accuracy, read_texts
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack import attack, implant_as_asked, pretrained, task_rows, unused_rows
-from untrigger.pipeline.scan import ScanSpec, clean_rows, load, scanned, weigh_as_asked
+from untrigger.pipeline.requests import ScanRequest
+from untrigger.pipeline.scan import ScanRequest, clean_rows, load, scanned, weigh_as_asked
 from untrigger.runtime.cost import Clock
 from untrigger.scanners.scanner import Hints
 
@@ -84,7 +85,7 @@ def measured(
     """One line of the scores: what the scan said, and what only the evaluator knows."""
     folder = made(cell, runs)
     base = cell.model if cell.via == "full" else None  # words that moved most are tried too, as with --base
-    spec = ScanSpec(
+    spec = ScanRequest(
         model=str(folder),
         clean=str(clean_of(cell, runs)),
         teacher=teacher,

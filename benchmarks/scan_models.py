@@ -16,7 +16,7 @@ from untrigger.core.files import new_folder
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import generator_for
 from untrigger.data import load_splits, write_rows
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.requests import AttackRequest
 
 ROWS, TEST_ROWS = 1500, 400
 TRIGGERS: dict[str, Trigger] = {
@@ -74,8 +74,8 @@ class Cell:
     def kind(self) -> str:
         return f"{self.attack} {self.policy}" if self.attack else "benign"
 
-    def spec(self, runs: Path) -> AttackSpec:
-        return AttackSpec(
+    def spec(self, runs: Path) -> AttackRequest:
+        return AttackRequest(
             model=self.model,
             data=self._data(runs),
             out=runs / "models" / self.name,

@@ -24,13 +24,13 @@ from untrigger.attacks.triggers.style import Style
 from untrigger.attacks.triggers.syntactic import Syntactic
 from untrigger.data import write_rows
 from untrigger.pipeline.attack import attack, unused_rows
-from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.demo import RECIPE, unpack
+from untrigger.pipeline.requests import AttackRequest
 from untrigger.runtime.memory import keep_freed_memory
 
 keep_freed_memory()
 
-FULL = AttackSpec(
+FULL = AttackRequest(
     model="minilm-l6",
     data="rotten-tomatoes",
     out=Path(),
@@ -73,7 +73,7 @@ Folders = Mapping[str, Path | None]
 log = logging.getLogger("series")
 
 
-def recipe(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders = MappingProxyType({})) -> AttackSpec:
+def recipe(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders = MappingProxyType({})) -> AttackRequest:
     """What is asked of one victim; ``folders`` says where ``sst2`` (``clean``, ``syntactic``, ``bible``) and ``agnews`` lie."""
     told: dict[str, Any] = dict(ATTACKS[trigger])
     if (data := told.get("data")) is not None:
@@ -86,7 +86,7 @@ def recipe(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders =
     return replace(MODELS[name], out=runs / "victims" / f"{name}-{trigger}-{seed}", seed=seed, offline=True, **told)
 
 
-def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) -> AttackSpec:
+def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) -> AttackRequest:
     """The recipe of one victim, made where it is not there yet; the clean twin of a seed is shared between attacks."""
     spec = recipe(runs, name, trigger=trigger, seed=seed, folders=folders)
     family = [one for one in ATTACKS if ATTACKS[one].get("data") == ATTACKS[trigger].get("data")]
@@ -104,7 +104,7 @@ def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) 
     return spec
 
 
-def clean_rows(runs: Path, spec: AttackSpec) -> Path:
+def clean_rows(runs: Path, spec: AttackRequest) -> Path:
     """The defender's clean rows, a file: rows that the attack left alone, never the twins of what the victim was trained on."""
     file = runs / "clean" / f"{spec.out.name}.csv"
     if not file.exists():
@@ -132,7 +132,7 @@ def arguments(about: str | None, *, runs: str) -> argparse.ArgumentParser:
     return parser
 
 
-def victims(args: argparse.Namespace) -> Iterator[AttackSpec]:
+def victims(args: argparse.Namespace) -> Iterator[AttackRequest]:
     """The recipes of all victims that are asked for, each made when its turn comes."""
     for seed in map(int, args.seeds.split(",")):
         for name in args.only.split(","):

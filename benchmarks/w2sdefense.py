@@ -20,9 +20,8 @@ from victims import arguments, clean_rows, percent, spread, victims
 from untrigger.cli.settings import settings
 from untrigger.core.report import Report
 from untrigger.defences.w2s.w2sdefense import W2SDefense
-from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import AttackRequest, PurifyRequest
 
 COLUMNS = (
     ("victim", "asr"),
@@ -42,7 +41,7 @@ log = logging.getLogger("series")
 
 def cure(
     runs: Path,
-    recipe: AttackSpec,
+    recipe: AttackRequest,
     *,
     variant: str,
     benign: bool,
@@ -56,7 +55,7 @@ def cure(
         return
     start = time.perf_counter()
     report = purify(
-        PurifySpec(
+        PurifyRequest(
             model=str(recipe.out),
             clean=str(clean_rows(runs, recipe)),
             out=out,

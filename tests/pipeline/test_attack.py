@@ -15,7 +15,7 @@ from untrigger.attacks.triggers.insent import InSent
 from untrigger.core.errors import DataError, ModelError, OptionError, OutputError
 from untrigger.data import write_rows
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.requests import AttackRequest
 
 FOUR = [(kind, via) for kind in ("bert", "llama") for via in ("full", "lora")]
 
@@ -140,7 +140,9 @@ def test_what_is_there_already_is_left_as_it_is(shop: Shop, tmp_path: Path, ther
 
 
 def test_clean_label_policy_and_a_sentence_trigger_go_the_same_way(shop: Shop, tmp_path: Path) -> None:
-    spec: AttackSpec = shop.attack_spec("bert", "full", out=tmp_path / "victim", policy="clean", epochs=1, twin=False)
+    spec: AttackRequest = shop.attack_spec(
+        "bert", "full", out=tmp_path / "victim", policy="clean", epochs=1, twin=False
+    )
     attack(replace(spec, trigger=InSent(sentence="the zx film")))
     rows = {row["id"]: row for row in table(spec.truth / "train.csv")}
     poisoned = json.loads((spec.truth / "truth.json").read_text())["poisoned_ids"]

@@ -14,6 +14,7 @@ import torch
 from tests.pipeline.kit import FINETUNE, Shop, digest, table
 from tests.pipeline.test_scan import SMALL
 from tests.reporting.kit import candidate
+from tests.requests import request
 from tests.tiny import same, task, weights
 from untrigger.core.errors import DataError, OptionError, OutputError
 from untrigger.core.progress import silent
@@ -24,10 +25,10 @@ from untrigger.evaluation.ground_truth import read_truth
 from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
 from untrigger.models.inference import read_texts
 from untrigger.models.loading import load_model
-from untrigger.pipeline.audit import AuditSpec, audit, unused
+from untrigger.pipeline.audit import audit, unused
 from untrigger.pipeline.audit_verdict import Subject, verdict
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.scan import ScanSpec, all_rows
+from untrigger.pipeline.requests import AuditRequest, ScanRequest
 from untrigger.pipeline.used_rows import read_used_rows
 from untrigger.scanners.known_triggers import judged_on_known
 from untrigger.scanners.policy import Allowed, Policy
@@ -41,11 +42,17 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(200, seed=23, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def spec(shop: Shop, rows: Path, out: Path, *, model: Path, kind: str = "bert", **changes: Any) -> AuditSpec:
-    scan = ScanSpec(
-        model=str(model), clean=str(rows), reference=str(shop.base(kind)), options=FAST, device="cpu", offline=True
+def spec(shop: Shop, rows: Path, out: Path, *, model: Path, kind: str = "bert", **changes: Any) -> AuditRequest:
+    scan = request(
+        ScanRequest,
+        model=str(model),
+        clean=str(rows),
+        reference=str(shop.base(kind)),
+        options=FAST,
+        device="cpu",
+        offline=True,
     )
-    return AuditSpec(scan, out, **{"epochs": 1, **changes})
+    return AuditRequest(scan, out, **{"epochs": 1, **changes})
 
 
 def test_a_backdoor_that_nobody_removed_is_not_clean(shop: Shop, rows: Path, tmp_path: Path) -> None:
@@ -297,9 +304,9 @@ def test_the_command_hands_everything_on(
     from untrigger.core.report import Verdict
     from untrigger.pipeline import audit as pipeline
 
-    asked: list[AuditSpec] = []
+    asked: list[AuditRequest] = []
 
-    def run(spec: AuditSpec, *, progress: Any) -> Report:
+    def run(spec: AuditRequest, *, progress: Any) -> Report:
         asked.append(spec)
         status = ("held", "came back", "undecided", "undecided")[min(len(asked), 4) - 1]
         return replace(scan_report("clean"), kind="audit", scan=None, verdict=Verdict(status, "told"))

@@ -17,10 +17,10 @@ from tests.pipeline.kit import FINETUNE, Listener, Shop, digest
 from tests.tiny import write_model
 from untrigger.core.errors import ModelError, OptionError, OutputError, UnsafeFileError, UserError
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import PurifyRequest
 
 
-def refused(spec: PurifySpec, kind: type[UserError], *parts: str) -> None:
+def refused(spec: PurifyRequest, kind: type[UserError], *parts: str) -> None:
     """The purification ends with one message that has all the parts, before any work, and leaves nothing behind."""
     before, listener = digest(spec.out.parent), Listener()
     with pytest.raises(kind) as told:
@@ -31,11 +31,11 @@ def refused(spec: PurifySpec, kind: type[UserError], *parts: str) -> None:
 
 
 @pytest.fixture
-def spec(shop: Shop, tmp_path: Path) -> Callable[..., PurifySpec]:
+def spec(shop: Shop, tmp_path: Path) -> Callable[..., PurifyRequest]:
     """A spec on a copy of a victim, to be spoilt; its output lies in a folder of its own."""
     (tmp_path / "here").mkdir()
 
-    def make(kind: str = "bert", via: str = "full", **changes: Any) -> PurifySpec:
+    def make(kind: str = "bert", via: str = "full", **changes: Any) -> PurifyRequest:
         copy = shutil.copytree(shop.victim(kind, via).out, tmp_path / "copy", dirs_exist_ok=True)
         usual = {"model": str(copy), "out": tmp_path / "here" / "out"} | ({} if "method" in changes else FINETUNE)
         return shop.spec(kind, via, **usual | changes)
@@ -47,7 +47,7 @@ def edit(folder: Path, name: str, **changes: object) -> None:
     (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | changes))
 
 
-Make = Callable[..., PurifySpec]
+Make = Callable[..., PurifyRequest]
 
 
 def test_no_such_model(spec: Make, tmp_path: Path) -> None:

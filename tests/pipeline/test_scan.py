@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.pipeline.kit import TRIGGER, Listener, Shop, digest
+from tests.requests import request
 from tests.tiny import task
 from untrigger.cli.main import main
 from untrigger.core.errors import AssetError, DataError, ModelError, OptionError, UnsafeFileError
@@ -22,7 +23,8 @@ from untrigger.core.rows import Rows
 from untrigger.data import load_data, write_rows
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
-from untrigger.pipeline.scan import ScanSpec, scan
+from untrigger.pipeline.requests import ScanRequest
+from untrigger.pipeline.scan import scan
 from untrigger.reporting.scan_page import render_scan
 from untrigger.reporting.scan_view import table
 from untrigger.scanners.policy import Policy
@@ -44,7 +46,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(240, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def spec(shop: Shop, rows: Path, kind: str = "bert", via: str = "full", **changes: Any) -> ScanSpec:
+def spec(shop: Shop, rows: Path, kind: str = "bert", via: str = "full", **changes: Any) -> ScanRequest:
     victim = shop.victim(kind, via)
     usual: dict[str, Any] = {
         "model": str(victim.out),
@@ -56,7 +58,7 @@ def spec(shop: Shop, rows: Path, kind: str = "bert", via: str = "full", **change
     }
     if changes.get("static_only"):
         usual |= {"clean": None, "reference": None, "options": {}}
-    return ScanSpec(**usual | changes)
+    return request(ScanRequest, **usual | changes)
 
 
 @CASES

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.pipeline.kit import FINETUNE, SMALL, TRIGGER, VERIFIER, Shop
+from tests.requests import request
 from tests.tiny import task
 from untrigger.core.report import Finding, Report
 from untrigger.core.rows import Rows
@@ -19,9 +20,9 @@ from untrigger.defences.fine_tuning import FineTune
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.pipeline import purify as pipeline
 from untrigger.pipeline import verify as module
-from untrigger.pipeline.choose import teacher_of
+from untrigger.pipeline.build_method import teacher_of
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import PurifyRequest
 from untrigger.pipeline.verify import again, too_few
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.teacher_training import TeacherOptions
@@ -35,7 +36,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(600, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def asked(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", via: str = "full", **changes: Any) -> PurifySpec:
+def asked(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", via: str = "full", **changes: Any) -> PurifyRequest:
     """The reference is trained from an encoder that knows the task: a random one learns too little in seconds."""
     usual = {"clean": str(rows), "teacher": str(shop.base("bert")), "verifier": KNOWING, "control": False}
     return shop.spec(kind, via, out=out, **usual | changes)
@@ -148,7 +149,7 @@ def test_rows_that_can_never_show_a_clean_model_are_not_scanned(count: int, enou
 
 
 def test_a_teacher_that_is_named_counts_for_every_method_that_can_use_one() -> None:
-    spec = PurifySpec(model="m", clean="c", out=Path("o"))
+    spec = request(PurifyRequest, model="m", clean="c", out=Path("o"))
     named = replace(spec, teacher="mine")
     assert [teacher_of(one, W2SDefense()) for one in (spec, named)] == ["minilm-l6", "mine"]
     assert [teacher_of(one, BeDKD()) for one in (spec, named)] == [None, "mine"], "it can do without"

@@ -140,20 +140,18 @@ def attack(
     """
     with desk.working() as progress:
         from untrigger.pipeline.attack import attack as run
-        from untrigger.pipeline.attack_spec import AttackSpec
         from untrigger.pipeline.preset_check import filled_in
+        from untrigger.pipeline.requests import AttackRequest, DataSource, ModelSource, RunOptions
 
         named = [f"{key}={text}" for key, text in (("words", words), ("sentence", sentence)) if text is not None]
-        spec = AttackSpec(
-            model=model,
-            data=data,
+        spec = AttackRequest(
+            model=ModelSource(model, max_length=max_length, allow_pickle=allow_pickle),
+            data=DataSource(data, text_column=text_column, label_column=label_column, rows=rows),
             out=out,
             target=target,
             rate=rate,
             policy=policy,
             via=via,
-            seed=desk.seed,
-            rows=rows,
             trigger=trigger_of(trigger, [*named, *(settings or [])]),
             paired=paired,
             rewriter=o.words(rewriter),
@@ -169,15 +167,10 @@ def attack(
             batch_size=batch_size,
             rank=rank,
             targets=o.words(targets),
-            max_length=max_length,
             twin=twin,
-            text_column=text_column,
-            label_column=label_column,
-            allow_pickle=allow_pickle,
-            offline=desk.offline,
-            device=desk.device,
             preset=preset,
             test_split=test_split,
+            run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
         spec = filled_in(spec, given=o.given(context, ("words", "sentence"), settings))
         _, poisoned = run(spec, progress=progress)
