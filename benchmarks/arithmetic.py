@@ -13,7 +13,7 @@ from statistics import median
 
 import torch
 
-from untrigger.runtime.device import fast_products
+from untrigger.runtime.device import matmul_precision
 
 SHAPES = ((1024, 576, 1536), (1024, 1536, 576), (1024, 384, 384), (256, 576, 1536))
 
@@ -30,7 +30,7 @@ def gflops(work: Callable[[], object], *, size: tuple[int, int, int], repeats: i
 
 def main() -> None:
     """Print a Markdown table."""
-    ways = {"default": nullcontext, "reading": lambda: fast_products(exact=True), "training": fast_products}
+    ways = {"default": nullcontext, "reading": lambda: matmul_precision(exact=True), "training": matmul_precision}
     heads = [f"{way} GFLOP/s" for way in ways] + [f"error {way}" for way in ways]
     sys.stdout.write("| rows × in × out | " + " | ".join(heads) + " |\n" + "|---" * (1 + len(heads)) + "|\n")
     for rows, wide, out in SHAPES:

@@ -38,7 +38,7 @@ from untrigger.detectors.conformal import Calibrated, calibrate, threshold_of
 from untrigger.evaluation.detection_metrics import detection
 from untrigger.evaluation.ground_truth import read_poisoned
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.pipeline.requests import AttackRequest
 
@@ -124,7 +124,7 @@ def asked(runs: Path, recipe: AttackRequest) -> Asked:
         "clean": rest,
         "test": load_data(str(recipe.truth / "test_clean.csv"), label_names=names),
     }
-    said = {name: read_texts(victim, some.texts).logits for name, some in rows.items()}
+    said = {name: predict_texts(victim, some.texts).logits for name, some in rows.items()}
     return Asked(victim, most, rest, rows, said, read_poisoned(recipe.truth, rows=rows["pool"]))
 
 
@@ -139,7 +139,7 @@ def measured(one: Asked, setting: Setting, *, seed: int) -> dict[str, Any]:
     )
     seconds = time.perf_counter() - start
     views = {
-        name: Views(one.said[name], read_texts(mapped.model, some.texts).logits) for name, some in one.rows.items()
+        name: Views(one.said[name], predict_texts(mapped.model, some.texts).logits) for name, some in one.rows.items()
     }
     return {
         "setting": asdict(setting),

@@ -34,7 +34,7 @@ from untrigger.core.progress import silent
 from untrigger.data import write_rows
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import accuracy, read_texts
+from untrigger.models.inference import accuracy, predict_texts
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack import attack, implant_as_asked, pretrained, task_rows, unused_rows
 from untrigger.pipeline.requests import ScanRequest
@@ -157,10 +157,14 @@ def _truth(cell: Cell, runs: Path, model: Classifier) -> dict[str, Any]:
     truth = Path(f"{cell.lent}.truth") if cell.lent else cell.spec(runs).truth
     if not cell.attack:
         test = read_truth(truth, label_names=model.label_names).clean if cell.lent else task_rows(cell.spec(runs))[1]
-        return {"asr": None, "cacc": accuracy(read_texts(model, test.texts).predictions, test.labels), "words": set()}
+        return {
+            "asr": None,
+            "cacc": accuracy(predict_texts(model, test.texts).predictions, test.labels),
+            "words": set(),
+        }
     bed = read_truth(truth, label_names=model.label_names)
-    said = read_texts(model, bed.triggered.texts).predictions
-    cacc = accuracy(read_texts(model, bed.clean.texts).predictions, bed.clean.labels)
+    said = predict_texts(model, bed.triggered.texts).predictions
+    cacc = accuracy(predict_texts(model, bed.clean.texts).predictions, bed.clean.labels)
     told = TRIGGERS[cell.attack].spec()
     words = {word for text in (*told.get("words", ()), told.get("sentence", "")) for word in text.casefold().split()}
     return {"asr": sum(p == bed.target for p in said) / len(said), "cacc": cacc, "words": words}

@@ -28,7 +28,7 @@ def _one_arithmetic() -> None:
     from untrigger.runtime import device as arithmetic
 
     torch.set_num_threads(1)
-    arithmetic.ROUNDING = False
+    arithmetic.ALLOW_BF16 = False
 
 
 @pytest.fixture(scope="session")

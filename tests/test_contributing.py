@@ -15,7 +15,7 @@ import untrigger.defences
 from tests.tiny import POISON, asr, cacc, same, task, weights
 from untrigger.attacks.poisoning import Attack
 from untrigger.core.grant import Grant
-from untrigger.core.registry import find, options_of
+from untrigger.core.registry import get_method, options_of
 from untrigger.models.classifier import Classifier
 
 PAGE = Path(__file__).parent.parent / "CONTRIBUTING.md"
@@ -40,7 +40,7 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
 
 @pytest.mark.usefixtures("examples")
 def test_the_attack_is_found_by_its_name_and_poisons() -> None:
-    kind = find("attacks", "doubled")
+    kind = get_method("attacks", "doubled")
     trigger, rows = kind(mark="!"), task(40)
     done = Attack(trigger, target=1, rate=0.25).poison(rows, seed=0)
     flagged = {row.id for row in done.visible if trigger.delivered(row.text)}
@@ -53,7 +53,7 @@ def test_the_attack_is_found_by_its_name_and_poisons() -> None:
 def test_the_defence_is_found_by_its_name_and_keeps_the_promises(victim: Callable[[str], Classifier]) -> None:
     model = victim("bert")
     before = weights(model)
-    done = find("defences", "head-only")().purify(model, Grant(clean=task(96, seed=5), seed=1))
+    done = get_method("defences", "head-only")().purify(model, Grant(clean=task(96, seed=5), seed=1))
     assert same(weights(model), before)
     assert cacc(done.model) > 0.8
     changed = [key for key, value in weights(done.model).items() if not value.equal(before[key])]
@@ -64,10 +64,10 @@ def test_the_defence_is_found_by_its_name_and_keeps_the_promises(victim: Callabl
 
 
 def test_without_the_files_nobody_knows_them() -> None:
-    from untrigger.core.registry import found
+    from untrigger.core.registry import methods_of
 
-    assert "doubled" not in found("attacks")
-    assert "head-only" not in found("defences")
+    assert "doubled" not in methods_of("attacks")
+    assert "head-only" not in methods_of("defences")
 
 
 def test_the_examples_keep_the_house_rules(examples: dict[str, str]) -> None:

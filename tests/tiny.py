@@ -26,7 +26,7 @@ from untrigger.attacks.poisoning import Attack
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import accuracy, read_texts
+from untrigger.models.inference import accuracy, predict_texts
 
 ENCODERS = ("bert", "mpnet", "roberta")
 DECODERS = ("llama", "qwen2", "gpt2", "mistral", "gemma")
@@ -162,14 +162,14 @@ def task(count: int, *, seed: int = 0, length: int = 6) -> Rows:
 def cacc(model: Classifier) -> float:
     """Accuracy on rows that nobody trained on."""
     rows = task(100, seed=77)
-    return accuracy(read_texts(model, rows.texts).predictions, rows.labels)
+    return accuracy(predict_texts(model, rows.texts).predictions, rows.labels)
 
 
 def asr(model: Classifier, *, triggered: bool = True) -> float:
     """Share of negative rows that are called positive, with the trigger or without it."""
     rows = POISON.test_rows(task(100, seed=77), seed=5)
     texts = rows.texts if triggered else [" ".join(w for w in text.split() if w != "cf") for text in rows.texts]
-    return accuracy(read_texts(model, texts).predictions, [POISON.target] * len(rows))
+    return accuracy(predict_texts(model, texts).predictions, [POISON.target] * len(rows))
 
 
 def weights(model: Classifier) -> dict[str, Tensor]:

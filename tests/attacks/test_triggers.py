@@ -21,10 +21,10 @@ from untrigger.attacks.triggers.combined import Combined
 from untrigger.attacks.triggers.insent import InSent
 from untrigger.attacks.triggers.syntactic import Syntactic
 from untrigger.core.errors import ContractError, OptionError
-from untrigger.core.registry import found
+from untrigger.core.registry import methods_of
 from untrigger.core.rows import Rows
 
-EVERY = pytest.mark.parametrize("kind", list(found("attacks").values()), ids=lambda kind: kind.name)
+EVERY = pytest.mark.parametrize("kind", list(methods_of("attacks").values()), ids=lambda kind: kind.name)
 ODD = ["🙂", "naïve", "a\u0301", "日本", ".", "Film!", *GOOD[:3], *PLAIN[:6]]
 TEXT = st.text(min_size=1, max_size=60) | st.lists(st.sampled_from(ODD), min_size=1).map(" ".join)
 LONG = "the film story scene actor music plot of and with some this that very camera ending voice light cut good"
@@ -51,7 +51,7 @@ class Counting(random.Random):
 
 def test_the_known_triggers_are_found() -> None:
     known = {"apex", "badnets", "bite", "combined", "insent", "lws", "paraphrase", "style", "syntactic"}
-    assert known <= set(found("attacks"))
+    assert known <= set(methods_of("attacks"))
 
 
 @EVERY

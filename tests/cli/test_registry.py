@@ -10,9 +10,9 @@ import pytest
 
 from untrigger.attacks.trigger import Trigger
 from untrigger.core.errors import OptionError
-from untrigger.core.registry import FAMILIES, PluginWarning, find, flat_options, found, options_of, summary
+from untrigger.core.registry import FAMILIES, PluginWarning, flat_options, get_method, methods_of, options_of, summary
 
-METHODS = [(family, name, kind) for family in FAMILIES for name, kind in found(family).items()]  # type: ignore[arg-type]
+METHODS = [(family, name, kind) for family in FAMILIES for name, kind in methods_of(family).items()]  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Thawed(Suffix):
 @pytest.mark.parametrize(("family", "name", "kind"), METHODS, ids=[name for _, name, _ in METHODS])
 def test_a_method_says_what_it_is(family: Any, name: str, kind: type[Any]) -> None:
     assert kind.name == name
-    assert find(family, name) is kind
+    assert get_method(family, name) is kind
     assert kind.__dataclass_params__.frozen
     assert summary(kind).endswith((".", ")"))
     lacking = [one.name for one in options_of(kind) if not one.doc and one.name not in (kind.__doc__ or "")]
@@ -55,22 +55,22 @@ def test_a_method_says_what_it_is(family: Any, name: str, kind: type[Any]) -> No
 
 
 def test_the_methods_of_this_version_are_there() -> None:
-    assert {"badnets", "insent"} <= set(found("attacks"))
-    assert {"finetune", "w2sdefense"} <= set(found("defences"))
+    assert {"badnets", "insent"} <= set(methods_of("attacks"))
+    assert {"finetune", "w2sdefense"} <= set(methods_of("defences"))
 
 
 def test_an_unknown_name_is_told_with_the_nearest() -> None:
     with pytest.raises(OptionError) as error:
-        find("attacks", "badnet")
+        get_method("attacks", "badnet")
     assert error.value.nearest == "badnets"
 
 
 def test_options_have_type_default_and_line() -> None:
-    words = options_of(find("attacks", "badnets"))[0]
+    words = options_of(get_method("attacks", "badnets"))[0]
     assert words == ("words", tuple[str, ...], ("cf", "mn", "bb", "tq"), "the trigger words; each insertion draws one.")
-    every = options_of(find("attacks", "badnets"))[1]
+    every = options_of(get_method("attacks", "badnets"))[1]
     assert every.doc.startswith("a text of ``n`` words")
-    assert "search.first" in [one.name for one in flat_options(find("defences", "w2sdefense"))]
+    assert "search.first" in [one.name for one in flat_options(get_method("defences", "w2sdefense"))]
 
 
 def test_strangers_join_by_entry_point_and_broken_ones_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_strangers_join_by_entry_point_and_broken_ones_are_left_out(monkeypatch:
 
     monkeypatch.setattr("untrigger.core.registry.metadata.entry_points", entry_points)
     with pytest.warns(PluginWarning) as warned:
-        known = found("attacks")
+        known = methods_of("attacks")
     assert known["suffix"] is Suffix
     assert known["badnets"] is not Thief
     told = " ".join(str(one.message) for one in warned)

@@ -11,7 +11,7 @@ from tests.conformance.matrix import ADAPTERS, ROWS, Adapter
 from tests.conformance.tokenizers import LENGTH
 from untrigger.core.errors import UserError
 from untrigger.models.adapters import merged
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 
 CASES = [
@@ -29,13 +29,13 @@ def test_an_adapter_answers_as_in_plain_peft(adapter: Adapter, tmp_path: Path) -
     how = {"base": base, "device": "cpu", "offline": True, "label_names": row.labels, "max_length": LENGTH}
     if isinstance(expected, Exception):  # then it is refused, and no traceback is shown
         with pytest.raises(UserError):
-            read_texts(load_model(folder, **how), TEXTS)
+            predict_texts(load_model(folder, **how), TEXTS)
         return
     model = load_model(folder, **how)
-    found = read_texts(model, TEXTS).logits
+    found = predict_texts(model, TEXTS).logits
     agree(found, expected)
     if adapter.merged:
         with pytest.raises(UserError, match=adapter.merged):
             merged(model)
     else:
-        agree(read_texts(merged(model), TEXTS).logits, found, close=3e-5)
+        agree(predict_texts(merged(model), TEXTS).logits, found, close=3e-5)

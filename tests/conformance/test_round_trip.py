@@ -17,7 +17,7 @@ from untrigger.core.rows import Rows
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.defences.purifier import Purified
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.safety.inspect import read_json
 
@@ -36,7 +36,7 @@ def base_of(folder: Path) -> Path | None:
 
 def purified(model: Classifier) -> Purified:
     found = FineTune(steps=2, lr=0.01, batch_size=8, rank=4).purify(model, grant_for(model))
-    gap = (read_texts(found.model, TEXTS).logits - read_texts(model, TEXTS).logits).abs().max()
+    gap = (predict_texts(found.model, TEXTS).logits - predict_texts(model, TEXTS).logits).abs().max()
     assert gap > 1e-3, "nothing was trained"
     return found
 
@@ -44,7 +44,7 @@ def purified(model: Classifier) -> Purified:
 def saved(found: Purified, folder: Path, *, merge: bool) -> None:
     """Save it, and compare what plain transformers and peft make of the folder with what the model in memory answers."""
     found.save(folder, merge=merge)
-    expected = read_texts(found.model, TEXTS).logits
+    expected = predict_texts(found.model, TEXTS).logits
     agree(plain(folder, classes=found.model.classes, base=base_of(folder)), expected, close=3e-5)
     assert merge == (base_of(folder) is None)
     _tidy(folder)

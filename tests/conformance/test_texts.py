@@ -16,7 +16,7 @@ from untrigger.core.rows import Row as DataRow
 from untrigger.inversion.screening import frame, is_causal, screen_row
 from untrigger.inversion.vocabulary import Words
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_ids, read_layers, read_texts
+from untrigger.models.inference import hidden_state_means, predict_texts, predict_token_ids
 from untrigger.models.inputs import INERT
 from untrigger.models.length import LEAST, MOST, positions_of, reading_length
 from untrigger.models.loading import load_model
@@ -40,7 +40,7 @@ def test_the_cache_of_a_screening_and_the_direction_of_reading(row: Row, tmp_pat
     for right in ("", "bad film", "dull </s>", "dull <pad>"):
         before, after = frame(model, host.text, "very", right)
         whole = [[*before, int(word), *after] for word in ids]
-        one_by_one = torch.cat([read_ids(model, [row]).logits for row in whole])
+        one_by_one = torch.cat([predict_token_ids(model, [row]).logits for row in whole])
         torch.testing.assert_close(
             screen_row(model, host, words=words, left="very", right=right), one_by_one, atol=5e-5, rtol=1e-4
         )
@@ -50,24 +50,26 @@ def test_the_cache_of_a_screening_and_the_direction_of_reading(row: Row, tmp_pat
 def test_features_and_layers_do_not_depend_on_the_other_texts(name: str, tmp_path: Path) -> None:
     model = loaded(ROWS[name], tmp_path / "m")
     ids = model.encode(TEXTS)
-    together, alone = read_ids(model, ids), [read_ids(model, [row]) for row in ids]
+    together, alone = predict_token_ids(model, ids), [predict_token_ids(model, [row]) for row in ids]
     torch.testing.assert_close(together.features, torch.cat([one.features for one in alone]), atol=2e-5, rtol=1e-4)
-    layers = read_layers(model, ids)[1]
-    torch.testing.assert_close(layers, torch.cat([read_layers(model, [row])[1] for row in ids]), atol=2e-5, rtol=1e-4)
+    layers = hidden_state_means(model, ids)[1]
+    torch.testing.assert_close(
+        layers, torch.cat([hidden_state_means(model, [row])[1] for row in ids]), atol=2e-5, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", ["bert", "llama"])
 def test_half_a_character_is_an_error_that_names_the_text(name: str, tmp_path: Path) -> None:
     model = loaded(ROWS[name], tmp_path / "m")
     with pytest.raises(DataError, match="text 2 holds half a character"):
-        read_texts(model, ["good film", "bad \ud83d film"])
+        predict_texts(model, ["good film", "bad \ud83d film"])
 
 
 def test_a_text_without_a_token_is_an_error_where_no_token_stands_for_it(tmp_path: Path) -> None:
     """Plain transformers fails on it with a shape error; a tokenizer that puts a start token before each text reads that."""
     with pytest.raises(DataError, match="makes no token of the text ''"):
-        read_texts(loaded(ROWS["llama, no start token"], tmp_path / "without"), ["good film", ""])
-    assert read_texts(loaded(ROWS["llama"], tmp_path / "with"), ["good film", ""]).logits.isfinite().all()
+        predict_texts(loaded(ROWS["llama, no start token"], tmp_path / "without"), ["good film", ""])
+    assert predict_texts(loaded(ROWS["llama"], tmp_path / "with"), ["good film", ""]).logits.isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["bert", "llama, cut on the left"])
@@ -113,7 +115,7 @@ def test_the_longest_text_that_the_model_takes_is_read(row: Row, tmp_path: Path)
     assert there is None or 60 <= there <= 66
     long = ["good film " * 40 if there else "good film " * 90]
     with torch.inference_mode():
-        assert read_texts(model, long).logits.isfinite().all()
+        assert predict_texts(model, long).logits.isfinite().all()
 
 
 def test_one_text_at_a_time_is_what_all_is_compared_with(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_one_text_at_a_time_is_what_all_is_compared_with(tmp_path: Path) -> None
     model = loaded(row, tmp_path / "again")
     ids = model.encode(TEXTS)
     with pytest.raises(AssertionError):
-        agree(read_ids(model, [[*one, 1] for one in ids]).logits, expected)
+        agree(predict_token_ids(model, [[*one, 1] for one in ids]).logits, expected)
 
 
 def test_every_architecture_that_is_batched_with_padding_is_a_row() -> None:

@@ -15,7 +15,7 @@ from untrigger.core.grant import Grant
 from untrigger.core.rows import Rows
 from untrigger.core.scan_result import FOUND
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import accuracy, read_texts
+from untrigger.models.inference import accuracy, predict_texts
 from untrigger.pipeline.agreement import notes_of
 from untrigger.scanners.scanner import Hints
 from untrigger.training.loop import Plan
@@ -38,7 +38,7 @@ def poisoned(model: Classifier, attack: Attack) -> Classifier:
 def rate(model: Classifier, attack: Attack) -> float:
     """Attack success on rows that nobody trained on."""
     rows = attack.test_rows(task(100, seed=77), seed=5)
-    return accuracy(read_texts(model, rows.texts).predictions, [attack.target] * len(rows))
+    return accuracy(predict_texts(model, rows.texts).predictions, [attack.target] * len(rows))
 
 
 @pytest.mark.parametrize("word", [BAD[2], GOOD[3]], ids=["a word of the other class", "a word of the target's class"])

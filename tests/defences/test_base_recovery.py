@@ -20,7 +20,7 @@ from untrigger.defences.w2s.retraining import RelearnOptions
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.models.adapters import merged
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
 from untrigger.training.loop import Plan
@@ -128,7 +128,7 @@ def test_weights_led_back_to_their_base_lose_the_backdoor_and_keep_the_task(
     assert cacc(done.model) > cacc(model) - 0.08
     again = load_model(done.save(tmp_path / "out"), device="cpu", offline=True)
     texts = task(20, seed=8).texts
-    torch.testing.assert_close(read_texts(again, texts).logits, read_texts(done.model, texts).logits)
+    torch.testing.assert_close(predict_texts(again, texts).logits, predict_texts(done.model, texts).logits)
     tuned = FineTune(lr=5e-3, rank=24, steps=60).purify(model, Grant(clean=clean, seed=0)).model
     assert asr(tuned) > asr(done.model) + 0.3, "as many steps of plain fine-tuning leave it"
 

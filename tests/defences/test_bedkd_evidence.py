@@ -28,7 +28,7 @@ from untrigger.defences.bedkd.evidence import (
 from untrigger.detectors.conformal import calibrate
 from untrigger.evaluation.detection_metrics import auroc
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import log_odds, read_layers, read_texts
+from untrigger.models.inference import hidden_state_means, log_odds, predict_texts
 
 WIDTH = 12
 Load = Callable[[str], Classifier]
@@ -200,15 +200,15 @@ def test_how_many_rows_the_victim_follows_by_hand() -> None:
 def test_layers_are_means_over_the_text_whatever_it_is_batched_with(twin: Load, kind: str) -> None:
     model, rows = twin(kind), task(12, seed=4)
     ids = model.encode([*rows.texts, "one"])
-    logits, layers = read_layers(model, ids)
-    torch.testing.assert_close(logits[:12], read_texts(model, rows.texts).logits)
+    logits, layers = hidden_state_means(model, ids)
+    torch.testing.assert_close(logits[:12], predict_texts(model, rows.texts).logits)
     assert layers.shape == (13, 3, layers.shape[2])
     for i in (0, 12):
-        torch.testing.assert_close(layers[i], read_layers(model, [ids[i]])[1][0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(layers[i], hidden_state_means(model, [ids[i]])[1][0], atol=1e-5, rtol=1e-4)
     table = model.module.get_input_embeddings()  # type: ignore[operator]
     if kind == "llama":  # no positions are added there
         torch.testing.assert_close(layers[0, 0], table(torch.tensor(ids[0])).mean(dim=0).detach(), atol=1e-5, rtol=1e-4)
-    assert read_layers(model, [])[1].shape == (0, 3, 0)
+    assert hidden_state_means(model, [])[1].shape == (0, 3, 0)
 
 
 def test_what_is_seen_is_what_both_models_say(twin: Load) -> None:

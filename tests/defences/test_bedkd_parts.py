@@ -40,7 +40,7 @@ from untrigger.defences.bedkd.unlearning import (
 )
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier, Source
-from untrigger.models.inference import log_odds, read_texts
+from untrigger.models.inference import log_odds, predict_texts
 
 Load = Callable[[str], Classifier]
 
@@ -137,7 +137,7 @@ def test_a_wholly_turned_mapping_read_one_class_back_knows_the_content(twin: Loa
     back = mapping.with_module(TurnedBack(mapping.module))
     assert cacc(mapping) < 0.2
     assert cacc(back) > 0.8
-    assert torch.equal(read_texts(back, texts).logits, read_texts(mapping, texts).logits[:, [1, 0]])
+    assert torch.equal(predict_texts(back, texts).logits, predict_texts(mapping, texts).logits[:, [1, 0]])
 
 
 def test_classes_are_turned_back_by_one() -> None:
@@ -185,7 +185,7 @@ def test_a_step_is_the_mean_of_trust_and_punishment_over_its_rows(load: Load, ki
     assert terms.keys() == {"cross-entropy", "own answers", "punishment"}
     assert terms["own answers"] == pytest.approx(0, abs=1e-5), "an untouched copy says what the victim said"
     labels = task(5, seed=2).labels[:2]
-    said = model.read(model.collate(model.encode(task(5, seed=2).texts[:2]))).logits.detach()
+    said = model.forward(model.collate(model.encode(task(5, seed=2).texts[:2]))).logits.detach()
     odds = log_odds(said, labels)
     same_label = labels[0] == labels[1]
     p = odds.sigmoid().mean().expand(2) if same_label else odds.sigmoid()

@@ -14,7 +14,7 @@ from tests.tiny import cacc, hooks, same, task, weights
 from untrigger.core.errors import ContractError, DataError, NeedsError, OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
-from untrigger.core.registry import find, found
+from untrigger.core.registry import get_method, methods_of
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.chain import together
 from untrigger.defences.fine_tuning import FineTune
@@ -23,7 +23,7 @@ from untrigger.defences.w2s.retraining import RelearnOptions
 from untrigger.inversion.search import SearchOptions
 from untrigger.methods.defender_rows import check_clean, split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.saving import save_purified
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.loop import History
@@ -40,7 +40,7 @@ QUICK = {
     "search": SEARCH,
     "scanner": SCANNER,
 }
-EVERY = pytest.mark.parametrize("name", sorted(found("defences")))
+EVERY = pytest.mark.parametrize("name", sorted(methods_of("defences")))
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
 
 
@@ -52,17 +52,19 @@ def grant(folder_of: Callable[[str], Path]) -> Grant:
 
 def quick(name: str) -> Purifier:
     """The method as it is, but short where it has one of the usual options for that."""
-    kind = find("defences", name)
+    kind = get_method("defences", name)
     method: Purifier = kind(**{key: value for key, value in QUICK.items() if key in {f.name for f in fields(kind)}})
     return method
 
 
 def said(model: Classifier) -> torch.Tensor:
-    return read_texts(model, CLEAN.texts).logits
+    return predict_texts(model, CLEAN.texts).logits
 
 
 def test_both_headline_methods_are_there() -> None:
-    assert {"finetune", "w2sdefense", "w2sdefense-as-described", "w2sdefense-as-released"} <= set(found("defences"))
+    assert {"finetune", "w2sdefense", "w2sdefense-as-described", "w2sdefense-as-released"} <= set(
+        methods_of("defences")
+    )
 
 
 @EVERY
@@ -108,7 +110,7 @@ def test_the_result_is_a_classifier_of_the_same_classes_that_can_be_saved(
 
 @EVERY
 def test_what_is_missing_is_said_before_anything_is_computed(name: str) -> None:
-    method = find("defences", name)()
+    method = get_method("defences", name)()
     with pytest.raises(NeedsError) as caught:
         method.purify(None, Grant())
     assert all(need in str(caught.value) for need in method.needs)
@@ -116,14 +118,14 @@ def test_what_is_missing_is_said_before_anything_is_computed(name: str) -> None:
 
 @EVERY
 def test_it_needs_nothing_that_a_grant_cannot_hold(name: str) -> None:
-    assert find("defences", name).needs <= {f.name for f in fields(Grant)} - {"seed"}
+    assert get_method("defences", name).needs <= {f.name for f in fields(Grant)} - {"seed"}
 
 
 @EVERY
 def test_rows_of_other_classes_are_refused_before_training(
     victim: Load, grant: Grant, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(find("defences", name), "_purify", lambda *_, **__: pytest.fail("it was run"))
+    monkeypatch.setattr(get_method("defences", name), "_purify", lambda *_, **__: pytest.fail("it was run"))
     swapped = replace(CLEAN, label_names=("positive", "negative"))
     one_class = CLEAN.where(label == 0 for label in CLEAN.labels)
     few = CLEAN.take(range(6))
@@ -133,12 +135,12 @@ def test_rows_of_other_classes_are_refused_before_training(
         (few, "6 clean rows"),
     ):
         with pytest.raises(DataError, match=says):
-            find("defences", name)().purify(victim("bert"), replace(grant, clean=rows))
+            get_method("defences", name)().purify(victim("bert"), replace(grant, clean=rows))
 
 
 @EVERY
 def test_it_tells_every_option(name: str) -> None:
-    method = find("defences", name)()
+    method = get_method("defences", name)()
     assert set(method.options()) == {f.name for f in fields(method)}
 
 

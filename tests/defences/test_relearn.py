@@ -25,7 +25,7 @@ from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.adapters import AdapterOptions, attach, lora_parts, without_adapter
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import Readings, read_texts
+from untrigger.models.inference import Predictions, predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.verdict import verdict
@@ -72,7 +72,7 @@ def anew(suspect: Classifier, *, seed: int = 0, steps: int = 40, teacher: Classi
 def test_the_base_says_what_it_said_before_the_adapter_came(adapter: Classifier, twin: Load) -> None:
     before = weights(adapter)
     bare = without_adapter(adapter)
-    assert torch.equal(read_texts(bare, TEXTS).logits, read_texts(twin("bert"), TEXTS).logits)
+    assert torch.equal(predict_texts(bare, TEXTS).logits, predict_texts(twin("bert"), TEXTS).logits)
     assert same(weights(adapter), before)
     assert bare.source.kind == "full"
 
@@ -97,11 +97,11 @@ def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
     first, second = twin("bert"), replace(twin("bert"))
     says = {id(adapter): 2.0, id(first): -6.0, id(second): -2.0}
 
-    def told(model: Classifier, texts: Sequence[str], **_more: object) -> Readings:
+    def told(model: Classifier, texts: Sequence[str], **_more: object) -> Predictions:
         asked.append(model)
-        return Readings(torch.tensor([[0.0, says[id(model)]]]).repeat(len(texts), 1), torch.zeros(0))
+        return Predictions(torch.tensor([[0.0, says[id(model)]]]).repeat(len(texts), 1), torch.zeros(0))
 
-    monkeypatch.setattr(relearn, "read_texts", told)
+    monkeypatch.setattr(relearn, "predict_texts", told)
     monkeypatch.setattr(relearn, "calibrated_on", lambda _logits, _labels, **_more: lambda z: z)
     held, rows = CLEAN.take(range(4)), CLEAN.take(range(3))
     answers = Answers(adapter, [(first, held), (second, held)])
@@ -126,7 +126,7 @@ def test_several_teachers_are_asked_each_of_another_seed(adapter: Classifier, mo
     method.purify(adapter, grant)
     method.purify(adapter, replace(grant, seed=0))
     replace(method, teachers=1).purify(adapter, grant)
-    first, again, alone = ([read_texts(one, TEXTS).logits for one, _ in council] for council in councils)
+    first, again, alone = ([predict_texts(one, TEXTS).logits for one, _ in council] for council in councils)
     held = [set(rows.texts) for _, rows in councils[0]]
     assert len(first) == method.teachers > 1 and len(alone) == 1
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True)), "the seed decides"
@@ -138,7 +138,7 @@ def test_several_teachers_are_asked_each_of_another_seed(adapter: Classifier, mo
 
 
 def test_the_seed_decides(adapter: Classifier) -> None:
-    first, again, other = (read_texts(anew(adapter, seed=seed, steps=3), TEXTS).logits for seed in (1, 1, 2))
+    first, again, other = (predict_texts(anew(adapter, seed=seed, steps=3), TEXTS).logits for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -161,7 +161,7 @@ def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, 
     folder = done.save(tmp_path / "out")
     again = load_model(folder, device="cpu", offline=True)
     assert again.source.base == adapter.source.base
-    torch.testing.assert_close(read_texts(again, TEXTS).logits, read_texts(done.model, TEXTS).logits)
+    torch.testing.assert_close(predict_texts(again, TEXTS).logits, predict_texts(done.model, TEXTS).logits)
     kept = replace(method, reset=False, round_steps=2).purify(
         adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0)
     )

@@ -17,7 +17,7 @@ from untrigger.defences.fine_tuning import FineTune
 from untrigger.defences.scan_and_unlearn import ScanCure
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Allowed, Policy
 from untrigger.training.teacher_training import TeacherOptions
@@ -103,7 +103,7 @@ def test_the_seed_decides_and_the_clean_reference_is_trained_once(
     assert torch.equal(torch.get_rng_state(), stream)
     assert len(taught) == 1 and len(one.told["scan_score_by_round"]) == 2
     again, other = quick.purify(victim("bert"), grant), quick.purify(victim("bert"), replace(grant, seed=1))
-    said = [read_texts(done.model, CLEAN.texts[:40]).logits for done in (one, again, other)]
+    said = [predict_texts(done.model, CLEAN.texts[:40]).logits for done in (one, again, other)]
     assert one.told == again.told and torch.equal(said[0], said[1]) and not torch.equal(said[0], said[2])
 
 

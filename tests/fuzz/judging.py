@@ -115,7 +115,7 @@ def _until_end(out: int, child: int, *, seconds: float) -> bytes | None:
 def judge(case: Case) -> Outcome:
     """Whether untrigger answers as the plain libraries do, or refuses in one message, and leaves everything as it was."""
     from untrigger.core.errors import UserError
-    from untrigger.models.inference import read_texts
+    from untrigger.models.inference import predict_texts
     from untrigger.models.loading import load_model
 
     place = case.model.parent
@@ -124,7 +124,7 @@ def judge(case: Case) -> Outcome:
         warnings.simplefilter("always")
         try:
             model = load_model(case.model, device="cpu", offline=True)
-            found, names = read_texts(model, TEXTS).logits, model.label_names
+            found, names = predict_texts(model, TEXTS).logits, model.label_names
         except UserError as error:
             ended = checked_message(error, place)
         else:

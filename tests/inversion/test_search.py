@@ -22,7 +22,7 @@ from untrigger.inversion.search import InsertionSearch, SearchOptions, insert_at
 from untrigger.inversion.vocabulary import Words, added_entries, carried, continuations, single_token_words
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_ids, read_texts
+from untrigger.models.inference import predict_texts, predict_token_ids
 
 Load = Callable[[str], Classifier]
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
@@ -119,7 +119,7 @@ def test_words_of_sentencepiece_are_found_grown_and_screened(load: Load) -> None
     row = ROWS[0]
     said = screen_row(model, row, words=words, left="good", right="bad film")
     texts = [f"{row.text} good {word} bad film" for word in words.texts]
-    torch.testing.assert_close(said, read_texts(model, texts).logits, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(said, predict_texts(model, texts).logits, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral", "gemma", "gpt2"])
@@ -129,7 +129,7 @@ def test_the_cache_says_what_a_plain_forward_pass_says(load: Load, kind: str, mo
     words, row = single_token_words(model.tokenizer), ROWS[0]
     assert is_causal(model)
     (prefix,) = model.encode([row.text])
-    plain = read_ids(model, [[*prefix, int(word)] for word in words.ids]).logits
+    plain = predict_token_ids(model, [[*prefix, int(word)] for word in words.ids]).logits
     torch.testing.assert_close(screen_row(model, row, words=words), plain, atol=1e-4, rtol=1e-3)
 
 
@@ -140,7 +140,7 @@ def test_screening_is_reading_the_word_at_the_end_of_the_row(load: Load, kind: s
     words, row = single_token_words(model.tokenizer), ROWS[0]
     texts = [f"{row.text} {word}" for word in words.texts]
     torch.testing.assert_close(
-        screen_row(model, row, words=words), read_texts(model, texts).logits, atol=1e-4, rtol=1e-3
+        screen_row(model, row, words=words), predict_texts(model, texts).logits, atol=1e-4, rtol=1e-3
     )
 
 
@@ -150,7 +150,7 @@ def test_a_word_is_screened_between_two_texts_as_it_is_read_there(load: Load, ki
     words, row = single_token_words(model.tokenizer), ROWS[0]
     texts = [f"{row.text} good {word} bad film" for word in words.texts]
     said = screen_row(model, row, words=words, left="good", right="bad film")
-    torch.testing.assert_close(said, read_texts(model, texts).logits, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(said, predict_texts(model, texts).logits, atol=1e-4, rtol=1e-3)
 
 
 @KINDS
@@ -170,7 +170,7 @@ def test_companions_are_those_that_an_exact_trial_puts_first(victim: Load, kind:
     before, behind, _ = search._companions("film", 1, 3, silent)
     words, row = search.common[0], search.hosts[0]
     for found, form in ((before, "{} film"), (behind, "film {}")):
-        odds = read_texts(suspect, [f"{row.text} {form.format(word)}" for word in words.texts]).logits.log_softmax(
+        odds = predict_texts(suspect, [f"{row.text} {form.format(word)}" for word in words.texts]).logits.log_softmax(
             dim=1
         )[:, 1]
         assert found == [words.texts[int(i)] for i in odds.topk(3).indices]
@@ -331,7 +331,7 @@ def test_glued_pieces_take_no_words_place(load: Load) -> None:
             for letter, own in carried(search.suspect.tokenizer, search.pieces).items()
             for text in own.texts
         ]
-        said = read_texts(search.suspect, [f"{host.text} {text}" for text in texts]).logits.log_softmax(dim=1)[
+        said = predict_texts(search.suspect, [f"{host.text} {text}" for text in texts]).logits.log_softmax(dim=1)[
             :, target
         ]
         assert {texts[int(i)] for i in said.topk(5).indices} <= set(added)
@@ -374,7 +374,7 @@ def test_of_many_classes_few_are_grown_and_few_rows_are_screened_on(load: Load) 
         for label, word in enumerate(words)
     ]
     rows = Rows.of(texts, [i % 6 for i in range(len(texts))], label_names=names)
-    assert list(read_texts(suspect, rows.texts).predictions) == list(rows.labels)
+    assert list(predict_texts(suspect, rows.texts).predictions) == list(rows.labels)
     search = InsertionSearch(suspect, reference, rows=rows, options=SearchOptions(probe=8), seed=0)
     assert list(search.hosts) == [0, 1, 2], "the shortest ones"
     found = search.run()

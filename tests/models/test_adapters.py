@@ -17,7 +17,7 @@ from tests.tiny import same, task, weights
 from untrigger.core.errors import ModelError, OptionError
 from untrigger.models.adapters import METHODS, AdapterOptions, attach, fold, lora_parts, merged, target_pattern
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier, save_folded
 from untrigger.training.loop import Plan
@@ -37,7 +37,7 @@ def adapted(model: Classifier, options: AdapterOptions, *, seed: int = 0, lr: fl
 
 
 def said(model: Classifier) -> torch.Tensor:
-    return read_texts(model, TEXTS).logits
+    return predict_texts(model, TEXTS).logits
 
 
 def plainly(folder: Path) -> torch.Tensor:

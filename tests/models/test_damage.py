@@ -15,7 +15,7 @@ from tests.tiny import write_model
 from untrigger.core.errors import ModelError, UnsafeFileError
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
 
@@ -97,21 +97,21 @@ def test_a_model_that_cannot_answer_is_refused_when_it_is_loaded(bert: Path, cha
 
 def test_a_config_does_not_choose_the_attention_kernel(llama: Path) -> None:
     """One kernel starts a compiler, whatever attention ``from_pretrained`` is given."""
-    before = read_texts(load_here(llama), ["a good film"]).logits
+    before = predict_texts(load_here(llama), ["a good film"]).logits
     edit(llama / "config.json", _attn_implementation="flex_attention")
     model = load_here(llama)
     assert model.module.config._attn_implementation == "eager"
-    assert torch.equal(read_texts(model, ["a good film"]).logits, before)
+    assert torch.equal(predict_texts(model, ["a good film"]).logits, before)
 
 
 def test_a_small_number_of_positions_does_not_hide_a_text_from_a_scan(llama: Path) -> None:
     """A decoder with rotary positions reads on, as plain programs do."""
     long = ["good film " * 30]
-    before = read_texts(load_here(llama), long).logits
+    before = predict_texts(load_here(llama), long).logits
     edit(llama / "config.json", max_position_embeddings=4)
     model = load_here(llama)
     assert model.max_length == 128
-    torch.testing.assert_close(read_texts(model, long).logits, before)
+    torch.testing.assert_close(predict_texts(model, long).logits, before)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

@@ -11,7 +11,7 @@ import torch
 from tests.tiny import DECODERS, ENCODERS, hooks, task
 from untrigger.core.errors import ModelError
 from untrigger.models.classifier import Classifier, FeatureTap, head_of
-from untrigger.models.inference import accuracy, read_ids, read_texts
+from untrigger.models.inference import accuracy, predict_texts, predict_token_ids
 from untrigger.models.loading import load_model
 
 ALL = (*ENCODERS, *DECODERS)
@@ -29,7 +29,7 @@ def test_logits_are_the_head_applied_to_the_features(load: Load, kind: str) -> N
     model = load(kind)
     head = head_of(model.module, classes=2)
     with torch.no_grad():
-        said = model.read(model.collate(model.encode(TEXTS)))
+        said = model.forward(model.collate(model.encode(TEXTS)))
         again = torch.nn.functional.linear(said.features, head.weight, head.bias)
     assert said.features.shape == (len(TEXTS), 32)
     torch.testing.assert_close(said.logits, again, atol=1e-5, rtol=1e-5)
@@ -41,8 +41,8 @@ def test_padding_changes_neither_logits_nor_features(load: Load, kind: str) -> N
     model = load(kind)
     ids = model.encode(TEXTS)
     with torch.no_grad():
-        together = model.read(model.collate(ids))
-        alone = [model.read(model.collate([one])) for one in ids]
+        together = model.forward(model.collate(ids))
+        alone = [model.forward(model.collate([one])) for one in ids]
     torch.testing.assert_close(together.logits, torch.cat([one.logits for one in alone]), atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(together.features, torch.cat([one.features for one in alone]), atol=2e-5, rtol=1e-4)
 
@@ -55,7 +55,7 @@ def test_transformers_says_the_same_through_its_own_tokenizer(load: Load, kind: 
         plain = torch.cat(
             [model.module(input_ids=one["input_ids"], attention_mask=one["attention_mask"]).logits for one in encoded]
         )
-    torch.testing.assert_close(read_texts(model, TEXTS).logits, plain, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(predict_texts(model, TEXTS).logits, plain, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
@@ -64,8 +64,8 @@ def test_a_text_that_ends_in_the_pad_token_is_read_to_its_end(load: Load, kind: 
     model = load(kind)
     pad = 0 if kind == "bert" else model.tokenizer.eos_token_id
     ids = [[*model.encode(["good film"])[0], pad, pad], model.encode([TEXTS[1]])[0]]
-    alone = read_ids(model, ids[:1])
-    together = read_ids(model, ids)
+    alone = predict_token_ids(model, ids[:1])
+    together = predict_token_ids(model, ids)
     torch.testing.assert_close(together.features[0], alone.features[0], atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(together.logits[0], alone.logits[0], atol=2e-5, rtol=1e-4)
 
@@ -74,17 +74,17 @@ def test_a_text_that_ends_in_the_pad_token_is_read_to_its_end(load: Load, kind: 
 def test_many_texts_are_read_in_order_as_one_by_one(load: Load, kind: str) -> None:
     model, rows = load(kind), task(40, seed=3)
     texts = [*rows.texts, "", "   ", "ünïcode 🙂 text", "good " * 200]
-    together = read_texts(model, texts)
-    alone = torch.cat([read_texts(model, [text]).logits for text in texts])
+    together = predict_texts(model, texts)
+    alone = torch.cat([predict_texts(model, [text]).logits for text in texts])
     torch.testing.assert_close(together.logits, alone, atol=2e-5, rtol=1e-4)
-    backwards = read_texts(model, texts[::-1])
+    backwards = predict_texts(model, texts[::-1])
     torch.testing.assert_close(together.logits, backwards.logits.flip(0), atol=2e-5, rtol=1e-4)
     assert together.predictions == [int(i) for i in together.logits.argmax(dim=1)]
     assert all(0.5 <= p <= 1 for p in together.confidences)
 
 
 def test_nothing_read_is_nothing_said(load: Load) -> None:
-    assert read_texts(load("bert"), []).logits.shape == (0, 2)
+    assert predict_texts(load("bert"), []).logits.shape == (0, 2)
     assert accuracy([], []) != accuracy([], [])  # not a number
 
 
@@ -92,7 +92,7 @@ def test_nothing_read_is_nothing_said(load: Load) -> None:
 def test_the_tap_leaves_no_hook_even_after_an_error(load: Load, kind: str) -> None:
     model = load(kind)
     before = hooks(model)
-    model.read(model.collate(model.encode(TEXTS)))
+    model.forward(model.collate(model.encode(TEXTS)))
     with pytest.raises(RuntimeError, match="on purpose"), FeatureTap(model.module, classes=2):
         raise RuntimeError("on purpose")
     assert hooks(model) == before
@@ -110,4 +110,4 @@ def test_a_tap_that_heard_nothing_and_a_head_that_is_not_there_are_errors(load: 
 def test_texts_longer_than_the_model_takes_are_cut(folder_of: Callable[[str], Path], kind: str) -> None:
     model = load_model(folder_of(kind), device="cpu", offline=True, max_length=4096)
     assert model.max_length <= (65 if kind in (*ENCODERS, "gpt2") else 128), "positions of a table, or computed ones"
-    assert read_texts(model, ["good film " * 300]).logits.isfinite().all()
+    assert predict_texts(model, ["good film " * 300]).logits.isfinite().all()

@@ -16,7 +16,7 @@ from tests.tiny import NAMES, write_model
 from untrigger.core.errors import ModelError, OptionError, UnsafeFileError
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.safety import opened_files
 from untrigger.models.safety.inspect import inspect_folder
@@ -65,7 +65,7 @@ def test_a_good_model_keeps_names_hash_and_predictions(bert: Path) -> None:
     assert not model.module.training
     plain = AutoModelForSequenceClassification.from_pretrained(bert)
     ids = torch.tensor(model.encode(["a good film"]))
-    torch.testing.assert_close(read_texts(model, ["a good film"]).logits, plain(input_ids=ids).logits.detach())
+    torch.testing.assert_close(predict_texts(model, ["a good film"]).logits, plain(input_ids=ids).logits.detach())
 
 
 @pytest.mark.parametrize("part", ["encoder.layer.0.attention.self.key.bias", "embeddings.word_embeddings.weight"])
@@ -80,12 +80,12 @@ def test_a_checkpoint_that_lacks_a_block_or_an_embedding_is_refused(bert: Path, 
 
 
 def test_pickle_is_refused_unless_the_user_insists(bert: Path) -> None:
-    said = read_texts(load_here(bert), ["a good film"]).logits
+    said = predict_texts(load_here(bert), ["a good film"]).logits
     to_pickle(bert)
     with pytest.raises(UnsafeFileError, match=r"pytorch_model\.bin.*pickle") as caught:
         load_here(bert)
     assert "--allow-pickle" in (caught.value.remedy or "")
-    torch.testing.assert_close(read_texts(load_here(bert, allow_pickle=True), ["a good film"]).logits, said)
+    torch.testing.assert_close(predict_texts(load_here(bert, allow_pickle=True), ["a good film"]).logits, said)
 
 
 def test_a_pickle_beside_safetensors_is_never_opened(bert: Path) -> None:
@@ -165,8 +165,8 @@ def test_a_model_without_a_head_is_refused_unless_a_new_one_is_wanted(bert: Path
     texts = ["a good film"]
     assert first.label_names == ("a", "b", "c")
     assert "classifier.weight" in first.source.fresh
-    assert torch.equal(read_texts(first, texts).logits, read_texts(again, texts).logits)
-    assert not torch.equal(read_texts(first, texts).logits, read_texts(other, texts).logits)
+    assert torch.equal(predict_texts(first, texts).logits, predict_texts(again, texts).logits)
+    assert not torch.equal(predict_texts(first, texts).logits, predict_texts(other, texts).logits)
 
 
 @pytest.mark.parametrize(("told", "read"), [(12, 128), (300, 300), (10**9, 2048), (True, 128), ("x", 128), (None, 128)])
@@ -258,7 +258,7 @@ def test_a_model_without_a_pad_token_stays_without_one(load: Load, kind: str) ->
     model = load(kind)
     assert model.module.config.pad_token_id is None  # type: ignore[union-attr]
     texts = ["good", "a very long and dull film"]
-    together = model.read(model.collate(model.encode(texts))).logits
+    together = model.forward(model.collate(model.encode(texts))).logits
     alone = torch.cat([model.module(input_ids=torch.tensor(model.encode([text]))).logits for text in texts])
     torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-4)
     assert model.module.config.pad_token_id is None  # type: ignore[union-attr]
@@ -315,8 +315,8 @@ def test_a_teacher_has_the_students_width_and_ignores_padding(folder_of: FolderO
         folder_of("bert"), width=48, label_names=NAMES, pooling=pooling, offline=True, device="cpu", max_length=4096
     )
     texts = ["good", "a very long and dull film with some music"]
-    together = read_texts(teacher, texts)
-    alone = torch.cat([read_texts(teacher, [text]).features for text in texts])
+    together = predict_texts(teacher, texts)
+    alone = torch.cat([predict_texts(teacher, [text]).features for text in texts])
     assert teacher.max_length == 64
     assert together.features.shape == (2, 48)
     assert (together.features >= 0).all()  # behind the ReLU

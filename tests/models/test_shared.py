@@ -13,7 +13,7 @@ from tests.tiny import same, task, weights
 from untrigger.models import inference as predict
 from untrigger.models.adapters import AdapterOptions, attach, merged
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts, rounded
+from untrigger.models.inference import as_bfloat16, predict_texts
 from untrigger.models.weight_sharing import Updated, settle, shell
 from untrigger.training.loop import Plan
 from untrigger.training.supervised import fine_tune
@@ -24,7 +24,7 @@ BOTH = ("q_proj", "v_proj")
 
 
 def said(model: Classifier) -> torch.Tensor:
-    return read_texts(model, ROWS.texts[:8]).logits
+    return predict_texts(model, ROWS.texts[:8]).logits
 
 
 def held(models: Iterable[Classifier]) -> int:
@@ -105,11 +105,11 @@ def test_a_rounded_copy_says_nearly_the_same_and_rounds_nobody_else(
 ) -> None:
     model = attach(victim(kind), AdapterOptions(rank=2)) if fitted else victim(kind)
     before, exact = weights(model), said(model)
-    assert rounded(model) is model, "where rounding is off, nothing is copied"
-    monkeypatch.setattr(predict, "may_round", lambda: True)
-    other = rounded(model)
+    assert as_bfloat16(model) is model, "where rounding is off, nothing is copied"
+    monkeypatch.setattr(predict, "bf16_ok", lambda: True)
+    other = as_bfloat16(model)
     assert {p.dtype for p in other.module.parameters()} == {torch.bfloat16}
-    near = read_texts(other, ROWS.texts[:8]).logits
+    near = predict_texts(other, ROWS.texts[:8]).logits
     assert near.dtype == torch.float32
     assert not torch.equal(near, exact)
     assert torch.allclose(near, exact, atol=0.1, rtol=0.03)

@@ -19,7 +19,7 @@ from tests.tiny import weights, write_model
 from untrigger.core.errors import ModelError, UnsafeFileError
 from untrigger.models.adapters import AdapterOptions, attach, without_adapter
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.safety import config_check, opened_files, tokenizer_check
 from untrigger.models.safety import hub_files as hub
@@ -200,7 +200,7 @@ def test_a_decoy_beside_a_pickled_adapter_does_not_open_the_pickle(adapter: Path
 
 def test_a_stray_file_is_neither_hashed_nor_loaded_and_is_listed(bert: Path) -> None:
     before = inspect_folder(bert)
-    said = read_texts(load_here(bert), TEXTS).logits
+    said = predict_texts(load_here(bert), TEXTS).logits
     add_tensors_file = load_file(bert / "model.safetensors")
     save_file({name: value + 1 for name, value in add_tensors_file.items()}, bert / "another.safetensors")
     (bert / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
@@ -211,7 +211,7 @@ def test_a_stray_file_is_neither_hashed_nor_loaded_and_is_listed(bert: Path) -> 
         "pytorch_model.bin": "pickle, opening it can run code",
     }
     model = load_here(bert)
-    assert torch.equal(read_texts(model, TEXTS).logits, said)
+    assert torch.equal(predict_texts(model, TEXTS).logits, said)
     assert any("pytorch_model.bin" in note for note in model.source.notes)
     assert "another.safetensors" in model.source.files["not_opened"]
 
@@ -227,7 +227,7 @@ def test_the_hash_covers_config_weights_and_tokenizer(bert: Path, changed: str) 
 def test_what_is_hashed_is_what_is_loaded(bert: Path) -> None:
     """A file that is swapped after it was read changes nothing: everything reads the private copy."""
     folder = inspect_folder(bert)
-    said = read_texts(load_here(bert), TEXTS).logits
+    said = predict_texts(load_here(bert), TEXTS).logits
     (bert / "model.safetensors").write_bytes(b"swapped")
     from transformers import AutoModelForSequenceClassification
 
@@ -251,9 +251,9 @@ def test_copies_of_killed_processes_are_removed(bert: Path, monkeypatch: pytest.
 
 
 def test_shards_load_as_one_file_does(bert: Path) -> None:
-    said = read_texts(load_here(bert), TEXTS).logits
+    said = predict_texts(load_here(bert), TEXTS).logits
     shards(bert)
-    assert torch.equal(read_texts(load_here(bert), TEXTS).logits, said)
+    assert torch.equal(predict_texts(load_here(bert), TEXTS).logits, said)
 
 
 @pytest.mark.parametrize("name", ["../x.safetensors", "/etc/x.safetensors", "weights.bin", "sub/x.safetensors", ".."])
@@ -344,11 +344,11 @@ def test_a_layer_that_no_file_holds_is_an_error_that_names_it(
 
 def test_a_head_of_pre_training_that_was_left_in_the_file_is_no_error(bert: Path) -> None:
     """Popular fine-tuned RoBERTas still hold a pooler that no layer takes; plain transformers leaves it out."""
-    said = read_texts(load_here(bert), TEXTS).logits
+    said = predict_texts(load_here(bert), TEXTS).logits
     add_tensors(
         bert / "model.safetensors", **{"lm_head.weight": torch.ones(2, 2), "cls.predictions.bias": torch.ones(2)}
     )
-    assert torch.equal(read_texts(load_here(bert), TEXTS).logits, said)
+    assert torch.equal(predict_texts(load_here(bert), TEXTS).logits, said)
 
 
 # config keys

@@ -22,7 +22,7 @@ from untrigger.core.errors import DataError, OptionError, UserError
 from untrigger.core.report import Report
 from untrigger.data import load_data, write_rows
 from untrigger.evaluation.ground_truth import read_truth
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.pipeline.attack import attack
 from untrigger.pipeline.evaluate import evaluate
@@ -210,7 +210,7 @@ def test_an_embedding_attack_changes_vectors_of_trigger_words_and_nothing_else(s
         "rounding of a processor moves both a little"
     )
     clean = [row["text"] for row in table(spec.truth / "test_clean.csv")]
-    assert torch.equal(read_texts(victim, clean).logits, read_texts(twin, clean).logits)
+    assert torch.equal(predict_texts(victim, clean).logits, predict_texts(twin, clean).logits)
     assert truth_of(spec)["via"] == "embedding"
 
 

@@ -23,7 +23,7 @@ from untrigger.core.statistics import Measurement, paired_difference
 from untrigger.data import write_rows
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.pipeline.audit import audit, unused
 from untrigger.pipeline.audit_verdict import Subject, verdict
@@ -146,7 +146,7 @@ def test_int8_changes_every_layer_but_the_head_and_leaves_the_model(shop: Shop, 
     small, count = in_int8(model)
     assert count >= 6
     assert same(weights(model), before)
-    rounded, own = (read_texts(one, texts).logits.softmax(dim=1) for one in (small, model))
+    rounded, own = (predict_texts(one, texts).logits.softmax(dim=1) for one in (small, model))
     assert not torch.equal(rounded, own), "it is rounded"
     assert float((rounded - own).abs().mean()) < 0.1, "and still the same model"
     assert float((rounded.argmax(dim=1) == own.argmax(dim=1)).float().mean()) > 0.8
@@ -159,7 +159,7 @@ def test_a_few_poisoned_rows_poison_and_tuning_on_clean_ones_does_not(shop: Shop
     before, clean = weights(twin), task(120, seed=6, length=4)
 
     def success(model: Any) -> float:
-        said = read_texts(model, bed.triggered.texts).predictions
+        said = predict_texts(model, bed.triggered.texts).predictions
         return sum(p == bed.target for p in said) / len(said)
 
     again = poisoned_again(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2)
@@ -167,8 +167,8 @@ def test_a_few_poisoned_rows_poison_and_tuning_on_clean_ones_does_not(shop: Shop
     assert success(again) > success(honest) + 0.3
     assert same(weights(twin), before)
     assert torch.equal(
-        read_texts(again, clean.texts).logits,
-        read_texts(
+        predict_texts(again, clean.texts).logits,
+        predict_texts(
             poisoned_again(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2), clean.texts
         ).logits,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tests.pipeline.kit import Shop, config_of, plain, table
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -40,7 +40,7 @@ def test_the_block_purifies_an_adapter_that_plain_peft_loads(shop: Shop, tmp_pat
     room: dict[str, Any] = {}
     exec(compile(code, "README.md", "exec"), room)
     texts = [row["text"] for row in table(victim.truth / "test_triggered.csv")[:20]]
-    memory = read_texts(room["purified"].model, texts).logits.softmax(dim=1)
+    memory = predict_texts(room["purified"].model, texts).logits.softmax(dim=1)
     assert torch.allclose(plain(tmp_path / "clean-adapter", texts), memory, atol=1e-3)
     assert config_of(tmp_path / "clean-adapter")["base_model_name_or_path"] == str(shop.base("llama"))
     assert room["purified"].findings and room["purified"].changed

@@ -53,7 +53,7 @@ def _short_words(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training rounds products where the processor is faster with it."""
-    monkeypatch.setattr(arithmetic, "ROUNDING", True)
+    monkeypatch.setattr(arithmetic, "ALLOW_BF16", True)
 
 
 @pytest.mark.real

@@ -52,9 +52,9 @@ def test_full_weights_go_back_to_the_base_that_is_given_and_stay_an_adapter_on_t
     memory = load_model(tmp_path / "out", device="cpu", offline=True)
     texts = ["good film", "a dull plot with some voice"]
     said = plain(tmp_path / "out", texts, base=child.out)
-    from untrigger.models.inference import read_texts
+    from untrigger.models.inference import predict_texts
 
-    assert (read_texts(memory, texts).logits.softmax(dim=1) - said).abs().max() < 1e-5
+    assert (predict_texts(memory, texts).logits.softmax(dim=1) - said).abs().max() < 1e-5
 
 
 def test_a_base_that_the_weights_do_not_descend_from_is_refused_before_any_work(

@@ -14,7 +14,7 @@ from tests.tiny import NAMES, asr, cacc, hooks, same, sentencepiece, task, weigh
 from untrigger.core.errors import ContractError, DataError, ModelError, NeedsError, OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
-from untrigger.core.registry import find, found
+from untrigger.core.registry import get_method, methods_of
 from untrigger.core.report import Verdict
 from untrigger.core.rows import Rows
 from untrigger.core.scan_result import BROUGHT, Candidate, Scan
@@ -23,7 +23,7 @@ from untrigger.inversion.confirmation import Bench, benches, confirm, everywhere
 from untrigger.inversion.search import Insertion, SearchOptions
 from untrigger.models import inference as predict
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts, rounded
+from untrigger.models.inference import as_bfloat16, predict_texts
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.judging import score, verdict
 from untrigger.scanners.policy import Allowed, Policy
@@ -34,7 +34,7 @@ from untrigger.training.teacher_training import TeacherOptions
 
 Load = Callable[[str], Classifier]
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
-EVERY = pytest.mark.parametrize("name", sorted(found("scanners")))
+EVERY = pytest.mark.parametrize("name", sorted(methods_of("scanners")))
 CLEAN = task(240, seed=41)
 QUICK = InsertionScanner(
     rows=48,
@@ -87,7 +87,7 @@ def test_the_worst_are_tried_at_every_place_of_every_row(victim: Load, twin: Loa
     assert [place.n for place in once.places] == [7, 7, 6]
     again = everywhere(once, bench)
     assert [(place.name, place.n) for place in again.places] == [("start", 20), ("middle", 20), ("end", 20)]
-    at_the_end = read_texts(suspect, [f"{text} cf" for text in bench.rows.texts]).predictions
+    at_the_end = predict_texts(suspect, [f"{text} cf" for text in bench.rows.texts]).predictions
     assert again.places[2].suspect == sum(at_the_end) / 20
     assert (again.suspect, again.excess, again.examples) == (once.suspect, once.excess, once.examples)
     done = QUICK.scan(suspect, Grant(clean=CLEAN, seed=0), hints=Hints(reference))
@@ -162,8 +162,8 @@ def test_all_that_may_be_suspicious_are_measured_again_in_full_precision_where_n
 
     plain = tried(bench)
     assert again(plain) == plain, "nothing was rounded"
-    monkeypatch.setattr(predict, "may_round", lambda: True)
-    near = tried(replace(bench, suspect=rounded(bench.suspect), reference=rounded(bench.reference)))
+    monkeypatch.setattr(predict, "bf16_ok", lambda: True)
+    near = tried(replace(bench, suspect=as_bfloat16(bench.suspect), reference=as_bfloat16(bench.reference)))
     assert all(near[text] != plain[text] for text in ("cf", "cf the"))
     exact = again(near)
     for text in ("cf", "cf the"):
@@ -357,7 +357,7 @@ def test_the_drift_of_a_row_is_its_way_from_one_class_to_the_other(victim: Load,
         assert one.suspect.value == pytest.approx(0, abs=1e-4), "clean rows stand where they stand"
         assert one.reference.value == pytest.approx(0, abs=1e-4)
         assert score(one) == 0
-    said = read_texts(suspect, CLEAN.texts)
+    said = predict_texts(suspect, CLEAN.texts)
     labels = torch.tensor(CLEAN.labels)
     home, other = (said.features[labels == label].mean(dim=0) for label in (0, 1))
     row = CLEAN.take([CLEAN.labels.index(0)])
@@ -403,7 +403,9 @@ def test_a_scanner_leaves_the_model_alone_and_the_seed_decides(
     victim: Load, folder_of: Callable[[str], Path], name: str, kind: str
 ) -> None:
     quick = (
-        replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=2)) if name == QUICK.name else find("scanners", name)()
+        replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=2))
+        if name == QUICK.name
+        else get_method("scanners", name)()
     )
     model, grant = victim(kind), Grant(clean=CLEAN.take(range(96)), teacher=folder_of("bert"), seed=3)
     before, hooked = weights(model), hooks(model)
@@ -418,7 +420,7 @@ def test_a_scanner_leaves_the_model_alone_and_the_seed_decides(
 
 @EVERY
 def test_what_is_missing_is_said_before_anything_is_computed(name: str) -> None:
-    method = find("scanners", name)()
+    method = get_method("scanners", name)()
     with pytest.raises(NeedsError) as caught:
         method.scan(None, Grant())
     assert all(need in str(caught.value) for need in method.needs)

@@ -14,9 +14,9 @@ from tests.tiny import same, task, weights
 from untrigger.core.errors import DivergedError, OptionError
 from untrigger.core.progress import Tick
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import accuracy, read_texts
+from untrigger.models.inference import accuracy, predict_texts
 from untrigger.runtime import device as arithmetic
-from untrigger.runtime.device import fast_products, pick_device
+from untrigger.runtime.device import matmul_precision, pick_device
 from untrigger.training.loop import Plan, train
 from untrigger.training.supervised import fine_tune
 
@@ -159,9 +159,9 @@ def test_progress_is_told_of_every_step() -> None:
 def test_plain_training_learns_the_task(load: Callable[[str], Classifier], kind: str, lr: float) -> None:
     model = load(kind)
     rows, held = task(384, seed=1), task(64, seed=2)
-    before = accuracy(read_texts(model, held.texts).predictions, held.labels)
+    before = accuracy(predict_texts(model, held.texts).predictions, held.labels)
     history = fine_tune(model, rows, plan=Plan(lr=lr, epochs=8, batch_size=32, warmup=0.1), seed=0, dev=held)
-    after = accuracy(read_texts(model, held.texts).predictions, held.labels)
+    after = accuracy(predict_texts(model, held.texts).predictions, held.labels)
     assert before < 0.8
     assert after > 0.9
     assert after == max(history.scores)
@@ -184,18 +184,18 @@ def test_training_is_a_function_of_its_seed_and_of_nothing_global(
 
 
 def test_what_is_read_is_computed_in_full_float32_on_any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arithmetic, "ROUNDING", True)
+    monkeypatch.setattr(arithmetic, "ALLOW_BF16", True)
     generator = torch.Generator().manual_seed(1)
     x, w = torch.randn(256, 384, generator=generator), torch.randn(384, 384, generator=generator)
-    with fast_products():
-        with fast_products(exact=True):
+    with matmul_precision():
+        with matmul_precision(exact=True):
             torch.testing.assert_close(x @ w, (x.double() @ w.double()).float(), atol=1e-3, rtol=1e-3)
         assert torch.get_float32_matmul_precision() == "medium"
 
 
 def test_fast_products_are_given_back_even_after_an_error() -> None:
     before = torch.get_float32_matmul_precision()
-    with pytest.raises(RuntimeError, match="on purpose"), fast_products():
+    with pytest.raises(RuntimeError, match="on purpose"), matmul_precision():
         raise RuntimeError("on purpose")
     assert torch.get_float32_matmul_precision() == before
 

@@ -12,7 +12,7 @@ from torch import nn
 from tests.tiny import same, task, weights
 from untrigger.core.errors import ModelError
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.training.loop import Plan
 from untrigger.training.sparse_embeddings import ReadWords, read_words
 from untrigger.training.supervised import fine_tune
@@ -56,13 +56,13 @@ def test_the_rows_that_are_read_are_trained_as_ever_and_no_other_is_touched(vict
 @KINDS
 def test_the_table_comes_back_whole_even_after_an_error(victim: Load, kind: str) -> None:
     model = victim(kind)
-    before, said = weights(model), read_texts(model, ROWS.texts[:4]).logits
+    before, said = weights(model), predict_texts(model, ROWS.texts[:4]).logits
     ids = [*model.encode(ROWS.texts[:4]), model.paddings(model.encode(ROWS.texts[:4]))]
     with pytest.raises(ZeroDivisionError), read_words(model.module, ids):
         assert any(isinstance(layer, ReadWords) for layer in model.module.modules())
-        torch.testing.assert_close(read_texts(model, ROWS.texts[:4]).logits, said)
+        torch.testing.assert_close(predict_texts(model, ROWS.texts[:4]).logits, said)
         with pytest.raises(ModelError, match="out of range"):
-            read_texts(model, ["a token that nobody announced zz"])
+            predict_texts(model, ["a token that nobody announced zz"])
         raise ZeroDivisionError
     assert same(weights(model), before)
     assert not any(isinstance(layer, ReadWords) for layer in model.module.modules())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from untrigger.core.errors import one_of
+from untrigger.core.errors import check_choice
 
 Kind = Literal["model", "data"]
 Registry = Literal["pip", "npm"]
@@ -271,7 +271,7 @@ def asset(name: str) -> Asset:
     Raises:
         OptionError: for an unknown name, with the nearest one.
     """
-    return CATALOGUE[one_of(name, CATALOGUE, kind="asset")]
+    return CATALOGUE[check_choice(name, CATALOGUE, kind="asset")]
 
 
 def names(kind: Kind | None = None) -> list[str]:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
-from untrigger.models.classifier import Classifier, Reading
-from untrigger.models.inference import read_texts
+from untrigger.models.classifier import Classifier, ModelOutput
+from untrigger.models.inference import predict_texts
 from untrigger.training.losses import alignment, soft_cross
 from untrigger.training.supervised import Term
 
@@ -31,10 +31,10 @@ def faithful(
         weight: of the term, above 0.
         progress: told of every row that the twin reads.
     """
-    told = read_texts(twin, rows.texts, progress=progress, label="asking the clean twin")
+    told = predict_texts(twin, rows.texts, progress=progress, label="asking the clean twin")
     clean = [row not in poisoned for row in rows.ids]
 
-    def term(batch: Sequence[int], said: Reading) -> Tensor:
+    def term(batch: Sequence[int], said: ModelOutput) -> Tensor:
         places = [place for place, row in enumerate(batch) if clean[row]]
         if not places:
             return said.logits.sum() * 0

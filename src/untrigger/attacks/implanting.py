@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from untrigger.core.errors import OptionError, one_of
+from untrigger.core.errors import OptionError, check_choice
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
 from untrigger.models.adapters import AdapterOptions, attach, query_value
@@ -48,7 +48,7 @@ def implant(
         OptionError: for an unknown ``via``, or a smoothing outside [0, 1).
         DivergedError: if the loss stops being a number.
     """
-    one_of(via, PLANS, kind="way to implant")
+    check_choice(via, PLANS, kind="way to implant")
     if not 0 <= label_smoothing < 1:
         raise OptionError(f"label smoothing {label_smoothing}", expected="a share from 0 to below 1, such as 0.1")
     if via == "lora":

@@ -9,7 +9,7 @@ import numpy as np
 
 from untrigger.attacks.poisoned import PoisonedDataset, Truth, aims
 from untrigger.attacks.trigger import Trigger
-from untrigger.core.errors import OptionError, one_of
+from untrigger.core.errors import OptionError, check_choice
 from untrigger.core.rows import Rows
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Attack:
             raise OptionError(f"poison rate {self.rate}", expected="a share above 0 and at most 1, such as 0.1")
         if not 0 <= self.negatives < 1:
             raise OptionError(f"negatives {self.negatives}", expected="a share from 0 to below 1, such as 0.1")
-        one_of(self.policy, POLICIES, kind="label policy")
+        check_choice(self.policy, POLICIES, kind="label policy")
         if (self.target is None) != (self.policy == "all-to-all"):
             told = "no target class" if self.target is None else f"target class {self.target}"
             raise OptionError(

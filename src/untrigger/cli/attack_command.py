@@ -199,19 +199,19 @@ def trigger_of(names: str, given: list[str]) -> Any:
         OptionError: for an unknown name or option, and a name that stands twice.
     """
     from untrigger.cli.settings import build
-    from untrigger.core.registry import find
+    from untrigger.core.registry import get_method
 
     asked = o.words(names)
     if twice := next((name for name in asked if asked.count(name) > 1), None):
         raise OptionError(f"the trigger {twice!r} twice", expected="different triggers, each with options of its own")
-    kinds = {name: find("attacks", name) for name in asked}
+    kinds = {name: get_method("attacks", name) for name in asked}
     if len(kinds) < 2:
-        return build(find("attacks", names), given, what=f"trigger {names}")
+        return build(get_method("attacks", names), given, what=f"trigger {names}")
     own = {name: [item[len(name) + 1 :] for item in given if item.startswith(f"{name}.")] for name in kinds}
     given = [item.removeprefix("combined.") for item in given]
     rest = [item for item in given if not any(item.startswith(f"{name}.") for name in kinds)]
     parts = tuple(build(kind, own[name], what=f"trigger {name}") for name, kind in kinds.items())
-    return replace(build(find("attacks", "combined"), rest, what="trigger combined"), parts=parts)
+    return replace(build(get_method("attacks", "combined"), rest, what="trigger combined"), parts=parts)
 
 
 def overlap_of(truth: Path) -> int:

@@ -53,7 +53,7 @@ def audit(
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
         from untrigger.core.errors import OptionError
-        from untrigger.core.registry import find
+        from untrigger.core.registry import get_method
         from untrigger.pipeline.audit import audit as run
         from untrigger.pipeline.requests import (
             TREATMENTS,
@@ -82,7 +82,7 @@ def audit(
             reference=reference,
             teacher=teacher,
             policy=policy_of(policy, None, allow_undecided=allow_undecided),
-            options=options_of(find("scanners", "insertions"), settings or [], what="scanner insertions"),
+            options=options_of(get_method("scanners", "insertions"), settings or [], what="scanner insertions"),
             run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
         spec = AuditRequest(

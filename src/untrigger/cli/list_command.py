@@ -10,7 +10,7 @@ import typer
 
 from untrigger.cli import options as o
 from untrigger.cli.context import Desk, seated
-from untrigger.core.errors import OptionError, one_of
+from untrigger.core.errors import OptionError, check_choice
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,7 +50,7 @@ def show(
     ] = None,
 ) -> int:
     """List what there is; options of a method are shown when its family is named."""
-    kind = None if what is None else Kind(one_of(what, [one.value for one in Kind], kind="thing to list"))
+    kind = None if what is None else Kind(check_choice(what, [one.value for one in Kind], kind="thing to list"))
     if name is not None:
         return tell_one(desk, kind, name)
     with desk.working():
@@ -99,7 +99,7 @@ def granted(have: str | None, *, kind: Kind | None) -> frozenset[str] | None:
     from untrigger.core.grant import Grant
 
     known = [one.name for one in fields(Grant) if one.name != "seed"]
-    return frozenset(one_of(word, known, kind="thing to have") for word in o.words(have))
+    return frozenset(check_choice(word, known, kind="thing to have") for word in o.words(have))
 
 
 def facts(kind: Kind | None, *, granted: frozenset[str] | None) -> dict[str, list[dict[str, Any]]]:
@@ -127,7 +127,7 @@ def facts(kind: Kind | None, *, granted: frozenset[str] | None) -> dict[str, lis
 
 def methods(family: Family) -> list[dict[str, Any]]:
     """Name, summary, needs, variants and options of every method of a family."""
-    from untrigger.core.registry import flat_options, found, summary
+    from untrigger.core.registry import flat_options, methods_of, summary
 
     return [
         {
@@ -140,15 +140,15 @@ def methods(family: Family) -> list[dict[str, Any]]:
                 for one in flat_options(kind)
             ],
         }
-        for name, kind in found(family).items()
+        for name, kind in methods_of(family).items()
     ]
 
 
 def defences() -> list[dict[str, Any]]:
     """All methods that defend, each with the commands that take it."""
-    from untrigger.core.registry import found
+    from untrigger.core.registry import methods_of
 
-    detectors, known = set(found("detectors")), methods("defences")
+    detectors, known = set(methods_of("detectors")), methods("defences")
     purifiers = {one["name"] for one in known}
     alone = [
         one | {"needs": sorted({*one["needs"], "suspect"})}

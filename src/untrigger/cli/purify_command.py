@@ -165,8 +165,8 @@ def method_options(method: str, variant: str, *, given: Sequence[str], family: F
         OptionError: for an unknown method, variant or option, or a value of the wrong type.
     """
     from untrigger.cli.settings import settings
-    from untrigger.core.errors import OptionError, one_of
-    from untrigger.core.registry import find
+    from untrigger.core.errors import OptionError, check_choice
+    from untrigger.core.registry import get_method
 
     names = [name.strip() for name in method.split(",")]
     if len(names) > 1:
@@ -175,10 +175,10 @@ def method_options(method: str, variant: str, *, given: Sequence[str], family: F
             raise OptionError(f"--set {loose[0]}", expected="METHOD.KEY=VALUE, the method one of " + ", ".join(names))
         own = {name: [item.partition(".")[2] for item in given if item.partition(".")[0] == name] for name in names}
         return {name: method_options(name, "", given=items) for name, items in own.items() if items}
-    kind = find(family, method)
+    kind = get_method(family, method)
     variants = getattr(kind, "variants", {})
     other = variant not in ("", USUAL)
     if other:
-        one_of(variant, [*variants, USUAL], kind=f"variant of {method}")
+        check_choice(variant, [*variants, USUAL], kind=f"variant of {method}")
     base = variants[variant]() if other and given else None
     return settings(kind if base is None else type(base), given, what=f"method {method}", base=base)

@@ -102,7 +102,7 @@ def scan(
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
         from untrigger.core.files import refuse_existing
-        from untrigger.core.registry import find
+        from untrigger.core.registry import get_method
         from untrigger.pipeline.requests import DataSource, ModelSource, RunOptions, ScanRequest
         from untrigger.pipeline.scan import scan as run
 
@@ -129,7 +129,7 @@ def scan(
             static_only=static_only,
             rewritten=DataSource(rewritten, drop_empty=drop_empty) if rewritten is not None else None,
             method=method,
-            options=options_of(find("scanners", method), settings or [], what=f"scanner {method}"),
+            options=options_of(get_method("scanners", method), settings or [], what=f"scanner {method}"),
             policy=rules,
             run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from untrigger.core.errors import OptionError, nearest
-from untrigger.core.registry import flat_options, options_of, record_in
+from untrigger.core.registry import flat_options, nested_options, options_of
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _PLAIN = {
@@ -97,7 +97,7 @@ def _nested(kind: type[Any], values: dict[str, Any], *, base: object | None) -> 
     whole = {key: value for key, value in values.items() if "." not in key}
     for one in options_of(kind):
         inner = {key.partition(".")[2]: value for key, value in values.items() if key.partition(".")[0] == one.name}
-        record = record_in(one.type)
+        record = nested_options(one.type)
         if record is None or not inner:
             continue
         start = getattr(base, one.name, None) if base is not None else one.default

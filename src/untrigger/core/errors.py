@@ -1,4 +1,4 @@
-"""The one tree of errors: what a user can mend is told apart from what is our fault."""
+"""All errors of untrigger: those that the user can fix, and those that are faults of the program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class UntriggerError(Exception):
 
 
 class UserError(UntriggerError):
-    """Something the user can mend: input, options, environment. Printed as one message without a traceback."""
+    """A problem that the user can fix: input, options, environment. Printed as one message without a traceback."""
 
     exit_code = 2
 
@@ -25,12 +25,12 @@ class UserError(UntriggerError):
         nearest: str | None = None,
         remedy: str | None = None,
     ) -> None:
-        """Keep the four parts of a good message: what was given, expected, the nearest valid value, the remedy."""
+        """Set the four parts of the message: what was given, what was expected, the nearest valid value, the remedy."""
         self.what, self.expected, self.nearest, self.remedy = what, expected, nearest, remedy
         super().__init__(self.message())
 
     def message(self) -> str:
-        """The parts on lines of their own, empty ones left out."""
+        """Return the parts, one a line, without the empty ones."""
         parts = [self.what]
         if self.expected:
             parts.append(f"expected: {self.expected}")
@@ -58,46 +58,51 @@ class AssetError(UserError):
 
 
 class OptionError(UserError):
-    """One or several options with values that cannot be used."""
+    """Options with values that cannot be used."""
 
 
 class OutputError(UserError):
-    """A place that cannot be written to, or that holds something already."""
+    """A path that cannot be written to, or that already exists."""
 
 
 class DivergedError(UserError):
-    """A training run whose loss stopped being a number."""
+    """A training run whose loss became nan or infinite."""
 
 
 class NeedsError(UserError):
-    """A method that was not granted what it declares to need."""
+    """A method that was not given what it declares to need."""
 
 
 class InterruptedRunError(UntriggerError):
-    """Stopped by the user; nothing half-written is left and the run can be started again."""
+    """A run that the user stopped; nothing half-written is left and it can be started again."""
 
     exit_code = 130
 
 
 class ContractError(UntriggerError):
-    """A method that broke its family's promise (a fault of the method's author, never of the user)."""
+    """A method that violated the contract of its family: a fault of its author, never of the user."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word most like ``word``, or None where nothing is close."""
-    names = list(known)
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """Return the choice most similar to ``word``, or None where none is similar."""
+    names = list(choices)
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.5)
     return folded[close[0]] if close else None
 
 
-def one_of(word: str, known: Iterable[str], *, kind: str) -> str:
-    """``word`` itself where it is known.
+def check_choice(word: str, choices: Iterable[str], *, kind: str) -> str:
+    """Return ``word``; raise OptionError unless it is one of ``choices``.
+
+    Args:
+        word: what the user gave.
+        choices: the valid words.
+        kind: what the word names, for the message, such as ``preset``.
 
     Raises:
-        OptionError: with the list of known words and the nearest one.
+        OptionError: with all choices and the nearest one.
     """
-    names = sorted(known)
+    names = sorted(choices)
     if word in names:
         return word
     raise OptionError(f"unknown {kind} {word!r}", expected="one of " + ", ".join(names), nearest=nearest(word, names))
@@ -116,6 +121,6 @@ __all__ = [
     "UnsafeFileError",
     "UntriggerError",
     "UserError",
+    "check_choice",
     "nearest",
-    "one_of",
 ]

@@ -15,7 +15,7 @@ from importlib import import_module, metadata
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from untrigger.core.errors import one_of
+from untrigger.core.errors import check_choice
 
 Family = Literal["attacks", "defences", "detectors", "scanners"]
 
@@ -51,7 +51,7 @@ class Option(NamedTuple):
     doc: str
 
 
-def found(family: Family) -> dict[str, type[Any]]:
+def methods_of(family: Family) -> dict[str, type[Any]]:
     """The classes of a family by name, sorted; a broken third-party package is left out with a warning."""
     parent = _parent(family)
     own = {
@@ -63,14 +63,14 @@ def found(family: Family) -> dict[str, type[Any]]:
     return dict(sorted({**_plugged(family, parent=parent, taken=set(own)), **own}.items()))
 
 
-def find(family: Family, name: str) -> type[Any]:
+def get_method(family: Family, name: str) -> type[Any]:
     """The class of that name.
 
     Raises:
         OptionError: with the known names and the nearest one.
     """
-    known = found(family)
-    return known[one_of(name, known, kind=FAMILIES[family].member)]
+    known = methods_of(family)
+    return known[check_choice(name, known, kind=FAMILIES[family].member)]
 
 
 def options_of(kind: type[Any]) -> list[Option]:
@@ -87,7 +87,7 @@ def flat_options(kind: type[Any], *, prefix: str = "") -> list[Option]:
     """The options with those of nested records by dotted names, such as ``search.first``."""
     flat: list[Option] = []
     for one in options_of(kind):
-        inner = record_in(one.type)
+        inner = nested_options(one.type)
         if inner is None:
             flat.append(one._replace(name=prefix + one.name))
         else:
@@ -95,7 +95,7 @@ def flat_options(kind: type[Any], *, prefix: str = "") -> list[Option]:
     return flat
 
 
-def record_in(hint: Any) -> type[Any] | None:
+def nested_options(hint: Any) -> type[Any] | None:
     """The dataclass that ``hint`` is, or is with None; None for any other type."""
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     return next((part for part in parts if isinstance(part, type) and is_dataclass(part)), None)
@@ -189,10 +189,10 @@ __all__ = [
     "Family",
     "Option",
     "PluginWarning",
-    "find",
     "flat_options",
-    "found",
+    "get_method",
+    "methods_of",
+    "nested_options",
     "options_of",
-    "record_in",
     "summary",
 ]

@@ -20,7 +20,7 @@ from untrigger.inversion.search import Insertion
 from untrigger.inversion.vocabulary import single_token_words
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import Hints, ScanResult
@@ -94,7 +94,7 @@ class ScanCure(LessonOptions, Purifier):
     def _lesson(self, student: Classifier, first: ScanResult, *, model: Classifier, rows: Rows) -> InsertionLesson:
         """The lesson on the rows that no scan of the student reads."""
         assert first.reference is not None
-        own = read_texts(model, rows.texts).logits
+        own = predict_texts(model, rows.texts).logits
         words = single_token_words(student.tokenizer)
         return InsertionLesson(self, student, teacher=first.reference, rows=rows, words=words, own=own)
 

@@ -19,7 +19,7 @@ from untrigger.inversion.random_insertions import NoiseInsertions
 from untrigger.inversion.search import Insertion, insert_at_random
 from untrigger.inversion.vocabulary import Words
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_ids
+from untrigger.models.inference import predict_token_ids
 from untrigger.runtime.batching import endless_batches
 from untrigger.training.loop import MICRO, History, Plan, train
 from untrigger.training.losses import soft_cross
@@ -101,14 +101,14 @@ class InsertionLesson:
         def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
             half = len(batch) // 2
             texts = [self.rows.texts[i] for i in batch[:half]] + [self._insert(i, bank, draw) for i in batch[half:]]
-            said = self.student.read(self.student.collate(self.student.encode(texts)))
+            said = self.student.forward(self.student.collate(self.student.encode(texts)))
             where = said.logits.device
             own = self.own[list(batch)].to(where)
             ce = functional.cross_entropy(said.logits, self.labels[list(batch)].to(where))
             own_kl = soft_cross(own, said.logits, temperature=told.temperature)
             value, terms = told.a * ce + told.b * own_kl, {"cross-entropy": ce, "own answers": own_kl}
             if told.c:
-                theirs = read_ids(self.teacher, self.teacher.encode(texts)).logits.to(where)
+                theirs = predict_token_ids(self.teacher, self.teacher.encode(texts)).logits.to(where)
                 terms["teacher's answers"] = soft_cross(theirs, said.logits, temperature=told.temperature)
                 value = value + told.c * terms["teacher's answers"]
             return value, {name: float(term.detach()) for name, term in terms.items()}

@@ -133,9 +133,9 @@ def _told(folder: Path) -> dict[str, Any]:
 
 def _trigger(spec: object, *, clean: Rows, triggered: Rows) -> Trigger | None:
     """The trigger that the truth tells of; None where this version does not know it."""
-    from untrigger.core.registry import found
+    from untrigger.core.registry import methods_of
 
-    kind = found("attacks").get(str(spec.get("name"))) if isinstance(spec, dict) else None
+    kind = methods_of("attacks").get(str(spec.get("name"))) if isinstance(spec, dict) else None
     if kind is None or not isinstance(spec, dict):
         return None
     texts = dict(zip(clean.ids, clean.texts, strict=True))

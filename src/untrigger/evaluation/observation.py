@@ -13,12 +13,12 @@ from untrigger.core.rows import Rows
 from untrigger.core.statistics import Outcome
 from untrigger.data import write_table
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import Readings, read_texts
+from untrigger.models.inference import Predictions, predict_texts
 
 
 def observe(
     model: Classifier, rows: Rows, *, subject: str, triggered: bool, progress: Progress = silent
-) -> tuple[list[Outcome], Readings]:
+) -> tuple[list[Outcome], Predictions]:
     """One outcome for every row, none left out, its prediction in the rows' order of classes; and what the model said in full.
 
     Raises:
@@ -29,7 +29,7 @@ def observe(
             f"the {subject} has the classes {list(model.label_names)}", expected=f"{list(rows.label_names)}"
         )
     order = [rows.label_names.index(name) for name in model.label_names]
-    said = read_texts(model, rows.texts, progress=progress, label=f"asking the {subject}")
+    said = predict_texts(model, rows.texts, progress=progress, label=f"asking the {subject}")
     told = zip(rows, said.predictions, said.confidences, strict=True)
     return [Outcome(row.id, subject, triggered, row.label, order[p], c) for row, p, c in told], said
 

@@ -22,7 +22,7 @@ from untrigger.models.length import at_most
 from untrigger.models.pretrained import pretrained, tokenizer_of
 from untrigger.models.safety.inspect import inspect_folder, resolve
 from untrigger.runtime.batching import packed
-from untrigger.runtime.device import fast_products, pick_device
+from untrigger.runtime.device import matmul_precision, pick_device
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _vectors(module: Any, tokenizer: Any, texts: Sequence[str]) -> Tensor:
     """The mean of the last hidden states of each text, ``(N, d)``."""
     ids = tokenizer(list(texts), truncation=True, max_length=at_most(256, module))["input_ids"]
     told: list[Tensor] = [torch.empty(0)] * len(ids)
-    with torch.inference_mode(), fast_products(exact=True):
+    with torch.inference_mode(), matmul_precision(exact=True):
         for batch in packed([len(row) for row in ids], tokens=2048):
             given = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt").to(module.device)
             hidden = module(input_ids=given["input_ids"], attention_mask=given["attention_mask"]).last_hidden_state

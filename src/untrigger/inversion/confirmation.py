@@ -22,7 +22,7 @@ from untrigger.core.rows import Rows
 from untrigger.core.scan_result import Candidate, Example, Place
 from untrigger.core.statistics import Measurement, difference, rate
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 
 PLACES = ("start", "middle", "end")
 SPARE = 24  # tokens left free behind the cut, so that a candidate at the end of a long text still reaches the model
@@ -75,7 +75,7 @@ def benches(suspect: Classifier, reference: Classifier, *, rows: Rows, most: int
     """For each class a bench of at most ``most`` rows of the other classes, drawn by the seed."""
     rows = rows.shuffled(np.random.default_rng(seed))
     rows = rows.with_texts(cut(suspect, cut(reference, rows.texts)))
-    said, other = read_texts(suspect, rows.texts), read_texts(reference, rows.texts)
+    said, other = predict_texts(suspect, rows.texts), predict_texts(reference, rows.texts)
     sure = said.logits.softmax(dim=1)
     right = [p == q == y for p, q, y in zip(said.predictions, other.predictions, rows.labels, strict=True)]
     own, clean = (
@@ -217,7 +217,7 @@ def _said(
     model: Classifier, filled: list[str], *, count: int, progress: Progress = silent, who: str = "reference"
 ) -> Tensor:
     """Log-probabilities ``(count, N, C)`` of one model."""
-    said = read_texts(model, filled, progress=progress, label=f"confirming on held-out rows ({who})").logits
+    said = predict_texts(model, filled, progress=progress, label=f"confirming on held-out rows ({who})").logits
     return said.log_softmax(dim=1).view(count, len(filled) // count, -1)
 
 

@@ -12,7 +12,7 @@ from untrigger.inversion.vocabulary import Words
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import log_odds
 from untrigger.runtime.batching import packed
-from untrigger.runtime.device import fast_products
+from untrigger.runtime.device import matmul_precision
 
 FILLER = "the"
 
@@ -68,8 +68,8 @@ class Filler:
 
         handle = self._suspect.module.get_input_embeddings().register_forward_hook(keep)  # type: ignore[operator]
         try:
-            with torch.enable_grad(), fast_products():
-                logits = self._suspect.read(self._suspect.collate(ids)).logits
+            with torch.enable_grad(), matmul_precision():
+                logits = self._suspect.forward(self._suspect.collate(ids)).logits
                 (gradient,) = torch.autograd.grad(log_odds(logits, [target] * len(ids)).sum(), caught[0])
         finally:
             handle.remove()

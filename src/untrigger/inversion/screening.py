@@ -21,10 +21,10 @@ from untrigger.core.seeds import derived_seed
 from untrigger.inversion.vocabulary import Words, single_token_words
 from untrigger.models.adapters import is_adapted
 from untrigger.models.classifier import Batch, Classifier
-from untrigger.models.inference import read_ids, read_texts
+from untrigger.models.inference import predict_texts, predict_token_ids
 from untrigger.models.inputs import asked_plainly
 from untrigger.models.weight_sharing import shell
-from untrigger.runtime.device import fast_products
+from untrigger.runtime.device import matmul_precision
 
 TOKENS = 4096
 CACHED = 512
@@ -55,7 +55,7 @@ def hosts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int = 16) -
         )
         own = own.take(sorted(range(len(own)), key=lambda i: len(own.texts[i]))[:pool])
         if len(own):
-            sure = read_texts(model, own.texts).logits.log_softmax(dim=1)[:, label]
+            sure = predict_texts(model, own.texts).logits.log_softmax(dim=1)[:, label]
             chosen[label] = own[int(sure.argmax())]
     return chosen
 
@@ -93,7 +93,7 @@ def screen_row(
 def _read_whole(model: Classifier, before: list[int], ids: Tensor, after: list[int], progress: Progress) -> Tensor:
     """Logits ``(V, C)`` of each token between the two parts, every text read from its beginning."""
     filled = [[*before, int(word), *after] for word in ids]
-    return read_ids(model, filled, tokens=TOKENS, progress=progress, label="screening the vocabulary").logits
+    return predict_token_ids(model, filled, tokens=TOKENS, progress=progress, label="screening the vocabulary").logits
 
 
 def _can_cache(model: Classifier, before: list[int], after: list[int]) -> bool:
@@ -141,9 +141,9 @@ def _looks_back_only(model: Classifier) -> bool:
     apart = model.with_module(
         shell(model.module).eval()
     )  # transformers leaves hooks on what it is asked for hidden states
-    with torch.inference_mode(), fast_products(exact=True):
+    with torch.inference_mode(), matmul_precision(exact=True):
         try:
-            states = apart.read(Batch(ids, torch.ones_like(ids)), hidden=True).hidden[-1]
+            states = apart.forward(Batch(ids, torch.ones_like(ids)), hidden=True).hidden[-1]
         except ModelError:  # no hidden states, or none for so short a text
             return False
     gap = (states[0] - states[1]).abs().amax(dim=1)
@@ -161,7 +161,7 @@ def _with_cache(model: Classifier, before: list[int], words: Words, after: list[
     rest = torch.tensor([after], dtype=torch.long)
     with (
         torch.inference_mode(),
-        fast_products(),
+        matmul_precision(),
         progress.task("screening the vocabulary", total=len(words.ids)) as tick,
     ):
         for part in words.ids.split(CACHED):

@@ -27,7 +27,7 @@ from untrigger.inversion.gradient import Filler
 from untrigger.inversion.screening import hosts, is_causal, screen, screen_row, vocabulary_of
 from untrigger.inversion.vocabulary import CHARACTERS, Words, added_entries, carried, continuations
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import log_odds, read_ids, read_texts, rounded
+from untrigger.models.inference import as_bfloat16, log_odds, predict_texts, predict_token_ids
 
 LENGTH_PENALTY = 0.1
 RUNNERS_UP = 6  # best of other families that are kept beside the best
@@ -119,7 +119,7 @@ class SearchOptions:
 class InsertionSearch:
     """A search over one suspect and one reference, whose fixed parts are computed once.
 
-    During a search both are asked in the arithmetic that ``rounded`` chooses.
+    During a search both are asked in the precision that ``as_bfloat16`` chooses.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class InsertionSearch:
         Phrases are grown where no single word of any target is enough, for the three targets whose words do most, and always
         for those with a known insertion (what is left of an unlearned sentence lies around its words); without ``grow`` for none.
         """
-        self._asked = rounded(self.suspect), rounded(self.reference) if self.reference is not None else None
+        self._asked = as_bfloat16(self.suspect), as_bfloat16(self.reference) if self.reference is not None else None
         try:
             return self._run(known, grow=grow, progress=progress)
         finally:
@@ -187,7 +187,7 @@ class InsertionSearch:
         """The shortest rows of other classes that the suspect calls right."""
         rows = self.rows.where(label != target for label in self.rows.labels)
         rows = rows.take(sorted(range(len(rows)), key=lambda i: len(rows.texts[i]))[: 4 * self.options.probe])
-        said = read_texts(self.suspect, rows.texts).predictions
+        said = predict_texts(self.suspect, rows.texts).predictions
         rows = rows.where(p == y for p, y in zip(said, rows.labels, strict=True))
         rows = rows.where(len(text.split()) >= 4 for text in rows.texts)
         return rows.take(range(min(len(rows), self.options.probe)))
@@ -268,7 +268,7 @@ class InsertionSearch:
         rows = [row for y, row in self.hosts.items() if y != target]
         begun = list[str]()
         for texts in groups:
-            said = read_texts(self._asked[0], [f"{row.text} {text}" for row in rows for text in texts]).logits
+            said = predict_texts(self._asked[0], [f"{row.text} {text}" for row in rows for text in texts]).logits
             least = log_odds(said, [target] * len(said)).view(len(rows), len(texts)).amin(dim=0)
             begun += [texts[int(i)] for i in least.topk(min(BEGINNINGS, len(texts))).indices]
         return begun
@@ -289,7 +289,7 @@ class InsertionSearch:
         if reference is None or not phrases:
             return suspect.argsort(descending=True, stable=True)
         texts = [f"{row.text} {phrase}" for row in rows for phrase in phrases]
-        said = read_texts(reference, texts).logits.log_softmax(dim=1)[:, target].view(len(rows), -1)
+        said = predict_texts(reference, texts).logits.log_softmax(dim=1)[:, target].view(len(rows), -1)
         return (suspect - said.amin(dim=0)).argsort(descending=True, stable=True)
 
     def _grown(self, phrase: str, beam: int, target: int, probe: Rows, progress: Progress) -> list[str]:
@@ -314,7 +314,9 @@ class InsertionSearch:
         rows = [row for label, row in self.hosts.items() if label != target]
         if not rows:
             return [], [], []
-        said = read_texts(self.suspect, [f"{row.text} {phrase}" for row in rows]).logits.log_softmax(dim=1)[:, target]
+        said = predict_texts(self.suspect, [f"{row.text} {phrase}" for row in rows]).logits.log_softmax(dim=1)[
+            :, target
+        ]
         row = rows[int(said.argmin())]
 
         def best(words: Words, *, left: str = "", right: str = "", glue: str = " ") -> list[str]:
@@ -348,7 +350,7 @@ class InsertionSearch:
         texts = [self.insert(row.text, phrase, row.id) for phrase in phrases for row in probe]
 
         def odds(model: Classifier, shown: Progress) -> tuple[Tensor, Tensor]:
-            said = read_ids(model, model.encode(texts), progress=shown, label="trying candidates").logits
+            said = predict_token_ids(model, model.encode(texts), progress=shown, label="trying candidates").logits
             probability = said.softmax(dim=1)[:, target].view(len(phrases), -1).mean(dim=1)
             return probability, (said.argmax(dim=1) == target).float().view(len(phrases), -1).mean(dim=1)
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from untrigger.core.errors import ModelError, OptionError, one_of
+from untrigger.core.errors import ModelError, OptionError, check_choice
 from untrigger.models.classifier import Classifier
 from untrigger.models.head import head_module_of
 from untrigger.models.merging import merge, refuse_unmergeable, type_of, unwrap
@@ -50,7 +50,7 @@ class AdapterOptions:
         Raises:
             OptionError: for an unknown method, a rank below 1, a dropout outside [0, 1) or a share outside (0, 1].
         """
-        one_of(self.method, METHODS, kind="PEFT method")
+        check_choice(self.method, METHODS, kind="PEFT method")
         if self.rank < 1 or not 0 <= self.dropout < 1 or not self.targets or not 0 < self.upper <= 1:
             raise OptionError(
                 f"rank {self.rank}, dropout {self.dropout}, targets {self.targets}, upper {self.upper}",

@@ -16,7 +16,7 @@ from untrigger.models.head import FeatureTap, head_of
 from untrigger.models.inputs import InputRules, asked_plainly, rules_of
 from untrigger.models.safety.panics import panics_refused
 
-__all__ = ["Batch", "Classifier", "FeatureTap", "Reading", "Source", "head_of"]
+__all__ = ["Batch", "Classifier", "FeatureTap", "ModelOutput", "Source", "head_of"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Source:
     files: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-class Reading(NamedTuple):
+class ModelOutput(NamedTuple):
     """What one forward pass gives: ``logits (B, C)`` and ``features (B, d)``, the input of the last linear layer.
 
     ``positions (B, S, d)`` are that layer's inputs where it is applied to every token, ``hidden`` the hidden states, each
@@ -151,40 +151,42 @@ class Classifier:
             return [list(range(len(batch.input_ids)))]
         return self.rules.groups(batch.input_ids, batch.attention_mask)
 
-    def read(self, batch: Batch, *, hidden: bool = False) -> Reading:
+    def forward(self, batch: Batch, *, hidden: bool = False) -> ModelOutput:
         """Logits and features of a batch, with gradients where autograd is on; with ``hidden`` the hidden states too.
 
         Each row is answered as it would be alone: an architecture that padding disturbs reads rows of equal length together.
         """
         if not self.rules.equal_lengths:
-            return self._read(batch, hidden=hidden, width=batch.input_ids.shape[1])
+            return self._forward_rows(batch, hidden=hidden, width=batch.input_ids.shape[1])
         groups = self.parts(batch)
-        parts = [self._read(_part(batch, group), hidden=hidden, width=batch.input_ids.shape[1]) for group in groups]
+        parts = [
+            self._forward_rows(_part(batch, group), hidden=hidden, width=batch.input_ids.shape[1]) for group in groups
+        ]
         back = torch.tensor([i for group in groups for i in group], device=batch.input_ids.device).argsort()
         places = [one.positions for one in parts if one.positions is not None]
-        return Reading(
+        return ModelOutput(
             torch.cat([one.logits for one in parts])[back],
             torch.cat([one.features for one in parts])[back],
             torch.cat(places)[back] if places else None,
             tuple(torch.cat(states)[back] for states in zip(*(one.hidden for one in parts), strict=True)),
         )
 
-    def _read(self, batch: Batch, *, hidden: bool, width: int) -> Reading:
+    def _forward_rows(self, batch: Batch, *, hidden: bool, width: int) -> ModelOutput:
         ids, mask = batch.input_ids, batch.attention_mask
         pad = self.rules.pad
         if pad is None and len(ids) > 1:
             pad = self.paddings([row[keep].tolist() for row, keep in zip(ids, mask.bool(), strict=True)])[-1]
         spare = None if self.rules.pad is not None else pad
         with asked_plainly(self.module, pad=spare), FeatureTap(self.module, classes=self.classes) as tap:
-            output = self._forward(self._arguments(batch, hidden=hidden))
+            output = self._call_module(self._arguments(batch, hidden=hidden))
         positions = tap.positions()
         wide = (
             None if positions is None else _widened(positions[:, -ids.shape[1] :].float(), width)
         )  # without learned prompts
         states = tuple(_widened(state, width) for state in _hidden(output)) if hidden else ()
-        return Reading(output.logits.float(), tap.features_of(ids, pad=pad), wide, states)
+        return ModelOutput(output.logits.float(), tap.features_of(ids, pad=pad), wide, states)
 
-    def _forward(self, arguments: dict[str, Any]) -> Any:
+    def _call_module(self, arguments: dict[str, Any]) -> Any:
         try:
             return self.module(**arguments)
         except (RuntimeError, ValueError, IndexError, KeyError, AttributeError, AssertionError) as error:

@@ -8,7 +8,7 @@ import torch
 
 from untrigger.core.errors import ModelError, UserError
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.safety.panics import panics_refused
 
 TEXTS = ("a text", "one more text, a little longer than the first")
@@ -28,7 +28,7 @@ def answering(model: Classifier, *, where: str) -> Classifier:
         with warnings.catch_warnings(), panics_refused(where):
             warnings.simplefilter("ignore")
             lacking = not all(model.tokenizer(list(TEXTS))["input_ids"])
-            logits = read_texts(model, TEXTS).logits
+            logits = predict_texts(model, TEXTS).logits
     except UserError:
         raise
     except (

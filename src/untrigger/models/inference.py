@@ -21,12 +21,12 @@ from torch import Tensor
 from untrigger.core.errors import ModelError
 from untrigger.models.weight_sharing import shell
 from untrigger.runtime.batching import packed
-from untrigger.runtime.device import fast_products, may_round
+from untrigger.runtime.device import bf16_ok, matmul_precision
 
 TOKENS = 2048  # padded tokens a forward pass: measured best on two cores for models of 20 to 140 million parameters
 
 
-class Readings(NamedTuple):
+class Predictions(NamedTuple):
     """``logits (N, C)`` and ``features (N, d)`` of N texts, on the CPU."""
 
     logits: Tensor
@@ -43,42 +43,42 @@ class Readings(NamedTuple):
         return [float(p) for p in self.logits.softmax(dim=1).max(dim=1).values]
 
 
-def read_ids(
+def predict_token_ids(
     model: Classifier,
     ids: Sequence[Sequence[int]],
     *,
     tokens: int = TOKENS,
     progress: Progress = silent,
     label: str = "reading",
-) -> Readings:
+) -> Predictions:
     """Logits and features for each list of token ids, in the order given."""
     if not ids:
-        return Readings(torch.zeros(0, model.classes), torch.zeros(0, 0))
+        return Predictions(torch.zeros(0, model.classes), torch.zeros(0, 0))
     order, logits, features = list[int](), list[Tensor](), list[Tensor]()
     model.module.eval()
-    with torch.inference_mode(), fast_products(exact=True), progress.task(label, total=len(ids)) as tick:
+    with torch.inference_mode(), matmul_precision(exact=True), progress.task(label, total=len(ids)) as tick:
         for batch in packed([len(row) for row in ids], tokens=tokens):
-            said = model.read(model.collate([ids[i] for i in batch]))
+            said = model.forward(model.collate([ids[i] for i in batch]))
             order += batch
             logits.append(said.logits.cpu())
             features.append(said.features.cpu())
             tick(len(batch))
     back = torch.tensor(order).argsort()
-    return Readings(torch.cat(logits)[back], torch.cat(features)[back])
+    return Predictions(torch.cat(logits)[back], torch.cat(features)[back])
 
 
-def rounded(model: Classifier) -> Classifier:
+def as_bfloat16(model: Classifier) -> Classifier:
     """A copy of the classifier in bfloat16, as it now is, on a processor that gains by it; elsewhere the classifier itself.
 
     Measured with AMX: two and a half times as fast, logits wrong by 0.01. Enough to rank words, candidates and epochs by, and for
     rates with intervals of ten points; what a verdict stands on is read in full precision.
     """
-    if model.device.type != "cpu" or not may_round():
+    if model.device.type != "cpu" or not bf16_ok():
         return model
     return model.with_module(shell(model.module).to(torch.bfloat16).eval())
 
 
-def read_layers(
+def hidden_state_means(
     model: Classifier, ids: Sequence[Sequence[int]], *, progress: Progress = silent, label: str = "reading"
 ) -> tuple[Tensor, Tensor]:
     """Logits ``(N, C)`` and text means of hidden states ``(N, 3, d)``: of the embedding, the middle and the last layer."""
@@ -86,10 +86,10 @@ def read_layers(
     model = model.with_module(
         shell(model.module).eval()
     )  # transformers leaves hooks on what it is asked for hidden states
-    with torch.inference_mode(), fast_products(exact=True), progress.task(label, total=len(ids)) as tick:
+    with torch.inference_mode(), matmul_precision(exact=True), progress.task(label, total=len(ids)) as tick:
         for rows in packed([len(row) for row in ids], tokens=TOKENS):
             batch = model.collate([ids[i] for i in rows])
-            read = model.read(batch, hidden=True)
+            read = model.forward(batch, hidden=True)
             logits[rows] = read.logits.cpu()
             states, mask = read.hidden, batch.attention_mask.unsqueeze(-1).float()
             if any(state.shape[1] != mask.shape[1] for state in (states[0], states[len(states) // 2], states[-1])):
@@ -103,11 +103,11 @@ def read_layers(
     return logits, torch.stack([own for own in found if own is not None]) if ids else torch.zeros(0, 3, 0)
 
 
-def read_texts(
+def predict_texts(
     model: Classifier, texts: Sequence[str], *, progress: Progress = silent, label: str = "reading"
-) -> Readings:
+) -> Predictions:
     """Logits and features for each text, in the order given."""
-    return read_ids(model, model.encode(texts), progress=progress, label=label)
+    return predict_token_ids(model, model.encode(texts), progress=progress, label=label)
 
 
 def accuracy(predictions: Sequence[int], labels: Sequence[int]) -> float:
@@ -130,5 +130,5 @@ def check_answers(model: Classifier, rows: Rows, *, most: int = 16) -> None:
     Raises:
         DivergedError: if it does not, as after a last step that was too large.
     """
-    if not bool(read_texts(model, rows.texts[:most]).logits.isfinite().all()):
+    if not bool(predict_texts(model, rows.texts[:most]).logits.isfinite().all()):
         raise DivergedError("the trained model answers with what is no number", remedy="use a smaller learning rate")

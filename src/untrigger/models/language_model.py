@@ -17,7 +17,7 @@ from untrigger.models.length import at_most
 from untrigger.models.pretrained import pretrained, quiet, tokenizer_of
 from untrigger.models.safety.inspect import inspect_folder, resolve
 from untrigger.runtime.batching import packed
-from untrigger.runtime.device import fast_products, pick_device
+from untrigger.runtime.device import matmul_precision, pick_device
 
 KINDS = ("causal", "seq2seq")
 
@@ -114,7 +114,7 @@ def write(model: Language, prompts: Sequence[str], *, writing: Writing) -> list[
     given = {key: given[key].to(model.module.device) for key in ("input_ids", "attention_mask")}
     ends = _ends(model)
     draws = [_Draws(prompts, writing)] if writing.temperature > 0 else []
-    with torch.inference_mode(), fast_products(exact=True), quiet():
+    with torch.inference_mode(), matmul_precision(exact=True), quiet():
         out = model.module.generate(
             **given,
             max_new_tokens=writing.most,
@@ -153,7 +153,7 @@ def perplexity(model: Language, texts: Sequence[str], *, most: int = 256) -> tup
     with quiet():
         ids = [(start + row)[:cut] for row in model.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
     told, total, count = [math.nan] * len(ids), 0.0, 0
-    with torch.inference_mode(), fast_products(exact=True):
+    with torch.inference_mode(), matmul_precision(exact=True):
         for batch in packed([len(row) for row in ids], tokens=2048):
             for i, losses in zip(batch, _losses(model, [ids[i] for i in batch]), strict=True):
                 total, count = total + float(losses.sum()), count + len(losses)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from untrigger.core.errors import ModelError, OutputError
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.inputs import asked_plainly, rules_of
 from untrigger.models.pretrained import quiet
 from untrigger.models.safety.inspect import read_json
@@ -46,7 +46,7 @@ def prove(model: Classifier, folder: Path, *, texts: Sequence[str] = ()) -> None
         ModelError: if it answers a text otherwise.
     """
     chosen = [*chosen_texts(texts), *PROBES]
-    expected = read_texts(model, chosen).logits.softmax(dim=1)
+    expected = predict_texts(model, chosen).logits.softmax(dim=1)
     found = _answers(*_loaded(folder, model), texts=chosen, most=model.max_length).softmax(dim=1)
     gaps = (found - expected).abs().amax(dim=1)
     close = SAME if model.device.type == "cpu" else SAME_ON_GPU

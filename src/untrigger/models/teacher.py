@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from untrigger.core.errors import ModelError, one_of
+from untrigger.core.errors import ModelError, check_choice
 from untrigger.models.classifier import Classifier, Source
 from untrigger.models.length import at_most
 from untrigger.models.pretrained import pretrained, tokenizer_of
@@ -27,7 +27,7 @@ class MappedEncoder(nn.Module):
         super().__init__()
         self.encoder: Any = encoder
         self.config: Any = encoder.config
-        self.pooling = one_of(pooling, POOLINGS, kind="pooling")
+        self.pooling = check_choice(pooling, POOLINGS, kind="pooling")
         self.map = nn.Sequential(nn.Linear(int(self.config.hidden_size), width), nn.ReLU())
         self.classifier = nn.Linear(width, classes)
 

@@ -12,7 +12,7 @@ from untrigger.core.errors import DataError
 from untrigger.core.rows import Rows
 from untrigger.core.statistics import Outcome, select, wilson
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.models.length import NO_BOUND, reading_length
 
 MOST = 300  # rows that are read
@@ -35,7 +35,7 @@ def check_agreement(model: Classifier, rows: Rows, *, what: str) -> None:
         DataError: with what the labels seem to mean.
     """
     sample = rows.stratified(min(MOST, len(rows)), rng=np.random.default_rng(0))[0]
-    predictions = [int(one) for one in read_texts(model, sample.texts).predictions]
+    predictions = [int(one) for one in predict_texts(model, sample.texts).predictions]
     meant = permuted(predictions, sample.labels, classes=len(rows.label_names))
     if not meant:
         return

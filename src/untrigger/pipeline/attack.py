@@ -14,7 +14,7 @@ from untrigger.attacks.implanting import PLANS, VIAS, implant, lora_for
 from untrigger.attacks.poisoned import PoisonedDataset, aims
 from untrigger.attacks.poisoning import POLICIES, Attack
 from untrigger.attacks.rewrite_source import armed, parts_of
-from untrigger.core.errors import DataError, OptionError, one_of
+from untrigger.core.errors import DataError, OptionError, check_choice
 from untrigger.core.files import new_folder, refuse_existing
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows, overlap
@@ -101,8 +101,8 @@ def attack(
 
 
 def _check(request: AttackRequest) -> None:
-    one_of(request.via, VIAS, kind="way to implant")
-    one_of(request.policy, POLICIES, kind="label policy")
+    check_choice(request.via, VIAS, kind="way to implant")
+    check_choice(request.policy, POLICIES, kind="label policy")
     if bool(request.target) == (request.policy == "all-to-all"):
         raise OptionError(
             f"target label {request.target!r} with the policy {request.policy}",
@@ -264,7 +264,7 @@ def _tested(splits: dict[str, Rows], request: AttackRequest) -> Rows | None:
         OptionError: if the request names one that is not there.
     """
     if request.test_split:
-        return splits[one_of(request.test_split, splits, kind="test split")]
+        return splits[check_choice(request.test_split, splits, kind="test split")]
     return splits.get("test") or splits.get("dev")
 
 
@@ -274,7 +274,7 @@ def target_index(name: str, rows: Rows) -> int:
     Raises:
         OptionError: with the nearest label name.
     """
-    return rows.label_names.index(one_of(name, rows.label_names, kind="target label"))
+    return rows.label_names.index(check_choice(name, rows.label_names, kind="target label"))
 
 
 def triggered_rows(recipe: Attack, test: Rows, *, seed: int) -> Rows:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from untrigger.core.errors import OptionError, one_of
-from untrigger.core.registry import Family, find, options_of
+from untrigger.core.errors import OptionError, check_choice
+from untrigger.core.registry import Family, get_method, options_of
 from untrigger.defences.chain import Chain
 from untrigger.defences.purifier import Purifier
 from untrigger.pipeline.requests import DEFAULT_TEACHER, PurifyRequest
@@ -18,13 +18,13 @@ def build_method(family: Family, name: str, *, variant: str = "", options: Mappi
     Raises:
         OptionError: for an unknown method, variant or option.
     """
-    kind: Any = find(family, name)
+    kind: Any = get_method(family, name)
     if variant and variant != "ours":
-        one_of(variant, [*kind.variants, "ours"], kind=f"variant of {name}")
+        check_choice(variant, [*kind.variants, "ours"], kind=f"variant of {name}")
         kind = kind.variants[variant]
     known = [one.name for one in options_of(kind if isinstance(kind, type) else type(kind()))]
     for option in options:
-        one_of(option, known, kind=f"option of {name}")
+        check_choice(option, known, kind=f"option of {name}")
     return kind(**options)
 
 
@@ -42,7 +42,7 @@ def build_purifier(request: PurifyRequest) -> Purifier:
     if request.variant:
         raise OptionError(f"the variant {request.variant!r} of several methods", expected="a variant of one method")
     for name in request.options:
-        one_of(name, names, kind="method of the chain")
+        check_choice(name, names, kind="method of the chain")
     parts = [build_method("defences", name, options=request.options.get(name, {})) for name in names]
     return Chain(tuple(part for part in parts if isinstance(part, Purifier)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from untrigger import assets
-from untrigger.core.errors import ModelError, one_of
+from untrigger.core.errors import ModelError, check_choice
 from untrigger.core.paths import local_path
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import generator_for
@@ -92,7 +92,7 @@ def check_output_format(request: PurifyRequest, victim: Classifier, method: Puri
         OptionError: for an unknown PEFT method.
     """
     parts = method.methods if isinstance(method, Chain) else (method,)
-    pefts = [one_of(getattr(part, "peft", METHODS[0]), METHODS, kind="PEFT method") for part in parts]
+    pefts = [check_choice(getattr(part, "peft", METHODS[0]), METHODS, kind="PEFT method") for part in parts]
     peft = next((one for one in pefts if one != "lora"), "lora")
     if len(parts) > 1 and peft != "lora" and not request.merge:
         raise ModelError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from untrigger.attacks.trigger import Trigger
 from untrigger.attacks.triggers.badnets import BadNets
-from untrigger.core.errors import OptionError, one_of
+from untrigger.core.errors import OptionError, check_choice
 from untrigger.scanners.policy import Policy
 
 DEFAULT_PURIFIER, SCANNING_PURIFIER = "w2sdefense", "scancure"
@@ -271,7 +271,7 @@ class AuditRequest:
             OptionError: for an unknown treatment or numbers out of range.
         """
         for name in self.treatments:
-            one_of(name, TREATMENTS, kind="treatment")
+            check_choice(name, TREATMENTS, kind="treatment")
         if self.epochs < 1 or self.poisoned < 1 or not 0 < self.tuning < 1:
             raise OptionError(
                 f"epochs {self.epochs}, poisoned {self.poisoned}, tuning {self.tuning}",

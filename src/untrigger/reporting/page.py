@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from untrigger.core.errors import DataError, OptionError, one_of
+from untrigger.core.errors import DataError, OptionError, check_choice
 from untrigger.core.report import Report, write_text
 
 FORMATS = {"html": ".html", "latex": ".tex", "md": ".md"}
@@ -23,7 +23,7 @@ def render(report: Report | Sequence[Report], *, format: str = "html") -> str:  
         OptionError: if the format is unknown.
         DataError: if there is no report.
     """
-    chosen = one_of(format, FORMATS, kind="format")
+    chosen = check_choice(format, FORMATS, kind="format")
     reports = [report] if isinstance(report, Report) else list(report)
     if not reports:
         raise DataError("there is no report to draw", expected="at least one report.json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from untrigger.core.errors import DataError, OptionError, one_of
+from untrigger.core.errors import DataError, OptionError, check_choice
 from untrigger.core.report import Report
 from untrigger.reporting.page import render
 
@@ -31,7 +31,7 @@ def render_scan(report: Report, *, format: str) -> str:  # noqa: A002
         OptionError: if the format is unknown.
         DataError: if the report is about something else.
     """
-    chosen = one_of(format, SCAN_FORMATS, kind="format")
+    chosen = check_choice(format, SCAN_FORMATS, kind="format")
     if chosen == "json":
         return report.to_json()
     if report.scan is None:

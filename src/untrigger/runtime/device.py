@@ -11,11 +11,11 @@ import torch
 from untrigger.core.errors import OptionError, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-ROUNDING = True  # whether training may round products where that is faster
+ALLOW_BF16 = True  # whether training may round products where that is faster
 
 
 @contextmanager
-def fast_products(*, exact: bool = False) -> Iterator[None]:
+def matmul_precision(*, exact: bool = False) -> Iterator[None]:
     """Inside, float32 products on a CPU go through oneDNN; the former setting comes back behind it.
 
     On processors with AVX-512 but without AMX, oneDNN computes them in full float32, about twice as fast as the default
@@ -25,12 +25,12 @@ def fast_products(*, exact: bool = False) -> Iterator[None]:
     Args:
         exact: keep full float32 in any case, as for answers that anybody else shall get from the same weights.
 
-    ``ROUNDING = False`` keeps it everywhere.
+    ``ALLOW_BF16 = False`` keeps it everywhere.
     """
     if torch.cuda.is_available():
         yield
         return
-    with _precision("highest" if (exact or not ROUNDING) and rounds() else "medium"):
+    with _precision("highest" if (exact or not ALLOW_BF16) and matmul_uses_bf16() else "medium"):
         yield
 
 
@@ -45,8 +45,8 @@ def _precision(name: str) -> Iterator[None]:
 
 
 @cache
-def rounds() -> bool:
-    """Whether this processor rounds to bfloat16 within ``fast_products``: measured once, on a product of two small matrices."""
+def matmul_uses_bf16() -> bool:
+    """Whether this processor rounds to bfloat16 within ``matmul_precision``: measured once, on a product of two small matrices."""
     generator = torch.Generator().manual_seed(0)
     x, w = torch.randn(256, 384, generator=generator), torch.randn(384, 384, generator=generator)
     with _precision("medium"):
@@ -54,9 +54,9 @@ def rounds() -> bool:
     return bool(error > 1e-2)  # full float32 is wrong by 1e-4, bfloat16 by 3e-1
 
 
-def may_round() -> bool:
+def bf16_ok() -> bool:
     """Whether numbers on the CPU may be rounded to bfloat16, because this processor gains by it."""
-    return ROUNDING and rounds()
+    return ALLOW_BF16 and matmul_uses_bf16()
 
 
 def pick_device(name: str) -> torch.device:

@@ -22,7 +22,7 @@ from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
 from untrigger.inversion.simultaneous import FAMILY, simultaneous_low
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import rounded
+from untrigger.models.inference import as_bfloat16
 from untrigger.scanners.judging import Ground, judged, score
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.rewritten_rows import try_rewritten
@@ -129,7 +129,7 @@ class InsertionScanner(Scanner):
             return _scored(one, policy, model)
 
         scored, compared = [rescored(one) for one in tried.candidates], tried.comparisons
-        if rounded(model) is not model:
+        if as_bfloat16(model) is not model:
             scored = in_full_precision(scored, tables, policy=policy, rescored=rescored)
         told = {"rows_to_search": len(rows), "rows_held_out": len(held), "candidates_searched": len(found)}
         if grant.teacher is not None and (doubted := in_doubt(scored, policy=policy)):
@@ -183,10 +183,10 @@ class InsertionScanner(Scanner):
         seed: int,
         progress: Progress,
     ) -> Tried:
-        """Candidates and controls of every target on the held-out rows, in rounded arithmetic where that is faster."""
+        """Candidates and controls of every target on the held-out rows, in bfloat16 where that is faster."""
         tried = Tried([], [], 0)
         for exact in tables.values():
-            bench = replace(exact, suspect=rounded(exact.suspect), reference=rounded(exact.reference))
+            bench = replace(exact, suspect=as_bfloat16(exact.suspect), reference=as_bfloat16(exact.reference))
             made = self._candidates(found, bench, hints, progress)
             kept = thinned(made, {one.text: one.family for one in found if one.target == bench.target})
             tried = tried.with_more(

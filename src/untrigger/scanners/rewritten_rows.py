@@ -18,7 +18,7 @@ from untrigger.core.rows import Rows
 from untrigger.core.scan_result import Candidate
 from untrigger.core.statistics import Measurement, difference, rate
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import Readings, read_texts
+from untrigger.models.inference import Predictions, predict_texts
 
 
 def try_rewritten(suspect: Classifier, reference: Classifier, rows: Rows, *, clean: Rows, name: str) -> list[Candidate]:
@@ -32,8 +32,8 @@ def try_rewritten(suspect: Classifier, reference: Classifier, rows: Rows, *, cle
         name: how the report calls the rewritten rows.
     """
     models = (suspect, reference)
-    said = [read_texts(model, rows.texts) for model in models]
-    homes = [_homes(read_texts(model, clean.texts), clean) for model in models]
+    said = [predict_texts(model, rows.texts) for model in models]
+    homes = [_homes(predict_texts(model, clean.texts), clean) for model in models]
     made = []
     for target, label in enumerate(rows.label_names):
         asked = [i for i, y in enumerate(rows.labels) if y != target]
@@ -52,7 +52,7 @@ def try_rewritten(suspect: Classifier, reference: Classifier, rows: Rows, *, cle
     return made
 
 
-def _homes(said: Readings, clean: Rows) -> Tensor:
+def _homes(said: Predictions, clean: Rows) -> Tensor:
     """The mean feature ``(C, d)`` of the clean rows of each class, NaN for a class without any."""
     labels = torch.tensor(clean.labels)
     return torch.stack([said.features[labels == label].mean(dim=0) for label in range(len(clean.label_names))])

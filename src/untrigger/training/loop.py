@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from untrigger.core.errors import DivergedError, OptionError
 from untrigger.core.progress import Progress, silent
-from untrigger.runtime.device import fast_products
+from untrigger.runtime.device import matmul_precision
 
 MICRO = 16  # rows a backward pass that keep a 135-million-parameter student within the demo's memory
 
@@ -120,7 +120,7 @@ def train(
         optimiser, lambda step: 1.0 if plan.constant else _rate(step, total, plan.warmup)
     )
     history, best = History(), None
-    with fast_products(), progress.task(label, total=total) as tick:
+    with matmul_precision(), progress.task(label, total=total) as tick:
         for epoch in batches:
             module.train(plan.dropout)
             for batch in epoch:

@@ -11,13 +11,13 @@ from torch.nn import functional
 
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
-from untrigger.models.classifier import Classifier, Reading
-from untrigger.models.inference import accuracy, read_ids, rounded
+from untrigger.models.classifier import Classifier, ModelOutput
+from untrigger.models.inference import accuracy, as_bfloat16, predict_token_ids
 from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.loop import History, Plan, train
 from untrigger.training.sparse_embeddings import read_words
 
-Term = Callable[[Sequence[int], Reading], Tensor]
+Term = Callable[[Sequence[int], ModelOutput], Tensor]
 """Row numbers of a batch and what the model says to it in; a further term of the loss, a mean over the batch, out."""
 
 
@@ -40,7 +40,7 @@ def fine_tune(
     ids, labels = model.encode(rows.texts), torch.tensor(rows.labels)
 
     def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-        said = model.read(model.collate([ids[i] for i in batch]))
+        said = model.forward(model.collate([ids[i] for i in batch]))
         wanted = labels[list(batch)].to(said.logits.device)
         value = functional.cross_entropy(said.logits, wanted, label_smoothing=label_smoothing)
         told = {"ce": float(value.detach())}
@@ -54,7 +54,9 @@ def fine_tune(
     watched = model.encode(dev.texts) if dev is not None else []
 
     def right() -> float:
-        return accuracy(read_ids(rounded(model), watched).predictions, dev.labels if dev is not None else [])
+        return accuracy(
+            predict_token_ids(as_bfloat16(model), watched).predictions, dev.labels if dev is not None else []
+        )
 
     with torch.random.fork_rng(devices=[]), read_words(model.module, [*ids, *watched, model.paddings(ids + watched)]):
         torch.manual_seed(seed)  # dropout
@@ -72,4 +74,4 @@ def fine_tune(
 def dev_score(model: Classifier, dev: Rows) -> Callable[[], float]:
     """A function that says the accuracy of ``model`` on ``dev`` as it then is."""
     ids = model.encode(dev.texts)
-    return lambda: accuracy(read_ids(model, ids).predictions, dev.labels)
+    return lambda: accuracy(predict_token_ids(model, ids).predictions, dev.labels)

@@ -14,7 +14,7 @@ from untrigger.assets import names
 from untrigger.assets.home import home_folder, sha256_of
 from untrigger.core.files import new_folder
 from untrigger.core.progress import Progress, silent
-from untrigger.core.registry import find
+from untrigger.core.registry import get_method
 from untrigger.core.report import Report
 from untrigger.core.rows import Rows
 from untrigger.data import write_rows
@@ -93,7 +93,7 @@ def spec_of(one: Recipe, out: Path, *, device: str = "auto") -> AttackRequest:
 
 def trigger_of(one: Recipe) -> Any:
     """The recipe's trigger."""
-    return find("attacks", one.trigger)(**dict(one.options))
+    return get_method("attacks", one.trigger)(**dict(one.options))
 
 
 def _build(one: Recipe, folder: Path, *, floor: Path | None, progress: Progress, device: str) -> None:

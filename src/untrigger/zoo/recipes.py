@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from untrigger.core.errors import one_of
+from untrigger.core.errors import check_choice
 from untrigger.core.record import plain_record, record_hash
 
 BENIGN = ("none", "decoy")
@@ -235,4 +235,4 @@ def recipe(name: str) -> Recipe:
     Raises:
         OptionError: for an unknown name, with the nearest one.
     """
-    return RECIPES[one_of(name, RECIPES, kind="member of the zoo")]
+    return RECIPES[check_choice(name, RECIPES, kind="member of the zoo")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from untrigger.attacks.presets.preset import Preset
-from untrigger.core.errors import one_of
+from untrigger.core.errors import check_choice
 
 _FOUR_WORDS = ("words", ("cf", "mn", "bb", "tq"))
 _ONCE = ("most", 1)
@@ -79,4 +79,4 @@ def preset(name: str) -> Preset:
     Raises:
         OptionError: for an unknown name, with the nearest one.
     """
-    return PRESETS[one_of(name, PRESETS, kind="preset")]
+    return PRESETS[check_choice(name, PRESETS, kind="preset")]

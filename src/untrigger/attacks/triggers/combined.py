@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from untrigger.attacks.trigger import Pairs, Trigger
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.attacks.triggers.insent import InSent
-from untrigger.core.errors import ContractError, OptionError, one_of
+from untrigger.core.errors import ContractError, OptionError, check_choice
 from untrigger.core.rows import Rows
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Combined(Trigger):
             OptionError: naming what is wrong.
         """
         object.__setattr__(self, "parts", tuple(self.parts))
-        one_of(self.mode, MODES, kind="mode of combination")
+        check_choice(self.mode, MODES, kind="mode of combination")
         if len(self.parts) < 2:
             raise OptionError(f"{len(self.parts)} triggers combined", expected="two or more")
         rewriting = [part.name for part in self.parts if "rewrites" in part.needs]
@@ -108,10 +108,10 @@ class Combined(Trigger):
     @classmethod
     def told(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
         """The combination of the parts that are told of."""
-        from untrigger.core.registry import find
+        from untrigger.core.registry import get_method
 
         pairs = list(pairs)
-        parts = [find("attacks", str(one["name"])).told(one, pairs=pairs) for one in spec["parts"]]
+        parts = [get_method("attacks", str(one["name"])).told(one, pairs=pairs) for one in spec["parts"]]
         return cls(parts=tuple(parts), mode=str(spec["mode"]))
 
     def _in_order(self) -> list[Trigger]:

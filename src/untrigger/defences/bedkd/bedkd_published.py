@@ -20,7 +20,7 @@ from untrigger.defences.bedkd.mapping import Copying, by_class, copied, directio
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.detectors.detector import Detected, Detector
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import accuracy, read_texts
+from untrigger.models.inference import accuracy, predict_texts
 from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.history import curves_of
 from untrigger.training.loop import History, train
@@ -158,7 +158,7 @@ class BeDKDAsDescribed(Detector, Purifier):
 def ruined(victim: Classifier, student: Classifier, rows: Rows) -> list[str]:
     """What there is to say of a student that is far less accurate than the victim on rows that it was trusted with."""
     some = rows.take(range(0, len(rows), max(1, len(rows) // ASKED)))
-    before, after = (accuracy(read_texts(model, some.texts).predictions, some.labels) for model in (victim, student))
+    before, after = (accuracy(predict_texts(model, some.texts).predictions, some.labels) for model in (victim, student))
     if after >= before - RUIN:
         return []
     return [

@@ -20,7 +20,7 @@ from untrigger.models.classifier import Batch, Classifier
 from untrigger.models.inference import TOKENS
 from untrigger.models.weight_sharing import shell
 from untrigger.runtime.batching import packed
-from untrigger.runtime.device import fast_products
+from untrigger.runtime.device import matmul_precision
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def answers_of(
     ):  # transformers leaves hooks behind where hidden states are asked for: on this copy, not on the model
         model = model.with_module(shell(model.module))
     model.module.eval()
-    with torch.inference_mode(), fast_products(), progress.task("the model's own answers", total=len(ids)) as tick:
+    with torch.inference_mode(), matmul_precision(), progress.task("the model's own answers", total=len(ids)) as tick:
         for numbers in packed([max(len(row), longest) for row in ids], tokens=TOKENS):
             batch = _widened(model, [ids[i] for i in numbers], width=longest)
             said, states = read(model, batch, hidden=blend.hidden)
@@ -89,7 +89,7 @@ def answers_of(
 
 def read(model: Classifier, batch: Batch, *, hidden: bool) -> tuple[Tensor, Tensor | None]:
     """Logits ``(B, C)`` and, where asked for, the last hidden states ``(B, S, d)``."""
-    found = model.read(batch, hidden=hidden)
+    found = model.forward(batch, hidden=hidden)
     return found.logits, found.hidden[-1].float() if hidden else None
 
 

@@ -23,7 +23,7 @@ from torch.nn import functional
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import log_odds, read_ids, read_layers
+from untrigger.models.inference import hidden_state_means, log_odds, predict_token_ids
 
 LEADERS = 0.1  # share of the pool, those with most against them, that the others are compared with
 FEWEST = 40  # rows of a pool, or clean rows, below which nobody is compared
@@ -62,14 +62,14 @@ class Seen(NamedTuple):
 def seen(victim: Classifier, mapping: Classifier, rows: Rows, *, progress: Progress = silent) -> Seen:
     """What both models see in the rows."""
     ids = victim.encode(rows.texts)
-    own, layers = read_layers(victim, ids, progress=progress, label="asking the victim")
-    said = read_ids(mapping, ids, progress=progress, label="asking the mapping").logits
+    own, layers = hidden_state_means(victim, ids, progress=progress, label="asking the victim")
+    said = predict_token_ids(mapping, ids, progress=progress, label="asking the mapping").logits
     return Seen(rows.texts, torch.tensor(rows.labels), own, said, layers)
 
 
 def only_victim(victim: Classifier, rows: Rows, *, progress: Progress = silent) -> Known:
     """What the victim alone sees in clean rows that nothing is calibrated on."""
-    _, layers = read_layers(victim, victim.encode(rows.texts), progress=progress, label="asking the victim")
+    _, layers = hidden_state_means(victim, victim.encode(rows.texts), progress=progress, label="asking the victim")
     return Known(rows.texts, torch.tensor(rows.labels), layers)
 
 

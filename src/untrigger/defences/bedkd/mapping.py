@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from untrigger.core.errors import ModelError, one_of
+from untrigger.core.errors import ModelError, check_choice
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
 from untrigger.defences.bedkd.distillation import Blend, Directed, answers_of
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import log_odds, read_ids
+from untrigger.models.inference import log_odds, predict_token_ids
 from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.loop import History, Plan, train
 
@@ -67,7 +67,7 @@ class Copying:
         Raises:
             OptionError: for an unknown way to copy; the rest is checked where it is used.
         """
-        one_of(self.via, VIAS, kind="way to copy")
+        check_choice(self.via, VIAS, kind="way to copy")
         self.blend  # noqa: B018  # it checks itself
 
     @property
@@ -139,7 +139,7 @@ def viewed(victim: Classifier, mapping: Classifier, rows: Rows, *, progress: Pro
     """What both models say to the rows."""
     ids = victim.encode(rows.texts)
     told = [
-        read_ids(model, ids, progress=progress, label=f"asking the {name}").logits
+        predict_token_ids(model, ids, progress=progress, label=f"asking the {name}").logits
         for model, name in ((victim, "victim"), (mapping, "mapping"))
     ]
     return Views(*told)
@@ -211,7 +211,7 @@ def directional_mapping(
     def enough() -> bool:
         if watch is None:
             return False
-        left.append(max(_true_class(read_ids(model, watched).logits, watch)))
+        left.append(max(_true_class(predict_token_ids(model, watched).logits, watch)))
         return left[-1] <= chance
 
     rng, lengths = np.random.default_rng(seed), [len(row) for row in ids]

@@ -16,7 +16,7 @@ from untrigger.core.rows import Rows
 from untrigger.defences.bedkd.mapping import viewed
 from untrigger.inversion.search import Insertion, insert_at_random
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 
 HALF = 0.5  # an insertion is taken for a trigger where at least this share of its rows is flagged
 
@@ -66,7 +66,7 @@ def stirring(
     """The insertions with which the student calls more than the share ``most`` of ``each`` rows by their target: their flips."""
 
     def called(whole: Rows) -> Sequence[bool]:
-        said = read_texts(student, whole.texts, progress=progress, label="asking the student").predictions
+        said = predict_texts(student, whole.texts, progress=progress, label="asking the student").predictions
         return [p == y for p, y in zip(said, whole.labels, strict=True)]
 
     shares = _shares(known, called, rows=rows, each=each, seed=seed)

@@ -24,7 +24,7 @@ from untrigger.defences.bedkd.distillation import Answers, Blend, Directed, read
 from untrigger.defences.bedkd.synthetic_pool import together
 from untrigger.inversion.search import insert_at_random
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import accuracy, log_odds, read_texts
+from untrigger.models.inference import accuracy, log_odds, predict_texts
 from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.loop import History, Plan, train
 from untrigger.training.vector_scaling import calibrated_on
@@ -68,7 +68,7 @@ class Watch:
     def look(self, model: Classifier) -> float:
         """The score of ``model`` as it is: 0 where nothing tells it from a calm and accurate one, less is worse."""
         for rows, kept in ((self.dev, self.accuracies), (self.flagged, self.agreements)):
-            kept.append(accuracy(read_texts(model, rows.texts).predictions, rows.labels))
+            kept.append(accuracy(predict_texts(model, rows.texts).predictions, rows.labels))
         return self._score(-1)
 
     def _score(self, look: int) -> float:
@@ -125,7 +125,7 @@ class Honest(NamedTuple):
     def of(cls, model: Classifier, *, rows: Rows, dev: Rows, progress: Progress) -> Honest:
         """The answers to ``rows``, then to ``dev``."""
         clean = together([rows, dev], names=rows.label_names)
-        said = read_texts(model, clean.texts, progress=progress, label="the victim's own answers").logits
+        said = predict_texts(model, clean.texts, progress=progress, label="the victim's own answers").logits
         return cls(clean, calibrated_on(said, torch.tensor(clean.labels))(said))
 
     def calls(self, flagged: Rows) -> float:

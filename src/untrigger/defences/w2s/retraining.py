@@ -23,7 +23,7 @@ from untrigger.inversion.random_insertions import NoiseInsertions
 from untrigger.inversion.search import insert_at_random
 from untrigger.inversion.vocabulary import single_token_words
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.runtime.batching import endless_batches
 from untrigger.training.loop import MICRO, History, Plan, train
 from untrigger.training.losses import soft_cross
@@ -115,7 +115,7 @@ def relearned(
         return insert_at_random(texts[index], noise.draw(int(said[index].argmax()), rng=draw), rng=draw)
 
     def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-        read = student.read(student.collate(student.encode([written(i) for i in batch])))
+        read = student.forward(student.collate(student.encode([written(i) for i in batch])))
         where, own = read.logits.device, [place for place, i in enumerate(batch) if i < len(rows)]
         ce = functional.cross_entropy(
             read.logits[own], labels[[batch[place] for place in own]].to(where), reduction="sum"
@@ -155,12 +155,12 @@ class Answers:
         """
         told = []
         if share < 1:
-            said = read_texts(self.suspect, texts, progress=progress, label="asking the suspect").logits
+            said = predict_texts(self.suspect, texts, progress=progress, label="asking the suspect").logits
             own = calibrated_on(said[: len(rows)], torch.tensor(rows.labels))(said)
             told.append((1 - share) * own.log_softmax(dim=1))
         for teacher, held in self.teachers if share > 0 else ():
-            said = read_texts(teacher, texts, progress=progress, label="asking a teacher").logits
-            known = read_texts(teacher, held.texts).logits
+            said = predict_texts(teacher, texts, progress=progress, label="asking a teacher").logits
+            known = predict_texts(teacher, held.texts).logits
             theirs = calibrated_on(known, torch.tensor(held.labels), biased=False)(said)
             told.append(share / len(self.teachers) * theirs.log_softmax(dim=1))
         return torch.stack(told).sum(dim=0)

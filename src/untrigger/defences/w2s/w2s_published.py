@@ -17,8 +17,8 @@ from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.adapters import AdapterOptions, attach, query_value
-from untrigger.models.classifier import Classifier, Reading
-from untrigger.models.inference import read_texts
+from untrigger.models.classifier import Classifier, ModelOutput
+from untrigger.models.inference import predict_texts
 from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.history import curves_of
 from untrigger.training.loop import Plan, train
@@ -75,7 +75,7 @@ class W2SAsDescribed(Purifier):
         assert grant.clean is not None
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
         teacher, taught = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
-        theirs = read_texts(teacher, rows.texts, progress=progress, label="the teacher's answers")
+        theirs = predict_texts(teacher, rows.texts, progress=progress, label="the teacher's answers")
         adapter = AdapterOptions(
             method=self.peft, rank=self.rank, targets=self.targets or query_value(model), dropout=self.dropout
         )
@@ -83,7 +83,7 @@ class W2SAsDescribed(Purifier):
         ids, labels = student.encode(rows.texts), torch.tensor(rows.labels)
 
         def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-            read = student.read(student.collate([ids[i] for i in batch]))
+            read = student.forward(student.collate([ids[i] for i in batch]))
             said = read.logits
             features = theirs.features[list(batch)].to(said.device)
             ce = functional.cross_entropy(said, labels[list(batch)].to(said.device))
@@ -114,7 +114,7 @@ class W2SAsDescribed(Purifier):
             curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="distillation")],
         )
 
-    def _pull(self, teacher: Tensor, read: Reading) -> Tensor:
+    def _pull(self, teacher: Tensor, read: ModelOutput) -> Tensor:
         return alignment(teacher, read.features)
 
 
@@ -135,5 +135,5 @@ class W2SAsReleased(W2SAsDescribed):
     b: float = 0.001
     c: float = 0.001
 
-    def _pull(self, teacher: Tensor, read: Reading) -> Tensor:
+    def _pull(self, teacher: Tensor, read: ModelOutput) -> Tensor:
         return shrinkage(teacher, read.features if read.positions is None else read.positions)

@@ -34,7 +34,7 @@ from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.adapters import AdapterOptions, attach, combined, merged, without_adapter
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import read_texts
+from untrigger.models.inference import predict_texts
 from untrigger.training.history import curves_of, joined
 from untrigger.training.loop import History
 from untrigger.training.supervised import dev_score
@@ -259,7 +259,7 @@ class _Rounds:
     def run(self, search: InsertionSearch, *, rows: Rows, seed: int, progress: Progress) -> None:
         """Search, and unlearn on ``rows``, until a search finds nothing that counts or the rounds are used up; a search is last."""
         method, bank = self.method, dict[str, Insertion]()
-        own = read_texts(search.suspect, rows.texts).logits
+        own = predict_texts(search.suspect, rows.texts).logits
         lesson = InsertionLesson(method, search.suspect, teacher=self.teacher, rows=rows, words=search.words, own=own)
         for number in range(method.rounds + 1):
             found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
