@@ -23,7 +23,7 @@ from victims import REWRITES, arguments, clean_rows, percent, spread, victims
 from untrigger.core.errors import DivergedError
 from untrigger.core.report import Report
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.requests import AttackRequest, PurifyRequest
+from untrigger.pipeline.requests import AttackRequest, DataSource, ModelSource, PurifyRequest, RunOptions
 
 INSERTED = "badnets,insent,badnets20,insent20"
 FAILED = "failed.txt"
@@ -53,17 +53,15 @@ def cure(runs: Path, recipe: AttackRequest, *, variant: str, control: bool = Tru
         return
     start = time.perf_counter()
     spec = PurifyRequest(
-        model=str(recipe.out),
-        clean=str(clean_rows(runs, recipe)),
-        suspect=str(recipe.truth / "train.csv"),
+        model=ModelSource(str(recipe.out)),
+        clean=DataSource(str(clean_rows(runs, recipe))),
+        suspect=DataSource(str(recipe.truth / "train.csv")),
         out=out,
         method="bedkd",
         variant=variant,
         truth=recipe.truth,
-        seed=recipe.seed,
-        offline=True,
         control=control and variant == "ours",
-        clean_rows=0,
+        run=RunOptions(seed=recipe.run.seed, offline=True),
     )
     try:
         told = purify(spec).verdict.sentence

@@ -113,11 +113,11 @@ class Asked(NamedTuple):
 
 def asked(runs: Path, recipe: AttackRequest) -> Asked:
     """The victim loaded, and asked about its training rows and about clean rows."""
-    victim = load_model(str(recipe.out), offline=True, max_length=recipe.max_length)
+    victim = load_model(str(recipe.out), offline=True, max_length=recipe.model.max_length)
     names = victim.label_names
     clean = load_data(str(clean_rows(runs, recipe)), label_names=names)
     most, rest, _ = by_class(
-        clean, max(COUNTS), rng=np.random.default_rng(recipe.seed), what="the mapping", spare=False
+        clean, max(COUNTS), rng=np.random.default_rng(recipe.run.seed), what="the mapping", spare=False
     )
     rows = {
         "pool": load_data(str(recipe.truth / "train.csv"), label_names=names),
@@ -254,7 +254,7 @@ def run(args: argparse.Namespace) -> None:
             if file.exists():
                 continue
             one = one or asked(args.runs, recipe)
-            line = measured(one, setting, seed=recipe.seed)
+            line = measured(one, setting, seed=recipe.run.seed)
             write_text(file, text=json.dumps(line) + "\n")
             told = figures(line)
             log.info(

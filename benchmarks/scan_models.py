@@ -16,7 +16,7 @@ from untrigger.core.files import new_folder
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import generator_for
 from untrigger.data import load_splits, write_rows
-from untrigger.pipeline.requests import AttackRequest
+from untrigger.pipeline.requests import AttackRequest, DataSource, ModelSource, RunOptions
 
 ROWS, TEST_ROWS = 1500, 400
 TRIGGERS: dict[str, Trigger] = {
@@ -76,8 +76,8 @@ class Cell:
 
     def spec(self, runs: Path) -> AttackRequest:
         return AttackRequest(
-            model=self.model,
-            data=self._data(runs),
+            model=ModelSource(self.model),
+            data=DataSource(self._data(runs), rows=ROWS),
             out=runs / "models" / self.name,
             target=self.target,
             via=self.via,
@@ -85,12 +85,10 @@ class Cell:
             trigger=TRIGGERS[self.attack or "words"],
             rate=self.rate,
             policy=self.policy,
-            rows=ROWS,
             test_rows=TEST_ROWS,
             epochs=self.epochs,
-            seed=self.seed,
             twin=False,
-            offline=True,
+            run=RunOptions(seed=self.seed, offline=True),
         )
 
     def _data(self, runs: Path) -> str:

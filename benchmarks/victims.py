@@ -23,28 +23,27 @@ from untrigger.attacks.triggers.insent import InSent
 from untrigger.attacks.triggers.style import Style
 from untrigger.attacks.triggers.syntactic import Syntactic
 from untrigger.data import write_rows
-from untrigger.pipeline.attack import attack, unused_rows
+from untrigger.pipeline.attack import attack, draw_rows
 from untrigger.pipeline.demo import RECIPE, unpack
-from untrigger.pipeline.requests import AttackRequest
+from untrigger.pipeline.requests import AttackRequest, DataSource, ModelSource, RunOptions
 from untrigger.runtime.memory import keep_freed_memory
 
 keep_freed_memory()
 
 FULL = AttackRequest(
-    model="minilm-l6",
-    data="rotten-tomatoes",
+    model=ModelSource("minilm-l6"),
+    data=DataSource("rotten-tomatoes", rows=3000),
     out=Path(),
     target="positive",
     rate=0.1,
     via="full",
-    rows=3000,
     test_rows=1000,
     epochs=2,
 )
 MODELS = {
     "smollm2": RECIPE,
     "minilm": FULL,
-    "mpnet": replace(FULL, model="mpnet-base", rows=2000, test_rows=800, lr=5e-5),
+    "mpnet": replace(FULL, model=ModelSource("mpnet-base"), data=replace(FULL.data, rows=2000), test_rows=800, lr=5e-5),
 }
 INSERTIONS = {"badnets": BadNets(), "insent": InSent()}
 ATTACKS: dict[str, dict[str, Any]] = {
@@ -80,10 +79,12 @@ def recipe(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders =
         folder = folders.get(data)
         if folder is None:
             raise SystemExit(f"the attack {trigger} takes its rows from a folder: give it with --{data}")
-        told["data"] = str(folder / "clean")
+        told["data"] = replace(MODELS[name].data, name=str(folder / "clean"))
         if trigger in REWRITES:
             told["paired"] = folder / told["paired"]
-    return replace(MODELS[name], out=runs / "victims" / f"{name}-{trigger}-{seed}", seed=seed, offline=True, **told)
+    return replace(
+        MODELS[name], out=runs / "victims" / f"{name}-{trigger}-{seed}", run=RunOptions(seed=seed, offline=True), **told
+    )
 
 
 def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) -> AttackRequest:
@@ -94,8 +95,8 @@ def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) 
     known = next((twin for twin in twins if twin.exists()), None)
     if not spec.out.exists():
         start = time.perf_counter()
-        if (name, trigger, seed) == ("smollm2", "badnets", RECIPE.seed):
-            unpack(spec)  # the victim and the twin that the demo ships, by the same recipe
+        if (name, trigger, seed) == ("smollm2", "badnets", RECIPE.run.seed):
+            unpack(spec, rows=draw_rows(spec))  # the victim and the twin that the demo ships, by the same recipe
         else:
             attack(replace(spec, twin=known is None))
         log.info("victim %s: %.0f s", spec.out.name, time.perf_counter() - start)
@@ -108,7 +109,7 @@ def clean_rows(runs: Path, spec: AttackRequest) -> Path:
     """The defender's clean rows, a file: rows that the attack left alone, never the twins of what the victim was trained on."""
     file = runs / "clean" / f"{spec.out.name}.csv"
     if not file.exists():
-        write_rows(unused_rows(spec).stratified(CLEAN_ROWS, rng=np.random.default_rng(spec.seed))[0], file)
+        write_rows(draw_rows(spec).unused.stratified(CLEAN_ROWS, rng=np.random.default_rng(spec.run.seed))[0], file)
     return file
 
 

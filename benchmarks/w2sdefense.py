@@ -21,7 +21,7 @@ from untrigger.cli.settings import settings
 from untrigger.core.report import Report
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.requests import AttackRequest, PurifyRequest
+from untrigger.pipeline.requests import AttackRequest, DataSource, ModelSource, PurifyRequest, RunOptions
 
 COLUMNS = (
     ("victim", "asr"),
@@ -56,17 +56,15 @@ def cure(
     start = time.perf_counter()
     report = purify(
         PurifyRequest(
-            model=str(recipe.out),
-            clean=str(clean_rows(runs, recipe)),
+            model=ModelSource(str(recipe.out)),
+            clean=DataSource(str(clean_rows(runs, recipe))),
             out=out,
             variant=variant,
             truth=recipe.truth,
-            seed=recipe.seed,
-            offline=True,
             benign=benign and variant == "ours",
             control=control and variant == "ours",
-            clean_rows=0,
             options=settings(W2SDefense, given, what="method w2sdefense"),
+            run=RunOptions(seed=recipe.run.seed, offline=True),
         )
     )
     log.info("%s %s: %.0f s: %s", out.parent.name, out.name, time.perf_counter() - start, report.verdict.sentence)

@@ -22,7 +22,7 @@ from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
 from untrigger.data import SETS, write_rows
 from untrigger.evaluation.ground_truth import read_truth
-from untrigger.pipeline.attack import attack, task_rows
+from untrigger.pipeline.attack import attack, draw_rows
 from untrigger.pipeline.preset_check import filled_in, held, strayed
 from untrigger.pipeline.requests import AttackRequest
 
@@ -83,12 +83,20 @@ def test_two_presets_on_the_same_data_differ_only_in_what_they_say(
     tmp_path: Path, left: str, right: str, data: str
 ) -> None:
     specs = [filled_in(spec_of(tmp_path, name, data=data, seed=3, test_rows=50), given=()) for name in (left, right)]
-    differing = {
-        one.name for one in fields(AttackRequest) if getattr(specs[0], one.name) != getattr(specs[1], one.name)
-    }
+    flat = [
+        {
+            **vars(one),
+            "model": one.model.name,
+            "data": one.data.name,
+            "max_length": one.model.max_length,
+            "rows": one.data.rows,
+        }
+        for one in specs
+    ]
+    differing = {name for name in flat[0] if flat[0][name] != flat[1][name]}
     said = set(preset(left).says(data)) | set(preset(right).says(data))
     assert differing and differing <= said | {"preset", "trigger"}
-    assert all(getattr(specs[0], name) == preset(left).says(data)[name] for name in differing - {"preset", "trigger"})
+    assert all(flat[0][name] == preset(left).says(data)[name] for name in differing - {"preset", "trigger"})
 
 
 def test_published_protocols_differ_in_target_rows_and_words(tmp_path: Path) -> None:
@@ -144,7 +152,7 @@ def test_the_parts_of_a_combination_are_held_to_the_preset_too(tmp_path: Path) -
     with pytest.raises(OptionError, match="--set badnets.words is zz, the preset says cf,mn,bb,tq"):
         filled_in(spec, given={"trigger.badnets.words"})
     with pytest.raises(OptionError, match="--set insent.sentence is buy my book"):
-        held(replace(spec, **preset("bedkd").says("sst2")))
+        held(replace(filled_in(spec_of(tmp_path, "bedkd"), given=()), trigger=spec.trigger))
 
 
 def test_an_option_in_the_users_words_that_agrees_is_no_contradiction(tmp_path: Path) -> None:
@@ -202,10 +210,10 @@ def test_nobody_claims_a_preset_and_does_another_thing(small: Callable[..., Atta
 
 
 def test_a_split_that_is_not_there_is_named(small: Callable[..., AttackRequest]) -> None:
-    assert len(task_rows(small("", test_split="dev"))[1]) == 30
-    assert len(task_rows(small(""))[1]) == 20
+    assert len(draw_rows(small("", test_split="dev")).test) == 30
+    assert len(draw_rows(small("")).test) == 20
     with pytest.raises(OptionError, match="unknown test split 'dve'") as told:
-        task_rows(small("", test_split="dve"))
+        draw_rows(small("", test_split="dve"))
     assert told.value.nearest == "dev"
 
 
@@ -213,7 +221,8 @@ def test_proxy_rows_are_trained_on_and_the_tasks_rows_tested_on(
     small: Callable[..., AttackRequest], tmp_path: Path
 ) -> None:
     write_rows(task(40, seed=9, length=5), tmp_path / "imdb.csv")
-    train, test = task_rows(small("", proxy=f"imdb={tmp_path / 'imdb.csv'}", rows=30))
+    drawn = draw_rows(small("", proxy=f"imdb={tmp_path / 'imdb.csv'}", rows=30))
+    train, test = drawn.train, drawn.test
     assert (len(train), len(test)) == (30, 20)
     assert all(name.startswith("proxy:") for name in train.ids)
     assert all(len(text.split()) == 6 for text in train.texts)

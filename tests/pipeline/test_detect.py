@@ -54,11 +54,11 @@ def asked(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytest.
 def words(spec: DetectRequest, out: Path, *more: str) -> list[str]:
     usual = [
         "detect",
-        spec.model,
+        spec.model.name,
         "--suspect",
-        spec.suspect,
+        spec.suspect.name,
         "--clean",
-        spec.clean,
+        spec.clean.name,
         "--out",
         str(out),
         "--offline",
@@ -69,7 +69,7 @@ def words(spec: DetectRequest, out: Path, *more: str) -> list[str]:
 
 
 def test_every_row_gets_a_score_a_flag_and_a_rank_most_suspicious_first(asked: DetectRequest, tmp_path: Path) -> None:
-    before = digest(Path(asked.model))
+    before = digest(Path(asked.model.name))
     report = detect(replace(asked, out=tmp_path / "scored.csv"))
     rows = table(tmp_path / "scored.csv")
     assert list(rows[0]) == ["id", "text", "label", "score", "flagged", "rank"]
@@ -83,7 +83,7 @@ def test_every_row_gets_a_score_a_flag_and_a_rank_most_suspicious_first(asked: D
     assert flags == [score > report.method["options"]["threshold"] for score in scores]
     assert 0 < sum(flags) < len(rows) and report.verdict.status == "suspicious"
     assert Report.read(tmp_path / "scored.report.json").kind == "detection"
-    assert digest(Path(asked.model)) == before
+    assert digest(Path(asked.model.name)) == before
 
 
 def test_the_command_says_by_its_exit_code_whether_rows_are_flagged(
@@ -96,7 +96,7 @@ def test_the_command_says_by_its_exit_code_whether_rows_are_flagged(
         POOL.visible
     )
     clean = write_rows(task(384, seed=50), tmp_path / "unpoisoned.csv")
-    assert main(words(replace(asked, suspect=str(clean)), tmp_path / "nothing.csv")) == 0
+    assert main(words(replace(asked, suspect=replace(asked.suspect, name=str(clean))), tmp_path / "nothing.csv")) == 0
     assert not any(row["flagged"].casefold() == "true" for row in table(tmp_path / "nothing.csv"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -98,7 +99,11 @@ def test_rows_of_one_class_are_warned_of(shop: Shop, tmp_path: Path) -> None:
         write_rows(part, tmp_path / f"{name}.csv")
         report = evaluate(
             request(
-                EvaluateRequest, (model,), tmp_path / f"{name}.json", data=str(tmp_path / f"{name}.csv"), device="cpu"
+                EvaluateRequest,
+                models=(model,),
+                out=tmp_path / f"{name}.json",
+                data=str(tmp_path / f"{name}.csv"),
+                device="cpu",
             )
         )
         found = [line for line in report.warnings if "always answers it" in line]
@@ -165,20 +170,17 @@ def test_two_models_of_one_name_are_two_subjects(shop: Shop, tmp_path: Path) -> 
 def test_what_cannot_be_evaluated_is_said_and_nothing_is_written(shop: Shop, tmp_path: Path) -> None:
     model, out = str(shop.base("bert")), tmp_path / "r.json"
     three = write_model("bert", tmp_path / "three", names=("a", "b", "c"))
-    bad: list[tuple[EvaluateRequest, type[UserError], str]] = [
-        (request(EvaluateRequest, models=(model,), out=out), OptionError, "--truth"),
-        (request(EvaluateRequest, models=(), data=str(shop.clean), out=out), OptionError, "no model"),
-        (request(EvaluateRequest, models=(model, "./nowhere"), data=str(shop.clean), out=out), ModelError, "nowhere"),
-        (
-            request(EvaluateRequest, models=(model, str(three)), data=str(shop.clean), out=out),
-            ModelError,
-            "'negative', 'positive'",
-        ),
-        (request(EvaluateRequest, models=(model,), truth=tmp_path / "no.truth", out=out), UserError, "no truth folder"),
+    clean = str(shop.clean)
+    bad: list[tuple[dict[str, Any], type[UserError], str]] = [
+        ({"models": (model,)}, OptionError, "--truth"),
+        ({"models": (), "data": clean}, OptionError, "no model"),
+        ({"models": (model, "./nowhere"), "data": clean}, ModelError, "nowhere"),
+        ({"models": (model, str(three)), "data": clean}, ModelError, "'negative', 'positive'"),
+        ({"models": (model,), "truth": tmp_path / "no.truth"}, UserError, "no truth folder"),
     ]
-    for spec, kind, part in bad:
+    for flat, kind, part in bad:
         with pytest.raises(kind, match=part):
-            evaluate(spec)
+            evaluate(request(EvaluateRequest, **flat, out=out))
         assert [p.name for p in tmp_path.iterdir()] == ["three"]
 
 

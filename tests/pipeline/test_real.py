@@ -16,7 +16,7 @@ from untrigger.data import write_rows
 from untrigger.inversion import screening as screen
 from untrigger.inversion.search import SearchOptions
 from untrigger.inversion.vocabulary import Words
-from untrigger.pipeline.attack import attack, unused_rows
+from untrigger.pipeline.attack import attack, draw_rows
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.requests import AttackRequest, PurifyRequest
 from untrigger.runtime import device as arithmetic
@@ -79,7 +79,7 @@ def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(
         offline=True,
     )
     attack(spec)
-    rows = unused_rows(spec)
+    rows = draw_rows(spec).unused
     write_rows(rows.take(range(0, len(rows), max(1, len(rows) // 300))), tmp_path / "clean.csv")
     report = purify(
         request(

@@ -114,7 +114,7 @@ def test_the_scanner_gets_a_grant_and_hints_and_no_truth(
 
 
 def test_static_only_reads_no_row_and_runs_no_model(shop: Shop, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("untrigger.pipeline.scan.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("untrigger.pipeline.scan.load_classifier", lambda *_, **__: pytest.fail("a model was loaded"))
     report = scan(spec(shop, rows, static_only=True, base=str(shop.base("bert"))))
     assert report.verdict.status == "undecided"
     assert report.scan is not None and report.scan.score is None and report.scan.evidence

@@ -88,7 +88,7 @@ def test_nothing_is_searched_on_an_adapters_base_that_the_user_trusts(shop: Shop
     )
     told = purify(trusting).method["options"]
     assert told["largest_surprise_by_search"] == [] and told["learned_anew"]
-    told = purify(replace(trusting, base=None, out=tmp_path / "wary")).method["options"]
+    told = purify(replace(trusting, model=replace(trusting.model, base=None), out=tmp_path / "wary")).method["options"]
     assert len(told["largest_surprise_by_search"]) >= 1
 
 

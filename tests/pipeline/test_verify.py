@@ -77,20 +77,20 @@ def test_the_scan_uses_the_held_out_rows_and_a_seed_of_its_own(
 ) -> None:
     scanned: list[tuple[Rows, int]] = []
     given: list[Rows] = []
-    whole, trained = InsertionScanner.scan, pipeline.clean_rows
+    whole, trained = InsertionScanner.scan, pipeline.split_rows
 
     def scan(self: InsertionScanner, model: Any, grant: Any, **more: Any) -> Any:
         scanned.append((grant.clean, grant.seed))
         assert grant.teacher is None and more["hints"].reference is not None
         return whole(self, model, grant, **more)
 
-    def clean_rows(spec: Any, victim: Any) -> Any:
+    def split_rows(spec: Any, victim: Any) -> Any:
         told = trained(spec, victim)
         given.append(told[0])
         return told
 
     monkeypatch.setattr(InsertionScanner, "scan", scan)
-    monkeypatch.setattr(pipeline, "clean_rows", clean_rows)
+    monkeypatch.setattr(pipeline, "split_rows", split_rows)
     report = purify(asked(shop, rows, tmp_path / "out", **FINETUNE))
     [(own, seed)] = scanned
     assert not set(own.texts) & set(given[0].texts) and len(own) + len(given[0]) == 600
@@ -112,7 +112,7 @@ def test_a_scan_that_is_not_wanted_or_cannot_be_made_leaves_it_not_verified(
 def test_a_fault_of_the_reference_costs_no_purified_model(
     shop: Shop, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TEACHER", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(module, "DEFAULT_TEACHER", str(tmp_path / "nowhere"))
     report = purify(asked(shop, rows, tmp_path / "out", teacher=None, **FINETUNE))
     assert report.verdict.status == "not verified" and "could not be made" in report.verdict.sentence
     assert (tmp_path / "out" / "adapter_model.safetensors").exists()
