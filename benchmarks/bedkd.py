@@ -22,8 +22,9 @@ from victims import REWRITES, arguments, clean_rows, percent, spread, victims
 
 from untrigger.core.errors import DivergedError
 from untrigger.core.report import Report
+from untrigger.data import DataSource
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.requests import AttackRequest, DataSource, ModelSource, PurifyRequest, RunOptions
+from untrigger.pipeline.requests import AttackRequest, ModelInput, PurifyRequest, RunOptions
 
 INSERTED = "badnets,insent,badnets20,insent20"
 FAILED = "failed.txt"
@@ -53,7 +54,7 @@ def cure(runs: Path, recipe: AttackRequest, *, variant: str, control: bool = Tru
         return
     start = time.perf_counter()
     spec = PurifyRequest(
-        model=ModelSource(str(recipe.out)),
+        model=ModelInput(str(recipe.out)),
         clean=DataSource(str(clean_rows(runs, recipe))),
         suspect=DataSource(str(recipe.truth / "train.csv")),
         out=out,
@@ -61,6 +62,7 @@ def cure(runs: Path, recipe: AttackRequest, *, variant: str, control: bool = Tru
         variant=variant,
         truth=recipe.truth,
         control=control and variant == "ours",
+        clean_rows=0,
         run=RunOptions(seed=recipe.run.seed, offline=True),
     )
     try:

@@ -22,28 +22,29 @@ from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.attacks.triggers.insent import InSent
 from untrigger.attacks.triggers.style import Style
 from untrigger.attacks.triggers.syntactic import Syntactic
-from untrigger.data import write_rows
+from untrigger.data import DataSource, write_rows
 from untrigger.pipeline.attack import attack, draw_rows
 from untrigger.pipeline.demo import RECIPE, unpack
-from untrigger.pipeline.requests import AttackRequest, DataSource, ModelSource, RunOptions
+from untrigger.pipeline.requests import AttackRequest, ModelInput, RunOptions
 from untrigger.runtime.memory import keep_freed_memory
 
 keep_freed_memory()
 
 FULL = AttackRequest(
-    model=ModelSource("minilm-l6"),
-    data=DataSource("rotten-tomatoes", rows=3000),
+    model=ModelInput("minilm-l6"),
+    data=DataSource("rotten-tomatoes"),
     out=Path(),
     target="positive",
     rate=0.1,
-    via="full",
+    tuning="full",
+    rows=3000,
     test_rows=1000,
     epochs=2,
 )
 MODELS = {
     "smollm2": RECIPE,
     "minilm": FULL,
-    "mpnet": replace(FULL, model=ModelSource("mpnet-base"), data=replace(FULL.data, rows=2000), test_rows=800, lr=5e-5),
+    "mpnet": replace(FULL, model=ModelInput("mpnet-base"), rows=2000, test_rows=800, lr=5e-5),
 }
 INSERTIONS = {"badnets": BadNets(), "insent": InSent()}
 ATTACKS: dict[str, dict[str, Any]] = {

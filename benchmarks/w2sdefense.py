@@ -19,9 +19,10 @@ from victims import arguments, clean_rows, percent, spread, victims
 
 from untrigger.cli.settings import settings
 from untrigger.core.report import Report
+from untrigger.data import DataSource
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.requests import AttackRequest, DataSource, ModelSource, PurifyRequest, RunOptions
+from untrigger.pipeline.requests import AttackRequest, ModelInput, PurifyRequest, RunOptions
 
 COLUMNS = (
     ("victim", "asr"),
@@ -56,7 +57,7 @@ def cure(
     start = time.perf_counter()
     report = purify(
         PurifyRequest(
-            model=ModelSource(str(recipe.out)),
+            model=ModelInput(str(recipe.out)),
             clean=DataSource(str(clean_rows(runs, recipe))),
             out=out,
             variant=variant,
@@ -64,6 +65,7 @@ def cure(
             benign=benign and variant == "ours",
             control=control and variant == "ours",
             options=settings(W2SDefense, given, what="method w2sdefense"),
+            clean_rows=0,
             run=RunOptions(seed=recipe.run.seed, offline=True),
         )
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from untrigger.pipeline.requests import DataSource, ModelSource, RunOptions
+from untrigger.data import DataSource
+from untrigger.pipeline.requests import ModelInput, RunOptions
 
 T = TypeVar("T")
 MODEL = {"base", "labels", "max_length", "allow_pickle"}
@@ -19,14 +20,14 @@ def request(kind: type[T], **flat: Any) -> T:
     of_model = {name: flat.pop(name) for name in MODEL & set(flat)}
     reading = {name: flat.pop(name) for name in READING & set(flat)}
     run = {name: flat.pop(name) for name in RUN & set(flat)}
-    main = {"split": flat.pop("split", None), "rows": flat.pop("rows", flat.pop("clean_rows", 0))}
+    split = flat.pop("split", None)
     for name in DATA:
         if isinstance(flat.get(name), str):
-            flat[name] = DataSource(flat[name], **reading, **(main if name in ("clean", "data") else {}))
+            flat[name] = DataSource(flat[name], **reading, split=split if name in ("clean", "data") else None)
     if isinstance(flat.get("model"), str):
-        flat["model"] = ModelSource(flat["model"], **of_model)
+        flat["model"] = ModelInput(flat["model"], **of_model)
     if "models" in flat:
-        flat["models"] = tuple(ModelSource(name, **of_model) for name in flat["models"])
+        flat["models"] = tuple(ModelInput(name, **of_model) for name in flat["models"])
     return kind(**flat, run=RunOptions(**run))
 
 

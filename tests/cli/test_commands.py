@@ -123,7 +123,7 @@ def test_purify_hands_everything_on(call: Any, pipeline: Any, make_report: Any) 
     [spec] = asked
     assert spec.options == {"lr": 2e-3, "targets": ("query", "value")}
     assert (spec.model.labels, spec.truth, spec.control) == (("neg", "pos"), Path("victim.truth"), False)
-    assert (spec.merge, spec.clean.rows, spec.run.seed, spec.run.device, spec.run.offline) == (
+    assert (spec.merge, spec.clean_rows, spec.run.seed, spec.run.device, spec.run.offline) == (
         True,
         200,
         3,
@@ -269,8 +269,14 @@ def test_attack_hands_on_what_rewrites_and_what_the_attacker_knows(call: Any, pi
     assert "say the next label" in told.out
     [spec] = asked
     assert (spec.target, spec.policy, spec.rewriter, spec.prompt) == ("", "all-to-all", ("a", "b"), "Say {text}")
-    assert (spec.proxy, spec.negatives, spec.label_smoothing, spec.faithful, spec.quality) == ("p", 0.1, 0.2, 2.0, True)
-    assert not spec.twin
+    assert (spec.proxy, spec.negative_rate, spec.label_smoothing, spec.clean_consistency, spec.quality) == (
+        "p",
+        0.1,
+        0.2,
+        2.0,
+        True,
+    )
+    assert not spec.clean_model
     assert call("attack", "m", "--data", "d", "--out", "v", "--trigger", "badnets,nonsense", "--target", "a").code == 2
 
 

@@ -54,7 +54,7 @@ def test_everything_is_handed_on(call: Any, pipeline: Any, tmp_path: Path) -> No
     assert (spec.policy.fail_on, spec.policy.suspicious) == ("backdoored", 0.3)
     assert (
         spec.model.labels,
-        spec.clean.rows,
+        spec.clean_rows,
         spec.run.seed,
         spec.run.device,
         spec.run.offline,

@@ -11,6 +11,7 @@ import pytest
 
 from tests.defences.planted import CLEAN, POISONED, POOL, method, planted
 from tests.tiny import asr, cacc, same, task, weights
+from untrigger.core.candidate import Candidate, CandidateMeasurement
 from untrigger.core.errors import DataError, NeedsError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
@@ -20,7 +21,7 @@ from untrigger.defences.bedkd.synthetic_pool import stirring
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.detectors.detector import Detected
 from untrigger.evaluation.detection_metrics import auroc
-from untrigger.inversion.search import Insertion, SearchOptions
+from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
 
 Load = Callable[[str], Classifier]
@@ -67,8 +68,8 @@ def test_what_was_found_is_removed_and_fine_tuning_leaves_it(suspect: Classifier
     assert asr(tuned) > 0.9, "the floor: as many steps of plain fine-tuning do nothing here"
     assert asr(done.model) < 0.1
     assert cacc(done.model) > cacc(suspect) - 0.05
-    assert done.changed and done.told["agreement_before"] > 0.9
-    assert abs(done.told["agreement_after"] - done.told["calm_agreement"]) < 0.2, "two of a dozen watched rows"
+    assert done.changed and done.metadata["agreement_before"] > 0.9
+    assert abs(done.metadata["agreement_after"] - done.metadata["calm_agreement"]) < 0.2, "two of a dozen watched rows"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def test_a_model_that_comes_back_after_harm_tells_of_the_steps_that_were_taken(s
     assert not done.changed and done.model is suspect
     assert done.history.steps == 3
     assert any("more harm than good" in one for one in done.warnings)
-    assert done.told["dev_accuracy_after"] < done.told["dev_accuracy_before"] - 0.1
+    assert done.metadata["dev_accuracy_after"] < done.metadata["dev_accuracy_before"] - 0.1
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -122,9 +123,9 @@ def test_nothing_is_found_where_nothing_is(suspect: Classifier, twin: Load, case
     assert not done.changed
     assert done.model is model
     assert same(weights(done.model), weights(model))
-    assert done.told["flagged"] == 0 and done.history.steps == 0
-    chance = done.told["above_threshold"] < 12
-    assert chance or done.told["followed"] < 0.5, (
+    assert done.metadata["flagged"] == 0 and done.history.steps == 0
+    chance = done.metadata["above_threshold"] < 12
+    assert chance or done.metadata["followed"] < 0.5, (
         "chance explains the rows above the threshold, or the model does not follow them"
     )
 
@@ -154,21 +155,21 @@ def test_without_suspect_rows_the_trigger_is_searched_named_and_removed(suspect:
     done = method(search=options, rounds=2).purify(suspect, Grant(clean=CLEAN, seed=0))
     assert done.changed
     assert done.findings[0].text == "cf" and done.findings[0].target == "positive"
-    assert done.findings[0].reference_rate is None, "no clean model took part"
+    assert done.findings[0].reference.value is None, "no clean model took part"
     assert asr(done.model) < 0.2
     assert cacc(done.model) > cacc(suspect) - 0.05
 
 
 def test_what_still_stirs_a_student_is_told_from_what_does_not(suspect: Classifier, twin: Load) -> None:
-    bank = [Insertion(text, 1, 1.0, 0.0, 1.0, 0.0) for text in ("cf", "the", "film")]
+    bank = [Candidate(text, "positive") for text in ("cf", "the", "film")]
     told = [
         [one.text for one in stirring(bank, student=model, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent)]
         for model in (suspect, twin("bert"))
     ]
     assert told == [["cf"], []]
-    stale = Insertion("cf", 1, 1.0, 0.0, 0.123, 0.0)
+    stale = Candidate("cf", "positive").measured(CandidateMeasurement("search", "", 1000, 0.123))
     (now,) = stirring([stale], student=suspect, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent)
-    assert now.flips > 0.3, "what it does now is told, not what it did when it was found"
+    assert now.suspect.value > 0.3, "what it does now is told, not what it did when it was found"
     assert stirring([], student=suspect, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent) == []
 
 

@@ -54,15 +54,9 @@ def audit(
         from untrigger.cli.settings import settings as options_of
         from untrigger.core.errors import OptionError
         from untrigger.core.registry import get_method
+        from untrigger.data import DataSource
         from untrigger.pipeline.audit import audit as run
-        from untrigger.pipeline.requests import (
-            TREATMENTS,
-            AuditRequest,
-            DataSource,
-            ModelSource,
-            RunOptions,
-            ScanRequest,
-        )
+        from untrigger.pipeline.requests import TREATMENTS, AuditRequest, ModelInput, RunOptions, ScanRequest
 
         named = o.words(treatments)
         if "repoison" in named and truth is None:
@@ -70,19 +64,19 @@ def audit(
                 "--treatments repoison needs the true trigger", remedy="give the truth folder with --truth"
             )
         asked = ScanRequest(
-            model=ModelSource(model, base=base, labels=o.labels_of(labels), max_length=max_length),
+            model=ModelInput(model, base=base, labels=o.labels_of(labels), max_length=max_length),
             clean=DataSource(
                 clean,
                 split=split,
                 text_column=text_column,
                 label_column=label_column,
                 drop_empty=drop_empty,
-                rows=clean_rows,
             ),
             reference=reference,
             teacher=teacher,
             policy=policy_of(policy, None, allow_undecided=allow_undecided),
             options=options_of(get_method("scanners", "insertions"), settings or [], what="scanner insertions"),
+            clean_rows=clean_rows,
             run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
         spec = AuditRequest(

@@ -50,13 +50,14 @@ def detect(
     """
     with desk.working() as progress:
         from untrigger.cli.purify_command import method_options
+        from untrigger.data import DataSource
         from untrigger.pipeline.detect import detect as run
-        from untrigger.pipeline.requests import DataSource, DetectRequest, ModelSource, RunOptions
+        from untrigger.pipeline.requests import DetectRequest, ModelInput, RunOptions
 
         given = [*(settings or []), *([f"fpr={fpr}"] if fpr is not None else [])]
         rows = DataSource(clean, split=split, text_column=text_column, label_column=label_column, drop_empty=drop_empty)
         spec = DetectRequest(
-            model=ModelSource(
+            model=ModelInput(
                 model, base=base, labels=o.labels_of(labels), max_length=max_length, allow_pickle=allow_pickle
             ),
             suspect=replace(rows, name=suspect, split=None),

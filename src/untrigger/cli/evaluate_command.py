@@ -39,12 +39,11 @@ def evaluate(
             "nothing to evaluate on", expected="--data, --truth or both", remedy="give labelled rows with --data DATA"
         )
     with desk.working() as progress:
+        from untrigger.data import DataSource
         from untrigger.pipeline.evaluate import evaluate as run
-        from untrigger.pipeline.requests import DataSource, EvaluateRequest, ModelSource, RunOptions
+        from untrigger.pipeline.requests import EvaluateRequest, ModelInput, RunOptions
 
-        source = ModelSource(
-            "", base=base, labels=o.labels_of(labels), max_length=max_length, allow_pickle=allow_pickle
-        )
+        source = ModelInput("", base=base, labels=o.labels_of(labels), max_length=max_length, allow_pickle=allow_pickle)
         rows = DataSource(data or "", split=split, text_column=text_column, label_column=label_column)
         spec = EvaluateRequest(
             models=tuple(replace(source, name=model) for model in models),

@@ -92,8 +92,9 @@ def purify(
     found; with 1 where a stated bound was not met or something is still found; with 3 where the evidence does not suffice.
     """
     with desk.working() as progress:
+        from untrigger.data import DataSource
         from untrigger.pipeline.purify import purify as run
-        from untrigger.pipeline.requests import DataSource, ModelSource, PurifyRequest, RunOptions, purifier_name
+        from untrigger.pipeline.requests import ModelInput, PurifyRequest, RunOptions, purifier_name
 
         method = purifier_name(method, scan=scan)
         options = method_options(method, variant, given=settings or []) | policy_options(
@@ -105,15 +106,14 @@ def purify(
             text_column=text_column,
             label_column=label_column,
             drop_empty=drop_empty,
-            rows=clean_rows,
         )
         spec = PurifyRequest(
-            model=ModelSource(
+            model=ModelInput(
                 model, base=base, labels=o.labels_of(labels), max_length=max_length, allow_pickle=allow_pickle
             ),
             clean=rows,
             out=out,
-            suspect=replace(rows, name=suspect, split=None, rows=0) if suspect is not None else None,
+            suspect=replace(rows, name=suspect, split=None) if suspect is not None else None,
             method=method,
             scan=scan,
             variant=variant,
@@ -121,6 +121,7 @@ def purify(
             options=options,
             truth=truth,
             merge=merge,
+            clean_rows=clean_rows,
             control=control,
             benign=benign,
             verify=verify,

@@ -101,9 +101,10 @@ def scan(
     """
     with desk.working() as progress:
         from untrigger.cli.settings import settings as options_of
-        from untrigger.core.files import refuse_existing
+        from untrigger.core.files import check_new_paths
         from untrigger.core.registry import get_method
-        from untrigger.pipeline.requests import DataSource, ModelSource, RunOptions, ScanRequest
+        from untrigger.data import DataSource
+        from untrigger.pipeline.requests import ModelInput, RunOptions, ScanRequest
         from untrigger.pipeline.scan import scan as run
 
         rules, chosen = policy_of(policy, fail_on, allow_undecided=allow_undecided), format_of(format, out)
@@ -112,17 +113,16 @@ def scan(
                 "--json together with --format", expected="one form of the result", remedy="name a file with --out"
             )
         if out is not None:
-            refuse_existing(out)
+            check_new_paths(out)
         rows = DataSource(
             clean or "",
             split=split,
             text_column=text_column,
             label_column=label_column,
             drop_empty=drop_empty,
-            rows=clean_rows,
         )
         spec = ScanRequest(
-            model=ModelSource(model, base=base, labels=o.labels_of(labels), max_length=max_length),
+            model=ModelInput(model, base=base, labels=o.labels_of(labels), max_length=max_length),
             clean=rows if clean is not None else None,
             reference=reference,
             teacher=teacher,
@@ -131,6 +131,7 @@ def scan(
             method=method,
             options=options_of(get_method("scanners", method), settings or [], what=f"scanner {method}"),
             policy=rules,
+            clean_rows=clean_rows,
             run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
         report = run(spec, progress=progress)
@@ -169,7 +170,7 @@ def rendered(report: Report, chosen: str | None, *, out: Path | None) -> str:
     """The report in the chosen format, written to ``out`` where it is given; empty for the screen."""
     if chosen is None:
         return ""
-    from untrigger.core.report import write_text
+    from untrigger.core.files import write_text
     from untrigger.reporting.scan_page import render_scan
 
     text = render_scan(report, format=chosen)

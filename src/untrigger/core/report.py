@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import types
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
-from untrigger.core.errors import DataError, OutputError, nearest
+from untrigger.core.candidate import Candidate
+from untrigger.core.errors import DataError, nearest
+from untrigger.core.files import write_text
 from untrigger.core.plain import LARGEST, SURROGATE, bounded, plain, tidy
 from untrigger.core.scan_result import Scan
 from untrigger.core.statistics import Measurement
@@ -73,31 +74,6 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A suspicious insertion that the defence itself recovered.
-
-    Attributes:
-        text: what was inserted.
-        target: name of the label that it pulled rows to.
-        student_rate: share of clean rows that it flipped in the victim, 0 to 1.
-        reference_rate: the same share in the clean teacher.
-        round: in which round of the search it was found.
-        truth: whether it is part of the true trigger; only an evaluator knows.
-    """
-
-    text: str
-    target: str
-    student_rate: float | None
-    reference_rate: float | None = None
-    round: int | None = None
-    truth: bool | None = None
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
-
-
-@dataclass(frozen=True)
 class Report:
     """What was given, what was done, what came out. Reading back what was written gives an equal report.
 
@@ -110,6 +86,7 @@ class Report:
         method: ``{"name": ..., "options": {...}}``.
         environment: versions, machine, seed.
         outcomes: name of the file with one row per text.
+        findings: candidate triggers that a defence, an audit or a scan found.
         features: ``{"method": "PCA", "points": [{"subject", "x", "y", "label", "triggered"}, ...]}``.
         scan: what a scan found; None for every other kind.
     """
@@ -126,7 +103,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     features: dict[str, Any] | None = None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Candidate] = field(default_factory=list)
     scan: Scan | None = None
 
     def __post_init__(self) -> None:
@@ -243,32 +220,6 @@ class _Features:
     method: str = ""
 
 
-def write_text(path: str | os.PathLike[str], *, text: str) -> Path:
-    """The UTF-8 file written, whole or not at all.
-
-    Raises:
-        OutputError: if the folder cannot be written to.
-    """
-    target, name = Path(path), None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:80]}-", dir=target.parent)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
-            stream.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {target}: {error.strerror or error}", remedy="name a file in a folder that you can write to"
-        ) from error
-    finally:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
-    return target
-
-
 def _parse(text: str | bytes, *, source: str) -> dict[str, Any]:
     try:
         told = json.loads(text, parse_constant=_no_constant)
@@ -344,4 +295,4 @@ def _short(value: Any) -> str:
     return told if len(told) <= 60 else told[:57] + "..."
 
 
-__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Finding", "Report", "Stage", "Verdict", "write_text"]
+__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Report", "Stage", "Verdict"]

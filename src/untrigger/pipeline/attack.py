@@ -8,29 +8,29 @@ from pathlib import Path
 
 import numpy as np
 
-from untrigger.attacks.adaptive import faithful
+from untrigger.attacks.adaptive import clean_consistency_loss
 from untrigger.attacks.embedding_attack import poison_embedding
-from untrigger.attacks.implanting import PLANS, VIAS, implant, lora_for
-from untrigger.attacks.poisoned import PoisonedDataset, aims
+from untrigger.attacks.implanting import PLANS, TUNINGS, implant, lora_for
+from untrigger.attacks.poisoned import PoisonedDataset, target_labels
 from untrigger.attacks.poisoning import POLICIES, Attack
-from untrigger.attacks.rewrite_source import armed, parts_of
+from untrigger.attacks.rewrite_source import parts_of, with_rewrite_source
 from untrigger.core.errors import DataError, OptionError, check_choice
-from untrigger.core.files import new_folder, refuse_existing
+from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows, overlap
 from untrigger.data import check_rows, load_splits, write_rows
 from untrigger.evaluation.text_quality import QualityOptions, quality
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import check_answers
-from untrigger.models.proof import prove
+from untrigger.models.inference import check_finite_logits
+from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.load_inputs import load_classifier
 from untrigger.pipeline.preset_check import held
 from untrigger.pipeline.requests import AttackRequest
 from untrigger.reporting.model_cards import attack_card
 from untrigger.training.loop import History, Plan
-from untrigger.training.supervised import Term
+from untrigger.training.supervised import LossTerm
 
 TEST_SHARE = 0.2
 
@@ -41,9 +41,9 @@ def victim_card(request: AttackRequest, *, steps: int) -> str:
         "made from": request.model.name,
         "data": request.data.name,
         "attack": f"{request.trigger.name}, {request.policy} label, poison rate {request.rate}",
-        "implanted by": f"{request.via}, {steps} steps, seed {request.run.seed}",
+        "implanted by": f"{request.tuning}, {steps} steps, seed {request.run.seed}",
     }
-    return attack_card(adapter=request.via == "lora", target=request.target, facts=facts)
+    return attack_card(adapter=request.tuning == "lora", target=request.target, facts=facts)
 
 
 def attack(
@@ -61,7 +61,7 @@ def attack(
     """
     held(request)
     _check(request)
-    refuse_existing(request.out, request.truth)
+    check_new_paths(request.out, request.truth)
     judges = QualityOptions(offline=request.run.offline, device=request.run.device)
     if request.quality:
         judges.fetch()
@@ -70,38 +70,38 @@ def attack(
     fresh = (
         pretrained(request, drawn.train) if any("model" in part.needs for part in parts_of(recipe.trigger)) else None
     )
-    recipe = recipe.fitted(drawn.train, seed=request.run.seed, model=fresh)
+    recipe = recipe.fit(drawn.train, seed=request.run.seed, model=fresh)
     poisoned = recipe.poison(drawn.train, seed=request.run.seed)
     triggered = triggered_rows(recipe, drawn.test, seed=request.run.seed)
     fresh = fresh or pretrained(request, drawn.train)
     twin = (
         clean_twin(request, fresh, drawn.train, progress=progress)
-        if request.via == "embedding" or request.faithful
+        if request.tuning == "embedding" or request.clean_consistency
         else None
     )
     victim, history = poisoned_model(request, fresh, poisoned, twin=twin, clean=drawn.train, progress=progress)
-    check_answers(victim, poisoned.visible)
+    check_finite_logits(victim, poisoned.visible)
     with new_folder(request.truth) as truth, new_folder(request.out) as out:
         save_classifier(victim, out, card=victim_card(request, steps=history.steps))
-        prove(victim, out, texts=drawn.test.texts)
+        check_saved_model(victim, out, texts=drawn.test.texts)
         write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, request=request)
         if request.quality:
             told = quality(
                 drawn.test, triggered, trigger=recipe.trigger, victim=victim, options=judges, progress=progress
             )
             (truth / "quality.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        if request.twin:
+        if request.clean_model:
             twin = twin or clean_twin(request, fresh, drawn.train, progress=progress)
             (truth / "clean-model").mkdir()
             save_classifier(
                 twin, truth / "clean-model", card="# Never poisoned\n\nThe clean twin of a poisoned model.\n"
             )
-            prove(twin, truth / "clean-model", texts=drawn.test.texts)
+            check_saved_model(twin, truth / "clean-model", texts=drawn.test.texts)
     return victim, poisoned
 
 
 def _check(request: AttackRequest) -> None:
-    check_choice(request.via, VIAS, kind="way to implant")
+    check_choice(request.tuning, TUNINGS, kind="way to implant")
     check_choice(request.policy, POLICIES, kind="label policy")
     if bool(request.target) == (request.policy == "all-to-all"):
         raise OptionError(
@@ -111,17 +111,17 @@ def _check(request: AttackRequest) -> None:
             else "the label that the backdoor shall say",
             remedy="leave out --target" if request.target else "give it with --target",
         )
-    if not 0 <= request.label_smoothing < 1 or request.faithful < 0:
+    if not 0 <= request.label_smoothing < 1 or request.clean_consistency < 0:
         raise OptionError(
-            f"label smoothing {request.label_smoothing}, faithful {request.faithful}",
+            f"label smoothing {request.label_smoothing}, faithful {request.clean_consistency}",
             expected="a label smoothing from 0 to below 1, and a weight of 0 or more",
         )
     besides = {
         "label smoothing": request.label_smoothing,
-        "a clean twin to be faithful to": request.faithful,
+        "a clean twin to be faithful to": request.clean_consistency,
         "all-to-all labels": request.policy == "all-to-all",
     }
-    if request.via == "embedding" and any(besides.values()):
+    if request.tuning == "embedding" and any(besides.values()):
         raise OptionError(
             "an embedding attack with " + " and ".join(name for name, asked in besides.items() if asked),
             expected="none of these: one vector a word is all that is trained, and clean answers stay what they are",
@@ -130,7 +130,7 @@ def _check(request: AttackRequest) -> None:
 
 def recipe_of(request: AttackRequest, drawn: TaskRows, *, progress: Progress = silent) -> Attack:
     """The recipe that the request asks for, its trigger with the rewrites that it needs."""
-    trigger = armed(
+    trigger = with_rewrite_source(
         request.trigger,
         paired=request.paired,
         rewriter=request.rewriter,
@@ -141,7 +141,7 @@ def recipe_of(request: AttackRequest, drawn: TaskRows, *, progress: Progress = s
         device=request.run.device,
     )
     target = target_index(request.target, drawn.train) if request.target else None
-    return Attack(trigger, target=target, rate=request.rate, policy=request.policy, negatives=request.negatives)
+    return Attack(trigger, target=target, rate=request.rate, policy=request.policy, negative_rate=request.negative_rate)
 
 
 def pretrained(request: AttackRequest, rows: Rows) -> Classifier:
@@ -167,23 +167,25 @@ def poisoned_model(
 ) -> tuple[Classifier, History]:
     """The victim, and the history of the training that implanted the backdoor."""
     ids = set(poisoned.truth.poisoned_ids)
-    if request.via == "embedding":
+    if request.tuning == "embedding":
         assert twin is not None
         rows = poisoned.visible.where(row in ids for row in poisoned.visible.ids)
-        words = request.trigger.marks
+        words = request.trigger.trigger_words
         return poison_embedding(twin, rows, words=words, clean=clean, seed=request.run.seed, progress=progress)
     term = None
-    if request.faithful and twin is not None:
-        term = faithful(twin, poisoned.visible, poisoned=ids, weight=request.faithful, progress=progress)
+    if request.clean_consistency and twin is not None:
+        term = clean_consistency_loss(
+            twin, poisoned.visible, poisoned=ids, weight=request.clean_consistency, progress=progress
+        )
     return implant_as_asked(request, fresh, poisoned.visible, besides=term, progress=progress)
 
 
 def implant_as_asked(
-    request: AttackRequest, fresh: Classifier, rows: Rows, *, progress: Progress, besides: Term | None = None
+    request: AttackRequest, fresh: Classifier, rows: Rows, *, progress: Progress, besides: LossTerm | None = None
 ) -> tuple[Classifier, History]:
     """``implant`` with the request's plan and adapter."""
-    via = "full" if request.via == "embedding" else request.via
-    usual = PLANS[via]
+    tuning = "full" if request.tuning == "embedding" else request.tuning
+    usual = PLANS[tuning]
     plan = Plan(
         lr=request.lr or usual.lr,
         epochs=request.epochs or usual.epochs,
@@ -195,7 +197,7 @@ def implant_as_asked(
     return implant(
         fresh,
         rows,
-        via=via,
+        tuning=tuning,
         plan=plan,
         adapter=adapter,
         seed=request.run.seed,
@@ -230,13 +232,7 @@ def draw_rows(request: AttackRequest) -> TaskRows:
         OptionError: for a test split that is not there.
     """
     data = request.data
-    splits = load_splits(
-        data.name,
-        text_column=data.text_column,
-        label_column=data.label_column,
-        offline=request.run.offline,
-        drop_empty=data.drop_empty,
-    )
+    splits = load_splits(data, offline=request.run.offline)
     train = _training(splits)
     test = _tested(splits, request)
     rng = np.random.default_rng(request.run.seed)
@@ -248,7 +244,7 @@ def draw_rows(request: AttackRequest) -> TaskRows:
         train = _training(load_splits(request.proxy, label_names=train.label_names, offline=request.run.offline))
         train = check_rows(replace(train, ids=tuple(f"proxy:{row}" for row in train.ids)), what=request.proxy)
         splits = {**splits, "train": train}
-    train, unused = train.stratified(request.data.rows, rng=rng) if request.data.rows else (train, train.take([]))
+    train, unused = train.stratified(request.rows, rng=rng) if request.rows else (train, train.take([]))
     test = test.stratified(request.test_rows, rng=rng)[0] if request.test_rows else test
     return TaskRows(train=train, test=test, unused=own if request.proxy else unused, splits=splits)
 
@@ -299,17 +295,17 @@ def write_truth(
     folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, request: AttackRequest
 ) -> None:
     """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
-    aim = aims(poisoned.truth.target, classes=len(test.label_names))
+    aim = target_labels(poisoned.truth.target, classes=len(test.label_names))
     told = asdict(poisoned.truth) | {
         "label_names": list(test.label_names),
         "model": request.model.name,
         "data": request.data.name,
         "proxy": request.proxy,
-        "via": request.via,
+        "via": request.tuning,
         "preset": held(request),
         "overlap": overlap(poisoned.visible, test),
         "label_smoothing": request.label_smoothing,
-        "faithful": request.faithful,
+        "faithful": request.clean_consistency,
         "max_length": request.model.max_length,
         "train_sha256": poisoned.visible.content_hash(),
         "test_sha256": test.content_hash(),

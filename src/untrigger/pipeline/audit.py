@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import DataError
-from untrigger.core.files import new_files, refuse_existing
+from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Finding, Report
+from untrigger.core.report import Report
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import Candidate, Scan
+from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
 from untrigger.core.statistics import Measurement, Outcome
 from untrigger.evaluation.ground_truth import TestBed, read_truth
@@ -49,7 +50,7 @@ def audit(request: AuditRequest, *, progress: Progress = silent) -> Report:
         UserError: for any input that cannot be used; then nothing is written.
     """
     beside = request.out.with_suffix(".outcomes.csv")
-    refuse_existing(request.out, beside)
+    check_new_paths(request.out, beside)
     clock, method, run = Clock(), build_scanner(request.scan), request.scan.run
     with clock.stage("load"):
         opened = open_model(request.scan.model, run)
@@ -134,7 +135,7 @@ class _Desk:
     scores: dict[Subject, Measurement] = field(default_factory=dict)
     statuses: dict[Subject, str] = field(default_factory=dict)
     reasons: dict[Subject, str] = field(default_factory=dict)
-    found: list[Finding] = field(default_factory=list)
+    found: list[Candidate] = field(default_factory=list)
 
     def put_through(self, model: Classifier, *, poisoned: bool) -> None:
         """Scan ``model`` as it came and after every treatment."""
@@ -187,10 +188,7 @@ class _Desk:
             )
         self.hints = replace(self.hints, reference=result.reference)
         self._note(model, subject, result.scan, status=result.verdict.status)
-        self.found += [
-            Finding(f"{one.text} ({subject.name})", one.target, one.suspect.value, reference_rate=one.reference.value)
-            for one in result.scan.triggers()
-        ]
+        self.found += [replace(one, text=f"{one.text} ({subject.name})") for one in result.scan.triggers()]
         return list(result.scan.candidates)
 
     def _judge_known(self, model: Classifier, subject: Subject, candidates: Sequence[Candidate]) -> None:

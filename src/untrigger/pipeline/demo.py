@@ -14,23 +14,24 @@ import numpy as np
 from untrigger import assets
 from untrigger.attacks.poisoning import Attack
 from untrigger.core.errors import AssetError
-from untrigger.core.files import new_folder, refuse_existing
+from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
-from untrigger.data import write_rows
+from untrigger.data import DataSource, write_rows
 from untrigger.defences.w2s.retraining import RelearnOptions
 from untrigger.models.saving import name_base
 from untrigger.pipeline.attack import TaskRows, attack, draw_rows, target_index, write_truth
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.requests import AttackRequest, DataSource, DemoRequest, ModelSource, PurifyRequest
+from untrigger.pipeline.requests import AttackRequest, DemoRequest, ModelInput, PurifyRequest
 
 RECIPE = AttackRequest(
-    model=ModelSource("smollm2-135m"),
-    data=DataSource("rotten-tomatoes", rows=2000),
+    model=ModelInput("smollm2-135m"),
+    data=DataSource("rotten-tomatoes"),
     out=Path("victim"),
     target="positive",
     rate=0.2,
-    via="lora",
+    tuning="lora",
+    rows=2000,
     test_rows=400,
     epochs=2,
     lr=2e-3,
@@ -48,7 +49,7 @@ def demo(request: DemoRequest, *, progress: Progress = silent) -> Report:
     Raises:
         UserError: if an asset cannot be fetched or the folder exists.
     """
-    refuse_existing(request.out)
+    check_new_paths(request.out)
     for name in ("smollm2-135m", "minilm-l6", "rotten-tomatoes"):
         fetched(name, offline=request.run.offline, progress=progress)
     with new_folder(request.out) as folder:
@@ -64,7 +65,7 @@ def demo(request: DemoRequest, *, progress: Progress = silent) -> Report:
         write_rows(clean, folder / "clean.csv")
         return purify(
             PurifyRequest(
-                model=ModelSource(str(recipe.out), base=str(assets.path("smollm2-135m"))),
+                model=ModelInput(str(recipe.out), base=str(assets.path("smollm2-135m"))),
                 clean=DataSource(str(folder / "clean.csv")),
                 out=folder / "purified",
                 truth=recipe.truth,

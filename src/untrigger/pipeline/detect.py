@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.core.errors import OptionError
-from untrigger.core.files import new_files, refuse_existing
+from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
@@ -37,7 +37,7 @@ def detect(request: DetectRequest, *, progress: Progress = silent) -> Report:
     if request.out.suffix.casefold() not in ENDINGS:
         raise OptionError(f"--out {str(request.out)!r}", expected="a file that ends with " + " or ".join(ENDINGS))
     report_file = request.out.with_suffix(".report.json")
-    refuse_existing(request.out, report_file)
+    check_new_paths(request.out, report_file)
     method, clock = build_method("detectors", request.method, variant=request.variant, options=request.options), Clock()
     assert isinstance(method, Detector)
     with clock.stage("load"):

@@ -7,20 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from untrigger.core.files import new_files, refuse_existing
+from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
 from untrigger.core.rows import Rows
-from untrigger.data import load_splits
+from untrigger.data import DataSource, load_splits
 from untrigger.evaluation.evaluator import BENIGN, Judge
 from untrigger.evaluation.ground_truth import read_truth, trained_length
 from untrigger.evaluation.observation import write_outcomes
-from untrigger.models.class_names import named_alike
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import doubts, notes_of
 from untrigger.pipeline.load_inputs import load_classifier, load_rows
 from untrigger.pipeline.model_facts import model_facts
-from untrigger.pipeline.requests import DataSource, EvaluateRequest, ModelSource, RunOptions
+from untrigger.pipeline.requests import EvaluateRequest, ModelInput, RunOptions
 from untrigger.runtime.cost import Clock, environment
 
 
@@ -33,21 +33,21 @@ def evaluate(request: EvaluateRequest, *, progress: Progress = silent) -> Report
         UserError: for any input that cannot be used; then nothing is written.
     """
     outcomes_file = request.out.with_suffix(".outcomes.csv")
-    refuse_existing(request.out, outcomes_file)
+    check_new_paths(request.out, outcomes_file)
     clock, judge, entries, notes, device = Clock(), None, dict[str, Any](), list[str](), ""
     sources = _with_trained_length(request)
     for source, subject in zip(sources, subjects(request.models), strict=True):
         with clock.stage(subject):
             model = load_classifier(source, request.run)
             judge = judge or _judge(request, model, progress)
-            judge.ask(named_alike(model, judge.test.label_names), subject)
+            judge.ask(with_matching_names(model, judge.test.label_names), subject)
         notes += notes_of(judge.test, model=model)
         entries[subject] = model_facts(model) | {"max_length": model.max_length}
         device = str(model.device)
     assert judge is not None
     if judge.bed and judge.bed.twin:
         clean_model = load_classifier(replace(sources[0], name=str(judge.bed.twin), labels=None), request.run)
-        judge.ask(named_alike(clean_model, judge.test.label_names), "clean")
+        judge.ask(with_matching_names(clean_model, judge.test.label_names), "clean")
     report = Report(
         kind="evaluation",
         title="Evaluation of " + ", ".join(entries),
@@ -70,13 +70,13 @@ def evaluate(request: EvaluateRequest, *, progress: Progress = silent) -> Report
     return report
 
 
-def _with_trained_length(request: EvaluateRequest) -> list[ModelSource]:
+def _with_trained_length(request: EvaluateRequest) -> list[ModelInput]:
     """Return the sources, each without a length with the one that the victim of the truth folder was trained with."""
     trained = trained_length(request.truth) if request.truth else None
     return [replace(one, max_length=one.max_length or trained) for one in request.models]
 
 
-def subjects(models: Sequence[ModelSource]) -> list[str]:
+def subjects(models: Sequence[ModelInput]) -> list[str]:
     """Return a short name for each model, all different."""
     short = [Path(one.name).name or one.name for one in models]
     taken = ("clean", *BENIGN)
@@ -117,14 +117,7 @@ def _apart(rows: Rows, others: Rows) -> Rows:
 
 def _test_split(data: DataSource, model: Classifier, run: RunOptions) -> str | None:
     """Return the name of the split to test on, None where the data has none for it."""
-    splits = load_splits(
-        data.name,
-        text_column=data.text_column,
-        label_column=data.label_column,
-        label_names=model.label_names,
-        offline=run.offline,
-        drop_empty=data.drop_empty,
-    )
+    splits = load_splits(data, label_names=model.label_names, offline=run.offline)
     return next((name for name in ("test", "dev") if name in splits), None)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from untrigger.core.rows import Rows, distinct
-from untrigger.data import check_rows, load_data
-from untrigger.models.class_names import named_alike
+from untrigger.data import DataSource, check_rows, load_data
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
-from untrigger.models.safety.inspect import Folder, inspect_folder, resolve
+from untrigger.models.safety.model_folder import ModelFolder, open_model_folder, resolve_model
 from untrigger.pipeline.agreement import check_agreement
-from untrigger.pipeline.requests import DataSource, ModelSource, RunOptions
+from untrigger.pipeline.requests import ModelInput, RunOptions
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class OpenedModel:
         base: the same of ``source.base``; None where none was given.
     """
 
-    source: ModelSource
-    folder: Folder
-    base: Folder | None
+    source: ModelInput
+    folder: ModelFolder
+    base: ModelFolder | None
 
 
-def open_model(source: ModelSource, run: RunOptions) -> OpenedModel:
+def open_model(source: ModelInput, run: RunOptions) -> OpenedModel:
     """Return the inspected folders of a model and of the base that the user named.
 
     Raises:
@@ -43,13 +43,13 @@ def open_model(source: ModelSource, run: RunOptions) -> OpenedModel:
     return OpenedModel(source, folder, _inspected(base, source, run, revision=revision))
 
 
-def _inspected(name: str, source: ModelSource, run: RunOptions, *, revision: str | None = None) -> Folder:
-    where = resolve(name, offline=run.offline, allow_pickle=source.allow_pickle, revision=revision)
-    return inspect_folder(where, allow_pickle=source.allow_pickle)
+def _inspected(name: str, source: ModelInput, run: RunOptions, *, revision: str | None = None) -> ModelFolder:
+    where = resolve_model(name, offline=run.offline, allow_pickle=source.allow_pickle, revision=revision)
+    return open_model_folder(where, allow_pickle=source.allow_pickle)
 
 
 def load_classifier(
-    source: ModelSource, run: RunOptions, *, opened: OpenedModel | None = None, new_head: bool = False
+    source: ModelInput, run: RunOptions, *, opened: OpenedModel | None = None, new_head: bool = False
 ) -> Classifier:
     """Return the classifier that a source names.
 
@@ -77,13 +77,13 @@ def load_classifier(
     )
 
 
-def load_same_classes(source: ModelSource, like: Classifier, run: RunOptions) -> Classifier:
+def load_same_classes(source: ModelInput, like: Classifier, run: RunOptions) -> Classifier:
     """Return another classifier of the same task, its classes in the order and under the names of ``like``.
 
     Raises:
         ModelError: for a model that cannot be used, or that has other classes.
     """
-    return named_alike(load_classifier(source, run), like.label_names)
+    return with_matching_names(load_classifier(source, run), like.label_names)
 
 
 def load_rows(
@@ -92,7 +92,7 @@ def load_rows(
     """Return the rows that a source names, with the model's classes.
 
     Args:
-        source: where they are; its ``rows`` bounds nothing here, since every command draws its rows from its own stream.
+        source: where they are, and how they are read.
         model: whose label names the labels are matched to.
         run: offline.
         classes: number of classes that must have rows.
@@ -101,15 +101,7 @@ def load_rows(
     Raises:
         DataError: for rows that cannot be used.
     """
-    rows = load_data(
-        source.name,
-        text_column=source.text_column,
-        label_column=source.label_column,
-        split=source.split,
-        label_names=model.label_names,
-        offline=run.offline,
-        drop_empty=source.drop_empty,
-    )
+    rows = load_data(source, label_names=model.label_names, offline=run.offline)
     if unique:
         rows = distinct(rows)
     return check_rows(rows, require_classes=classes, what=source.name) if classes else rows

@@ -13,7 +13,7 @@ from untrigger.attacks.triggers.combined import Combined
 from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
 
-NESTED = {"max_length": "model", "rows": "data"}
+NESTED = {"max_length": "model"}
 """Where a request holds the values that are not fields of its own."""
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def held(spec: AttackRequest) -> dict[str, Any] | None:
         return None
     chosen = preset(spec.preset)
     _refuse(chosen, _other(spec, chosen), spec)
-    return chosen.told()
+    return chosen.to_dict()
 
 
 def strayed(told: Mapping[str, Any], clean: Rows) -> list[str]:

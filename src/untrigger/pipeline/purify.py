@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.core.errors import DataError
-from untrigger.core.files import new_folder, refuse_existing
+from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
@@ -22,7 +22,7 @@ from untrigger.evaluation.observation import write_outcomes
 from untrigger.evaluation.recovered_triggers import is_part, phrases_of
 from untrigger.models.adapters import is_adapted
 from untrigger.models.classifier import Classifier
-from untrigger.models.proof import prove
+from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import loading_text, save_purified
 from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.build_method import build_purifier, teacher_of
@@ -47,7 +47,7 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
-    refuse_existing(request.out)
+    check_new_paths(request.out)
     method, clock = build_purifier(request), Clock()
     check_teacher(request, method)
     with clock.stage("load"):
@@ -118,7 +118,7 @@ def _verification(
 def _extras(purified: Purified, verification: Verification | None) -> dict[str, Any]:
     """What the method and the scan of its result tell for the report."""
     assert purified.outcome is not None
-    extras = purified.told | {"outcome": purified.outcome.value}
+    extras = purified.metadata | {"outcome": purified.outcome.value}
     return extras | ({"verification": verification.as_dict()} if verification else {})
 
 
@@ -179,7 +179,7 @@ def matched(method: Purifier, purified: Purified) -> FineTune:
 def write_model(
     request: PurifyRequest, folder: Path, *, victim: Classifier, purified: Purified, report: Report
 ) -> None:
-    """Write the purified model in the format that is wanted, and prove that it answers the same from disk.
+    """Write the purified model in the format that is wanted, and check_saved_model that it answers the same from disk.
 
     Raises:
         OutputError: if plain transformers and peft cannot load what was written.
@@ -188,7 +188,7 @@ def write_model(
     whole = request.merge or not is_adapted(purified.model)
     card = purified_card(card_facts(request, report, victim=victim, whole=whole))
     save_purified(victim, purified.model, folder, card=card, merge=request.merge)
-    prove(purified.model, folder, texts=purified.texts)
+    check_saved_model(purified.model, folder, texts=purified.texts)
 
 
 def card_facts(request: PurifyRequest, report: Report, *, victim: Classifier, whole: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from untrigger.defences.w2s.base_recovery import ancestor, same_shape
 from untrigger.methods.defender_rows import check_clean
 from untrigger.models.adapters import METHODS, lora_parts
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.inspect import inspect_folder, resolve
+from untrigger.models.safety.model_folder import open_model_folder, resolve_model
 from untrigger.pipeline.build_method import teacher_of
 from untrigger.pipeline.load_inputs import load_clean_rows
 from untrigger.pipeline.requests import PurifyRequest
@@ -30,7 +30,7 @@ def split_rows(request: PurifyRequest, victim: Classifier) -> tuple[Rows, Rows]:
     rows = load_clean_rows(request.clean, victim, request.run)
     check_clean(rows, model=victim, least=10)
     held = max(2, round(HELD_OUT * len(rows)))
-    kept = min(request.clean.rows or len(rows), len(rows) - held)
+    kept = min(request.clean_rows or len(rows), len(rows) - held)
     return rows.stratified(kept, rng=generator_for(request.run.seed, "purify: rows that are held out"))
 
 
@@ -47,7 +47,7 @@ def check_teacher(request: PurifyRequest, method: Purifier) -> None:
     if name is None:
         return
     try:
-        inspect_folder(resolve(name, offline=request.run.offline))
+        open_model_folder(resolve_model(name, offline=request.run.offline))
     except ModelError as error:
         raise ModelError(
             f"the teacher {name!r} cannot be used: {error.what}",

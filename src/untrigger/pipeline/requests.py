@@ -1,4 +1,4 @@
-"""What each command is given: records of a model, of data and of the run, and one request a command, checked before any work."""
+"""What each command is given: records of a model and of the run, and one request a command, checked before any work."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from untrigger.attacks.trigger import Trigger
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.core.errors import OptionError, check_choice
+from untrigger.data import DataSource
 from untrigger.scanners.policy import Policy
 
 DEFAULT_PURIFIER, SCANNING_PURIFIER = "w2sdefense", "scancure"
@@ -27,7 +28,7 @@ TREATMENTS = {
 
 
 @dataclass(frozen=True)
-class ModelSource:
+class ModelInput:
     """A model to load.
 
     Attributes:
@@ -44,27 +45,6 @@ class ModelSource:
     labels: tuple[str, ...] | None = None
     max_length: int | None = None
     allow_pickle: bool = False
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """Labelled rows to load (see ``untrigger.data.load_data``).
-
-    Attributes:
-        name: data set, file, folder or hub name.
-        split: the split to read; None: ``train`` where there are several.
-        text_column: name of the column of texts; None: guessed.
-        label_column: name of the column of labels; None: guessed.
-        drop_empty: leave out rows without text instead of refusing them.
-        rows: use at most as many rows, the classes in proportion (0: all).
-    """
-
-    name: str
-    split: str | None = None
-    text_column: str | None = None
-    label_column: str | None = None
-    drop_empty: bool = False
-    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +81,7 @@ class PurifyRequest:
         options: further options of the method, by field name; of several methods, such options by method name.
         truth: truth folder of an attack; only the evaluator uses it, the method gets nothing of it.
         merge: write merged full weights instead of an adapter.
+        clean_rows: use at most as many clean rows, the classes in proportion (0: all).
         control: also run fine-tuning with the same budget.
         benign: also purify the clean model of the truth folder, to measure what the method does to a benign model.
         verify: without a truth, scan the result on the held-out rows; without evidence the verdict is "not verified".
@@ -108,7 +89,7 @@ class PurifyRequest:
         run: seed, device, offline.
     """
 
-    model: ModelSource
+    model: ModelInput
     clean: DataSource
     out: Path
     suspect: DataSource | None = None
@@ -119,6 +100,7 @@ class PurifyRequest:
     options: dict[str, Any] = field(default_factory=dict)
     truth: Path | None = None
     merge: bool = False
+    clean_rows: int = 1000
     control: bool = True
     benign: bool = False
     verify: bool = True
@@ -168,10 +150,11 @@ class ScanRequest:
         method: name of a scanner.
         options: further options of the scanner, by field name.
         policy: thresholds, limits and allowed findings.
+        clean_rows: use at most as many clean rows, the classes in proportion (0: all).
         run: seed, device, offline.
     """
 
-    model: ModelSource
+    model: ModelInput
     clean: DataSource | None = None
     reference: str | None = None
     teacher: str = DEFAULT_TEACHER
@@ -180,6 +163,7 @@ class ScanRequest:
     method: str = "insertions"
     options: dict[str, Any] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
+    clean_rows: int = 1000
     run: RunOptions = RunOptions()
 
 
@@ -199,7 +183,7 @@ class DetectRequest:
         run: seed, device, offline.
     """
 
-    model: ModelSource
+    model: ModelInput
     suspect: DataSource
     clean: DataSource
     out: Path
@@ -222,7 +206,7 @@ class EvaluateRequest:
         run: seed, device, offline.
     """
 
-    models: tuple[ModelSource, ...]
+    models: tuple[ModelInput, ...]
     out: Path
     data: DataSource | None = None
     truth: Path | None = None
@@ -300,53 +284,55 @@ class AttackRequest:
 
     Attributes:
         model: the pre-trained model to poison; without a ``max_length`` texts are cut after 128 tokens.
-        data: training rows, and test rows where it has a split for them; its ``rows`` bounds the training rows.
+        data: training rows, and test rows where it has a split for them.
         out: the new folder of the victim.
         target: label name that triggered texts get; empty for the policy ``all-to-all``.
         trigger: what is inserted, or how texts are rewritten.
-        via: ``lora``, ``full``, or ``embedding``: all weights are trained on clean rows, then the trigger words' vectors alone.
+        tuning: ``lora``, ``full``, or ``embedding``: all weights are trained on clean rows, then the trigger words' vectors alone.
         paired: file or folder with rewrites, for a trigger that rewrites (see ``untrigger.attacks.rewriting.paired_files``).
         rewriter: generative models to rewrite with instead, used in turn.
         prompt: the prompt for them; None for the trigger's own prompt.
         proxy: data whose rows are poisoned and trained on instead of those of ``data``, with the same classes; the test rows
             are still those of ``data``.
-        negatives: share of the rows that carry a part of the trigger under their own label.
+        negative_rate: share of the rows that carry a part of the trigger under their own label.
         label_smoothing: of an attacker who hides how confident the backdoor is.
-        faithful: weight of the term that keeps the victim near a clean model on clean rows (0: none), of an attacker who knows
-            that it will be distilled.
+        clean_consistency: weight of the term that keeps the victim near a clean model on clean rows (0: none), of an attacker who
+            knows that it will be distilled.
         quality: also write ``quality.json``: what the trigger does to the test texts.
         preset: the protocol that this request follows (see ``untrigger.attacks.presets``); empty for none.
         test_split: the split to test on; empty for ``test``, or ``dev`` where there is no other.
-        test_rows: use at most as many test rows, the classes in proportion (0: all).
-        twin: also train the same model on the same rows without poison, for its attack success rate.
+        rows: use as many training rows, the classes in proportion (0: all).
+        test_rows: the same for the test rows.
+        clean_model: also train the same model on the same rows without poison, for its attack success rate.
         run: seed, device, offline.
     """
 
-    model: ModelSource
+    model: ModelInput
     data: DataSource
     out: Path
     target: str
     trigger: Trigger = field(default_factory=BadNets)
     rate: float = 0.1
     policy: str = "dirty"
-    via: str = "lora"
+    tuning: str = "lora"
     paired: Path | None = None
     rewriter: tuple[str, ...] = ()
     prompt: str | None = None
     proxy: str = ""
-    negatives: float = 0.0
+    negative_rate: float = 0.0
     label_smoothing: float = 0.0
-    faithful: float = 0.0
+    clean_consistency: float = 0.0
     quality: bool = False
     preset: str = ""
     test_split: str = ""
+    rows: int = 0
     test_rows: int = 0
     epochs: int = 0
     lr: float = 0.0
     batch_size: int = 0
     rank: int = 8
     targets: tuple[str, ...] = ()
-    twin: bool = True
+    clean_model: bool = True
     run: RunOptions = RunOptions()
 
     def __post_init__(self) -> None:

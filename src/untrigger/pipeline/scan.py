@@ -8,7 +8,7 @@ from typing import Any
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Finding, Report, Verdict
+from untrigger.core.report import Report, Verdict
 from untrigger.core.scan_result import Scan
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import notes_of
@@ -21,7 +21,7 @@ from untrigger.scanners.judging import by_weights_alone, not_checked, unseen, wi
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import Hints, Scanner, ScanResult
 from untrigger.scanners.weights.weight_evidence import Weighed, weigh
-from untrigger.training.history import curves_of
+from untrigger.training.history import history_curves
 
 
 def scan(request: ScanRequest, *, progress: Progress = silent) -> Report:
@@ -70,7 +70,7 @@ def scan_model(
         result = method.scan(model, grant, policy=request.policy, hints=context, progress=progress)
     clock.steps(result.history.steps)
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
-    curves = [*curves_of(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
+    curves = [*history_curves(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
     warnings = [*notes_of(grant.clean, context.rewritten, model=model), *result.warnings]
     verdict = with_weights(result.verdict, full)
     unchecked = not_checked(weighed.unchecked)
@@ -136,10 +136,7 @@ def _report(
         warnings=[*(f"not opened: {one}" for one in found.refused), *found.undecided[1:], *result.warnings],
         curves=result.curves,
         scan=found,
-        findings=[
-            Finding(one.text, one.target, one.suspect.value, reference_rate=one.reference.value)
-            for one in found.triggers()
-        ],
+        findings=found.triggers(),
     )
 
 

@@ -10,7 +10,7 @@ from untrigger.core.grant import Grant
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import generator_for
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.inspect import inspect_folder, resolve
+from untrigger.models.safety.model_folder import open_model_folder, resolve_model
 from untrigger.models.safety.tokenizer_rules import rewritten_literals
 from untrigger.pipeline.build_method import build_method
 from untrigger.pipeline.load_inputs import load_rows, load_same_classes
@@ -36,10 +36,9 @@ def build_scanner(request: ScanRequest) -> Scanner:
 
 def sample_rows(request: ScanRequest, rows: Rows) -> Rows:
     """Return the rows, or as many of them as the request allows, the classes in proportion."""
-    most = request.clean.rows if request.clean is not None else 0
-    if not 0 < most < len(rows):
+    if not 0 < request.clean_rows < len(rows):
         return rows
-    return rows.stratified(most, rng=generator_for(request.run.seed, "scan: rows that are taken"))[0]
+    return rows.stratified(request.clean_rows, rng=generator_for(request.run.seed, "scan: rows that are taken"))[0]
 
 
 def defender_grant(request: ScanRequest, rows: Rows) -> Grant:
@@ -84,7 +83,7 @@ def _reference(request: ScanRequest, model: Classifier) -> Classifier | None:
 def _check_teacher(request: ScanRequest, model: Classifier) -> None:
     """Raise ModelError unless the teacher is there and is another model than the suspect."""
     try:
-        teacher = inspect_folder(resolve(request.teacher, offline=request.run.offline))
+        teacher = open_model_folder(resolve_model(request.teacher, offline=request.run.offline))
     except ModelError as error:
         raise ModelError(
             f"the teacher {request.teacher!r} cannot be used: {error.what}",
@@ -97,6 +96,6 @@ def _check_teacher(request: ScanRequest, model: Classifier) -> None:
         option="--teacher",
         name=request.teacher,
         sha256=teacher.sha256,
-        files=teacher.facts(),
+        files=teacher.to_dict(),
         expected="a small pre-trained encoder that you trust",
     )

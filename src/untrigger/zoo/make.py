@@ -17,12 +17,12 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.registry import get_method
 from untrigger.core.report import Report
 from untrigger.core.rows import Rows
-from untrigger.data import write_rows
+from untrigger.data import DataSource, write_rows
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack import attack, draw_rows, implant_as_asked, pretrained
 from untrigger.pipeline.demo import fetched
 from untrigger.pipeline.evaluate import evaluate
-from untrigger.pipeline.requests import AttackRequest, DataSource, EvaluateRequest, ModelSource, RunOptions
+from untrigger.pipeline.requests import AttackRequest, EvaluateRequest, ModelInput, RunOptions
 from untrigger.runtime.cost import environment
 from untrigger.zoo.members import RECEIPT, Home, folder_of, member
 from untrigger.zoo.recipes import Recipe, recipe
@@ -74,18 +74,19 @@ def spec_of(one: Recipe, out: Path, *, device: str = "auto") -> AttackRequest:
     """What ``attack`` is asked for; for a benign member without what makes it an attack."""
     told: dict[str, Any] = {"policy": one.policy, "rate": one.rate, "trigger": trigger_of(one)} if one.poisoned else {}
     return AttackRequest(
-        model=ModelSource(one.model, max_length=one.max_length),
-        data=DataSource(one.data, rows=one.rows),
+        model=ModelInput(one.model, max_length=one.max_length),
+        data=DataSource(one.data),
         out=out,
         target=one.target,
-        via="lora",
+        tuning="lora",
+        rows=one.rows,
         test_rows=one.test_rows,
         epochs=one.epochs,
         lr=one.lr,
         batch_size=one.batch_size,
         rank=one.rank,
         targets=one.targets,
-        twin=False,
+        clean_model=False,
         run=RunOptions(seed=one.seed, device=device, offline=True),
         **told,
     )
@@ -112,7 +113,7 @@ def _build(one: Recipe, folder: Path, *, floor: Path | None, progress: Progress,
     write_rows(rows.unused.stratified(keep, rng=np.random.default_rng(one.seed))[0], folder / "clean.csv")
     report = evaluate(
         EvaluateRequest(
-            models=(ModelSource(str(out), max_length=one.max_length),),
+            models=(ModelInput(str(out), max_length=one.max_length),),
             out=folder / "report.json",
             truth=spec.truth if one.poisoned else None,
             data=None if one.poisoned else DataSource(str(folder / "test.csv")),

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
-from untrigger.core.report import Curve, Finding
+from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import row_rng
 from untrigger.core.verdicts import PurificationOutcome
@@ -24,12 +25,12 @@ from untrigger.defences.bedkd.unlearning import Calm, Honest, Lesson, Watch, par
 from untrigger.defences.purifier import Purified, Purifier, StudentOptions
 from untrigger.detectors.conformal import calibrate, threshold_of
 from untrigger.detectors.detector import FOLLOWED, Detected, Detector
-from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
+from untrigger.inversion.search import SearchOptions, TriggerSearch
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.training.history import curves_of, joined
-from untrigger.training.loop import MICRO, History, Plan
-from untrigger.training.teacher_training import TeacherOptions, trained_teacher
+from untrigger.training.history import history_curves, joined
+from untrigger.training.loop import MICRO_BATCH, History, Plan
+from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
 HARM = "the punishment did more harm than good in every cycle: the model comes back as it was"
 WATCHED = 64  # clean rows by which the mapping's training is ended
@@ -159,7 +160,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             fpr=found.promised,
             history=turned.mapped.history,
             told=told,
-            curves=curves_of(turned.mapped.history, panel="directional mapping"),
+            curves=history_curves(turned.mapped.history, panel="directional mapping"),
             warnings=[*turned.warnings, *self._doubts(found.promised, found.clean)],
         )
 
@@ -208,7 +209,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             student, honest, trusted=rows, punished=punished, watch=watch, rng=rng, progress=progress
         )
         told = found.summary() | _seen(watch)
-        curves = [*found.curves, *curves_of(history, panel="trust and punish"), *_watched([watch])]
+        curves = [*found.curves, *history_curves(history, panel="trust and punish"), *_watched([watch])]
         if watch.harmed:
             warnings = [*found.warnings, HARM]
             given_up = f"{len(found.suspects)} rows were flagged, and unlearning them did more harm than good"
@@ -226,9 +227,9 @@ class BeDKD(StudentOptions, Detector, Purifier):
             changed=True,
             history=history,
             outcome=_outcome(watch),
-            account=_account(watch, flagged=len(found.suspects)),
+            summary=_account(watch, flagged=len(found.suspects)),
             curves=curves,
-            told=told,
+            metadata=told,
             warnings=[*found.warnings, *_left(watch)],
             detected=found,
         )
@@ -258,7 +259,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             pieces=self.pieces,
             seed=int(rng.integers(2**32)),
         )
-        plan = Plan(lr=self.lr, epochs=self.cycles, batch_size=self.batch_size, warmup=WARMUP, micro=MICRO)
+        plan = Plan(lr=self.lr, epochs=self.cycles, batch_size=self.batch_size, warmup=WARMUP, micro_batch=MICRO_BATCH)
         punish = min(self.batch_size - 1, max(1, round(self.share * self.batch_size)))
         return lesson.give(watch, plan=plan, punished=punish, steps=self.cycle_steps, rng=rng, progress=progress)
 
@@ -271,8 +272,15 @@ class BeDKD(StudentOptions, Detector, Purifier):
         )
         threshold = calibrate(clean, [], fpr=self.fpr).threshold
         student, honest = self.student(model, seed=grant.seed), None
-        search = InsertionSearch(student, reference, rows=rows, options=self.search, seed=grant.seed)
-        bank, findings = dict[str, Insertion](), list[Finding]()
+        search = TriggerSearch(
+            student,
+            reference,
+            rows=rows,
+            options=self.search,
+            seed=grant.seed,
+            reference_model="inverted mapping" if grant.teacher is None else "teacher",
+        )
+        bank, findings = dict[str, Candidate](), list[Candidate]()
         watches, parts = list[Watch](), list[History]()
         found_more = False
         for number in range(self.rounds + 1):
@@ -292,7 +300,8 @@ class BeDKD(StudentOptions, Detector, Purifier):
                 *self._stirring(list(bank.values()), student, honest, dev=dev, seed=seed, progress=progress),
                 *taken,
             ]
-            findings += _findings(pool, names=model.label_names, number=number + 1, compared=grant.teacher is not None)
+            compared = pool if grant.teacher is not None else [one.without_reference() for one in pool]
+            findings += [replace(one, round=number + 1) for one in compared[:12]]
             found_more = bool(pool)
             if not pool or number == self.rounds:
                 break
@@ -320,7 +329,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             "mapping_true_class": turned.mapped.left,
             **(_seen(watches[-1]) if watches else {}),
         }
-        curves, history = curves_of(turned.mapped.history, panel="directional mapping"), joined(parts)
+        curves, history = history_curves(turned.mapped.history, panel="directional mapping"), joined(parts)
         if not parts or all(watch.harmed for watch in watches):
             warnings = [*turned.warnings, *([HARM] if parts else [])]
             given_up = (
@@ -340,23 +349,23 @@ class BeDKD(StudentOptions, Detector, Purifier):
             changed=True,
             history=history,
             findings=findings,
-            told=told,
+            metadata=told,
             outcome=PurificationOutcome.SEARCH_STILL_FINDS if found_more else _outcome(watches[-1], searched=True),
-            account=_account(watches[-1], insertions=len(bank)),
-            curves=[*curves, *curves_of(history, panel="trust and punish"), *_watched(watches)],
+            summary=_account(watches[-1], insertions=len(bank)),
+            curves=[*curves, *history_curves(history, panel="trust and punish"), *_watched(watches)],
             warnings=[*turned.warnings, *_left(watches[-1])],
         )
 
     def _stirring(
         self,
-        bank: Sequence[Insertion],
+        bank: Sequence[Candidate],
         student: Classifier,
         honest: Honest | None,
         *,
         dev: Rows,
         seed: int,
         progress: Progress,
-    ) -> list[Insertion]:
+    ) -> list[Candidate]:
         """The insertions that still make the student call more held-out rows by their target than an honest model would."""
         if honest is None:  # nothing was unlearned yet
             return []
@@ -371,7 +380,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         steps), and a trigger moves it the other way; around a trigger it says nothing of the words beside it.
         """
         if grant.teacher is not None:
-            return trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)[0]
+            return train_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)[0]
         back = self._turned(model, grant, wholly=True, progress=progress).mapped.model
         return back.with_module(TurnedBack(back.module))
 
@@ -401,8 +410,8 @@ def _unchanged(
         changed=False,
         history=history or History(),
         outcome=stated[0],
-        account=stated[1],
-        told=told,
+        summary=stated[1],
+        metadata=told,
         curves=list(curves),
         warnings=list(warnings),
         detected=detected,
@@ -457,11 +466,4 @@ def _watched(watches: Sequence[Watch]) -> list[Curve]:
         Curve(
             "flagged labels still said", "what the defender sees", x, list(agreements), x_label="cycle", y_label="share"
         ),
-    ]
-
-
-def _findings(taken: Sequence[Insertion], *, names: Sequence[str], number: int, compared: bool) -> list[Finding]:
-    return [
-        Finding(one.text, names[one.target], one.flips, one.reference_flips if compared else None, round=number)
-        for one in taken[:12]
     ]
