@@ -89,7 +89,6 @@ def test_two_presets_on_the_same_data_differ_only_in_what_they_say(
             "model": one.model.name,
             "data": one.data.name,
             "max_length": one.model.max_length,
-            "rows": one.data.rows,
         }
         for one in specs
     ]

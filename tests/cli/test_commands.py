@@ -228,7 +228,7 @@ def test_attack_builds_the_trigger(words: list[str], trigger: object, call: Any,
     assert told.code == 0, told.err
     assert asked[0].trigger == trigger
     assert asked[0].lr == 0.01
-    assert asked[0].twin
+    assert asked[0].clean_model
     assert json.loads(told.out)["poisoned"] == 2
     assert json.loads(told.out)["truth"] == "victim.truth"
 
