@@ -101,7 +101,7 @@ class Shop:
 
         return Path(self.once(f"{kind}-base", make))
 
-    def attack_spec(self, kind: str, tuning: str, **changes: Any) -> AttackRequest:
+    def attack_spec(self, kind: str, tuning: str, /, **changes: Any) -> AttackRequest:
         full = tuning == "full"
         usual: dict[str, Any] = {
             "model": str(self.base(kind)),

@@ -66,7 +66,7 @@ def test_ctrl_c_in_an_evaluation_leaves_nothing(shop: Shop, tmp_path: Path) -> N
         EvaluateRequest, models=(str(shop.base("bert")),), data=str(shop.clean), out=tmp_path / "r.json", device="cpu"
     )
     with pytest.raises(KeyboardInterrupt):
-        evaluate(spec, progress=Listener("asking the bert-base"))
+        evaluate(spec, progress=Listener("predictions of the bert-base"))
     assert not list(tmp_path.iterdir())
 
 

@@ -30,7 +30,7 @@ from untrigger.models.saving import loading_text, save_purified
 from untrigger.training.loop import History
 
 if TYPE_CHECKING:
-    from untrigger.detectors.detector import Detected
+    from untrigger.detectors.detector import Detection
 
 PLAIN_CARD = (
     "# Output of an untrigger purifier: not evaluated\n\nMade through the Python interface, without an evaluation: nothing here "
@@ -71,7 +71,7 @@ class Purified:
     warnings: list[str] = field(default_factory=list)
     adapter: AdapterOptions | None = None
     victim: Classifier | None = None
-    detected: Detected | None = None
+    detected: Detection | None = None
     texts: tuple[str, ...] = ()
 
     def save(self, folder: str | Path, *, merge: bool = False) -> Path:
