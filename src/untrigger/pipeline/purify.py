@@ -13,7 +13,7 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.core.rows import Rows, overlap
 from untrigger.core.statistics import Measurement
-from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.fine_tuning import FineTune, matched_control
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.evaluation.evaluator import Evaluator
 from untrigger.evaluation.ground_truth import GroundTruth, read_poisoned, read_truth
@@ -138,7 +138,7 @@ def _controls(
         evaluator.evaluate(purified.model, "purified")
     if request.control and purified.history.steps and not isinstance(method, FineTune):
         with clock.stage("control: matched-budget fine-tuning"):
-            control = matched(method, purified).purify(victim, grant, progress=evaluator.progress)
+            control = matched_control(purified).purify(victim, grant, progress=evaluator.progress)
             evaluator.evaluate(control.model, "finetuned")
         clock.steps(control.history.steps)
         del control
@@ -163,17 +163,6 @@ def _idle_teacher(request: PurifyRequest, method: Purifier) -> list[str]:
     if request.teacher is None or teacher_of(request, method) is not None or request.scans_result:
         return []
     return [f"the teacher {request.teacher!r} was used for nothing: the method {method.name} can use none"]
-
-
-def matched(method: Purifier, purified: Purified) -> FineTune:
-    """Plain fine-tuning with the same trainable parameters, learning rate, batch size and number of steps."""
-    told, adapter = method.options(), purified.adapter
-    if adapter is not None:
-        told |= {"peft": adapter.method, "rank": adapter.rank, "targets": adapter.targets, "upper": adapter.upper}
-    shared = {
-        name: told[name] for name in ("peft", "rank", "targets", "upper", "lr", "batch_size", "dev") if name in told
-    }
-    return replace(FineTune(), **shared, steps=purified.history.steps)
 
 
 def write_model(
