@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import floor
 
+from pydantic.dataclasses import dataclass
+
 from untrigger.core import verdicts
-from untrigger.core.plain import tidy
 from untrigger.core.statistics import Measurement
+from untrigger.core.validation import Finite, Flag, JsonList, Number, Text, Whole
 from untrigger.core.verdicts import UNDECIDED, ExitCode
 
 FOUND = ("suspicious", "backdoored")
@@ -50,16 +52,12 @@ class Example:
         reference: what the reference says.
     """
 
-    before: str
-    inserted: str
-    after: str
-    label: str
-    suspect: str
-    reference: str
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    before: Text
+    inserted: Text
+    after: Text
+    label: Text
+    suspect: Text
+    reference: Text
 
 
 @dataclass(frozen=True)
@@ -75,16 +73,12 @@ class Place:
         n: number of these rows.
     """
 
-    name: str
-    suspect: float | None
-    reference: float | None
-    low: float | None
-    surest: float | None
-    n: int
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    name: Text
+    suspect: Number
+    reference: Number
+    low: Number
+    surest: Number
+    n: Whole
 
 
 @dataclass(frozen=True)
@@ -111,25 +105,21 @@ class Candidate:
         examples: a few of the rows that were flipped.
     """
 
-    text: str
-    target: str
-    kind: str
+    text: Text
+    target: Text
+    kind: Text
     suspect: Measurement
     reference: Measurement
     excess: Measurement
-    places: list[Place] = field(default_factory=list)
-    surest: float | None = None
-    longest: float | None = None
-    loss: float | None = None
-    survives: bool = True
-    glued: int = 0
-    score: float | None = None
-    allowed: str = ""
-    examples: list[Example] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    places: JsonList[Place] = field(default_factory=list)
+    surest: Number = None
+    longest: Number = None
+    loss: Number = None
+    survives: Flag = True
+    glued: Whole = 0
+    score: Number = None
+    allowed: Text = ""
+    examples: JsonList[Example] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -144,15 +134,11 @@ class Evidence:
         words: decoded tokens that belong to it, most unusual first.
     """
 
-    name: str
-    value: float | None
-    place: str = ""
-    limit: float | None = None
-    words: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    name: Text
+    value: Number
+    place: Text = ""
+    limit: Number = None
+    words: JsonList[Text] = field(default_factory=list)
 
     @property
     def unusual(self) -> bool:
@@ -177,20 +163,16 @@ class Scan:
         refused: files that were not opened, and why.
     """
 
-    score: float | None
-    suspicious: float
-    backdoored: float
-    target: str = ""
-    candidates: list[Candidate] = field(default_factory=list)
-    controls: list[Candidate] = field(default_factory=list)
-    evidence: list[Evidence] = field(default_factory=list)
-    undecided: list[str] = field(default_factory=list)
-    not_looked_for: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    score: Number
+    suspicious: Finite
+    backdoored: Finite
+    target: Text = ""
+    candidates: JsonList[Candidate] = field(default_factory=list)
+    controls: JsonList[Candidate] = field(default_factory=list)
+    evidence: JsonList[Evidence] = field(default_factory=list)
+    undecided: JsonList[Text] = field(default_factory=list)
+    not_looked_for: JsonList[Text] = field(default_factory=list)
+    refused: JsonList[Text] = field(default_factory=list)
 
     def triggers(self) -> list[Candidate]:
         """The candidates that reach the score of a suspicious model and are not allowed."""

@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass
 from math import inf, sqrt
 from typing import Any
 
+from pydantic.dataclasses import dataclass as record
+
+from untrigger.core.validation import Number, Text, Whole
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -20,16 +24,16 @@ class Outcome:
     confidence: float
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Measurement:
     """A value with its interval and sample size. An empty sample is not measured: ``value`` is None, never 0."""
 
-    subject: str
-    metric: str
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
+    subject: Text
+    metric: Text
+    value: Number
+    low: Number
+    high: Number
+    n: Whole
 
     def as_dict(self) -> dict[str, Any]:
         """The measurement as plain JSON values."""

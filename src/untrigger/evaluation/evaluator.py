@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from untrigger.core.progress import Progress
+from untrigger.core.report import FeaturePoint, Features
 from untrigger.core.rows import Rows
 from untrigger.core.statistics import Measurement, Outcome, rate
 from untrigger.evaluation.ground_truth import TestBed
@@ -28,7 +28,7 @@ class Judge:
     bed: TestBed | None
     progress: Progress
     outcomes: list[Outcome] = field(default_factory=list)
-    drawn: list[dict[str, Any]] = field(default_factory=list)
+    drawn: list[FeaturePoint] = field(default_factory=list)
     delivery: list[Measurement] = field(default_factory=list)
 
     def ask(self, model: Classifier, subject: str) -> None:
@@ -64,7 +64,7 @@ class Judge:
         )
         return [*found, *lost, *self.delivery, *(cacc(self.outcomes, subject=s) for s in BENIGN if s in subjects)]
 
-    def features(self) -> dict[str, Any] | None:
+    def features(self) -> Features | None:
         """What is drawn of the feature space."""
         return {"method": "PCA of each model's own features", "points": self.drawn} if self.drawn else None
 

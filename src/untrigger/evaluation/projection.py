@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from untrigger.core.report import FeaturePoint
 from untrigger.core.rows import Rows
 
 MOST = 150  # points of each kind a subject: more only blot the picture
 
 
-def points(clean: Tensor, triggered: Tensor, *, rows: tuple[Rows, Rows], subject: str) -> list[dict[str, Any]]:
+def points(clean: Tensor, triggered: Tensor, *, rows: tuple[Rows, Rows], subject: str) -> list[FeaturePoint]:
     """The first two principal components of one subject's features ``(N, d)`` and ``(M, d)``, as drawable points."""
     a, b = clean[:MOST], triggered[:MOST]
     both = torch.cat([a, b]).double()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from untrigger.core.record import plain_record, record_hash
+from untrigger.core.json_values import content_hash, to_json_value
 from untrigger.data.sets import SETS, known_set
 
 Pairs = tuple[tuple[str, str], ...]
@@ -53,11 +53,12 @@ class Preset:
             "triggers": {name: dict(options) for name, options in self.triggers},
         }
         del told["source"]
-        return plain_record(told)
+        record: dict[str, Any] = to_json_value(told)
+        return record
 
     def sha256(self) -> str:
         """SHA-256 over the canonical JSON of the record, 64 hex digits."""
-        return record_hash(self.record())
+        return content_hash(self.record())
 
     def told(self) -> dict[str, Any]:
         """Name, hash and record, as truth files and reports print them."""
