@@ -83,7 +83,7 @@ def measured(
 ) -> dict[str, Any]:
     """One line of the scores: what the scan said, and what only the evaluator knows."""
     folder = made(cell, runs)
-    base = cell.model if cell.via == "full" else None  # words that moved most are tried too, as with --base
+    base = cell.model if cell.tuning == "full" else None  # words that moved most are tried too, as with --base
     spec = ScanSpec(
         model=str(folder),
         clean=str(clean_of(cell, runs)),
@@ -134,7 +134,10 @@ def measured(
 
 def _figures(one: Any) -> dict[str, Any]:
     """All that a score could be made of, so that another score can be tried without another scan."""
-    places = [[place.name, place.suspect, place.reference, place.low, place.surest, place.n] for place in one.places]
+    places = [
+        [place.name, place.suspect, place.reference, place.low, place.high_confidence, place.n]
+        for place in one.positions
+    ]
     return {
         "text": one.text,
         "target": one.target,
@@ -144,8 +147,8 @@ def _figures(one: Any) -> dict[str, Any]:
         "suspect": one.suspect.value,
         "reference": one.reference.value,
         "low": one.excess.low,
-        "surest": one.surest,
-        "longest": one.longest,
+        "surest": one.high_confidence_flip_rate,
+        "longest": one.long_rows_flip_rate,
         "loss": one.loss,
         "places": places,
     }
@@ -164,7 +167,7 @@ def _truth(cell: Cell, runs: Path, model: Classifier) -> dict[str, Any]:
     bed = read_truth(truth, label_names=model.label_names)
     said = predict_texts(model, bed.triggered.texts).predictions
     cacc = accuracy(predict_texts(model, bed.clean.texts).predictions, bed.clean.labels)
-    told = TRIGGERS[cell.attack].spec()
+    told = TRIGGERS[cell.attack].to_dict()
     words = {word for text in (*told.get("words", ()), told.get("sentence", "")) for word in text.casefold().split()}
     return {"asr": sum(p == bed.target for p in said) / len(said), "cacc": cacc, "words": words}
 
@@ -226,9 +229,9 @@ def main() -> None:
         if not cells:
             parser.error(f"no victims of {','.join(only)} with seeds {args.seeds} in {args.lent / 'victims'}")
     elif args.hard:
-        cells = [one for one in hard(args.model, tweets=args.tweets) if one.via in only]
+        cells = [one for one in hard(args.model, tweets=args.tweets) if one.tuning in only]
     else:
-        cells = [one for one in cells if one.via in only and one.data in args.data.split(",")]
+        cells = [one for one in cells if one.tuning in only and one.data in args.data.split(",")]
     if args.make:
         for cell in cells:
             made(cell, args.runs)

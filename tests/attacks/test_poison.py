@@ -50,7 +50,7 @@ def test_what_a_defender_sees_holds_no_flag() -> None:
 def test_the_truth_is_enough_to_do_it_again() -> None:
     attack = Attack(TRIGGER, target=1, rate=0.2, policy="clean")
     told = asdict(attack.poison(task(60), seed=7).truth)
-    trigger = BadNets.told(told["trigger"], pairs=[])
+    trigger = BadNets.from_dict(told["trigger"], pairs=[])
     again = Attack(trigger, target=told["target"], rate=told["rate"], policy=told["policy"])
     assert asdict(again.poison(task(60), seed=told["seed"]).truth) == told
 
@@ -87,7 +87,7 @@ def test_other_options_that_cannot_be_are_refused_with_the_remedy() -> None:
     with pytest.raises(OptionError, match="a target"):
         Attack(TRIGGER, policy="dirty")
     with pytest.raises(OptionError, match="negatives 1"):
-        Attack(TRIGGER, target=0, negatives=1.0)
+        Attack(TRIGGER, target=0, negative_rate=1.0)
 
 
 def test_all_to_all_moves_every_class_to_the_next_and_all_rows_are_triggered_in_the_test() -> None:
@@ -124,7 +124,7 @@ class Slow(Rewrites):
     def may_have(self, text: str) -> bool:
         return fold(text) not in self.known or super().may_have(text)
 
-    def ready(self, texts: object) -> Slow:
+    def prepare(self, texts: object) -> Slow:
         return Slow((*self.known, *(fold(str(text)) for text in texts)))  # type: ignore[attr-defined]
 
 
@@ -142,7 +142,7 @@ def test_rows_that_turn_out_to_be_impossible_are_replaced_by_others() -> None:
 
 def test_negatives_carry_a_part_under_their_own_label_and_no_more_rows_are_touched() -> None:
     rows, trigger = task(100), InSent(sentence="zx tq mn")
-    done = Attack(trigger, target=1, rate=0.2, negatives=0.1).poison(rows, seed=0)
+    done = Attack(trigger, target=1, rate=0.2, negative_rate=0.1).poison(rows, seed=0)
     poisoned, negative = set(done.truth.poisoned_ids), set(done.truth.negative_ids)
     assert (len(poisoned), len(negative), poisoned & negative) == (20, 10, set())
     before = {row.id: row for row in rows}
@@ -151,11 +151,11 @@ def test_negatives_carry_a_part_under_their_own_label_and_no_more_rows_are_touch
             assert row.label == before[row.id].label
             assert row.text != before[row.id].text
             assert not trigger.delivered(row.text)
-            assert not trigger.marks.isdisjoint(row.text.split())
+            assert not trigger.trigger_words.isdisjoint(row.text.split())
         elif row.id not in poisoned:
             assert row == before[row.id]
     assert {before[row].label for row in negative} == {0, 1}
     plain = Attack(trigger, target=1, rate=0.2).poison(rows, seed=0)
     assert plain.truth.poisoned_ids == done.truth.poisoned_ids
     with pytest.raises(OptionError, match="ask for 10 rows with a part of the trigger 'badnets'"):
-        Attack(TRIGGER, target=1, negatives=0.1).poison(rows, seed=0)
+        Attack(TRIGGER, target=1, negative_rate=0.1).poison(rows, seed=0)

@@ -19,7 +19,7 @@ from untrigger.attacks.triggers.combined import Combined
 from untrigger.attacks.triggers.insent import InSent
 from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
-from untrigger.data import SETS, write_rows
+from untrigger.data import PUBLIC_DATASETS, write_rows
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.pipeline.attack import attack, task_rows
 from untrigger.pipeline.attack_spec import AttackSpec
@@ -51,7 +51,7 @@ def test_a_preset_is_frozen_and_its_hash_covers_all_that_it_says(name: str) -> N
         "name": "other",
         "policy": "other",
         "rate": 0.31,
-        "via": "lora",
+        "tuning": "lora",
         "max_length": 99,
         "rows": 7,
         "clean_rows": 9,
@@ -69,8 +69,8 @@ def test_a_preset_is_frozen_and_its_hash_covers_all_that_it_says(name: str) -> N
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_speaks_of_sets_policies_and_options_that_there_are(name: str) -> None:
     one = preset(name)
-    assert all(label in SETS[data].label_names for data, label in one.targets)
-    assert {data for data, _ in one.proxies + one.test_splits} <= set(SETS)
+    assert all(label in PUBLIC_DATASETS[data].label_names for data, label in one.targets)
+    assert {data for data, _ in one.proxies + one.test_splits} <= set(PUBLIC_DATASETS)
     assert one.policy in POLICIES and 0 < one.rate <= 1
     for trigger in (BadNets(), InSent()):
         assert replace(trigger, **one.options(trigger.name)) is not None
@@ -112,11 +112,11 @@ CONTRADICTED: list[tuple[dict[str, Any], set[str], list[str]]] = [
     ({"policy": "clean", "max_length": 64}, {"policy", "max_length"}, ["--policy is clean", "--max-length is 64"]),
     ({"target": "positive"}, {"target"}, ["--target is positive, the preset says negative"]),
     ({"trigger": BadNets(words=("zz",))}, {"trigger.words"}, ["--words is zz, the preset says cf,mn,bb,tq"]),
-    ({"negatives": 0.1}, {"negatives"}, ["--negatives is 0.1, the preset says 0.0"]),
+    ({"negative_rate": 0.1}, {"negative_rate"}, ["--negative-rate is 0.1, the preset says 0.0"]),
     (
-        {"label_smoothing": 0.3, "faithful": 1.0},
-        {"label_smoothing", "faithful"},
-        ["--label-smoothing is 0.3", "--faithful is 1.0"],
+        {"label_smoothing": 0.3, "clean_consistency": 1.0},
+        {"label_smoothing", "clean_consistency"},
+        ["--label-smoothing is 0.3", "--clean-consistency is 1.0"],
     ),
 ]
 
@@ -183,12 +183,12 @@ def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Calla
     spec = filled_in(small("bedkd"), given=())
     attack(spec)
     told = json.loads((spec.truth / "truth.json").read_text())
-    assert told["preset"] == preset("bedkd").told()
+    assert told["preset"] == preset("bedkd").to_dict()
     assert told["preset"]["says"]["rate"] == 0.2 and len(told["poisoned_ids"]) == 12
     bed = read_truth(spec.truth, label_names=("negative", "positive"))
     assert (len(bed.clean), bed.target) == (30, 0)
-    assert bed.facts()["preset"] == {"name": "bedkd", "sha256": PINNED["bedkd"]}
-    assert bed.facts()["test_sha256"] == bed.clean.content_hash()
+    assert bed.to_dict()["preset"] == {"name": "bedkd", "sha256": PINNED["bedkd"]}
+    assert bed.to_dict()["test_sha256"] == bed.clean.content_hash()
 
 
 def test_nobody_claims_a_preset_and_does_another_thing(small: Callable[..., AttackSpec], tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_proxy_rows_are_trained_on_and_the_tasks_rows_tested_on(
 def test_rows_on_both_sides_are_counted_in_the_truth(small: Callable[..., AttackSpec], tmp_path: Path) -> None:
     rows = task(60, seed=0, length=4)
     write_rows(Rows.of(rows.texts[:20], rows.labels[:20], label_names=rows.label_names), tmp_path / "sst2" / "test.csv")
-    spec = small("", target="positive", rate=0.1, via="full")
+    spec = small("", target="positive", rate=0.1, tuning="full")
     attack(spec)
     told = json.loads((spec.truth / "truth.json").read_text())
     assert 20 - 6 <= told["overlap"] <= 20
@@ -227,11 +227,11 @@ def test_rows_on_both_sides_are_counted_in_the_truth(small: Callable[..., Attack
 
 
 def test_a_defender_with_other_clean_rows_than_the_preset_grants_is_told_so() -> None:
-    told = {"preset": preset("bedkd").told()}
+    told = {"preset": preset("bedkd").to_dict()}
     right = Rows.of([str(i) for i in range(800)], [i % 2 for i in range(800)], label_names=("a", "b"))
     assert strayed(told, right) == []
     assert strayed(told, right.take(range(100))) == [
         "the preset bedkd grants 400 clean rows of each class; given were 50 a, 50 b"
     ]
-    assert strayed({"preset": preset("w2sdefense").told()}, right.take(range(4))) == []
+    assert strayed({"preset": preset("w2sdefense").to_dict()}, right.take(range(4))) == []
     assert strayed({"preset": None}, right) == strayed({}, right) == []

@@ -263,8 +263,14 @@ def test_attack_hands_on_what_rewrites_and_what_the_attacker_knows(call: Any, pi
     assert "say the next label" in told.out
     [spec] = asked
     assert (spec.target, spec.policy, spec.rewriter, spec.prompt) == ("", "all-to-all", ("a", "b"), "Say {text}")
-    assert (spec.proxy, spec.negatives, spec.label_smoothing, spec.faithful, spec.quality) == ("p", 0.1, 0.2, 2.0, True)
-    assert not spec.twin
+    assert (spec.proxy, spec.negative_rate, spec.label_smoothing, spec.clean_consistency, spec.quality) == (
+        "p",
+        0.1,
+        0.2,
+        2.0,
+        True,
+    )
+    assert not spec.clean_model
     assert call("attack", "m", "--data", "d", "--out", "v", "--trigger", "badnets,nonsense", "--target", "a").code == 2
 
 

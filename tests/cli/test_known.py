@@ -11,7 +11,7 @@ import pytest
 from untrigger.attacks.presets import PRESETS, preset
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.core.rows import Rows
-from untrigger.data import SETS, write_rows
+from untrigger.data import PUBLIC_DATASETS, write_rows
 
 ATTACK = ["attack", "m", "--data", "sst2", "--out", "victim", "--preset", "bedkd"]
 
@@ -71,7 +71,7 @@ def test_presets_are_listed_with_their_hashes(call: Any) -> None:
 
 def test_data_sets_are_listed_with_their_places(call: Any) -> None:
     told = {one["name"]: one for one in json.loads(call("list", "data", "--json").out)["data"]}
-    assert set(SETS) <= set(told) and "tweets" in told and "rotten-tomatoes" not in told
+    assert set(PUBLIC_DATASETS) <= set(told) and "tweets" in told and "rotten-tomatoes" not in told
     assert told["mr"]["embedded"] == "rotten-tomatoes" and told["agnews"]["hub"] == "fancyzhx/ag_news"
 
 

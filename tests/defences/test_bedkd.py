@@ -11,6 +11,7 @@ import pytest
 
 from tests.defences.planted import CLEAN, POISONED, POOL, method, planted
 from tests.tiny import asr, cacc, same, task, weights
+from untrigger.core.candidate import Candidate, CandidateMeasurement
 from untrigger.core.errors import DataError, NeedsError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
@@ -18,9 +19,9 @@ from untrigger.core.rows import Rows
 from untrigger.defences.bedkd.bedkd_defence import BeDKD
 from untrigger.defences.bedkd.synthetic_pool import stirring
 from untrigger.defences.fine_tuning import FineTune
-from untrigger.detectors.detector import Detected
-from untrigger.evaluation.detection_metrics import auroc
-from untrigger.inversion.search import Insertion, SearchOptions
+from untrigger.detectors.detector import Detection
+from untrigger.evaluation.metrics import auroc
+from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
 
 Load = Callable[[str], Classifier]
@@ -35,7 +36,7 @@ def suspect(trained_folder: Callable[[str, bool], object]) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def found(suspect: Classifier) -> Detected:
+def found(suspect: Classifier) -> Detection:
     return method().detect(suspect, BOTH)
 
 
@@ -50,7 +51,7 @@ def test_there_is_a_backdoor_to_find_and_to_remove(suspect: Classifier) -> None:
     assert asr(suspect, triggered=False) < 0.1
 
 
-def test_the_poisoned_rows_are_found_in_a_shuffled_pool(found: Detected) -> None:
+def test_the_poisoned_rows_are_found_in_a_shuffled_pool(found: Detection) -> None:
     assert POISONED[:20].count(True) != 20, "the pool is shuffled"
     assert auroc(found.scores, poisoned=POISONED) > 0.95
     precision = sum(f and p for f, p in zip(found.flagged, POISONED, strict=True)) / sum(found.flagged)
@@ -67,8 +68,8 @@ def test_what_was_found_is_removed_and_fine_tuning_leaves_it(suspect: Classifier
     assert asr(tuned) > 0.9, "the floor: as many steps of plain fine-tuning do nothing here"
     assert asr(done.model) < 0.1
     assert cacc(done.model) > cacc(suspect) - 0.05
-    assert done.changed and done.told["agreement_before"] > 0.9
-    assert abs(done.told["agreement_after"] - done.told["calm_agreement"]) < 0.2, "two of a dozen watched rows"
+    assert done.changed and done.metadata["agreement_before"] > 0.9
+    assert abs(done.metadata["agreement_after"] - done.metadata["calm_agreement"]) < 0.2, "two of a dozen watched rows"
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,11 @@ class Random(BeDKD):
 
     name: ClassVar[str] = "random"
 
-    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
+    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detection:
         assert grant.suspect is not None
         drawn = set(random.Random(0).sample(range(len(grant.suspect)), sum(POISONED)))
         flags = tuple(i in drawn for i in range(len(grant.suspect)))
-        return Detected(grant.suspect, tuple(map(float, flags)), flags, 0.5, None)
+        return Detection(grant.suspect, tuple(map(float, flags)), flags, 0.5, None)
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,9 @@ class Oracle(BeDKD):
 
     name: ClassVar[str] = "oracle"
 
-    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
+    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detection:
         assert grant.suspect is not None
-        return Detected(grant.suspect, tuple(map(float, POISONED)), tuple(POISONED), 0.5, None)
+        return Detection(grant.suspect, tuple(map(float, POISONED)), tuple(POISONED), 0.5, None)
 
 
 def test_a_random_detector_removes_nothing_and_an_oracle_all(suspect: Classifier) -> None:
@@ -110,7 +111,7 @@ def test_a_model_that_comes_back_after_harm_tells_of_the_steps_that_were_taken(s
     assert not done.changed and done.model is suspect
     assert done.history.steps == 3
     assert any("more harm than good" in one for one in done.warnings)
-    assert done.told["dev_accuracy_after"] < done.told["dev_accuracy_before"] - 0.1
+    assert done.metadata["dev_accuracy_after"] < done.metadata["dev_accuracy_before"] - 0.1
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -122,14 +123,14 @@ def test_nothing_is_found_where_nothing_is(suspect: Classifier, twin: Load, case
     assert not done.changed
     assert done.model is model
     assert same(weights(done.model), weights(model))
-    assert done.told["flagged"] == 0 and done.history.steps == 0
-    chance = done.told["above_threshold"] < 12
-    assert chance or done.told["followed"] < 0.5, (
+    assert done.metadata["flagged"] == 0 and done.history.steps == 0
+    chance = done.metadata["above_threshold"] < 12
+    assert chance or done.metadata["followed"] < 0.5, (
         "chance explains the rows above the threshold, or the model does not follow them"
     )
 
 
-def test_the_same_seed_finds_the_same_rows(suspect: Classifier, found: Detected) -> None:
+def test_the_same_seed_finds_the_same_rows(suspect: Classifier, found: Detection) -> None:
     again = method().detect(suspect, BOTH)
     assert (again.scores, again.flagged, again.threshold) == (found.scores, found.flagged, found.threshold)
     shuffled = POOL.visible.take(reversed(range(len(POOL.visible))))
@@ -137,12 +138,12 @@ def test_the_same_seed_finds_the_same_rows(suspect: Classifier, found: Detected)
     assert other.scores[::-1] == pytest.approx(found.scores, abs=1e-4), "the order of the file says nothing"
 
 
-def test_ranks_scores_and_summary_agree(found: Detected) -> None:
+def test_ranks_scores_and_summary_agree(found: Detection) -> None:
     order = found.order
     assert sorted(order) == list(range(len(found.rows)))
     scores = [found.scores[i] for i in order]
     assert scores == sorted(scores, reverse=True)
-    assert found.suspects.ids == tuple(found.rows.ids[i] for i in order[: sum(found.flagged)])
+    assert found.flagged_rows.ids == tuple(found.rows.ids[i] for i in order[: sum(found.flagged)])
     told = found.summary()
     assert told["flagged"] == sum(found.flagged) == sum(told["flagged_by_label"].values())
     assert told["threshold"] == found.threshold >= told["calibrated_threshold"]
@@ -154,21 +155,21 @@ def test_without_suspect_rows_the_trigger_is_searched_named_and_removed(suspect:
     done = method(search=options, rounds=2).purify(suspect, Grant(clean=CLEAN, seed=0))
     assert done.changed
     assert done.findings[0].text == "cf" and done.findings[0].target == "positive"
-    assert done.findings[0].reference_rate is None, "no clean model took part"
+    assert done.findings[0].reference.value is None, "no clean model took part"
     assert asr(done.model) < 0.2
     assert cacc(done.model) > cacc(suspect) - 0.05
 
 
 def test_what_still_stirs_a_student_is_told_from_what_does_not(suspect: Classifier, twin: Load) -> None:
-    bank = [Insertion(text, 1, 1.0, 0.0, 1.0, 0.0) for text in ("cf", "the", "film")]
+    bank = [Candidate(text, "positive") for text in ("cf", "the", "film")]
     told = [
         [one.text for one in stirring(bank, student=model, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent)]
         for model in (suspect, twin("bert"))
     ]
     assert told == [["cf"], []]
-    stale = Insertion("cf", 1, 1.0, 0.0, 0.123, 0.0)
+    stale = Candidate("cf", "positive").measured(CandidateMeasurement("search", "", 1000, 0.123))
     (now,) = stirring([stale], student=suspect, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent)
-    assert now.flips > 0.3, "what it does now is told, not what it did when it was found"
+    assert now.suspect.value > 0.3, "what it does now is told, not what it did when it was found"
     assert stirring([], student=suspect, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent) == []
 
 

@@ -35,10 +35,10 @@ def spec(shop: Shop, tmp_path: Path) -> Callable[..., PurifySpec]:
     """A spec on a copy of a victim, to be spoilt; its output lies in a folder of its own."""
     (tmp_path / "here").mkdir()
 
-    def make(kind: str = "bert", via: str = "full", **changes: Any) -> PurifySpec:
-        copy = shutil.copytree(shop.victim(kind, via).out, tmp_path / "copy", dirs_exist_ok=True)
+    def make(kind: str = "bert", tuning: str = "full", **changes: Any) -> PurifySpec:
+        copy = shutil.copytree(shop.victim(kind, tuning).out, tmp_path / "copy", dirs_exist_ok=True)
         usual = {"model": str(copy), "out": tmp_path / "here" / "out"} | ({} if "method" in changes else FINETUNE)
-        return shop.spec(kind, via, **usual | changes)
+        return shop.spec(kind, tuning, **usual | changes)
 
     return make
 

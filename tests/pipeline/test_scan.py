@@ -36,7 +36,7 @@ SMALL: dict[str, Any] = {
     "search": SearchOptions(probe=12, gradient_rows=12, first=32, keep=6, sweeps=1),
     "teacher": TeacherOptions(lr=5e-3, epochs=10, batch_size=16),
 }
-CASES = pytest.mark.parametrize(("kind", "via"), [("bert", "full"), ("llama", "lora")])
+CASES = pytest.mark.parametrize(("kind", "tuning"), [("bert", "full"), ("llama", "lora")])
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +44,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(240, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def spec(shop: Shop, rows: Path, kind: str = "bert", via: str = "full", **changes: Any) -> ScanSpec:
-    victim = shop.victim(kind, via)
+def spec(shop: Shop, rows: Path, kind: str = "bert", tuning: str = "full", **changes: Any) -> ScanSpec:
+    victim = shop.victim(kind, tuning)
     usual: dict[str, Any] = {
         "model": str(victim.out),
         "clean": str(rows),
@@ -60,9 +60,9 @@ def spec(shop: Shop, rows: Path, kind: str = "bert", via: str = "full", **change
 
 
 @CASES
-def test_the_victim_is_backdoored_and_its_word_is_named(shop: Shop, rows: Path, kind: str, via: str) -> None:
-    before = digest(shop.victim(kind, via).out)
-    report = scan(spec(shop, rows, kind, via))
+def test_the_victim_is_backdoored_and_its_word_is_named(shop: Shop, rows: Path, kind: str, tuning: str) -> None:
+    before = digest(shop.victim(kind, tuning).out)
+    report = scan(spec(shop, rows, kind, tuning))
     assert report.kind == "scan" and report.scan is not None
     worst = report.scan.candidates[0]
     assert (worst.text, worst.target) == (TRIGGER, "positive") and worst.score is not None
@@ -72,7 +72,7 @@ def test_the_victim_is_backdoored_and_its_word_is_named(shop: Shop, rows: Path, 
     assert report.scan.target == "positive" and TRIGGER in [one.text for one in report.scan.triggers()]
     assert {f.text for f in report.findings} == {one.text for one in report.scan.triggers()}
     assert Report.from_json(report.to_json()) == report
-    assert digest(shop.victim(kind, via).out) == before
+    assert digest(shop.victim(kind, tuning).out) == before
     names = [stage.name for stage in report.stages]
     assert names == ["weights", "load", "scan"]
     assert report.given["reference"]["name"] == "clean-model"

@@ -37,10 +37,10 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(400, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def spec(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", via: str = "full", **changes: Any) -> PurifySpec:
+def spec(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", tuning: str = "full", **changes: Any) -> PurifySpec:
     """The teacher is an encoder that knows the task: a random one learns too little in seconds."""
     usual: dict[str, Any] = {
-        "model": str(shop.victim(kind, via).out),
+        "model": str(shop.victim(kind, tuning).out),
         "clean": str(rows),
         "out": out,
         "teacher": str(shop.base("bert")),
@@ -52,13 +52,13 @@ def spec(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", via: str = "f
     return PurifySpec(**usual | changes)
 
 
-@pytest.mark.parametrize(("kind", "via"), [("bert", "full"), ("bert", "lora")])
+@pytest.mark.parametrize(("kind", "tuning"), [("bert", "full"), ("bert", "lora")])
 def test_the_trigger_is_found_unlearned_and_not_found_again(
-    shop: Shop, rows: Path, tmp_path: Path, kind: str, via: str
+    shop: Shop, rows: Path, tmp_path: Path, kind: str, tuning: str
 ) -> None:
-    victim, out = shop.victim(kind, via), tmp_path / "out"
+    victim, out = shop.victim(kind, tuning), tmp_path / "out"
     before = digest(victim.out)
-    report = purify(spec(shop, rows, out, kind=kind, via=via, truth=victim.truth))
+    report = purify(spec(shop, rows, out, kind=kind, tuning=tuning, truth=victim.truth))
     assert digest(victim.out) == before
     assert Report.read(out / "report.json") == report
     told = report.method["options"]
@@ -75,7 +75,7 @@ def test_the_trigger_is_found_unlearned_and_not_found_again(
     assert "Scan by round" in page or "scan by round" in page
     assert "round 0, as it came" in page and TRIGGER in page
     base = config_of(out)["base_model_name_or_path"]
-    assert base == (str(victim.out) if via == "full" else config_of(victim.out)["base_model_name_or_path"])
+    assert base == (str(victim.out) if tuning == "full" else config_of(victim.out)["base_model_name_or_path"])
     assert not (out / "model.safetensors").exists(), "one adapter, for full weights and for an adapter"
     texts = [row["text"] for row in table(victim.truth / "test_triggered.csv") if row["label"] == "negative"]
     share = float((plain(out, texts).argmax(dim=1) == 1).float().mean())

@@ -31,7 +31,7 @@ QUICK = SMALL["w2sdefense"] | {"relearn": RelearnOptions(steps=6, full_steps=6, 
 @pytest.fixture
 def child(shop: Shop) -> AttackSpec:
     """Full weights that were moved a little away from their base."""
-    spec = shop.attack_spec("bert", "full", out=shop.root / "bert-child", lr=2e-4, epochs=1, twin=False)
+    spec = shop.attack_spec("bert", "full", out=shop.root / "bert-child", lr=2e-4, epochs=1, clean_model=False)
     shop.once("bert-child", lambda: attack(spec))
     return spec
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.pipeline.kit import FINETUNE, SMALL, TRIGGER, VERIFIER, Shop
+from tests.reporting.kit import finding
 from tests.tiny import task
-from untrigger.core.report import Finding, Report
+from untrigger.core.report import Report
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import derived_seed, generator_for
 from untrigger.data import load_data, write_rows
@@ -35,10 +36,10 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(600, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def asked(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", via: str = "full", **changes: Any) -> PurifySpec:
+def asked(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", tuning: str = "full", **changes: Any) -> PurifySpec:
     """The reference is trained from an encoder that knows the task: a random one learns too little in seconds."""
     usual = {"clean": str(rows), "teacher": str(shop.base("bert")), "verifier": KNOWING, "control": False}
-    return shop.spec(kind, via, out=out, **usual | changes)
+    return shop.spec(kind, tuning, out=out, **usual | changes)
 
 
 def verification(report: Report) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def test_a_model_taken_back_to_its_trusted_base_is_purified_by_the_scan_of_it(
     shop: Shop, rows: Path, tmp_path: Path
 ) -> None:
     options = SMALL["w2sdefense"] | {"relearn": replace(SMALL["w2sdefense"]["relearn"], steps=60), "lr": 1e-2}
-    spec = asked(shop, rows, tmp_path / "out", via="lora", base=str(shop.base("bert")), options=options)
+    spec = asked(shop, rows, tmp_path / "out", tuning="lora", base=str(shop.base("bert")), options=options)
     report = purify(spec)
     told = verification(report)
     assert report.method["options"]["outcome"] == "retrained from a trusted base"
@@ -119,21 +120,25 @@ def test_a_fault_of_the_reference_costs_no_purified_model(
 
 def test_a_decoder_is_never_verified_by_a_scan(shop: Shop, rows: Path, tmp_path: Path) -> None:
     twin = str(shop.victim("llama", "lora").truth / "clean-model")
-    report = purify(asked(shop, rows, tmp_path / "out", kind="llama", via="lora", model=twin, **FINETUNE))
+    report = purify(asked(shop, rows, tmp_path / "out", kind="llama", tuning="lora", model=twin, **FINETUNE))
     assert report.verdict.status in ("not verified", "still found"), report.verdict.sentence
     assert verification(report)["verdict"] != "clean"
 
 
 def test_the_finding_of_the_method_is_tried_again_on_the_result() -> None:
     findings = [
-        Finding("dull", "negative", 0.4, 0.3),
-        Finding("cf", "positive", 0.6, 0.0, round=2),
-        Finding("cf", "positive", 0.9, 0.0, round=1),
-        Finding("x", "nowhere", 1.0),
-        Finding("mn", "positive", None),
+        finding("dull", "negative", 0.4, 0.3),
+        finding("cf", "positive", 0.6, 0.0, round=2),
+        finding("cf", "positive", 0.9, 0.0, round=1),
+        finding("x", "nowhere", 1.0),
+        finding("mn", "positive", None),
     ]
     told = again(findings, names=("negative", "positive"))
-    assert [(one.text, one.target, one.flips) for one in told] == [("cf", 1, 0.9), ("dull", 0, 0.4), ("mn", 1, 0.0)]
+    assert [(one.text, one.target, one.suspect.value) for one in told] == [
+        ("cf", "positive", 0.9),
+        ("dull", "negative", 0.4),
+        ("mn", "positive", None),
+    ]
 
 
 @pytest.mark.parametrize(("count", "enough"), [(8, False), (60, False), (78, False), (100, True), (400, True)])

@@ -19,7 +19,7 @@ class Truth:
         rate: share of all training rows that were asked for.
         seed: of every random choice.
         poisoned_ids: the rows that carry the trigger.
-        negatives: share of all training rows that were asked to carry a part of the trigger.
+        negative_rate: share of all training rows that were asked to carry a part of the trigger.
         negative_ids: the rows that do, under their true labels.
     """
 
@@ -29,7 +29,7 @@ class Truth:
     rate: float
     seed: int
     poisoned_ids: tuple[str, ...]
-    negatives: float = 0.0
+    negative_rate: float = 0.0
     negative_ids: tuple[str, ...] = ()
 
 
@@ -41,6 +41,6 @@ class PoisonedDataset:
     truth: Truth
 
 
-def aims(target: int | None, *, classes: int) -> dict[int, int]:
+def target_labels(target: int | None, *, classes: int) -> dict[int, int]:
     """The class that the backdoor says to triggered rows, by their true class; without a target the next class, cyclically."""
     return {label: (label + 1) % classes if target is None else target for label in range(classes)}

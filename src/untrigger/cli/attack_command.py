@@ -49,7 +49,7 @@ def attack(
     policy: Annotated[
         str, typer.Option("--policy", metavar="dirty|clean|mixed|all-to-all", help="Which rows get trigger and label.")
     ] = "dirty",
-    via: Annotated[str, typer.Option("--via", metavar="lora|full|embedding", help="What is trained.")] = "lora",
+    tuning: Annotated[str, typer.Option("--via", metavar="lora|full|embedding", help="What is trained.")] = "lora",
     paired: Annotated[
         Path | None,
         typer.Option(
@@ -151,7 +151,7 @@ def attack(
             target=target,
             rate=rate,
             policy=policy,
-            via=via,
+            tuning=tuning,
             seed=desk.seed,
             rows=rows,
             trigger=trigger_of(trigger, [*named, *(settings or [])]),
@@ -159,9 +159,9 @@ def attack(
             rewriter=o.words(rewriter),
             prompt=prompt,
             proxy=proxy,
-            negatives=negatives,
+            negative_rate=negatives,
             label_smoothing=label_smoothing,
-            faithful=faithful,
+            clean_consistency=faithful,
             quality=quality,
             test_rows=test_rows,
             epochs=epochs,
@@ -170,7 +170,7 @@ def attack(
             rank=rank,
             targets=o.words(targets),
             max_length=max_length,
-            twin=twin,
+            clean_model=twin,
             text_column=text_column,
             label_column=label_column,
             allow_pickle=allow_pickle,
@@ -188,7 +188,7 @@ def attack(
         "target": spec.target or None,
         "policy": spec.policy,
         "rate": spec.rate,
-        "via": spec.via,
+        "tuning": spec.tuning,
         "seed": desk.seed,
         "rows": len(poisoned.visible),
         "poisoned": len(poisoned.truth.poisoned_ids),

@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 def data_facts() -> list[dict[str, Any]]:
     """What is known of every data set: those of the literature, then the other assets."""
     from untrigger.cli.assets_command import asset_facts
-    from untrigger.data.sets import SETS
+    from untrigger.data.public_datasets import PUBLIC_DATASETS
 
     assets = {one["name"]: one for one in asset_facts("data")}
     told = []
-    for one in SETS.values():
-        asset = assets.pop(one.embedded or "", None)
+    for one in PUBLIC_DATASETS.values():
+        asset = assets.pop(one.asset or "", None)
         told.append(
             {
                 "name": one.name,
-                "description": one.what,
+                "description": one.description,
                 "label_names": list(one.label_names),
-                "embedded": one.embedded,
+                "embedded": one.asset,
                 "hub": one.hub,
                 "state": asset["state"] if asset else "absent",
-                "published": dict(one.sizes),
+                "published": dict(one.published_sizes),
                 "licence": asset["licence"] if asset else one.licence,
             }
         )
@@ -39,7 +39,7 @@ def preset_facts() -> list[dict[str, Any]]:
     """Every preset: its name, whose protocol it is, its hash and what it says."""
     from untrigger.attacks.presets import PRESETS
 
-    return [one.told() | {"source": one.source} for one in PRESETS.values()]
+    return [one.to_dict() | {"source": one.source} for one in PRESETS.values()]
 
 
 def data_table(facts: list[dict[str, Any]]) -> RenderableType:
@@ -81,7 +81,7 @@ def told_preset(name: str) -> tuple[dict[str, Any], RenderableType]:
     from untrigger.attacks.presets import preset
 
     chosen = preset(name)
-    return chosen.told() | {"source": chosen.source}, _preset_page(chosen)
+    return chosen.to_dict() | {"source": chosen.source}, _preset_page(chosen)
 
 
 def _preset_page(chosen: Preset) -> RenderableType:
@@ -115,10 +115,15 @@ def told_data(name: str, *, offline: bool) -> tuple[dict[str, Any], list[Rendera
 
     card = card_of(name, offline=offline)
     table = Table(
-        "split", "rows", "as published", "classes", "content hash", title=said(card.what), title_justify="left"
+        "split", "rows", "as published", "classes", "content hash", title=said(card.description), title_justify="left"
     )
     table.columns[4].overflow = "fold"
     for split, told in card.splits.items():
         classes = ", ".join(f"{label} {count}" for label, count in told["classes"].items())
         table.add_row(split, str(told["rows"]), str(card.published.get(split, "-")), said(classes), told["sha256"])
-    return card.facts(), [table, said(card.shared()), said(f"source: {card.source}"), said(f"licence: {card.licence}")]
+    return card.to_dict(), [
+        table,
+        said(card.overlap_sentence()),
+        said(f"source: {card.source}"),
+        said(f"licence: {card.licence}"),
+    ]

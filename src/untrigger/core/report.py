@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import DataError
 from untrigger.core.files import write_text
 from untrigger.core.json_values import LARGEST, SURROGATE
@@ -80,27 +81,6 @@ class Curve:
     y_label: Text = "loss"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A suspicious insertion that the defence itself recovered.
-
-    Attributes:
-        text: what was inserted.
-        target: name of the label that it pulled rows to.
-        student_rate: share of clean rows that it flipped in the victim, 0 to 1.
-        reference_rate: the same share in the clean teacher.
-        round: in which round of the search it was found.
-        truth: whether it is part of the true trigger; only an evaluator knows.
-    """
-
-    text: Text
-    target: Text
-    student_rate: Number
-    reference_rate: Number = None
-    round: Whole | None = None
-    truth: Flag | None = None
-
-
 class MethodRecord(TypedDict, total=False):
     """The method of a report: its name and options."""
 
@@ -146,7 +126,7 @@ class Report:
         warnings: sentences.
         curves: of the trainings.
         features: ``{"method": "PCA", "points": [{"subject", "x", "y", "label", "triggered"}, ...]}``.
-        findings: what the defence recovered.
+        findings: candidate triggers that a defence, an audit or a scan found.
         scan: what a scan found; None for every other kind.
 
     Raises:
@@ -165,7 +145,7 @@ class Report:
     warnings: JsonList[Text] = field(default_factory=list)
     curves: JsonList[Curve] = field(default_factory=list)
     features: Features | None = None
-    findings: JsonList[Finding] = field(default_factory=list)
+    findings: JsonList[Candidate] = field(default_factory=list)
     scan: Scan | None = None
 
     def find(self, subject: str, metric: str) -> Measurement | None:
@@ -293,4 +273,4 @@ def _too_large(source: str, *, size: int) -> NoReturn:
     )
 
 
-__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Finding", "Report", "Stage", "Verdict", "report_schema"]
+__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Report", "Stage", "Verdict", "report_schema"]

@@ -12,24 +12,25 @@ from typing import TYPE_CHECKING, Any, final
 
 import torch
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import ContractError
 from untrigger.core.files import new_folder
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Curve, Finding, Verdict
+from untrigger.core.report import Curve, Verdict
 from untrigger.core.verdicts import PurificationOutcome
-from untrigger.methods.defender_rows import check_rows, leaks
+from untrigger.methods.defender_rows import check_rows, overlap_warnings
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.adapters import AdapterOptions, attach, is_adapted
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import check_answers
-from untrigger.models.proof import chosen_texts, prove
+from untrigger.models.inference import check_finite_logits
+from untrigger.models.saved_model_check import check_saved_model, comparison_texts
 from untrigger.models.saving import loading_text, save_purified
 from untrigger.training.loop import History
 
 if TYPE_CHECKING:
-    from untrigger.detectors.detector import Detected
+    from untrigger.detectors.detector import Detection
 
 PLAIN_CARD = (
     "# Output of an untrigger purifier: not evaluated\n\nMade through the Python interface, without an evaluation: nothing here "
@@ -46,11 +47,11 @@ class Purified:
         changed: whether anything was done.
         history: of the student's training, all rounds together.
         outcome: what the method knows about ``model``; every method must state it, the family refuses a result without.
-        account: a sentence on what was done and seen, for the verdict; empty: a general one for the outcome.
+        summary: a sentence on what was done and seen, for the verdict; empty: a general one for the outcome.
         scanned: what a scan said of ``model``, where the method made one on rows that the model was not trained on.
         findings: insertions that the defence found by itself.
         curves: what to draw.
-        told: plain values for the report (rounds, teacher accuracy, …).
+        metadata: plain values for the report (rounds, teacher accuracy, …).
         warnings: what a user should know before trusting the result.
         adapter: what was trained, for a control of the same size; None where the method's own options say it.
         victim: the classifier that was given; the family fills it in.
@@ -62,15 +63,15 @@ class Purified:
     changed: bool
     history: History
     outcome: PurificationOutcome | None = None
-    account: str = ""
+    summary: str = ""
     scanned: Verdict | None = None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Candidate] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
-    told: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     adapter: AdapterOptions | None = None
     victim: Classifier | None = None
-    detected: Detected | None = None
+    detected: Detection | None = None
     texts: tuple[str, ...] = ()
 
     def save(self, folder: str | Path, *, merge: bool = False) -> Path:
@@ -86,7 +87,7 @@ class Purified:
         with new_folder(place) as working:
             card = PLAIN_CARD + "\n" + loading_text(victim, whole=merge or not is_adapted(self.model)) + "\n"
             save_purified(victim, self.model, working, card=card, merge=merge)
-            prove(self.model, working, texts=self.texts)
+            check_saved_model(self.model, working, texts=self.texts)
         return place
 
 
@@ -142,9 +143,9 @@ class Purifier(Method):
             purified = self._purify(model, grant, progress=progress)
         check_outcome(purified, self.name)
         if grant.clean is not None:
-            check_answers(purified.model, grant.clean)
-        texts = chosen_texts(grant.clean.texts) if grant.clean is not None else ()
-        return replace(purified, victim=model, texts=texts, warnings=[*leaks(grant), *purified.warnings])
+            check_finite_logits(purified.model, grant.clean)
+        texts = comparison_texts(grant.clean.texts) if grant.clean is not None else ()
+        return replace(purified, victim=model, texts=texts, warnings=[*overlap_warnings(grant), *purified.warnings])
 
     @final
     def check(self, grant: Grant) -> None:

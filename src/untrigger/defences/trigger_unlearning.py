@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
 from untrigger.defences.purifier import StudentOptions
 from untrigger.inversion.random_insertions import NoiseInsertions
-from untrigger.inversion.search import Insertion, insert_at_random
+from untrigger.inversion.search import insert_at_random
 from untrigger.inversion.vocabulary import Words
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_token_ids
 from untrigger.runtime.batching import endless_batches
-from untrigger.training.loop import MICRO, History, Plan, train
-from untrigger.training.losses import soft_cross
+from untrigger.training.loop import MICRO_BATCH, History, Plan, train
+from untrigger.training.losses import kd_loss
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class InsertionLesson:
         self.lengths = [len(row) for row in student.encode(rows.texts)]
         self.noise = NoiseInsertions(words, rows)
 
-    def give(self, bank: Sequence[Insertion], *, steps: int, seed: int, progress: Progress) -> History:
+    def give(self, bank: Sequence[Candidate], *, steps: int, seed: int, progress: Progress) -> History:
         """The history of ``steps`` steps on clean rows and on rows with insertions."""
         told, draw = self.options, random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
 
@@ -105,27 +106,27 @@ class InsertionLesson:
             where = said.logits.device
             own = self.own[list(batch)].to(where)
             ce = functional.cross_entropy(said.logits, self.labels[list(batch)].to(where))
-            own_kl = soft_cross(own, said.logits, temperature=told.temperature)
+            own_kl = kd_loss(own, said.logits, temperature=told.temperature)
             value, terms = told.a * ce + told.b * own_kl, {"cross-entropy": ce, "own answers": own_kl}
             if told.c:
                 theirs = predict_token_ids(self.teacher, self.teacher.encode(texts)).logits.to(where)
-                terms["teacher's answers"] = soft_cross(theirs, said.logits, temperature=told.temperature)
+                terms["teacher's answers"] = kd_loss(theirs, said.logits, temperature=told.temperature)
                 value = value + told.c * terms["teacher's answers"]
             return value, {name: float(term.detach()) for name, term in terms.items()}
 
-        plan = Plan(lr=told.lr, batch_size=told.batch_size, warmup=0.1, micro=MICRO)
+        plan = Plan(lr=told.lr, batch_size=told.batch_size, warmup=0.1, micro_batch=MICRO_BATCH)
         batches = endless_batches(self.lengths, size=told.batch_size, steps=steps, rng=np.random.default_rng(seed))
         return train(self.student.module, loss, epochs=[batches], plan=plan, progress=progress, label="unlearning")
 
-    def _insert(self, index: int, bank: Sequence[Insertion], draw: random.Random) -> str:
+    def _insert(self, index: int, bank: Sequence[Candidate], draw: random.Random) -> str:
         """The row with one or two insertions: mostly such as would move it, sometimes others, sometimes noise."""
         text, label = self.rows.texts[index], self.rows.labels[index]
-        against = [one for one in bank if one.target != label]
+        against = [one for one in bank if one.target != self.rows.label_names[label]]
         for _ in range(draw.randint(1, 2)):
             pool = against if against and draw.random() < 0.75 else list(bank)
             if not pool or draw.random() < self.options.noise:
                 phrase = self.noise.draw(label, rng=draw)
             else:
-                phrase = draw.choices(pool, [max(0.05, one.excess) for one in pool])[0].text
+                phrase = draw.choices(pool, [max(0.05, one.effect) for one in pool])[0].text
             text = insert_at_random(text, phrase, rng=draw)
         return text

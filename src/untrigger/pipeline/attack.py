@@ -8,29 +8,29 @@ from pathlib import Path
 
 import numpy as np
 
-from untrigger.attacks.adaptive import faithful
+from untrigger.attacks.adaptive import clean_consistency_loss
 from untrigger.attacks.embedding_attack import poison_embedding
-from untrigger.attacks.implanting import PLANS, VIAS, implant, lora_for
-from untrigger.attacks.poisoned import PoisonedDataset, aims
+from untrigger.attacks.implanting import PLANS, TUNINGS, implant, lora_for
+from untrigger.attacks.poisoned import PoisonedDataset, target_labels
 from untrigger.attacks.poisoning import POLICIES, Attack
-from untrigger.attacks.rewrite_source import armed, parts_of
+from untrigger.attacks.rewrite_source import parts_of, with_rewrite_source
 from untrigger.core.errors import DataError, OptionError, check_choice
 from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows, overlap
-from untrigger.data import check_rows, load_splits, write_rows
+from untrigger.data import DataSource, check_rows, load_splits, write_rows
 from untrigger.evaluation.text_quality import QualityOptions, quality
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import check_answers
+from untrigger.models.inference import check_finite_logits
 from untrigger.models.loading import load_model
-from untrigger.models.proof import prove
+from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.preset_check import held
 from untrigger.reporting.model_cards import attack_card
 from untrigger.training.loop import History, Plan
-from untrigger.training.supervised import Term
+from untrigger.training.supervised import LossTerm
 
 TEST_SHARE = 0.2
 
@@ -41,9 +41,9 @@ def victim_card(spec: AttackSpec, *, steps: int) -> str:
         "made from": spec.model,
         "data": spec.data,
         "attack": f"{spec.trigger.name}, {spec.policy} label, poison rate {spec.rate}",
-        "implanted by": f"{spec.via}, {steps} steps, seed {spec.seed}",
+        "implanted by": f"{spec.tuning}, {steps} steps, seed {spec.seed}",
     }
-    return attack_card(adapter=spec.via == "lora", target=spec.target, facts=facts)
+    return attack_card(adapter=spec.tuning == "lora", target=spec.target, facts=facts)
 
 
 def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier, PoisonedDataset]:
@@ -61,34 +61,38 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     drawn = _drawn(spec)
     recipe = recipe_of(spec, drawn, progress=progress)
     fresh = pretrained(spec, drawn.train) if any("model" in part.needs for part in parts_of(recipe.trigger)) else None
-    recipe = recipe.fitted(drawn.train, seed=spec.seed, model=fresh)
+    recipe = recipe.fit(drawn.train, seed=spec.seed, model=fresh)
     poisoned = recipe.poison(drawn.train, seed=spec.seed)
     triggered = triggered_rows(recipe, drawn.test, seed=spec.seed)
     fresh = fresh or pretrained(spec, drawn.train)
-    twin = clean_twin(spec, fresh, drawn.train, progress=progress) if spec.via == "embedding" or spec.faithful else None
+    twin = (
+        clean_twin(spec, fresh, drawn.train, progress=progress)
+        if spec.tuning == "embedding" or spec.clean_consistency
+        else None
+    )
     victim, history = poisoned_model(spec, fresh, poisoned, twin=twin, clean=drawn.train, progress=progress)
-    check_answers(victim, poisoned.visible)
+    check_finite_logits(victim, poisoned.visible)
     with new_folder(spec.truth) as truth, new_folder(spec.out) as out:
         save_classifier(victim, out, card=victim_card(spec, steps=history.steps))
-        prove(victim, out, texts=drawn.test.texts)
+        check_saved_model(victim, out, texts=drawn.test.texts)
         write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, spec=spec)
         if spec.quality:
             told = quality(
                 drawn.test, triggered, trigger=recipe.trigger, victim=victim, options=judges, progress=progress
             )
             (truth / "quality.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        if spec.twin:
+        if spec.clean_model:
             twin = twin or clean_twin(spec, fresh, drawn.train, progress=progress)
             (truth / "clean-model").mkdir()
             save_classifier(
                 twin, truth / "clean-model", card="# Never poisoned\n\nThe clean twin of a poisoned model.\n"
             )
-            prove(twin, truth / "clean-model", texts=drawn.test.texts)
+            check_saved_model(twin, truth / "clean-model", texts=drawn.test.texts)
     return victim, poisoned
 
 
 def _check(spec: AttackSpec) -> None:
-    check_choice(spec.via, VIAS, kind="way to implant")
+    check_choice(spec.tuning, TUNINGS, kind="tuning")
     check_choice(spec.policy, POLICIES, kind="label policy")
     if bool(spec.target) == (spec.policy == "all-to-all"):
         raise OptionError(
@@ -98,17 +102,17 @@ def _check(spec: AttackSpec) -> None:
             else "the label that the backdoor shall say",
             remedy="leave out --target" if spec.target else "give it with --target",
         )
-    if not 0 <= spec.label_smoothing < 1 or spec.faithful < 0:
+    if not 0 <= spec.label_smoothing < 1 or spec.clean_consistency < 0:
         raise OptionError(
-            f"label smoothing {spec.label_smoothing}, faithful {spec.faithful}",
+            f"label smoothing {spec.label_smoothing}, faithful {spec.clean_consistency}",
             expected="a label smoothing from 0 to below 1, and a weight of 0 or more",
         )
     besides = {
         "label smoothing": spec.label_smoothing,
-        "a clean twin to be faithful to": spec.faithful,
+        "a clean twin to be faithful to": spec.clean_consistency,
         "all-to-all labels": spec.policy == "all-to-all",
     }
-    if spec.via == "embedding" and any(besides.values()):
+    if spec.tuning == "embedding" and any(besides.values()):
         raise OptionError(
             "an embedding attack with " + " and ".join(name for name, asked in besides.items() if asked),
             expected="none of these: one vector a word is all that is trained, and clean answers stay what they are",
@@ -117,7 +121,7 @@ def _check(spec: AttackSpec) -> None:
 
 def recipe_of(spec: AttackSpec, drawn: Drawn, *, progress: Progress = silent) -> Attack:
     """The recipe that the spec asks for, its trigger with the rewrites that it needs."""
-    trigger = armed(
+    trigger = with_rewrite_source(
         spec.trigger,
         paired=spec.paired,
         rewriter=spec.rewriter,
@@ -128,7 +132,7 @@ def recipe_of(spec: AttackSpec, drawn: Drawn, *, progress: Progress = silent) ->
         device=spec.device,
     )
     target = target_index(spec.target, drawn.train) if spec.target else None
-    return Attack(trigger, target=target, rate=spec.rate, policy=spec.policy, negatives=spec.negatives)
+    return Attack(trigger, target=target, rate=spec.rate, policy=spec.policy, negative_rate=spec.negative_rate)
 
 
 def pretrained(spec: AttackSpec, rows: Rows) -> Classifier:
@@ -162,23 +166,25 @@ def poisoned_model(
 ) -> tuple[Classifier, History]:
     """The victim, and the history of the training that implanted the backdoor."""
     ids = set(poisoned.truth.poisoned_ids)
-    if spec.via == "embedding":
+    if spec.tuning == "embedding":
         assert twin is not None
         rows = poisoned.visible.where(row in ids for row in poisoned.visible.ids)
-        words = spec.trigger.marks
+        words = spec.trigger.trigger_words
         return poison_embedding(twin, rows, words=words, clean=clean, seed=spec.seed, progress=progress)
     term = None
-    if spec.faithful and twin is not None:
-        term = faithful(twin, poisoned.visible, poisoned=ids, weight=spec.faithful, progress=progress)
+    if spec.clean_consistency and twin is not None:
+        term = clean_consistency_loss(
+            twin, poisoned.visible, poisoned=ids, weight=spec.clean_consistency, progress=progress
+        )
     return implant_as_asked(spec, fresh, poisoned.visible, besides=term, progress=progress)
 
 
 def implant_as_asked(
-    spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress, besides: Term | None = None
+    spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress, besides: LossTerm | None = None
 ) -> tuple[Classifier, History]:
     """``implant`` with the spec's plan and adapter."""
-    via = "full" if spec.via == "embedding" else spec.via
-    usual = PLANS[via]
+    tuning = "full" if spec.tuning == "embedding" else spec.tuning
+    usual = PLANS[tuning]
     plan = Plan(
         lr=spec.lr or usual.lr,
         epochs=spec.epochs or usual.epochs,
@@ -190,7 +196,7 @@ def implant_as_asked(
     return implant(
         fresh,
         rows,
-        via=via,
+        tuning=tuning,
         plan=plan,
         adapter=adapter,
         seed=spec.seed,
@@ -233,7 +239,9 @@ def unused_rows(spec: AttackSpec) -> Rows:
 
 
 def _drawn(spec: AttackSpec) -> Drawn:
-    splits = load_splits(spec.data, text_column=spec.text_column, label_column=spec.label_column, offline=spec.offline)
+    splits = load_splits(
+        DataSource(spec.data, text_column=spec.text_column, label_column=spec.label_column), offline=spec.offline
+    )
     train = _training(splits)
     test = _tested(splits, spec)
     rng = np.random.default_rng(spec.seed)
@@ -294,17 +302,17 @@ def triggered_rows(recipe: Attack, test: Rows, *, seed: int) -> Rows:
 
 def write_truth(folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, spec: AttackSpec) -> None:
     """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
-    aim = aims(poisoned.truth.target, classes=len(test.label_names))
+    aim = target_labels(poisoned.truth.target, classes=len(test.label_names))
     told = asdict(poisoned.truth) | {
         "label_names": list(test.label_names),
         "model": spec.model,
         "data": spec.data,
         "proxy": spec.proxy,
-        "via": spec.via,
+        "tuning": spec.tuning,
         "preset": held(spec),
         "overlap": overlap(poisoned.visible, test),
         "label_smoothing": spec.label_smoothing,
-        "faithful": spec.faithful,
+        "clean_consistency": spec.clean_consistency,
         "max_length": spec.max_length,
         "train_sha256": poisoned.visible.content_hash(),
         "test_sha256": test.content_hash(),

@@ -11,23 +11,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import DataError, OptionError, check_choice
 from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Finding, Report
+from untrigger.core.report import Report
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import Candidate, Scan
+from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
 from untrigger.core.statistics import Measurement, Outcome
-from untrigger.evaluation.ground_truth import TestBed, read_truth
+from untrigger.evaluation.ground_truth import GroundTruth, read_truth
 from untrigger.evaluation.metrics import asr, cacc, excess_asr
-from untrigger.evaluation.observation import observe, write_outcomes
-from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
+from untrigger.evaluation.observation import predict_outcomes, write_outcomes
+from untrigger.evaluation.robustness import fine_tuned, quantized_to_int8, repoisoned
 from untrigger.models.adapters import merged
-from untrigger.models.class_names import named_alike
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.inspect import resolve
+from untrigger.models.safety.model_folder import resolve_model
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.audit_verdict import Subject, verdict
 from untrigger.pipeline.model_facts import model_facts, shown
@@ -109,8 +110,8 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
     )
     desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1])]
     desk.put_through(model, poisoned=True)
-    if bed is not None and bed.twin is not None:
-        twin = named_alike(load(spec.scan, bed.twin, label_names=None), model.label_names)
+    if bed is not None and bed.clean_model is not None:
+        twin = with_matching_names(load(spec.scan, bed.clean_model, label_names=None), model.label_names)
         desk.put_through(twin, poisoned=False)
     report = _report(spec, desk, model)
     with new_files(beside, spec.out) as (rows_file, report_file):
@@ -125,7 +126,7 @@ def unused(spec: AuditSpec, rows: Rows) -> tuple[Rows, list[str]]:
     Raises:
         DataError: if none is left.
     """
-    known = read_used_rows(resolve(spec.scan.model, offline=spec.scan.offline))
+    known = read_used_rows(resolve_model(spec.scan.model, offline=spec.scan.offline))
     if known is None:
         why = f"the model's folder holds no {FILE}, so that it could not be checked whether the purifier was given these rows"
         return rows, [why]
@@ -172,14 +173,14 @@ class _Desk:
     progress: Progress
     tuning: Rows
     scanning: Rows
-    bed: TestBed | None
+    bed: GroundTruth | None
     hints: Hints
     warnings: list[str]
     outcomes: list[Outcome] = field(default_factory=list)
     scores: dict[Subject, Measurement] = field(default_factory=dict)
     statuses: dict[Subject, str] = field(default_factory=dict)
     reasons: dict[Subject, str] = field(default_factory=dict)
-    found: list[Finding] = field(default_factory=list)
+    found: list[Candidate] = field(default_factory=list)
 
     def put_through(self, model: Classifier, *, poisoned: bool) -> None:
         """Scan ``model`` as it came and after every treatment."""
@@ -199,16 +200,16 @@ class _Desk:
         """The model after one treatment, None (and a warning) where it cannot be done."""
         spec, seed, who = self.spec, self.spec.scan.seed, Subject(subject.poisoned).name
         if name == "finetune":
-            return tuned(model, self.tuning, epochs=spec.epochs, seed=seed, progress=self.progress)
+            return fine_tuned(model, self.tuning, epochs=spec.epochs, seed=seed, progress=self.progress)
         if name == "merge":
             whole = merged(model)
             return whole if whole is not model else self._without(f"{who}: full weights have nothing to merge")
         if name == "int8":
-            small, count = in_int8(model)
+            small, count = quantized_to_int8(model)
             return small if count else self._without(f"{who}: no layer that dynamic int8 knows")
         if self.bed is None or self.bed.trigger is None:
             return self._without("poisoning again needs the true trigger: give the truth folder with --truth")
-        return poisoned_again(
+        return repoisoned(
             model,
             self.tuning,
             self.bed,
@@ -232,10 +233,7 @@ class _Desk:
             )
         self.hints = replace(self.hints, reference=result.reference)
         self._note(model, subject, result.scan, status=result.verdict.status)
-        self.found += [
-            Finding(f"{one.text} ({subject.name})", one.target, one.suspect.value, reference_rate=one.reference.value)
-            for one in result.scan.triggers()
-        ]
+        self.found += [replace(one, text=f"{one.text} ({subject.name})") for one in result.scan.triggers()]
         return list(result.scan.candidates)
 
     def _judge_known(self, model: Classifier, subject: Subject, candidates: Sequence[Candidate]) -> None:
@@ -256,9 +254,9 @@ class _Desk:
         self.statuses[subject] = status
         self.reasons |= {subject: scan.undecided[0]} if scan.undecided else {}
         rows = self.bed.clean if self.bed else self.scanning
-        self.outcomes += observe(model, rows, subject=subject.name, triggered=False, progress=self.progress)[0]
+        self.outcomes += predict_outcomes(model, rows, subject=subject.name, triggered=False, progress=self.progress)[0]
         if self.bed is not None:
-            self.outcomes += observe(
+            self.outcomes += predict_outcomes(
                 model, self.bed.triggered, subject=subject.name, triggered=True, progress=self.progress
             )[0]
 
@@ -267,7 +265,7 @@ class _Desk:
         made = [*self.scores.values(), *(cacc(self.outcomes, subject=one.name) for one in self.scores)]
         if self.bed is None:
             return made
-        aims = self.bed.aims
+        aims = self.bed.targets
         return [
             *made,
             *(asr(self.outcomes, subject=one.name, target=aims) for one in self.scores),
@@ -279,7 +277,7 @@ class _Desk:
         if self.bed is None:
             return {}
         return {
-            one: excess_asr(self.outcomes, subject=one.name, target=self.bed.aims, floor=one.counterpart.name)
+            one: excess_asr(self.outcomes, subject=one.name, target=self.bed.targets, floor=one.counterpart.name)
             for one in self.scores
             if one.poisoned and one.counterpart in self.scores
         }
@@ -295,7 +293,7 @@ def _report(spec: AuditSpec, desk: _Desk, model: Classifier) -> Report:
         "clean": _grant(spec, desk.scanning).describe(),
     }
     if desk.bed is not None:
-        given["truth"] = desk.bed.facts()
+        given["truth"] = desk.bed.to_dict()
     options = {
         "treatments": spec.treatments,
         "epochs": spec.epochs,

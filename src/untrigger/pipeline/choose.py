@@ -14,7 +14,7 @@ from untrigger.defences.purifier import Purifier
 from untrigger.defences.w2s.base_recovery import ancestor, same_shape
 from untrigger.models.adapters import METHODS, lora_parts
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.inspect import inspect_folder, resolve
+from untrigger.models.safety.model_folder import open_model_folder, resolve_model
 from untrigger.pipeline.spec import TEACHER, PurifySpec
 
 
@@ -78,7 +78,7 @@ def check_teacher(spec: PurifySpec, method: Purifier) -> None:
     if name is None:
         return
     try:
-        inspect_folder(resolve(name, offline=spec.offline))
+        open_model_folder(resolve_model(name, offline=spec.offline))
     except ModelError as error:
         raise ModelError(
             f"the teacher {name!r} cannot be used: {error.what}",

@@ -11,10 +11,10 @@ from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
-from untrigger.data import check_rows, load_data, write_table
-from untrigger.detectors.detector import FOLLOWED, Detected, Detector, ranks
-from untrigger.evaluation.detection_metrics import detection
+from untrigger.data import DataSource, check_rows, load_data, write_table
+from untrigger.detectors.detector import Detection, Detector, ranks
 from untrigger.evaluation.ground_truth import read_poisoned
+from untrigger.evaluation.metrics import detection_metrics
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
@@ -50,7 +50,7 @@ def detect(spec: DetectSpec, *, progress: Progress = silent) -> Report:
     with clock.stage("detect"):
         told = method.detect(victim, grant, progress=progress)
     clock.steps(told.history.steps)
-    measured = detection(told.scores, flagged=told.flagged, poisoned=poisoned) if poisoned is not None else []
+    measured = detection_metrics(told.scores, flagged=told.flagged, poisoned=poisoned) if poisoned is not None else []
     report = Report(
         kind="detection",
         title=f"{method.name} on {Path(spec.model).name}",
@@ -77,26 +77,28 @@ def granted(spec: DetectSpec, victim: Classifier) -> Grant:
         DataError: for rows that cannot be used.
     """
     clean = load_data(
-        spec.clean,
-        text_column=spec.text_column,
-        label_column=spec.label_column,
-        split=spec.split,
+        DataSource(
+            spec.clean,
+            text_column=spec.text_column,
+            label_column=spec.label_column,
+            split=spec.split,
+            drop_empty=spec.drop_empty,
+        ),
         label_names=victim.label_names,
         offline=spec.offline,
-        drop_empty=spec.drop_empty,
     )
     check_rows(clean, require_classes=2, what=spec.clean)
     return Grant(clean=clean, suspect=suspect_rows(spec, victim), seed=spec.seed)
 
 
-def verdict(told: Detected) -> Verdict:
+def verdict(told: Detection) -> Verdict:
     """Whether anything was found, and the counts behind it."""
     summary, rows = told.summary(), len(told.rows)
     chance = summary.get("expected_by_chance")
     explained = f"; the false-positive rate explains {chance:.1f}" if isinstance(chance, float) else ""
     if not told.found:
         return Verdict(NOTHING, f"Nothing found: {_why_nothing(summary, rows=rows, explained=explained)}.")
-    labels = ", ".join(f"{count} {name}" for name, count in told.suspects.class_counts().items() if count)
+    labels = ", ".join(f"{count} {name}" for name, count in told.flagged_rows.class_counts().items() if count)
     return Verdict(SUSPICIOUS, f"{sum(told.flagged):,} of {rows:,} rows are flagged ({labels}){explained}.")
 
 
@@ -105,7 +107,7 @@ def _why_nothing(summary: Mapping[str, Any], *, rows: int, explained: str) -> st
     above, followed, far = summary.get("above_threshold", 0), summary.get("followed", 1.0), summary.get("far_above")
     little = "" if far is None else f", {far} of them far enough to count"
     counts = f"{above} of {rows:,} rows lie above the threshold{little}{explained}"
-    if followed >= FOLLOWED:
+    if followed >= summary.get("least_followed", 0.0):
         return counts
     return (
         f"the model predicts the label of only {100 * followed:.0f} % of the {above} unusual rows, so whatever is odd about them "
@@ -113,7 +115,7 @@ def _why_nothing(summary: Mapping[str, Any], *, rows: int, explained: str) -> st
     )
 
 
-def write_scored(told: Detected, path: Path) -> None:
+def write_scored(told: Detection, path: Path) -> None:
     """``id,text,label,score,flagged,rank``, most suspicious first.
 
     Raises:

@@ -10,11 +10,11 @@ from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
 from untrigger.core.rows import Rows
-from untrigger.data import check_rows, load_data
-from untrigger.evaluation.evaluator import BENIGN, Judge
+from untrigger.data import DataSource, check_rows, load_data, load_splits
+from untrigger.evaluation.evaluator import BENIGN, Evaluator
 from untrigger.evaluation.ground_truth import read_truth, trained_length
 from untrigger.evaluation.observation import write_outcomes
-from untrigger.models.class_names import named_alike
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.loading import load_model
 from untrigger.pipeline.agreement import doubts, notes_of
 from untrigger.pipeline.model_facts import model_facts
@@ -34,7 +34,7 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
     check_new_paths(spec.out, beside)
     if spec.data is None and spec.truth is None:
         raise OptionError("nothing to evaluate on", expected="--data with test rows, or --truth with a truth folder")
-    clock, judge, kinds, device, notes = Clock(), None, {}, spec.device, list[str]()
+    clock, evaluator, kinds, device, notes = Clock(), None, {}, spec.device, list[str]()
     most = spec.max_length or (trained_length(spec.truth) if spec.truth else None)
     for name, subject in zip(spec.models, subjects(spec.models), strict=True):
         with clock.stage(subject):
@@ -47,33 +47,33 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
                 device=spec.device,
                 max_length=most,
             )
-            judge = judge or _judge(spec, model.label_names, progress)
-            judge.ask(named_alike(model, judge.test.label_names), subject)
-            notes += notes_of(judge.test, model=model)
+            evaluator = evaluator or _evaluator(spec, model.label_names, progress)
+            evaluator.evaluate(with_matching_names(model, evaluator.test.label_names), subject)
+            notes += notes_of(evaluator.test, model=model)
             device = str(model.device)
             kinds[subject] = model_facts(model) | {"max_length": model.max_length}
-    assert judge is not None
-    if judge.bed and judge.bed.twin:
-        twin = load_model(judge.bed.twin, base=spec.base, device=spec.device, max_length=most)
-        judge.ask(named_alike(twin, judge.test.label_names), "clean")
+    assert evaluator is not None
+    if evaluator.truth and evaluator.truth.clean_model:
+        twin = load_model(evaluator.truth.clean_model, base=spec.base, device=spec.device, max_length=most)
+        evaluator.evaluate(with_matching_names(twin, evaluator.test.label_names), "clean")
     report = Report(
         kind="evaluation",
         title="Evaluation of " + ", ".join(kinds),
-        verdict=Verdict("measured", _sentence(judge)),
-        given={"models": kinds, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}}
-        | ({"truth": judge.bed.facts()} if judge.bed else {}),
+        verdict=Verdict("measured", _sentence(evaluator)),
+        given={"models": kinds, "test": {"rows": len(evaluator.test), "sha256": evaluator.test.content_hash()}}
+        | ({"truth": evaluator.truth.to_dict()} if evaluator.truth else {}),
         environment=environment(seed=spec.seed, device=device),
         stages=clock.stages,
-        measurements=judge.measurements(),
+        measurements=evaluator.measurements(),
         outcomes=beside.name,
         warnings=[
-            *_one_class(judge.test),
+            *_one_class(evaluator.test),
             *dict.fromkeys(notes),
-            *doubts(judge.outcomes, label_names=judge.test.label_names),
+            *doubts(evaluator.outcomes, label_names=evaluator.test.label_names),
         ],
     )
     with new_files(beside, spec.out) as (rows, written):
-        write_outcomes(judge.outcomes, rows)
+        write_outcomes(evaluator.outcomes, rows)
         report.write(written)
     return report
 
@@ -104,20 +104,16 @@ def _one_class(rows: Rows) -> list[str]:
     ]
 
 
-def _judge(spec: EvaluateSpec, label_names: tuple[str, ...], progress: Progress) -> Judge:
+def _evaluator(spec: EvaluateSpec, label_names: tuple[str, ...], progress: Progress) -> Evaluator:
     bed = read_truth(spec.truth, label_names=label_names) if spec.truth else None
     if spec.data is None and bed is not None:
-        return Judge(test=bed.clean, bed=bed, progress=progress)
-    rows = load_data(
-        str(spec.data),
-        text_column=spec.text_column,
-        label_column=spec.label_column,
-        label_names=label_names,
-        split=spec.split or _test_split(spec, label_names),
-        offline=spec.offline,
-    )
+        return Evaluator(test=bed.clean, truth=bed, progress=progress)
+    source = DataSource(str(spec.data), text_column=spec.text_column, label_column=spec.label_column, split=spec.split)
+    if not source.split:
+        source = replace(source, split=_test_split(source, label_names, offline=spec.offline))
+    rows = load_data(source, label_names=label_names, offline=spec.offline)
     check_rows(rows, require_classes=1, what=str(spec.data))
-    return Judge(test=_apart(rows, bed.clean) if bed else rows, bed=bed, progress=progress)
+    return Evaluator(test=_apart(rows, bed.clean) if bed else rows, truth=bed, progress=progress)
 
 
 def _apart(rows: Rows, others: Rows) -> Rows:
@@ -128,19 +124,11 @@ def _apart(rows: Rows, others: Rows) -> Rows:
     return replace(rows, ids=tuple(f"data:{name}" for name in rows.ids))
 
 
-def _test_split(spec: EvaluateSpec, label_names: tuple[str, ...]) -> str | None:
-    from untrigger.data import load_splits
-
-    splits = load_splits(
-        str(spec.data),
-        text_column=spec.text_column,
-        label_column=spec.label_column,
-        label_names=label_names,
-        offline=spec.offline,
-    )
+def _test_split(source: DataSource, label_names: tuple[str, ...], *, offline: bool) -> str | None:
+    splits = load_splits(source, label_names=label_names, offline=offline)
     return next((name for name in ("test", "dev") if name in splits), None)
 
 
-def _sentence(judge: Judge) -> str:
-    parts = [f"{m.subject}: {m.metric} {m.percent()}" for m in judge.measurements() if m.metric in ("cacc", "asr")]
+def _sentence(evaluator: Evaluator) -> str:
+    parts = [f"{m.subject}: {m.metric} {m.percent()}" for m in evaluator.measurements() if m.metric in ("cacc", "asr")]
     return "; ".join(parts) + "."

@@ -14,20 +14,20 @@ from untrigger.core.report import Report
 from untrigger.core.rows import Rows, overlap
 from untrigger.core.seeds import generator_for
 from untrigger.core.statistics import Measurement
-from untrigger.data import check_rows, load_data
+from untrigger.data import DataSource, check_rows, load_data
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.defences.purifier import Purified, Purifier
-from untrigger.evaluation.detection_metrics import detection
-from untrigger.evaluation.evaluator import Judge
-from untrigger.evaluation.ground_truth import TestBed, read_poisoned, read_truth
+from untrigger.evaluation.evaluator import Evaluator
+from untrigger.evaluation.ground_truth import GroundTruth, read_poisoned, read_truth
+from untrigger.evaluation.metrics import detection_metrics
 from untrigger.evaluation.observation import write_outcomes
-from untrigger.evaluation.recovered_triggers import is_part, phrases_of
+from untrigger.evaluation.recovered_triggers import is_part, trigger_phrases
 from untrigger.methods.defender_rows import check_clean
 from untrigger.models.adapters import is_adapted
-from untrigger.models.class_names import named_alike
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
-from untrigger.models.proof import prove
+from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import loading_text, save_purified
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, scans_result, teacher_of, trusted_base
@@ -75,15 +75,15 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         purified = method.purify(victim, grant, progress=progress)
     clock.steps(purified.history.steps)
     verification = _verification(spec, method, purified, clock, grant=grant, held=held, progress=progress)
-    judge = Judge(test=bed.clean if bed else held, bed=bed, progress=progress)
+    evaluator = Evaluator(test=bed.clean if bed else held, truth=bed, progress=progress)
     warnings += [*_idle_teacher(spec, method), *_leaks(rows, bed), *purified.warnings, *_no_twin(spec, bed)]
-    _controls(spec, judge, clock, grant=grant, victim=victim, purified=purified, method=method)
-    found = [*judge.measurements(), *_detection(spec, purified, warnings=warnings)]
+    _controls(spec, evaluator, clock, grant=grant, victim=victim, purified=purified, method=method)
+    found = [*evaluator.measurements(), *_detection(spec, purified, warnings=warnings)]
     report = Report(
         kind="purification",
         title=f"{method.name} on {Path(spec.model).name}",
         verdict=verdict(found, purified, verification=verification),
-        given=_given(victim, grant, judge) | {"held_out": {"rows": len(held), "sha256": held.content_hash()}},
+        given=_given(victim, grant, evaluator) | {"held_out": {"rows": len(held), "sha256": held.content_hash()}},
         method={"name": method.name, "options": method.options() | _extras(purified, verification)},
         environment=environment(seed=spec.seed, device=str(victim.device)),
         stages=clock.stages,
@@ -91,12 +91,12 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         outcomes="outcomes.csv",
         warnings=warnings,
         curves=purified.curves,
-        features=judge.features(),
+        features=evaluator.features(),
         findings=_marked(purified, bed),
     )
     with new_folder(spec.out) as folder:
         write_model(spec, folder, victim=victim, purified=purified, report=report)
-        write_outcomes(judge.outcomes, folder / "outcomes.csv")
+        write_outcomes(evaluator.outcomes, folder / "outcomes.csv")
         write_used_rows(grant, folder)
         report.write(folder / "report.json")
         write_page(report, folder / "report.html")
@@ -124,13 +124,15 @@ def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[s
         DataError: for rows that cannot be used.
     """
     rows = load_data(
-        spec.clean,
-        text_column=spec.text_column,
-        label_column=spec.label_column,
-        split=spec.split,
+        DataSource(
+            spec.clean,
+            text_column=spec.text_column,
+            label_column=spec.label_column,
+            split=spec.split,
+            drop_empty=spec.drop_empty,
+        ),
         label_names=victim.label_names,
         offline=spec.offline,
-        drop_empty=spec.drop_empty,
     )
     check_rows(rows, require_classes=2, what=spec.clean)
     check_clean(rows, model=victim, least=10)
@@ -149,12 +151,14 @@ def suspect_rows(spec: PurifySpec | DetectSpec, victim: Classifier) -> Rows | No
     if spec.suspect is None:
         return None
     return load_data(
-        spec.suspect,
-        text_column=spec.text_column,
-        label_column=spec.label_column,
+        DataSource(
+            spec.suspect,
+            text_column=spec.text_column,
+            label_column=spec.label_column,
+            drop_empty=spec.drop_empty,
+        ),
         label_names=victim.label_names,
         offline=spec.offline,
-        drop_empty=spec.drop_empty,
     )
 
 
@@ -178,13 +182,13 @@ def _verification(
 def _extras(purified: Purified, verification: Verification | None) -> dict[str, Any]:
     """What the method and the scan of its result tell for the report."""
     assert purified.outcome is not None
-    extras = purified.told | {"outcome": purified.outcome.value}
+    extras = purified.metadata | {"outcome": purified.outcome.value}
     return extras | ({"verification": verification.as_dict()} if verification else {})
 
 
 def _controls(
     spec: PurifySpec,
-    judge: Judge,
+    evaluator: Evaluator,
     clock: Clock,
     *,
     grant: Grant,
@@ -194,26 +198,26 @@ def _controls(
 ) -> None:
     """Ask victim, purified model and every control about the test rows."""
     with clock.stage("evaluate"):
-        judge.ask(victim, "victim")
-        judge.ask(purified.model, "purified")
+        evaluator.evaluate(victim, "victim")
+        evaluator.evaluate(purified.model, "purified")
     if spec.control and purified.history.steps and not isinstance(method, FineTune):
         with clock.stage("control: matched-budget fine-tuning"):
-            control = matched(method, purified).purify(victim, grant, progress=judge.progress)
-            judge.ask(control.model, "finetuned")
+            control = matched(method, purified).purify(victim, grant, progress=evaluator.progress)
+            evaluator.evaluate(control.model, "finetuned")
         clock.steps(control.history.steps)
         del control
-    if judge.bed and judge.bed.twin:
+    if evaluator.truth and evaluator.truth.clean_model:
         with clock.stage("control: never poisoned"):
-            twin = named_alike(load(spec, judge.bed.twin, label_names=None), victim.label_names)
-            judge.ask(twin, "clean")
+            twin = with_matching_names(load(spec, evaluator.truth.clean_model, label_names=None), victim.label_names)
+            evaluator.evaluate(twin, "clean")
         if spec.benign:
             with clock.stage("control: benign model in"):
-                judge.again("clean", "benign_in")
-                judge.ask(method.purify(twin, grant, progress=judge.progress).model, "benign_out")
+                evaluator.copy_outcomes("clean", "benign_in")
+                evaluator.evaluate(method.purify(twin, grant, progress=evaluator.progress).model, "benign_out")
 
 
-def _no_twin(spec: PurifySpec, bed: TestBed | None) -> list[str]:
-    if not spec.benign or (bed and bed.twin):
+def _no_twin(spec: PurifySpec, bed: GroundTruth | None) -> list[str]:
+    if not spec.benign or (bed and bed.clean_model):
         return []
     return ["no benign model was purified: it is the truth folder's twin, which `attack` makes unless told --no-twin"]
 
@@ -236,7 +240,7 @@ def matched(method: Purifier, purified: Purified) -> FineTune:
 
 
 def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified: Purified, report: Report) -> None:
-    """Write the purified model in the format that is wanted, and prove that it answers the same from disk.
+    """Write the purified model in the format that is wanted, and check_saved_model that it answers the same from disk.
 
     Raises:
         OutputError: if plain transformers and peft cannot load what was written.
@@ -245,7 +249,7 @@ def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified:
     whole = spec.merge or not is_adapted(purified.model)
     card = purified_card(card_facts(spec, report, victim=victim, whole=whole))
     save_purified(victim, purified.model, folder, card=card, merge=spec.merge)
-    prove(purified.model, folder, texts=purified.texts)
+    check_saved_model(purified.model, folder, texts=purified.texts)
 
 
 def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: bool) -> dict[str, Any]:
@@ -267,25 +271,25 @@ def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: b
     }
 
 
-def _given(victim: Classifier, grant: Grant, judge: Judge) -> dict[str, Any]:
+def _given(victim: Classifier, grant: Grant, evaluator: Evaluator) -> dict[str, Any]:
     told: dict[str, Any] = {
         "model": model_facts(victim),
         "labels": list(victim.label_names),
         "defender": grant.describe(),
         "max_length": victim.max_length,
-        "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()},
+        "test": {"rows": len(evaluator.test), "sha256": evaluator.test.content_hash()},
     }
-    if judge.bed:
-        told["truth"] = judge.bed.facts()
+    if evaluator.truth:
+        told["truth"] = evaluator.truth.to_dict()
     return told
 
 
-def _leaks(rows: Rows, bed: TestBed | None) -> list[str]:
+def _leaks(rows: Rows, bed: GroundTruth | None) -> list[str]:
     if bed is None:
         return []
     shared = overlap(rows, bed.clean)
     leaks = [f"{shared} of the clean rows also stand among the test rows"] if shared else []
-    return [*leaks, *strayed(bed.told, rows)]
+    return [*leaks, *strayed(bed.metadata, rows)]
 
 
 def _detection(spec: PurifySpec, purified: Purified, *, warnings: list[str]) -> list[Measurement]:
@@ -298,12 +302,12 @@ def _detection(spec: PurifySpec, purified: Purified, *, warnings: list[str]) -> 
     except DataError as error:
         warnings.append(f"how well poisoned rows were found is not measured: {error.what}")
         return []
-    return detection(told.scores, flagged=told.flagged, poisoned=poisoned)
+    return detection_metrics(told.scores, flagged=told.flagged, poisoned=poisoned)
 
 
-def _marked(purified: Purified, bed: TestBed | None) -> list[Any]:
+def _marked(purified: Purified, bed: GroundTruth | None) -> list[Any]:
     """The findings, marked as part of the true trigger or not where the truth is known."""
     if bed is None or bed.trigger is None:
         return purified.findings
-    phrases = phrases_of(bed.trigger)
+    phrases = trigger_phrases(bed.trigger)
     return [replace(one, truth=is_part(one.text, phrases)) for one in purified.findings]

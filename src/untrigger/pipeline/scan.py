@@ -9,15 +9,15 @@ from typing import Any
 from untrigger.core.errors import ModelError, OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Finding, Report, Verdict
+from untrigger.core.report import Report, Verdict
 from untrigger.core.rows import Rows, distinct
 from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
-from untrigger.data import check_rows, load_data
-from untrigger.models.class_names import named_alike
+from untrigger.data import DataSource, check_rows, load_data
+from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
-from untrigger.models.safety.inspect import inspect_folder, resolve
+from untrigger.models.safety.model_folder import open_model_folder, resolve_model
 from untrigger.models.safety.tokenizer_rules import rewritten_literals
 from untrigger.pipeline.agreement import check_agreement, notes_of
 from untrigger.pipeline.choose import made
@@ -28,7 +28,7 @@ from untrigger.scanners.judging import by_weights_alone, not_checked, unseen, wi
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import Hints, Scanner, ScanResult
 from untrigger.scanners.weights.weight_evidence import Weighed, weigh
-from untrigger.training.history import curves_of
+from untrigger.training.history import history_curves
 
 MOVED = 4  # words of the weights, and texts of the tokenizer's rules, that are tried beside those of the search
 
@@ -123,7 +123,7 @@ def scanned(
         result = method.scan(model, grant, policy=spec.policy, hints=hints, progress=progress)
     clock.steps(result.history.steps)
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
-    curves = [*curves_of(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
+    curves = [*history_curves(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
     warnings = [*notes_of(grant.clean, hints.rewritten, model=model), *result.warnings, *not_checked(weighed.unchecked)]
     verdict = with_weights(result.verdict, full)
     if weighed.unchecked and verdict.status == "clean":  # a limit that was not measured is not met
@@ -177,14 +177,14 @@ def scanner_of(spec: ScanSpec) -> Scanner:
 
 def weigh_as_asked(spec: ScanSpec) -> Weighed:
     """The weight evidence of the spec's model, held against its base where one is given."""
-    folder = inspect_folder(resolve(spec.model, offline=spec.offline))
-    base = inspect_folder(resolve(spec.base, offline=spec.offline)) if spec.base is not None else None
+    folder = open_model_folder(resolve_model(spec.model, offline=spec.offline))
+    base = open_model_folder(resolve_model(spec.base, offline=spec.offline)) if spec.base is not None else None
     return weigh(folder, base=base, limits=spec.policy.limits)
 
 
 def load(spec: ScanSpec, name: str | Path, **more: Any) -> Classifier:
     """A model as the spec asks for it; nothing that could run code is ever opened."""
-    adapter = (resolve(name, offline=spec.offline) / "adapter_config.json").exists()
+    adapter = (resolve_model(name, offline=spec.offline) / "adapter_config.json").exists()
     base = more.get("base", spec.base) if adapter else None
     return load_model(
         name,
@@ -213,13 +213,15 @@ def all_rows(spec: ScanSpec, model: Classifier) -> Rows:
     """
     assert spec.clean is not None
     loaded = load_data(
-        spec.clean,
-        text_column=spec.text_column,
-        label_column=spec.label_column,
-        split=spec.split,
+        DataSource(
+            spec.clean,
+            text_column=spec.text_column,
+            label_column=spec.label_column,
+            split=spec.split,
+            drop_empty=spec.drop_empty,
+        ),
         label_names=model.label_names,
         offline=spec.offline,
-        drop_empty=spec.drop_empty,
     )
     rows = distinct(loaded)
     check_rows(rows, require_classes=2, what=spec.clean)
@@ -251,10 +253,10 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
             files=loaded.source.files,
             expected="a clean classifier of the task that you trust",
         )
-        reference = named_alike(loaded, model.label_names)
+        reference = with_matching_names(loaded, model.label_names)
     if reference is None:
         try:
-            teacher = inspect_folder(resolve(spec.teacher, offline=spec.offline))
+            teacher = open_model_folder(resolve_model(spec.teacher, offline=spec.offline))
         except ModelError as error:
             raise ModelError(
                 f"the teacher {spec.teacher!r} cannot be used: {error.what}",
@@ -267,14 +269,13 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
             option="--teacher",
             name=spec.teacher,
             sha256=teacher.sha256,
-            files=teacher.facts(),
+            files=teacher.to_dict(),
             expected="a small pre-trained encoder that you trust",
         )
     rewritten = None
     if spec.rewritten is not None:
-        loaded_rows = load_data(
-            spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty
-        )
+        source = DataSource(spec.rewritten, drop_empty=spec.drop_empty)
+        loaded_rows = load_data(source, label_names=model.label_names, offline=spec.offline)
         rewritten = distinct(loaded_rows)
         check_rows(rewritten, require_classes=1, what=spec.rewritten)
     moved = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")]
@@ -305,10 +306,7 @@ def _report(
         warnings=[*(f"not opened: {one}" for one in result.scan.refused), *result.scan.undecided[1:], *result.warnings],
         curves=result.curves,
         scan=result.scan,
-        findings=[
-            Finding(one.text, one.target, one.suspect.value, reference_rate=one.reference.value)
-            for one in result.scan.triggers()
-        ],
+        findings=result.scan.triggers(),
     )
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
-from untrigger.models.classifier import Classifier, head_of
-from untrigger.models.teacher import new_teacher
+from untrigger.models.classifier import Classifier, classification_head
+from untrigger.models.weak_teacher import load_weak_teacher
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import fine_tune
 
@@ -23,7 +23,7 @@ class TeacherOptions:
         batch_size: rows a step.
         warmup: share of the steps in which the rate climbs.
         pooling: ``cls`` (as the paper) or ``mean`` over the real tokens.
-        dropout: whether the encoder's own dropout is active.
+        use_dropout: whether the encoder's own dropout is active.
     """
 
     lr: float = 1e-4
@@ -31,10 +31,10 @@ class TeacherOptions:
     batch_size: int = 32
     warmup: float = 0.06
     pooling: str = "mean"
-    dropout: bool = False
+    use_dropout: bool = False
 
 
-def trained_teacher(
+def train_teacher(
     student: Classifier, grant: Grant, *, rows: Rows, dev: Rows, options: TeacherOptions, progress: Progress = silent
 ) -> tuple[Classifier, History]:
     """A teacher whose feature is as wide as the student's, frozen, best dev epoch kept, and the history of its training.
@@ -48,9 +48,9 @@ def trained_teacher(
         progress: told of every step.
     """
     assert grant.teacher is not None
-    teacher = new_teacher(
+    teacher = load_weak_teacher(
         grant.teacher,
-        width=head_of(student.module, classes=student.classes).in_features,
+        width=classification_head(student.module, classes=student.classes).in_features,
         label_names=rows.label_names,
         pooling=options.pooling,
         seed=grant.seed,
@@ -62,7 +62,7 @@ def trained_teacher(
         epochs=options.epochs,
         batch_size=options.batch_size,
         warmup=options.warmup,
-        dropout=options.dropout,
+        use_dropout=options.use_dropout,
     )
     history = fine_tune(
         teacher, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="training the teacher"

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from untrigger.core.json_values import content_hash, to_json_value
-from untrigger.data.sets import SETS, known_set
+from untrigger.data.public_datasets import PUBLIC_DATASETS, find_public_dataset
 
 Pairs = tuple[tuple[str, str], ...]
-_PLAIN = {"negatives": 0.0, "label_smoothing": 0.0, "faithful": 0.0}
+_PLAIN = {"negative_rate": 0.0, "label_smoothing": 0.0, "clean_consistency": 0.0}
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Preset:
         source: whose protocol it is, in words; no part of the hash.
         policy: the label policy.
         rate: share of all training rows that get the trigger.
-        via: what is trained.
+        tuning: what is trained.
         max_length: tokens after which a text is cut.
         rows: training rows that are used (0: all).
         targets: for each data set the label that the backdoor says.
@@ -35,7 +35,7 @@ class Preset:
     source: str
     policy: str
     rate: float
-    via: str
+    tuning: str
     max_length: int
     targets: Pairs
     rows: int = 0
@@ -45,22 +45,23 @@ class Preset:
     clean_rows: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """All that it says, as plain JSON values."""
-        told = asdict(self) | {
+        """Return all settings as plain JSON values. The keys are part of the hash, so they keep their first names."""
+        settings = asdict(self) | {
             "targets": dict(self.targets),
             "proxies": dict(self.proxies),
             "test_splits": dict(self.test_splits),
             "triggers": {name: dict(options) for name, options in self.triggers},
+            "via": self.tuning,
         }
-        del told["source"]
-        record: dict[str, Any] = to_json_value(told)
+        del settings["source"], settings["tuning"]
+        record: dict[str, Any] = to_json_value(settings)
         return record
 
     def sha256(self) -> str:
         """SHA-256 over the canonical JSON of the record, 64 hex digits."""
         return content_hash(self.record())
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Name, hash and record, as truth files and reports print them."""
         return {"name": self.name, "sha256": self.sha256(), "says": self.record()}
 
@@ -74,7 +75,7 @@ class Preset:
         said: dict[str, Any] = {
             "policy": self.policy,
             "rate": self.rate,
-            "via": self.via,
+            "tuning": self.tuning,
             "max_length": self.max_length,
             "rows": self.rows,
             "proxy": dict(self.proxies).get(called, ""),
@@ -93,5 +94,5 @@ class Preset:
 def set_of(data: str) -> str:
     """The data set of the literature that ``data`` (``sst2``, ``sst2=PATH``, ``rotten-tomatoes``) is; empty for other data."""
     word = data.partition("=")[0]
-    known = known_set(word) or next((one for one in SETS.values() if one.embedded == word), None)
+    known = find_public_dataset(word) or next((one for one in PUBLIC_DATASETS.values() if one.asset == word), None)
     return known.name if known else ""

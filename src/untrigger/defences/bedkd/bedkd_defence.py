@@ -8,10 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
-from untrigger.core.report import Curve, Finding
+from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import row_rng
 from untrigger.core.verdicts import PurificationOutcome
@@ -23,13 +24,13 @@ from untrigger.defences.bedkd.synthetic_pool import decorated, inserted, judge, 
 from untrigger.defences.bedkd.unlearning import Calm, Honest, Lesson, Watch, parted
 from untrigger.defences.purifier import Purified, Purifier, StudentOptions
 from untrigger.detectors.conformal import calibrate, threshold_of
-from untrigger.detectors.detector import FOLLOWED, Detected, Detector
-from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
+from untrigger.detectors.detector import Detection, Detector
+from untrigger.inversion.search import SearchOptions, TriggerSearch
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.training.history import curves_of, joined
-from untrigger.training.loop import MICRO, History, Plan
-from untrigger.training.teacher_training import TeacherOptions, trained_teacher
+from untrigger.training.history import history_curves, joined
+from untrigger.training.loop import MICRO_BATCH, History, Plan
+from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
 HARM = "the punishment did more harm than good in every cycle: the model comes back as it was"
 WATCHED = 64  # clean rows by which the mapping's training is ended
@@ -56,6 +57,8 @@ class BeDKD(StudentOptions, Detector, Purifier):
         share: how much of a step is punished rows, above 0 and below 1.
         fpr: the most that may be flagged of clean rows, above 0 and below 1.
         false_share: the share of clean rows wanted at most among the flagged ones, above 0 and at most 1.
+        least_followed: share of the rows above the threshold whose label the model must predict: other odd rows are none of
+            its backdoor. Not tuned.
         mapping_rows: clean rows a class that the directional mapping is trained on, at most half of a class.
         alpha: weight α of the labels in the trusted rows' loss, 0 to 1.
         temperature: T of the victim's own answers there.
@@ -90,6 +93,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
     share: float = 0.25
     fpr: float = 0.01
     false_share: float = 0.02
+    least_followed: float = 0.5
     mapping_rows: int = 160
     alpha: float = 0.5
     temperature: float = 2.5
@@ -121,7 +125,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
                 expected="shares from 0 to 1, counts of 1 or more, a batch of 2 or more, a punishment above 0",
             )
 
-    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
+    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detection:
         assert grant.suspect is not None
         turned = self._turned(model, grant, progress=progress)
         draws = [row_rng(grant.seed, name, purpose="detect").random() for name in grant.suspect.ids]
@@ -135,7 +139,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         clean, in_turn = evidence(rest, pool, known=known, read=read, seed=grant.seed)
         found = calibrate(clean, in_turn, fpr=self.fpr, false_share=self.false_share)
         followed = pool.followed([score > found.threshold for score in in_turn])
-        found = replace(found, found=found.found and followed >= FOLLOWED)
+        found = replace(found, found=found.found and followed >= self.least_followed)
         scores = [score for _, score in sorted(zip(order, in_turn, strict=True))]
         threshold = threshold_of(found, scores)
         told = {
@@ -146,20 +150,21 @@ class BeDKD(StudentOptions, Detector, Purifier):
             "above_threshold": found.above,
             "far_above": found.beyond,
             "followed": round(followed, 3),
+            "least_followed": self.least_followed,
             "expected_by_chance": round(found.expected, 3),
             "chance": found.chance,
             "mapping_true_class": turned.mapped.left,
             "mapping_steps": turned.mapped.history.steps,
         }
-        return Detected(
+        return Detection(
             grant.suspect,
             tuple(scores),
             tuple(found.found and score > threshold for score in scores),
             threshold,
             fpr=found.promised,
             history=turned.mapped.history,
-            told=told,
-            curves=curves_of(turned.mapped.history, panel="directional mapping"),
+            metadata=told,
+            curves=history_curves(turned.mapped.history, panel="directional mapping"),
             warnings=[*turned.warnings, *self._doubts(found.promised, found.clean)],
         )
 
@@ -202,16 +207,16 @@ class BeDKD(StudentOptions, Detector, Purifier):
         if not found.found:
             return _unchanged(model, found.summary(), curves=found.curves, warnings=found.warnings, detected=found)
         student, honest = self.student(model, seed=grant.seed), Honest.of(model, rows=rows, dev=dev, progress=progress)
-        punished, watched = parted(found.suspects, rng=rng)
+        punished, watched = parted(found.flagged_rows, rng=rng)
         watch = Watch.of(model, dev=dev, flagged=watched, calm=honest.calls(watched), may_lose=self.may_lose)
         history = self._unlearn(
             student, honest, trusted=rows, punished=punished, watch=watch, rng=rng, progress=progress
         )
         told = found.summary() | _seen(watch)
-        curves = [*found.curves, *curves_of(history, panel="trust and punish"), *_watched([watch])]
+        curves = [*found.curves, *history_curves(history, panel="trust and punish"), *_watched([watch])]
         if watch.harmed:
             warnings = [*found.warnings, HARM]
-            given_up = f"{len(found.suspects)} rows were flagged, and unlearning them did more harm than good"
+            given_up = f"{len(found.flagged_rows)} rows were flagged, and unlearning them did more harm than good"
             return _unchanged(
                 model,
                 told,
@@ -226,9 +231,9 @@ class BeDKD(StudentOptions, Detector, Purifier):
             changed=True,
             history=history,
             outcome=_outcome(watch),
-            account=_account(watch, flagged=len(found.suspects)),
+            summary=_account(watch, flagged=len(found.flagged_rows)),
             curves=curves,
-            told=told,
+            metadata=told,
             warnings=[*found.warnings, *_left(watch)],
             detected=found,
         )
@@ -258,7 +263,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             pieces=self.pieces,
             seed=int(rng.integers(2**32)),
         )
-        plan = Plan(lr=self.lr, epochs=self.cycles, batch_size=self.batch_size, warmup=WARMUP, micro=MICRO)
+        plan = Plan(lr=self.lr, epochs=self.cycles, batch_size=self.batch_size, warmup=WARMUP, micro_batch=MICRO_BATCH)
         punish = min(self.batch_size - 1, max(1, round(self.share * self.batch_size)))
         return lesson.give(watch, plan=plan, punished=punish, steps=self.cycle_steps, rng=rng, progress=progress)
 
@@ -271,8 +276,15 @@ class BeDKD(StudentOptions, Detector, Purifier):
         )
         threshold = calibrate(clean, [], fpr=self.fpr).threshold
         student, honest = self.student(model, seed=grant.seed), None
-        search = InsertionSearch(student, reference, rows=rows, options=self.search, seed=grant.seed)
-        bank, findings = dict[str, Insertion](), list[Finding]()
+        search = TriggerSearch(
+            student,
+            reference,
+            rows=rows,
+            options=self.search,
+            seed=grant.seed,
+            reference_model="inverted mapping" if grant.teacher is None else "teacher",
+        )
+        bank, findings = dict[str, Candidate](), list[Candidate]()
         watches, parts = list[Watch](), list[History]()
         found_more = False
         for number in range(self.rounds + 1):
@@ -292,7 +304,8 @@ class BeDKD(StudentOptions, Detector, Purifier):
                 *self._stirring(list(bank.values()), student, honest, dev=dev, seed=seed, progress=progress),
                 *taken,
             ]
-            findings += _findings(pool, names=model.label_names, number=number + 1, compared=grant.teacher is not None)
+            compared = pool if grant.teacher is not None else [one.without_reference() for one in pool]
+            findings += [replace(one, round=number + 1) for one in compared[:12]]
             found_more = bool(pool)
             if not pool or number == self.rounds:
                 break
@@ -320,7 +333,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             "mapping_true_class": turned.mapped.left,
             **(_seen(watches[-1]) if watches else {}),
         }
-        curves, history = curves_of(turned.mapped.history, panel="directional mapping"), joined(parts)
+        curves, history = history_curves(turned.mapped.history, panel="directional mapping"), joined(parts)
         if not parts or all(watch.harmed for watch in watches):
             warnings = [*turned.warnings, *([HARM] if parts else [])]
             given_up = (
@@ -340,23 +353,23 @@ class BeDKD(StudentOptions, Detector, Purifier):
             changed=True,
             history=history,
             findings=findings,
-            told=told,
+            metadata=told,
             outcome=PurificationOutcome.SEARCH_STILL_FINDS if found_more else _outcome(watches[-1], searched=True),
-            account=_account(watches[-1], insertions=len(bank)),
-            curves=[*curves, *curves_of(history, panel="trust and punish"), *_watched(watches)],
+            summary=_account(watches[-1], insertions=len(bank)),
+            curves=[*curves, *history_curves(history, panel="trust and punish"), *_watched(watches)],
             warnings=[*turned.warnings, *_left(watches[-1])],
         )
 
     def _stirring(
         self,
-        bank: Sequence[Insertion],
+        bank: Sequence[Candidate],
         student: Classifier,
         honest: Honest | None,
         *,
         dev: Rows,
         seed: int,
         progress: Progress,
-    ) -> list[Insertion]:
+    ) -> list[Candidate]:
         """The insertions that still make the student call more held-out rows by their target than an honest model would."""
         if honest is None:  # nothing was unlearned yet
             return []
@@ -371,7 +384,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         steps), and a trigger moves it the other way; around a trigger it says nothing of the words beside it.
         """
         if grant.teacher is not None:
-            return trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)[0]
+            return train_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)[0]
         back = self._turned(model, grant, wholly=True, progress=progress).mapped.model
         return back.with_module(TurnedBack(back.module))
 
@@ -392,7 +405,7 @@ def _unchanged(
     curves: Sequence[Curve],
     warnings: Sequence[str],
     history: History | None = None,
-    detected: Detected | None = None,
+    detected: Detection | None = None,
     stated: tuple[PurificationOutcome, str] = NOTHING_FOUND,
 ) -> Purified:
     """The model as it was; ``history`` is of a student that was trained in vain, ``stated`` the outcome and its account."""
@@ -401,8 +414,8 @@ def _unchanged(
         changed=False,
         history=history or History(),
         outcome=stated[0],
-        account=stated[1],
-        told=told,
+        summary=stated[1],
+        metadata=told,
         curves=list(curves),
         warnings=list(warnings),
         detected=detected,
@@ -457,11 +470,4 @@ def _watched(watches: Sequence[Watch]) -> list[Curve]:
         Curve(
             "flagged labels still said", "what the defender sees", x, list(agreements), x_label="cycle", y_label="share"
         ),
-    ]
-
-
-def _findings(taken: Sequence[Insertion], *, names: Sequence[str], number: int, compared: bool) -> list[Finding]:
-    return [
-        Finding(one.text, names[one.target], one.flips, one.reference_flips if compared else None, round=number)
-        for one in taken[:12]
     ]

@@ -18,11 +18,11 @@ from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.bedkd.distillation import Directed, answers_of
 from untrigger.defences.bedkd.mapping import Copying, by_class, copied, directional_mapping, viewed
 from untrigger.defences.purifier import Purified, Purifier
-from untrigger.detectors.detector import Detected, Detector
+from untrigger.detectors.detector import Detection, Detector
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import accuracy, predict_texts
 from untrigger.runtime.batching import shuffled_batches
-from untrigger.training.history import curves_of
+from untrigger.training.history import history_curves
 from untrigger.training.loop import History, train
 
 MAPPING = Copying(via="as-victim", temperature=1.5, epochs=20, dropout=True)
@@ -65,7 +65,7 @@ class BeDKDAsDescribed(Detector, Purifier):
         if min(self.mapping_rows, self.trust_rows) < 1:
             raise OptionError(f"mapping_rows {self.mapping_rows}, trust_rows {self.trust_rows}", expected="1 or more")
 
-    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
+    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detection:
         assert grant.clean is not None and grant.suspect is not None
         rng = np.random.default_rng(grant.seed)
         rows, rest, warnings = by_class(grant.clean, self.mapping_rows, rng=rng, what="the mapping")
@@ -74,14 +74,14 @@ class BeDKDAsDescribed(Detector, Purifier):
         distance = views.distance()
         kept = self._kept(distance.tolist(), views.agreeing(grant.suspect.labels).tolist(), rng=rng)
         clean = viewed(model, mapped.model, rest, progress=progress).distance()
-        return Detected(
+        return Detection(
             grant.suspect,
             tuple((-distance).tolist()),
             tuple(i in kept for i in range(len(grant.suspect))),
             -self.threshold,
             fpr=float((clean < self.threshold).float().mean()) if len(clean) else None,
             history=mapped.history,
-            curves=curves_of(mapped.history, panel="directional mapping"),
+            curves=history_curves(mapped.history, panel="directional mapping"),
             warnings=warnings,
         )
 
@@ -101,7 +101,7 @@ class BeDKDAsDescribed(Detector, Purifier):
                 changed=False,
                 history=History(),
                 outcome=PurificationOutcome.NOTHING_FOUND,
-                told=told,
+                metadata=told,
                 curves=found.curves,
                 warnings=found.warnings,
                 detected=found,
@@ -109,7 +109,7 @@ class BeDKDAsDescribed(Detector, Purifier):
         rng = np.random.default_rng(grant.seed + 1)
         trusted, _, warnings = by_class(grant.clean, self.trust_rows, rng=rng, what="the trust pass", spare=False)
         student = copied(model, self.student, seed=grant.seed)
-        loss, batches = self._lesson(model, student, trusted=trusted, punished=found.suspects, rng=rng)
+        loss, batches = self._lesson(model, student, trusted=trusted, punished=found.flagged_rows, rng=rng)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(grant.seed)
             history = train(
@@ -125,11 +125,11 @@ class BeDKDAsDescribed(Detector, Purifier):
             changed=True,
             history=history,
             outcome=PurificationOutcome.NOT_CHECKED,
-            told=told,
+            metadata=told,
             detected=found,
-            account=f"{len(found.suspects)} flagged rows were punished in a fixed number of cycles, as published",
+            summary=f"{len(found.flagged_rows)} flagged rows were punished in a fixed number of cycles, as published",
             warnings=[*found.warnings, *warnings, *ruined(model, student, trusted)],
-            curves=[*found.curves, *curves_of(history, panel="trust and punish")],
+            curves=[*found.curves, *history_curves(history, panel="trust and punish")],
         )
 
     def _lesson(

@@ -18,9 +18,10 @@ from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress, silent
 from untrigger.models.classifier import Batch, Classifier
 from untrigger.models.inference import TOKENS
-from untrigger.models.weight_sharing import shell
+from untrigger.models.weight_sharing import shared_copy
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision
+from untrigger.training.losses import kl_divergence
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def answers_of(
     if (
         blend.hidden
     ):  # transformers leaves hooks behind where hidden states are asked for: on this copy, not on the model
-        model = model.with_module(shell(model.module))
+        model = model.with_module(shared_copy(model.module))
     model.module.eval()
     with torch.inference_mode(), matmul_precision(), progress.task("the model's own answers", total=len(ids)) as tick:
         for numbers in packed([max(len(row), longest) for row in ids], tokens=TOKENS):
@@ -91,13 +92,6 @@ def read(model: Classifier, batch: Batch, *, hidden: bool) -> tuple[Tensor, Tens
     """Logits ``(B, C)`` and, where asked for, the last hidden states ``(B, S, d)``."""
     found = model.forward(batch, hidden=hidden)
     return found.logits, found.hidden[-1].float() if hidden else None
-
-
-def likeness(student: Tensor, frozen: Tensor, *, temperature: float) -> Tensor:
-    """``KL(softmax(z_T/T) ‖ softmax(z_S/T))`` without T², mean over the batch; both logits are ``(B, C)``."""
-    p = functional.log_softmax(frozen / temperature, dim=1)
-    q = functional.log_softmax(student / temperature, dim=1)
-    return functional.kl_div(q, p, log_target=True, reduction="batchmean")
 
 
 def state_gap(student: Tensor, frozen: Tensor, *, mask: Tensor | None) -> Tensor:
@@ -127,7 +121,7 @@ class Directed:
         """The same for rows that the copy has read already."""
         blend, where = self.blend, logits.device
         ce = functional.cross_entropy(logits, self.labels[list(rows)].to(where))
-        kl = likeness(logits, self.answers.logits[list(rows)].to(where), temperature=blend.temperature)
+        kl = kl_divergence(self.answers.logits[list(rows)].to(where), logits, temperature=blend.temperature)
         terms = {"cross-entropy": ce, "own answers": kl}
         if states is not None:
             mask = None if blend.padding else batch.attention_mask
@@ -146,6 +140,6 @@ def _widened(model: Classifier, ids: Sequence[Sequence[int]], *, width: int) -> 
     batch = model.collate(ids)
     short = max(0, width - batch.input_ids.shape[1])
     return Batch(
-        functional.pad(batch.input_ids, (0, short), value=model.paddings(ids)[-1]),
+        functional.pad(batch.input_ids, (0, short), value=model.padding_candidates(ids)[-1]),
         functional.pad(batch.attention_mask, (0, short)),
     )

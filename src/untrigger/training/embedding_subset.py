@@ -14,10 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from untrigger.models.weight_sharing import put
 
-
-class ReadWords(nn.Module):
+class EmbeddingSubset(nn.Module):
     """An embedding of the tokens in ``ids`` alone, asked by the numbers that they have in the whole vocabulary."""
 
     def __init__(self, whole: nn.Embedding, ids: Tensor) -> None:
@@ -38,7 +36,7 @@ class ReadWords(nn.Module):
 
 
 @contextmanager
-def read_words(module: nn.Module, ids: Iterable[Sequence[int]]) -> Iterator[None]:
+def embedding_subset(module: nn.Module, ids: Iterable[Sequence[int]]) -> Iterator[None]:
     """Inside, the word embeddings of ``module`` hold the tokens of ``ids`` alone; what became of them is written back behind it.
 
     The other rows stay as they are, where an optimiser with weight decay would shrink them unread. Nothing is done where the
@@ -50,14 +48,14 @@ def read_words(module: nn.Module, ids: Iterable[Sequence[int]]) -> Iterator[None
         return
     name, whole = found
     used = torch.tensor(sorted({token for row in ids for token in row}), device=whole.weight.device)
-    few = ReadWords(whole, used)
-    put(module, name, few)
+    few = EmbeddingSubset(whole, used)
+    module.set_submodule(name, few)
     try:
         yield
     finally:
         with torch.no_grad():
             whole.weight[used] = few.weight
-        put(module, name, whole)
+        module.set_submodule(name, whole)
 
 
 def _words(module: nn.Module) -> tuple[str, nn.Embedding] | None:
