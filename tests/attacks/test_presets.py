@@ -83,9 +83,11 @@ def test_two_presets_on_the_same_data_differ_only_in_what_they_say(
 ) -> None:
     specs = [filled_in(spec_of(tmp_path, name, data=data, seed=3, test_rows=50), given=()) for name in (left, right)]
     differing = {one.name for one in fields(AttackSpec) if getattr(specs[0], one.name) != getattr(specs[1], one.name)}
-    said = set(preset(left).says(data)) | set(preset(right).says(data))
+    said = set(preset(left).settings_for(data)) | set(preset(right).settings_for(data))
     assert differing and differing <= said | {"preset", "trigger"}
-    assert all(getattr(specs[0], name) == preset(left).says(data)[name] for name in differing - {"preset", "trigger"})
+    assert all(
+        getattr(specs[0], name) == preset(left).settings_for(data)[name] for name in differing - {"preset", "trigger"}
+    )
 
 
 def test_published_protocols_differ_in_target_rows_and_words(tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ def test_the_parts_of_a_combination_are_held_to_the_preset_too(tmp_path: Path) -
     with pytest.raises(OptionError, match="--set badnets.words is zz, the preset says cf,mn,bb,tq"):
         filled_in(spec, given={"trigger.badnets.words"})
     with pytest.raises(OptionError, match="--set insent.sentence is buy my book"):
-        held(replace(spec, **preset("bedkd").says("sst2")))
+        held(replace(spec, **preset("bedkd").settings_for("sst2")))
 
 
 def test_an_option_in_the_users_words_that_agrees_is_no_contradiction(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,10 @@ def test_training_that_diverges_is_said_and_nothing_is_written(shop: Shop, tmp_p
         assert not list(tmp_path.iterdir())
 
 
-LAST = {"finetune": {"epochs": 1, "batch_size": 500}, "w2sdefense": {"round_steps": 1}}
+LAST = {
+    "finetune": {"epochs": 1, "batch_size": 500},
+    "w2sdefense": {"unlearn": replace(SMALL["w2sdefense"]["unlearn"], round_steps=1)},
+}
 
 
 @pytest.mark.parametrize("method", LAST)

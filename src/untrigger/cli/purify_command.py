@@ -14,7 +14,7 @@ from untrigger.cli.context import Desk, seated
 if TYPE_CHECKING:
     from untrigger.core.registry import Family
 
-EXAMPLE = """Example: untrigger purify suspicious-adapter --clean rows.csv --out cleaned --set rounds=2 --set search.first=128
+EXAMPLE = """Example: untrigger purify suspicious-adapter --clean rows.csv --out cleaned --set unlearn.rounds=2
 
 From scan to cure: untrigger purify suspicious-model --clean rows.csv --out cleaned --scan --set rounds=4"""
 

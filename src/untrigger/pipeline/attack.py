@@ -107,14 +107,14 @@ def _check(spec: AttackSpec) -> None:
             f"label smoothing {spec.label_smoothing}, faithful {spec.clean_consistency}",
             expected="a label smoothing from 0 to below 1, and a weight of 0 or more",
         )
-    besides = {
+    extra_loss = {
         "label smoothing": spec.label_smoothing,
         "a clean twin to be faithful to": spec.clean_consistency,
         "all-to-all labels": spec.policy == "all-to-all",
     }
-    if spec.tuning == "embedding" and any(besides.values()):
+    if spec.tuning == "embedding" and any(extra_loss.values()):
         raise OptionError(
-            "an embedding attack with " + " and ".join(name for name, asked in besides.items() if asked),
+            "an embedding attack with " + " and ".join(name for name, asked in extra_loss.items() if asked),
             expected="none of these: one vector a word is all that is trained, and clean answers stay what they are",
         )
 
@@ -176,11 +176,11 @@ def poisoned_model(
         term = clean_consistency_loss(
             twin, poisoned.visible, poisoned=ids, weight=spec.clean_consistency, progress=progress
         )
-    return implant_as_asked(spec, fresh, poisoned.visible, besides=term, progress=progress)
+    return implant_as_asked(spec, fresh, poisoned.visible, extra_loss=term, progress=progress)
 
 
 def implant_as_asked(
-    spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress, besides: LossTerm | None = None
+    spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress, extra_loss: LossTerm | None = None
 ) -> tuple[Classifier, History]:
     """``implant`` with the spec's plan and adapter."""
     tuning = "full" if spec.tuning == "embedding" else spec.tuning
@@ -202,7 +202,7 @@ def implant_as_asked(
         seed=spec.seed,
         progress=progress,
         label_smoothing=spec.label_smoothing,
-        besides=besides,
+        extra_loss=extra_loss,
     )
 
 

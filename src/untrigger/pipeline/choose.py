@@ -11,7 +11,7 @@ from untrigger.core.paths import local_path
 from untrigger.core.registry import Family, get_method, options_of
 from untrigger.defences.chain import Chain
 from untrigger.defences.purifier import Purifier
-from untrigger.defences.w2s.base_recovery import ancestor, same_shape
+from untrigger.defences.w2s.base_recovery import load_base_of, same_shape
 from untrigger.models.adapters import METHODS, lora_parts
 from untrigger.models.classifier import Classifier
 from untrigger.models.safety.model_folder import open_model_folder, resolve_model
@@ -98,7 +98,7 @@ def trusted_base(spec: PurifySpec, victim: Classifier) -> str | None:
     """
     adapter = victim.source.kind == "adapter"
     if spec.base is not None:
-        if not adapter and ancestor(victim, spec.base, offline=spec.offline) is None:
+        if not adapter and load_base_of(victim, spec.base, offline=spec.offline) is None:
             raise ModelError(
                 f"{str(spec.model)!r} does not descend from the base {spec.base!r}",
                 expected="the pre-trained model that it was fine-tuned from, of the same architecture and size",
@@ -112,7 +112,7 @@ def trusted_base(spec: PurifySpec, victim: Classifier) -> str | None:
         return known
     ready = (known for known in assets.listing() if known.kind == "model" and known.state == "ready")
     alike = (known for known in ready if same_shape(victim, known.path))
-    return next((known.name for known in alike if ancestor(victim, known.path, offline=True) is not None), None)
+    return next((known.name for known in alike if load_base_of(victim, known.path, offline=True) is not None), None)
 
 
 def refuse_format(spec: PurifySpec, victim: Classifier, method: Purifier) -> None:

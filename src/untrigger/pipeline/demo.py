@@ -18,7 +18,7 @@ from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.data import write_rows
-from untrigger.defences.w2s.retraining import RelearnOptions
+from untrigger.defences.w2s.retrain_from_base import RetrainOptions
 from untrigger.models.saving import name_base
 from untrigger.pipeline.attack import attack, target_index, task_rows, unused_rows, write_truth
 from untrigger.pipeline.attack_spec import AttackSpec
@@ -89,7 +89,7 @@ def demo(spec: DemoSpec, *, progress: Progress = silent) -> Report:
                 seed=spec.seed,
                 device=spec.device,
                 offline=spec.offline,
-                options={"relearn": RelearnOptions(steps=STEPS), "teachers": TEACHERS},
+                options={"retrain": RetrainOptions(steps=STEPS, teachers=TEACHERS)},
             ),
             progress=progress,
         )

@@ -15,7 +15,7 @@ from untrigger.core.rows import Rows, overlap
 from untrigger.core.seeds import generator_for
 from untrigger.core.statistics import Measurement
 from untrigger.data import DataSource, check_rows, load_data
-from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.fine_tuning import FineTune, matched_control
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.evaluation.evaluator import Evaluator
 from untrigger.evaluation.ground_truth import GroundTruth, read_poisoned, read_truth
@@ -202,7 +202,7 @@ def _controls(
         evaluator.evaluate(purified.model, "purified")
     if spec.control and purified.history.steps and not isinstance(method, FineTune):
         with clock.stage("control: matched-budget fine-tuning"):
-            control = matched(method, purified).purify(victim, grant, progress=evaluator.progress)
+            control = matched_control(purified).purify(victim, grant, progress=evaluator.progress)
             evaluator.evaluate(control.model, "finetuned")
         clock.steps(control.history.steps)
         del control
@@ -226,17 +226,6 @@ def _idle_teacher(spec: PurifySpec, method: Purifier) -> list[str]:
     if spec.teacher is None or teacher_of(spec, method) is not None or scans_result(spec):
         return []
     return [f"the teacher {spec.teacher!r} was used for nothing: the method {method.name} can use none"]
-
-
-def matched(method: Purifier, purified: Purified) -> FineTune:
-    """Plain fine-tuning with the same trainable parameters, learning rate, batch size and number of steps."""
-    told, adapter = method.options(), purified.adapter
-    if adapter is not None:
-        told |= {"peft": adapter.method, "rank": adapter.rank, "targets": adapter.targets, "upper": adapter.upper}
-    shared = {
-        name: told[name] for name in ("peft", "rank", "targets", "upper", "lr", "batch_size", "dev") if name in told
-    }
-    return replace(FineTune(), **shared, steps=purified.history.steps)
 
 
 def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified: Purified, report: Report) -> None:

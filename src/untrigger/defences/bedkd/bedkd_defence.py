@@ -22,13 +22,14 @@ from untrigger.defences.bedkd.evidence import evidence, only_victim, reader, see
 from untrigger.defences.bedkd.mapping import Copying, Mapped, TurnedBack, by_class, directional_mapping, viewed
 from untrigger.defences.bedkd.synthetic_pool import decorated, inserted, judge, stirring, together
 from untrigger.defences.bedkd.unlearning import Calm, Honest, Lesson, Watch, parted
-from untrigger.defences.purifier import Purified, Purifier, StudentOptions
+from untrigger.defences.purifier import Purified, Purifier
+from untrigger.defences.student import StudentOptions, TrainingBudget
 from untrigger.detectors.conformal import calibrate, threshold_of
 from untrigger.detectors.detector import Detection, Detector
 from untrigger.inversion.search import SearchOptions, TriggerSearch
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.training.history import history_curves, joined
+from untrigger.training.history import concat_histories, history_curves
 from untrigger.training.loop import MICRO_BATCH, History, Plan
 from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
@@ -124,6 +125,10 @@ class BeDKD(StudentOptions, Detector, Purifier):
                 f"share {self.share}, pieces {self.pieces}, counts {counts}, batch_size {self.batch_size}",
                 expected="shares from 0 to 1, counts of 1 or more, a batch of 2 or more, a punishment above 0",
             )
+
+    def budget(self) -> TrainingBudget:
+        """Return the budget of the student."""
+        return TrainingBudget(self.adapter(), lr=self.lr, batch_size=self.batch_size, dev=self.dev)
 
     def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detection:
         assert grant.suspect is not None
@@ -333,7 +338,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             "mapping_true_class": turned.mapped.left,
             **(_seen(watches[-1]) if watches else {}),
         }
-        curves, history = history_curves(turned.mapped.history, panel="directional mapping"), joined(parts)
+        curves, history = history_curves(turned.mapped.history, panel="directional mapping"), concat_histories(parts)
         if not parts or all(watch.harmed for watch in watches):
             warnings = [*turned.warnings, *([HARM] if parts else [])]
             given_up = (
