@@ -58,7 +58,9 @@ def make(
         for name in wanted:
             run(name, progress=progress, device=desk.device, offline=desk.offline)
     made = [member(name) for name in wanted]
-    desk.answer({"zoo": [one.facts() for one in made]}, zoo_table(made), bare="".join(f"{one.path}\n" for one in made))
+    desk.answer(
+        {"zoo": [one.to_dict() for one in made]}, zoo_table(made), bare="".join(f"{one.path}\n" for one in made)
+    )
     return 0
 
 
@@ -84,19 +86,18 @@ def zoo_table(found: list[Member]) -> RenderableType:
     from untrigger.cli.console import said
 
     colours = {"ready": "green", "outdated": "yellow"}
-    table = Table("name", "kind", "CACC", "ASR", "floor", "here")
+    table = Table("name", "kind", "CACC", "ASR", "clean model", "here")
     for column in table.columns[1:]:
         column.no_wrap = True
     for one in found:
         kind = "[red]poisoned[/]" if one.recipe.poisoned else "benign"
-        floor = one.told.get("floor_asr")
         here = f"[{colours.get(one.state, 'dim')}]{one.state}[/]"
         table.add_row(
-            f"{said(one.recipe.name)}\n[dim]{said(one.recipe.what)}[/]",
+            f"{said(one.recipe.name)}\n[dim]{said(one.recipe.description)}[/]",
             kind,
             share(one.value("cacc")),
             share(one.value("asr")),
-            share(floor if isinstance(floor, int | float) else None),
+            share(one.clean_model_asr),
             here,
         )
     return table
@@ -112,6 +113,6 @@ def tell_members(desk: Desk) -> None:
     from untrigger.zoo import members
 
     found = members()
-    told: dict[str, Any] = {"zoo": [one.facts() for one in found]}
+    told: dict[str, Any] = {"zoo": [one.to_dict() for one in found]}
     note = "[dim]Figures of members that are ready were measured here; the others' are those that untrigger ships.[/]"
     desk.answer(told, zoo_table(found), note, bare="".join(f"{one.recipe.name}\n" for one in found))
