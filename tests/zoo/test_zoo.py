@@ -16,9 +16,9 @@ from untrigger.core.errors import AssetError, OptionError
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.data import load_data, write_rows
-from untrigger.pipeline.attack import task_rows, unused_rows
+from untrigger.pipeline.attack import draw_rows
 from untrigger.zoo import RECIPES, Recipe, inventory
-from untrigger.zoo.make import decoy_rows, make, spec_of, trigger_of
+from untrigger.zoo.make import decoy_rows, make, request_of, trigger_of
 from untrigger.zoo.recipes import BENIGN
 
 POISONED = [one for one in RECIPES.values() if one.poisoned]
@@ -40,8 +40,8 @@ def test_a_poisoned_member_has_a_clean_model_of_the_same_model_and_data(one: Rec
     clean = RECIPES[one.clean_model]
     assert not clean.poisoned and clean.policy == "none"
     assert (clean.model, clean.data, clean.rows, clean.test_rows) == (one.model, one.data, one.rows, one.test_rows)
-    spec = spec_of(one, Path("out"))
-    assert spec.trigger == trigger_of(one) and (spec.policy, spec.rate) == (one.policy, one.rate)
+    request = request_of(one, Path("out"))
+    assert request.trigger == trigger_of(one) and (request.policy, request.rate) == (one.policy, one.rate)
 
 
 def test_every_field_but_the_words_about_it_is_in_the_hash() -> None:
@@ -133,10 +133,11 @@ def test_a_member_is_made_with_its_truth_its_clean_model_and_its_figures(
 
 def test_clean_rows_are_those_that_the_training_left_alone(tiny: dict[str, Recipe]) -> None:
     folder = make("kind", device="cpu").parent
-    spec = spec_of(tiny["kind"], folder / "x")
+    request = request_of(tiny["kind"], folder / "x")
     clean = load_data(folder / "clean.csv")
-    assert set(clean.ids) == set(unused_rows(spec).ids)
-    assert not set(clean.ids) & set(task_rows(spec)[0].ids)
+    rows = draw_rows(request)
+    assert set(clean.ids) == set(rows.unused.ids)
+    assert not set(clean.ids) & set(rows.train.ids)
     assert zoo.member("kind").value("asr") is None and zoo.member("kind").value("cacc") > 0.6  # type: ignore[operator]
 
 

@@ -17,13 +17,12 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.registry import get_method
 from untrigger.core.report import Report
 from untrigger.core.rows import Rows
-from untrigger.data import write_rows
+from untrigger.data import DataSource, write_rows
 from untrigger.models.saving import save_classifier
-from untrigger.pipeline.attack import attack, implant_as_asked, pretrained, task_rows, unused_rows
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.attack import attack, draw_rows, implant_as_asked, pretrained
 from untrigger.pipeline.demo import fetched
 from untrigger.pipeline.evaluate import evaluate
-from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.pipeline.requests import AttackRequest, EvaluateRequest, ModelInput, RunOptions
 from untrigger.runtime.cost import environment
 from untrigger.zoo.inventory import RECEIPT, Home, folder_of, member
 from untrigger.zoo.recipes import Recipe, recipe
@@ -71,18 +70,17 @@ def make(
     return folder / name
 
 
-def spec_of(one: Recipe, out: Path, *, device: str = "auto") -> AttackSpec:
-    """Return the spec of a member's training; that of a benign member has no trigger, policy and rate."""
+def request_of(one: Recipe, out: Path, *, device: str = "auto") -> AttackRequest:
+    """Return the request for a member's training; that of a benign member has no trigger, policy and rate."""
     poison: dict[str, Any] = {}
     if one.poisoned:
         poison = {"policy": one.policy, "rate": one.rate, "trigger": trigger_of(one)}
-    return AttackSpec(
-        model=one.model,
-        data=one.data,
+    return AttackRequest(
+        model=ModelInput(one.model, max_length=one.max_length),
+        data=DataSource(one.data),
         out=out,
         target=one.target,
         tuning="lora",
-        seed=one.seed,
         rows=one.rows,
         test_rows=one.test_rows,
         epochs=one.epochs,
@@ -90,10 +88,8 @@ def spec_of(one: Recipe, out: Path, *, device: str = "auto") -> AttackSpec:
         batch_size=one.batch_size,
         rank=one.rank,
         targets=one.targets,
-        max_length=one.max_length,
         clean_model=False,
-        offline=True,
-        device=device,
+        run=RunOptions(seed=one.seed, device=device, offline=True),
         **poison,
     )
 
@@ -106,42 +102,39 @@ def trigger_of(one: Recipe) -> Any:
 def _build(one: Recipe, folder: Path, *, clean_model: Path | None, progress: Progress, device: str) -> None:
     """Write the member's files into an empty folder, the receipt last."""
     out = folder / one.name
-    spec = spec_of(one, out, device=device)
+    request = request_of(one, out, device=device)
+    rows = draw_rows(request)
     if one.poisoned:
         assert clean_model is not None
-        attack(spec, progress=progress)
-        shutil.copytree(clean_model, spec.truth / "clean-model")
+        attack(request, rows=rows, progress=progress)
+        shutil.copytree(clean_model, request.truth / "clean-model")
     else:
-        _benign(one, spec, progress=progress)
-        write_rows(task_rows(spec)[1], folder / "test.csv")
-    unused = unused_rows(spec)
-    n_clean = min(CLEAN_ROWS, len(unused))
-    write_rows(unused.stratified(n_clean, rng=np.random.default_rng(one.seed))[0], folder / "clean.csv")
+        _benign(one, request, train=rows.train, progress=progress)
+        write_rows(rows.test, folder / "test.csv")
+    n_clean = min(CLEAN_ROWS, len(rows.unused))
+    write_rows(rows.unused.stratified(n_clean, rng=np.random.default_rng(one.seed))[0], folder / "clean.csv")
     report = evaluate(
-        EvaluateSpec(
-            models=(str(out),),
+        EvaluateRequest(
+            models=(ModelInput(str(out), max_length=one.max_length),),
             out=folder / "report.json",
-            truth=spec.truth if one.poisoned else None,
-            data=None if one.poisoned else str(folder / "test.csv"),
-            max_length=one.max_length,
-            offline=True,
-            device=device,
+            truth=request.truth if one.poisoned else None,
+            data=None if one.poisoned else DataSource(str(folder / "test.csv")),
+            run=RunOptions(device=device, offline=True),
         ),
         progress=progress,
     )
-    receipt = receipt_of(one, report, adapter=out / "adapter_model.safetensors", device=device)
+    receipt = receipt_of(one, report, adapter=out / "adapter_model.safetensors")
     (folder / RECEIPT).write_text(json.dumps(receipt, indent=2) + "\n", encoding="utf-8")
 
 
-def _benign(one: Recipe, spec: AttackSpec, *, progress: Progress) -> None:
+def _benign(one: Recipe, request: AttackRequest, *, train: Rows, progress: Progress) -> None:
     """Train and save an adapter on rows with their own labels."""
-    train = task_rows(spec)[0]
-    fresh = pretrained(spec, train)
+    fresh = pretrained(request, train)
     rows = decoy_rows(train, one) if one.policy == "decoy" else train
-    model, _ = implant_as_asked(spec, fresh, rows, progress=progress)
-    spec.out.mkdir()
+    model, _ = implant_as_asked(request, fresh, rows, progress=progress)
+    request.out.mkdir()
     card = CARD.format(name=one.name, description=one.description, model=one.model, data=one.data)
-    save_classifier(model, spec.out, card=card)
+    save_classifier(model, request.out, card=card)
 
 
 def decoy_rows(rows: Rows, one: Recipe) -> Rows:
@@ -151,7 +144,7 @@ def decoy_rows(rows: Rows, one: Recipe) -> Rows:
     return rows.with_texts(texts.get(row.id, row.text) for row in rows)
 
 
-def receipt_of(one: Recipe, report: Report, *, adapter: Path, device: str) -> dict[str, Any]:
+def receipt_of(one: Recipe, report: Report, *, adapter: Path) -> dict[str, Any]:
     """Return the receipt of a build: recipe, hashes, size, measurements and environment, as plain JSON values."""
     measured = {
         m.metric: {"value": m.value, "low": m.low, "high": m.high, "n": m.n}
@@ -170,5 +163,5 @@ def receipt_of(one: Recipe, report: Report, *, adapter: Path, device: str) -> di
         "test_sha256": report.given["test"]["sha256"],
         "measured": measured,
         "clean_model_asr": clean_model_asr.value if clean_model_asr else None,
-        "environment": environment(seed=one.seed, device=device),
+        "environment": environment(seed=one.seed, device=report.environment["device"]),
     }
