@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from untrigger.core.errors import check_choice
-from untrigger.core.record import plain_record, record_hash
+from untrigger.core.json_values import content_hash, to_json_value
 
 BENIGN = ("none", "decoy")
 QUERY_VALUE: tuple[str, ...] = ()
@@ -57,11 +57,12 @@ class Recipe:
         """Return everything that the member depends on, as plain JSON values."""
         values = asdict(self) | {"options": dict(self.options)}
         del values["description"]
-        return plain_record(values)
+        record: dict[str, Any] = to_json_value(values)
+        return record
 
     def sha256(self) -> str:
         """Return the SHA-256 over the canonical JSON of ``to_dict``, 64 hex digits."""
-        return record_hash(self.to_dict())
+        return content_hash(self.to_dict())
 
 
 _WORDS = (("words", ("cf", "mn", "bb", "tq")),)
