@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from untrigger.cli import options as o
-from untrigger.cli.context import Desk, seated
-
-if TYPE_CHECKING:
-    from untrigger.core.registry import Family
+from untrigger.cli.context import CommandContext
+from untrigger.cli.option_groups import with_option_groups
+from untrigger.core.errors import OptionError
 
 EXAMPLE = """Example: untrigger purify suspicious-adapter --clean rows.csv --out cleaned --set rounds=2 --set search.first=128
 
 From scan to cure: untrigger purify suspicious-model --clean rows.csv --out cleaned --scan --set rounds=4"""
 
-USUAL = "ours"
-"""The word for a method without a variant."""
 
-
-@seated
+@with_option_groups
 def purify(
-    desk: Desk,
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspicious model or adapter.")
-    ],
-    clean: Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")],
+    context: CommandContext,
+    model: o.SuspectModel,
+    clean: o.CleanData,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for model, card and reports.")],
+    reading: o.ModelOptions,
+    rows: o.DataOptions,
     method: Annotated[
         str,
         typer.Option(
@@ -48,7 +44,7 @@ def purify(
         Path | None,
         typer.Option("--policy", metavar="FILE", help="With --scan: TOML file with thresholds and allowed findings."),
     ] = None,
-    variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="A variant of the method.")] = "",
+    variant: o.Variant = "",
     teacher: Annotated[
         str | None,
         typer.Option(
@@ -59,12 +55,12 @@ def purify(
         str | None,
         typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked."),
     ] = None,
-    settings: o.Set = None,
-    clean_rows: Annotated[int, typer.Option("--clean-rows", min=0, help="Use at most as many rows; 0: all.")] = 1000,
+    settings: o.Settings = None,
+    clean_rows: o.CleanRows = 1000,
     control: Annotated[
         bool, typer.Option("--control/--no-control", help="Also run plain fine-tuning of the same budget.")
     ] = True,
-    benign: Annotated[bool, typer.Option("--benign", help="Also purify the clean twin of the truth folder.")] = False,
+    benign: Annotated[bool, typer.Option("--benign", help="Also purify the clean model of the truth folder.")] = False,
     verify: Annotated[
         bool,
         typer.Option(
@@ -73,16 +69,6 @@ def purify(
     ] = True,
     merge: Annotated[bool, typer.Option("--merge", help="Write merged full weights instead of an adapter.")] = False,
     truth: o.Truth = None,
-    base: Annotated[
-        str | None,
-        typer.Option("--base", metavar="MODEL", help="The pre-trained model that it was made from, if you trust it."),
-    ] = None,
-    labels: o.Labels = None,
-    text_column: o.TextColumn = None,
-    label_column: o.LabelColumn = None,
-    split: o.Split = None,
-    drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows without text.")] = False,
-    max_length: o.MaxLength = None,
     allow_pickle: o.AllowPickle = False,
 ) -> int:
     """Remove a backdoor from a classifier or adapter.
@@ -90,19 +76,18 @@ def purify(
     An adapter in gives one adapter out, on the same base. Ends with 0 where the evidence shows a purified model, or nothing was
     found; with 1 where a stated bound was not met or something is still found; with 3 where the evidence does not suffice.
     """
-    with desk.working() as progress:
+    with context.running() as progress:
+        from untrigger.cli.settings import method_settings
         from untrigger.pipeline.purify import purify as run
-        from untrigger.pipeline.spec import PurifySpec, method_name
+        from untrigger.pipeline.requests import PurifyRequest, purifier_name
 
-        method = method_name(method, scan=scan)
-        options = method_options(method, variant, given=settings or []) | policy_options(
-            policy, method, given=settings or []
-        )
-        spec = PurifySpec(
-            model=model,
-            clean=clean,
+        method, given = purifier_name(method, scan=scan), settings or []
+        options = method_settings(method, given=given, variant=variant) | policy_option(policy, method, given=given)
+        request = PurifyRequest(
+            model=reading.source(model, allow_pickle=allow_pickle),
+            clean=rows.source(clean, rows=clean_rows),
             out=out,
-            suspect=suspect,
+            suspect=rows.source(suspect) if suspect is not None else None,
             method=method,
             scan=scan,
             variant=variant,
@@ -110,42 +95,30 @@ def purify(
             options=options,
             truth=truth,
             merge=merge,
-            base=base,
-            labels=o.labels_of(labels),
-            text_column=text_column,
-            label_column=label_column,
-            split=split,
-            drop_empty=drop_empty,
-            clean_rows=clean_rows,
             control=control,
             benign=benign,
             verify=verify,
-            seed=desk.seed,
-            max_length=max_length,
-            allow_pickle=allow_pickle,
-            offline=desk.offline,
-            device=desk.device,
+            run=context.run_options(),
         )
-        report = run(spec, progress=progress)
-    from untrigger.cli.results import tell_report
+        report = run(request, progress=progress)
+    from untrigger.cli.results import print_report
     from untrigger.core.verdicts import exit_code
 
-    tell_report(desk, report, written=[out, out / "report.json", out / "report.html"])
+    print_report(context, report, written=[out, out / "report.json", out / "report.html"])
     return exit_code(report.verdict.status)
 
 
-def policy_options(file: Path | None, method: str, *, given: Sequence[str]) -> dict[str, Any]:
-    """The policy file as an option of the method that scans, none where no file was given.
+def policy_option(file: Path | None, method: str, *, given: Sequence[str]) -> dict[str, Any]:
+    """Return the policy file as an option of the method that scans, nothing where no file was given.
 
     Raises:
         OptionError: for another method, for a policy that is set twice, and for a file that cannot be used.
     """
-    from untrigger.core.errors import OptionError
-    from untrigger.pipeline.spec import SCANS
+    from untrigger.pipeline.requests import SCANNING_PURIFIER
 
     if file is None:
         return {}
-    if method != SCANS:
+    if method != SCANNING_PURIFIER:
         raise OptionError(
             f"--policy with the method {method!r}, which does not scan", expected="--policy together with --scan"
         )
@@ -156,29 +129,3 @@ def policy_options(file: Path | None, method: str, *, given: Sequence[str]) -> d
     from untrigger.scanners.policy import read_policy
 
     return {"policy": read_policy(file)}
-
-
-def method_options(method: str, variant: str, *, given: Sequence[str], family: Family = "defences") -> dict[str, Any]:
-    """The options of ``--set`` for a method, its nested records started from the variant's; of several, by method name.
-
-    Raises:
-        OptionError: for an unknown method, variant or option, or a value of the wrong type.
-    """
-    from untrigger.cli.settings import settings
-    from untrigger.core.errors import OptionError, check_choice
-    from untrigger.core.registry import get_method
-
-    names = [name.strip() for name in method.split(",")]
-    if len(names) > 1:
-        loose = [item for item in given if item.partition(".")[0] not in names]
-        if loose:
-            raise OptionError(f"--set {loose[0]}", expected="METHOD.KEY=VALUE, the method one of " + ", ".join(names))
-        own = {name: [item.partition(".")[2] for item in given if item.partition(".")[0] == name] for name in names}
-        return {name: method_options(name, "", given=items) for name, items in own.items() if items}
-    kind = get_method(family, method)
-    variants = getattr(kind, "variants", {})
-    other = variant not in ("", USUAL)
-    if other:
-        check_choice(variant, [*variants, USUAL], kind=f"variant of {method}")
-    base = variants[variant]() if other and given else None
-    return settings(kind if base is None else type(base), given, what=f"method {method}", base=base)
