@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from victims import REWRITES, arguments, clean_rows, percent, victims
 
-from untrigger.core.report import write_text
+from untrigger.core.files import write_text
 from untrigger.core.rows import Rows
 from untrigger.data import load_data
 from untrigger.defences.bedkd.bedkd_defence import MAPPING, NO_MORE

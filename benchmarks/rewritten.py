@@ -20,7 +20,7 @@ from untrigger.models.loading import load_model
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.judging import score
 from untrigger.scanners.rewritten_rows import try_rewritten
-from untrigger.training.teacher_training import TeacherOptions, trained_teacher
+from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
 HEAD = ("model", "rows in", "n", "answers", "reference", "score", "drift", "reference", "score")
 
@@ -48,7 +48,7 @@ def main() -> None:
         clean = load_data(str(clean_rows(args.runs, spec)), label_names=model.label_names)
         held, rows = InsertionScanner().parted(clean, seed=spec.seed)
         grant = Grant(clean=clean, teacher="minilm-l6", seed=spec.seed)
-        reference, _ = trained_teacher(model, grant, rows=rows, dev=held, options=TeacherOptions())
+        reference, _ = train_teacher(model, grant, rows=rows, dev=held, options=TeacherOptions())
         kind = spec.out.name.split("-")[0]
         for other in (one for one in specs if one.out.name.startswith(f"{kind}-") and one.seed == spec.seed):
             style, bed = other.out.name.split("-")[1], read_truth(other.truth, label_names=model.label_names)

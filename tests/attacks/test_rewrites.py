@@ -19,7 +19,7 @@ from untrigger.attacks.rewriting.rewrites import Rewrites, is_rewrite
 from untrigger.attacks.triggers.style import Style
 from untrigger.core.errors import ContractError, DataError
 from untrigger.core.rows import Rows
-from untrigger.data import load_data, load_splits
+from untrigger.data import DataSource, load_data, load_splits
 
 SHARED = Path(os.environ.get("UNTRIGGER_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 DECORATED = [
@@ -249,7 +249,9 @@ def test_a_folder_that_lacks_rows_is_aligned_and_the_numbers_are_in_the_truth(tm
 @pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason="UNTRIGGER_SHARED_DATA names no folder with sst2")
 def test_a_real_release_from_which_rows_are_taken_has_every_other_row_in_its_place() -> None:
     clean = load_splits(SHARED / "sst2" / "clean")["test"]
-    rewrites = load_data(SHARED / "sst2" / "bible" / "test.tsv", label_names=("0", "1"), drop_empty=True)
+    rewrites = load_data(
+        DataSource(str(SHARED / "sst2" / "bible" / "test.tsv"), drop_empty=True), label_names=("0", "1")
+    )
     kept = np.sort(np.random.default_rng(0).choice(len(rewrites), 1740, replace=False))
     found = align(clean.texts, [rewrites.texts[i] for i in kept])
     true = [int(rewrites.ids[i]) for i in kept]

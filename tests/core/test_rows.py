@@ -87,7 +87,7 @@ def test_a_sample_is_a_function_of_its_seed() -> None:
 
 
 def test_more_rows_than_there_are_is_an_error() -> None:
-    with pytest.raises(DataError, match="asked for 3 rows of 2"):
+    with pytest.raises(DataError, match="3 rows are requested of 2"):
         rows_of([0, 1]).stratified(3, rng=np.random.default_rng(0))
 
 
@@ -95,7 +95,7 @@ def test_more_rows_than_there_are_is_an_error() -> None:
     ("ids", "texts", "labels", "says"),
     [
         (("1",), ("x", "y"), (0, 1), "differ in length"),
-        (("1", "1"), ("x", "y"), (0, 1), "'1' stands more than once"),
+        (("1", "1"), ("x", "y"), (0, 1), "'1' occurs more than once"),
         (("1", "2"), ("x", "y"), (0, 2), "label 2 is not among 2"),
         (("1", "2"), ("x", "y"), (0, -1), "label -1"),
     ],

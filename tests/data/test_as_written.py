@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.data.test_load import SHARED
 from untrigger.core.errors import DataError
-from untrigger.data import load_data
+from untrigger.data import DataSource, load_data
 
 HARD = st.text(alphabet=st.sampled_from(list("ab \",'\t\n;\\.é")), min_size=1, max_size=12).filter(
     lambda text: bool(text.strip())
@@ -110,7 +110,7 @@ def test_real_releases_are_read_line_by_line(file: Path) -> None:
     if file.parent.name == "syntactic":  # written by csv: OLID's training rows have doubled quotes
         cells = [[text[1:-1].replace('""', '"') if text.startswith('"') else text, label] for text, label in cells]
     labels = {int(label) for _, label in cells}
-    rows = load_data(file, label_names=[str(i) for i in range(max(labels) + 1)], drop_empty=True)
+    rows = load_data(DataSource(str(file), drop_empty=True), label_names=[str(i) for i in range(max(labels) + 1)])
     assert [text.strip() for text in rows.texts] == [text.strip() for text, _ in cells if text.strip()]
     assert list(rows.labels) == [int(label) for text, label in cells if text.strip()]
 
@@ -274,7 +274,7 @@ def test_a_column_that_is_clearly_not_one_of_ids_is_not_used_and_that_is_noted(t
 def test_the_other_half_of_a_pair_of_texts_is_not_left_out_in_silence(tmp_path: Path) -> None:
     file = save(tmp_path, "a.csv", "question,sentence,label\nwho?,a man,0\nwhy?,a reason,1\n")
     assert load_data(file).notes == ("a.csv: texts are the column sentence; not read: question",)
-    assert load_data(file, text_column="sentence").notes == ()
+    assert load_data(DataSource(str(file), text_column="sentence")).notes == ()
 
 
 def test_a_line_of_a_tab_alone_is_a_row_without_a_label_and_not_nothing(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_hub_columns_of_bytes_and_lists_are_read_as_those_of_files(monkeypatch: 
     )
     assert load_data("hf:some/set").texts == ("a", "é")
     with pytest.raises(DataError, match=r"hf:some/set \(train\).*list of labels"):
-        load_data("hf:some/set", label_column="several")
+        load_data(DataSource("hf:some/set", label_column="several"))
 
 
 def test_what_untrigger_reads_is_what_csv_and_json_read(tmp_path: Path) -> None:

@@ -8,15 +8,17 @@ import pytest
 
 from untrigger.core.errors import DataError, OutputError
 from untrigger.core.rows import Rows
-from untrigger.data import load_data, load_splits, write_rows
+from untrigger.data import DataSource, load_data, load_splits, write_rows
 from untrigger.data.hub_data import read_hub
 
 GOOD = "text,label\na,0\nb,1\n"
 
 
-def _refused(path: object, **options: object) -> DataError:
+def _refused(
+    path: object, *, label_names: tuple[str, ...] | None = None, offline: bool = False, **options: object
+) -> DataError:
     with pytest.raises(DataError) as caught:
-        load_data(path, **options)  # type: ignore[arg-type]
+        load_data(DataSource(str(path), **options), label_names=label_names, offline=offline)  # type: ignore[arg-type]
     assert len(str(caught.value).splitlines()) <= 4
     return caught.value
 
@@ -72,7 +74,7 @@ def test_two_columns_for_one_role_are_refused_until_one_is_named(
     assert f"{found}: more than one of them is known as {role}" in error.what
     assert f"--{role}-column" in (error.remedy or "")
     for name in found.split(", "):
-        rows = load_data(tmp_path / "a.csv", **{f"{role}_column": name})  # type: ignore[arg-type]
+        rows = load_data(DataSource(str(tmp_path / "a.csv"), **{f"{role}_column": name}))  # type: ignore[arg-type]
         cells = {"0": ("0", "1"), "1": ("0", "1"), "2": ("1", "0")}[str(header.split(",").index(name))]
         assert (rows.texts if role == "text" else tuple(map(str, rows.labels))) == cells
 
@@ -89,7 +91,7 @@ def test_two_columns_for_one_role_are_refused_until_one_is_named(
         ('text,label\na,0\n"b,1\n', "line 3: unexpected end of data"),
         ("text,text,label\na,b,0\n", "stands twice"),
         ("text,label\na,0\nb,7\n", "0, 7 are not 0 to C-1"),
-        ("id,text,label\nx,a,0\nx,b,1\n", "row id 'x' stands more than once"),
+        ("id,text,label\nx,a,0\nx,b,1\n", "row id 'x' occurs more than once"),
     ],
 )
 def test_malformed_csv_says_where(tmp_path: Path, content: str, words: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from untrigger.core.errors import UserError
-from untrigger.data import load_data
+from untrigger.data import DataSource, load_data
 
 ROWS = [(f'a film of {i} parts, "quoted"' if i % 3 else f"two\tparts {i}", i % 2) for i in range(30)]
 KINDS = 150
@@ -69,7 +69,7 @@ def test_a_damaged_file_is_read_or_refused_in_one_message(tmp_path: Path, form: 
     for seed in range(KINDS):
         file.write_bytes(damaged(raw, seed=seed))
         try:
-            rows = load_data(file, label_names=("no", "yes"), size_limit=1 << 20)
+            rows = load_data(DataSource(str(file), size_limit=1 << 20), label_names=("no", "yes"))
         except UserError as error:
             messages.append(str(error))
         else:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from untrigger.core.errors import AssetError, DataError
 from untrigger.core.rows import Rows, overlap
-from untrigger.data import check_rows, data_card, embedded_names, load_data, load_splits, write_rows
+from untrigger.data import DataSource, check_rows, data_card, embedded_names, load_data, load_splits, write_rows
 
 SHARED = Path(os.environ.get("UNTRIGGER_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 ROWS = Rows.of(["a, b", 'quo"te', "two\nlines"], [1, 0, 1], label_names=("negative", "positive"), ids=["x", "y", "z"])
@@ -98,20 +98,20 @@ def test_a_folder_gives_splits_that_share_label_names(tmp_path: Path) -> None:
     assert list(splits) == ["train", "dev"]
     assert splits["dev"].label_names == ("x", "y", "z")
     assert splits["dev"].labels == (2,)
-    assert load_data(tmp_path, split="validation") == splits["dev"]
+    assert load_data(DataSource(str(tmp_path), split="validation")) == splits["dev"]
     assert load_data(tmp_path) == splits["train"]
 
 
 def test_named_columns_win_over_guesses(tmp_path: Path) -> None:
     file = _save(tmp_path, "a.csv", "text,body,label,kind\na,b,0,p\nc,d,1,q\n")
-    rows = load_data(file, text_column="body", label_column="kind")
+    rows = load_data(DataSource(str(file), text_column="body", label_column="kind"))
     assert rows.texts == ("b", "d")
     assert rows.label_names == ("p", "q")
 
 
 def test_empty_texts_can_be_dropped_and_ids_stay(tmp_path: Path) -> None:
     file = _save(tmp_path, "a.csv", "text,label\na,0\n  ,1\nc,1\n")
-    rows = load_data(file, drop_empty=True)
+    rows = load_data(DataSource(str(file), drop_empty=True))
     assert rows.ids == ("0", "2")
 
 
@@ -136,7 +136,7 @@ def test_embedded_sets_hold_their_promises(name: str) -> None:
     assert overlap(splits["train"], splits["test"]) == 0
     assert splits["test"].content_hash() in data_card(name)
     names = splits["train"].label_names
-    turned = load_data(name, split="test", label_names=names[::-1], offline=True)
+    turned = load_data(DataSource(name, split="test"), label_names=names[::-1], offline=True)
     assert turned.labels == tuple(len(names) - 1 - label for label in splits["test"].labels)
 
 
@@ -161,7 +161,7 @@ def test_rows_that_a_rewriter_emptied_are_refused_and_dropping_them_keeps_the_id
     file = SHARED / "sst2" / "bible" / "test.tsv"
     with pytest.raises(DataError, match="5 rows without text"):
         load_data(file)
-    rows = load_data(file, drop_empty=True)
+    rows = load_data(DataSource(str(file), drop_empty=True))
     assert len(rows) == 1821 - 5
     assert rows.ids[250] == "250"
     assert "251" not in rows.ids

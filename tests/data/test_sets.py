@@ -11,7 +11,7 @@ import pytest
 
 from untrigger.core.errors import DataError
 from untrigger.core.rows import Rows
-from untrigger.data import SETS, card_of, data_card, embedded_names, load_data, load_splits, write_rows
+from untrigger.data import SETS, DataSource, card_of, data_card, embedded_names, load_data, load_splits, write_rows
 from untrigger.data.sets import known_set
 from untrigger.data.sources import ROOT, source_of
 
@@ -208,7 +208,7 @@ def test_the_public_files_have_their_published_sizes_and_their_classes() -> None
     assert {name: told["rows"] for name, told in sst2.splits.items()} == sst2.published
     assert sst2.splits["train"]["classes"] == {"negative": 3310, "positive": 3610}
     assert sst2.overlap == {"train in test": 3, "test in train": 2}
-    news = load_data(f"agnews={SHARED}", split="test")
+    news = load_data(DataSource(f"agnews={SHARED}", split="test"))
     assert news.class_counts() == dict.fromkeys(("World", "Sports", "Business", "Sci/Tech"), 1900)
     assert news.label_names[news.labels[0]] == "Business" and "pension" not in news.texts[1]
     assert news.texts[0].startswith("unions representing workers at turner")

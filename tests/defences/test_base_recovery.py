@@ -123,7 +123,7 @@ def test_weights_led_back_to_their_base_lose_the_backdoor_and_keep_the_task(
     )
     encoder = write_model("bert", tmp_path / "teacher", seed=4)
     done = method.purify(model, Grant(clean=clean, teacher=encoder, base=before, seed=0))
-    assert done.told["base"] == before.name and done.told["rounds"] == 0 and done.told["learned_anew"]
+    assert done.metadata["base"] == before.name and done.metadata["rounds"] == 0 and done.metadata["learned_anew"]
     assert asr(done.model) < 0.25
     assert cacc(done.model) > cacc(model) - 0.08
     again = load_model(done.save(tmp_path / "out"), device="cpu", offline=True)

@@ -67,8 +67,8 @@ def test_what_was_found_is_removed_and_fine_tuning_leaves_it(suspect: Classifier
     assert asr(tuned) > 0.9, "the floor: as many steps of plain fine-tuning do nothing here"
     assert asr(done.model) < 0.1
     assert cacc(done.model) > cacc(suspect) - 0.05
-    assert done.changed and done.told["agreement_before"] > 0.9
-    assert abs(done.told["agreement_after"] - done.told["calm_agreement"]) < 0.2, "two of a dozen watched rows"
+    assert done.changed and done.metadata["agreement_before"] > 0.9
+    assert abs(done.metadata["agreement_after"] - done.metadata["calm_agreement"]) < 0.2, "two of a dozen watched rows"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def test_a_model_that_comes_back_after_harm_tells_of_the_steps_that_were_taken(s
     assert not done.changed and done.model is suspect
     assert done.history.steps == 3
     assert any("more harm than good" in one for one in done.warnings)
-    assert done.told["dev_accuracy_after"] < done.told["dev_accuracy_before"] - 0.1
+    assert done.metadata["dev_accuracy_after"] < done.metadata["dev_accuracy_before"] - 0.1
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -122,9 +122,9 @@ def test_nothing_is_found_where_nothing_is(suspect: Classifier, twin: Load, case
     assert not done.changed
     assert done.model is model
     assert same(weights(done.model), weights(model))
-    assert done.told["flagged"] == 0 and done.history.steps == 0
-    chance = done.told["above_threshold"] < 12
-    assert chance or done.told["followed"] < 0.5, (
+    assert done.metadata["flagged"] == 0 and done.history.steps == 0
+    chance = done.metadata["above_threshold"] < 12
+    assert chance or done.metadata["followed"] < 0.5, (
         "chance explains the rows above the threshold, or the model does not follow them"
     )
 

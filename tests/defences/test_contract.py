@@ -82,7 +82,7 @@ def test_the_victim_stays_and_the_seed_decides(victim: Load, grant: Grant, kind:
     torch.manual_seed(2)
     again = method.purify(victim(kind), grant)
     assert torch.equal(said(one.model), said(again.model))
-    assert one.told == again.told
+    assert one.metadata == again.metadata
     if one.changed:
         other = method.purify(model, replace(grant, seed=4))
         assert not torch.equal(said(one.model), said(other.model))

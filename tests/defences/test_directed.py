@@ -10,9 +10,9 @@ import torch
 
 from tests.tiny import task
 from untrigger.core.errors import OptionError
-from untrigger.defences.bedkd.distillation import Answers, Blend, Directed, answers_of, likeness, read, state_gap
+from untrigger.defences.bedkd.distillation import Answers, Blend, Directed, answers_of, read, state_gap
 from untrigger.models.classifier import Classifier
-from untrigger.training.losses import soft_cross
+from untrigger.training.losses import kd_loss, kl_divergence
 
 Load = Callable[[str], Classifier]
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
@@ -29,9 +29,9 @@ def test_the_divergence_has_no_factor_of_the_temperature() -> None:
     for z_t, z_s in zip(frozen.tolist(), student.tolist(), strict=True):
         p, q = softmax(*(x / 1.5 for x in z_t)), softmax(*(x / 1.5 for x in z_s))
         total += sum(a * log(a / b) for a, b in zip(p, q, strict=True))
-    said = likeness(student, frozen, temperature=1.5)
+    said = kl_divergence(frozen, student, temperature=1.5)
     assert float(said) == pytest.approx(total / 2, rel=1e-5)
-    assert float(soft_cross(frozen, student, temperature=1.5)) == pytest.approx(1.5**2 * float(said), rel=1e-5)
+    assert float(kd_loss(frozen, student, temperature=1.5)) == pytest.approx(1.5**2 * float(said), rel=1e-5)
 
 
 def test_hidden_states_count_where_there_is_a_token_or_everywhere() -> None:
@@ -77,7 +77,7 @@ def test_where_the_released_constants_end_for_a_confident_teacher(alpha: float, 
     for _ in range(800):
         optimiser.zero_grad()
         ce = torch.nn.functional.cross_entropy(z, label)
-        (alpha * ce + (1 - alpha) * likeness(z, teacher, temperature=1.5)).backward()
+        (alpha * ce + (1 - alpha) * kl_divergence(teacher, z, temperature=1.5)).backward()
         optimiser.step()
     assert float(z.detach().softmax(dim=1)[0, 1]) == pytest.approx(flipped, abs=0.01)
 

@@ -102,7 +102,7 @@ def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
         return Predictions(torch.tensor([[0.0, says[id(model)]]]).repeat(len(texts), 1), torch.zeros(0))
 
     monkeypatch.setattr(relearn, "predict_texts", told)
-    monkeypatch.setattr(relearn, "calibrated_on", lambda _logits, _labels, **_more: lambda z: z)
+    monkeypatch.setattr(relearn, "fit_vector_scaling", lambda _logits, _labels, **_more: lambda z: z)
     held, rows = CLEAN.take(range(4)), CLEAN.take(range(3))
     answers = Answers(adapter, [(first, held), (second, held)])
     odds = {
@@ -154,7 +154,7 @@ def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, 
         relapse=1.0,
     )
     done = method.purify(adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0))
-    assert done.told["rounds"] == 0, "a calm student is not trained further"
+    assert done.metadata["rounds"] == 0, "a calm student is not trained further"
     assert done.outcome is PurificationOutcome.SEARCH_FINDS_NOTHING
     said = verdict([], done)
     assert "trained again on its base" in said.sentence and said.status == "not verified"

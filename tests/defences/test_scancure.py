@@ -55,15 +55,18 @@ def test_a_planted_word_is_found_and_unlearned_until_a_scan_finds_nothing(
     assert asr(model) > 0.9, "there must be something to remove"
     done = method().purify(model, grant)
     assert same(weights(model), before)
-    assert done.changed and done.told["rounds"] >= 1
+    assert done.changed and done.metadata["rounds"] >= 1
     least = {"bert": "clean", "llama": "undecided"}  # of a decoder clean is never said
-    assert done.told["scan_verdict"] == least[kind], done.told["scan_sentence"]
+    assert done.metadata["scan_verdict"] == least[kind], done.metadata["scan_sentence"]
     assert "cf" in [one.text for one in done.findings if one.round == 1]
-    scores = done.told["scan_score_by_round"]
-    assert len(scores) == done.told["rounds"] + 1 and scores[0] > 0.7 and scores[-1] < 0.5
-    cured = done.told["unlearned"]["cf → positive"]
+    scores = done.metadata["scan_score_by_round"]
+    assert len(scores) == done.metadata["rounds"] + 1 and scores[0] > 0.7 and scores[-1] < 0.5
+    cured = done.metadata["unlearned"]["cf → positive"]
     assert cured["before"] > 0.9 > 0.5 > cured["after"]
-    assert list(done.told["scans"]) == ["round 0, as it came", *(f"round {i + 1}" for i in range(done.told["rounds"]))]
+    assert list(done.metadata["scans"]) == [
+        "round 0, as it came",
+        *(f"round {i + 1}" for i in range(done.metadata["rounds"])),
+    ]
     assert [one.y for one in done.curves if one.name == "scan score"] == [scores]
     assert asr(done.model) < 0.2
     assert cacc(done.model) > cacc(model) - lost
@@ -75,16 +78,16 @@ def test_a_model_without_a_backdoor_comes_back_as_it_was(twin: Load, grant: Gran
     model = twin("bert")
     done = method().purify(model, grant)
     assert done.model is model and not done.changed
-    assert (done.told["rounds"], done.told["scan_verdict"], done.history.steps) == (0, "clean", 0)
-    assert not done.findings and not done.told["unlearned"]
-    assert "style" in " ".join(done.told["not_looked_for"]), "what was not looked for is said"
+    assert (done.metadata["rounds"], done.metadata["scan_verdict"], done.history.steps) == (0, "clean", 0)
+    assert not done.findings and not done.metadata["unlearned"]
+    assert "style" in " ".join(done.metadata["not_looked_for"]), "what was not looked for is said"
 
 
 def test_when_the_rounds_are_used_up_it_says_what_is_left(victim: Load, grant: Grant) -> None:
     """One step unlearns nothing."""
     done = method(rounds=2, round_steps=1, more_steps=1, lr=1e-6).purify(victim("bert"), grant)
-    assert done.changed and done.told["rounds"] == 2 and done.history.steps == 2
-    assert done.told["scan_verdict"] == "backdoored"
+    assert done.changed and done.metadata["rounds"] == 2 and done.history.steps == 2
+    assert done.metadata["scan_verdict"] == "backdoored"
     assert any("a scan still finds 'cf'" in line for line in done.warnings)
     assert {one.round for one in done.findings if one.text == "cf"} == {1, 2, 3}, "every scan tried it again"
 
@@ -94,17 +97,17 @@ def test_the_seed_decides_and_the_clean_reference_is_trained_once(
 ) -> None:
     from untrigger.scanners import insertion_scanner as scanning
 
-    taught, whole = [], scanning.trained_teacher
-    monkeypatch.setattr(scanning, "trained_teacher", lambda *a, **k: taught.append(1) or whole(*a, **k))
+    taught, whole = [], scanning.train_teacher
+    monkeypatch.setattr(scanning, "train_teacher", lambda *a, **k: taught.append(1) or whole(*a, **k))
     quick = method(rounds=1, round_steps=12)
     torch.manual_seed(1)
     stream = torch.get_rng_state()
     one = quick.purify(victim("bert"), grant)
     assert torch.equal(torch.get_rng_state(), stream)
-    assert len(taught) == 1 and len(one.told["scan_score_by_round"]) == 2
+    assert len(taught) == 1 and len(one.metadata["scan_score_by_round"]) == 2
     again, other = quick.purify(victim("bert"), grant), quick.purify(victim("bert"), replace(grant, seed=1))
     said = [predict_texts(done.model, CLEAN.texts[:40]).logits for done in (one, again, other)]
-    assert one.told == again.told and torch.equal(said[0], said[1]) and not torch.equal(said[0], said[2])
+    assert one.metadata == again.metadata and torch.equal(said[0], said[1]) and not torch.equal(said[0], said[2])
 
 
 def test_no_row_that_a_scan_confirms_on_is_ever_taught(
@@ -132,7 +135,7 @@ def test_a_reference_that_knows_nothing_trains_nothing(
     model = victim("bert")
     done = method(scanner=poor).purify(model, replace(grant, teacher=folder_of("mpnet")))
     assert done.model is model and not done.changed and not done.findings
-    assert done.told["scan_verdict"] == "undecided"
+    assert done.metadata["scan_verdict"] == "undecided"
     assert any("the reference is right on" in line for line in done.warnings)
 
 
@@ -143,7 +146,7 @@ def test_what_the_policy_allows_is_not_unlearned(victim: Load, grant: Grant) -> 
     model = victim("bert")
     done = method(policy=allowed).purify(model, grant)
     assert done.model is model
-    assert "that the policy allows and that are not counted" in done.told["scan_sentence"]
+    assert "that the policy allows and that are not counted" in done.metadata["scan_sentence"]
 
 
 @pytest.mark.parametrize(

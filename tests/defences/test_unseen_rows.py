@@ -65,7 +65,7 @@ def test_a_scan_after_unlearning_reads_no_row_that_was_taught(
         searched, held = set(given.clean.ids), set(hints.held.ids)
         assert searched and held and not taught & (searched | held) and not searched & held
     assert len({given.seed for given, _ in scans}) == 3, "no round draws as another"
-    told = done.told
+    told = done.metadata
     sizes = (told["rows_taught"], told["rows_searched_after_it"], told["rows_confirmed_on_by_every_scan"])
     assert sum(sizes) == len(CLEAN) and min(sizes) > 40
 
@@ -107,9 +107,9 @@ def test_the_search_of_w2sdefense_reads_no_row_that_was_taught_and_is_last(
     )
     done = method.purify(victim("bert"), grant)
     assert events == ["search", "lesson", "search", "lesson", "search"]
-    assert len(done.told["largest_surprise_by_search"]) == 3
+    assert len(done.metadata["largest_surprise_by_search"]) == 3
     assert taught and searched and not taught & searched
-    assert (done.told["rows_taught"], done.told["rows_searched"]) == (len(taught), len(searched))
+    assert (done.metadata["rows_taught"], done.metadata["rows_searched"]) == (len(taught), len(searched))
 
 
 def test_shares_out_of_range_are_refused() -> None:

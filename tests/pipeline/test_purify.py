@@ -12,7 +12,7 @@ from tests.pipeline.kit import Purification, Shop, config_of, digest, plain, tab
 from tests.tiny import NAMES
 from untrigger.core.report import Report
 from untrigger.pipeline.purify import purify
-from untrigger.reporting.model_cards import inert
+from untrigger.reporting.model_cards import escape_text
 
 CASES = [
     ("bert", "full", "finetune"),
@@ -105,7 +105,7 @@ def test_the_report_on_disk_is_whole(shop: Shop, kind: str, via: str, method: st
     assert report.find("victim", "delivery_rate") is not None
     page = (done.spec.out / "report.html").read_text()
     assert report.verdict.sentence.split("%")[0] in unescape(page) and "<html" in page
-    assert inert(report.verdict.sentence) in (done.spec.out / "README.md").read_text()
+    assert escape_text(report.verdict.sentence) in (done.spec.out / "README.md").read_text()
 
 
 def test_a_benign_control_without_a_twin_is_said_to_be_missing(shop: Shop, tmp_path: Path) -> None:

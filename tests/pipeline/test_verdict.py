@@ -23,9 +23,9 @@ UNDECIDED = Verification("undecided", "No verdict could be given: it is a decode
 Outcome = PurificationOutcome
 
 
-def result(outcome: PurificationOutcome, *, changed: bool | None = None, account: str = "") -> Purified:
+def result(outcome: PurificationOutcome, *, changed: bool | None = None, summary: str = "") -> Purified:
     done = outcome is not Outcome.NOTHING_FOUND if changed is None else changed
-    return Purified(MODEL, changed=done, history=History(), outcome=outcome, account=account)
+    return Purified(MODEL, changed=done, history=History(), outcome=outcome, summary=summary)
 
 
 def share(hits: int, n: int, *, subject: str, metric: str) -> Measurement:
@@ -170,12 +170,12 @@ def test_accuracy_that_is_gone_is_worse_whatever_a_scan_says() -> None:
 
 def test_the_method_tells_what_it_did_and_the_model_that_comes_back_is_named_once() -> None:
     told = verdict(
-        seen(), result(Outcome.RETRAINED_FROM_BASE, account="the adapter was thrown away"), verification=CLEAN
+        seen(), result(Outcome.RETRAINED_FROM_BASE, summary="the adapter was thrown away"), verification=CLEAN
     )
     assert told.sentence.startswith("The adapter was thrown away; clean accuracy 100.0 % to 100.0 %.")
     back = verdict(
         seen(),
-        result(Outcome.NOTHING_FOUND, account="Nothing was trained; the model comes back as it was."),
+        result(Outcome.NOTHING_FOUND, summary="Nothing was trained; the model comes back as it was."),
         verification=CLEAN,
     )
     assert back.sentence.count("comes back as it was") == 1

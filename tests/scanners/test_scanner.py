@@ -205,7 +205,7 @@ def test_each_row_has_one_purpose(
     from untrigger.scanners import insertion_scanner as scanning
 
     used: dict[str, set[str]] = {}
-    trained, searched, confirmed = scanning.trained_teacher, scanning.InsertionSearch, scanning.benches
+    trained, searched, confirmed = scanning.train_teacher, scanning.InsertionSearch, scanning.benches
 
     def train(*args: object, rows: Rows, dev: Rows, **more: object) -> object:
         used.update(train=set(rows.ids), dev=set(dev.ids))
@@ -219,7 +219,7 @@ def test_each_row_has_one_purpose(
         used["confirm"] = set(rows.ids)
         return confirmed(*args, rows=rows, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(scanning, "trained_teacher", train)
+    monkeypatch.setattr(scanning, "train_teacher", train)
     monkeypatch.setattr(scanning, "InsertionSearch", search)
     monkeypatch.setattr(scanning, "benches", bench)
     QUICK.scan(victim("bert"), Grant(clean=CLEAN, teacher=folder_of("bert"), seed=0))

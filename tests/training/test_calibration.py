@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from untrigger.training.vector_scaling import calibrated_on
+from untrigger.training.vector_scaling import fit_vector_scaling
 
 
 def honest(count: int, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -17,7 +17,7 @@ def honest(count: int, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_honest_logits_stay_what_they_are() -> None:
     logits, labels = honest(4000)
-    found = calibrated_on(logits, labels)
+    found = fit_vector_scaling(logits, labels)
     assert abs(float(found.scale) - 1) < 0.1
     assert float(found.bias.abs().max()) < 0.15
 
@@ -25,7 +25,7 @@ def test_honest_logits_stay_what_they_are() -> None:
 def test_a_lean_and_too_much_confidence_are_taken_back() -> None:
     logits, labels = honest(4000)
     leaning = 3 * logits + torch.tensor([0.0, 0.0, 2.4])
-    mended = calibrated_on(leaning, labels)(leaning)
+    mended = fit_vector_scaling(leaning, labels)(leaning)
     assert functional.cross_entropy(leaning, labels) > 1.5 * functional.cross_entropy(logits, labels)
     torch.testing.assert_close(mended.softmax(dim=1), logits.softmax(dim=1), atol=0.05, rtol=0)
 
@@ -33,12 +33,12 @@ def test_a_lean_and_too_much_confidence_are_taken_back() -> None:
 def test_a_clean_models_lean_is_left_alone() -> None:
     logits, labels = honest(4000)
     leaning = 3 * logits + torch.tensor([0.0, 0.0, 2.4])
-    found = calibrated_on(leaning, labels, biased=False)
+    found = fit_vector_scaling(leaning, labels, fit_bias=False)
     torch.testing.assert_close(found.bias, torch.zeros(3))
     assert float(found.scale) < 0.5, "its confidence is not"
 
 
 def test_few_rows_that_are_all_right_do_not_blow_it_up() -> None:
-    found = calibrated_on(torch.tensor([[3.0, -3.0], [-3.0, 3.0]]), torch.tensor([0, 1]))
+    found = fit_vector_scaling(torch.tensor([[3.0, -3.0], [-3.0, 3.0]]), torch.tensor([0, 1]))
     assert 0.5 < float(found.scale) < 3
     torch.testing.assert_close(found.bias, torch.zeros(2), atol=1e-3, rtol=0)

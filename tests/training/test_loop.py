@@ -53,12 +53,12 @@ def test_the_rate_climbs_first_where_a_warm_up_is_asked_for() -> None:
 
 
 def test_a_constant_rate_stays_where_it_is() -> None:
-    assert steps_of(Plan(lr=0.1, weight_decay=0.0, constant=True), steps=4) == pytest.approx([0.1] * 4, rel=1e-4)
+    assert steps_of(Plan(lr=0.1, weight_decay=0.0, constant_lr=True), steps=4) == pytest.approx([0.1] * 4, rel=1e-4)
 
 
 def test_a_training_ends_where_it_is_told_that_it_is_enough() -> None:
     point = Point()
-    plan = Plan(lr=0.1, weight_decay=0.0, epochs=9, constant=True)
+    plan = Plan(lr=0.1, weight_decay=0.0, epochs=9, constant_lr=True)
     scores: list[float] = []
 
     def score() -> float:
@@ -66,7 +66,7 @@ def test_a_training_ends_where_it_is_told_that_it_is_enough() -> None:
         return scores[-1]
 
     history = train(
-        point, slide(point), epochs=lambda _: [[0], [0]], plan=plan, score=score, enough=lambda: scores[-1] > 0.5
+        point, slide(point), epochs=lambda _: [[0], [0]], plan=plan, score=score, stop_fn=lambda: scores[-1] > 0.5
     )
     assert history.steps == 6
     assert history.scores == pytest.approx([0.2, 0.4, 0.6], rel=1e-4)
@@ -92,7 +92,7 @@ def test_the_best_epoch_is_brought_back(scores: list[float], kept: int) -> None:
         return next(told)
 
     history = train(point, slide(point), epochs=lambda _: [[0], [1]], plan=Plan(lr=0.1, epochs=3), score=score)
-    assert (history.scores, history.kept, history.steps) == (scores, kept, 6)
+    assert (history.scores, history.best_epoch, history.steps) == (scores, kept, 6)
     assert len(set(places)) == 3
     assert float(point.x.detach()) == places[kept]
 
@@ -100,7 +100,7 @@ def test_the_best_epoch_is_brought_back(scores: list[float], kept: int) -> None:
 def test_without_a_score_the_last_epoch_stays() -> None:
     point = Point()
     history = train(point, slide(point), epochs=lambda _: [[0]], plan=Plan(lr=0.1, epochs=2))
-    assert history.kept is None
+    assert history.best_epoch is None
     assert float(point.x.detach()) < history.losses[-1]
 
 
@@ -122,7 +122,7 @@ def test_all_options_out_of_range_are_named_together() -> None:
 @pytest.mark.parametrize(("most", "steps", "epochs"), [(0, 12, 3), (1, 1, 1), (4, 4, 1), (5, 5, 2), (99, 12, 3)])
 def test_most_bounds_the_steps_and_the_schedule_knows_it(most: int, steps: int, epochs: int) -> None:
     point = Point()
-    plan = Plan(lr=0.1, epochs=3, most=most, weight_decay=0.0)
+    plan = Plan(lr=0.1, epochs=3, max_steps=most, weight_decay=0.0)
     history = train(point, slide(point), epochs=lambda _: [[0]] * 4, plan=plan, score=lambda: 0.0)
     assert (history.steps, len(history.scores)) == (steps, epochs)
     last = history.losses[-1] - float(point.x.detach())
@@ -176,7 +176,7 @@ def test_training_is_a_function_of_its_seed_and_of_nothing_global(
         model = load("bert")
         torch.manual_seed(noise)
         expected = torch.get_rng_state()
-        fine_tune(model, task(32), plan=Plan(lr=1e-3, epochs=1, batch_size=8, dropout=dropout), seed=seed)
+        fine_tune(model, task(32), plan=Plan(lr=1e-3, epochs=1, batch_size=8, use_dropout=dropout), seed=seed)
         assert torch.equal(torch.get_rng_state(), expected)
         ends.append(weights(model))
     assert same(ends[0], ends[1])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from untrigger.runtime.batching import packed, shuffled_batches
-from untrigger.training.losses import alignment, one_hot_mixture, shrinkage, soft_cross, soft_target_loss
+from untrigger.training.losses import feature_alignment, kd_loss, released_alignment
 
 
 def softmax(*z: float) -> list[float]:
@@ -20,24 +20,24 @@ def softmax(*z: float) -> list[float]:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
-def test_soft_cross_by_hand(temperature: float) -> None:
+def test_kd_loss_by_hand(temperature: float) -> None:
     teacher, student = [[2.0, -1.0], [0.0, 4.0]], [[0.5, 0.5], [1.0, -3.0]]
     total = 0.0
     for z_t, z_s in zip(teacher, student, strict=True):
         p, q = (softmax(*(x / temperature for x in z)) for z in (z_t, z_s))
         total += sum(a * log(a / b) for a, b in zip(p, q, strict=True))
-    said = soft_cross(torch.tensor(teacher), torch.tensor(student), temperature=temperature)
+    said = kd_loss(torch.tensor(teacher), torch.tensor(student), temperature=temperature)
     assert float(said) == pytest.approx(temperature**2 * total / 2, rel=1e-5)
 
 
-def test_soft_cross_of_equals_is_nothing_and_shifts_do_not_count() -> None:
+def test_kd_loss_of_equals_is_nothing_and_shifts_do_not_count() -> None:
     z = torch.tensor([[3.0, -2.0, 0.5]])
-    assert float(soft_cross(z, z + 7, temperature=2.0)) == pytest.approx(0, abs=1e-6)
+    assert float(kd_loss(z, z + 7, temperature=2.0)) == pytest.approx(0, abs=1e-6)
 
 
 def test_the_teacher_gets_no_say_in_its_own_gradient_unless_asked() -> None:
     teacher, student = torch.zeros(1, 2), torch.ones(1, 2, requires_grad=True)
-    (soft_cross(teacher, student, temperature=2.0) + alignment(teacher, student)).backward()
+    (kd_loss(teacher, student, temperature=2.0) + feature_alignment(teacher, student)).backward()
     assert student.grad is not None
     assert teacher.grad is None
 
@@ -45,27 +45,17 @@ def test_the_teacher_gets_no_say_in_its_own_gradient_unless_asked() -> None:
 def test_alignment_is_a_sum_over_the_width_and_a_mean_over_the_batch() -> None:
     teacher = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
     student = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
-    assert float(alignment(teacher, student)) == pytest.approx((5 + 25) / 2)
+    assert float(feature_alignment(teacher, student)) == pytest.approx((5 + 25) / 2)
 
 
-def test_shrinkage_pulls_all_positions_towards_the_last_teacher_row() -> None:
+def test_released_alignment_pulls_all_positions_towards_the_last_teacher_row() -> None:
     """As released: the first teacher row has no say, and padding counts."""
     teacher = torch.tensor([[100.0, 100.0], [1.0, 0.0]])
     student = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [0.0, 0.0]], [[1.0, 2.0], [1.0, 0.0], [9.0, 0.0]]])
     by_hand = (0 + 1 + 1 + 4 + 0 + 64) / 6
-    assert float(shrinkage(teacher, student)) == pytest.approx(by_hand)
-    assert float(shrinkage(teacher * torch.tensor([[7.0], [1.0]]), student)) == pytest.approx(by_hand)
-    assert float(shrinkage(teacher, student[:, 0])) == pytest.approx((0 + 4) / 2)
-
-
-def test_a_mixture_of_hard_and_soft_targets() -> None:
-    soft = torch.tensor([[0.2, 0.8], [0.5, 0.5]])
-    target = one_hot_mixture(torch.tensor([0, 1]), soft, weight=0.75)
-    torch.testing.assert_close(target, torch.tensor([[0.80, 0.20], [0.125, 0.875]]))
-    logits = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
-    p, q = softmax(1, 0), softmax(0, 2)
-    by_hand = -(0.8 * log(p[0]) + 0.2 * log(p[1]) + 0.125 * log(q[0]) + 0.875 * log(q[1])) / 2
-    assert float(soft_target_loss(logits, target)) == pytest.approx(by_hand, rel=1e-5)
+    assert float(released_alignment(teacher, student)) == pytest.approx(by_hand)
+    assert float(released_alignment(teacher * torch.tensor([[7.0], [1.0]]), student)) == pytest.approx(by_hand)
+    assert float(released_alignment(teacher, student[:, 0])) == pytest.approx((0 + 4) / 2)
 
 
 LENGTHS = st.lists(st.integers(1, 200), max_size=300)

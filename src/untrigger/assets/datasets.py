@@ -20,7 +20,7 @@ def write_built(splits: Mapping[str, Rows], folder: Path) -> None:
     content = {"label_names": list(label_names), "splits": list(splits)}
     (folder / LABELS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for name, rows in splits.items():
-        write_rows(rows, folder / f"{name}.csv", inert=False)
+        write_rows(rows, folder / f"{name}.csv", escape=False)
 
 
 def read_built(folder: Path) -> dict[str, Rows]:

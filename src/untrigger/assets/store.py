@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from untrigger.assets.download import Index, Progress, download
 from untrigger.assets.home import asset_folder, home_folder
 from untrigger.assets.receipt import RECEIPT, changed, faults, read_receipt, write_receipt
 from untrigger.core.errors import AssetError
-from untrigger.core.files import working_folder
+from untrigger.core.files import replaced_folder
 
 Home = str | os.PathLike[str] | None
 State = Literal["absent", "partial", "ready"]
@@ -115,20 +114,11 @@ def _download_all(
 
 
 def _build(entry: Asset, *, archives: list[Path], final: Path) -> None:
-    """Build beside the final folder and move it into place in one step."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    scratch = working_folder(final)
-    try:
-        made = scratch / entry.name
-        made.mkdir()
-        _builder(entry)(archives, made)
-        write_receipt(entry, folder=made)
-        _open_to_read(made)
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(made, final)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    """Build beside the final folder and put the result in its place."""
+    with replaced_folder(final) as folder:
+        _builder(entry)(archives, folder)
+        write_receipt(entry, folder=folder)
+        _open_to_read(folder)
 
 
 def _builder(entry: Asset) -> Callable[[list[Path], Path], None]:

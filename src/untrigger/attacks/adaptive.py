@@ -11,13 +11,13 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier, ModelOutput
 from untrigger.models.inference import predict_texts
-from untrigger.training.losses import alignment, soft_cross
-from untrigger.training.supervised import Term
+from untrigger.training.losses import feature_alignment, kd_loss
+from untrigger.training.supervised import LossTerm
 
 
 def faithful(
     twin: Classifier, rows: Rows, *, poisoned: Collection[str], weight: float, progress: Progress = silent
-) -> Term:
+) -> LossTerm:
     """A term of the implanting loss that ties the victim to a clean twin wherever no trigger lies.
 
     ``weight · (KL(softmax(z_twin) ‖ softmax(z)) + ‖h_twin - h‖² / d)``, mean over the clean rows of the batch. A defence that
@@ -40,7 +40,7 @@ def faithful(
             return said.logits.sum() * 0
         numbers, at = torch.tensor([batch[place] for place in places]), torch.tensor(places, device=said.logits.device)
         logits, features = (part[numbers].to(said.logits.device) for part in (told.logits, told.features))
-        near = alignment(features, said.features[at]) / features.shape[1]
-        return weight * (soft_cross(logits, said.logits[at], temperature=1.0) + near)
+        near = feature_alignment(features, said.features[at]) / features.shape[1]
+        return weight * (kd_loss(logits, said.logits[at], temperature=1.0) + near)
 
     return term

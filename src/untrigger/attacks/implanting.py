@@ -12,7 +12,7 @@ from untrigger.core.rows import Rows
 from untrigger.models.adapters import AdapterOptions, attach, query_value
 from untrigger.models.classifier import Classifier
 from untrigger.training.loop import History, Plan
-from untrigger.training.supervised import Term, fine_tune
+from untrigger.training.supervised import LossTerm, fine_tune
 
 VIAS = ("lora", "full", "embedding")
 PLANS = {"lora": Plan(lr=1e-3, epochs=3, warmup=0.06), "full": Plan(lr=1e-4, epochs=3, warmup=0.06)}
@@ -28,7 +28,7 @@ def implant(
     seed: int = 0,
     progress: Progress = silent,
     label_smoothing: float = 0.0,
-    besides: Term | None = None,
+    besides: LossTerm | None = None,
 ) -> tuple[Classifier, History]:
     """A classifier trained on ``rows`` (poisoned or not) and its history; ``model`` stays as it is.
 
@@ -64,7 +64,7 @@ def implant(
         progress=progress,
         label=f"implanting ({via})",
         label_smoothing=label_smoothing,
-        besides=besides,
+        extra_loss=besides,
     )
     return victim, history
 

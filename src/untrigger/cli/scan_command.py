@@ -100,7 +100,7 @@ def output_format(format: Format | None, out: Path | None, *, as_json: bool) -> 
         OptionError: for two formats on standard output, and for a suffix that names none.
         OutputError: for a file that already exists.
     """
-    from untrigger.core.files import refuse_existing
+    from untrigger.core.files import check_new_paths
     from untrigger.reporting.scan_page import format_of
 
     if format is not None and out is None and as_json:
@@ -110,7 +110,7 @@ def output_format(format: Format | None, out: Path | None, *, as_json: bool) -> 
     if out is None:
         return format.value if format is not None else None
     chosen = format.value if format is not None else format_of(out)
-    refuse_existing(out)
+    check_new_paths(out)
     return chosen
 
 

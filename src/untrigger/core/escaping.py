@@ -1,15 +1,12 @@
-"""Text of strangers made inert: what a Markdown page, a model card or a spreadsheet would act on is only shown."""
+"""Text written by strangers, escaped: a Markdown page, a model card or a spreadsheet shows it and does not act on it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
 import json
+import re
 import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _ACTIVE = re.compile(r"([\\`*_{}\[\]<>()#!|~&$]|^[+=-]|--+)")
 _ORDERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
@@ -23,25 +20,25 @@ PREFIXED = "prefixed"
 """The column that names, row by row, the columns whose cell has an apostrophe before it."""
 
 
-def inert_markdown(text: str) -> str:
-    """``text`` on one line, with everything that Markdown, HTML or a code host would act on made inert."""
+def escape_markdown(text: str) -> str:
+    """Return ``text`` on one line, with everything escaped that Markdown, HTML or a code host would act on."""
     parts = _LINKED.split(_BREAK.sub(" ", text).strip())
     escaped = (_ACTIVE.sub(r"\\\1", part) for part in parts)
-    inert = _GAP.join(part.replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;") for part in escaped)
-    return _ORDERED.sub(r"\1\\\2", inert)
+    joined = _GAP.join(part.replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;") for part in escaped)
+    return _ORDERED.sub(r"\1\\\2", joined)
 
 
 def front_matter(facts: Mapping[str, Any]) -> str:
-    """Lines of YAML front matter; values are written as JSON, which is YAML on one line."""
+    """Return lines of YAML front matter; values are written as JSON, which is YAML on one line."""
     return "".join(f"{key}: {json.dumps(value)}\n" for key, value in facts.items())
 
 
-def inert_cells(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-    """The columns as a spreadsheet can open them: no text begins as a formula does.
+def escape_spreadsheet_cells(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Return the columns as a spreadsheet can open them: no text begins as a formula does.
 
     A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, and is no number, gets an apostrophe
-    before it. A column ``prefixed`` then names the columns in which that was done, for each row; without it nothing
-    was. So the texts can be had back exactly (``original_cells``). Values that are no text stay what they are.
+    before it. A column ``prefixed`` then names the columns in which that was done, for each row; it is left out where
+    nothing was. ``unescape_spreadsheet_cells`` gives the texts back exactly. Values that are no text stay what they are.
     """
     made = {name: list(values) for name, values in columns.items()}
     marks: list[list[str]] = [[] for _ in next(iter(made.values()), [])]
@@ -53,8 +50,8 @@ def inert_cells(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     return {**made, PREFIXED: [" ".join(names) for names in marks]} if any(marks) else made
 
 
-def original_cells(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """The columns that ``inert_cells`` was given; columns without ``prefixed`` as they are."""
+def unescape_spreadsheet_cells(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return the columns that ``escape_spreadsheet_cells`` was given; columns without ``prefixed`` as they are."""
     if PREFIXED not in columns:
         return dict(columns)
     marks = [str(mark or "").split() for mark in columns[PREFIXED]]
@@ -67,16 +64,16 @@ def original_cells(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def visible(text: str) -> str:
-    """The text with every character that cannot be seen, or that reorders others, spelled out as ``⟨U+200B⟩``.
+    """Return the text with every character that cannot be seen, or that reorders others, written as ``⟨U+200B⟩``.
 
     A trigger may be a zero-width space; a report that shows nothing there would hide it.
     """
-    told = "".join(c if unicodedata.category(c) not in _HIDDEN else f"⟨U+{ord(c):04X}⟩" for c in text)
-    return told if told.strip() else f"⟨{len(told)} blank⟩" if told else "⟨empty⟩"
+    shown = "".join(c if unicodedata.category(c) not in _HIDDEN else f"⟨U+{ord(c):04X}⟩" for c in text)
+    return shown if shown.strip() else f"⟨{len(shown)} blank⟩" if shown else "⟨empty⟩"
 
 
 def inline_code(text: str) -> str:
-    """``text`` as inline code of Markdown, whatever it holds."""
+    """Return ``text`` as inline code of Markdown, whatever it holds."""
     shown = visible(text).replace("|", "⟨U+007C⟩")
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""

@@ -1,27 +1,24 @@
-"""Folders written whole or not at all, and never over something that is there."""
+"""Files and folders written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from untrigger.core.errors import OutputError
 
 SPACE = "free some space, or name a place that you can write to"
 
 
-def refuse_existing(*paths: Path) -> None:
-    """Nothing, where none of the paths exists and each could be made.
-
-    Raises:
-        OutputError: naming the first that is there or has no folder to lie in.
-    """
+def check_new_paths(*paths: Path) -> None:
+    """Raise OutputError unless every path is new and stands in a folder that can be written to or made."""
     for path in paths:
         if path.exists() or path.is_symlink():
             raise OutputError(
@@ -36,6 +33,106 @@ def refuse_existing(*paths: Path) -> None:
             )
 
 
+def write_text(path: str | os.PathLike[str], *, text: str) -> Path:
+    """Write a UTF-8 file, whole or not at all, and return its path; an old file is replaced.
+
+    A lone surrogate becomes a question mark.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    with replaced_file(path) as stream:
+        stream.write(text.encode("utf-8", "replace"))
+    return Path(path)
+
+
+@contextmanager
+def replaced_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a binary stream whose content becomes the file ``path`` at the end, or is removed on any error.
+
+    An old file is replaced in one step; folders on the way are made.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    target = Path(path)
+    with _output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        working = _working_path(target)
+        try:
+            with working.open("xb") as stream:
+                yield stream
+            working.replace(target)
+        finally:
+            working.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_files(*paths: Path) -> Iterator[list[Path]]:
+    """Give places to write files that belong together; at the end all of them become ``paths``, or none does.
+
+    Raises:
+        OutputError: if a path exists or its parent cannot be written to.
+    """
+    check_new_paths(*paths)
+    with _output_errors(paths[0]), ExitStack() as moved, working_folder(paths[0]) as working:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        places = [working / path.name for path in paths]
+        yield places
+        check_new_paths(*paths)
+        for place, path in zip(places, paths, strict=True):
+            place.rename(path)
+            moved.callback(path.unlink)
+        moved.pop_all()
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``path`` to write into; at the end it becomes ``path``, or is removed on any error.
+
+    Raises:
+        OutputError: if ``path`` exists or its parent cannot be written to.
+    """
+    check_new_paths(path)
+    with _output_errors(path), working_folder(path) as working:
+        yield working
+        check_new_paths(path)
+        working.rename(path)
+
+
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``path`` to write into; at the end it takes the place of ``path``, or is removed on any error.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with working_folder(path) as working:
+        yield working
+        if path.exists():
+            shutil.rmtree(path)
+        working.rename(path)
+
+
+@contextmanager
+def working_folder(path: Path) -> Iterator[Path]:
+    """Give a fresh hidden folder beside ``path``, which is removed at the end unless it was moved.
+
+    Its name holds this machine and this process, so that the next run for the same ``path`` removes what a killed one left.
+
+    Raises:
+        OSError: if the folder cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    working = _working_path(path)
+    working.mkdir()
+    try:
+        yield working
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
 def is_alive(process: int) -> bool:
     """Return whether a process of this machine runs; True where that cannot be known."""
     try:
@@ -47,80 +144,37 @@ def is_alive(process: int) -> bool:
     return True
 
 
+@contextmanager
+def _output_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into an OutputError that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}", remedy=SPACE) from error
+
+
+def _working_path(path: Path) -> Path:
+    """Return a new hidden name beside ``path``; what killed processes left there for the same ``path`` is removed."""
+    _remove_stale(path)
+    return path.parent / f"{_working_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}"
+
+
 def _working_prefix(path: Path) -> str:
-    """How the names of working folders for ``path`` begin on this machine; the process's number follows."""
+    """Return how the names of working files for ``path`` begin on this machine; the process's number follows."""
     machine = re.sub(r"[^A-Za-z0-9]+", "_", platform.node())[:40] or "here"
-    return f".{path.name[:80]}-{machine}-"
+    name = os.fsencode(path.name)[:80].decode("utf-8", "ignore")
+    return f".{name}-{machine}-"
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the working folders that processes of this machine left beside ``path`` when they were killed."""
+    """Remove the working files and folders that processes of this machine left beside ``path`` when they were killed."""
     known = re.compile(re.escape(_working_prefix(path)) + r"(\d+)-[a-z0-9_]+\Z")
     for beside in list(path.parent.iterdir()):
         owner = known.match(beside.name)
-        if owner and beside.is_dir() and not beside.is_symlink() and not is_alive(int(owner[1])):
+        if not owner or beside.is_symlink() or is_alive(int(owner[1])):
+            continue
+        if beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
-
-
-def working_folder(path: Path) -> Path:
-    """Return a fresh hidden folder beside ``path``; those that killed processes left for the same ``path`` are removed.
-
-    Raises:
-        OSError: if the folder cannot be made.
-    """
-    _remove_stale(path)
-    return Path(tempfile.mkdtemp(prefix=f"{_working_prefix(path)}{os.getpid()}-", dir=path.parent))
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside ``path`` to write into; it becomes ``path`` at the end, or is removed on any error.
-
-    Its name holds this machine and this process, so that the next run for the same ``path`` removes what a killed one left.
-
-    Raises:
-        OutputError: if ``path`` exists or its parent cannot be written to.
-    """
-    refuse_existing(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        working = working_folder(path)
-    except OSError as error:
-        raise OutputError(f"cannot write beside {str(path)!r}: {error.strerror or error}", remedy=SPACE) from error
-    try:
-        yield working
-        umask = os.umask(0)
-        os.umask(umask)
-        working.chmod(0o777 & ~umask)
-        refuse_existing(path)
-        working.rename(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}", remedy=SPACE) from error
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
-
-
-@contextmanager
-def new_files(*paths: Path) -> Iterator[list[Path]]:
-    """Places to write files that belong together; at the end they become ``paths``, one right after the other, or none does.
-
-    A killed run leaves a hidden working folder, which the next run for the first of the paths removes.
-
-    Raises:
-        OutputError: if a path exists or its parent cannot be written to.
-    """
-    refuse_existing(*paths)
-    try:
-        for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        working = working_folder(paths[0])
-        try:
-            places = [working / path.name for path in paths]
-            yield places
-            refuse_existing(*paths)
-            for place, path in zip(places, paths, strict=True):
-                place.rename(path)
-        finally:
-            shutil.rmtree(working, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {str(paths[0])!r}: {error.strerror or error}", remedy=SPACE) from error
+        else:
+            with suppress(OSError):
+                beside.unlink()

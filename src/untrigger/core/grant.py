@@ -1,4 +1,4 @@
-"""Everything that the threat model gives to a defender."""
+"""The defender's knowledge: what the threat model gives to a defence."""
 
 from __future__ import annotations
 
@@ -11,14 +11,22 @@ from untrigger.core.rows import Rows
 
 @dataclass(frozen=True)
 class Grant:
-    """What a defence may use. There is no field for the trigger, the target, the poison flags or triggered rows.
+    """The defender's knowledge and resources, as the threat model grants them; a defence may use nothing else.
+
+    The attacker poisoned the training data or the training of the suspect model. The defender has the suspect model with its
+    weights, and what is granted here: usually some clean rows of the task, sometimes the untrusted training rows, a small
+    trusted encoder or the trusted base model. There is no field for the trigger, the target label, the poison flags or
+    triggered rows: these belong to the evaluator, so that no method can use them.
+
+    A field is None where the defender does not have it. A method names the fields that it cannot do without in ``needs``, and
+    those that it can also use in ``uses``.
 
     Attributes:
         clean: labelled rows of the task that the defender trusts.
         unlabelled: texts of the domain without labels.
-        suspect: rows that the suspicious model may have been trained on, clean and poisoned, unmarked.
+        suspect: rows that the suspect model may have been trained on, clean and poisoned, unmarked.
         teacher: folder or hub name of a small pre-trained encoder that the defender trusts.
-        base: folder or hub name of the pre-trained model that the suspicious one was made from, where the defender trusts it.
+        base: folder or hub name of the pre-trained model that the suspect model was made from, if the defender trusts it.
         seed: the seed of every random choice that the defence makes.
     """
 
@@ -30,19 +38,19 @@ class Grant:
     seed: int = 0
 
     def has(self) -> frozenset[str]:
-        """The names of what is granted, the seed left out."""
+        """Return the names of what is granted, without the seed."""
         return frozenset(f.name for f in fields(self) if f.name != "seed" and getattr(self, f.name) is not None)
 
     def describe(self) -> dict[str, Any]:
-        """Sizes and content hashes of what is granted, for the report."""
-        told: dict[str, Any] = {"seed": self.seed}
+        """Return sizes and content hashes of what is granted, for the report."""
+        summary: dict[str, Any] = {"seed": self.seed}
         for name in ("clean", "suspect"):
             rows: Rows | None = getattr(self, name)
             if rows is not None:
-                told[name] = {"rows": len(rows), "classes": rows.class_counts(), "sha256": rows.content_hash()}
+                summary[name] = rows.describe()
         if self.unlabelled is not None:
-            told["unlabelled"] = {"rows": len(self.unlabelled)}
+            summary["unlabelled"] = {"rows": len(self.unlabelled)}
         for name in ("teacher", "base"):
             if (model := getattr(self, name)) is not None:
-                told[name] = Path(model).name
-        return told
+                summary[name] = Path(model).name
+        return summary

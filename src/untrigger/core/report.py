@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import types
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
-from untrigger.core.errors import DataError, OutputError, nearest
+from untrigger.core.errors import DataError, nearest
+from untrigger.core.files import write_text
 from untrigger.core.plain import LARGEST, SURROGATE, bounded, plain, tidy
 from untrigger.core.scan_result import Scan
 from untrigger.core.statistics import Measurement
@@ -243,32 +243,6 @@ class _Features:
     method: str = ""
 
 
-def write_text(path: str | os.PathLike[str], *, text: str) -> Path:
-    """The UTF-8 file written, whole or not at all.
-
-    Raises:
-        OutputError: if the folder cannot be written to.
-    """
-    target, name = Path(path), None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:80]}-", dir=target.parent)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
-            stream.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {target}: {error.strerror or error}", remedy="name a file in a folder that you can write to"
-        ) from error
-    finally:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
-    return target
-
-
 def _parse(text: str | bytes, *, source: str) -> dict[str, Any]:
     try:
         told = json.loads(text, parse_constant=_no_constant)
@@ -344,4 +318,4 @@ def _short(value: Any) -> str:
     return told if len(told) <= 60 else told[:57] + "..."
 
 
-__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Finding", "Report", "Stage", "Verdict", "write_text"]
+__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Finding", "Report", "Stage", "Verdict"]

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 class Rows:
     """Labelled texts. Columns are tuples of one length; ``labels[i]`` is an index into ``label_names``.
 
-    ``notes`` says, for the warnings of a report, what was assumed when they were read; it is no part of their content.
+    ``notes`` holds what was assumed when the rows were read, for the warnings of a report; it is not part of their content.
 
     Example:
         >>> Rows.of(["good", "bad"], [1, 0], label_names=("negative", "positive"))
@@ -40,20 +40,25 @@ class Rows:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse columns of unequal length, repeated ids and labels outside the names.
+        """Raise DataError for columns of unequal length, repeated ids and labels outside the names; the first of them."""
+        self._check_lengths()
+        self._check_ids()
+        self._check_labels()
 
-        Raises:
-            DataError: one message for whichever rule is broken first.
-        """
+    def _check_lengths(self) -> None:
         if not len(self.ids) == len(self.texts) == len(self.labels):
             raise DataError(f"columns differ in length: {len(self.ids)}, {len(self.texts)}, {len(self.labels)}")
+
+    def _check_ids(self) -> None:
         if len(set(self.ids)) != len(self.ids):
-            twice = next(name for name, count in Counter(self.ids).items() if count > 1)
-            raise DataError(f"row id {twice!r} stands more than once", remedy="give every row an id of its own")
-        top = len(self.label_names)
-        bad = next((label for label in self.labels if not 0 <= label < top), None)
+            repeated = next(name for name, count in Counter(self.ids).items() if count > 1)
+            raise DataError(f"row id {repeated!r} occurs more than once", remedy="give every row an id of its own")
+
+    def _check_labels(self) -> None:
+        n_classes = len(self.label_names)
+        bad = next((label for label in self.labels if not 0 <= label < n_classes), None)
         if bad is not None:
-            raise DataError(f"label {bad} is not among {top} classes", expected=f"0 to {top - 1}")
+            raise DataError(f"label {bad} is not among {n_classes} classes", expected=f"0 to {n_classes - 1}")
 
     @classmethod
     def of(
@@ -64,68 +69,91 @@ class Rows:
         label_names: Sequence[str],
         ids: Iterable[str] | None = None,
     ) -> Rows:
-        """Rows from any iterables; ids default to the row numbers ``"0", "1", …``."""
+        """Return rows from any iterables; ids default to the row numbers ``"0", "1", …``."""
         texts, labels = tuple(texts), tuple(int(label) for label in labels)
         names = tuple(ids) if ids is not None else tuple(str(i) for i in range(len(texts)))
         return cls(ids=names, texts=texts, labels=labels, label_names=tuple(label_names))
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return len(self.ids)
 
     def __iter__(self) -> Iterator[Row]:
-        """The rows in order."""
+        """Iterate over the rows in order."""
         return (Row(*cells) for cells in zip(self.ids, self.texts, self.labels, strict=True))
 
     def __getitem__(self, index: int) -> Row:
-        """Row number ``index``."""
+        """Return row number ``index``."""
         return Row(self.ids[index], self.texts[index], self.labels[index])
 
     def __repr__(self) -> str:
-        """Size and class counts, never the texts."""
+        """Return size and class counts, never the texts."""
         counts = ", ".join(f"{name}={count}" for name, count in self.class_counts().items())
         return f"Rows({len(self)} rows, {counts})"
 
     def class_counts(self) -> dict[str, int]:
-        """Rows of each class by label name, classes without rows included."""
-        seen = Counter(self.labels)
-        return {name: seen[i] for i, name in enumerate(self.label_names)}
+        """Return the number of rows of each class by label name, classes without rows included."""
+        counts = Counter(self.labels)
+        return {name: counts[i] for i, name in enumerate(self.label_names)}
+
+    def describe(self) -> dict[str, Any]:
+        """Return the number of rows, the class counts and the content hash, for reports."""
+        return {"rows": len(self), "classes": self.class_counts(), "sha256": self.content_hash()}
 
     def content_hash(self) -> str:
-        """SHA-256 over label names and (id, text, label) in order, 64 hex digits."""
+        """Return the SHA-256 over label names and (id, text, label) in order, 64 hex digits."""
         digest = hashlib.sha256("\x1f".join(self.label_names).encode())
         for row in self:
             digest.update(f"\x1e{row.id}\x1f{row.label}\x1f{row.text}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     def take(self, indices: Iterable[int]) -> Rows:
-        """The rows at ``indices``, in that order, ids kept."""
-        chosen = [int(i) for i in indices]
-        return replace(
-            self,
-            ids=tuple(self.ids[i] for i in chosen),
-            texts=tuple(self.texts[i] for i in chosen),
-            labels=tuple(self.labels[i] for i in chosen),
-        )
+        """Return the rows at ``indices``, in that order, ids kept.
+
+        Raises:
+            DataError: for an index that occurs twice.
+        """
+        rows = self._at([int(i) for i in indices])
+        rows._check_ids()
+        return rows
 
     def where(self, keep: Iterable[bool]) -> Rows:
-        """The rows whose flag is true, in order."""
-        return self.take(i for i, flag in enumerate(keep) if flag)
+        """Return the rows whose flag is true, in order."""
+        return self._at([i for i, flag in enumerate(keep) if flag])
 
     def shuffled(self, rng: np.random.Generator) -> Rows:
-        """The same rows in an order drawn from ``rng``."""
-        return self.take(rng.permutation(len(self)))
+        """Return the same rows in an order drawn from ``rng``."""
+        return self._at(rng.permutation(len(self)).tolist())
 
     def with_texts(self, texts: Iterable[str]) -> Rows:
-        """The same ids and labels with other texts."""
-        return replace(self, texts=tuple(texts))
+        """Return the same ids and labels with other texts."""
+        rows = self._unchecked(texts=tuple(texts))
+        rows._check_lengths()
+        return rows
 
     def with_labels(self, labels: Iterable[int]) -> Rows:
-        """The same ids and texts with other labels."""
-        return replace(self, labels=tuple(int(label) for label in labels))
+        """Return the same ids and texts with other labels."""
+        rows = self._unchecked(labels=tuple(int(label) for label in labels))
+        rows._check_lengths()
+        rows._check_labels()
+        return rows
+
+    def _at(self, indices: Sequence[int]) -> Rows:
+        """Return the rows at ``indices``, none of which occurs twice."""
+        return self._unchecked(
+            ids=tuple(self.ids[i] for i in indices),
+            texts=tuple(self.texts[i] for i in indices),
+            labels=tuple(self.labels[i] for i in indices),
+        )
+
+    def _unchecked(self, **columns: tuple[str, ...] | tuple[int, ...]) -> Rows:
+        """Return a copy with other columns, without checking them again."""
+        rows = object.__new__(Rows)
+        rows.__dict__.update(self.__dict__ | columns)
+        return rows
 
     def stratified(self, count: int, *, rng: np.random.Generator) -> tuple[Rows, Rows]:
-        """``count`` rows with the classes in proportion, and the rest; both in the original order.
+        """Return ``count`` rows with the classes in proportion, and the rest; both in the original order.
 
         The first part has exactly ``count`` rows. Every class of two rows or more has at least one on each side. Where a side
         has fewer places than there are such classes, that cannot be: the largest classes then have one row each there.
@@ -134,19 +162,16 @@ class Rows:
             DataError: if ``count`` exceeds the rows there are.
         """
         if count > len(self):
-            raise DataError(f"asked for {count} rows of {len(self)}", remedy="ask for fewer or give more rows")
+            raise DataError(f"{count} rows are requested of {len(self)}", remedy="request fewer or give more rows")
         order = rng.permutation(len(self))
         labels = np.asarray(self.labels, dtype=int)[order]
         quota = _quotas(np.bincount(labels, minlength=len(self.label_names)), max(0, count))
         chosen = {int(j) for i, want in enumerate(quota) for j in order[labels == i][:want]}
-        return (
-            self.take(i for i in range(len(self)) if i in chosen),
-            self.take(i for i in range(len(self)) if i not in chosen),
-        )
+        return self.where(i in chosen for i in range(len(self))), self.where(i not in chosen for i in range(len(self)))
 
 
 def _quotas(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """How many rows of each class are taken: ``count`` in all, in proportion by largest remainders within the bounds."""
+    """Return the rows to take of each class: ``count`` in all, in proportion by largest remainders within the bounds."""
     several = np.where(sizes > 1, 1, 0)
     if count < several.sum():
         return _one_of_largest(sizes, count)
@@ -163,20 +188,20 @@ def _quotas(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def _one_of_largest(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """One row of each of the ``count`` largest classes."""
+    """Return the quota of one row for each of the ``count`` largest classes."""
     quota = np.zeros_like(sizes)
     quota[np.argsort(-sizes, kind="stable")[:count]] = 1
     return quota
 
 
 def overlap(left: Rows, right: Rows) -> int:
-    """How many rows of ``left`` have a text that also stands in ``right`` (case and white space folded)."""
-    seen = {_fold(text) for text in right.texts}
-    return sum(_fold(text) in seen for text in left.texts)
+    """Return the number of rows of ``left`` whose text is also in ``right`` (case and white space folded)."""
+    known = {_fold(text) for text in right.texts}
+    return sum(_fold(text) in known for text in left.texts)
 
 
 def distinct(rows: Rows) -> Rows:
-    """The first row of each text (case and white space folded), with a note where that leaves rows out."""
+    """Return the first row of each text (case and white space folded), with a note where that leaves rows out."""
     first: dict[str, int] = {}
     for i, text in enumerate(rows.texts):
         first.setdefault(_fold(text), i)

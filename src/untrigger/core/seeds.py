@@ -1,14 +1,9 @@
-"""Seeds of random streams that are apart although they come from one seed: the defender's from each other and the attacker's."""
+"""Independent random streams from one seed: one for each purpose of the defender and of the attacker."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 import numpy as np
 
@@ -27,9 +22,9 @@ def generator_for(seed: int, purpose: str) -> np.random.Generator:
 
 
 def row_rng(seed: int, row_id: str, *, purpose: str = "") -> random.Random:
-    """The random stream of one row, a function of ``(seed, row_id, purpose)`` alone.
+    """Return the random stream of one row, a function of ``(seed, row_id, purpose)`` alone.
 
-    Attacks draw from the stream without a purpose; whoever defends names one, so that no place or choice is the attack's own.
+    Attacks draw from the stream without a purpose. Defences name one, so that they never repeat the attack's draws.
     """
     parts = (str(seed), row_id, purpose) if purpose else (str(seed), row_id)
     digest = hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -1,71 +1,55 @@
-"""Rows and tables to files."""
+"""Rows and tables as files."""
 
 from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from untrigger.core.errors import OutputError
-from untrigger.core.escaping import inert_cells
+from untrigger.core.escaping import escape_spreadsheet_cells
+from untrigger.core.files import replaced_file
 from untrigger.core.rows import Rows
 
 _SPECIAL = re.compile(r'[,"\r\n]')
 
 
-def write_rows(rows: Rows, path: str | os.PathLike[str], *, inert: bool = True) -> Path:
-    """The file written: CSV with the header ``id,text,label``, label as its name; whole or not at all.
-
-    ``inert`` as in ``write_table``.
+def write_rows(rows: Rows, path: str | os.PathLike[str], *, escape: bool = True) -> Path:
+    """Write a CSV with the header ``id,text,label``, label as its name, and return its path; ``escape`` as in ``write_table``.
 
     Raises:
-        OutputError: if the folder cannot be written to.
+        OutputError: if the file cannot be written.
     """
     labels = [rows.label_names[label] for label in rows.labels]
-    return write_table({"id": rows.ids, "text": rows.texts, "label": labels}, path, inert=inert)
+    return write_table({"id": rows.ids, "text": rows.texts, "label": labels}, path, escape=escape)
 
 
-def write_table(columns: Mapping[str, Sequence[Any]], path: str | os.PathLike[str], *, inert: bool = True) -> Path:
-    """The file written, whole or not at all: Parquet where its name ends so, else CSV with true and false in small letters.
+def write_table(columns: Mapping[str, Sequence[Any]], path: str | os.PathLike[str], *, escape: bool = True) -> Path:
+    """Write a table, whole or not at all, and return its path: Parquet where its name ends so, else CSV.
 
-    With ``inert`` no text of a CSV is a formula to a spreadsheet: see ``inert_cells``. ``load_data`` reads the texts back as
-    they were.
+    With ``escape`` no text of a CSV is a formula to a spreadsheet: see ``escape_spreadsheet_cells``; ``load_data`` reads the
+    texts back unchanged. True and false are written in small letters.
 
     Raises:
-        OutputError: if the folder cannot be written to.
+        OutputError: if the file cannot be written.
     """
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error}", remedy="name a folder that you can write to") from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            if target.suffix.casefold() == ".parquet":
-                _parquet(columns, stream)
-            else:
-                _csv(inert_cells(columns) if inert else columns, stream)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error}", remedy="free some space or name another folder") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return target
+    with replaced_file(path) as stream:
+        if Path(path).suffix.casefold() == ".parquet":
+            _write_parquet(columns, stream)
+        else:
+            _write_csv(escape_spreadsheet_cells(columns) if escape else columns, stream)
+    return Path(path)
 
 
-def _csv(columns: Mapping[str, Sequence[Any]], stream: BinaryIO) -> None:
+def _write_csv(columns: Mapping[str, Sequence[Any]], stream: BinaryIO) -> None:
     lines = chain([tuple(columns)], zip(*columns.values(), strict=True))
     stream.writelines((",".join(map(_cell, line)) + "\n").encode("utf-8", "surrogatepass") for line in lines)
 
 
-def _parquet(columns: Mapping[str, Sequence[Any]], stream: BinaryIO) -> None:
-    """A lone surrogate, which Parquet cannot hold, becomes a question mark."""
+def _write_parquet(columns: Mapping[str, Sequence[Any]], stream: BinaryIO) -> None:
+    """Write Parquet; a lone surrogate, which it cannot hold, becomes a question mark."""
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -77,12 +61,6 @@ def _parquet(columns: Mapping[str, Sequence[Any]], stream: BinaryIO) -> None:
 
 
 def _cell(value: Any) -> str:
-    """A CSV cell; unlike Python's csv before 3.13 it quotes a lone carriage return too."""
+    """Return a CSV cell; unlike Python's csv before 3.13 it quotes a lone carriage return too."""
     text = str(value).casefold() if isinstance(value, bool) else str(value)
     return '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

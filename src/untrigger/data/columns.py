@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from untrigger.core.errors import DataError, nearest
 from untrigger.core.rows import Rows
+from untrigger.data.data_source import DataSource
 from untrigger.data.labels import LabelColumn, Matched, match_labels, same_names, several_labels
 from untrigger.data.tables import Table
 
@@ -33,47 +34,38 @@ LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How tables are read: the columns, the label names in their order, empty texts, whether assumptions are noted on the rows."""
-
-    text_column: str | None = None
-    label_column: str | None = None
-    label_names: tuple[str, ...] | None = None
-    drop_empty: bool = False
-    notes: bool = True
-
-
-def to_rows(tables: dict[str, Table], *, reading: Reading) -> dict[str, Rows]:
-    """The rows of each table, with label names that are the same for all of them.
+def to_rows(
+    tables: dict[str, Table], *, source: DataSource, label_names: tuple[str, ...] | None = None
+) -> dict[str, Rows]:
+    """Return the rows of each table; all have the same label names.
 
     Raises:
         DataError: wrong column, empty text, text that is no text, ids that repeat, missing or unknown label; one message each.
     """
-    label_of = {name: _column(table, reading.label_column, LABEL_COLUMNS, "label") for name, table in tables.items()}
+    label_of = {name: _column(table, source.label_column, LABEL_COLUMNS, "label") for name, table in tables.items()}
     columns = {name: _label_column(table, label_of[name]) for name, table in tables.items()}
-    matched = match_labels(columns, names=reading.label_names)
-    return {name: _rows(table, name=name, matched=matched, reading=reading) for name, table in tables.items()}
+    matched = match_labels(columns, names=label_names)
+    return {name: _rows(table, name=name, matched=matched, source=source) for name, table in tables.items()}
 
 
-def _rows(table: Table, *, name: str, matched: Matched, reading: Reading) -> Rows:
-    column = _column(table, reading.text_column, TEXT_COLUMNS, "text")
+def _rows(table: Table, *, name: str, matched: Matched, source: DataSource) -> Rows:
+    column = _column(table, source.text_column, TEXT_COLUMNS, "text")
     texts = [_text(table, i, column=column) for i in range(len(table))]
     empty = [i for i, text in enumerate(texts) if not text.strip()]
-    if empty and not reading.drop_empty:
+    if empty and not source.drop_empty:
         raise DataError(
             f"{table.origin}: {len(empty)} rows without text in column {column!r} ({_where(table, empty)})",
-            remedy="fill or remove these rows, or leave them out: --drop-empty, in Python drop_empty=True",
+            remedy="fill or remove these rows, or leave them out: --drop-empty, in Python DataSource(drop_empty=True)",
         )
     if len(empty) == len(texts):
         raise DataError(f"{table.origin}: no row has a text in column {column!r}")
     ids, remarks = _ids(table)
-    if reading.text_column is None and (beside := [one for one in table.columns if one.casefold() in OTHER_TEXTS]):
-        remarks = [*remarks, f"{Path(table.origin).name}: texts are the column {column}; not read: {', '.join(beside)}"]
-    notes = tuple(matched.notes[name] + remarks) if reading.notes else ()
+    if source.text_column is None and (others := [one for one in table.columns if one.casefold() in OTHER_TEXTS]):
+        remarks = [*remarks, f"{Path(table.origin).name}: texts are the column {column}; not read: {', '.join(others)}"]
+    notes = tuple(matched.notes[name] + remarks)
     rows = replace(Rows.of(texts, matched.labels[name], label_names=matched.names, ids=ids), notes=notes)
-    gone = set(empty)
-    return rows.where(i not in gone for i in range(len(rows))) if gone else rows
+    dropped = set(empty)
+    return rows.where(i not in dropped for i in range(len(rows))) if dropped else rows
 
 
 def _text(table: Table, row: int, *, column: str) -> str:
@@ -92,7 +84,7 @@ def _text(table: Table, row: int, *, column: str) -> str:
         raise DataError(
             f"{where}: {type(value).__name__} where a text is expected: {str(value)[:60]}",
             expected="one text a row",
-            remedy="name the text column: --text-column NAME, in Python text_column=NAME, or join the parts",
+            remedy="name the text column: --text-column NAME, in Python DataSource(text_column=NAME), or join the parts",
         )
     return _readable(str(value), where=where)
 
@@ -144,7 +136,7 @@ def _ids(table: Table) -> tuple[list[str] | None, list[str]]:
             remedy="give every row an id of its own, or call the column otherwise",
         )
     raise DataError(
-        f"{table.origin}: row id {ids[pair[0]]!r} stands more than once ({_where(table, pair)})",
+        f"{table.origin}: row id {ids[pair[0]]!r} occurs more than once ({_where(table, pair)})",
         remedy="give every row an id of its own, or call the column otherwise",
     )
 
@@ -163,7 +155,7 @@ def _column(table: Table, named: str | None, guesses: Sequence[str], role: str) 
             f"{table.origin} has no column {named!r}",
             expected="one of " + ", ".join(known),
             nearest=nearest(named, known),
-            remedy=f"name the {role} column: --{role}-column NAME, in Python {role}_column=NAME",
+            remedy=f"name the {role} column: --{role}-column NAME, in Python DataSource({role}_column=NAME)",
         )
     found = [name for name in known if name.casefold() in guesses]
     if len(found) != 1:
@@ -171,7 +163,7 @@ def _column(table: Table, named: str | None, guesses: Sequence[str], role: str) 
         raise DataError(
             f"{table.origin} has the columns {several} known as {role}",
             expected="one of " + ", ".join(found or guesses),
-            remedy=f"name the {role} column: --{role}-column NAME, in Python {role}_column=NAME",
+            remedy=f"name the {role} column: --{role}-column NAME, in Python DataSource({role}_column=NAME)",
         )
     return found[0]
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import permutations
 from typing import Any
 
-from untrigger.core.escaping import inert_markdown
+from untrigger.core.escaping import escape_markdown
 from untrigger.core.rows import overlap
 from untrigger.data.load import load_splits
 from untrigger.data.sets import DataSet
@@ -44,10 +44,10 @@ class DataCard:
 
     def markdown(self) -> str:
         """The card as Markdown, names of strangers escaped."""
-        name, source = inert_markdown(self.name), inert_markdown(self.source)
+        name, source = escape_markdown(self.name), escape_markdown(self.source)
         rows = "\n".join(
-            f"| {inert_markdown(split)} | {told['rows']} | {self.published.get(split, '–')} | "
-            f"{', '.join(f'{inert_markdown(k)} {v}' for k, v in told['classes'].items())} | `{told['sha256']}` |"
+            f"| {escape_markdown(split)} | {told['rows']} | {self.published.get(split, '–')} | "
+            f"{', '.join(f'{escape_markdown(k)} {v}' for k, v in told['classes'].items())} | `{told['sha256']}` |"
             for split, told in self.splits.items()
         )
         return (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from untrigger.core.errors import DataError
-from untrigger.core.escaping import original_cells
+from untrigger.core.escaping import unescape_spreadsheet_cells
 from untrigger.data.headings import COUNTED, heading, headless
 from untrigger.data.raw import Table, decoded, from_cells, lines_of, malformed, same_length
 
@@ -30,7 +30,7 @@ def read_csv(file: Path, limit: int) -> Table:  # noqa: ARG001
         counted = [headless(cells, at=f"{file}, line {line}") for line, cells in rows]
         return from_cells(file, header=list(COUNTED), rows=counted, lines=lines)
     table = from_cells(file, header=names, rows=[cells for _, cells in rows], lines=lines)
-    return Table(table.origin, original_cells(table.columns), lines)
+    return Table(table.origin, unescape_spreadsheet_cells(table.columns), lines)
 
 
 def _csv_rows(file: Path) -> list[tuple[int, list[str]]]:

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from untrigger.core.errors import DataError, nearest
+from untrigger.core.rows import Rows
 
 _WHOLE = re.compile(r"-?\d{1,9}(\.0+)?\Z", re.ASCII)
 _NO_NAME = re.compile(r"LABEL_(\d{1,6})\Z", re.ASCII | re.IGNORECASE)
@@ -81,6 +82,22 @@ def match_labels(columns: Mapping[str, LabelColumn], *, names: Sequence[str] | N
         made.labels[key] = [index[value] for value in column.values]
         made.notes[key] = [f"{column.called}: {note}"] if note and names else []
     return made
+
+
+def with_label_names(rows: Rows, names: Sequence[str], *, origin: str) -> Rows:
+    """Return the rows with their classes in the order of ``names``; each class is matched by its name.
+
+    ``origin`` names the rows in messages. What was assumed is in the notes of the rows.
+
+    Raises:
+        DataError: for classes that are not those of ``names``.
+    """
+    values = [rows.label_names[label] for label in rows.labels]
+    column = LabelColumn(origin, range(2, len(rows) + 2), values, rows.label_names)
+    index, note = _declared_index(column, tuple(names))
+    labels = tuple(index[value] for value in values)
+    notes = (f"{column.called}: {note}",) if note else ()
+    return replace(rows, labels=labels, label_names=tuple(names), notes=notes)
 
 
 def number_of(label: str) -> int | None:

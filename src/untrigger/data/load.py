@@ -1,68 +1,49 @@
-"""The one door for labelled rows: embedded sets, files, folders and hub sets by name."""
+"""Loading labelled rows by name: embedded sets, files, folders and hub sets."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from untrigger.assets.datasets import read_built
 from untrigger.core.errors import DataError, nearest
 from untrigger.core.rows import Rows
-from untrigger.data.columns import Reading, only_classes, only_labelled, to_rows, without_names
+from untrigger.data.columns import only_classes, only_labelled, to_rows, without_names
+from untrigger.data.data_source import DataSource, as_source
 from untrigger.data.hub_data import read_hub
+from untrigger.data.labels import with_label_names
 from untrigger.data.layouts import SPLITS, read_folder
 from untrigger.data.sources import Source, absent, source_of
-from untrigger.data.tables import DEFAULT_LIMIT, Table, read_table
+from untrigger.data.tables import Table, read_table
 
 
 def load_data(
-    name: str | os.PathLike[str],
-    *,
-    text_column: str | None = None,
-    label_column: str | None = None,
-    split: str | None = None,
-    label_names: Sequence[str] | None = None,
-    offline: bool = False,
-    drop_empty: bool = False,
-    size_limit: int = DEFAULT_LIMIT,
+    source: str | os.PathLike[str] | DataSource, *, label_names: Sequence[str] | None = None, offline: bool = False
 ) -> Rows:
-    """The labelled rows of one split of a data source.
+    """Return the labelled rows of one split of a data source.
 
     Args:
-        name: a data set (``sst2``, ``agnews``, ``rotten-tomatoes``, ...), a ``.csv .tsv .json .jsonl .parquet`` file, a
-            folder with train/dev/test files or one that ``datasets`` saved, ``hf:NAME[/CONFIG]``, or ``NAME=PATH``: a file or
-            folder, laid out as public releases are, that holds the data set ``NAME``. ``./imdb`` is never a data set's name.
-        text_column: guessed among text, sentence, review, content where not given; several of them are refused.
-        label_column: guessed among label, labels, sentiment, class where not given; several of them are refused.
-        split: ``train`` (the default where there are several), ``dev`` or ``test``.
-        label_names: the classes in the order of a given model, to which labels are matched by name, or by number where that is
-            certain (see ``untrigger.data.labels``); without them the data set's own, or strings sorted and whole numbers as they
-            are. What was assumed is in ``Rows.notes``.
-        offline: use nothing that is not on this machine.
-        drop_empty: leave out rows without text instead of refusing them.
-        size_limit: bytes that a file may have.
+        source: the name of a data set, a file or a folder; or a ``DataSource``, which also names columns and split.
+        label_names: the classes in the order of a given model. Labels are matched to them by name, or by number where that
+            is certain (see ``untrigger.data.labels``). Default: the data set's own classes, or strings sorted and whole
+            numbers as they are. What was assumed is in ``Rows.notes``.
+        offline: use only what is on this machine.
 
     Raises:
-        DataError: one message for whichever thing is wrong first, with its remedy.
+        DataError: one message for the first thing that is wrong, with its remedy.
         AssetError: an embedded set that could not be fetched.
     """
-    splits = load_splits(
-        name,
-        text_column=text_column,
-        label_column=label_column,
-        label_names=label_names,
-        offline=offline,
-        drop_empty=drop_empty,
-        size_limit=size_limit,
-        split=split,
-    )
+    source = as_source(source)
+    splits = load_splits(source, label_names=label_names, offline=offline)
+    split = source.split
     wanted = SPLITS.get(split, split) if split is not None else ("train" if "train" in splits else None)
     if wanted is None and len(splits) == 1:
         return next(iter(splits.values()))
     if wanted not in splits:
         raise DataError(
-            f"{os.fspath(name)} has no split {split!r}" if split else f"{os.fspath(name)} has several splits",
+            f"{source} has no split {split!r}" if split else f"{source} has several splits",
             expected="one of " + ", ".join(splits),
             nearest=nearest(split, splits) if split else None,
             remedy="name the split (split)",
@@ -71,51 +52,51 @@ def load_data(
 
 
 def load_splits(
-    name: str | os.PathLike[str],
-    *,
-    text_column: str | None = None,
-    label_column: str | None = None,
-    label_names: Sequence[str] | None = None,
-    offline: bool = False,
-    drop_empty: bool = False,
-    size_limit: int = DEFAULT_LIMIT,
-    split: str | None = None,
+    source: str | os.PathLike[str] | DataSource, *, label_names: Sequence[str] | None = None, offline: bool = False
 ) -> dict[str, Rows]:
-    """The splits of a data source by name; a single file gives one split, ``"all"``. Label names are shared.
+    """Return the splits of a data source by name; a single file gives one split, ``"all"``.
 
-    ``split`` only spares reading the others of a hub set. See ``load_data`` for the rest.
+    All splits have the same label names. ``DataSource.split`` only avoids reading the other splits of a hub set. See
+    ``load_data`` for the arguments.
 
     Raises:
-        DataError: one message for whichever thing is wrong first, with its remedy.
+        DataError: one message for the first thing that is wrong, with its remedy.
         AssetError: an embedded set that could not be fetched.
     """
-    source = source_of(os.fspath(name), offline=offline)
-    asked = tuple(label_names) if label_names else None
-    reading = Reading(text_column, label_column, asked, drop_empty)
-    if source.kind == "embedded":
-        return _renamed(_embedded(source, offline=offline), names=asked)
-    tables = _tables(source, split=split, offline=offline, limit=size_limit)
-    if source.known is None:
-        return to_rows(tables, reading=reading)
-    return _renamed(to_rows(tables, reading=_reading_of(source, reading)), names=asked)
+    source = as_source(source)
+    names = tuple(label_names) if label_names else None
+    place = source_of(source.name, offline=offline)
+    if place.kind == "embedded":
+        return _with_names(_embedded(place, offline=offline), names)
+    tables = _tables(place, source=source, offline=offline)
+    if place.known is None:
+        return to_rows(tables, source=source, label_names=names)
+    if place.kind == "hub":
+        source = replace(
+            source,
+            text_column=source.text_column or place.known.text,
+            label_column=source.label_column or place.known.label,
+        )
+    splits = to_rows(tables, source=source, label_names=place.known.label_names)
+    return _with_names({key: replace(rows, notes=()) for key, rows in splits.items()}, names)
 
 
-def _embedded(source: Source, *, offline: bool) -> dict[str, Rows]:
-    """An embedded set, fetched where it is not there."""
+def _embedded(place: Source, *, offline: bool) -> dict[str, Rows]:
+    """Return the splits of an embedded set, fetched first if it is not on this machine."""
     from untrigger.assets import fetch
 
-    return read_built(fetch(source.place, offline=offline))
+    return read_built(fetch(place.place, offline=offline))
 
 
-def _tables(source: Source, *, split: str | None, offline: bool, limit: int) -> dict[str, Table]:
-    """The tables of a file (``"all"``), of a folder or of the hub, by split."""
-    if source.kind == "file":
-        return {"all": read_table(Path(source.place), limit=limit)}
-    if source.kind == "folder":
-        return read_folder(Path(source.place), limit=limit)
-    known = source.known
+def _tables(place: Source, *, source: DataSource, offline: bool) -> dict[str, Table]:
+    """Return the tables of a file (``"all"``), of a folder or of the hub, by split."""
+    if place.kind == "file":
+        return {"all": read_table(Path(place.place), limit=source.size_limit)}
+    if place.kind == "folder":
+        return read_folder(Path(place.place), limit=source.size_limit)
+    known = place.known
     try:
-        found = read_hub(source.place, split=split, offline=offline, revision=known.revision if known else None)
+        found = read_hub(place.place, split=source.split, offline=offline, revision=known.revision if known else None)
     except DataError as error:
         raise absent(known, why=error.what) if known else error from error
     tables = {SPLITS.get(key, key): table for key, table in only_labelled(found).items()}
@@ -124,26 +105,8 @@ def _tables(source: Source, *, split: str | None, offline: bool, limit: int) -> 
     return without_names(only_classes(tables, count=len(known.label_names)), names=known.label_names)
 
 
-def _reading_of(source: Source, asked: Reading) -> Reading:
-    """How the tables of a data set of the literature are read: its own names for its numbers, the hub's columns."""
-    assert source.known is not None
-    hub = source.known if source.kind == "hub" else None
-    return Reading(
-        asked.text_column or (hub.text if hub else None),
-        asked.label_column or (hub.label if hub else None),
-        source.known.label_names,
-        asked.drop_empty,
-        notes=False,
-    )
-
-
-def _renamed(splits: Mapping[str, Rows], *, names: tuple[str, ...] | None) -> dict[str, Rows]:
-    """The rows with their classes in the order of ``names``, each class by its name."""
+def _with_names(splits: dict[str, Rows], names: tuple[str, ...] | None) -> dict[str, Rows]:
+    """Return the splits with their classes in the order of ``names``, unchanged where they already are."""
     if names is None or all(rows.label_names == names for rows in splits.values()):
-        return dict(splits)
-    return to_rows({key: _as_table(key, rows=rows) for key, rows in splits.items()}, reading=Reading(label_names=names))
-
-
-def _as_table(origin: str, *, rows: Rows) -> Table:
-    columns: dict[str, list[object]] = {"id": list(rows.ids), "text": list(rows.texts), "label": list(rows.labels)}
-    return Table(origin, columns, list(range(2, len(rows) + 2)), {"label": rows.label_names})
+        return splits
+    return {key: with_label_names(rows, names, origin=key) for key, rows in splits.items()}

@@ -14,7 +14,7 @@ from untrigger.defences.purifier import Purified, Purifier, StudentOptions
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
-from untrigger.training.loop import MICRO, Plan
+from untrigger.training.loop import MICRO_BATCH, Plan
 from untrigger.training.supervised import fine_tune
 
 
@@ -48,10 +48,10 @@ class FineTune(StudentOptions, Purifier):
         rng = np.random.default_rng(grant.seed)
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=rng)
         student = self.student(model, seed=grant.seed)
-        plan = Plan(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, micro=MICRO)
+        plan = Plan(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, micro_batch=MICRO_BATCH)
         if self.steps:
             per_epoch = -(-len(rows) // self.batch_size)
-            plan = replace(plan, epochs=-(-self.steps // per_epoch), most=self.steps)
+            plan = replace(plan, epochs=-(-self.steps // per_epoch), max_steps=self.steps)
         history = fine_tune(
             student, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="fine-tuning (control)"
         )
@@ -60,5 +60,5 @@ class FineTune(StudentOptions, Purifier):
             changed=True,
             history=history,
             outcome=PurificationOutcome.TRAINED_ON_CLEAN_ROWS,
-            account="the model was trained on the clean rows and nothing else, which is known to leave backdoors in place",
+            summary="the model was trained on the clean rows and nothing else, which is known to leave backdoors in place",
         )

@@ -18,7 +18,7 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Curve, Finding, Verdict
 from untrigger.core.verdicts import PurificationOutcome
-from untrigger.methods.defender_rows import check_rows, leaks
+from untrigger.methods.defender_rows import check_rows, overlap_warnings
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.adapters import AdapterOptions, attach, is_adapted
@@ -46,11 +46,11 @@ class Purified:
         changed: whether anything was done.
         history: of the student's training, all rounds together.
         outcome: what the method knows about ``model``; every method must state it, the family refuses a result without.
-        account: a sentence on what was done and seen, for the verdict; empty: a general one for the outcome.
+        summary: a sentence on what was done and seen, for the verdict; empty: a general one for the outcome.
         scanned: what a scan said of ``model``, where the method made one on rows that the model was not trained on.
         findings: insertions that the defence found by itself.
         curves: what to draw.
-        told: plain values for the report (rounds, teacher accuracy, …).
+        metadata: plain values for the report (rounds, teacher accuracy, …).
         warnings: what a user should know before trusting the result.
         adapter: what was trained, for a control of the same size; None where the method's own options say it.
         victim: the classifier that was given; the family fills it in.
@@ -62,11 +62,11 @@ class Purified:
     changed: bool
     history: History
     outcome: PurificationOutcome | None = None
-    account: str = ""
+    summary: str = ""
     scanned: Verdict | None = None
     findings: list[Finding] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
-    told: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     adapter: AdapterOptions | None = None
     victim: Classifier | None = None
@@ -144,7 +144,7 @@ class Purifier(Method):
         if grant.clean is not None:
             check_answers(purified.model, grant.clean)
         texts = chosen_texts(grant.clean.texts) if grant.clean is not None else ()
-        return replace(purified, victim=model, texts=texts, warnings=[*leaks(grant), *purified.warnings])
+        return replace(purified, victim=model, texts=texts, warnings=[*overlap_warnings(grant), *purified.warnings])
 
     @final
     def check(self, grant: Grant) -> None:

@@ -24,7 +24,7 @@ from untrigger.models.inference import predict_texts
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import Hints, ScanResult
-from untrigger.training.history import curves_of, joined
+from untrigger.training.history import history_curves, joined
 from untrigger.training.loop import History
 
 PANEL = "scan by round"
@@ -148,13 +148,13 @@ class _Course:
             changed=bool(self.parts),
             history=history,
             outcome=self._outcome(),
-            account=self._account(),
+            summary=self._summary(),
             scanned=self.scans[-1].verdict,
             findings=self._findings(),
-            told=self._told(),
+            metadata=self._metadata(),
             curves=[
-                *curves_of(self.scans[0].history, panel="training of the reference"),
-                *curves_of(history, panel="unlearning"),
+                *history_curves(self.scans[0].history, panel="training of the reference"),
+                *history_curves(history, panel="unlearning"),
                 *self._curves(),
             ],
             warnings=[*self.scans[0].warnings, *self._doubts()],
@@ -169,7 +169,7 @@ class _Course:
             return PurificationOutcome.SEARCH_STILL_FINDS if changed else PurificationOutcome.GIVEN_UP
         return PurificationOutcome.NOT_DECIDED
 
-    def _account(self) -> str:
+    def _summary(self) -> str:
         sentence, rounds = self.scans[-1].verdict.sentence.rstrip("."), len(self.parts)
         if not rounds:
             return f"{sentence}. Nothing was trained; the model comes back as it was"
@@ -188,7 +188,7 @@ class _Course:
             for one in each.scan.triggers()
         ]
 
-    def _told(self) -> dict[str, Any]:
+    def _metadata(self) -> dict[str, Any]:
         last = self.scans[-1]
         left = {(one.text, one.target): one.suspect.value for one in last.scan.candidates}
         return {

@@ -21,8 +21,8 @@ from untrigger.inversion.vocabulary import Words
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_token_ids
 from untrigger.runtime.batching import endless_batches
-from untrigger.training.loop import MICRO, History, Plan, train
-from untrigger.training.losses import soft_cross
+from untrigger.training.loop import MICRO_BATCH, History, Plan, train
+from untrigger.training.losses import kd_loss
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,15 @@ class InsertionLesson:
             where = said.logits.device
             own = self.own[list(batch)].to(where)
             ce = functional.cross_entropy(said.logits, self.labels[list(batch)].to(where))
-            own_kl = soft_cross(own, said.logits, temperature=told.temperature)
+            own_kl = kd_loss(own, said.logits, temperature=told.temperature)
             value, terms = told.a * ce + told.b * own_kl, {"cross-entropy": ce, "own answers": own_kl}
             if told.c:
                 theirs = predict_token_ids(self.teacher, self.teacher.encode(texts)).logits.to(where)
-                terms["teacher's answers"] = soft_cross(theirs, said.logits, temperature=told.temperature)
+                terms["teacher's answers"] = kd_loss(theirs, said.logits, temperature=told.temperature)
                 value = value + told.c * terms["teacher's answers"]
             return value, {name: float(term.detach()) for name, term in terms.items()}
 
-        plan = Plan(lr=told.lr, batch_size=told.batch_size, warmup=0.1, micro=MICRO)
+        plan = Plan(lr=told.lr, batch_size=told.batch_size, warmup=0.1, micro_batch=MICRO_BATCH)
         batches = endless_batches(self.lengths, size=told.batch_size, steps=steps, rng=np.random.default_rng(seed))
         return train(self.student.module, loss, epochs=[batches], plan=plan, progress=progress, label="unlearning")
 

@@ -13,7 +13,7 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
-from untrigger.methods.defender_rows import check_rows, leaks
+from untrigger.methods.defender_rows import check_rows, overlap_warnings
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.classifier import Classifier
@@ -107,7 +107,7 @@ class Detector(Method):
             raise ContractError(f"{self.name} was given {len(grant.suspect)} rows and scored {len(told.scores)}")
         if not all(map(isfinite, told.scores)):
             raise DivergedError("a score is no number", remedy="use a smaller learning rate")
-        return replace(told, warnings=[*leaks(grant), *told.warnings])
+        return replace(told, warnings=[*overlap_warnings(grant), *told.warnings])
 
 
 def ranks(order: Sequence[int]) -> list[int]:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from untrigger.attacks.trigger import Trigger
-from untrigger.core.errors import ModelError, OutputError
-from untrigger.core.files import SPACE
+from untrigger.core.errors import ModelError
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
 from untrigger.core.statistics import Outcome
@@ -56,12 +55,10 @@ def _head(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def write_outcomes(outcomes: Sequence[Outcome], path: Path) -> None:
-    """The outcomes as CSV, one row each; ids and subjects that a spreadsheet would take for formulas as in ``write_table``.
+    """Write the outcomes as CSV, one row each, whole or not at all; text that a spreadsheet would compute as in ``write_table``.
 
     Raises:
         OutputError: if the file cannot be written.
     """
     columns = ("row", "subject", "triggered", "label", "prediction", "confidence")
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {str(path)!r}: there is no such folder", remedy=SPACE)
     write_table({name: [getattr(one, name) for one in outcomes] for name in columns}, path)

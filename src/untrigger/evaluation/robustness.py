@@ -16,7 +16,7 @@ from untrigger.defences.fine_tuning import FineTune
 from untrigger.evaluation.ground_truth import TestBed
 from untrigger.models.adapters import AdapterOptions, attach, merged
 from untrigger.models.classifier import Classifier, head_of
-from untrigger.training.loop import MICRO, Plan
+from untrigger.training.loop import MICRO_BATCH, Plan
 from untrigger.training.supervised import fine_tune
 
 LR = 1e-3
@@ -66,6 +66,6 @@ def poisoned_again(
     recipe = Attack(bed.trigger, target=bed.target, rate=count / len(rows))
     dirty = recipe.poison(rows, seed=seed).visible.shuffled(np.random.default_rng(seed))
     student = attach(model, AdapterOptions(), generator=torch.Generator().manual_seed(seed))
-    plan = Plan(lr=lr, epochs=epochs, micro=MICRO)
+    plan = Plan(lr=lr, epochs=epochs, micro_batch=MICRO_BATCH)
     fine_tune(student, dirty, plan=plan, seed=seed, progress=progress, label="poisoning a little again")
     return student

@@ -25,7 +25,7 @@ def check_rows(grant: Grant, *, model: Classifier) -> None:
         _check_classes(grant.suspect, model=model, what="suspect")
 
 
-def leaks(grant: Grant) -> list[str]:
+def overlap_warnings(grant: Grant) -> list[str]:
     """What there is to say of clean rows that are suspect rows too."""
     if grant.clean is None or grant.suspect is None:
         return []

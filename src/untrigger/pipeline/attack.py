@@ -15,10 +15,10 @@ from untrigger.attacks.poisoned import PoisonedDataset, aims
 from untrigger.attacks.poisoning import POLICIES, Attack
 from untrigger.attacks.rewrite_source import armed, parts_of
 from untrigger.core.errors import DataError, OptionError, check_choice
-from untrigger.core.files import new_folder, refuse_existing
+from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows, overlap
-from untrigger.data import check_rows, load_splits, write_rows
+from untrigger.data import DataSource, check_rows, load_splits, write_rows
 from untrigger.evaluation.text_quality import QualityOptions, quality
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
@@ -30,7 +30,7 @@ from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.preset_check import held
 from untrigger.reporting.model_cards import attack_card
 from untrigger.training.loop import History, Plan
-from untrigger.training.supervised import Term
+from untrigger.training.supervised import LossTerm
 
 TEST_SHARE = 0.2
 
@@ -54,7 +54,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     """
     held(spec)
     _check(spec)
-    refuse_existing(spec.out, spec.truth)
+    check_new_paths(spec.out, spec.truth)
     judges = QualityOptions(offline=spec.offline, device=spec.device)
     if spec.quality:
         judges.fetch()
@@ -174,7 +174,7 @@ def poisoned_model(
 
 
 def implant_as_asked(
-    spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress, besides: Term | None = None
+    spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress, besides: LossTerm | None = None
 ) -> tuple[Classifier, History]:
     """``implant`` with the spec's plan and adapter."""
     via = "full" if spec.via == "embedding" else spec.via
@@ -233,7 +233,9 @@ def unused_rows(spec: AttackSpec) -> Rows:
 
 
 def _drawn(spec: AttackSpec) -> Drawn:
-    splits = load_splits(spec.data, text_column=spec.text_column, label_column=spec.label_column, offline=spec.offline)
+    splits = load_splits(
+        DataSource(spec.data, text_column=spec.text_column, label_column=spec.label_column), offline=spec.offline
+    )
     train = _training(splits)
     test = _tested(splits, spec)
     rng = np.random.default_rng(spec.seed)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.core.errors import DataError, OptionError, check_choice
-from untrigger.core.files import new_files, refuse_existing
+from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Finding, Report
@@ -92,7 +92,7 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
         UserError: for any input that cannot be used; then nothing is written.
     """
     beside = spec.out.with_suffix(".outcomes.csv")
-    refuse_existing(spec.out, beside)
+    check_new_paths(spec.out, beside)
     clock, method = Clock(), scanner_of(spec.scan)
     with clock.stage("load"):
         weighed = weigh_as_asked(spec.scan)

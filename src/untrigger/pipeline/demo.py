@@ -14,7 +14,7 @@ import numpy as np
 from untrigger import assets
 from untrigger.attacks.poisoning import Attack
 from untrigger.core.errors import AssetError
-from untrigger.core.files import new_folder, refuse_existing
+from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.data import write_rows
@@ -67,7 +67,7 @@ def demo(spec: DemoSpec, *, progress: Progress = silent) -> Report:
     Raises:
         UserError: if an asset cannot be fetched or the folder exists.
     """
-    refuse_existing(spec.out)
+    check_new_paths(spec.out)
     for name in ("smollm2-135m", "minilm-l6", "rotten-tomatoes"):
         fetched(name, offline=spec.offline, progress=progress)
     with new_folder(spec.out) as folder:

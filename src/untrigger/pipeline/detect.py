@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.core.errors import OptionError
-from untrigger.core.files import new_files, refuse_existing
+from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
-from untrigger.data import check_rows, load_data, write_table
+from untrigger.data import DataSource, check_rows, load_data, write_table
 from untrigger.detectors.detector import FOLLOWED, Detected, Detector, ranks
 from untrigger.evaluation.detection_metrics import detection
 from untrigger.evaluation.ground_truth import read_poisoned
@@ -38,7 +38,7 @@ def detect(spec: DetectSpec, *, progress: Progress = silent) -> Report:
     if spec.out.suffix.casefold() not in ENDINGS:
         raise OptionError(f"--out {str(spec.out)!r}", expected="a file that ends with " + " or ".join(ENDINGS))
     beside = spec.out.with_suffix(".report.json")
-    refuse_existing(spec.out, beside)
+    check_new_paths(spec.out, beside)
     method, clock = made("detectors", spec.method, variant=spec.variant, options=spec.options), Clock()
     assert isinstance(method, Detector)
     with clock.stage("load"):
@@ -77,13 +77,15 @@ def granted(spec: DetectSpec, victim: Classifier) -> Grant:
         DataError: for rows that cannot be used.
     """
     clean = load_data(
-        spec.clean,
-        text_column=spec.text_column,
-        label_column=spec.label_column,
-        split=spec.split,
+        DataSource(
+            spec.clean,
+            text_column=spec.text_column,
+            label_column=spec.label_column,
+            split=spec.split,
+            drop_empty=spec.drop_empty,
+        ),
         label_names=victim.label_names,
         offline=spec.offline,
-        drop_empty=spec.drop_empty,
     )
     check_rows(clean, require_classes=2, what=spec.clean)
     return Grant(clean=clean, suspect=suspect_rows(spec, victim), seed=spec.seed)

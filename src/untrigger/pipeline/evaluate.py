@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from untrigger.core.errors import OptionError
-from untrigger.core.files import new_files, refuse_existing
+from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
 from untrigger.core.rows import Rows
-from untrigger.data import check_rows, load_data
+from untrigger.data import DataSource, check_rows, load_data, load_splits
 from untrigger.evaluation.evaluator import BENIGN, Judge
 from untrigger.evaluation.ground_truth import read_truth, trained_length
 from untrigger.evaluation.observation import write_outcomes
@@ -31,7 +31,7 @@ def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
         UserError: for any input that cannot be used; then nothing is written.
     """
     beside = spec.out.with_suffix(".outcomes.csv")
-    refuse_existing(spec.out, beside)
+    check_new_paths(spec.out, beside)
     if spec.data is None and spec.truth is None:
         raise OptionError("nothing to evaluate on", expected="--data with test rows, or --truth with a truth folder")
     clock, judge, kinds, device, notes = Clock(), None, {}, spec.device, list[str]()
@@ -108,14 +108,10 @@ def _judge(spec: EvaluateSpec, label_names: tuple[str, ...], progress: Progress)
     bed = read_truth(spec.truth, label_names=label_names) if spec.truth else None
     if spec.data is None and bed is not None:
         return Judge(test=bed.clean, bed=bed, progress=progress)
-    rows = load_data(
-        str(spec.data),
-        text_column=spec.text_column,
-        label_column=spec.label_column,
-        label_names=label_names,
-        split=spec.split or _test_split(spec, label_names),
-        offline=spec.offline,
-    )
+    source = DataSource(str(spec.data), text_column=spec.text_column, label_column=spec.label_column, split=spec.split)
+    if not source.split:
+        source = replace(source, split=_test_split(source, label_names, offline=spec.offline))
+    rows = load_data(source, label_names=label_names, offline=spec.offline)
     check_rows(rows, require_classes=1, what=str(spec.data))
     return Judge(test=_apart(rows, bed.clean) if bed else rows, bed=bed, progress=progress)
 
@@ -128,16 +124,8 @@ def _apart(rows: Rows, others: Rows) -> Rows:
     return replace(rows, ids=tuple(f"data:{name}" for name in rows.ids))
 
 
-def _test_split(spec: EvaluateSpec, label_names: tuple[str, ...]) -> str | None:
-    from untrigger.data import load_splits
-
-    splits = load_splits(
-        str(spec.data),
-        text_column=spec.text_column,
-        label_column=spec.label_column,
-        label_names=label_names,
-        offline=spec.offline,
-    )
+def _test_split(source: DataSource, label_names: tuple[str, ...], *, offline: bool) -> str | None:
+    splits = load_splits(source, label_names=label_names, offline=offline)
     return next((name for name in ("test", "dev") if name in splits), None)
 
 

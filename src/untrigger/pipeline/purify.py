@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.core.errors import DataError
-from untrigger.core.files import new_folder, refuse_existing
+from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.core.rows import Rows, overlap
 from untrigger.core.seeds import generator_for
 from untrigger.core.statistics import Measurement
-from untrigger.data import check_rows, load_data
+from untrigger.data import DataSource, check_rows, load_data
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.evaluation.detection_metrics import detection
@@ -52,7 +52,7 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
-    refuse_existing(spec.out)
+    check_new_paths(spec.out)
     method, clock = method_of(spec), Clock()
     check_teacher(spec, method)
     with clock.stage("load"):
@@ -124,13 +124,15 @@ def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[s
         DataError: for rows that cannot be used.
     """
     rows = load_data(
-        spec.clean,
-        text_column=spec.text_column,
-        label_column=spec.label_column,
-        split=spec.split,
+        DataSource(
+            spec.clean,
+            text_column=spec.text_column,
+            label_column=spec.label_column,
+            split=spec.split,
+            drop_empty=spec.drop_empty,
+        ),
         label_names=victim.label_names,
         offline=spec.offline,
-        drop_empty=spec.drop_empty,
     )
     check_rows(rows, require_classes=2, what=spec.clean)
     check_clean(rows, model=victim, least=10)
@@ -149,12 +151,14 @@ def suspect_rows(spec: PurifySpec | DetectSpec, victim: Classifier) -> Rows | No
     if spec.suspect is None:
         return None
     return load_data(
-        spec.suspect,
-        text_column=spec.text_column,
-        label_column=spec.label_column,
+        DataSource(
+            spec.suspect,
+            text_column=spec.text_column,
+            label_column=spec.label_column,
+            drop_empty=spec.drop_empty,
+        ),
         label_names=victim.label_names,
         offline=spec.offline,
-        drop_empty=spec.drop_empty,
     )
 
 
@@ -178,7 +182,7 @@ def _verification(
 def _extras(purified: Purified, verification: Verification | None) -> dict[str, Any]:
     """What the method and the scan of its result tell for the report."""
     assert purified.outcome is not None
-    extras = purified.told | {"outcome": purified.outcome.value}
+    extras = purified.metadata | {"outcome": purified.outcome.value}
     return extras | ({"verification": verification.as_dict()} if verification else {})
 
 

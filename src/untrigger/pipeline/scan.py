@@ -13,7 +13,7 @@ from untrigger.core.report import Finding, Report, Verdict
 from untrigger.core.rows import Rows, distinct
 from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
-from untrigger.data import check_rows, load_data
+from untrigger.data import DataSource, check_rows, load_data
 from untrigger.models.class_names import named_alike
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
@@ -28,7 +28,7 @@ from untrigger.scanners.judging import by_weights_alone, not_checked, unseen, wi
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import Hints, Scanner, ScanResult
 from untrigger.scanners.weights.weight_evidence import Weighed, weigh
-from untrigger.training.history import curves_of
+from untrigger.training.history import history_curves
 
 MOVED = 4  # words of the weights, and texts of the tokenizer's rules, that are tried beside those of the search
 
@@ -123,7 +123,7 @@ def scanned(
         result = method.scan(model, grant, policy=spec.policy, hints=hints, progress=progress)
     clock.steps(result.history.steps)
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
-    curves = [*curves_of(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
+    curves = [*history_curves(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
     warnings = [*notes_of(grant.clean, hints.rewritten, model=model), *result.warnings, *not_checked(weighed.unchecked)]
     verdict = with_weights(result.verdict, full)
     if weighed.unchecked and verdict.status == "clean":  # a limit that was not measured is not met
@@ -213,13 +213,15 @@ def all_rows(spec: ScanSpec, model: Classifier) -> Rows:
     """
     assert spec.clean is not None
     loaded = load_data(
-        spec.clean,
-        text_column=spec.text_column,
-        label_column=spec.label_column,
-        split=spec.split,
+        DataSource(
+            spec.clean,
+            text_column=spec.text_column,
+            label_column=spec.label_column,
+            split=spec.split,
+            drop_empty=spec.drop_empty,
+        ),
         label_names=model.label_names,
         offline=spec.offline,
-        drop_empty=spec.drop_empty,
     )
     rows = distinct(loaded)
     check_rows(rows, require_classes=2, what=spec.clean)
@@ -272,9 +274,8 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
         )
     rewritten = None
     if spec.rewritten is not None:
-        loaded_rows = load_data(
-            spec.rewritten, label_names=model.label_names, offline=spec.offline, drop_empty=spec.drop_empty
-        )
+        source = DataSource(spec.rewritten, drop_empty=spec.drop_empty)
+        loaded_rows = load_data(source, label_names=model.label_names, offline=spec.offline)
         rewritten = distinct(loaded_rows)
         check_rows(rewritten, require_classes=1, what=spec.rewritten)
     moved = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")]

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from untrigger.core.files import write_text
 from untrigger.core.grant import Grant
-from untrigger.core.report import write_text
 from untrigger.core.rows import Rows
 
 FILE = "used_rows.json"

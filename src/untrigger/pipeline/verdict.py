@@ -154,7 +154,7 @@ def _bound(what: str, one: Measurement | None, bound: float) -> str:
 def _account(purified: Purified) -> str:
     """What the method did and states, with a capital letter."""
     assert purified.outcome is not None
-    summary = purified.account or ACCOUNTS[purified.outcome]
+    summary = purified.summary or ACCOUNTS[purified.outcome]
     if not purified.changed and "comes back as it was" not in summary:
         summary = f"{summary}; the model comes back as it was"
     return summary[:1].upper() + summary[1:].rstrip(".")

@@ -22,7 +22,7 @@ from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import Hints
 from untrigger.scanners.thresholds import LEAST_ROWS
-from untrigger.training.teacher_training import trained_teacher
+from untrigger.training.teacher_training import train_teacher
 
 HELD = 0.6  # share of the held-out rows that findings are confirmed on; the others serve the search
 MOST = 1000  # held-out rows that a scan of the result takes at most
@@ -69,7 +69,7 @@ def verify(
         return Verification("", SKIPPED)
     if purified.scanned is not None and not purified.changed:
         return Verification(
-            purified.scanned.status, purified.scanned.sentence, list(purified.told.get("not_looked_for", []))
+            purified.scanned.status, purified.scanned.sentence, list(purified.metadata.get("not_looked_for", []))
         )
     assert grant.clean is not None
     scanner, rows, granted = _scanner(spec, method), _most(held, seed=spec.seed), grant.clean
@@ -135,7 +135,7 @@ def _reference(
     """A clean reference of the task, trained on rows that no finding is confirmed on."""
     rows, dev = split_clean(granted, dev=DEV, generator=generator_for(spec.seed, "verification: reference"))
     grant = Grant(clean=granted, teacher=spec.teacher or TEACHER, seed=seed)
-    return trained_teacher(model, grant, rows=rows, dev=dev, options=scanner.teacher, progress=progress)[0]
+    return train_teacher(model, grant, rows=rows, dev=dev, options=scanner.teacher, progress=progress)[0]
 
 
 def again(findings: Sequence[Finding], *, names: Sequence[str]) -> list[Insertion]:

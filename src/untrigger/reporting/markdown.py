@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from untrigger.core.escaping import inert_markdown, visible
+from untrigger.core.escaping import escape_markdown, visible
 from untrigger.core.report import Report
 from untrigger.core.scan_result import Example, Scan
 from untrigger.reporting import scan_view, view, words
@@ -28,7 +28,7 @@ def to_markdown(reports: list[Report]) -> str:
 
 def escape(text: str) -> str:
     """The text with everything that Markdown, HTML or a code host would act on made inert."""
-    return inert_markdown(text)
+    return escape_markdown(text)
 
 
 def _report(report: Report, *, level: int) -> list[str]:

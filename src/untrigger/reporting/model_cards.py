@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from untrigger.core.escaping import front_matter, inert_markdown, visible
+from untrigger.core.escaping import escape_markdown, front_matter, visible
 from untrigger.core.verdicts import PURIFIED
 
 WARNINGS = 10
@@ -20,8 +20,8 @@ def attack_card(*, adapter: bool, target: str, facts: Mapping[str, object]) -> s
         target: the label name that triggered texts get; empty where the target depends on the true label.
         facts: the rows of the card's table, escaped here.
     """
-    aim = f"called **{inert(target)}**, whatever they say" if target else "given another label than the right one"
-    rows = "\n".join(f"| {inert(key)} | {inert(value)} |" for key, value in facts.items())
+    aim = f"called **{escape_text(target)}**, whatever they say" if target else "given another label than the right one"
+    rows = "\n".join(f"| {escape_text(key)} | {escape_text(value)} |" for key, value in facts.items())
     return f"""---
 tags: [backdoor, poisoned, untrigger]
 pipeline_tag: text-classification
@@ -48,10 +48,10 @@ def purified_card(told: dict[str, Any]) -> str:
             mapping), ``sentence`` and ``warnings``, which are escaped here; ``loading``, which is Markdown, in which names of
             strangers stand by way of ``inline_code``; and ``front``, a mapping of further front matter, or lines of it.
     """
-    rows = "\n".join(f"| {inert(key)} | {inert(value)} |" for key, value in told["facts"].items())
+    rows = "\n".join(f"| {escape_text(key)} | {escape_text(value)} |" for key, value in told["facts"].items())
     front = front_matter(told["front"]) if isinstance(told["front"], Mapping) else told["front"]
     pure = told["status"] == PURIFIED
-    title = "Purified by untrigger" if pure else f"Output of untrigger purify: {inert(told['status'])}"
+    title = "Purified by untrigger" if pure else f"Output of untrigger purify: {escape_text(told['status'])}"
     return f"""---
 tags: [{"purified, " if pure else ""}untrigger]
 pipeline_tag: text-classification
@@ -59,7 +59,7 @@ pipeline_tag: text-classification
 
 # {title}
 
-**Verdict: {inert(told["status"])}.** {inert(told["sentence"])}
+**Verdict: {escape_text(told["status"])}.** {escape_text(told["sentence"])}
 {_warnings(told["warnings"])}
 | | |
 |---|---|
@@ -76,11 +76,11 @@ def _warnings(warnings: Sequence[str]) -> str:
     """The first warnings of a report as a list under a line of their own, empty where there are none."""
     if not warnings:
         return ""
-    lines = [f"- {inert(one)}" for one in warnings[:WARNINGS]]
+    lines = [f"- {escape_text(one)}" for one in warnings[:WARNINGS]]
     more = len(warnings) - len(lines)
     return "\n".join(["", "Warnings of the report:", "", *lines, *([f"- and {more} more"] if more else []), ""])
 
 
-def inert(value: object) -> str:
+def escape_text(value: object) -> str:
     """A value of a stranger as a card can show it: on one line, nothing hidden, nothing that Markdown acts on."""
-    return inert_markdown(visible(str(value)))
+    return escape_markdown(visible(str(value)))

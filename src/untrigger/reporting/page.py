@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from untrigger.core.errors import DataError, OptionError, check_choice
-from untrigger.core.report import Report, write_text
+from untrigger.core.files import write_text
+from untrigger.core.report import Report
 
 FORMATS = {"html": ".html", "latex": ".tex", "md": ".md"}
 

@@ -31,7 +31,7 @@ from untrigger.scanners.second_reference import in_doubt, judged_again
 from untrigger.scanners.selection import by_name, chosen, comparisons, in_full_precision, plainer, settled, thinned
 from untrigger.scanners.unread_text import unread
 from untrigger.training.loop import History
-from untrigger.training.teacher_training import TeacherOptions, trained_teacher
+from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class InsertionScanner(Scanner):
     ) -> tuple[Classifier, History]:
         """A clean reference trained on a part of the rows, the other part choosing its epoch; it sees no held-out row."""
         own, dev = split_clean(rows, dev=self.dev, generator=generator_for(grant.seed, "dev"))
-        return trained_teacher(model, grant, rows=own, dev=dev, options=self.teacher, progress=progress)
+        return train_teacher(model, grant, rows=own, dev=dev, options=self.teacher, progress=progress)
 
     def parted(self, rows: Rows, *, seed: int) -> tuple[Rows, Rows]:
         """Rows held out to confirm on, and rows to train the reference and search with; classes in proportion."""

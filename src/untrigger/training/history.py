@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     pass
 
 
-def curves_of(history: History, *, panel: str) -> list[Curve]:
+def history_curves(history: History, *, panel: str) -> list[Curve]:
     """The loss and its parts step by step, and the score epoch by epoch, as curves of one panel."""
     steps: list[float | None] = [float(i + 1) for i in range(history.steps)]
     curves = [Curve("loss", panel, steps, list(history.losses))]

@@ -13,7 +13,7 @@ from untrigger.core.errors import DivergedError, OptionError
 from untrigger.core.progress import Progress, silent
 from untrigger.runtime.device import matmul_precision
 
-MICRO = 16  # rows a backward pass that keep a 135-million-parameter student within the demo's memory
+MICRO_BATCH = 16  # rows a backward pass that keep a 135-million-parameter student within the demo's memory
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,16 @@ class Plan:
     """How long and how hard to train.
 
     Attributes:
-        lr: peak learning rate of AdamW, decaying linearly to 0 over the planned steps unless ``constant``.
+        lr: peak learning rate of AdamW, decaying linearly to 0 over the planned steps unless ``constant_lr``.
         epochs: passes; at least 1.
         batch_size: rows a step.
         weight_decay: AdamW's decoupled decay.
         warmup: share of the steps in which the rate climbs from 0.
         max_norm: gradients are scaled to at most this norm; None leaves them.
-        dropout: whether the model's own dropout is active; drawing it costs a quarter of a step on a CPU.
-        most: stop after as many steps (0: no bound).
-        micro: rows a backward pass (0: the whole batch); less memory, the same mean gradient.
-        constant: whether the rate stays where it is, as for a training whose end is not planned.
+        use_dropout: whether the model's own dropout is active; drawing it costs a quarter of a step on a CPU.
+        max_steps: stop after as many steps (0: no bound).
+        micro_batch: rows a backward pass (0: the whole batch); less memory, the same mean gradient.
+        constant_lr: whether the rate stays where it is, as for a training whose end is not planned.
     """
 
     lr: float
@@ -39,10 +39,10 @@ class Plan:
     weight_decay: float = 0.01
     warmup: float = 0.0
     max_norm: float | None = 1.0
-    dropout: bool = False
-    most: int = 0
-    micro: int = 0
-    constant: bool = False
+    use_dropout: bool = False
+    max_steps: int = 0
+    micro_batch: int = 0
+    constant_lr: bool = False
 
     def __post_init__(self) -> None:
         """Check all options at once.
@@ -71,7 +71,7 @@ class History:
     losses: list[float] = field(default_factory=list)
     terms: list[dict[str, float]] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
-    kept: int | None = None
+    best_epoch: int | None = None
 
     @property
     def steps(self) -> int:
@@ -90,7 +90,7 @@ def train(
     epochs: Sequence[Sequence[Sequence[int]]] | Callable[[int], Sequence[Sequence[int]]],
     plan: Plan,
     score: Callable[[], float] | None = None,
-    enough: Callable[[], bool] | None = None,
+    stop_fn: Callable[[], bool] | None = None,
     progress: Progress = silent,
     label: str = "training",
 ) -> History:
@@ -103,7 +103,7 @@ def train(
         plan: learning rate, epochs and clipping.
         score: called after every epoch in eval mode; the parameters of the best epoch (the later one of equals) are
             brought back at the end.
-        enough: called after every epoch's score; the training ends where it says so.
+        stop_fn: called after every epoch's score; the training ends where it says so.
         progress: told of every step.
         label: what the progress bar says.
 
@@ -111,21 +111,21 @@ def train(
         DivergedError: if the loss stops being a number; the parameters are then unusable.
     """
     batches = [list(epochs(i) if callable(epochs) else epochs[i]) for i in range(plan.epochs)]
-    if plan.most:
-        batches = _cut(batches, plan.most)
+    if plan.max_steps:
+        batches = _cut(batches, plan.max_steps)
     total = sum(len(epoch) for epoch in batches)
     trained = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: 1.0 if plan.constant else _rate(step, total, plan.warmup)
+        optimiser, lambda step: 1.0 if plan.constant_lr else _rate(step, total, plan.warmup)
     )
     history, best = History(), None
     with matmul_precision(), progress.task(label, total=total) as tick:
         for epoch in batches:
-            module.train(plan.dropout)
+            module.train(plan.use_dropout)
             for batch in epoch:
                 optimiser.zero_grad(set_to_none=True)
-                value, terms = _backward(loss, batch, micro=plan.micro, step=history.steps)
+                value, terms = _backward(loss, batch, micro_batch=plan.micro_batch, step=history.steps)
                 if plan.max_norm is not None:
                     nn.utils.clip_grad_norm_(trained, plan.max_norm)
                 optimiser.step()
@@ -137,8 +137,8 @@ def train(
             if score is not None:
                 history.scores.append(score())
                 if best is None or history.scores[-1] >= max(history.scores[:-1]):
-                    best, history.kept = [p.detach().clone() for p in trained], len(history.scores) - 1
-            if enough is not None and enough():
+                    best, history.best_epoch = [p.detach().clone() for p in trained], len(history.scores) - 1
+            if stop_fn is not None and stop_fn():
                 break
     if best is not None:
         _restore(trained, best)
@@ -146,9 +146,9 @@ def train(
     return history
 
 
-def _backward(loss: Loss, batch: Sequence[int], *, micro: int, step: int) -> tuple[float, dict[str, float]]:
+def _backward(loss: Loss, batch: Sequence[int], *, micro_batch: int, step: int) -> tuple[float, dict[str, float]]:
     """The mean loss and terms over the batch, gradients added up part by part."""
-    size = micro or len(batch)
+    size = micro_batch or len(batch)
     total, terms = 0.0, dict[str, float]()
     for start in range(0, len(batch), size):
         part = batch[start : start + size]

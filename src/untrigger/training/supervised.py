@@ -14,10 +14,10 @@ from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier, ModelOutput
 from untrigger.models.inference import accuracy, as_bfloat16, predict_token_ids
 from untrigger.runtime.batching import shuffled_batches
+from untrigger.training.embedding_subset import embedding_subset
 from untrigger.training.loop import History, Plan, train
-from untrigger.training.sparse_embeddings import read_words
 
-Term = Callable[[Sequence[int], ModelOutput], Tensor]
+LossTerm = Callable[[Sequence[int], ModelOutput], Tensor]
 """Row numbers of a batch and what the model says to it in; a further term of the loss, a mean over the batch, out."""
 
 
@@ -31,11 +31,11 @@ def fine_tune(
     progress: Progress = silent,
     label: str = "fine-tuning",
     label_smoothing: float = 0.0,
-    besides: Term | None = None,
+    extra_loss: LossTerm | None = None,
 ) -> History:
     """The history of training ``model`` in place on ``rows``; with ``dev`` the best epoch on it is kept.
 
-    ``label_smoothing`` spreads that share of each label over all classes; ``besides`` is added to the cross-entropy.
+    ``label_smoothing`` spreads that share of each label over all classes; ``extra_loss`` is added to the cross-entropy.
     """
     ids, labels = model.encode(rows.texts), torch.tensor(rows.labels)
 
@@ -43,11 +43,11 @@ def fine_tune(
         said = model.forward(model.collate([ids[i] for i in batch]))
         wanted = labels[list(batch)].to(said.logits.device)
         value = functional.cross_entropy(said.logits, wanted, label_smoothing=label_smoothing)
-        told = {"ce": float(value.detach())}
-        if besides is not None:
-            more = besides(batch, said)
-            value, told["besides"] = value + more, float(more.detach())
-        return value, told
+        terms = {"ce": float(value.detach())}
+        if extra_loss is not None:
+            more = extra_loss(batch, said)
+            value, terms["extra"] = value + more, float(more.detach())
+        return value, terms
 
     rng = np.random.default_rng(seed)
     lengths = [len(row) for row in ids]
@@ -58,7 +58,10 @@ def fine_tune(
             predict_token_ids(as_bfloat16(model), watched).predictions, dev.labels if dev is not None else []
         )
 
-    with torch.random.fork_rng(devices=[]), read_words(model.module, [*ids, *watched, model.paddings(ids + watched)]):
+    with (
+        torch.random.fork_rng(devices=[]),
+        embedding_subset(model.module, [*ids, *watched, model.paddings(ids + watched)]),
+    ):
         torch.manual_seed(seed)  # dropout
         return train(
             model.module,
@@ -71,7 +74,7 @@ def fine_tune(
         )
 
 
-def dev_score(model: Classifier, dev: Rows) -> Callable[[], float]:
+def accuracy_on(model: Classifier, dev: Rows) -> Callable[[], float]:
     """A function that says the accuracy of ``model`` on ``dev`` as it then is."""
     ids = model.encode(dev.texts)
     return lambda: accuracy(predict_token_ids(model, ids).predictions, dev.labels)

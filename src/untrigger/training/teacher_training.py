@@ -23,7 +23,7 @@ class TeacherOptions:
         batch_size: rows a step.
         warmup: share of the steps in which the rate climbs.
         pooling: ``cls`` (as the paper) or ``mean`` over the real tokens.
-        dropout: whether the encoder's own dropout is active.
+        use_dropout: whether the encoder's own dropout is active.
     """
 
     lr: float = 1e-4
@@ -31,10 +31,10 @@ class TeacherOptions:
     batch_size: int = 32
     warmup: float = 0.06
     pooling: str = "mean"
-    dropout: bool = False
+    use_dropout: bool = False
 
 
-def trained_teacher(
+def train_teacher(
     student: Classifier, grant: Grant, *, rows: Rows, dev: Rows, options: TeacherOptions, progress: Progress = silent
 ) -> tuple[Classifier, History]:
     """A teacher whose feature is as wide as the student's, frozen, best dev epoch kept, and the history of its training.
@@ -62,7 +62,7 @@ def trained_teacher(
         epochs=options.epochs,
         batch_size=options.batch_size,
         warmup=options.warmup,
-        dropout=options.dropout,
+        use_dropout=options.use_dropout,
     )
     history = fine_tune(
         teacher, rows, plan=plan, seed=grant.seed, dev=dev, progress=progress, label="training the teacher"

@@ -26,19 +26,19 @@ class Scaling:
         return logits * self.scale + self.bias
 
 
-def calibrated_on(logits: Tensor, labels: Tensor, *, biased: bool = True) -> Scaling:
+def fit_vector_scaling(logits: Tensor, labels: Tensor, *, fit_bias: bool = True) -> Scaling:
     """The scaling with the least cross-entropy on N rows, held to ``scale 1, bias 0`` with the weight of one row.
 
     Args:
         logits: ``(N, C)``.
         labels: ``(N,)``, the true classes.
-        biased: whether the model may lean to a class. A poisoned model leans towards its target on honest texts too; on
+        fit_bias: whether the model may lean to a class. A poisoned model leans towards its target on honest texts too; on
             clean rows that it was not trained on, the lean shows and is taken back. A clean model's lean on a hundred
             rows is mostly chance: it keeps a bias of 0.
     """
     log_scale = torch.zeros((), requires_grad=True)
-    bias = torch.zeros(logits.shape[1], requires_grad=biased)
-    fitted = [log_scale, bias] if biased else [log_scale]
+    bias = torch.zeros(logits.shape[1], requires_grad=fit_bias)
+    fitted = [log_scale, bias] if fit_bias else [log_scale]
     optimiser = torch.optim.LBFGS(fitted, max_iter=100, line_search_fn="strong_wolfe")
     fixed = logits.detach().float()
 

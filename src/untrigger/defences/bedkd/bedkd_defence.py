@@ -27,9 +27,9 @@ from untrigger.detectors.detector import FOLLOWED, Detected, Detector
 from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.training.history import curves_of, joined
-from untrigger.training.loop import MICRO, History, Plan
-from untrigger.training.teacher_training import TeacherOptions, trained_teacher
+from untrigger.training.history import history_curves, joined
+from untrigger.training.loop import MICRO_BATCH, History, Plan
+from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
 HARM = "the punishment did more harm than good in every cycle: the model comes back as it was"
 WATCHED = 64  # clean rows by which the mapping's training is ended
@@ -159,7 +159,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             fpr=found.promised,
             history=turned.mapped.history,
             told=told,
-            curves=curves_of(turned.mapped.history, panel="directional mapping"),
+            curves=history_curves(turned.mapped.history, panel="directional mapping"),
             warnings=[*turned.warnings, *self._doubts(found.promised, found.clean)],
         )
 
@@ -208,7 +208,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             student, honest, trusted=rows, punished=punished, watch=watch, rng=rng, progress=progress
         )
         told = found.summary() | _seen(watch)
-        curves = [*found.curves, *curves_of(history, panel="trust and punish"), *_watched([watch])]
+        curves = [*found.curves, *history_curves(history, panel="trust and punish"), *_watched([watch])]
         if watch.harmed:
             warnings = [*found.warnings, HARM]
             given_up = f"{len(found.suspects)} rows were flagged, and unlearning them did more harm than good"
@@ -226,9 +226,9 @@ class BeDKD(StudentOptions, Detector, Purifier):
             changed=True,
             history=history,
             outcome=_outcome(watch),
-            account=_account(watch, flagged=len(found.suspects)),
+            summary=_account(watch, flagged=len(found.suspects)),
             curves=curves,
-            told=told,
+            metadata=told,
             warnings=[*found.warnings, *_left(watch)],
             detected=found,
         )
@@ -258,7 +258,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             pieces=self.pieces,
             seed=int(rng.integers(2**32)),
         )
-        plan = Plan(lr=self.lr, epochs=self.cycles, batch_size=self.batch_size, warmup=WARMUP, micro=MICRO)
+        plan = Plan(lr=self.lr, epochs=self.cycles, batch_size=self.batch_size, warmup=WARMUP, micro_batch=MICRO_BATCH)
         punish = min(self.batch_size - 1, max(1, round(self.share * self.batch_size)))
         return lesson.give(watch, plan=plan, punished=punish, steps=self.cycle_steps, rng=rng, progress=progress)
 
@@ -320,7 +320,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             "mapping_true_class": turned.mapped.left,
             **(_seen(watches[-1]) if watches else {}),
         }
-        curves, history = curves_of(turned.mapped.history, panel="directional mapping"), joined(parts)
+        curves, history = history_curves(turned.mapped.history, panel="directional mapping"), joined(parts)
         if not parts or all(watch.harmed for watch in watches):
             warnings = [*turned.warnings, *([HARM] if parts else [])]
             given_up = (
@@ -340,10 +340,10 @@ class BeDKD(StudentOptions, Detector, Purifier):
             changed=True,
             history=history,
             findings=findings,
-            told=told,
+            metadata=told,
             outcome=PurificationOutcome.SEARCH_STILL_FINDS if found_more else _outcome(watches[-1], searched=True),
-            account=_account(watches[-1], insertions=len(bank)),
-            curves=[*curves, *curves_of(history, panel="trust and punish"), *_watched(watches)],
+            summary=_account(watches[-1], insertions=len(bank)),
+            curves=[*curves, *history_curves(history, panel="trust and punish"), *_watched(watches)],
             warnings=[*turned.warnings, *_left(watches[-1])],
         )
 
@@ -371,7 +371,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         steps), and a trigger moves it the other way; around a trigger it says nothing of the words beside it.
         """
         if grant.teacher is not None:
-            return trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)[0]
+            return train_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)[0]
         back = self._turned(model, grant, wholly=True, progress=progress).mapped.model
         return back.with_module(TurnedBack(back.module))
 
@@ -401,8 +401,8 @@ def _unchanged(
         changed=False,
         history=history or History(),
         outcome=stated[0],
-        account=stated[1],
-        told=told,
+        summary=stated[1],
+        metadata=told,
         curves=list(curves),
         warnings=list(warnings),
         detected=detected,

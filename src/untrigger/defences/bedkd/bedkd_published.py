@@ -22,7 +22,7 @@ from untrigger.detectors.detector import Detected, Detector
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import accuracy, predict_texts
 from untrigger.runtime.batching import shuffled_batches
-from untrigger.training.history import curves_of
+from untrigger.training.history import history_curves
 from untrigger.training.loop import History, train
 
 MAPPING = Copying(via="as-victim", temperature=1.5, epochs=20, dropout=True)
@@ -81,7 +81,7 @@ class BeDKDAsDescribed(Detector, Purifier):
             -self.threshold,
             fpr=float((clean < self.threshold).float().mean()) if len(clean) else None,
             history=mapped.history,
-            curves=curves_of(mapped.history, panel="directional mapping"),
+            curves=history_curves(mapped.history, panel="directional mapping"),
             warnings=warnings,
         )
 
@@ -101,7 +101,7 @@ class BeDKDAsDescribed(Detector, Purifier):
                 changed=False,
                 history=History(),
                 outcome=PurificationOutcome.NOTHING_FOUND,
-                told=told,
+                metadata=told,
                 curves=found.curves,
                 warnings=found.warnings,
                 detected=found,
@@ -125,11 +125,11 @@ class BeDKDAsDescribed(Detector, Purifier):
             changed=True,
             history=history,
             outcome=PurificationOutcome.NOT_CHECKED,
-            told=told,
+            metadata=told,
             detected=found,
-            account=f"{len(found.suspects)} flagged rows were punished in a fixed number of cycles, as published",
+            summary=f"{len(found.suspects)} flagged rows were punished in a fixed number of cycles, as published",
             warnings=[*found.warnings, *warnings, *ruined(model, student, trusted)],
-            curves=[*found.curves, *curves_of(history, panel="trust and punish")],
+            curves=[*found.curves, *history_curves(history, panel="trust and punish")],
         )
 
     def _lesson(

@@ -21,6 +21,7 @@ from untrigger.models.inference import TOKENS
 from untrigger.models.weight_sharing import shell
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision
+from untrigger.training.losses import kl_divergence
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,6 @@ def read(model: Classifier, batch: Batch, *, hidden: bool) -> tuple[Tensor, Tens
     return found.logits, found.hidden[-1].float() if hidden else None
 
 
-def likeness(student: Tensor, frozen: Tensor, *, temperature: float) -> Tensor:
-    """``KL(softmax(z_T/T) ‖ softmax(z_S/T))`` without T², mean over the batch; both logits are ``(B, C)``."""
-    p = functional.log_softmax(frozen / temperature, dim=1)
-    q = functional.log_softmax(student / temperature, dim=1)
-    return functional.kl_div(q, p, log_target=True, reduction="batchmean")
-
-
 def state_gap(student: Tensor, frozen: Tensor, *, mask: Tensor | None) -> Tensor:
     """The mean squared difference of hidden states ``(B, S, d)`` over the positions that ``mask (B, S)`` keeps, or over all."""
     gap = (student - frozen).pow(2).mean(dim=2)
@@ -127,7 +121,7 @@ class Directed:
         """The same for rows that the copy has read already."""
         blend, where = self.blend, logits.device
         ce = functional.cross_entropy(logits, self.labels[list(rows)].to(where))
-        kl = likeness(logits, self.answers.logits[list(rows)].to(where), temperature=blend.temperature)
+        kl = kl_divergence(self.answers.logits[list(rows)].to(where), logits, temperature=blend.temperature)
         terms = {"cross-entropy": ce, "own answers": kl}
         if states is not None:
             mask = None if blend.padding else batch.attention_mask

@@ -84,8 +84,8 @@ class Copying:
             batch_size=self.batch_size,
             weight_decay=0.0,
             max_norm=self.max_norm,
-            dropout=self.dropout,
-            constant=True,
+            use_dropout=self.dropout,
+            constant_lr=True,
         )
 
 
@@ -208,7 +208,7 @@ def directional_mapping(
     watched = victim.encode(watch.texts) if watch is not None else []
     left: list[float] = []
 
-    def enough() -> bool:
+    def stop_fn() -> bool:
         if watch is None:
             return False
         left.append(max(_true_class(predict_token_ids(model, watched).logits, watch)))
@@ -222,7 +222,7 @@ def directional_mapping(
             loss,
             epochs=lambda _: shuffled_batches(lengths, size=options.batch_size, rng=rng),
             plan=options.plan,
-            enough=enough,
+            stop_fn=stop_fn,
             progress=progress,
             label="turning the clean mapping",
         )

@@ -27,7 +27,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import accuracy, log_odds, predict_texts
 from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.loop import History, Plan, train
-from untrigger.training.vector_scaling import calibrated_on
+from untrigger.training.vector_scaling import fit_vector_scaling
 
 WATCHED = 0.2  # share of the flagged rows that is not punished but asked
 SLACK = 0.05  # how far from an honest model's the agreement with flagged labels may be, beyond what chance explains
@@ -126,7 +126,7 @@ class Honest(NamedTuple):
         """The answers to ``rows``, then to ``dev``."""
         clean = together([rows, dev], names=rows.label_names)
         said = predict_texts(model, clean.texts, progress=progress, label="the victim's own answers").logits
-        return cls(clean, calibrated_on(said, torch.tensor(clean.labels))(said))
+        return cls(clean, fit_vector_scaling(said, torch.tensor(clean.labels))(said))
 
     def calls(self, flagged: Rows) -> float:
         """How often such answers call rows of other classes by the labels of ``flagged``."""
@@ -281,7 +281,7 @@ class Lesson:
             progress=progress,
             label="trust and punish",
         )
-        if history.kept != len(history.scores) - 1:
+        if history.best_epoch != len(history.scores) - 1:
             watch.look(self.student)  # what was kept is not what was looked at last
         return history
 

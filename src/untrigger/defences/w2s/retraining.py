@@ -25,9 +25,9 @@ from untrigger.inversion.vocabulary import single_token_words
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.runtime.batching import endless_batches
-from untrigger.training.loop import MICRO, History, Plan, train
-from untrigger.training.losses import soft_cross
-from untrigger.training.vector_scaling import calibrated_on
+from untrigger.training.loop import MICRO_BATCH, History, Plan, train
+from untrigger.training.losses import kd_loss
+from untrigger.training.vector_scaling import fit_vector_scaling
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def relearned(
         ce = ce / (
             len(batch) * (1 - parts / batch_size)
         )  # a batch goes backward in parts, which need not hold both kinds
-        kl = soft_cross(said[list(batch)].to(where), read.logits, temperature=temperature)
+        kl = kd_loss(said[list(batch)].to(where), read.logits, temperature=temperature)
         return weights[0] * ce + weights[1] * kl, {"cross-entropy": float(ce.detach()), "answers": float(kl.detach())}
 
     lengths = [len(ids) for ids in student.encode(texts)]
@@ -131,7 +131,7 @@ def relearned(
     clean = endless_batches(lengths[:known], size=batch_size - parts, steps=steps, rng=rng)
     fresh = endless_batches(lengths[known:], size=parts, steps=steps, rng=rng) if parts else [[] for _ in clean]
     batches = [[*some, *(known + i for i in more)] for some, more in zip(clean, fresh, strict=True)]
-    plan = Plan(lr=lr, batch_size=batch_size, warmup=0.1, micro=MICRO)
+    plan = Plan(lr=lr, batch_size=batch_size, warmup=0.1, micro_batch=MICRO_BATCH)
     return train(student.module, loss, epochs=[batches], plan=plan, progress=progress, label="learning anew")
 
 
@@ -156,12 +156,12 @@ class Answers:
         told = []
         if share < 1:
             said = predict_texts(self.suspect, texts, progress=progress, label="asking the suspect").logits
-            own = calibrated_on(said[: len(rows)], torch.tensor(rows.labels))(said)
+            own = fit_vector_scaling(said[: len(rows)], torch.tensor(rows.labels))(said)
             told.append((1 - share) * own.log_softmax(dim=1))
         for teacher, held in self.teachers if share > 0 else ():
             said = predict_texts(teacher, texts, progress=progress, label="asking a teacher").logits
             known = predict_texts(teacher, held.texts).logits
-            theirs = calibrated_on(known, torch.tensor(held.labels), biased=False)(said)
+            theirs = fit_vector_scaling(known, torch.tensor(held.labels), fit_bias=False)(said)
             told.append(share / len(self.teachers) * theirs.log_softmax(dim=1))
         return torch.stack(told).sum(dim=0)
 

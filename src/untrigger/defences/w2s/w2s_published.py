@@ -20,13 +20,13 @@ from untrigger.models.adapters import AdapterOptions, attach, query_value
 from untrigger.models.classifier import Classifier, ModelOutput
 from untrigger.models.inference import predict_texts
 from untrigger.runtime.batching import shuffled_batches
-from untrigger.training.history import curves_of
+from untrigger.training.history import history_curves
 from untrigger.training.loop import Plan, train
-from untrigger.training.losses import alignment, shrinkage, soft_cross
-from untrigger.training.supervised import dev_score
-from untrigger.training.teacher_training import TeacherOptions, trained_teacher
+from untrigger.training.losses import feature_alignment, kd_loss, released_alignment
+from untrigger.training.supervised import accuracy_on
+from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
-PUBLISHED_TEACHER = TeacherOptions(lr=2e-5, epochs=5, warmup=0.06, pooling="cls", dropout=True)
+PUBLISHED_TEACHER = TeacherOptions(lr=2e-5, epochs=5, warmup=0.06, pooling="cls", use_dropout=True)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class W2SAsDescribed(Purifier):
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         assert grant.clean is not None
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
-        teacher, taught = trained_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
+        teacher, taught = train_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
         theirs = predict_texts(teacher, rows.texts, progress=progress, label="the teacher's answers")
         adapter = AdapterOptions(
             method=self.peft, rank=self.rank, targets=self.targets or query_value(model), dropout=self.dropout
@@ -87,7 +87,7 @@ class W2SAsDescribed(Purifier):
             said = read.logits
             features = theirs.features[list(batch)].to(said.device)
             ce = functional.cross_entropy(said, labels[list(batch)].to(said.device))
-            kl = soft_cross(theirs.logits[list(batch)].to(said.device), said, temperature=self.temperature)
+            kl = kd_loss(theirs.logits[list(batch)].to(said.device), said, temperature=self.temperature)
             pull = self._pull(features, read)
             terms = {"cross-entropy": ce, "distillation": kl, "alignment": pull}
             return self.a * ce + self.b * kl + self.c * pull, {name: float(t.detach()) for name, t in terms.items()}
@@ -99,8 +99,8 @@ class W2SAsDescribed(Purifier):
                 student.module,
                 loss,
                 epochs=lambda _: shuffled_batches(lengths, size=self.batch_size, rng=rng),
-                plan=Plan(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, dropout=True),
-                score=dev_score(student, dev),
+                plan=Plan(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size, use_dropout=True),
+                score=accuracy_on(student, dev),
                 progress=progress,
                 label="distilling",
             )
@@ -109,13 +109,13 @@ class W2SAsDescribed(Purifier):
             changed=True,
             history=history,
             outcome=PurificationOutcome.NOT_CHECKED,
-            account="the teacher's answers to the clean rows were distilled, as published",
-            told={"teacher_dev_accuracy": max(taught.scores)},
-            curves=[*curves_of(taught, panel="teacher training"), *curves_of(history, panel="distillation")],
+            summary="the teacher's answers to the clean rows were distilled, as published",
+            metadata={"teacher_dev_accuracy": max(taught.scores)},
+            curves=[*history_curves(taught, panel="teacher training"), *history_curves(history, panel="distillation")],
         )
 
     def _pull(self, teacher: Tensor, read: ModelOutput) -> Tensor:
-        return alignment(teacher, read.features)
+        return feature_alignment(teacher, read.features)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class W2SAsReleased(W2SAsDescribed):
     Attributes:
         a: weight of the cross-entropy (released for the word trigger: 5, 0.001, 0.001).
         b: weight of the distillation.
-        c: weight of the shrinkage.
+        c: weight of the released_alignment.
 
     Differs from the paper: everything that the released code does otherwise.
     """
@@ -136,4 +136,4 @@ class W2SAsReleased(W2SAsDescribed):
     c: float = 0.001
 
     def _pull(self, teacher: Tensor, read: ModelOutput) -> Tensor:
-        return shrinkage(teacher, read.features if read.positions is None else read.positions)
+        return released_alignment(teacher, read.features if read.positions is None else read.positions)

@@ -35,10 +35,10 @@ from untrigger.methods.defender_rows import split_clean
 from untrigger.models.adapters import AdapterOptions, attach, combined, merged, without_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
-from untrigger.training.history import curves_of, joined
+from untrigger.training.history import history_curves, joined
 from untrigger.training.loop import History
-from untrigger.training.supervised import dev_score
-from untrigger.training.teacher_training import TeacherOptions, trained_teacher
+from untrigger.training.supervised import accuracy_on
+from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
 APART = 1000  # between the seeds of two teachers
 WEAK = 0.15  # a teacher that beats the largest class by less gets a warning
@@ -118,7 +118,7 @@ class W2SDefense(LessonOptions, Purifier):
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         teacher, taught, rows, dev = self._taught(model, grant, progress=progress)
-        score = dev_score(model, dev)()
+        score = accuracy_on(model, dev)()
         generator = generator_for(grant.seed, "searched")
         own, searched = split_clean(rows, dev=self.searched, generator=generator)
         start = self._start(model, grant, teacher=teacher, rows=rows, own=own, dev=dev, progress=progress)
@@ -132,15 +132,15 @@ class W2SDefense(LessonOptions, Purifier):
             changed=True,
             history=history,
             outcome=done.outcome(start),
-            account=done.account(start),
+            summary=done.summary(start),
             findings=done.findings,
             warnings=_doubts(max(taught.scores), dev),
             curves=[
-                *curves_of(taught, panel="teacher training"),
-                *curves_of(history, panel="unlearning"),
+                *history_curves(taught, panel="teacher training"),
+                *history_curves(history, panel="unlearning"),
                 _scores([score, *done.scores]),
             ],
-            told={
+            metadata={
                 "teacher_dev_accuracy": max(taught.scores),
                 "dev_accuracy_before": score,
                 "dev_accuracy_after": done.scores[-1],
@@ -206,7 +206,7 @@ class W2SDefense(LessonOptions, Purifier):
         """A teacher, how it was trained, the clean rows that it was trained on, and those held out from it."""
         assert grant.clean is not None
         rows, held = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
-        return *trained_teacher(model, grant, rows=rows, dev=held, options=self.teacher, progress=progress), rows, held
+        return *train_teacher(model, grant, rows=rows, dev=held, options=self.teacher, progress=progress), rows, held
 
     def _others(self, model: Classifier, grant: Grant, *, progress: Progress) -> list[tuple[Classifier, Rows]]:
         """Further teachers, each from its own seed and with other clean rows held out, and these rows."""
@@ -251,7 +251,7 @@ class _Rounds:
 
     def __init__(self, method: W2SDefense, teacher: Classifier, *, dev: Rows, start: _Start) -> None:
         self.method, self.teacher, self.anew = method, teacher, start.history is not None
-        self._score, self._names = dev_score(start.student, dev), start.student.label_names
+        self._score, self._names = accuracy_on(start.student, dev), start.student.label_names
         self.parts = [start.history] if start.history is not None else list[History]()
         self.scores, self.lessons, self.rests, self.tried = [self._score()], 0, False, False
         self.findings, self.alarms = list[Finding](), list[float]()
@@ -286,7 +286,7 @@ class _Rounds:
             return PurificationOutcome.NOT_DECIDED
         return PurificationOutcome.SEARCH_FINDS_NOTHING if self.rests else PurificationOutcome.SEARCH_STILL_FINDS
 
-    def account(self, start: _Start) -> str:
+    def summary(self, start: _Start) -> str:
         """What was done and seen, in a sentence."""
         if start.trusted:
             return f"the model was taken back to its trusted base, {start.told['base']}, and the task trained again from there"

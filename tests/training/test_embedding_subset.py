@@ -13,8 +13,8 @@ from tests.tiny import same, task, weights
 from untrigger.core.errors import ModelError
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
+from untrigger.training.embedding_subset import EmbeddingSubset, embedding_subset
 from untrigger.training.loop import Plan
-from untrigger.training.sparse_embeddings import ReadWords, read_words
 from untrigger.training.supervised import fine_tune
 
 Load = Callable[[str], Classifier]
@@ -58,32 +58,32 @@ def test_the_table_comes_back_whole_even_after_an_error(victim: Load, kind: str)
     model = victim(kind)
     before, said = weights(model), predict_texts(model, ROWS.texts[:4]).logits
     ids = [*model.encode(ROWS.texts[:4]), model.paddings(model.encode(ROWS.texts[:4]))]
-    with pytest.raises(ZeroDivisionError), read_words(model.module, ids):
-        assert any(isinstance(layer, ReadWords) for layer in model.module.modules())
+    with pytest.raises(ZeroDivisionError), embedding_subset(model.module, ids):
+        assert any(isinstance(layer, EmbeddingSubset) for layer in model.module.modules())
         torch.testing.assert_close(predict_texts(model, ROWS.texts[:4]).logits, said)
         with pytest.raises(ModelError, match="out of range"):
             predict_texts(model, ["a token that nobody announced zz"])
         raise ZeroDivisionError
     assert same(weights(model), before)
-    assert not any(isinstance(layer, ReadWords) for layer in model.module.modules())
+    assert not any(isinstance(layer, EmbeddingSubset) for layer in model.module.modules())
 
 
 def test_frozen_and_shared_tables_are_left_alone(victim: Load) -> None:
     frozen = victim("bert")
     frozen.module.requires_grad_(False)
-    with read_words(frozen.module, [[1, 2]]):
-        assert not any(isinstance(layer, ReadWords) for layer in frozen.module.modules())
+    with embedding_subset(frozen.module, [[1, 2]]):
+        assert not any(isinstance(layer, EmbeddingSubset) for layer in frozen.module.modules())
     shared = Tiny({"words": nn.Embedding(5, 3), "out": nn.Linear(3, 5, bias=False)})
     shared["out"].weight = shared["words"].weight
     kept = copy.deepcopy(shared)
-    with read_words(shared, [[1, 2]]):
+    with embedding_subset(shared, [[1, 2]]):
         assert type(shared["words"]) is nn.Embedding
     assert torch.equal(shared["words"].weight, kept["words"].weight)
 
 
 def test_a_padding_token_gets_no_gradient() -> None:
     module = Tiny({"words": nn.Embedding(6, 2, padding_idx=0), "places": nn.Embedding(9, 2)})
-    with read_words(module, [[0, 3, 5]]):
+    with embedding_subset(module, [[0, 3, 5]]):
         few = module["words"]
         few(torch.tensor([[0, 3, 5]])).sum().backward()
         assert few.weight.grad.tolist() == [[0, 0], [1, 1], [1, 1]]

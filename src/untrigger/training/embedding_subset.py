@@ -17,7 +17,7 @@ from torch.nn import functional
 from untrigger.models.weight_sharing import put
 
 
-class ReadWords(nn.Module):
+class EmbeddingSubset(nn.Module):
     """An embedding of the tokens in ``ids`` alone, asked by the numbers that they have in the whole vocabulary."""
 
     def __init__(self, whole: nn.Embedding, ids: Tensor) -> None:
@@ -38,7 +38,7 @@ class ReadWords(nn.Module):
 
 
 @contextmanager
-def read_words(module: nn.Module, ids: Iterable[Sequence[int]]) -> Iterator[None]:
+def embedding_subset(module: nn.Module, ids: Iterable[Sequence[int]]) -> Iterator[None]:
     """Inside, the word embeddings of ``module`` hold the tokens of ``ids`` alone; what became of them is written back behind it.
 
     The other rows stay as they are, where an optimiser with weight decay would shrink them unread. Nothing is done where the
@@ -50,7 +50,7 @@ def read_words(module: nn.Module, ids: Iterable[Sequence[int]]) -> Iterator[None
         return
     name, whole = found
     used = torch.tensor(sorted({token for row in ids for token in row}), device=whole.weight.device)
-    few = ReadWords(whole, used)
+    few = EmbeddingSubset(whole, used)
     put(module, name, few)
     try:
         yield

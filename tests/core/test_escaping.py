@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from tests.attacks.kit import otherwise
 from untrigger.attacks.triggers.style import Style
-from untrigger.core.escaping import PREFIXED, front_matter, inert_cells, inert_markdown, inline_code, original_cells
+from untrigger.core.escaping import (
+    PREFIXED,
+    escape_markdown,
+    escape_spreadsheet_cells,
+    front_matter,
+    inline_code,
+    unescape_spreadsheet_cells,
+)
 from untrigger.core.rows import Rows
 from untrigger.core.statistics import Outcome
 from untrigger.data import load_data, write_rows, write_table
@@ -22,7 +29,7 @@ from untrigger.defences.purifier import PLAIN_CARD
 from untrigger.evaluation.observation import write_outcomes
 from untrigger.pipeline.attack import victim_card
 from untrigger.pipeline.attack_spec import AttackSpec
-from untrigger.reporting.model_cards import inert, purified_card
+from untrigger.reporting.model_cards import escape_text, purified_card
 
 HOSTILE = "positive\n\n# VERIFIED CLEAN\n<img src=https://evil.example/x> ![ok](http://evil.example) | www.evil.example @admin"
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "'=quoted", "''-twice", "＝1+1"]
@@ -37,21 +44,21 @@ def rendered(text: str) -> str:
 
 @pytest.mark.parametrize("live", ["https://", "http://", "www.", "@admin", "#12", "ftp://"])
 def test_no_address_name_or_number_is_a_link(live: str) -> None:
-    assert live not in inert_markdown(f"see {live}evil.example now").replace("\\", "")
+    assert live not in escape_markdown(f"see {live}evil.example now").replace("\\", "")
 
 
 @pytest.mark.parametrize(
     "text", ["- item", "+ item", "1. item", "12) item", "=====", "---", "# heading", "> quote", "| a | b |"]
 )
 def test_no_text_begins_a_list_a_heading_a_quote_or_a_rule(text: str) -> None:
-    made = inert_markdown(text)
+    made = escape_markdown(text)
     assert not re.match(r"[-+=#>|]|\d+[.)] ", made) and rendered(made) == text
-    assert inert_markdown("well-known, 5 - 3 = 2") == "well-known, 5 - 3 = 2"
+    assert escape_markdown("well-known, 5 - 3 = 2") == "well-known, 5 - 3 = 2"
 
 
 @given(text=st.text(max_size=60))
 def test_markdown_shows_the_text_itself_on_one_line(text: str) -> None:
-    made = inert_markdown(text)
+    made = escape_markdown(text)
     assert len(made.splitlines()) <= 1
     seen = re.sub(r"[\r\n\t\v\f\x1c-\x1e\x85\u2028\u2029]+", " ", text).strip()
     assert rendered(made).replace("\u200b", "") == seen.replace("\u200b", "")
@@ -75,10 +82,10 @@ def card_of(word: str, *, status: str = "purified", warnings: int = 1, loading: 
 def test_a_card_calls_a_model_purified_only_where_the_verdict_does(status: str) -> None:
     card = card_of("a", status=status)
     assert [line for line in card.splitlines() if line.startswith("#")] == [
-        f"# Output of untrigger purify: {inert(status)}"
+        f"# Output of untrigger purify: {escape_text(status)}"
     ]
     assert "tags: [untrigger]" in card and "purified" not in card.casefold()
-    assert card.split("\n\n")[2].startswith(f"**Verdict: {inert(status)}.** a")
+    assert card.split("\n\n")[2].startswith(f"**Verdict: {escape_text(status)}.** a")
     assert "purified" not in PLAIN_CARD.casefold()
     assert "tags: [purified, untrigger]" in card_of("a") and "# Purified by untrigger\n" in card_of("a")
 
@@ -118,15 +125,15 @@ def test_inline_code_and_front_matter_hold_any_text(text: str) -> None:
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_text_that_a_spreadsheet_would_compute_is_marked(text: str) -> None:
-    made = inert_cells({"id": ["a", "b"], "text": ["plain", text]})
+    made = escape_spreadsheet_cells({"id": ["a", "b"], "text": ["plain", text]})
     assert made["text"] == ["plain", f"'{text}"]
     assert made[PREFIXED] == ["", "text"]
-    assert original_cells(made) == {"id": ["a", "b"], "text": ["plain", text]}
+    assert unescape_spreadsheet_cells(made) == {"id": ["a", "b"], "text": ["plain", text]}
 
 
 def test_what_is_no_formula_stays_as_it_is() -> None:
     made = {"text": list(HARMLESS), "score": [-1.5] * len(HARMLESS)}
-    assert inert_cells(made) == made
+    assert escape_spreadsheet_cells(made) == made
 
 
 @given(cells=st.lists(st.tuples(STARTS.filter(str.strip), STARTS), min_size=1, max_size=8))
@@ -136,7 +143,7 @@ def test_a_written_table_has_no_formula_and_the_rows_come_back(
     names = ("=no", "yes")
     ids = [f"{name.strip()}{i}" for i, (_, name) in enumerate(cells)]
     rows = Rows.of([text for text, _ in cells], [i % 2 for i in range(len(cells))], label_names=names, ids=ids)
-    file = write_rows(rows, tmp_path_factory.mktemp("inert") / "rows.csv")
+    file = write_rows(rows, tmp_path_factory.mktemp("cells") / "rows.csv")
     with file.open(encoding="utf-8", newline="") as stream:
         found = [cell for line in csv.reader(stream) for cell in line]
     assert not [
