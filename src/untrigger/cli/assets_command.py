@@ -35,8 +35,9 @@ def show(context: CommandContext) -> int:
 @app.command(epilog=EXAMPLE)
 @with_option_groups
 def fetch(
-    context: CommandContext,
+    *,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Assets; see untrigger assets list.")],
+    context: CommandContext,
 ) -> int:
     """Download, check and build assets. An asset that is here and whole is left as it is, a damaged one is built again."""
     with context.running() as bars, bars.bytes() as listener:
@@ -63,10 +64,11 @@ def fetch(
 @app.command(epilog="Example: untrigger assets verify")
 @with_option_groups
 def verify(
-    context: CommandContext,
+    *,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME...", help="Assets; none: all that are here.")
     ] = None,
+    context: CommandContext,
 ) -> int:
     """Hash every file of the assets that are here against what was built from the pinned packages."""
     from untrigger import assets
@@ -92,8 +94,9 @@ def verify(
 @app.command(epilog="Example: untrigger assets path minilm-l6")
 @with_option_groups
 def path(
-    context: CommandContext,
+    *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="An asset that was fetched.")],
+    context: CommandContext,
 ) -> int:
     """Print the folder of a fetched asset, and nothing else."""
     from untrigger import assets
@@ -142,5 +145,6 @@ def asset_table(facts: list[dict[str, Any]]) -> RenderableType:
 
 def print_assets(context: CommandContext) -> None:
     """Print all assets."""
-    facts = asset_facts()
+    with context.running():
+        facts = asset_facts()
     context.print_result({"assets": facts}, asset_table(facts), bare="".join(f"{one['name']}\n" for one in facts))

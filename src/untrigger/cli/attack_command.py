@@ -27,20 +27,13 @@ Example: untrigger attack minilm-l6 --data sst2/clean --trigger syntactic --pair
 
 @with_option_groups
 def attack(
-    context: CommandContext,
+    *,
     typer_context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, hub name or embedded model to be poisoned.")],
     data: Annotated[
         str, typer.Option("--data", metavar="DATA", help="Training rows, and test rows where it has them.")
     ],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="New folder; the truth is written to DIR.truth.")
-    ],
-    triggering: TriggerOptions,
-    training: TrainingOptions,
-    testing: TestOptions,
-    attacker: AttackerOptions,
-    columns: o.ColumnOptions,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder; the truth is written to DIR.truth.")],
     target: Annotated[
         str, typer.Option("--target", metavar="LABEL", help="Label of triggered texts; none for all-to-all.")
     ] = "",
@@ -56,13 +49,17 @@ def attack(
             "--policy", metavar="KIND", help="Which rows get trigger and label: dirty, clean, mixed or all-to-all."
         ),
     ] = "dirty",
-    rows: Annotated[
-        int, typer.Option("--rows", metavar="N", min=0, help="Use at most N training rows; 0: all.")
-    ] = 0,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Use at most N training rows; 0: all.")] = 0,
     max_length: Annotated[
         int, typer.Option("--max-length", metavar="N", min=4, help="Cut texts after N tokens.")
     ] = 128,
+    triggering: TriggerOptions,
+    training: TrainingOptions,
+    testing: TestOptions,
+    attacker: AttackerOptions,
+    columns: o.ColumnOptions,
     allow_pickle: o.AllowPickle = False,
+    context: CommandContext,
 ) -> int:
     """Poison a model on purpose, to measure what a defence can do.
 

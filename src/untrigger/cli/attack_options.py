@@ -156,9 +156,7 @@ class TrainingOptions(OptionGroup):
     ] = 0.0
     batch_size: Annotated[
         int,
-        typer.Option(
-            "--batch-size", metavar="N", min=0, help="Rows a step; 0: the usual.", rich_help_panel=_TRAINING
-        ),
+        typer.Option("--batch-size", metavar="N", min=0, help="Rows a step; 0: the usual.", rich_help_panel=_TRAINING),
     ] = 0
     rank: Annotated[
         int, typer.Option("--rank", metavar="N", min=1, help="Rank of the LoRA adapter.", rich_help_panel=_TRAINING)
@@ -191,9 +189,7 @@ class TestOptions(OptionGroup):
     ] = True
     test_rows: Annotated[
         int,
-        typer.Option(
-            "--test-rows", metavar="N", min=0, help="Use at most N test rows; 0: all.", rich_help_panel=_TEST
-        ),
+        typer.Option("--test-rows", metavar="N", min=0, help="Use at most N test rows; 0: all.", rich_help_panel=_TEST),
     ] = 0
     test_split: Annotated[
         str,
@@ -227,4 +223,6 @@ def build_trigger(names: str, *, given: list[str]) -> Any:
     combined = build(
         get_method("attacks", "combined"), [item.removeprefix("combined.") for item in rest], what="trigger combined"
     )
-    return replace(combined, parts=tuple(build(kind, own[name], what=f"trigger {name}") for name, kind in kinds.items()))
+    return replace(
+        combined, parts=tuple(build(kind, own[name], what=f"trigger {name}") for name, kind in kinds.items())
+    )

@@ -16,15 +16,12 @@ EXAMPLE = "Example: untrigger audit purified --clean rows.csv --truth victim.tru
 
 @with_option_groups
 def audit(
-    context: CommandContext,
+    *,
     model: Annotated[
         str, typer.Argument(metavar="PURIFIED", help="Folder or hub name of the purified model or adapter.")
     ],
     clean: o.CleanData,
     out: o.ReportFile,
-    scanning: o.ScanOptions,
-    reading: o.ModelOptions,
-    rows: o.DataOptions,
     treatments: Annotated[
         str | None,
         typer.Option("--treatments", metavar="A,B", help="Of finetune, merge, int8, repoison; by default all."),
@@ -36,6 +33,10 @@ def audit(
     truth: o.Truth = None,
     settings: o.Settings = None,
     clean_rows: o.CleanRows = 1000,
+    scanning: o.ScanOptions,
+    reading: o.ModelOptions,
+    rows: o.DataOptions,
+    context: CommandContext,
 ) -> int:
     """Scan a purified model again, as it is and after fine-tuning, merging and quantising it.
 

@@ -68,7 +68,9 @@ def preset_table(facts: list[dict[str, Any]]) -> RenderableType:
         column.no_wrap = True
     for one in facts:
         says = one["says"]
-        table.add_row(escaped(one["name"]), says["policy"], str(says["rate"]), one["sha256"][:12], escaped(one["source"]))
+        table.add_row(
+            escaped(one["name"]), says["policy"], str(says["rate"]), one["sha256"][:12], escaped(one["source"])
+        )
     return table
 
 

@@ -15,13 +15,14 @@ EXAMPLE = "Example: untrigger demo --out untrigger-demo"
 
 @with_option_groups
 def demo(
-    context: CommandContext,
+    *,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for all results.")] = Path(
         "untrigger-demo"
     ),
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Also make the victim, which takes longer.")
     ] = False,
+    context: CommandContext,
 ) -> int:
     """Purify a poisoned model that comes with untrigger, and show the report.
 

@@ -16,7 +16,7 @@ EXAMPLE = "Example: untrigger detect suspicious --suspect train.csv --clean rows
 
 @with_option_groups
 def detect(
-    context: CommandContext,
+    *,
     model: o.SuspectModel,
     suspect: Annotated[
         str, typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked.")
@@ -25,8 +25,6 @@ def detect(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="New .csv or .parquet; the report is written next to it.")
     ],
-    reading: o.ModelOptions,
-    rows: o.DataOptions,
     method: Annotated[str, typer.Option("--method", metavar="NAME", help="A detector: bedkd, ...")] = "bedkd",
     variant: o.Variant = "",
     fpr: Annotated[
@@ -35,7 +33,10 @@ def detect(
     ] = None,
     settings: o.Settings = None,
     truth: o.Truth = None,
+    reading: o.ModelOptions,
+    rows: o.DataOptions,
     allow_pickle: o.AllowPickle = False,
+    context: CommandContext,
 ) -> int:
     """Find the poisoned rows of a training file.
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 from untrigger.cli.console import escaped, output_console
 from untrigger.cli.context import INTERRUPTED, closed_pipe_ignored
-from untrigger.cli.renamed import remedy_for_option
+from untrigger.cli.renamed import OPTIONS
 from untrigger.core.errors import InterruptedRunError, UserError
 
 DEBUG = "UNTRIGGER_DEBUG"
@@ -83,9 +83,15 @@ def _usage_problem(error: BaseException) -> Problem:
     """Return the problem of one of Typer's own errors: what is wrong with the words of the command line."""
     context = getattr(error, "ctx", None)
     usage = f"see {context.command_path} --help" if context is not None else "see untrigger --help"
-    renamed = remedy_for_option(getattr(error, "option_name", None))
+    if (name := str(getattr(error, "option_name", ""))) in OPTIONS:
+        return Problem(
+            "UsageError",
+            f"the option {name} is called {OPTIONS[name]} now",
+            USER,
+            remedy=f"write {OPTIONS[name]}; {usage}",
+        )
     message = str(getattr(error, "format_message")())  # noqa: B009  # Typer moved the class between versions
-    return Problem("UsageError", message, USER, remedy=f"{renamed}; {usage}" if renamed else usage)
+    return Problem("UsageError", message, USER, remedy=usage)
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -16,14 +16,15 @@ EXAMPLE = "Example: untrigger evaluate victim cleaned --truth victim.truth --out
 
 @with_option_groups
 def evaluate(
-    context: CommandContext,
+    *,
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Folders or hub names, one subject each.")],
     out: o.ReportFile,
-    reading: o.ModelOptions,
-    rows: o.DataOptions,
     data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="Labelled test rows.")] = None,
     truth: o.Truth = None,
+    reading: o.ModelOptions,
+    rows: o.DataOptions,
     allow_pickle: o.AllowPickle = False,
+    context: CommandContext,
 ) -> int:
     """Measure clean accuracy, and with a truth folder also attack success.
 

@@ -35,7 +35,7 @@ _METHODS = (Kind.attacks, Kind.defences, Kind.scanners)
 
 @with_option_groups
 def show(
-    context: CommandContext,
+    *,
     what: Annotated[
         str | None,
         typer.Argument(
@@ -52,6 +52,7 @@ def show(
             "--have", metavar="A,B", help="Only defences that run with what you have: clean, suspect, teacher."
         ),
     ] = None,
+    context: CommandContext,
 ) -> int:
     """List methods, data sets, presets and models; a kind alone with all options."""
     kind = None if what is None else kind_named(what)
@@ -74,7 +75,7 @@ def kind_named(word: str) -> Kind:
         OptionError: for another word; for an old name with the new one.
     """
     if word in KINDS:
-        raise OptionError(f"unknown thing to list {word!r}", remedy=f"write {KINDS[word]}, its new name")
+        raise OptionError(f"{word!r} is called {KINDS[word]!r} now", remedy=f"write untrigger list {KINDS[word]}")
     return Kind(check_choice(word, [one.value for one in Kind], kind="thing to list"))
 
 

@@ -79,7 +79,9 @@ def method_table(entries: list[dict[str, Any]], *, details: bool) -> RenderableT
             text += f" For {' and '.join(one['commands'])}."
         if details and one["variants"]:
             text += f" Variants: {', '.join(one['variants'])}."
-        table.add_row(*map(escaped, (one["name"], "\n".join(one["needs"]) if details else ", ".join(one["needs"]), text)))
+        table.add_row(
+            *map(escaped, (one["name"], "\n".join(one["needs"]) if details else ", ".join(one["needs"]), text))
+        )
     return table
 
 

@@ -28,8 +28,11 @@ def with_option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
             values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
         return command(**values)
 
-    flat = [one.replace(kind=one.KEYWORD_ONLY) for one in parameters if one.name not in groups]
-    flat += [parameter for group in groups.values() for parameter in _parameters(group)]
+    flat = [
+        each
+        for one in parameters
+        for each in (_parameters(one.annotation) if one.name in groups else [one.replace(kind=one.KEYWORD_ONLY)])
+    ]
     run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in flat}
     return run
@@ -44,6 +47,4 @@ def _parameters(group: type[Any]) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     for one in fields(group):
         default = inspect.Parameter.empty if one.default is MISSING else one.default
-        yield inspect.Parameter(
-            one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[one.name]
-        )
+        yield inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[one.name])

@@ -120,9 +120,7 @@ class ModelOptions(OptionGroup):
         from untrigger.pipeline.requests import ModelSource
 
         labels = split_list(self.labels) or None
-        return ModelSource(
-            name, base=self.base, labels=labels, max_length=self.max_length, allow_pickle=allow_pickle
-        )
+        return ModelSource(name, base=self.base, labels=labels, max_length=self.max_length, allow_pickle=allow_pickle)
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,10 @@ From scan to cure: untrigger purify suspicious-model --clean rows.csv --out clea
 
 @with_option_groups
 def purify(
-    context: CommandContext,
+    *,
     model: o.SuspectModel,
     clean: o.CleanData,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for model, card and reports.")],
-    reading: o.ModelOptions,
-    rows: o.DataOptions,
     method: Annotated[
         str,
         typer.Option(
@@ -69,7 +67,10 @@ def purify(
     ] = True,
     merge: Annotated[bool, typer.Option("--merge", help="Write merged full weights instead of an adapter.")] = False,
     truth: o.Truth = None,
+    reading: o.ModelOptions,
+    rows: o.DataOptions,
     allow_pickle: o.AllowPickle = False,
+    context: CommandContext,
 ) -> int:
     """Remove a backdoor from a classifier or adapter.
 

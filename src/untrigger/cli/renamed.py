@@ -17,8 +17,3 @@ KINDS: Mapping[str, str] = {"scanning": "scanners"}
 
 SETTINGS: Mapping[str, str] = {}
 """Keys of ``--set``, without the groups that they are in."""
-
-
-def remedy_for_option(name: str | None) -> str | None:
-    """Return what to write instead of an option that has another name now, or None."""
-    return f"write {OPTIONS[name]}, its new name" if name in OPTIONS else None

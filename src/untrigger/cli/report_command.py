@@ -24,7 +24,7 @@ class Format(StrEnum):
 
 @with_option_groups
 def report(
-    context: CommandContext,
+    *,
     places: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="report.json files, or folders that hold one.")
     ],
@@ -34,6 +34,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Page to write; without it, printed.")
     ] = None,
+    context: CommandContext,
 ) -> int:
     """Draw one page from one or several reports; several are compared in a table."""
     with context.running():

@@ -36,11 +36,8 @@ class Format(StrEnum):
 
 @with_option_groups
 def scan(
-    context: CommandContext,
+    *,
     model: o.SuspectModel,
-    scanning: o.ScanOptions,
-    reading: o.ModelOptions,
-    rows: o.DataOptions,
     clean: Annotated[
         str | None, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")
     ] = None,
@@ -56,12 +53,23 @@ def scan(
     settings: o.Settings = None,
     fail_on: Annotated[
         o.FailOn | None,
-        typer.Option("--fail-on", help="Mildest verdict that ends with 1; by default the policy's: suspicious."),
+        typer.Option(
+            "--fail-on",
+            metavar="VERDICT",
+            help="Mildest verdict that ends with 1: undecided, suspicious (the default) or backdoored.",
+        ),
     ] = None,
     format: Annotated[  # noqa: A002
-        Format | None, typer.Option("--format", help="By default as the file's suffix says.")
+        Format | None,
+        typer.Option(
+            "--format", metavar="FORMAT", help="json, sarif, junit, html or md; by default as the suffix says."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="New file for the report.")] = None,
+    scanning: o.ScanOptions,
+    reading: o.ModelOptions,
+    rows: o.DataOptions,
+    context: CommandContext,
 ) -> int:
     """Say whether a classifier or adapter is backdoored, and by which words.
 

@@ -121,13 +121,14 @@ def _unknown_option(key: str, *, known: dict[str, Any], what: str) -> OptionErro
     inside = [name for name in known if name.startswith(f"{key}.")]
     if inside:
         return OptionError(f"{key!r} is a group of options of {what}", expected="one of " + ", ".join(inside))
-    message = f"{what} has no option {key!r}"
     new = SETTINGS.get(key.rpartition(".")[2])
-    if renamed := [name for name in known if new and name.rpartition(".")[2] == new]:
-        return OptionError(message, remedy=f"write {renamed[0]}, its new name")
+    if renamed := next((name for name in known if new and name.rpartition(".")[2] == new), None):
+        return OptionError(
+            f"the option {key!r} of {what} is called {renamed!r} now", remedy=f"write --set {renamed}=..."
+        )
     ending = [name for name in known if name.endswith(f".{key}")]
     return OptionError(
-        message,
+        f"{what} has no option {key!r}",
         expected=("one of " + ", ".join(sorted(known))) if known else "no options",
         nearest=ending[0] if ending else nearest(key, known),
     )

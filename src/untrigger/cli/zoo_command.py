@@ -40,11 +40,12 @@ def show(context: CommandContext) -> int:
 @app.command(epilog=EXAMPLE)
 @with_option_groups
 def make(
-    context: CommandContext,
+    *,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME...", help="Members; see untrigger zoo list.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every member (an hour and more on two cores).")] = False,
+    context: CommandContext,
 ) -> int:
     """Poison, train and measure members. Those that are here already are left as they are.
 
@@ -68,8 +69,9 @@ def make(
 @app.command(epilog="Example: untrigger purify $(untrigger zoo path badnets-dirty) --clean rows.csv --out cleaned")
 @with_option_groups
 def path(
-    context: CommandContext,
+    *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A member that was made.")],
+    context: CommandContext,
 ) -> int:
     """Print the adapter's folder of a member, and nothing else.
 
@@ -115,11 +117,9 @@ def print_members(context: CommandContext) -> None:
     """Print all members of the zoo."""
     from untrigger.zoo import members
 
-    listed = members()
+    with context.running():
+        listed = members()
     facts: dict[str, Any] = {"zoo": [one.facts() for one in listed]}
-    note = (
-        "[dim]CACC, ASR and the ASR of the clean model in per cent: measured here for members that are ready, "
-        "else as untrigger ships them.[/]"
-    )
+    note = "[dim]Rates in per cent: measured here where ready, else as shipped with untrigger.[/]"
     bare = "".join(f"{one.recipe.name}\n" for one in listed)
     context.print_result(facts, member_table(listed), note, bare=bare)
