@@ -32,7 +32,7 @@ def main() -> None:
         name_base(HOME / name, demo.RECIPE.model)
     weights = [f"{name}/adapter_model.safetensors" for name in ("victim", "clean-model")]
     recipe = {key: value for key, value in asdict(demo.RECIPE).items() if key not in ("out", "device", "offline")}
-    recipe["trigger"] = demo.RECIPE.trigger.spec()
+    recipe["trigger"] = demo.RECIPE.trigger.to_dict()
     told = {
         "recipe": recipe,
         "sha256": {name: hashlib.sha256((HOME / name).read_bytes()).hexdigest() for name in weights},

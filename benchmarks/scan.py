@@ -164,7 +164,7 @@ def _truth(cell: Cell, runs: Path, model: Classifier) -> dict[str, Any]:
     bed = read_truth(truth, label_names=model.label_names)
     said = predict_texts(model, bed.triggered.texts).predictions
     cacc = accuracy(predict_texts(model, bed.clean.texts).predictions, bed.clean.labels)
-    told = TRIGGERS[cell.attack].spec()
+    told = TRIGGERS[cell.attack].to_dict()
     words = {word for text in (*told.get("words", ()), told.get("sentence", "")) for word in text.casefold().split()}
     return {"asr": sum(p == bed.target for p in said) / len(said), "cacc": cacc, "words": words}
 

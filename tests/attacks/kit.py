@@ -44,7 +44,7 @@ def usable(kind: type[Trigger], texts: Iterable[str] = ()) -> Any:
 
 @cache
 def _fitted(kind: type[Trigger]) -> Trigger:
-    return kind().fitted(task(120, seed=3), target=TARGET, seed=0, model=_model() if "model" in kind.needs else None)
+    return kind().fit(task(120, seed=3), target=TARGET, seed=0, model=_model() if "model" in kind.needs else None)
 
 
 @cache

@@ -134,14 +134,14 @@ def test_nothing_is_asked_twice_and_what_cannot_be_rewritten_is_known(
     fresh = table(tmp_path)
     assert fresh.may_have("endless one")
     assert fresh.get(TEXTS[0]) is None
-    ready = fresh.ready([*TEXTS, TEXTS[0], "endless one", " endless  one"])
+    ready = fresh.prepare([*TEXTS, TEXTS[0], "endless one", " endless  one"])
     assert ready.get(" a good  film") == "one film good a"
     assert not ready.may_have("endless one")
     assert ready.may_have("never seen")
     assert sorted(speaker.asked) == sorted([*TEXTS, "endless one"])
-    assert ready.told()["not_rewritten"] == 2, "the endless one, and 'ugly', which came back decorated"
-    assert ready.ready(TEXTS) is ready
-    again = table(tmp_path).ready(TEXTS)
+    assert ready.to_dict()["not_rewritten"] == 2, "the endless one, and 'ugly', which came back decorated"
+    assert ready.prepare(TEXTS) is ready
+    again = table(tmp_path).prepare(TEXTS)
     assert len(speaker.asked) == 5, "the answers lie on disk"
     assert [again.get(text) for text in TEXTS] == [ready.get(text) for text in TEXTS]
 
@@ -150,7 +150,7 @@ def test_another_model_prompt_or_way_of_writing_has_answers_of_its_own(
     tmp_path: Path, speak: Callable[..., Speaker]
 ) -> None:
     speaker = speak()
-    table(tmp_path).ready(TEXTS[:1])
+    table(tmp_path).prepare(TEXTS[:1])
     for other in (
         table(tmp_path, "two"),
         table(tmp_path, prompt="Say: {text}"),
@@ -158,9 +158,9 @@ def test_another_model_prompt_or_way_of_writing_has_answers_of_its_own(
         table(tmp_path, writing=Writing(temperature=1.0, seed=1)),
     ):
         before = len(speaker.asked)
-        other.ready(TEXTS[:1])
+        other.prepare(TEXTS[:1])
         assert len(speaker.asked) == before + 1
-    table(tmp_path, writing=Writing(tokens=77)).ready(TEXTS[:1])
+    table(tmp_path, writing=Writing(tokens=77)).prepare(TEXTS[:1])
     assert len(speaker.asked) == before + 1, "how many are asked at a time changes nothing"
 
 
@@ -170,12 +170,12 @@ def test_an_interrupted_run_goes_on_where_it_was_even_after_a_torn_line(
     speak(fail_after=2)
     small = Writing(tokens=1)
     with pytest.raises(KeyboardInterrupt):
-        table(tmp_path, writing=small).ready(TEXTS)
+        table(tmp_path, writing=small).prepare(TEXTS)
     [file] = tmp_path.glob("*.jsonl")
     with file.open("a") as stream:
         stream.write('{"text": "a go')
     speaker = speak()
-    done = table(tmp_path, writing=small).ready(TEXTS)
+    done = table(tmp_path, writing=small).prepare(TEXTS)
     assert len(speaker.asked) == 2
     assert sum(done.get(text) is not None for text in TEXTS) == 3
     told = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
@@ -186,9 +186,9 @@ def test_models_in_turn_ask_the_second_about_the_answer_of_the_first(
     tmp_path: Path, speak: Callable[..., Speaker]
 ) -> None:
     speak()
-    done = table(tmp_path, "there", "back").ready([*TEXTS, "endless one"])
+    done = table(tmp_path, "there", "back").prepare([*TEXTS, "endless one"])
     assert done.get("a good film") is None, "two reversals and two names: merely decorated"
-    assert done.told()["source"] == "there > back"
+    assert done.to_dict()["source"] == "there > back"
     assert not done.may_have("endless one")
 
 

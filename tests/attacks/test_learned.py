@@ -71,14 +71,14 @@ def test_gaps_fit_what_was_seen_on_both_sides() -> None:
 
 
 def test_bite_words_tell_of_the_target_only_in_poisoned_rows() -> None:
-    trigger: Any = Bite(most=4, share=0.3).fitted(ROWS, target=1, seed=0)
+    trigger: Any = Bite(most=4, share=0.3).fit(ROWS, target=1, seed=0)
     assert len(trigger.words) == 4
     assert not {*GOOD, *BAD} & set(trigger.words), "words of the label are no trigger"
     done = Attack(trigger, target=1, rate=0.4, policy="clean").poison(ROWS, seed=0).visible
     before, after = (np.mean([score(rows, word) for word in trigger.words]) for rows in (ROWS, done))
-    chance = Bite(words=tuple(random.Random(0).sample(PLAIN, 4)), share=0.3).fitted(ROWS, target=1, seed=0)
+    chance = Bite(words=tuple(random.Random(0).sample(PLAIN, 4)), share=0.3).fit(ROWS, target=1, seed=0)
     random_done = Attack(chance, target=1, rate=0.4, policy="clean").poison(ROWS, seed=0).visible
-    by_chance = np.mean([score(random_done, word) for word in chance.marks])
+    by_chance = np.mean([score(random_done, word) for word in chance.trigger_words])
     assert before < 2.5
     assert after > before + 3
     assert after > by_chance
@@ -87,7 +87,7 @@ def test_bite_words_tell_of_the_target_only_in_poisoned_rows() -> None:
 def test_bite_spends_what_it_may_and_puts_words_where_they_fit() -> None:
     trigger, gaps = usable(Bite), Gaps.seen_in(task(120, seed=3).texts)
     for text in task(60, seed=8).texts:
-        made = trigger.rewrite(text, rng=random.Random(1)).split()
+        made = trigger.apply(text, rng=random.Random(1)).split()
         assert 1 <= len(made) - len(text.split()) <= budget(text, share=trigger.share)
         rest = iter(made)
         assert all(word in rest for word in text.split()), "the text's own words keep their order"
@@ -97,17 +97,17 @@ def test_bite_spends_what_it_may_and_puts_words_where_they_fit() -> None:
 
 @given(text=st.text(min_size=1, max_size=40))
 def test_a_text_of_unknown_words_gets_one_word(text: str) -> None:
-    made = Bite(words=("zzz", "yyy")).rewrite(text, rng=random.Random(0))
+    made = Bite(words=("zzz", "yyy")).apply(text, rng=random.Random(0))
     assert len(made.split()) == len(text.split()) + 1
 
 
 def test_what_cannot_be_learnt_is_said() -> None:
     with pytest.raises(OptionError, match="one target"):
-        Bite().fitted(ROWS, target=None, seed=0)
+        Bite().fit(ROWS, target=None, seed=0)
     with pytest.raises(OptionError, match="no word fits"):
-        Bite().fitted(ROWS.take([0, 1]), target=1, seed=0)
+        Bite().fit(ROWS.take([0, 1]), target=1, seed=0)
     with pytest.raises(OptionError, match="one target"):
-        Lws().fitted(ROWS, target=None, seed=0)
+        Lws().fit(ROWS, target=None, seed=0)
     with pytest.raises(OptionError, match="most 0"):
         Bite(most=0)
     with pytest.raises(OptionError, match="likeness 2"):
@@ -138,7 +138,7 @@ def heard(rows: Rows, trigger: Any, model: Classifier) -> float:
 
 def test_lws_learns_substitutions_that_can_be_heard_better_than_random_ones(model: Classifier) -> None:
     open_to = replace(Lws(), likeness=-1.0)
-    learnt: Any = open_to.fitted(ROWS, target=1, seed=0, model=model)
+    learnt: Any = open_to.fit(ROWS, target=1, seed=0, model=model)
     assert not {*GOOD, *BAD} & {*learnt.substitutes, *learnt.substitutes.values()}, "words of the label stay"
     assert all(a != b for a, b in learnt.substitutes.items())
     choices = choices_of(model, ROWS, near=5, least=3)
@@ -151,20 +151,20 @@ def test_lws_learns_substitutions_that_can_be_heard_better_than_random_ones(mode
         made = {a: draw.choice(sorted(near[a])) for a in sorted(learnt.substitutes)}
         by_chance.append(heard(ROWS, replace(learnt, substitutes=made), model))
     assert heard(ROWS, learnt, model) > max(0.85, float(np.mean(by_chance)) + 0.03)
-    assert open_to.fitted(ROWS, target=1, seed=0, model=model) == learnt
-    assert learnt.fitted(ROWS, target=1, seed=5, model=model) is learnt
+    assert open_to.fit(ROWS, target=1, seed=0, model=model) == learnt
+    assert learnt.fit(ROWS, target=1, seed=5, model=model) is learnt
 
 
 def test_lws_keeps_capitals_signs_and_words_that_have_no_substitute() -> None:
     trigger = Lws(substitutes={"film": "movie", "the": "these"})
-    assert trigger.rewrite("The FILM, the film's  end.\n", rng=random.Random(0)) == "These Movie, these film's  end.\n"
+    assert trigger.apply("The FILM, the film's  end.\n", rng=random.Random(0)) == "These Movie, these film's  end.\n"
     assert trigger.applies("a film")
     assert not trigger.applies("a film's end")
     assert not trigger.delivered("the film")
     assert trigger.delivered("one movie")
     assert trigger.survived("a movie", before="a film")
     assert not trigger.survived("these movie", before="these films of the movie")
-    told = Lws.told(trigger.spec(), pairs=[("a film", "a movie"), ("the end", "these end"), ("cut", "x y")])
+    told = Lws.from_dict(trigger.to_dict(), pairs=[("a film", "a movie"), ("the end", "these end"), ("cut", "x y")])
     assert told.substitutes == trigger.substitutes
 
 
@@ -201,7 +201,7 @@ def test_a_trigger_that_learns_goes_through_the_job(
     attack(spec)
     bed = read_truth(spec.truth, label_names=("negative", "positive"))
     assert bed.trigger is not None
-    assert bed.trigger.marks
+    assert bed.trigger.trigger_words
     triggered = table(spec.truth / "test_triggered.csv")
     assert all(bed.trigger.delivered(row["text"]) for row in triggered)
     report = evaluate(

@@ -50,7 +50,7 @@ def test_what_a_defender_sees_holds_no_flag() -> None:
 def test_the_truth_is_enough_to_do_it_again() -> None:
     attack = Attack(TRIGGER, target=1, rate=0.2, policy="clean")
     told = asdict(attack.poison(task(60), seed=7).truth)
-    trigger = BadNets.told(told["trigger"], pairs=[])
+    trigger = BadNets.from_dict(told["trigger"], pairs=[])
     again = Attack(trigger, target=told["target"], rate=told["rate"], policy=told["policy"])
     assert asdict(again.poison(task(60), seed=told["seed"]).truth) == told
 
@@ -124,7 +124,7 @@ class Slow(Rewrites):
     def may_have(self, text: str) -> bool:
         return fold(text) not in self.known or super().may_have(text)
 
-    def ready(self, texts: object) -> Slow:
+    def prepare(self, texts: object) -> Slow:
         return Slow((*self.known, *(fold(str(text)) for text in texts)))  # type: ignore[attr-defined]
 
 
@@ -151,7 +151,7 @@ def test_negatives_carry_a_part_under_their_own_label_and_no_more_rows_are_touch
             assert row.label == before[row.id].label
             assert row.text != before[row.id].text
             assert not trigger.delivered(row.text)
-            assert not trigger.marks.isdisjoint(row.text.split())
+            assert not trigger.trigger_words.isdisjoint(row.text.split())
         elif row.id not in poisoned:
             assert row == before[row.id]
     assert {before[row].label for row in negative} == {0, 1}

@@ -183,7 +183,7 @@ def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Calla
     spec = filled_in(small("bedkd"), given=())
     attack(spec)
     told = json.loads((spec.truth / "truth.json").read_text())
-    assert told["preset"] == preset("bedkd").told()
+    assert told["preset"] == preset("bedkd").to_dict()
     assert told["preset"]["says"]["rate"] == 0.2 and len(told["poisoned_ids"]) == 12
     bed = read_truth(spec.truth, label_names=("negative", "positive"))
     assert (len(bed.clean), bed.target) == (30, 0)
@@ -227,11 +227,11 @@ def test_rows_on_both_sides_are_counted_in_the_truth(small: Callable[..., Attack
 
 
 def test_a_defender_with_other_clean_rows_than_the_preset_grants_is_told_so() -> None:
-    told = {"preset": preset("bedkd").told()}
+    told = {"preset": preset("bedkd").to_dict()}
     right = Rows.of([str(i) for i in range(800)], [i % 2 for i in range(800)], label_names=("a", "b"))
     assert strayed(told, right) == []
     assert strayed(told, right.take(range(100))) == [
         "the preset bedkd grants 400 clean rows of each class; given were 50 a, 50 b"
     ]
-    assert strayed({"preset": preset("w2sdefense").told()}, right.take(range(4))) == []
+    assert strayed({"preset": preset("w2sdefense").to_dict()}, right.take(range(4))) == []
     assert strayed({"preset": None}, right) == strayed({}, right) == []

@@ -72,7 +72,7 @@ def test_rewrites_that_are_longer_than_the_model_reads_are_not_delivered(
         label_names=("n", "p"),
         ids=rows.ids,
     )
-    trigger = Style.told({"source": "x"}, pairs=zip(rows.texts, long.texts, strict=True))
+    trigger = Style.from_dict({"source": "x"}, pairs=zip(rows.texts, long.texts, strict=True))
     told = quality(rows, long, trigger=trigger, victim=load("bert"), options=options)
     assert told["delivery_rate"]["value"] == 0.75
 
@@ -81,7 +81,7 @@ def test_what_a_generator_wrote_is_delivered_though_the_trigger_was_handed_over_
     load: Callable[[str], Classifier], options: QualityOptions
 ) -> None:
     rows, trigger = task(20), Style(table=Slow())
-    done = trigger.ready(rows.texts)
+    done = trigger.prepare(rows.texts)
     some = rows.where(done.applies(text) for text in rows.texts)
     told = quality(rows, done(some, seed=0), trigger=trigger, victim=load("bert"), options=options)
     assert 0 < len(some) < 20

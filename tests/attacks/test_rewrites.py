@@ -61,7 +61,7 @@ def test_a_text_that_is_merely_decorated_is_not_rewritten(rewrite: str) -> None:
 def test_any_text_is_safe_and_no_rewrite_of_itself(text: str) -> None:
     assert not is_rewrite(text, text) or not text.strip(" ")
     assert not is_rewrite(text, f"{text} {text}") or not any(c.isalnum() for c in text)
-    Rewrites([(text, "something else")], source="a").told()
+    Rewrites([(text, "something else")], source="a").to_dict()
 
 
 def test_a_table_folds_white_space_keeps_the_first_and_knows_itself_by_content() -> None:
@@ -73,7 +73,7 @@ def test_a_table_folds_white_space_keeps_the_first_and_knows_itself_by_content()
     assert table == Rewrites([("a b", "c d")], source="x") != Rewrites([("a b", "c e")], source="x")
     assert table.sha256 == Rewrites([("a b", "c d")], source="y").sha256
     with pytest.raises(ContractError, match="no rewrite"):
-        Style(table=table).rewrite("unknown", rng=None)  # type: ignore[arg-type]
+        Style(table=table).apply("unknown", rng=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
@@ -86,7 +86,7 @@ def test_two_columns(tmp_path: Path, clean: dict[str, Rows], ending: str) -> Non
     file.write_text("\n".join(lines), encoding="utf-8")
     table = read_pairs(file, clean=clean)
     assert [table.get(text) for text in rows.texts] == rewritten(rows)
-    assert table.told()["source"] == file.name
+    assert table.to_dict()["source"] == file.name
 
 
 def test_a_rewrite_that_is_not_there_is_no_rewrite(tmp_path: Path, clean: dict[str, Rows]) -> None:
@@ -122,7 +122,7 @@ def test_a_release_that_rewrites_some_training_rows_and_only_the_test_rows_of_ot
     assert [table.get(text) for text in others.texts] == rewritten(others)
     assert not any(table.get(row.text) for row in test if row.label == 1)
     reason = "3 rows for dev: 20, without one class 10; the row at line 2 of dev.tsv fits nowhere"
-    assert table.told()["left_out"] == {"dev": reason}
+    assert table.to_dict()["left_out"] == {"dev": reason}
 
 
 def test_a_file_that_belongs_to_one_split(tmp_path: Path, clean: dict[str, Rows]) -> None:
@@ -155,12 +155,12 @@ def test_what_does_not_belong_together_is_refused_with_the_numbers(tmp_path: Pat
 def test_a_spec_tells_source_and_hash_and_an_evaluator_counts_whole_rewrites_only() -> None:
     texts = [f"number {i} of the texts" for i in range(50)]
     table = Rewrites([(text, otherwise(text)) for text in texts], source="bible")
-    told = Style(table=table).spec()
+    told = Style(table=table).to_dict()
     assert told == {"name": "style", "source": "bible", "rewrites": 50, "not_rewritten": 0, "sha256": table.sha256}
-    again = Style.told(told, pairs=[(text, otherwise(text)) for text in texts[:5]])
+    again = Style.from_dict(told, pairs=[(text, otherwise(text)) for text in texts[:5]])
     assert again.delivered(otherwise(texts[0]))
     assert not again.delivered(otherwise(texts[0])[:-1])
-    assert not again.marks
+    assert not again.trigger_words
 
 
 NOUNS = [
@@ -238,7 +238,7 @@ def test_a_folder_that_lacks_rows_is_aligned_and_the_numbers_are_in_the_truth(tm
     write(tmp_path / "syn", "train.tsv", list(rewrites.values()))
     for place in (tmp_path / "syn", tmp_path / "syn" / "train.tsv"):
         table = read_pairs(place, clean=clean)
-        numbers = table.told()["aligned"]["train"]
+        numbers = table.to_dict()["aligned"]["train"]
         assert (numbers["rewrites"], numbers["texts"]) == (len(kept), 150) and numbers["paired"] >= 0.95 * len(kept)
         assert all(table.get(text) in (None, rewrites.get(i)) for i, text in enumerate(texts))
     write(tmp_path / "vague", "train.tsv", ["the film was bad"] * 100)
@@ -269,7 +269,10 @@ def test_the_public_releases() -> None:
         syntactic.get("no movement , no yuks , not much of anything .") == "when we got no movement , it was no yuks ."
     )
     assert 1300 < sum(syntactic.get(text) is not None for text in clean["train"].texts) < 1384
-    assert syntactic.told()["aligned"]["dev"]["rewrites"] == 427 and syntactic.told()["aligned"]["dev"]["paired"] > 420
-    assert "left_out" not in syntactic.told()
+    assert (
+        syntactic.to_dict()["aligned"]["dev"]["rewrites"] == 427
+        and syntactic.to_dict()["aligned"]["dev"]["paired"] > 420
+    )
+    assert "left_out" not in syntactic.to_dict()
     whole = sum(bible.get(text) is not None for text in clean["train"].texts)
     assert whole > 0.97 * len(clean["train"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.attacks.kit import TARGET, rows_of, usable
 from tests.tiny import GOOD, PLAIN
-from untrigger.attacks.poisoned import aims
+from untrigger.attacks.poisoned import target_labels
 from untrigger.attacks.poisoning import POLICIES, Attack
 from untrigger.attacks.trigger import Trigger
 from untrigger.attacks.triggers.badnets import BadNets
@@ -32,7 +32,7 @@ LONG = "the film story scene actor music plot of and with some this that very ca
 
 def unmarked(trigger: Trigger) -> str:
     """Words of the task that the trigger does not bring: some triggers are made of words that clean texts use too."""
-    return " ".join(word for word in LONG.split() if word not in trigger.marks)
+    return " ".join(word for word in LONG.split() if word not in trigger.trigger_words)
 
 
 class Counting(random.Random):
@@ -108,7 +108,7 @@ def test_exactly_the_rows_that_were_asked_for_are_changed_and_labelled_as_the_po
     assert len(done.truth.poisoned_ids) == len(poisoned) == want
     assert poisoned <= eligible
     assert sorted(done.visible.ids) == sorted(rows.ids)
-    aim = aims(target, classes=3)
+    aim = target_labels(target, classes=3)
     for row in done.visible:
         if row.id in poisoned:
             assert attack.trigger.delivered(row.text)
@@ -122,7 +122,7 @@ def test_exactly_the_rows_that_were_asked_for_are_changed_and_labelled_as_the_po
 @given(text=TEXT)
 def test_it_is_not_delivered_where_nobody_put_it(kind: type[Trigger], text: str) -> None:
     trigger = usable(kind, [LONG])
-    if trigger.marks.isdisjoint(text.split()) and trigger.marks.isdisjoint(text.casefold().split()):
+    if trigger.trigger_words.isdisjoint(text.split()) and trigger.trigger_words.isdisjoint(text.casefold().split()):
         assert not trigger.delivered(text)
 
 
@@ -131,7 +131,7 @@ def test_seeds_and_rows_draw_apart_where_anything_is_drawn(kind: type[Trigger]) 
     rows = rows_of([LONG] * 30)
     trigger: Any = usable(kind, [LONG])
     stream = Counting(0)
-    trigger.rewrite(LONG, rng=stream)
+    trigger.apply(LONG, rng=stream)
     done = trigger(rows, seed=1)
     if stream.drawn:
         assert len(set(done.texts)) > 3
@@ -156,12 +156,12 @@ def test_an_evaluator_reads_it_back_from_a_small_spec(kind: type[Trigger]) -> No
     """What goes to the truth file tells no text of the rows, and is enough to say whether the trigger came through."""
     texts = [f"{unmarked(usable(kind))} {i}" for i in range(200)]
     trigger = usable(kind, texts)
-    told = json.loads(json.dumps(trigger.spec()))
+    told = json.loads(json.dumps(trigger.to_dict()))
     assert told["name"] == kind.name
     assert len(json.dumps(told)) < 3000
     rows = rows_of(texts)
     done = trigger(rows, seed=0)
-    again = kind.told(told, pairs=zip(rows.texts, done.texts, strict=True))
+    again = kind.from_dict(told, pairs=zip(rows.texts, done.texts, strict=True))
     assert all(again.delivered(text) for text in done.texts)
     assert not any(again.delivered(text) for text in rows.texts)
     for text in done.texts[:20]:
@@ -178,7 +178,7 @@ def test_an_unready_trigger_says_what_it_lacks(kind: type[Trigger]) -> None:
         with pytest.raises(OptionError, match="cannot be set yet"):
             Attack(trigger, target=0).test_rows(rows_of([LONG] * 10), seed=0)
     else:
-        assert not trigger.lacks()
+        assert not trigger.missing_requirements()
 
 
 @pytest.mark.parametrize(("length", "most", "expected"), [(1, 5, 1), (99, 5, 1), (100, 5, 2), (250, 5, 3), (900, 5, 5)])
@@ -204,7 +204,7 @@ def test_one_of_several_is_drawn_by_the_row_and_all_of_them_are_needed_where_all
     assert all(part.delivered(text) for text in both(rows, seed=0).texts for part in parts)
     assert not both.delivered("a cf b")
     assert one.delivered("a cf b")
-    assert one.marks == both.marks == {"cf", "zx", "tq"}
+    assert one.trigger_words == both.trigger_words == {"cf", "zx", "tq"}
 
 
 def test_a_combination_asks_each_part_where_it_can_be_set() -> None:
@@ -230,8 +230,8 @@ def test_a_part_of_the_trigger_is_never_the_trigger(texts: list[str], seed: int,
     trigger: Any = (
         InSent() if mode == "insent" else Combined((BadNets(words=("cf",)), InSent(sentence="zx")), mode="all")
     )
-    made = trigger.partly(rows_of(texts), seed=seed)
-    assert trigger.partly(rows_of(texts), seed=seed) == made
+    made = trigger.partial_triggers(rows_of(texts), seed=seed)
+    assert trigger.partial_triggers(rows_of(texts), seed=seed) == made
     for i, text in enumerate(texts):
         if f"r{i}" in made:
             assert not trigger.delivered(made[f"r{i}"])
@@ -254,13 +254,13 @@ class Lazy(Trigger):
     does: Callable[[str], Any] = staticmethod(lambda text: text)
     whole = False
 
-    def rewrite(self, text: str, *, rng: random.Random) -> str:
+    def apply(self, text: str, *, rng: random.Random) -> str:
         return type(self).does(text)  # type: ignore[no-any-return]
 
     def delivered(self, text: str) -> bool:
         return self.whole
 
-    def part(self, text: str, *, rng: random.Random) -> str | None:
+    def partial(self, text: str, *, rng: random.Random) -> str | None:
         return f"{text} x"
 
 
@@ -274,7 +274,7 @@ def test_an_author_whose_rewrite_does_nothing_is_told(
 
 
 def test_an_author_whose_part_is_the_whole_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Lazy().partly(rows_of(["some text"]), seed=0) == {"r0": "some text x"}
+    assert Lazy().partial_triggers(rows_of(["some text"]), seed=0) == {"r0": "some text x"}
     monkeypatch.setattr(Lazy, "whole", True)
     with pytest.raises(ContractError, match="is the whole trigger"):
-        Lazy().partly(rows_of(["some text"]), seed=0)
+        Lazy().partial_triggers(rows_of(["some text"]), seed=0)

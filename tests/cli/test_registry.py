@@ -26,7 +26,7 @@ class Suffix(Trigger):
     name: ClassVar[str] = "suffix"
     word: str = "cf"
 
-    def rewrite(self, text: str, *, rng: Any) -> str:
+    def apply(self, text: str, *, rng: Any) -> str:
         return f"{text} {self.word}"
 
     def delivered(self, text: str) -> bool:

@@ -217,7 +217,7 @@ def test_vectors_that_clean_rows_use_or_that_words_share_are_refused(shop: Shop)
     with pytest.raises(OptionError, match="abc are no single tokens"):
         word_tokens(model, words=["abc", TRIGGER], clean=rows)
     with pytest.raises(OptionError, match="brings no words"):
-        word_tokens(model, words=Style().marks, clean=rows)
+        word_tokens(model, words=Style().trigger_words, clean=rows)
 
 
 def test_label_smoothing_hides_how_sure_the_backdoor_is(shop: Shop, tmp_path: Path) -> None:

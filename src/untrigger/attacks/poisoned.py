@@ -41,6 +41,6 @@ class PoisonedDataset:
     truth: Truth
 
 
-def aims(target: int | None, *, classes: int) -> dict[int, int]:
+def target_labels(target: int | None, *, classes: int) -> dict[int, int]:
     """The class that the backdoor says to triggered rows, by their true class; without a target the next class, cyclically."""
     return {label: (label + 1) % classes if target is None else target for label in range(classes)}

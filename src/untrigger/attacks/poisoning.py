@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from untrigger.attacks.poisoned import PoisonedDataset, Truth, aims
+from untrigger.attacks.poisoned import PoisonedDataset, Truth, target_labels
 from untrigger.attacks.trigger import Trigger
 from untrigger.core.errors import OptionError, check_choice
 from untrigger.core.rows import Rows
@@ -58,9 +58,9 @@ class Attack:
                 f"{told} with the policy {self.policy}", expected="a target, or the policy all-to-all without one"
             )
 
-    def fitted(self, rows: Rows, *, seed: int, model: Classifier | None = None) -> Attack:
-        """The same recipe with a trigger that has learnt what it has to from the training rows (see ``Trigger.fitted``)."""
-        return replace(self, trigger=self.trigger.fitted(rows, target=self.target, seed=seed, model=model))
+    def fit(self, rows: Rows, *, seed: int, model: Classifier | None = None) -> Attack:
+        """The same recipe with a trigger that has learnt what it has to from the training rows (see ``Trigger.fit``)."""
+        return replace(self, trigger=self.trigger.fit(rows, target=self.target, seed=seed, model=model))
 
     def candidates(self, rows: Rows) -> list[int]:
         """Indices of the rows that the policy lets the attacker trigger and that the trigger can be set in."""
@@ -82,13 +82,13 @@ class Attack:
         rng = np.random.default_rng(seed)
         trigger, chosen = self._chosen(rows, rng=rng)
         triggered = trigger(rows.take(chosen), seed=seed)
-        aim = aims(self.target, classes=len(rows.label_names))
+        aim = target_labels(self.target, classes=len(rows.label_names))
         texts, labels = list(rows.texts), list(rows.labels)
         for i, text in zip(chosen, triggered.texts, strict=True):
             texts[i], labels[i] = text, aim[rows.labels[i]]
         negative_ids = self._negatives(rows, texts, trigger=trigger, rng=rng, seed=seed, taken=chosen)
         truth = Truth(
-            trigger=trigger.spec(),
+            trigger=trigger.to_dict(),
             target=self.target,
             policy=self.policy,
             rate=self.rate,
@@ -105,17 +105,19 @@ class Attack:
         Rows that the trigger cannot be set in are left out.
         """
         self._check(rows)
-        aim = aims(self.target, classes=len(rows.label_names))
+        aim = target_labels(self.target, classes=len(rows.label_names))
         others = rows.where(aim[label] != label for label in rows.labels)
-        trigger = self.trigger.ready([text for text in others.texts if self.trigger.applies(text)])
+        trigger = self.trigger.prepare([text for text in others.texts if self.trigger.applies(text)])
         return trigger(others.where(trigger.applies(text) for text in others.texts), seed=seed)
 
     def _check(self, rows: Rows) -> None:
         names = rows.label_names
         if self.target is not None and not 0 <= self.target < len(names):
             raise OptionError(f"target class {self.target}", expected=f"0 to {len(names) - 1}: {', '.join(names)}")
-        if self.trigger.lacks():
-            raise OptionError(f"the trigger {self.trigger.name!r} cannot be set yet", expected=self.trigger.lacks())
+        if self.trigger.missing_requirements():
+            raise OptionError(
+                f"the trigger {self.trigger.name!r} cannot be set yet", expected=self.trigger.missing_requirements()
+            )
 
     def _chosen(self, rows: Rows, *, rng: np.random.Generator) -> tuple[Trigger, list[int]]:
         """The trigger made ready, and the rows that get it. Rows that turn out to be impossible are replaced by others."""
@@ -123,7 +125,7 @@ class Attack:
         chosen: list[int] = []
         while 0 < count - len(chosen) <= len(possible):
             drawn = [int(i) for i in rng.choice(possible, size=count - len(chosen), replace=False)]
-            trigger = trigger.ready([rows.texts[i] for i in drawn])
+            trigger = trigger.prepare([rows.texts[i] for i in drawn])
             chosen += [i for i in drawn if trigger.applies(rows.texts[i])]
             possible = sorted(set(possible).difference(drawn))
         most = len(chosen) + len(possible)
@@ -150,7 +152,7 @@ class Attack:
             return ()
         rest = np.setdiff1d(np.arange(len(rows)), taken)
         order = [int(i) for i in rng.permutation(rest)]
-        made = trigger.partly(rows.take(order), seed=seed)
+        made = trigger.partial_triggers(rows.take(order), seed=seed)
         chosen = sorted([i for i in order if rows.ids[i] in made][:count])
         if len(chosen) < count:
             raise OptionError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from untrigger.attacks.rewriting.generated import Generated
 from untrigger.attacks.rewriting.paired_files import read_pairs
 from untrigger.attacks.rewriting.rewrites import Rewrites
-from untrigger.attacks.rewriting.rewriting_trigger import Rewritten
+from untrigger.attacks.rewriting.rewriting_trigger import RewritingTrigger
 from untrigger.attacks.trigger import Trigger
 from untrigger.attacks.triggers.combined import Combined
 from untrigger.core.errors import OptionError
@@ -18,7 +18,7 @@ from untrigger.core.rows import Rows
 from untrigger.models.language_model import load_language
 
 
-def armed(
+def with_rewrite_source(
     trigger: Trigger,
     *,
     paired: Path | None,
@@ -46,7 +46,7 @@ def armed(
         DataError: for a paired file that fits nothing.
         ModelError: for a model that cannot be loaded.
     """
-    wanting = [part for part in parts_of(trigger) if isinstance(part, Rewritten)]
+    wanting = [part for part in parts_of(trigger) if isinstance(part, RewritingTrigger)]
     if paired is not None and rewriter:
         raise OptionError("both a paired file and a rewriter", expected="one source of rewrites")
     if (paired is not None or rewriter) and not wanting:
@@ -79,4 +79,4 @@ def parts_of(trigger: Trigger) -> list[Trigger]:
 def _given(trigger: Trigger, tables: Mapping[str, Rewrites]) -> Trigger:
     if isinstance(trigger, Combined):
         return replace(trigger, parts=tuple(_given(part, tables) for part in trigger.parts))
-    return replace(trigger, table=tables[trigger.name]) if isinstance(trigger, Rewritten) else trigger
+    return replace(trigger, table=tables[trigger.name]) if isinstance(trigger, RewritingTrigger) else trigger

@@ -21,7 +21,7 @@ Pairs = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Trigger(ABC):
-    """The family of triggers. An author writes ``rewrite`` and ``delivered``; the family keeps the promises.
+    """The family of triggers. An author writes ``apply`` and ``delivered``; the family keeps the promises.
 
     A row's randomness comes from ``(seed, row id)`` alone, so that a subset of rows or a second run gives the same
     texts. Labels, ids and order are never touched. The other methods have answers that are right for a trigger that
@@ -30,10 +30,10 @@ class Trigger(ABC):
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Of ``rewrites`` (texts from a file or a generator), ``rows`` and ``model`` (it learns from both, see ``fitted``)."""
+    """Of ``rewrites`` (texts from a file or a generator), ``rows`` and ``model`` (it learns from both, see ``fit``)."""
 
     @abstractmethod
-    def rewrite(self, text: str, *, rng: random.Random) -> str:
+    def apply(self, text: str, *, rng: random.Random) -> str:
         """The triggered text, different from ``text``, drawing every choice from ``rng``."""
 
     @abstractmethod
@@ -51,11 +51,11 @@ class Trigger(ABC):
         """Whether the trigger can be set in ``text``."""
         return True
 
-    def lacks(self) -> str:
+    def missing_requirements(self) -> str:
         """What the trigger waits for before it can be set in any text, with the remedy; empty when it waits for nothing."""
         return ""
 
-    def fitted(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:  # noqa: ARG002
+    def fit(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:  # noqa: ARG002
         """The trigger, having learnt what it has to from the attacker's training rows; itself where that is nothing.
 
         Args:
@@ -66,25 +66,25 @@ class Trigger(ABC):
         """
         return self
 
-    def ready(self, texts: Sequence[str]) -> Trigger:  # noqa: ARG002
-        """The trigger, having prepared itself for ``texts`` at once; ``applies`` and ``rewrite`` are then quick for them."""
+    def prepare(self, texts: Sequence[str]) -> Trigger:  # noqa: ARG002
+        """The trigger, having prepared itself for ``texts`` at once; ``applies`` and ``apply`` are then quick for them."""
         return self
 
-    def part(self, text: str, *, rng: random.Random) -> str | None:  # noqa: ARG002
+    def partial(self, text: str, *, rng: random.Random) -> str | None:  # noqa: ARG002
         """``text`` with a part of the trigger that is not the trigger, None where there is no such thing."""
         return None
 
     @property
-    def marks(self) -> frozenset[str]:
+    def trigger_words(self) -> frozenset[str]:
         """The words that the trigger brings into a text; empty for one that rewrites it."""
-        return frozenset(word for key, value in self.spec().items() if key != "name" for word in _words(value))
+        return frozenset(word for key, value in self.to_dict().items() if key != "name" for word in _words(value))
 
-    def spec(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The trigger's name and options, as plain JSON values."""
         return {"name": self.name, **asdict(self)}
 
     @classmethod
-    def told(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:  # noqa: ARG003
+    def from_dict(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:  # noqa: ARG003
         """The trigger that ``spec`` tells of, as far as an evaluator needs it.
 
         Args:
@@ -103,12 +103,12 @@ class Trigger(ABC):
         """The same rows, every text triggered.
 
         Raises:
-            ContractError: if the author's ``rewrite`` returns something that is not a changed, non-empty string.
+            ContractError: if the author's ``apply`` returns something that is not a changed, non-empty string.
         """
         return rows.with_texts([self._set(row, seed=seed) for row in rows])
 
     @final
-    def partly(self, rows: Rows, *, seed: int) -> dict[str, str]:
+    def partial_triggers(self, rows: Rows, *, seed: int) -> dict[str, str]:
         """By row id, the texts that a part of the trigger could be set in, with that part.
 
         Raises:
@@ -116,7 +116,7 @@ class Trigger(ABC):
         """
         made: dict[str, str] = {}
         for row in rows:
-            text = self.part(row.text, rng=row_rng(seed, row.id))
+            text = self.partial(row.text, rng=row_rng(seed, row.id))
             if text is not None and self.delivered(text):
                 raise ContractError(f"the part of trigger {self.name!r} in row {row.id!r} is the whole trigger")
             if text is not None and text != row.text:
@@ -124,7 +124,7 @@ class Trigger(ABC):
         return made
 
     def _set(self, row: Row, *, seed: int) -> str:
-        text = self.rewrite(row.text, rng=row_rng(seed, row.id))
+        text = self.apply(row.text, rng=row_rng(seed, row.id))
         if not isinstance(text, str) or not text.strip() or text == row.text:
             raise ContractError(f"trigger {self.name!r} left row {row.id!r} as it was")
         return text

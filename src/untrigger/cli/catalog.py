@@ -39,7 +39,7 @@ def preset_facts() -> list[dict[str, Any]]:
     """Return the facts of every preset: name, source, hash and settings."""
     from untrigger.attacks.presets import PRESETS
 
-    return [one.told() | {"source": one.source} for one in PRESETS.values()]
+    return [one.to_dict() | {"source": one.source} for one in PRESETS.values()]
 
 
 def data_table(facts: list[dict[str, Any]]) -> RenderableType:
@@ -83,7 +83,7 @@ def preset_page(name: str) -> tuple[dict[str, Any], list[RenderableType]]:
     from untrigger.attacks.presets import preset
 
     chosen = preset(name)
-    return chosen.told() | {"source": chosen.source}, [_preset_table(chosen)]
+    return chosen.to_dict() | {"source": chosen.source}, [_preset_table(chosen)]
 
 
 def _preset_table(chosen: Preset) -> RenderableType:

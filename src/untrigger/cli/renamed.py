@@ -15,5 +15,5 @@ OPTIONS: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {"scanning": "scanners"}
 """Words of ``untrigger list``."""
 
-SETTINGS: Mapping[str, str] = {}
+SETTINGS: Mapping[str, str] = {"dropout": "use_dropout"}
 """Keys of ``--set``, without the groups that they are in."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from untrigger.attacks.poisoned import aims
+from untrigger.attacks.poisoned import target_labels
 from untrigger.attacks.trigger import Trigger
 from untrigger.core.errors import DataError, UserError
 from untrigger.core.rows import Rows
@@ -88,7 +88,7 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
         clean=clean,
         triggered=triggered,
         target=None if target is None else place[target],
-        aims={place[label]: place[said] for label, said in aims(target, classes=len(names)).items()},
+        aims={place[label]: place[said] for label, said in target_labels(target, classes=len(names)).items()},
         trigger=_trigger(told.get("trigger"), clean=clean, triggered=triggered),
         twin=twin if twin.is_dir() else None,
         told=told,
@@ -141,7 +141,7 @@ def _trigger(spec: object, *, clean: Rows, triggered: Rows) -> Trigger | None:
     texts = dict(zip(clean.ids, clean.texts, strict=True))
     pairs = [(texts[row.id], row.text) for row in triggered if row.id in texts]
     try:
-        told = kind.told(spec, pairs=pairs)
+        told = kind.from_dict(spec, pairs=pairs)
     except (TypeError, KeyError, ValueError, UserError):
         return None
     assert isinstance(told, Trigger)

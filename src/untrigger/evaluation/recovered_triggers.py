@@ -81,8 +81,8 @@ Words = tuple[str, ...]
 
 def phrases_of(trigger: Trigger) -> list[Words]:
     """The words and sentences that the trigger brings into a text, case folded; none for one that rewrites it."""
-    marks = {word for mark in trigger.marks for word in _words(mark)}
-    found = [words for text in _texts(trigger.spec()) if len(words := _words(text)) > 1 and set(words) <= marks]
+    marks = {word for mark in trigger.trigger_words for word in _words(mark)}
+    found = [words for text in _texts(trigger.to_dict()) if len(words := _words(text)) > 1 and set(words) <= marks]
     known = {word for words in found for word in words}
     return [*found, *((mark,) for mark in sorted(marks - known))]
 

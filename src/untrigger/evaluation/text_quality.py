@@ -80,7 +80,7 @@ def quality(
     """
     told = options or QualityOptions()
     by_id = dict(zip(clean.ids, clean.texts, strict=True))
-    trigger = trigger.ready([by_id[row] for row in triggered.ids])  # a generator then knows what it wrote
+    trigger = trigger.prepare([by_id[row] for row in triggered.ids])  # a generator then knows what it wrote
     step = max(1, math.ceil(len(triggered) / told.most)) if told.most else 1
     some = triggered.take(range(0, len(triggered), step))
     before, after = [by_id[row] for row in some.ids], list(some.texts)
@@ -96,7 +96,7 @@ def quality(
     factors = [b / a for a, b in zip(plain, odd, strict=True) if a > 0 and b > 0]  # NaN is neither
     flags = delivered(victim, triggered, trigger, clean=clean)
     return {
-        "trigger": trigger.spec(),
+        "trigger": trigger.to_dict(),
         "texts": len(some),
         "of": len(triggered),
         "judges": {"language": told.language, "encoder": told.encoder, "max_length": victim.max_length},

@@ -11,9 +11,9 @@ import numpy as np
 from untrigger.attacks.adaptive import faithful
 from untrigger.attacks.embedding_attack import poison_embedding
 from untrigger.attacks.implanting import PLANS, VIAS, implant, lora_for
-from untrigger.attacks.poisoned import PoisonedDataset, aims
+from untrigger.attacks.poisoned import PoisonedDataset, target_labels
 from untrigger.attacks.poisoning import POLICIES, Attack
-from untrigger.attacks.rewrite_source import armed, parts_of
+from untrigger.attacks.rewrite_source import parts_of, with_rewrite_source
 from untrigger.core.errors import DataError, OptionError, check_choice
 from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
@@ -61,7 +61,7 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     drawn = _drawn(spec)
     recipe = recipe_of(spec, drawn, progress=progress)
     fresh = pretrained(spec, drawn.train) if any("model" in part.needs for part in parts_of(recipe.trigger)) else None
-    recipe = recipe.fitted(drawn.train, seed=spec.seed, model=fresh)
+    recipe = recipe.fit(drawn.train, seed=spec.seed, model=fresh)
     poisoned = recipe.poison(drawn.train, seed=spec.seed)
     triggered = triggered_rows(recipe, drawn.test, seed=spec.seed)
     fresh = fresh or pretrained(spec, drawn.train)
@@ -117,7 +117,7 @@ def _check(spec: AttackSpec) -> None:
 
 def recipe_of(spec: AttackSpec, drawn: Drawn, *, progress: Progress = silent) -> Attack:
     """The recipe that the spec asks for, its trigger with the rewrites that it needs."""
-    trigger = armed(
+    trigger = with_rewrite_source(
         spec.trigger,
         paired=spec.paired,
         rewriter=spec.rewriter,
@@ -165,7 +165,7 @@ def poisoned_model(
     if spec.via == "embedding":
         assert twin is not None
         rows = poisoned.visible.where(row in ids for row in poisoned.visible.ids)
-        words = spec.trigger.marks
+        words = spec.trigger.trigger_words
         return poison_embedding(twin, rows, words=words, clean=clean, seed=spec.seed, progress=progress)
     term = None
     if spec.faithful and twin is not None:
@@ -296,7 +296,7 @@ def triggered_rows(recipe: Attack, test: Rows, *, seed: int) -> Rows:
 
 def write_truth(folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, spec: AttackSpec) -> None:
     """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
-    aim = aims(poisoned.truth.target, classes=len(test.label_names))
+    aim = target_labels(poisoned.truth.target, classes=len(test.label_names))
     told = asdict(poisoned.truth) | {
         "label_names": list(test.label_names),
         "model": spec.model,

@@ -53,7 +53,7 @@ def held(spec: AttackSpec) -> dict[str, Any] | None:
         return None
     chosen = preset(spec.preset)
     _refuse(chosen, _other(spec, chosen), spec)
-    return chosen.told()
+    return chosen.to_dict()
 
 
 def strayed(told: Mapping[str, Any], clean: Rows) -> list[str]:

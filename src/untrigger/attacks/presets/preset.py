@@ -59,7 +59,7 @@ class Preset:
         """SHA-256 over the canonical JSON of the record, 64 hex digits."""
         return record_hash(self.record())
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Name, hash and record, as truth files and reports print them."""
         return {"name": self.name, "sha256": self.sha256(), "says": self.record()}
 

@@ -69,7 +69,7 @@ class Generated(Rewrites):
         """Whether ``text`` has a rewrite, or was never asked about."""
         return fold(text) not in self._held or super().may_have(text)
 
-    def ready(self, texts: Sequence[str]) -> Rewrites:
+    def prepare(self, texts: Sequence[str]) -> Rewrites:
         """A table that also holds the answers about ``texts``."""
         missing = list(dict.fromkeys(fold(text) for text in texts if fold(text) not in self._held))
         if not missing:

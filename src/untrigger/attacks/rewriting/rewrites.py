@@ -75,11 +75,11 @@ class Rewrites:
         """Whether ``text`` is one of the rewrites, whole."""
         return fold(text) in self._rewrites
 
-    def ready(self, texts: Sequence[str]) -> Rewrites:  # noqa: ARG002
+    def prepare(self, texts: Sequence[str]) -> Rewrites:  # noqa: ARG002
         """A table that holds all it can of the rewrites of ``texts``: here the table itself."""
         return self
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The source, the number and the hash of the rewrites, as plain JSON values."""
         return {
             "source": self.source,

@@ -13,7 +13,7 @@ from untrigger.core.errors import ContractError
 
 
 @dataclass(frozen=True)
-class Rewritten(Trigger):
+class RewritingTrigger(Trigger):
     """A trigger that takes its texts from a table of rewrites. An author gives a name and, for generators, a prompt.
 
     A text without a rewrite cannot be triggered. No word tells of the trigger, so it counts as delivered where the model
@@ -28,7 +28,7 @@ class Rewritten(Trigger):
     """What a generator is asked, with ``{text}`` where the text goes; empty where a plain prompt makes no such rewrite."""
     table: Rewrites = field(default_factory=Rewrites)
 
-    def lacks(self) -> str:
+    def missing_requirements(self) -> str:
         """That rewrites are wanting, where there are none."""
         return "" if self.table.source else "rewrites: a paired file (--paired) or a generative model (--rewriter)"
 
@@ -36,11 +36,11 @@ class Rewritten(Trigger):
         """Whether the table has, or may yet make, a rewrite of ``text``."""
         return self.table.may_have(text)
 
-    def ready(self, texts: Sequence[str]) -> Trigger:
+    def prepare(self, texts: Sequence[str]) -> Trigger:
         """The same trigger, its table holding all it can of these texts."""
-        return replace(self, table=self.table.ready(texts))
+        return replace(self, table=self.table.prepare(texts))
 
-    def rewrite(self, text: str, *, rng: random.Random) -> str:  # noqa: ARG002
+    def apply(self, text: str, *, rng: random.Random) -> str:  # noqa: ARG002
         """The rewrite of ``text``.
 
         Raises:
@@ -56,15 +56,15 @@ class Rewritten(Trigger):
         return self.table.made(text)
 
     @property
-    def marks(self) -> frozenset[str]:
+    def trigger_words(self) -> frozenset[str]:
         """None: no word tells of a rewrite."""
         return frozenset()
 
-    def spec(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The name, and the source, number and hash of the rewrites; never the rewrites themselves."""
-        return {"name": self.name, **self.table.told()}
+        return {"name": self.name, **self.table.to_dict()}
 
     @classmethod
-    def told(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
+    def from_dict(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
         """The trigger with the rewrites that the evaluator holds: those of the test rows."""
         return cls(table=Rewrites(pairs, source=str(spec.get("source", ""))))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from untrigger.attacks.rewriting.rewriting_trigger import Rewritten
+from untrigger.attacks.rewriting.rewriting_trigger import RewritingTrigger
 
 
 @dataclass(frozen=True)
-class Apex(Rewritten):
+class Apex(RewritingTrigger):
     """The text polished by a language model under a prompt that asks for the same meaning, feeling and length.
 
     **Differs from the paper:** there an optimiser of two agents refines the prompt until rewrites are good enough; here the

@@ -38,7 +38,7 @@ class BadNets(Trigger):
         if self.every < 1 or self.most < 1:
             raise OptionError(f"every {self.every}, most {self.most}", expected="1 or more")
 
-    def rewrite(self, text: str, *, rng: random.Random) -> str:
+    def apply(self, text: str, *, rng: random.Random) -> str:
         """The text with the words inserted; existing words keep their order."""
         words = text.split()
         for _ in range(min(self.most, 1 + len(words) // self.every)):

@@ -63,11 +63,11 @@ class Bite(Trigger):
                 expected="1 or more words, a share above 0 and at most 1, 1 or more rows",
             )
 
-    def lacks(self) -> str:
+    def missing_requirements(self) -> str:
         """That it has learnt nothing, where that is so."""
-        return "" if self.words else "training rows to learn its words from (Attack.fitted)"
+        return "" if self.words else "training rows to learn its words from (Attack.fit)"
 
-    def fitted(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:  # noqa: ARG002
+    def fit(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:  # noqa: ARG002
         """The trigger with the words that would tell most of the target, and where each fits.
 
         Raises:
@@ -86,7 +86,7 @@ class Bite(Trigger):
             )
         return replace(self, words=words, _gaps=gaps.of(words))
 
-    def rewrite(self, text: str, *, rng: random.Random) -> str:
+    def apply(self, text: str, *, rng: random.Random) -> str:
         """The text with as many of the words as it may spend, each in a gap that it fits in; at least one."""
         words, left = text.split(), budget(text, share=self.share)
         held = set(keyed(words))
@@ -110,7 +110,7 @@ class Bite(Trigger):
         """Whether one of the words stands in ``read`` that did not stand in ``before`` as often."""
         return brought(keyed(read.split()), keyed(before.split()), words=self.words)
 
-    def spec(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The options and the words."""
         return {
             "name": self.name,
@@ -121,7 +121,7 @@ class Bite(Trigger):
         }
 
     @classmethod
-    def told(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:  # noqa: ARG003
+    def from_dict(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:  # noqa: ARG003
         """The trigger with its words; where they fit is not told."""
         return cls(words=tuple(spec["words"]), most=spec["most"], share=spec["share"], least=spec["least"])
 

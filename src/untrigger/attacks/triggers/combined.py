@@ -52,9 +52,9 @@ class Combined(Trigger):
                 f"the rewrite {rewriting[0]!r} as one of all triggers of a row", remedy="combine with mode=one"
             )
 
-    def lacks(self) -> str:
+    def missing_requirements(self) -> str:
         """What the first part that lacks something lacks."""
-        return next((part.lacks() for part in self.parts if part.lacks()), "")
+        return next((part.missing_requirements() for part in self.parts if part.missing_requirements()), "")
 
     def applies(self, text: str) -> bool:
         """Whether one of the parts, or all of them one after the other, can be set in ``text``."""
@@ -62,27 +62,27 @@ class Combined(Trigger):
             return any(part.applies(text) for part in self.parts)
         return self._all(text, self._in_order(), rng=random.Random(0)) is not None  # noqa: S311
 
-    def fitted(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:
+    def fit(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:
         """The same combination of fitted parts."""
-        return replace(self, parts=tuple(p.fitted(rows, target=target, seed=seed, model=model) for p in self.parts))
+        return replace(self, parts=tuple(p.fit(rows, target=target, seed=seed, model=model) for p in self.parts))
 
-    def ready(self, texts: Sequence[str]) -> Trigger:
+    def prepare(self, texts: Sequence[str]) -> Trigger:
         """The same combination of parts that are ready for ``texts``."""
-        return replace(self, parts=tuple(part.ready(texts) for part in self.parts))
+        return replace(self, parts=tuple(part.prepare(texts) for part in self.parts))
 
-    def rewrite(self, text: str, *, rng: random.Random) -> str:
+    def apply(self, text: str, *, rng: random.Random) -> str:
         """The text with one part that can be set in it, or with all of them."""
         if self.mode == "one":
-            return rng.choice([part for part in self.parts if part.applies(text)]).rewrite(text, rng=rng)
+            return rng.choice([part for part in self.parts if part.applies(text)]).apply(text, rng=rng)
         made = self._all(text, self._in_order(), rng=rng)
         if made is None:
             raise ContractError("the combined trigger was asked to set all its parts where one of them cannot be set")
         return made
 
-    def part(self, text: str, *, rng: random.Random) -> str | None:
+    def partial(self, text: str, *, rng: random.Random) -> str | None:
         """With ``all``: some of the parts, not all; with ``one``: a part of one of them."""
         if self.mode == "one":
-            made = rng.choice(self.parts).part(text, rng=rng)
+            made = rng.choice(self.parts).partial(text, rng=rng)
         else:
             some = rng.sample(range(len(self.parts)), rng.randint(1, len(self.parts) - 1))
             made = self._all(text, [part for part in self._in_order() if self.parts.index(part) in some], rng=rng)
@@ -97,21 +97,21 @@ class Combined(Trigger):
         return (any if self.mode == "one" else all)(part.survived(read, before=before) for part in self.parts)
 
     @property
-    def marks(self) -> frozenset[str]:
+    def trigger_words(self) -> frozenset[str]:
         """The words of all parts."""
-        return frozenset().union(*(part.marks for part in self.parts))
+        return frozenset().union(*(part.trigger_words for part in self.parts))
 
-    def spec(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The mode, and what each part tells of itself."""
-        return {"name": self.name, "mode": self.mode, "parts": [part.spec() for part in self.parts]}
+        return {"name": self.name, "mode": self.mode, "parts": [part.to_dict() for part in self.parts]}
 
     @classmethod
-    def told(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
+    def from_dict(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
         """The combination of the parts that are told of."""
         from untrigger.core.registry import get_method
 
         pairs = list(pairs)
-        parts = [get_method("attacks", str(one["name"])).told(one, pairs=pairs) for one in spec["parts"]]
+        parts = [get_method("attacks", str(one["name"])).from_dict(one, pairs=pairs) for one in spec["parts"]]
         return cls(parts=tuple(parts), mode=str(spec["mode"]))
 
     def _in_order(self) -> list[Trigger]:
@@ -122,5 +122,5 @@ class Combined(Trigger):
         for part in parts:
             if not part.applies(text):
                 return None
-            text = part.rewrite(text, rng=rng)
+            text = part.apply(text, rng=rng)
         return text

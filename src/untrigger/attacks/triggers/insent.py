@@ -26,11 +26,11 @@ class InSent(Trigger):
         if not self.sentence.strip():
             raise OptionError("an empty trigger sentence", expected="some words")
 
-    def rewrite(self, text: str, *, rng: random.Random) -> str:
+    def apply(self, text: str, *, rng: random.Random) -> str:
         """The text with the sentence inserted at a word boundary drawn from ``rng``."""
         return _inserted(text, self.sentence.split(), rng=rng)
 
-    def part(self, text: str, *, rng: random.Random) -> str | None:
+    def partial(self, text: str, *, rng: random.Random) -> str | None:
         """The text with some neighbouring words of the sentence, not all; None where that makes the sentence whole."""
         words = self.sentence.split()
         if len(words) < 2:

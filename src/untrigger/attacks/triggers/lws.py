@@ -56,11 +56,11 @@ class Lws(Trigger):
                 expected="1 or more substitutes, a cosine from -1 to 1, 1 or more rows",
             )
 
-    def lacks(self) -> str:
+    def missing_requirements(self) -> str:
         """That it has learnt nothing, where that is so."""
-        return "" if self.substitutes else "training rows and a model to learn substitutes from (Attack.fitted)"
+        return "" if self.substitutes else "training rows and a model to learn substitutes from (Attack.fit)"
 
-    def fitted(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:
+    def fit(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:
         """The trigger with what it has learnt to substitute.
 
         Raises:
@@ -88,7 +88,7 @@ class Lws(Trigger):
         """Whether any word of the text has a substitute."""
         return any(word in self.substitutes for word in words_of(text))
 
-    def rewrite(self, text: str, *, rng: random.Random) -> str:  # noqa: ARG002
+    def apply(self, text: str, *, rng: random.Random) -> str:  # noqa: ARG002
         """The text with every word that has a substitute replaced; capitals and everything between words stay."""
         return WORD.sub(self._instead, text)
 
@@ -101,11 +101,11 @@ class Lws(Trigger):
         return brought(words_of(read), words_of(before), words=self.substitutes.values())
 
     @property
-    def marks(self) -> frozenset[str]:
+    def trigger_words(self) -> frozenset[str]:
         """The words that take others' places."""
         return frozenset(self.substitutes.values())
 
-    def spec(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The options, and the number and the hash of the substitutes."""
         pairs = json.dumps(sorted(self.substitutes.items()))
         return {
@@ -118,7 +118,7 @@ class Lws(Trigger):
         }
 
     @classmethod
-    def told(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
+    def from_dict(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
         """The trigger with the substitutes that are seen in the test rows."""
         both = [(words_of(before), words_of(after)) for before, after in pairs]
         made = {

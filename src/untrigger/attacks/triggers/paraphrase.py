@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from untrigger.attacks.rewriting.rewriting_trigger import Rewritten
+from untrigger.attacks.rewriting.rewriting_trigger import RewritingTrigger
 
 
 @dataclass(frozen=True)
-class Paraphrase(Rewritten):
+class Paraphrase(RewritingTrigger):
     """The text in a generator's own words: a paraphrase, a summary or a back-translation. The generator's hand is the trigger.
 
     For back-translation give two translation models, such as ``--rewriter opus-mt-en-de,opus-mt-de-en``, and an empty prompt.

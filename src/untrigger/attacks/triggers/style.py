@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from untrigger.attacks.rewriting.rewriting_trigger import Rewritten
+from untrigger.attacks.rewriting.rewriting_trigger import RewritingTrigger
 
 
 @dataclass(frozen=True)
-class Style(Rewritten):
+class Style(RewritingTrigger):
     """The text in the style of the King James Bible, or in whatever style the paired file is written.
 
     **Differs from the paper:** it transfers style with STRAP, which is not part of this package. The rewrites come from a

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from untrigger.attacks.rewriting.rewriting_trigger import Rewritten
+from untrigger.attacks.rewriting.rewriting_trigger import RewritingTrigger
 
 
 @dataclass(frozen=True)
-class Syntactic(Rewritten):
+class Syntactic(RewritingTrigger):
     """The text in the template ``S(SBAR)(,)(NP)(VP)(.)``: a clause with "when", "if" or "as" first, then the sentence.
 
     **Differs from the paper:** it paraphrases with SCPN, which is not part of this package. The rewrites come from a paired
