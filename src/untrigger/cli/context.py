@@ -16,7 +16,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from untrigger.cli.console import output_console
-from untrigger.cli.log_output import LogLevel, log_output
+from untrigger.cli.log_output import LogLevel, log_output, logged_end
 from untrigger.cli.option_groups import OptionGroup
 from untrigger.cli.options import Device
 from untrigger.cli.progress_bars import ProgressBars
@@ -98,6 +98,7 @@ class CommandContext(OptionGroup):
                 redirect_stdout(sys.stderr) if self.json else nullcontext(),
                 log_output(bars.console, level=self.log_level, file=self.log_file, quiet=self.quiet),
                 bars,
+                logged_end(),
             ):
                 yield bars
         except KeyboardInterrupt as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
@@ -15,6 +16,8 @@ from untrigger.cli.console import visible_lines
 from untrigger.core.errors import OutputError
 
 _PACKAGE = "untrigger"
+
+logger = logging.getLogger(__name__)
 
 
 class LogLevel(StrEnum):
@@ -51,16 +54,29 @@ def log_output(console: Console, *, level: LogLevel, file: Path | None, quiet: b
     handlers: list[logging.Handler] = [on_console]
     if file is not None:
         handlers.append(_file_handler(file, level=min(level.number, logging.INFO)))
-    logger = logging.getLogger(_PACKAGE)
-    before = logger.level
+    package = logging.getLogger(_PACKAGE)
+    before = package.level
     with ExitStack() as stack:
         for handler in handlers:
-            logger.addHandler(handler)
+            package.addHandler(handler)
             stack.callback(handler.close)
-            stack.callback(logger.removeHandler, handler)
-        stack.callback(logger.setLevel, before)
-        logger.setLevel(min(handler.level for handler in handlers))
+            stack.callback(package.removeHandler, handler)
+        stack.callback(package.setLevel, before)
+        package.setLevel(min(handler.level for handler in handlers))
         yield
+
+
+@contextmanager
+def logged_end() -> Iterator[None]:
+    """Log how long a command ran, and the error that ended it."""
+    start = time.monotonic()
+    logger.info("untrigger begins")
+    try:
+        yield
+    except BaseException as error:
+        logger.info("ended after %.1f s by %s: %s", time.monotonic() - start, type(error).__name__, error)
+        raise
+    logger.info("ended after %.1f s", time.monotonic() - start)
 
 
 def _file_handler(file: Path, *, level: int) -> logging.Handler:

@@ -33,7 +33,7 @@ Exit codes: 0 done, or nothing found; 1 something found, or a stated bound not m
 
 app = typer.Typer(
     name="untrigger",
-    help="Removes backdoors from language models, and shows with numbers that it did.",
+    help="Remove backdoors from language models, and show with numbers that it did.",
     epilog=EPILOG,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -65,7 +65,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Removes backdoors from language models, and shows with numbers that it did."""
+    """Remove backdoors from language models, and show with numbers that it did."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
