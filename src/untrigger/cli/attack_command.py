@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from untrigger.cli import options as o
-from untrigger.cli.attack_options import AttackerOptions, TestOptions, TrainingOptions, TriggerOptions
+from untrigger.cli.attack_options import AttackerOptions, MeasureOptions, PoisonOptions, TrainingOptions, TriggerOptions
 from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import with_option_groups
 
@@ -34,28 +34,14 @@ def attack(
         str, typer.Option("--data", metavar="DATA", help="Training rows, and test rows where it has them.")
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder; the truth is written to DIR.truth.")],
-    target: Annotated[
-        str, typer.Option("--target", metavar="LABEL", help="Label of triggered texts; none for all-to-all.")
-    ] = "",
-    preset: Annotated[
-        str, typer.Option("--preset", metavar="NAME", help="A published protocol; see untrigger list presets.")
-    ] = "",
-    rate: Annotated[
-        float, typer.Option("--rate", metavar="X", help="Share of rows to poison.", callback=o.check_finite)
-    ] = 0.1,
-    policy: Annotated[
-        str,
-        typer.Option(
-            "--policy", metavar="KIND", help="Which rows get trigger and label: dirty, clean, mixed or all-to-all."
-        ),
-    ] = "dirty",
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Use at most N training rows; 0: all.")] = 0,
     max_length: Annotated[
         int, typer.Option("--max-length", metavar="N", min=4, help="Cut texts after N tokens.")
     ] = 128,
+    poisoning: PoisonOptions,
     triggering: TriggerOptions,
     training: TrainingOptions,
-    testing: TestOptions,
+    measuring: MeasureOptions,
     attacker: AttackerOptions,
     columns: o.ColumnOptions,
     allow_pickle: o.AllowPickle = False,
@@ -74,14 +60,11 @@ def attack(
             model=ModelSource(model, max_length=max_length, allow_pickle=allow_pickle),
             data=DataSource(data, **asdict(columns), rows=rows),
             out=out,
-            target=target,
-            rate=rate,
-            policy=policy,
-            preset=preset,
             run=context.run_options(),
+            **asdict(poisoning),
             **triggering.request_fields(),
             **training.request_fields(),
-            **asdict(testing),
+            **asdict(measuring),
             **asdict(attacker),
         )
         given = o.options_given(typer_context, of_trigger=("words", "sentence"), settings=triggering.settings)

@@ -16,6 +16,27 @@ _TRIGGER, _ATTACKER, _TRAINING, _TEST = "Trigger", "An attacker who knows more",
 
 
 @dataclass(frozen=True)
+class PoisonOptions(OptionGroup):
+    """Which rows are poisoned, and with which label."""
+
+    target: Annotated[
+        str, typer.Option("--target", metavar="LABEL", help="Label of triggered texts; none for all-to-all.")
+    ] = ""
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="A published protocol; see untrigger list presets.")
+    ] = ""
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="X", help="Share of rows to poison.", callback=o.check_finite)
+    ] = 0.1
+    policy: Annotated[
+        str,
+        typer.Option(
+            "--policy", metavar="KIND", help="Which rows get trigger and label: dirty, clean, mixed or all-to-all."
+        ),
+    ] = "dirty"
+
+
+@dataclass(frozen=True)
 class TriggerOptions(OptionGroup):
     """The trigger, and how texts are rewritten with it."""
 
@@ -172,7 +193,7 @@ class TrainingOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
-class TestOptions(OptionGroup):
+class MeasureOptions(OptionGroup):
     """What is measured on the victim."""
 
     quality: Annotated[

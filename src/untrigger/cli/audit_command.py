@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
-from untrigger.cli.option_groups import with_option_groups
+from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
 
 EXAMPLE = "Example: untrigger audit purified --clean rows.csv --truth victim.truth --out audit.json"
+
+
+@dataclass(frozen=True)
+class AuditOptions(OptionGroup):
+    """What is done to the model, and what it is compared with."""
+
+    treatments: Annotated[
+        str | None,
+        typer.Option("--treatments", metavar="A,B", help="Of finetune, merge, int8, repoison; by default all."),
+    ] = None
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes of the fine-tuning.")] = 2
+    poisoned: Annotated[
+        int, typer.Option("--poisoned", metavar="N", min=1, help="Poisoned rows of repoison, which needs --truth.")
+    ] = 8
+    truth: o.Truth = None
+    settings: o.Settings = None
+    clean_rows: o.CleanRows = 1000
 
 
 @with_option_groups
@@ -22,17 +40,7 @@ def audit(
     ],
     clean: o.CleanData,
     out: o.ReportFile,
-    treatments: Annotated[
-        str | None,
-        typer.Option("--treatments", metavar="A,B", help="Of finetune, merge, int8, repoison; by default all."),
-    ] = None,
-    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes of the fine-tuning.")] = 2,
-    poisoned: Annotated[
-        int, typer.Option("--poisoned", metavar="N", min=1, help="Poisoned rows of repoison, which needs --truth.")
-    ] = 8,
-    truth: o.Truth = None,
-    settings: o.Settings = None,
-    clean_rows: o.CleanRows = 1000,
+    options: AuditOptions,
     scanning: o.ScanOptions,
     reading: o.ModelOptions,
     rows: o.DataOptions,
@@ -43,8 +51,8 @@ def audit(
     With a truth folder a clean model gets the same treatments. Ends with 0 where the purification held, with 1 where the
     backdoor is still there or comes back, with 3 where that could not be decided. Rows that the purifier used are left out.
     """
-    named = o.split_list(treatments)
-    if "repoison" in named and truth is None:
+    named = o.split_list(options.treatments)
+    if "repoison" in named and options.truth is None:
         raise OptionError("--treatments repoison needs the true trigger", remedy="give the truth folder with --truth")
     with context.running() as progress:
         from untrigger.cli.settings import method_settings
@@ -53,15 +61,20 @@ def audit(
 
         scan = ScanRequest(
             model=reading.source(model),
-            clean=rows.source(clean, rows=clean_rows),
+            clean=rows.source(clean, rows=options.clean_rows),
             reference=scanning.reference,
             teacher=scanning.teacher,
-            options=method_settings("insertions", given=settings or [], family="scanners"),
+            options=method_settings("insertions", given=options.settings or [], family="scanners"),
             policy=scanning.merged_policy(),
             run=context.run_options(),
         )
         request = AuditRequest(
-            scan, out, truth=truth, treatments=named or tuple(TREATMENTS), epochs=epochs, poisoned=poisoned
+            scan,
+            out,
+            truth=options.truth,
+            treatments=named or tuple(TREATMENTS),
+            epochs=options.epochs,
+            poisoned=options.poisoned,
         )
         report = run(request, progress=progress)
     from untrigger.cli.results import print_report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,23 @@ import typer
 
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
-from untrigger.cli.option_groups import with_option_groups
+from untrigger.cli.option_groups import OptionGroup, with_option_groups
 
 EXAMPLE = "Example: untrigger detect suspicious --suspect train.csv --clean rows.csv --fpr 0.01 --out scored.csv"
+
+
+@dataclass(frozen=True)
+class DetectOptions(OptionGroup):
+    """The detector, and what it is given."""
+
+    method: Annotated[str, typer.Option("--method", metavar="NAME", help="A detector: bedkd, ...")] = "bedkd"
+    variant: o.Variant = ""
+    fpr: Annotated[
+        float | None,
+        typer.Option("--fpr", metavar="X", help="The most that may be flagged of clean rows; usually 0.01."),
+    ] = None
+    settings: o.Settings = None
+    truth: o.Truth = None
 
 
 @with_option_groups
@@ -25,14 +40,7 @@ def detect(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="New .csv or .parquet; the report is written next to it.")
     ],
-    method: Annotated[str, typer.Option("--method", metavar="NAME", help="A detector: bedkd, ...")] = "bedkd",
-    variant: o.Variant = "",
-    fpr: Annotated[
-        float | None,
-        typer.Option("--fpr", metavar="X", help="The most that may be flagged of clean rows; usually 0.01."),
-    ] = None,
-    settings: o.Settings = None,
-    truth: o.Truth = None,
+    options: DetectOptions,
     reading: o.ModelOptions,
     rows: o.DataOptions,
     allow_pickle: o.AllowPickle = False,
@@ -48,16 +56,17 @@ def detect(
         from untrigger.pipeline.detect import detect as run
         from untrigger.pipeline.requests import DetectRequest
 
-        given = [*(settings or []), *([f"fpr={fpr}"] if fpr is not None else [])]
+        fpr = [f"fpr={options.fpr}"] if options.fpr is not None else []
+        given = [*(options.settings or []), *fpr]
         request = DetectRequest(
             model=reading.source(model, allow_pickle=allow_pickle),
-            suspect=rows.source(suspect),
+            suspect=rows.whole_source(suspect),
             clean=rows.source(clean),
             out=out,
-            method=method,
-            variant=variant,
-            options=method_settings(method, given=given, variant=variant, family="detectors"),
-            truth=truth,
+            method=options.method,
+            variant=options.variant,
+            options=method_settings(options.method, given=given, variant=options.variant, family="detectors"),
+            truth=options.truth,
             run=context.run_options(),
         )
         report = run(request, progress=progress)

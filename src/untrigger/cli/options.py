@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -165,14 +165,11 @@ class DataOptions(ColumnOptions):
         """Return the data of that name, to be read so; at most ``rows`` of them, 0 for all."""
         from untrigger.pipeline.requests import DataSource
 
-        return DataSource(
-            name,
-            split=self.split,
-            text_column=self.text_column,
-            label_column=self.label_column,
-            drop_empty=self.drop_empty,
-            rows=rows,
-        )
+        return DataSource(name, **asdict(self), rows=rows)
+
+    def whole_source(self, name: str) -> DataSource:
+        """Return the data of that name, to be read so but whatever the split."""
+        return replace(self.source(name), split=None)
 
 
 @dataclass(frozen=True)
@@ -202,8 +199,6 @@ class ScanOptions(OptionGroup):
         Raises:
             OptionError: for a file that cannot be used, and for options that contradict each other.
         """
-        from dataclasses import replace
-
         from untrigger.scanners.policy import Policy, read_policy
 
         policy = read_policy(self.policy) if self.policy is not None else Policy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +10,91 @@ import typer
 
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
-from untrigger.cli.option_groups import with_option_groups
+from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
 
 EXAMPLE = """Example: untrigger purify suspicious-adapter --clean rows.csv --out cleaned --set rounds=2 --set search.first=128
 
 From scan to cure: untrigger purify suspicious-model --clean rows.csv --out cleaned --scan --set rounds=4"""
+
+
+@dataclass(frozen=True)
+class PurifyOptions(OptionGroup):
+    """The method, and what it is given."""
+
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            metavar="NAME[,NAME]",
+            help="See untrigger list defences; several work in turn. Usually w2sdefense.",
+        ),
+    ] = ""
+    scan: Annotated[
+        bool,
+        typer.Option(
+            "--scan", help="Unlearn what a scan recovers, scan again, until nothing is found: the method scancure."
+        ),
+    ] = False
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="With --scan: TOML file with thresholds and allowed findings."),
+    ] = None
+    variant: o.Variant = ""
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher", metavar="MODEL", help="Small encoder that you trust; where one is needed, minilm-l6."
+        ),
+    ] = None
+    suspect: Annotated[
+        str | None,
+        typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked."),
+    ] = None
+    settings: o.Settings = None
+    clean_rows: o.CleanRows = 1000
+
+    def settings_of(self, method: str) -> dict[str, Any]:
+        """Return the further options of ``method``, the policy file among them.
+
+        Raises:
+            OptionError: for options that cannot be used, a policy for a method that does not scan, and one that is set twice.
+        """
+        from untrigger.cli.settings import method_settings
+        from untrigger.pipeline.requests import SCANNING_PURIFIER
+        from untrigger.scanners.policy import read_policy
+
+        given = self.settings or []
+        settings = method_settings(method, given=given, variant=self.variant)
+        if self.policy is None:
+            return settings
+        if method != SCANNING_PURIFIER:
+            raise OptionError(
+                f"--policy with the method {method!r}, which does not scan", expected="--policy together with --scan"
+            )
+        if twice := [item for item in given if item.strip().startswith("policy.")]:
+            raise OptionError(
+                f"--policy and --set {twice[0]}", expected="one of the two", remedy="write it in the policy file"
+            )
+        return settings | {"policy": read_policy(self.policy)}
+
+
+@dataclass(frozen=True)
+class EvidenceOptions(OptionGroup):
+    """What is measured of the result, and how it is written."""
+
+    control: Annotated[
+        bool, typer.Option("--control/--no-control", help="Also run plain fine-tuning of the same budget.")
+    ] = True
+    benign: Annotated[bool, typer.Option("--benign", help="Also purify the clean model of the truth folder.")] = False
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify/--no-verify", help="Without --truth, scan the result on held-out rows (else it is not verified)."
+        ),
+    ] = True
+    truth: o.Truth = None
+    merge: Annotated[bool, typer.Option("--merge", help="Write merged full weights instead of an adapter.")] = False
 
 
 @with_option_groups
@@ -24,49 +103,8 @@ def purify(
     model: o.SuspectModel,
     clean: o.CleanData,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for model, card and reports.")],
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            metavar="NAME[,NAME]",
-            help="See untrigger list defences; several work in turn. Usually w2sdefense.",
-        ),
-    ] = "",
-    scan: Annotated[
-        bool,
-        typer.Option(
-            "--scan", help="Unlearn what a scan recovers, scan again, until nothing is found: the method scancure."
-        ),
-    ] = False,
-    policy: Annotated[
-        Path | None,
-        typer.Option("--policy", metavar="FILE", help="With --scan: TOML file with thresholds and allowed findings."),
-    ] = None,
-    variant: o.Variant = "",
-    teacher: Annotated[
-        str | None,
-        typer.Option(
-            "--teacher", metavar="MODEL", help="Small encoder that you trust; where one is needed, minilm-l6."
-        ),
-    ] = None,
-    suspect: Annotated[
-        str | None,
-        typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked."),
-    ] = None,
-    settings: o.Settings = None,
-    clean_rows: o.CleanRows = 1000,
-    control: Annotated[
-        bool, typer.Option("--control/--no-control", help="Also run plain fine-tuning of the same budget.")
-    ] = True,
-    benign: Annotated[bool, typer.Option("--benign", help="Also purify the clean model of the truth folder.")] = False,
-    verify: Annotated[
-        bool,
-        typer.Option(
-            "--verify/--no-verify", help="Without --truth, scan the result on held-out rows (else it is not verified)."
-        ),
-    ] = True,
-    merge: Annotated[bool, typer.Option("--merge", help="Write merged full weights instead of an adapter.")] = False,
-    truth: o.Truth = None,
+    options: PurifyOptions,
+    evidence: EvidenceOptions,
     reading: o.ModelOptions,
     rows: o.DataOptions,
     allow_pickle: o.AllowPickle = False,
@@ -78,28 +116,22 @@ def purify(
     found; with 1 where a stated bound was not met or something is still found; with 3 where the evidence does not suffice.
     """
     with context.running() as progress:
-        from untrigger.cli.settings import method_settings
         from untrigger.pipeline.purify import purify as run
         from untrigger.pipeline.requests import PurifyRequest, purifier_name
 
-        method, given = purifier_name(method, scan=scan), settings or []
-        options = method_settings(method, given=given, variant=variant) | policy_option(policy, method, given=given)
+        method = purifier_name(options.method, scan=options.scan)
         request = PurifyRequest(
             model=reading.source(model, allow_pickle=allow_pickle),
-            clean=rows.source(clean, rows=clean_rows),
+            clean=rows.source(clean, rows=options.clean_rows),
             out=out,
-            suspect=rows.source(suspect) if suspect is not None else None,
+            suspect=rows.whole_source(options.suspect) if options.suspect is not None else None,
             method=method,
-            scan=scan,
-            variant=variant,
-            teacher=teacher,
-            options=options,
-            truth=truth,
-            merge=merge,
-            control=control,
-            benign=benign,
-            verify=verify,
+            scan=options.scan,
+            variant=options.variant,
+            teacher=options.teacher,
+            options=options.settings_of(method),
             run=context.run_options(),
+            **asdict(evidence),
         )
         report = run(request, progress=progress)
     from untrigger.cli.results import print_report
@@ -107,26 +139,3 @@ def purify(
 
     print_report(context, report, written=[out, out / "report.json", out / "report.html"])
     return exit_code(report.verdict.status)
-
-
-def policy_option(file: Path | None, method: str, *, given: Sequence[str]) -> dict[str, Any]:
-    """Return the policy file as an option of the method that scans, nothing where no file was given.
-
-    Raises:
-        OptionError: for another method, for a policy that is set twice, and for a file that cannot be used.
-    """
-    from untrigger.pipeline.requests import SCANNING_PURIFIER
-
-    if file is None:
-        return {}
-    if method != SCANNING_PURIFIER:
-        raise OptionError(
-            f"--policy with the method {method!r}, which does not scan", expected="--policy together with --scan"
-        )
-    if twice := [item for item in given if item.strip().startswith("policy.")]:
-        raise OptionError(
-            f"--policy and --set {twice[0]}", expected="one of the two", remedy="write it in the policy file"
-        )
-    from untrigger.scanners.policy import read_policy
-
-    return {"policy": read_policy(file)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +12,14 @@ import typer
 
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
-from untrigger.cli.option_groups import with_option_groups
+from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from untrigger.core.report import Report
+    from untrigger.pipeline.requests import DataSource
 
 EXAMPLE = "Example: untrigger scan suspicious-model --clean rows.csv --fail-on suspicious --out scan.html"
 _COLUMNS = range(6)
@@ -34,23 +36,23 @@ class Format(StrEnum):
     md = "md"
 
 
-@with_option_groups
-def scan(
-    *,
-    model: o.SuspectModel,
+@dataclass(frozen=True)
+class ScanInputs(OptionGroup):
+    """What is scanned with, and by which scanner."""
+
     clean: Annotated[
         str | None, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")
-    ] = None,
-    clean_rows: o.CleanRows = 1000,
+    ] = None
+    clean_rows: o.CleanRows = 1000
     rewritten: Annotated[
         str | None,
         typer.Option("--rewritten", metavar="DATA", help="Labelled rows in a style or sentence pattern to test."),
-    ] = None,
+    ] = None
     static_only: Annotated[
         bool, typer.Option("--static-only", help="Read the weights alone: seconds, and only hints.")
-    ] = False,
-    method: Annotated[str, typer.Option("--method", metavar="NAME", help="The scanner.")] = "insertions",
-    settings: o.Settings = None,
+    ] = False
+    method: Annotated[str, typer.Option("--method", metavar="NAME", help="The scanner.")] = "insertions"
+    settings: o.Settings = None
     fail_on: Annotated[
         o.FailOn | None,
         typer.Option(
@@ -58,14 +60,54 @@ def scan(
             metavar="VERDICT",
             help="Mildest verdict that ends with 1: undecided, suspicious (the default) or backdoored.",
         ),
-    ] = None,
-    format: Annotated[  # noqa: A002
+    ] = None
+
+    def rewritten_source(self, *, drop_empty: bool) -> DataSource | None:
+        """Return the rewritten rows, None where none were given."""
+        from untrigger.pipeline.requests import DataSource
+
+        return DataSource(self.rewritten, drop_empty=drop_empty) if self.rewritten is not None else None
+
+
+@dataclass(frozen=True)
+class ScanOutput(OptionGroup):
+    """Where the report is written."""
+
+    format: Annotated[
         Format | None,
         typer.Option(
             "--format", metavar="FORMAT", help="json, sarif, junit, html or md; by default as the suffix says."
         ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="New file for the report.")] = None,
+    ] = None
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="New file for the report.")] = None
+
+    def format_name(self, *, as_json: bool) -> str | None:
+        """Return the format that is named, or that the suffix of ``out`` names; None for the console.
+
+        Raises:
+            OptionError: for two formats on standard output, and for a suffix that names none.
+            OutputError: for a file that already exists.
+        """
+        from untrigger.core.files import check_new_paths
+        from untrigger.reporting.scan_page import format_of
+
+        if self.out is None and self.format is not None and as_json:
+            raise OptionError(
+                "--json together with --format", expected="one form of the result", remedy="name a file with --out"
+            )
+        if self.out is None:
+            return self.format.value if self.format is not None else None
+        name = self.format.value if self.format is not None else format_of(self.out)
+        check_new_paths(self.out)
+        return name
+
+
+@with_option_groups
+def scan(
+    *,
+    model: o.SuspectModel,
+    inputs: ScanInputs,
+    output: ScanOutput,
     scanning: o.ScanOptions,
     reading: o.ModelOptions,
     rows: o.DataOptions,
@@ -81,55 +123,34 @@ def scan(
         from untrigger.pipeline.requests import ScanRequest
         from untrigger.pipeline.scan import scan as run
 
-        policy = scanning.merged_policy(fail_on=fail_on)
-        chosen = output_format(format, out, as_json=context.json)
+        policy = scanning.merged_policy(fail_on=inputs.fail_on)
+        format_name = output.format_name(as_json=context.json)
         request = ScanRequest(
             model=reading.source(model),
-            clean=rows.source(clean, rows=clean_rows) if clean is not None else None,
+            clean=rows.source(inputs.clean, rows=inputs.clean_rows) if inputs.clean is not None else None,
             reference=scanning.reference,
             teacher=scanning.teacher,
-            static_only=static_only,
-            rewritten=rows.source(rewritten) if rewritten is not None else None,
-            method=method,
-            options=method_settings(method, given=settings or [], family="scanners"),
+            static_only=inputs.static_only,
+            rewritten=inputs.rewritten_source(drop_empty=rows.drop_empty),
+            method=inputs.method,
+            options=method_settings(inputs.method, given=inputs.settings or [], family="scanners"),
             policy=policy,
             run=context.run_options(),
         )
         report = run(request, progress=progress)
-        text = rendered(report, chosen, out=out)
-    print_scan(context, report, text=text if out is None else "", out=out)
+        text = rendered(report, format_name, out=output.out)
+    print_scan(context, report, text=text if output.out is None else "", out=output.out)
     return policy.exit_code(report.verdict.status)
 
 
-def output_format(format: Format | None, out: Path | None, *, as_json: bool) -> str | None:  # noqa: A002
-    """Return the format that is named, or that the suffix of ``out`` names; None for the console.
-
-    Raises:
-        OptionError: for two formats on standard output, and for a suffix that names none.
-        OutputError: for a file that already exists.
-    """
-    from untrigger.core.files import check_new_paths
-    from untrigger.reporting.scan_page import format_of
-
-    if format is not None and out is None and as_json:
-        raise OptionError(
-            "--json together with --format", expected="one form of the result", remedy="name a file with --out"
-        )
-    if out is None:
-        return format.value if format is not None else None
-    chosen = format.value if format is not None else format_of(out)
-    check_new_paths(out)
-    return chosen
-
-
-def rendered(report: Report, chosen: str | None, *, out: Path | None) -> str:
+def rendered(report: Report, format_name: str | None, *, out: Path | None) -> str:
     """Return the report in the chosen format, after writing it to ``out`` if that is given; empty for the console."""
-    if chosen is None:
+    if format_name is None:
         return ""
     from untrigger.core.files import write_text
     from untrigger.reporting.scan_page import render_scan
 
-    text = render_scan(report, format=chosen)
+    text = render_scan(report, format=format_name)
     if out is not None:
         write_text(out, text=text)
     return text
