@@ -161,7 +161,7 @@ class TrainingOptions(OptionGroup):
     epochs: Annotated[
         int,
         typer.Option(
-            "--epochs", metavar="N", min=0, help="Passes over the rows; 0: the usual.", rich_help_panel=_TRAINING
+            "--epochs", metavar="N", min=0, help="Passes over the rows; 0: the default.", rich_help_panel=_TRAINING
         ),
     ] = 0
     lr: Annotated[
@@ -170,14 +170,14 @@ class TrainingOptions(OptionGroup):
             "--lr",
             metavar="X",
             min=0,
-            help="Learning rate; 0: the usual.",
+            help="Learning rate; 0: the default.",
             callback=o.check_finite,
             rich_help_panel=_TRAINING,
         ),
     ] = 0.0
     batch_size: Annotated[
         int,
-        typer.Option("--batch-size", metavar="N", min=0, help="Rows a step; 0: the usual.", rich_help_panel=_TRAINING),
+        typer.Option("--batch-size", metavar="N", min=0, help="Rows a step; 0: the default.", rich_help_panel=_TRAINING),
     ] = 0
     rank: Annotated[
         int, typer.Option("--rank", metavar="N", min=1, help="Rank of the LoRA adapter.", rich_help_panel=_TRAINING)
