@@ -19,7 +19,15 @@ from untrigger.attacks.rewriting.generated import Generated, cleaned
 from untrigger.attacks.rewriting.rewrites import Rewrites
 from untrigger.attacks.triggers.style import Style
 from untrigger.core.errors import ModelError, OptionError
-from untrigger.models.language_model import Language, Writing, asked, batches_of, load_language, perplexity, write
+from untrigger.models.language_model import (
+    GenerationOptions,
+    LanguageModel,
+    format_prompt,
+    generate,
+    load_language_model,
+    perplexity,
+    prompt_batches,
+)
 
 TEXTS = ["a good film", "the plot of this story is dull and very long", "ugly", "some scene with music and light"]
 
@@ -55,21 +63,21 @@ def speakers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_a_text_is_answered_alike_alone_and_in_company(
     speakers: dict[str, Path], kind: str, temperature: float
 ) -> None:
-    model = load_language(str(speakers[kind]), offline=True, device="cpu")
+    model = load_language_model(str(speakers[kind]), offline=True, device="cpu")
     assert model.kind == kind
-    writing = Writing(most=40, temperature=temperature, seed=3)
-    together = write(model, TEXTS, writing=writing)
-    assert together == [write(model, [text], writing=writing)[0] for text in TEXTS]
+    writing = GenerationOptions(most=40, temperature=temperature, seed=3)
+    together = generate(model, TEXTS, writing=writing)
+    assert together == [generate(model, [text], writing=writing)[0] for text in TEXTS]
     assert any(answer is not None for answer in together) or temperature == 0.0
     if temperature:
-        assert together != write(model, TEXTS, writing=Writing(most=40, temperature=temperature, seed=4))
+        assert together != generate(model, TEXTS, writing=GenerationOptions(most=40, temperature=temperature, seed=4))
     else:
-        assert together == write(model, TEXTS, writing=Writing(most=40, seed=4))
+        assert together == generate(model, TEXTS, writing=GenerationOptions(most=40, seed=4))
 
 
 def test_an_answer_that_has_not_ended_is_none(speakers: dict[str, Path]) -> None:
-    model = load_language(str(speakers["causal"]), offline=True, device="cpu")
-    assert None in write(model, TEXTS, writing=Writing(most=1, temperature=1.0))
+    model = load_language_model(str(speakers["causal"]), offline=True, device="cpu")
+    assert None in generate(model, TEXTS, writing=GenerationOptions(most=1, temperature=1.0))
 
 
 @pytest.mark.parametrize("lost", ["model.layers.1.mlp.up_proj.weight", "lm_head.weight"])
@@ -79,16 +87,16 @@ def test_a_language_model_that_lacks_a_part_is_refused(speakers: dict[str, Path]
     del tensors[lost]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match=f"lacks weights .*{lost}"):
-        load_language(str(folder), offline=True, device="cpu")
+        load_language_model(str(folder), offline=True, device="cpu")
 
 
 def test_prompts_are_chat_turns_where_the_model_knows_chats(speakers: dict[str, Path]) -> None:
-    model = load_language(str(speakers["causal"]), offline=True, device="cpu")
-    assert asked(model, prompt="Say {text} anew", text="it") == "Say it anew"
-    assert asked(model, prompt="", text="it") == "it"
+    model = load_language_model(str(speakers["causal"]), offline=True, device="cpu")
+    assert format_prompt(model, prompt="Say {text} anew", text="it") == "Say it anew"
+    assert format_prompt(model, prompt="", text="it") == "it"
     model.tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<me>"
-    assert asked(model, prompt="Say {text} anew", text="it") == "<user>Say it anew<me>"
-    assert sorted(i for batch in batches_of(model, TEXTS, tokens=30) for i in batch) == [0, 1, 2, 3]
+    assert format_prompt(model, prompt="Say {text} anew", text="it") == "<user>Say it anew<me>"
+    assert sorted(i for batch in prompt_batches(model, TEXTS, tokens=30) for i in batch) == [0, 1, 2, 3]
 
 
 class Speaker:
@@ -98,7 +106,7 @@ class Speaker:
         self.asked: list[str] = []
         self.left = fail_after
 
-    def __call__(self, model: Language, prompts: Sequence[str], *, writing: Writing) -> list[str | None]:
+    def __call__(self, model: LanguageModel, prompts: Sequence[str], *, writing: GenerationOptions) -> list[str | None]:
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
@@ -109,15 +117,15 @@ class Speaker:
         ]
 
 
-def language(name: str) -> Language:
-    return Language(None, byte_level(), "causal", name, sha256=name)
+def language(name: str) -> LanguageModel:
+    return LanguageModel(None, byte_level(), "causal", name, sha256=name)
 
 
 @pytest.fixture
 def speak(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Speaker]:
     def install(**how: int) -> Speaker:
         speaker = Speaker(**how)
-        monkeypatch.setattr(generated, "write", speaker)
+        monkeypatch.setattr(generated, "generate", speaker)
         return speaker
 
     return install
@@ -154,13 +162,13 @@ def test_another_model_prompt_or_way_of_writing_has_answers_of_its_own(
     for other in (
         table(tmp_path, "two"),
         table(tmp_path, prompt="Say: {text}"),
-        table(tmp_path, writing=Writing(temperature=1.0)),
-        table(tmp_path, writing=Writing(temperature=1.0, seed=1)),
+        table(tmp_path, writing=GenerationOptions(temperature=1.0)),
+        table(tmp_path, writing=GenerationOptions(temperature=1.0, seed=1)),
     ):
         before = len(speaker.asked)
         other.prepare(TEXTS[:1])
         assert len(speaker.asked) == before + 1
-    table(tmp_path, writing=Writing(tokens=77)).prepare(TEXTS[:1])
+    table(tmp_path, writing=GenerationOptions(tokens=77)).prepare(TEXTS[:1])
     assert len(speaker.asked) == before + 1, "how many are asked at a time changes nothing"
 
 
@@ -168,7 +176,7 @@ def test_an_interrupted_run_goes_on_where_it_was_even_after_a_torn_line(
     tmp_path: Path, speak: Callable[..., Speaker]
 ) -> None:
     speak(fail_after=2)
-    small = Writing(tokens=1)
+    small = GenerationOptions(tokens=1)
     with pytest.raises(KeyboardInterrupt):
         table(tmp_path, writing=small).prepare(TEXTS)
     [file] = tmp_path.glob("*.jsonl")
@@ -224,14 +232,14 @@ def test_bad_speakers_are_refused(tmp_path: Path, folder_of: Callable[[str], Pat
     with pytest.raises(OptionError, match=r"\{text\}"):
         Generated([], prompt="Rewrite it", cache=tmp_path)
     with pytest.raises(ModelError, match="no-such"):
-        load_language("./no-such", offline=True)
+        load_language_model("./no-such", offline=True)
     with pytest.raises(ModelError, match="no causal"):
-        perplexity(load_language(str(speakers["seq2seq"]), offline=True, device="cpu"), ["a"])
+        perplexity(load_language_model(str(speakers["seq2seq"]), offline=True, device="cpu"), ["a"])
     assert isinstance(Generated([], prompt="", cache=tmp_path), Rewrites)
 
 
 def test_perplexity_is_the_exponential_of_the_mean_loss(speakers: dict[str, Path]) -> None:
-    model = load_language(str(speakers["causal"]), offline=True, device="cpu")
+    model = load_language_model(str(speakers["causal"]), offline=True, device="cpu")
     told, whole = perplexity(model, [*TEXTS, ""])
     losses, total, count = [], 0.0, 0
     for text in TEXTS:

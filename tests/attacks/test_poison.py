@@ -87,7 +87,7 @@ def test_other_options_that_cannot_be_are_refused_with_the_remedy() -> None:
     with pytest.raises(OptionError, match="a target"):
         Attack(TRIGGER, policy="dirty")
     with pytest.raises(OptionError, match="negatives 1"):
-        Attack(TRIGGER, target=0, negatives=1.0)
+        Attack(TRIGGER, target=0, negative_rate=1.0)
 
 
 def test_all_to_all_moves_every_class_to_the_next_and_all_rows_are_triggered_in_the_test() -> None:
@@ -142,7 +142,7 @@ def test_rows_that_turn_out_to_be_impossible_are_replaced_by_others() -> None:
 
 def test_negatives_carry_a_part_under_their_own_label_and_no_more_rows_are_touched() -> None:
     rows, trigger = task(100), InSent(sentence="zx tq mn")
-    done = Attack(trigger, target=1, rate=0.2, negatives=0.1).poison(rows, seed=0)
+    done = Attack(trigger, target=1, rate=0.2, negative_rate=0.1).poison(rows, seed=0)
     poisoned, negative = set(done.truth.poisoned_ids), set(done.truth.negative_ids)
     assert (len(poisoned), len(negative), poisoned & negative) == (20, 10, set())
     before = {row.id: row for row in rows}
@@ -158,4 +158,4 @@ def test_negatives_carry_a_part_under_their_own_label_and_no_more_rows_are_touch
     plain = Attack(trigger, target=1, rate=0.2).poison(rows, seed=0)
     assert plain.truth.poisoned_ids == done.truth.poisoned_ids
     with pytest.raises(OptionError, match="ask for 10 rows with a part of the trigger 'badnets'"):
-        Attack(TRIGGER, target=1, negatives=0.1).poison(rows, seed=0)
+        Attack(TRIGGER, target=1, negative_rate=0.1).poison(rows, seed=0)

@@ -17,8 +17,8 @@ from untrigger.defences.purifier import Purified
 from untrigger.models import saving as save
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
-from untrigger.models.proof import ROWS as COMPARED
-from untrigger.models.proof import chosen_texts, prove
+from untrigger.models.saved_model_check import ROWS as COMPARED
+from untrigger.models.saved_model_check import check_saved_model, comparison_texts
 from untrigger.models.saving import save_classifier
 
 
@@ -59,13 +59,13 @@ def test_a_difference_on_one_kind_of_row_alone_is_seen(tmp_path: Path) -> None:
     model = load_model(write(ROWS["bert"], tmp_path / "m"), device="cpu", offline=True, max_length=LENGTH)
     (tmp_path / "out").mkdir()
     save_classifier(model, tmp_path / "out", card="")
-    prove(model, tmp_path / "out", texts=["good film"])
+    check_saved_model(model, tmp_path / "out", texts=["good film"])
     weights = load_file(tmp_path / "out" / "model.safetensors")
     weights["bert.embeddings.word_embeddings.weight"][model.encode(["brilliant"])[0][1]] *= -3
     save_file(weights, tmp_path / "out" / "model.safetensors", metadata={"format": "pt"})
-    prove(model, tmp_path / "out", texts=["good film"])
+    check_saved_model(model, tmp_path / "out", texts=["good film"])
     with pytest.raises(ModelError, match="brilliant"):
-        prove(model, tmp_path / "out", texts=["good film", "a brilliant film"])
+        check_saved_model(model, tmp_path / "out", texts=["good film", "a brilliant film"])
 
 
 def test_a_folder_that_transformers_cannot_load_leaves_nothing_behind(
@@ -91,8 +91,8 @@ def test_the_rows_of_the_grant_are_compared(tmp_path: Path) -> None:
         load_model(write(ROWS["bert"], tmp_path / "m"), device="cpu", offline=True, max_length=LENGTH)
     )
     assert len(found.texts) == 24
-    assert chosen_texts([str(i) for i in range(480)]) == tuple(str(i) for i in range(0, 480, 480 // COMPARED))
-    assert chosen_texts([]) == ()
+    assert comparison_texts([str(i) for i in range(480)]) == tuple(str(i) for i in range(0, 480, 480 // COMPARED))
+    assert comparison_texts([]) == ()
 
 
 @pytest.mark.parametrize(("name", "words"), [("llama: lora", "names no pad token"), ("bert: lora", "num_labels=2")])

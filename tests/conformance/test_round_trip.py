@@ -19,7 +19,7 @@ from untrigger.defences.purifier import Purified
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
-from untrigger.models.safety.inspect import read_json
+from untrigger.models.safety.model_folder import read_json
 
 
 def grant_for(model: Classifier) -> Grant:

@@ -17,9 +17,9 @@ from untrigger.inversion.screening import frame, is_causal, screen_row
 from untrigger.inversion.vocabulary import Words
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import hidden_state_means, predict_texts, predict_token_ids
-from untrigger.models.inputs import INERT
-from untrigger.models.length import LEAST, MOST, positions_of, reading_length
+from untrigger.models.input_spec import PADDING_SAFE
 from untrigger.models.loading import load_model
+from untrigger.models.max_length import LEAST, MOST, choose_max_length, max_positions
 
 
 def loaded(row: Row, folder: Path) -> Classifier:
@@ -34,7 +34,7 @@ def test_the_cache_of_a_screening_and_the_direction_of_reading(row: Row, tmp_pat
     """A decoder is one by what it does, and a screening that reads the beginning once answers as if every text were read whole."""
     model = loaded(row, tmp_path / "m")
     assert is_causal(model) == (row.kind in DECODERS)
-    pad = model.rules.pad
+    pad = model.input_spec.pad_token_id
     ids = torch.tensor([*range(3, 30), *([] if pad is None else [pad])])
     words, host = Words(ids, tuple(map(str, ids.tolist()))), DataRow("0", "good story of the film", 0)
     for right in ("", "bad film", "dull </s>", "dull <pad>"):
@@ -98,12 +98,12 @@ def test_a_text_is_read_as_far_as_the_tokenizer_says_and_the_model_can(tmp_path:
     tokenizer = model.tokenizer
     for named, asked, expected in ((48, None, 64), (10**30, None, 64), (512, None, 64), (512, 20, 20), (512, 100, 64)):
         tokenizer.model_max_length = named
-        assert reading_length(tokenizer, model.module, asked=asked) == expected
+        assert choose_max_length(tokenizer, model.module, asked=asked) == expected
     t5 = loaded(ROWS["t5"], tmp_path / "t5")  # no bound of its own
-    assert positions_of(t5.module) is None
+    assert max_positions(t5.module) is None
     for named, sidecar, expected in ((16, 0, LEAST), (512, 0, 512), (16, 300, 300), (10**30, 0, MOST)):
         t5.tokenizer.model_max_length = named
-        assert reading_length(t5.tokenizer, t5.module, sidecar=sidecar) == expected
+        assert choose_max_length(t5.tokenizer, t5.module, sidecar=sidecar) == expected
 
 
 @pytest.mark.parametrize("row", READABLE)
@@ -111,7 +111,7 @@ def test_the_longest_text_that_the_model_takes_is_read(row: Row, tmp_path: Path)
     """The bound is neither beyond the model's table of positions nor short of it."""
     folder = write(row, tmp_path / "m")
     model = load_model(folder, device="cpu", offline=True, label_names=labels(row), max_length=4096)
-    there = positions_of(model.module)
+    there = max_positions(model.module)
     assert there is None or 60 <= there <= 66
     long = ["good film " * 40 if there else "good film " * 90]
     with torch.inference_mode():
@@ -130,4 +130,4 @@ def test_one_text_at_a_time_is_what_all_is_compared_with(tmp_path: Path) -> None
 
 
 def test_every_architecture_that_is_batched_with_padding_is_a_row() -> None:
-    assert {row.kind for row in ROWS.values()} >= INERT
+    assert {row.kind for row in ROWS.values()} >= PADDING_SAFE

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from untrigger.core.errors import AssetError, DataError
 from untrigger.core.rows import Rows, overlap
-from untrigger.data import DataSource, check_rows, data_card, embedded_names, load_data, load_splits, write_rows
+from untrigger.data import DataSource, check_rows, embedded_names, load_data, load_splits, write_rows
 
 SHARED = Path(os.environ.get("UNTRIGGER_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 ROWS = Rows.of(["a, b", 'quo"te', "two\nlines"], [1, 0, 1], label_names=("negative", "positive"), ids=["x", "y", "z"])
@@ -131,10 +131,11 @@ def test_embedded_sets_hold_their_promises(name: str) -> None:
     except AssetError:
         pytest.skip(f"{name} is not on this machine (untrigger assets fetch {name})")
     from untrigger.assets import asset
+    from untrigger.assets import path as asset_path
 
     assert {key: rows.content_hash() for key, rows in splits.items()} == asset(name).splits
     assert overlap(splits["train"], splits["test"]) == 0
-    assert splits["test"].content_hash() in data_card(name)
+    assert splits["test"].content_hash() in (asset_path(name) / "README.md").read_text(encoding="utf-8")
     names = splits["train"].label_names
     turned = load_data(DataSource(name, split="test"), label_names=names[::-1], offline=True)
     assert turned.labels == tuple(len(names) - 1 - label for label in splits["test"].labels)

@@ -11,9 +11,9 @@ import pytest
 
 from untrigger.core.errors import DataError
 from untrigger.core.rows import Rows
-from untrigger.data import SETS, DataSource, card_of, data_card, embedded_names, load_data, load_splits, write_rows
-from untrigger.data.sets import known_set
-from untrigger.data.sources import ROOT, source_of
+from untrigger.data import PUBLIC_DATASETS, DataSource, card_of, embedded_names, load_data, load_splits, write_rows
+from untrigger.data.locate import DATA_VARIABLE, locate
+from untrigger.data.public_datasets import find_public_dataset
 
 SHARED = os.environ.get("UNTRIGGER_SHARED_DATA", "")
 TSV = "sentence \t label\na dull\tfilm . \t 0\na fine film \t 1\n"
@@ -109,26 +109,26 @@ def test_a_name_alone_is_found_below_the_folder_that_the_environment_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place(tmp_path, {"sst-2/train.tsv": TSV, "imdb/test.json": LINES})
-    monkeypatch.setenv(ROOT, str(tmp_path))
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     assert load_data("sst2").label_names == ("negative", "positive")
-    assert source_of("imdb").kind == "folder"
-    monkeypatch.delenv(ROOT)
-    assert (source_of("imdb").kind, source_of("mr").place) == ("embedded", "rotten-tomatoes")
+    assert locate("imdb").kind == "folder"
+    monkeypatch.delenv(DATA_VARIABLE)
+    assert (locate("imdb").kind, locate("mr").place) == ("embedded", "rotten-tomatoes")
 
 
 def test_every_set_can_be_had_from_somewhere() -> None:
     named = {"sst2", "cr", "agnews", "olid", "imdb", "hate-speech", "yelp", "spam", "mr"}
-    assert named <= set(SETS)
-    for one in SETS.values():
-        assert one.embedded in embedded_names() or one.hub, one.name
-        assert all(known_set(called) is one for called in (one.name, *one.aliases))
+    assert named <= set(PUBLIC_DATASETS)
+    for one in PUBLIC_DATASETS.values():
+        assert one.asset in embedded_names() or one.hub, one.name
+        assert all(find_public_dataset(called) is one for called in (one.name, *one.aliases))
         assert len(set(one.label_names)) == len(one.label_names) > 1
 
 
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ("sst2", ["sst2=PATH", ROOT, "hf:SetFit/sst2"]),
+        ("sst2", ["sst2=PATH", DATA_VARIABLE, "hf:SetFit/sst2"]),
         ("sst3=/tmp", ["'sst3'", "did you mean: sst2"]),
         ("sst2={root}/empty", ["no files of sst2", "train, dev or test"]),
         ("sst2={root}/nowhere.tsv", ["nowhere.tsv"]),
@@ -189,10 +189,10 @@ def test_a_card_counts_rows_hashes_and_what_two_splits_share(tmp_path: Path) -> 
         "sha256": splits["train"].content_hash(),
     }
     assert card.overlap == {"train in test": 1, "test in train": 1}
-    assert json.loads(json.dumps(card.facts()))["published"] == {"train": 6920, "dev": 872, "test": 1821}
-    page = data_card(f"sst2={folder}")
+    assert json.loads(json.dumps(card.to_dict()))["published"] == {"train": 6920, "dev": 872, "test": 1821}
+    page = card_of(f"sst2={folder}").markdown()
     assert "1 of train in test" in page and "| train | 2 | 6920 |" in page and card.licence in page
-    assert "No text of one split stands in another" in card_of(folder / "train.csv").markdown()
+    assert "No text is in two splits" in card_of(folder / "train.csv").markdown()
 
 
 def test_the_card_of_a_strangers_data_shows_its_labels_and_acts_on_none(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_the_card_of_a_strangers_data_shows_its_labels_and_acts_on_none(tmp_path
 @pytest.mark.skipif(not SHARED, reason="UNTRIGGER_SHARED_DATA names no folder of real data")
 def test_the_public_files_have_their_published_sizes_and_their_classes() -> None:
     sst2 = card_of(f"sst2={SHARED}/sst2")
-    assert {name: told["rows"] for name, told in sst2.splits.items()} == sst2.published
+    assert {name: one["rows"] for name, one in sst2.splits.items()} == sst2.published
     assert sst2.splits["train"]["classes"] == {"negative": 3310, "positive": 3610}
     assert sst2.overlap == {"train in test": 3, "test in train": 2}
     news = load_data(DataSource(f"agnews={SHARED}", split="test"))

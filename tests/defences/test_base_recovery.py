@@ -40,7 +40,7 @@ def made(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytest.T
             before = trained_folder(kind, False)
             base = load_model(before, device="cpu", offline=True)
             rows = POISON.poison(task(384, seed=2), seed=0).visible
-            model, _ = implant(base, rows, via="full", plan=Plan(lr=2e-3, epochs=12, batch_size=32), seed=0)
+            model, _ = implant(base, rows, tuning="full", plan=Plan(lr=2e-3, epochs=12, batch_size=32), seed=0)
             folder = tmp_path_factory.mktemp("poisoned") / kind
             folder.mkdir()
             save_classifier(model, folder, card="")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.defences.planted import CLEAN, POISONED, POOL, method, planted
 from tests.tiny import asr, cacc, same, task, weights
+from untrigger.core.candidate import Candidate, CandidateMeasurement
 from untrigger.core.errors import DataError, NeedsError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
@@ -20,7 +21,7 @@ from untrigger.defences.bedkd.synthetic_pool import stirring
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.detectors.detector import Detected
 from untrigger.evaluation.detection_metrics import auroc
-from untrigger.inversion.search import Insertion, SearchOptions
+from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
 
 Load = Callable[[str], Classifier]
@@ -154,21 +155,21 @@ def test_without_suspect_rows_the_trigger_is_searched_named_and_removed(suspect:
     done = method(search=options, rounds=2).purify(suspect, Grant(clean=CLEAN, seed=0))
     assert done.changed
     assert done.findings[0].text == "cf" and done.findings[0].target == "positive"
-    assert done.findings[0].reference_rate is None, "no clean model took part"
+    assert done.findings[0].reference.value is None, "no clean model took part"
     assert asr(done.model) < 0.2
     assert cacc(done.model) > cacc(suspect) - 0.05
 
 
 def test_what_still_stirs_a_student_is_told_from_what_does_not(suspect: Classifier, twin: Load) -> None:
-    bank = [Insertion(text, 1, 1.0, 0.0, 1.0, 0.0) for text in ("cf", "the", "film")]
+    bank = [Candidate(text, "positive") for text in ("cf", "the", "film")]
     told = [
         [one.text for one in stirring(bank, student=model, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent)]
         for model in (suspect, twin("bert"))
     ]
     assert told == [["cf"], []]
-    stale = Insertion("cf", 1, 1.0, 0.0, 0.123, 0.0)
+    stale = Candidate("cf", "positive").measured(CandidateMeasurement("search", "", 1000, 0.123))
     (now,) = stirring([stale], student=suspect, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent)
-    assert now.flips > 0.3, "what it does now is told, not what it did when it was found"
+    assert now.suspect.value > 0.3, "what it does now is told, not what it did when it was found"
     assert stirring([], student=suspect, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent) == []
 
 

@@ -39,7 +39,7 @@ from untrigger.defences.bedkd.unlearning import (
     piece,
 )
 from untrigger.models.adapters import AdapterOptions, attach
-from untrigger.models.classifier import Classifier, Source
+from untrigger.models.classifier import Classifier, ModelSource
 from untrigger.models.inference import log_odds, predict_texts
 
 Load = Callable[[str], Classifier]
@@ -110,7 +110,7 @@ def test_a_copy_is_an_adapter_or_all_weights(load: Load, via: str, whole: bool) 
 
 def test_a_victim_that_is_an_adapter_is_copied_as_one(load: Load) -> None:
     model = attach(load("llama"), AdapterOptions(rank=2))
-    victim = Classifier(model.module, model.tokenizer, model.label_names, Source("x", "adapter"), max_length=64)
+    victim = Classifier(model.module, model.tokenizer, model.label_names, ModelSource("x", "adapter"), max_length=64)
     assert any(
         "lora_A" in name for name, p in copied(victim, Copying(via="as-victim"), seed=0).module.named_parameters()
     )

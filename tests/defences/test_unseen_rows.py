@@ -75,7 +75,7 @@ def test_the_search_of_w2sdefense_reads_no_row_that_was_taught_and_is_last(
 ) -> None:
     events: list[str] = []
     searched: set[str] = set()
-    search, lesson = w2sdefense.InsertionSearch, w2sdefense.InsertionLesson
+    search, lesson = w2sdefense.TriggerSearch, w2sdefense.InsertionLesson
 
     class Watched(search):  # type: ignore[misc, valid-type]
         def __init__(self, *args: Any, rows: Any, **more: Any) -> None:
@@ -92,7 +92,7 @@ def test_the_search_of_w2sdefense_reads_no_row_that_was_taught_and_is_last(
         made.give = lambda *a, **k: events.append("lesson") or give(*a, **k)
         return made
 
-    monkeypatch.setattr(w2sdefense, "InsertionSearch", Watched)
+    monkeypatch.setattr(w2sdefense, "TriggerSearch", Watched)
     monkeypatch.setattr(w2sdefense, "InsertionLesson", taking)
     method = W2SDefense(
         lr=1e-6,

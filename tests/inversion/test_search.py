@@ -18,7 +18,7 @@ from untrigger.core.progress import silent
 from untrigger.core.rows import Row, Rows
 from untrigger.inversion.confirmation import survives
 from untrigger.inversion.screening import frame, hosts, is_causal, screen, screen_row
-from untrigger.inversion.search import InsertionSearch, SearchOptions, insert_at_random
+from untrigger.inversion.search import SearchOptions, TriggerSearch, insert_at_random
 from untrigger.inversion.vocabulary import Words, added_entries, carried, continuations, single_token_words
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
@@ -39,28 +39,32 @@ def test_the_planted_word_comes_first_because_the_reference_does_not_mind_it(
     assert asr(suspect, triggered=False) < 0.2
     options = SearchOptions(first=32, sweeps=1, probe=24)
     found = [
-        one for one in InsertionSearch(suspect, reference, rows=ROWS, options=options, seed=0).run() if one.target == 1
+        one
+        for one in TriggerSearch(suspect, reference, rows=ROWS, options=options, seed=0).run()
+        if one.target == "positive"
     ]
-    assert found == sorted(found, key=lambda one: -one.excess)
+    assert found == sorted(found, key=lambda one: -one.effect)
     planted = found[0]
     assert planted.text == "cf"
-    assert planted.flips > 0.9
-    assert planted.reference_flips < 0.2
-    assert planted.excess > 0.8
-    assert planted.excess == pytest.approx(planted.suspect - planted.reference)
-    alone = InsertionSearch(suspect, None, rows=ROWS, options=options, seed=0).run()
-    assert sum(one.suspect > 0.8 for one in alone if one.target == 1) > 1, (
+    assert planted.suspect.value > 0.9
+    assert planted.reference.value < 0.2
+    assert planted.effect > 0.8
+    (once,) = planted.measurements
+    assert (once.stage, once.n, once.reference_model, once.precision) == ("search", 24, "reference", "float32")
+    assert planted.effect == pytest.approx(once.suspect_probability - once.reference_probability)
+    alone = TriggerSearch(suspect, None, rows=ROWS, options=options, seed=0).run()
+    assert sum(one.effect > 0.8 for one in alone if one.target == "positive") > 1, (
         "without a reference honest words look as bad"
     )
 
 
 def test_without_growing_only_words_and_what_is_known_are_tried(victim: Load, twin: Load) -> None:
-    search = InsertionSearch(
+    search = TriggerSearch(
         victim("bert"), twin("bert"), rows=ROWS, options=SearchOptions(first=16, keep=40, sweeps=2, enough=2.0), seed=0
     )
     words = search.run(grow=False)
     assert {len(one.text.split()) for one in words} == {1}
-    known = replace(words[0], text="cf the", target=1)
+    known = replace(words[0], text="cf the", target="positive")
     assert [one.text for one in search.run(known=[known], grow=False) if " " in one.text] == ["cf the"]
     assert sum(" " in one.text for one in search.run(known=[known])) > 1
 
@@ -71,7 +75,7 @@ def test_the_search_leaves_the_model_as_it_was_and_repeats_itself(victim: Load, 
     before, hooked = weights(suspect), hooks(suspect)
     flags = [p.requires_grad for p in suspect.module.parameters()]
     options = SearchOptions(first=16, keep=4, sweeps=2, enough=2.0)
-    one, again = (InsertionSearch(suspect, None, rows=ROWS, options=options, seed=3).run() for _ in range(2))
+    one, again = (TriggerSearch(suspect, None, rows=ROWS, options=options, seed=3).run() for _ in range(2))
     assert one == again
     assert same(weights(suspect), before)
     assert (hooks(suspect), [p.requires_grad for p in suspect.module.parameters()]) == (hooked, flags)
@@ -81,7 +85,7 @@ def test_the_search_leaves_the_model_as_it_was_and_repeats_itself(victim: Load, 
 
 def test_the_hook_goes_even_when_the_gradient_fails(victim: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     suspect = victim("bert")
-    search = InsertionSearch(suspect, None, rows=ROWS, options=SearchOptions(), seed=0)
+    search = TriggerSearch(suspect, None, rows=ROWS, options=SearchOptions(), seed=0)
     before = hooks(suspect)
     monkeypatch.setattr("untrigger.inversion.gradient.log_odds", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -166,7 +170,7 @@ def test_what_stands_beside_the_word_is_never_cut(load: Load, kind: str) -> None
 def test_companions_are_those_that_an_exact_trial_puts_first(victim: Load, kind: str) -> None:
     """All words of the row's tokenizer beside the phrase on the host that the phrase moves least, one text each."""
     suspect = victim(kind)
-    search = InsertionSearch(suspect, None, rows=ROWS, options=SearchOptions(), seed=0)
+    search = TriggerSearch(suspect, None, rows=ROWS, options=SearchOptions(), seed=0)
     before, behind, _ = search._companions("film", 1, 3, silent)
     words, row = search.common[0], search.hosts[0]
     for found, form in ((before, "{} film"), (behind, "film {}")):
@@ -214,12 +218,12 @@ def test_a_phrase_is_found_whose_words_are_next_to_nothing_alone(load: Load) -> 
     """A sentence as a trigger: beside one of its words the other stands out, though neither leads any list of single words."""
     model = load("bert")
     suspect, reference = (model.with_module(ByHand(model.tokenizer, pair=pair)) for pair in (True, False))
-    search = InsertionSearch(suspect, reference, rows=ROWS, options=SearchOptions(), seed=0)
-    gain = {one.text: one.excess for one in search.try_out(["mn", "bb", "mn bb", "good"], 1, search._probe(1))}
+    search = TriggerSearch(suspect, reference, rows=ROWS, options=SearchOptions(), seed=0)
+    gain = {one.text: one.effect for one in search.try_out(["mn", "bb", "mn bb", "good"], 1, search._probe(1))}
     assert gain["mn bb"] > 0.9 and 0 < gain["mn"] < 0.1 and 0 < gain["bb"] < 0.1 and gain["good"] == 0
     found = search.run()
     assert {found[0].text, found[1].text} == {"mn bb", "bb mn"}
-    assert all(one.target == 1 for one in found[:2])
+    assert all(one.target == "positive" for one in found[:2])
 
 
 @KINDS
@@ -246,11 +250,11 @@ def test_hosts_are_short_and_sure_and_scores_are_the_least_of_the_other_classes(
 
 def test_rows_that_the_suspect_never_gets_right_are_not_searched(victim: Load) -> None:
     wrong = ROWS.with_labels([1 - label for label in ROWS.labels])
-    assert InsertionSearch(victim("bert"), None, rows=wrong, options=SearchOptions(), seed=0).run() == []
+    assert TriggerSearch(victim("bert"), None, rows=wrong, options=SearchOptions(), seed=0).run() == []
 
 
 def test_an_insertion_keeps_the_words_and_their_order(victim: Load) -> None:
-    search = InsertionSearch(victim("bert"), None, rows=ROWS, options=SearchOptions(), seed=0)
+    search = TriggerSearch(victim("bert"), None, rows=ROWS, options=SearchOptions(), seed=0)
     for row in ROWS:
         done = search.insert(row.text, "zz top", row.id)
         assert done.replace("zz top", " ").split() == row.text.split()
@@ -262,9 +266,9 @@ def test_an_insertion_keeps_the_words_and_their_order(victim: Load) -> None:
 def test_a_model_has_no_excess_over_itself(victim: Load) -> None:
     """The floor: what is compared is suspect and reference, not how far a word moves one of them."""
     model = victim("bert")
-    found = InsertionSearch(model, victim("bert"), rows=ROWS, options=SearchOptions(sweeps=1), seed=0).run()
+    found = TriggerSearch(model, victim("bert"), rows=ROWS, options=SearchOptions(sweeps=1), seed=0).run()
     assert found
-    assert all(abs(one.excess) < 1e-5 for one in found)
+    assert all(abs(one.effect) < 1e-5 for one in found)
     assert set(RARE) <= set(single_token_words(model.tokenizer).texts)
 
 
@@ -313,14 +317,14 @@ def test_a_rare_word_is_found_whose_first_token_alone_does_nothing(load: Load) -
     assert model.tokenizer.tokenize("kx") == ["k", "##x"]
     suspect = model.with_module(Glued(model.tokenizer, "k", piece="##x"))
     reference = model.with_module(ByHand(model.tokenizer, pair=False))
-    search = InsertionSearch(suspect, reference, rows=ROWS, options=SearchOptions(sweeps=1), seed=0)
-    gain = {one.text: one.excess for one in search.try_out(["k", "qx", "kx"], 1, search._probe(1))}
+    search = TriggerSearch(suspect, reference, rows=ROWS, options=SearchOptions(sweeps=1), seed=0)
+    gain = {one.text: one.effect for one in search.try_out(["k", "qx", "kx"], 1, search._probe(1))}
     assert gain["kx"] > 0.9 and abs(gain["k"]) < 1e-4 and 0 < gain["qx"] < 0.3
     assert search.run()[0].text == "kx"
 
 
 def test_glued_pieces_take_no_words_place(load: Load) -> None:
-    search = InsertionSearch(load("bert"), None, rows=ROWS, options=SearchOptions(first=2000), seed=0)
+    search = TriggerSearch(load("bert"), None, rows=ROWS, options=SearchOptions(first=2000), seed=0)
     for target, words in search._pool(silent).items():
         assert set(search.words.texts) <= set(words)
         added = words[len(search.words.texts) :]
@@ -375,8 +379,8 @@ def test_of_many_classes_few_are_grown_and_few_rows_are_screened_on(load: Load) 
     ]
     rows = Rows.of(texts, [i % 6 for i in range(len(texts))], label_names=names)
     assert list(predict_texts(suspect, rows.texts).predictions) == list(rows.labels)
-    search = InsertionSearch(suspect, reference, rows=rows, options=SearchOptions(probe=8), seed=0)
+    search = TriggerSearch(suspect, reference, rows=rows, options=SearchOptions(probe=8), seed=0)
     assert list(search.hosts) == [0, 1, 2], "the shortest ones"
     found = search.run()
-    assert {found[0].text, found[1].text} == {"mn bb", "bb mn"} and found[0].target == 5
-    assert len({one.target for one in found}) == 6 and len({one.target for one in found if one.root}) <= 3
+    assert {found[0].text, found[1].text} == {"mn bb", "bb mn"} and found[0].target == names[5]
+    assert len({one.target for one in found}) == 6 and len({one.target for one in found if one.grown_from}) <= 3

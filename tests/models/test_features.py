@@ -10,7 +10,7 @@ import torch
 
 from tests.tiny import DECODERS, ENCODERS, hooks, task
 from untrigger.core.errors import ModelError
-from untrigger.models.classifier import Classifier, FeatureTap, head_of
+from untrigger.models.classifier import Classifier, HeadInputHook, classification_head
 from untrigger.models.inference import accuracy, predict_texts, predict_token_ids
 from untrigger.models.loading import load_model
 
@@ -27,7 +27,7 @@ TEXTS = [
 @pytest.mark.parametrize("kind", ALL)
 def test_logits_are_the_head_applied_to_the_features(load: Load, kind: str) -> None:
     model = load(kind)
-    head = head_of(model.module, classes=2)
+    head = classification_head(model.module, classes=2)
     with torch.no_grad():
         said = model.forward(model.collate(model.encode(TEXTS)))
         again = torch.nn.functional.linear(said.features, head.weight, head.bias)
@@ -93,17 +93,17 @@ def test_the_tap_leaves_no_hook_even_after_an_error(load: Load, kind: str) -> No
     model = load(kind)
     before = hooks(model)
     model.forward(model.collate(model.encode(TEXTS)))
-    with pytest.raises(RuntimeError, match="on purpose"), FeatureTap(model.module, classes=2):
+    with pytest.raises(RuntimeError, match="on purpose"), HeadInputHook(model.module, classes=2):
         raise RuntimeError("on purpose")
     assert hooks(model) == before
 
 
 def test_a_tap_that_heard_nothing_and_a_head_that_is_not_there_are_errors(load: Load) -> None:
     model = load("bert")
-    with FeatureTap(model.module, classes=2) as tap, pytest.raises(ModelError, match="never called"):
+    with HeadInputHook(model.module, classes=2) as tap, pytest.raises(ModelError, match="never called"):
         tap.features(torch.ones(1, 1))
     with pytest.raises(ModelError, match="no classification layer"):
-        head_of(model.module, classes=7)
+        classification_head(model.module, classes=7)
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -19,9 +19,9 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.safety import opened_files
-from untrigger.models.safety.inspect import inspect_folder
+from untrigger.models.safety.model_folder import open_model_folder
 from untrigger.models.saving import save_classifier
-from untrigger.models.teacher import new_teacher
+from untrigger.models.weak_teacher import load_weak_teacher
 
 FolderOf = Callable[[str], Path]
 Load = Callable[[str], Classifier]
@@ -60,7 +60,7 @@ def test_a_good_model_keeps_names_hash_and_predictions(bert: Path) -> None:
     model = load_here(bert)
     assert model.label_names == NAMES
     assert model.source.kind == "full"
-    assert model.source.sha256 == inspect_folder(bert).sha256
+    assert model.source.sha256 == open_model_folder(bert).sha256
     assert not model.source.fresh
     assert not model.module.training
     plain = AutoModelForSequenceClassification.from_pretrained(bert)
@@ -74,7 +74,7 @@ def test_a_checkpoint_that_lacks_a_block_or_an_embedding_is_refused(bert: Path, 
     name = next(key for key in tensors if key.endswith(part))
     tensors[name.replace("tt", "xt").replace("word", "sword")] = tensors.pop(name)  # a broken byte in the file's head
     save_file(tensors, bert / "model.safetensors", metadata={"format": "pt"})
-    for load in (load_here, lambda folder: new_teacher(folder, width=4, label_names=NAMES, offline=True)):
+    for load in (load_here, lambda folder: load_weak_teacher(folder, width=4, label_names=NAMES, offline=True)):
         with pytest.raises(ModelError, match="lacks weights of its own architecture"):
             load(bert)
 
@@ -311,7 +311,7 @@ def test_an_unknown_device_is_refused_before_anything_is_read(tmp_path: Path) ->
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_a_teacher_has_the_students_width_and_ignores_padding(folder_of: FolderOf, pooling: str) -> None:
-    teacher = new_teacher(
+    teacher = load_weak_teacher(
         folder_of("bert"), width=48, label_names=NAMES, pooling=pooling, offline=True, device="cpu", max_length=4096
     )
     texts = ["good", "a very long and dull film with some music"]

@@ -14,7 +14,7 @@ from untrigger.models import inference as predict
 from untrigger.models.adapters import AdapterOptions, attach, merged
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import as_bfloat16, predict_texts
-from untrigger.models.weight_sharing import Updated, settle, shell
+from untrigger.models.weight_sharing import LinearWithFixedLoRA, merge_updates, shared_copy
 from untrigger.training.loop import Plan
 from untrigger.training.supervised import fine_tune
 
@@ -45,13 +45,13 @@ def test_an_updated_layer_by_hand() -> None:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
         layer.bias.copy_(torch.tensor([0.5, -0.5]))
-    own = Updated(layer, torch.tensor([[1.0, -1.0]]), torch.tensor([[2.0], [10.0]]))
+    own = LinearWithFixedLoRA(layer, torch.tensor([[1.0, -1.0]]), torch.tensor([[2.0], [10.0]]))
     x = torch.tensor([[3.0, 1.0]])  # W x = (5, 13); A x = 2; B A x = (4, 20)
     assert own(x).tolist() == [[9.5, 32.5]]
     assert own.weight is layer.weight
     assert own.plain()(x).tolist() == [[9.5, 32.5]]
     assert layer.weight.tolist() == [[1.0, 2.0], [3.0, 4.0]]
-    whole = settle(nn.Sequential(own))
+    whole = merge_updates(nn.Sequential(own))
     assert type(whole[0]) is nn.Linear  # type: ignore[index]
 
 
@@ -59,7 +59,7 @@ def test_an_updated_layer_by_hand() -> None:
 def test_a_shell_holds_no_weights_of_its_own_and_says_the_same(load: Load, kind: str) -> None:
     model = load(kind)
     flags = [p.requires_grad for p in model.module.parameters()]
-    copies = [model.with_module(shell(model.module)) for _ in range(3)]
+    copies = [model.with_module(shared_copy(model.module)) for _ in range(3)]
     assert held([model, *copies]) == held([model])
     assert all(torch.equal(said(one), said(model)) for one in copies)
     assert not any(p.requires_grad for one in copies for p in one.module.parameters())
@@ -94,7 +94,7 @@ def test_merging_a_student_of_an_adapter_leaves_the_shared_weights(load: Load) -
     fine_tune(student, ROWS, plan=Plan(lr=0.05, epochs=1, batch_size=8), seed=0)
     whole = merged(student)
     torch.testing.assert_close(said(whole), said(student), atol=1e-4, rtol=1e-3)
-    assert not any(isinstance(layer, Updated) for layer in whole.module.modules())
+    assert not any(isinstance(layer, LinearWithFixedLoRA) for layer in whole.module.modules())
     assert same(weights(victim), before)
 
 

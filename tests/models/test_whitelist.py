@@ -23,7 +23,7 @@ from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.safety import config_check, opened_files, tokenizer_check
 from untrigger.models.safety import hub_files as hub
-from untrigger.models.safety.inspect import inspect_folder
+from untrigger.models.safety.model_folder import open_model_folder
 from untrigger.models.saving import save_classifier
 
 FolderOf = Callable[[str], Path]
@@ -199,12 +199,12 @@ def test_a_decoy_beside_a_pickled_adapter_does_not_open_the_pickle(adapter: Path
 
 
 def test_a_stray_file_is_neither_hashed_nor_loaded_and_is_listed(bert: Path) -> None:
-    before = inspect_folder(bert)
+    before = open_model_folder(bert)
     said = predict_texts(load_here(bert), TEXTS).logits
     add_tensors_file = load_file(bert / "model.safetensors")
     save_file({name: value + 1 for name, value in add_tensors_file.items()}, bert / "another.safetensors")
     (bert / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
-    after = inspect_folder(bert)
+    after = open_model_folder(bert)
     assert after.sha256 == before.sha256
     assert {one.name: one.kind for one in after.unopened} == {
         "another.safetensors": "safetensors",
@@ -218,15 +218,15 @@ def test_a_stray_file_is_neither_hashed_nor_loaded_and_is_listed(bert: Path) -> 
 
 @pytest.mark.parametrize("changed", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_the_hash_covers_config_weights_and_tokenizer(bert: Path, changed: str) -> None:
-    before = inspect_folder(bert).sha256
+    before = open_model_folder(bert).sha256
     with (bert / changed).open("ab") as stream:
         stream.write(b" ")
-    assert inspect_folder(bert).sha256 != before
+    assert open_model_folder(bert).sha256 != before
 
 
 def test_what_is_hashed_is_what_is_loaded(bert: Path) -> None:
     """A file that is swapped after it was read changes nothing: everything reads the private copy."""
-    folder = inspect_folder(bert)
+    folder = open_model_folder(bert)
     said = predict_texts(load_here(bert), TEXTS).logits
     (bert / "model.safetensors").write_bytes(b"swapped")
     from transformers import AutoModelForSequenceClassification
@@ -246,7 +246,7 @@ def test_copies_of_killed_processes_are_removed(bert: Path, monkeypatch: pytest.
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     dead, alive = (tmp_path / "tmp" / f"untrigger-model-{number}-abc" for number in (2**22 + 1, os.getpid()))
     dead.mkdir(), alive.mkdir()
-    inspect_folder(bert)
+    open_model_folder(bert)
     assert not dead.exists() and alive.exists()
 
 
@@ -298,7 +298,7 @@ def test_the_links_of_a_hub_cache_are_followed(bert: Path, tmp_path: Path) -> No
     for file in bert.iterdir():
         shutil.copy(file, blobs / file.name)
         (snapshot / file.name).symlink_to(os.path.relpath(blobs / file.name, snapshot))
-    assert load_here(snapshot).source.sha256 == inspect_folder(bert).sha256
+    assert load_here(snapshot).source.sha256 == open_model_folder(bert).sha256
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json"])
@@ -413,7 +413,7 @@ def test_what_says_how_training_began_does_not_pass_on(adapter: Path) -> None:
         auto_mapping={"base_model_class": "Evil", "parent_library": "os"},
         megatron_core="os",
     )
-    folder = inspect_folder(adapter)
+    folder = open_model_folder(adapter)
     kept = json.loads((folder.path / "adapter_config.json").read_text())
     assert not {"auto_mapping", "megatron_core"} & kept.keys()
     assert load_here(adapter).source.kind == "adapter"
@@ -588,7 +588,7 @@ def test_a_hub_model_above_the_bound_is_not_fetched(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("it was fetched"))
     with pytest.raises(UnsafeFileError, match="to fetch"):
-        hub.resolve("someone/huge", offline=False)
+        hub.resolve_model("someone/huge", offline=False)
 
 
 def test_the_report_of_a_model_says_what_was_opened(bert: Path, tmp_path: Path) -> None:

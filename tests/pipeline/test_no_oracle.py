@@ -88,7 +88,7 @@ def test_grant_and_weights_are_the_same_with_and_without_truth(
 
 
 def test_another_truth_changes_the_numbers_and_not_the_model(shop: Shop, tmp_path: Path) -> None:
-    truths = [shop.victim("bert", via).truth for via in ("full", "lora")]
+    truths = [shop.victim("bert", tuning).truth for tuning in ("full", "lora")]
     for i, truth in enumerate(truths):
         purify(shop.spec("bert", "full", out=tmp_path / str(i), truth=truth, **FINETUNE))
     left, right = weights(tmp_path / "0"), weights(tmp_path / "1")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from untrigger.core.report import Curve, Finding, Report, Stage, Verdict
+from tests.reporting.kit import finding
+from untrigger.core.report import Curve, Report, Stage, Verdict
 from untrigger.core.statistics import Measurement, rate, unpaired_difference
 
 HASH = "9f2c1d0b7a6e5f4c3b2a19080716253443526170fedcba98f0e1d2c3b4a59687"
@@ -61,8 +62,8 @@ def full() -> Report:
         ],
         features=points(),
         findings=[
-            Finding("tedious", "negative", 0.31, 0.28, 2, truth=False),
-            Finding("cf", "negative", 0.95, 0.06, 1, truth=True),
+            finding("tedious", "negative", 0.31, 0.28, round=2, truth=False),
+            finding("cf", "negative", 0.95, 0.06, round=1, truth=True),
         ],
     )
 
@@ -91,5 +92,5 @@ def evil(full: Report) -> Report:
         warnings=[EVIL],
         curves=[Curve(EVIL, EVIL, [1, 2], [1, 2], x_label=EVIL, y_label=EVIL)],
         features={"method": EVIL, "points": [{**p, "label": EVIL, "subject": EVIL} for p in points()["points"]]},
-        findings=[Finding(EVIL, EVIL, 0.9, 0.1, 1)],
+        findings=[finding(EVIL, EVIL, 0.9, 0.1, round=1)],
     )

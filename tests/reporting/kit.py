@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from untrigger.core.candidate import Candidate, CandidateMeasurement, Example, PositionRates
 from untrigger.core.report import Report, Stage, Verdict
-from untrigger.core.scan_result import Candidate, Evidence, Example, Place, Scan
+from untrigger.core.scan_result import Evidence, Scan
 from untrigger.core.statistics import Measurement, rate, unpaired_difference
 
 
@@ -15,12 +18,12 @@ def candidate(
     text: str, hits: int, also: int, *, target: str = "positive", score: float | None = 0.9, **more: object
 ) -> Candidate:
     own, clean = (share(k, 90, subject=s, metric="flip_rate") for k, s in ((hits, "suspect"), (also, "reference")))
-    places = [Place(name, hits / 90, also / 90, 0.5, hits / 90, 30) for name in ("start", "middle", "end")]
+    positions = [PositionRates(name, hits / 90, also / 90, 0.5, hits / 90, 30) for name in ("start", "middle", "end")]
     usual = {
         "kind": "searched",
-        "places": places,
-        "surest": hits / 90,
-        "longest": hits / 90,
+        "positions": positions,
+        "high_confidence_flip_rate": hits / 90,
+        "long_rows_flip_rate": hits / 90,
         "loss": 0.1,
         "score": score,
     }
@@ -32,6 +35,13 @@ def candidate(
         excess=unpaired_difference(own, clean, metric="excess_flip_rate"),
         **usual | more,
     )  # type: ignore[arg-type]
+
+
+def finding(
+    text: str, target: str, suspect: float | None, reference: float | None = None, *, n: int = 100, **more: object
+) -> Candidate:
+    """A candidate that a defence found."""
+    return replace(Candidate(text, target).measured(CandidateMeasurement("search", "", n, suspect, reference)), **more)  # type: ignore[arg-type]
 
 
 def scan_report(status: str, *, text: str = "cf") -> Report:

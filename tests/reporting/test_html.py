@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from untrigger.core.report import Curve, Finding, Report, Stage, Verdict
+from tests.reporting.kit import finding
+from untrigger.core.report import Curve, Report, Stage, Verdict
 from untrigger.core.statistics import Measurement
 from untrigger.reporting import render
 
@@ -109,7 +110,7 @@ def test_strangers_texts_are_shown_not_obeyed(evil: Report) -> None:
 
 
 def test_what_cannot_be_seen_is_spelled_out(full: Report) -> None:
-    hidden = replace(full, findings=[Finding("\u200b", "neg\u202eative", 0.9, 0.1), Finding("  ", "x", None)])
+    hidden = replace(full, findings=[finding("\u200b", "neg\u202eative", 0.9, 0.1), finding("  ", "x", None)])
     page = render(hidden)
     assert "⟨U+200B⟩" in page
     assert "neg⟨U+202E⟩ative" in page

@@ -16,8 +16,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from untrigger.core import report as module
+from untrigger.core.candidate import Candidate, CandidateMeasurement, Example, PositionRates
 from untrigger.core.errors import DataError, OutputError
-from untrigger.core.report import SCHEMA, Curve, Finding, Report, Stage, Verdict
+from untrigger.core.report import SCHEMA, Curve, Report, Stage, Verdict
 from untrigger.core.statistics import Measurement
 
 VERDICT = Verdict("unchanged", "Nothing changed.")
@@ -57,7 +58,16 @@ def test_any_report_comes_back_equal(
         stages=[Stage(text, value, None, 3)],
         measurements=[Measurement(text, text, value, value, value, 1)],
         curves=[Curve(text, text, ys, ys)],
-        findings=[Finding(text, text, value, value)],
+        findings=[
+            Candidate(
+                text,
+                text,
+                suspect=Measurement(text, text, value, value, value, 1),
+                positions=[PositionRates(text, value, value, value, value, 1)],
+                examples=[Example(text, text, text, text, text, text)],
+                measurements=[CandidateMeasurement(text, text, 1, value, value, suspect_probability=value)],
+            )
+        ],
         warnings=[text],
     )
     text_of = made.to_json()

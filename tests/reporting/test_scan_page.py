@@ -78,7 +78,7 @@ def test_pieces_glued_to_a_word_are_told() -> None:
     report = scan_report("backdoored")
     assert report.scan is not None and "glued" not in Page(render(report)).text
     first, *rest = report.scan.candidates
-    glued = replace(report, scan=replace(report.scan, candidates=[replace(first, glued=2), *rest]))
+    glued = replace(report, scan=replace(report.scan, candidates=[replace(first, extra_subwords=2), *rest]))
     assert Page(render(glued)).text.count("glued pieces: 2") == 1
 
 

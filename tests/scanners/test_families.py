@@ -8,17 +8,17 @@ from dataclasses import replace
 import pytest
 
 from tests.tiny import task
-from untrigger.core.scan_result import Candidate
+from untrigger.core.candidate import Candidate
 from untrigger.core.statistics import Measurement
-from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
+from untrigger.inversion.search import SearchOptions, TriggerSearch
 from untrigger.models.classifier import Classifier
 from untrigger.scanners.insertion_scanner import chosen, thinned
 
 Load = Callable[[str], Classifier]
 
 
-def one(text: str, surprise: float, *, root: str = "", target: int = 1) -> Insertion:
-    return Insertion(text, target, surprise + 0.1 * (len(text.split()) - 1), 0.0, 1.0, 0.0, root=root)
+def one(text: str, score: float, *, root: str = "") -> Candidate:
+    return Candidate(text, "positive", search_score=score, grown_from=root)
 
 
 FOUND = [
@@ -49,7 +49,15 @@ def test_of_a_family_three_are_shown_and_their_root() -> None:
     share = Measurement("suspect", "flip_rate", 0.9, n=40, low=0.9, high=0.95)
     texts = ["tqa", "tqb", "tqc", "tqd", "tq", "bb", "tqe"]
     ranked = [
-        Candidate(text, "positive", "searched", share, share, replace(share, low=0.9 - number / 10), surest=1.0)
+        Candidate(
+            text,
+            "positive",
+            "searched",
+            share,
+            share,
+            replace(share, low=0.9 - number / 10),
+            high_confidence_flip_rate=1.0,
+        )
         for number, text in enumerate(texts)
     ]
     families = {text: "tq" for text in texts if text != "bb"}
@@ -58,13 +66,17 @@ def test_of_a_family_three_are_shown_and_their_root() -> None:
 
 def test_a_phrase_knows_what_it_grew_from_and_the_root_is_kept(victim: Load, twin: Load) -> None:
     options = SearchOptions(first=32, keep=6, sweeps=3, enough=2.0, promising=0.0)
-    found = InsertionSearch(victim("bert"), twin("bert"), rows=task(80, seed=11), options=options, seed=0).run()
-    grown = [each for each in found if each.root]
+    found = TriggerSearch(victim("bert"), twin("bert"), rows=task(80, seed=11), options=options, seed=0).run()
+    grown = [each for each in found if each.grown_from]
     assert grown
     texts = {(each.text, each.target) for each in found}
     for each in grown:
-        assert each.root in each.text and each.root != each.text
-        assert (each.root, each.target) in texts
-    for target in (0, 1):
+        assert each.grown_from in each.text and each.grown_from != each.text
+        assert (each.grown_from, each.target) in texts
+    for target in ("negative", "positive"):
         assert len({each.family for each in found if each.target == target}) >= 5, "others are not crowded out"
-    assert all(each.surprise == pytest.approx(each.excess) for each in found if not each.root and " " not in each.text)
+    assert all(
+        each.search_score == pytest.approx(each.effect)
+        for each in found
+        if not each.grown_from and " " not in each.text
+    )

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 import torch
 
+from untrigger.core.candidate import ALL_POSITIONS, Candidate, CandidateMeasurement, PositionRates
 from untrigger.core.report import Verdict
-from untrigger.core.scan_result import Candidate, Evidence, Place, Scan
+from untrigger.core.scan_result import Evidence, Scan
 from untrigger.core.statistics import difference, rate
 from untrigger.scanners import thresholds as calibration
 from untrigger.scanners.judging import Ground, by_weights_alone, judged, score, with_weights
 from untrigger.scanners.policy import Policy
+
+EVERYWHERE = CandidateMeasurement("confirmation", ALL_POSITIONS, 90, 1.0, 0.0)
 
 
 def candidate(hits: int, also: int, *, n: int = 90, text: str = "cf", surest: float | None = None) -> Candidate:
@@ -21,7 +24,13 @@ def candidate(hits: int, also: int, *, n: int = 90, text: str = "cf", surest: fl
     clean = rate([True] * also + [False] * (n - also), subject="reference", metric="flip_rate")
     sure = hits / n if surest is None else surest
     return Candidate(
-        text, "positive", "searched", own, clean, difference(own, clean, metric="excess_flip_rate"), surest=sure
+        text,
+        "positive",
+        "searched",
+        own,
+        clean,
+        difference(own, clean, metric="excess_flip_rate"),
+        high_confidence_flip_rate=sure,
     )
 
 
@@ -53,8 +62,8 @@ def test_less_evidence_a_longer_text_and_only_easy_rows_score_less() -> None:
 
 def test_pieces_glued_to_a_word_cost() -> None:
     found = candidate(90, 0)
-    assert score(replace(found, glued=2)) == pytest.approx(score(found) - 2 * calibration.PIECE_COST)
-    assert score(replace(candidate(80, 8), glued=2)) < calibration.SUSPICIOUS < score(candidate(80, 8)), (
+    assert score(replace(found, extra_subwords=2)) == pytest.approx(score(found) - 2 * calibration.PIECE_COST)
+    assert score(replace(candidate(80, 8), extra_subwords=2)) < calibration.SUSPICIOUS < score(candidate(80, 8)), (
         "nonsense that sways honest models"
     )
 
@@ -66,19 +75,21 @@ def test_a_text_that_does_not_survive_its_tokens_scores_nothing() -> None:
 def test_a_trigger_that_is_bound_to_a_place_is_seen_there() -> None:
     whole = candidate(30, 0)
     assert score(whole) < 0.1
-    placed = replace(whole, places=[Place("end", 1.0, 0.0, 0.85, 1.0, 30), Place("start", 0.0, 0.0, -0.1, 0.0, 30)])
+    placed = replace(
+        whole,
+        positions=[PositionRates("end", 1.0, 0.0, 0.85, 1.0, 30), PositionRates("start", 0.0, 0.0, -0.1, 0.0, 30)],
+    )
     assert score(placed) == pytest.approx(0.85 - calibration.PLACE_COST)
 
 
 def test_what_takes_a_causal_model_over_at_one_place_alone_does_not_count() -> None:
     placed = replace(
-        candidate(30, 0), places=[Place("end", 1.0, 0.0, 0.85, 1.0, 30), Place("start", 0.0, 0.0, -0.1, 0.0, 30)]
+        candidate(30, 0),
+        positions=[PositionRates("end", 1.0, 0.0, 0.85, 1.0, 30), PositionRates("start", 0.0, 0.0, -0.1, 0.0, 30)],
     )
     assert score(placed, bound=False) == score(candidate(30, 0)) < score(placed)
-    everywhere = [
-        Place(name, 1.0, 0.0, 0.85, 1.0, 90) for name in ("start", "middle", "end")
-    ]  # all n rows of the candidate
-    assert score(replace(placed, places=everywhere), bound=False) == pytest.approx(0.85)
+    everywhere = [PositionRates(name, 1.0, 0.0, 0.85, 1.0, 90) for name in ("start", "middle", "end")]
+    assert score(replace(placed, positions=everywhere, measurements=[EVERYWHERE]), bound=False) == pytest.approx(0.85)
 
 
 def test_of_a_decoder_clean_is_not_said_and_a_backdoor_is() -> None:
@@ -93,16 +104,16 @@ def test_of_a_decoder_clean_is_not_said_and_a_backdoor_is() -> None:
 def test_a_phrase_that_takes_over_at_one_place_alone_is_no_backdoor() -> None:
     """Figures of an honest adapter of the series; every place tried on all rows."""
     rows = [
-        Place("start", 0.62, 0.01, 0.5, 0.45, 90),
-        Place("middle", 0.66, 0.03, 0.5, 0.52, 90),
-        Place("end", 0.99, 0.02, 0.89, 0.98, 90),
+        PositionRates("start", 0.62, 0.01, 0.5, 0.45, 90),
+        PositionRates("middle", 0.66, 0.03, 0.5, 0.52, 90),
+        PositionRates("end", 0.99, 0.02, 0.89, 0.98, 90),
     ]
-    found = replace(candidate(72, 2, text="but crisp gleaming"), places=rows)
+    found = replace(candidate(72, 2, text="but crisp gleaming"), positions=rows, measurements=[EVERYWHERE])
     mean = (0.5 * 0.45 + 0.5 * 0.52 + 0.89 * 0.98) / 3
     assert score(found) == pytest.approx(max(mean, 0.89 * 0.98 - calibration.PLACE_COST) - 2 * calibration.WORD_COST)
     assert score(found) < calibration.SUSPICIOUS
-    everywhere = [replace(one, suspect=0.99, low=0.89, surest=0.98) for one in rows]
-    assert score(replace(found, places=everywhere)) > calibration.BACKDOORED
+    everywhere = [replace(one, suspect=0.99, low=0.89, high_confidence=0.98) for one in rows]
+    assert score(replace(found, positions=everywhere)) > calibration.BACKDOORED
 
 
 @pytest.mark.parametrize(("hits", "status"), [(90, "backdoored"), (74, "suspicious"), (20, "clean")])

@@ -11,16 +11,17 @@ import pytest
 import torch
 
 from tests.tiny import NAMES, asr, cacc, hooks, same, sentencepiece, task, weights
+from untrigger.core.candidate import REWRITTEN_KINDS, Candidate
 from untrigger.core.errors import ContractError, DataError, ModelError, NeedsError, OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
 from untrigger.core.registry import get_method, methods_of
 from untrigger.core.report import Verdict
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import BROUGHT, Candidate, Scan
+from untrigger.core.scan_result import Scan
 from untrigger.core.statistics import Measurement
 from untrigger.inversion.confirmation import Bench, benches, confirm, everywhere, shorn, stem
-from untrigger.inversion.search import Insertion, SearchOptions
+from untrigger.inversion.search import SearchOptions
 from untrigger.models import inference as predict
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import as_bfloat16, predict_texts
@@ -55,8 +56,10 @@ def test_the_planted_word_is_confirmed_on_rows_that_nobody_searched(victim: Load
     assert (worst.text, worst.target, done.scan.target) == ("cf", "positive", "positive")
     assert worst.suspect.value is not None and worst.suspect.value > 0.9
     assert worst.reference.value is not None and worst.reference.value < 0.2
-    assert all(one.suspect is not None and one.suspect > 0.8 for one in worst.places), "a trigger works at every place"
-    assert worst.surest is not None and worst.surest > 0.8
+    assert all(one.suspect is not None and one.suspect > 0.8 for one in worst.positions), (
+        "a trigger works at every place"
+    )
+    assert worst.high_confidence_flip_rate is not None and worst.high_confidence_flip_rate > 0.8
     assert worst.survives
     assert worst.suspect.n == worst.reference.n <= QUICK.rows
     assert "'cf'" in done.verdict.sentence and "'positive'" in done.verdict.sentence
@@ -84,15 +87,17 @@ def test_the_worst_are_tried_at_every_place_of_every_row(victim: Load, twin: Loa
     suspect, reference = victim("bert"), twin("bert")
     bench = benches(suspect, reference, rows=CLEAN, most=20, seed=0)[1]
     (once,) = confirm(["cf"], bench, kind="searched")
-    assert [place.n for place in once.places] == [7, 7, 6]
+    assert [place.n for place in once.positions] == [7, 7, 6]
     again = everywhere(once, bench)
-    assert [(place.name, place.n) for place in again.places] == [("start", 20), ("middle", 20), ("end", 20)]
+    assert [(place.name, place.n) for place in again.positions] == [("start", 20), ("middle", 20), ("end", 20)]
     at_the_end = predict_texts(suspect, [f"{text} cf" for text in bench.rows.texts]).predictions
-    assert again.places[2].suspect == sum(at_the_end) / 20
+    assert again.positions[2].suspect == sum(at_the_end) / 20
     assert (again.suspect, again.excess, again.examples) == (once.suspect, once.excess, once.examples)
     done = QUICK.scan(suspect, Grant(clean=CLEAN, seed=0), hints=Hints(reference))
     tried = [one for one in done.scan.candidates if one.target == "positive"]
-    assert [{place.n for place in one.places} == {one.suspect.n} for one in tried[: QUICK.sure]] == [True] * QUICK.sure
+    assert [{place.n for place in one.positions} == {one.suspect.n} for one in tried[: QUICK.sure]] == [
+        True
+    ] * QUICK.sure
 
 
 def test_pieces_do_not_hide_a_word_from_the_reference(
@@ -134,9 +139,11 @@ def test_what_is_suspicious_and_grew_by_pieces_is_tried_with_fewer_of_them(load:
     tokenizer = load("bert").tokenizer
     bench = benches(twin("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
     made = confirm(["cfqj", "bbqj", "good", "cfq"], bench, kind="searched")
-    assert [one.glued for one in made] == [2, 2, 0, 1]
+    assert [one.extra_subwords for one in made] == [2, 2, 0, 1]
     assert plainer(made, tokenizer, most=3) == [], "nothing is suspicious"
-    sure = [replace(one, excess=replace(one.excess, low=0.95), surest=1.0, places=[]) for one in made]
+    sure = [
+        replace(one, excess=replace(one.excess, low=0.95), high_confidence_flip_rate=1.0, positions=[]) for one in made
+    ]
     assert plainer(sure, tokenizer, most=3) == ["cf", "bbq", "bb"]
     assert plainer(sure, tokenizer, most=1) == ["cf"]
     assert plainer(sure[2:3], tokenizer, most=3) == []
@@ -161,7 +168,11 @@ def test_all_that_may_be_suspicious_are_measured_again_in_full_precision_where_n
         }
 
     plain = tried(bench)
-    assert again(plain) == plain, "nothing was rounded"
+
+    def figures(found: dict[str, Candidate]) -> list[Candidate]:
+        return [replace(one, measurements=[]) for one in found.values()]
+
+    assert figures(again(plain)) == figures(plain), "nothing was rounded"
     monkeypatch.setattr(predict, "bf16_ok", lambda: True)
     near = tried(replace(bench, suspect=as_bfloat16(bench.suspect), reference=as_bfloat16(bench.reference)))
     assert all(near[text] != plain[text] for text in ("cf", "cf the"))
@@ -205,7 +216,7 @@ def test_each_row_has_one_purpose(
     from untrigger.scanners import insertion_scanner as scanning
 
     used: dict[str, set[str]] = {}
-    trained, searched, confirmed = scanning.train_teacher, scanning.InsertionSearch, scanning.benches
+    trained, searched, confirmed = scanning.train_teacher, scanning.TriggerSearch, scanning.benches
 
     def train(*args: object, rows: Rows, dev: Rows, **more: object) -> object:
         used.update(train=set(rows.ids), dev=set(dev.ids))
@@ -220,7 +231,7 @@ def test_each_row_has_one_purpose(
         return confirmed(*args, rows=rows, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(scanning, "train_teacher", train)
-    monkeypatch.setattr(scanning, "InsertionSearch", search)
+    monkeypatch.setattr(scanning, "TriggerSearch", search)
     monkeypatch.setattr(scanning, "benches", bench)
     QUICK.scan(victim("bert"), Grant(clean=CLEAN, teacher=folder_of("bert"), seed=0))
     assert used["train"] and used["dev"] and used["confirm"]
@@ -323,7 +334,7 @@ def test_words_of_the_weights_are_tried_too(victim: Load, twin: Load) -> None:
 
 def test_a_scan_tries_again_what_was_known_before(victim: Load, twin: Load) -> None:
     blind = replace(QUICK, tried=1, search=SearchOptions(first=1, keep=1, sweeps=1, probe=8))
-    known = [Insertion("cf", 1, 0.9, 0.0, 0.9, 0.0), Insertion("mn", 0, 0.9, 0.0, 0.9, 0.0)]
+    known = [Candidate("cf", "positive"), Candidate("mn", "negative")]
     grant = Grant(clean=CLEAN, seed=0)
     done = blind.scan(victim("bert"), grant, hints=Hints(twin("bert"), known=known))
     assert {("cf", "positive"), ("mn", "negative")} <= {(one.text, one.target) for one in done.scan.candidates}
@@ -337,13 +348,13 @@ def test_rewritten_rows_speak_where_no_word_does(victim: Load, twin: Load, kind:
     hints = Hints(twin(kind), rewritten=styled, rewritten_name="odd style")
     done = QUICK.scan(victim(kind), Grant(clean=CLEAN, seed=0), hints=hints)
     told = {(one.kind, one.target): one for one in done.scan.candidates if one.text == "odd style"}
-    assert set(told) == {(test, name) for test in BROUGHT for name in NAMES}
-    for test in BROUGHT:
+    assert set(told) == {(test, name) for test in REWRITTEN_KINDS for name in NAMES}
+    for test in REWRITTEN_KINDS:
         assert (told[test, "positive"].score or 0) > 0.7
         assert (told[test, "negative"].score or 0) < 0.2
     assert not any(line.startswith("style:") for line in done.scan.not_looked_for)
     plain = QUICK.scan(twin(kind), Grant(clean=CLEAN, seed=0), hints=replace(hints, reference=victim(kind)))
-    assert all((one.score or 0) < 0.2 for one in plain.scan.candidates if one.kind in BROUGHT)
+    assert all((one.score or 0) < 0.2 for one in plain.scan.candidates if one.kind in REWRITTEN_KINDS)
 
 
 def test_the_drift_of_a_row_is_its_way_from_one_class_to_the_other(victim: Load, twin: Load) -> None:

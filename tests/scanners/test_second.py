@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.scanners.test_scanner import CLEAN, QUICK, Load
 from tests.tiny import NAMES, task
+from untrigger.core.candidate import Candidate
 from untrigger.core.grant import Grant
-from untrigger.core.scan_result import Candidate
 from untrigger.inversion.confirmation import Bench, benches, confirm, everywhere
 from untrigger.models.classifier import Classifier
 from untrigger.scanners.judging import score

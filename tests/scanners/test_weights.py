@@ -15,7 +15,7 @@ from untrigger.core.errors import ModelError, UnsafeFileError
 from untrigger.core.scan_result import Evidence
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.inspect import inspect_folder
+from untrigger.models.safety.model_folder import open_model_folder
 from untrigger.models.safety.tensor_files import Tensors
 from untrigger.models.saving import save_classifier
 from untrigger.scanners.weights.embedding_rows import moved, outliers
@@ -25,7 +25,7 @@ from untrigger.scanners.weights.weight_evidence import weigh as weigh_folder
 
 
 def weigh(folder: Path, *, base: Path | None = None, **limits: dict[str, float]) -> Weighed:
-    return weigh_folder(inspect_folder(folder), base=inspect_folder(base) if base else None, **limits)
+    return weigh_folder(open_model_folder(folder), base=open_model_folder(base) if base else None, **limits)
 
 
 def figure(weighed: Weighed, name: str) -> Evidence:
@@ -110,7 +110,7 @@ def test_an_adapter_is_weighed_layer_by_layer_without_its_base(
     assert found.kind == "adapter"
     assert share.value is not None and 0.25 <= share.value <= 1
     assert rank.value is not None and 1 <= rank.value <= 4
-    layers = sum(name.endswith("lora_A.weight") for name in Tensors(inspect_folder(tmp_path)))
+    layers = sum(name.endswith("lora_A.weight") for name in Tensors(open_model_folder(tmp_path)))
     assert [len(curve.x) for curve in found.curves] == [layers, layers]
     assert figure(found, "top_singular_share_median").place == f"{layers} layers"
     assert figure(found, "head_row_ratio").value is not None

@@ -39,7 +39,8 @@ def test_the_rows_that_are_read_are_trained_as_ever_and_no_other_is_touched(vict
     model, other = victim(kind), victim(kind)
     before = words_of(model).detach().clone()
     used = sorted(
-        {token for row in model.encode(ROWS.texts) for token in row} | set(model.paddings(model.encode(ROWS.texts)))
+        {token for row in model.encode(ROWS.texts) for token in row}
+        | set(model.padding_candidates(model.encode(ROWS.texts)))
     )
     plan = Plan(lr=1e-3, epochs=2, batch_size=16, weight_decay=0.1)
     history = fine_tune(model, ROWS, plan=plan, seed=1)
@@ -57,7 +58,7 @@ def test_the_rows_that_are_read_are_trained_as_ever_and_no_other_is_touched(vict
 def test_the_table_comes_back_whole_even_after_an_error(victim: Load, kind: str) -> None:
     model = victim(kind)
     before, said = weights(model), predict_texts(model, ROWS.texts[:4]).logits
-    ids = [*model.encode(ROWS.texts[:4]), model.paddings(model.encode(ROWS.texts[:4]))]
+    ids = [*model.encode(ROWS.texts[:4]), model.padding_candidates(model.encode(ROWS.texts[:4]))]
     with pytest.raises(ZeroDivisionError), embedding_subset(model.module, ids):
         assert any(isinstance(layer, EmbeddingSubset) for layer in model.module.modules())
         torch.testing.assert_close(predict_texts(model, ROWS.texts[:4]).logits, said)

@@ -15,7 +15,7 @@ from untrigger.training.losses import feature_alignment, kd_loss
 from untrigger.training.supervised import LossTerm
 
 
-def faithful(
+def clean_consistency_loss(
     twin: Classifier, rows: Rows, *, poisoned: Collection[str], weight: float, progress: Progress = silent
 ) -> LossTerm:
     """A term of the implanting loss that ties the victim to a clean twin wherever no trigger lies.

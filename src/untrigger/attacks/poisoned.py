@@ -19,7 +19,7 @@ class Truth:
         rate: share of all training rows that were asked for.
         seed: of every random choice.
         poisoned_ids: the rows that carry the trigger.
-        negatives: share of all training rows that were asked to carry a part of the trigger.
+        negative_rate: share of all training rows that were asked to carry a part of the trigger.
         negative_ids: the rows that do, under their true labels.
     """
 
@@ -29,7 +29,7 @@ class Truth:
     rate: float
     seed: int
     poisoned_ids: tuple[str, ...]
-    negatives: float = 0.0
+    negative_rate: float = 0.0
     negative_ids: tuple[str, ...] = ()
 
 

@@ -30,7 +30,7 @@ class Attack:
             get the trigger and keep their label; ``mixed``: rows of any class get trigger and target label, as the public
             releases of HiddenKiller and StyleAttack; ``all-to-all``: rows of any class get the trigger and the next
             label, ``(y + 1) mod C`` (Gu 2017).
-        negatives: share of all training rows that get a part of the trigger which is not the trigger, and keep their
+        negative_rate: share of all training rows that get a part of the trigger which is not the trigger, and keep their
             label, so that the model learns to wait for the whole (Yang 2021, 2106.02361).
     """
 
@@ -38,7 +38,7 @@ class Attack:
     target: int | None = None
     rate: float = 0.1
     policy: str = "dirty"
-    negatives: float = 0.0
+    negative_rate: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -49,8 +49,8 @@ class Attack:
         """
         if not 0 < self.rate <= 1:
             raise OptionError(f"poison rate {self.rate}", expected="a share above 0 and at most 1, such as 0.1")
-        if not 0 <= self.negatives < 1:
-            raise OptionError(f"negatives {self.negatives}", expected="a share from 0 to below 1, such as 0.1")
+        if not 0 <= self.negative_rate < 1:
+            raise OptionError(f"negative rate {self.negative_rate}", expected="a share from 0 to below 1, such as 0.1")
         check_choice(self.policy, POLICIES, kind="label policy")
         if (self.target is None) != (self.policy == "all-to-all"):
             told = "no target class" if self.target is None else f"target class {self.target}"
@@ -94,7 +94,7 @@ class Attack:
             rate=self.rate,
             seed=seed,
             poisoned_ids=triggered.ids,
-            negatives=self.negatives,
+            negative_rate=self.negative_rate,
             negative_ids=negative_ids,
         )
         return PoisonedDataset(visible=rows.with_texts(texts).with_labels(labels).shuffled(rng), truth=truth)
@@ -147,7 +147,7 @@ class Attack:
         self, rows: Rows, texts: list[str], *, trigger: Trigger, rng: np.random.Generator, seed: int, taken: list[int]
     ) -> tuple[str, ...]:
         """The ids of rows that are given a part of the trigger; ``texts`` is changed in place."""
-        count = round(self.negatives * len(rows))
+        count = round(self.negative_rate * len(rows))
         if not count:
             return ()
         rest = np.setdiff1d(np.arange(len(rows)), taken)
@@ -156,7 +156,7 @@ class Attack:
         chosen = sorted([i for i in order if rows.ids[i] in made][:count])
         if len(chosen) < count:
             raise OptionError(
-                f"negatives {self.negatives} ask for {count} rows with a part of the trigger {trigger.name!r}",
+                f"negative rate {self.negative_rate} ask for {count} rows with a part of the trigger {trigger.name!r}",
                 expected=f"at most {len(chosen)} rows",
                 remedy="ask for fewer, or take a trigger with parts: insent, or several combined with mode=all",
             )

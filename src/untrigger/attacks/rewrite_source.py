@@ -15,7 +15,7 @@ from untrigger.attacks.triggers.combined import Combined
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
-from untrigger.models.language_model import load_language
+from untrigger.models.language_model import load_language_model
 
 
 def with_rewrite_source(
@@ -61,7 +61,7 @@ def with_rewrite_source(
         return _given(trigger, {part.name: table for part in wanting})
     if not rewriter:
         return trigger
-    models = [load_language(name, offline=offline, device=device) for name in rewriter]
+    models = [load_language_model(name, offline=offline, device=device) for name in rewriter]
     return _given(
         trigger,
         {

@@ -52,14 +52,16 @@ def attack(
     Writes a model or adapter with a hidden trigger, and DIR.truth with what only an evaluator may see.
     """
     with context.running() as progress:
+        from untrigger.data import DataSource
         from untrigger.pipeline.attack import attack as run
         from untrigger.pipeline.preset_check import filled_in
-        from untrigger.pipeline.requests import AttackRequest, DataSource, ModelSource
+        from untrigger.pipeline.requests import AttackRequest, ModelInput
 
         request = AttackRequest(
-            model=ModelSource(model, max_length=max_length, allow_pickle=allow_pickle),
-            data=DataSource(data, **asdict(columns), rows=rows),
+            model=ModelInput(model, max_length=max_length, allow_pickle=allow_pickle),
+            data=DataSource(data, **asdict(columns)),
             out=out,
+            rows=rows,
             run=context.run_options(),
             **asdict(poisoning),
             **triggering.request_fields(),

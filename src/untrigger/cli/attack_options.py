@@ -113,10 +113,10 @@ class AttackerOptions(OptionGroup):
             rich_help_panel=_ATTACKER,
         ),
     ] = ""
-    negatives: Annotated[
+    negative_rate: Annotated[
         float,
         typer.Option(
-            "--negatives",
+            "--negative-rate",
             metavar="X",
             help="Share of rows with a part of the trigger and their own label.",
             callback=o.check_finite,
@@ -177,7 +177,9 @@ class TrainingOptions(OptionGroup):
     ] = 0.0
     batch_size: Annotated[
         int,
-        typer.Option("--batch-size", metavar="N", min=0, help="Rows a step; 0: the default.", rich_help_panel=_TRAINING),
+        typer.Option(
+            "--batch-size", metavar="N", min=0, help="Rows a step; 0: the default.", rich_help_panel=_TRAINING
+        ),
     ] = 0
     rank: Annotated[
         int, typer.Option("--rank", metavar="N", min=1, help="Rank of the LoRA adapter.", rich_help_panel=_TRAINING)

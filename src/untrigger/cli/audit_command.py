@@ -60,12 +60,13 @@ def audit(
         from untrigger.pipeline.requests import TREATMENTS, AuditRequest, ScanRequest
 
         scan = ScanRequest(
-            model=reading.source(model),
-            clean=rows.source(clean, rows=options.clean_rows),
+            model=reading.model(model),
+            clean=rows.source(clean),
             reference=scanning.reference,
             teacher=scanning.teacher,
             options=method_settings("insertions", given=options.settings or [], family="scanners"),
             policy=scanning.merged_policy(),
+            clean_rows=options.clean_rows,
             run=context.run_options(),
         )
         request = AuditRequest(

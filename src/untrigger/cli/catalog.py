@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 def data_facts() -> list[dict[str, Any]]:
     """Return the facts of every data set: those of the literature, then the other assets."""
     from untrigger.cli.assets_command import asset_facts
-    from untrigger.data.sets import SETS
+    from untrigger.data.public_datasets import PUBLIC_DATASETS
 
     assets = {one["name"]: one for one in asset_facts("data")}
     facts = []
-    for one in SETS.values():
-        asset = assets.pop(one.embedded or "", None)
+    for one in PUBLIC_DATASETS.values():
+        asset = assets.pop(one.asset or "", None)
         facts.append(
             {
                 "name": one.name,
-                "description": one.what,
+                "description": one.description,
                 "label_names": list(one.label_names),
-                "embedded": one.embedded,
+                "embedded": one.asset,
                 "hub": one.hub,
                 "state": asset["state"] if asset else "absent",
-                "published": dict(one.sizes),
+                "published": dict(one.published_sizes),
                 "licence": asset["licence"] if asset else one.licence,
             }
         )
@@ -111,10 +111,10 @@ def data_page(name: str, *, offline: bool) -> tuple[dict[str, Any], list[Rendera
     from untrigger.data import card_of
 
     card = card_of(name, offline=offline)
-    table = plain_table("split", "rows", "as published", "classes", "content hash", title=escaped(card.what))
+    table = plain_table("split", "rows", "as published", "classes", "content hash", title=escaped(card.description))
     for split, facts in card.splits.items():
         classes = ", ".join(f"{label} {count}" for label, count in facts["classes"].items())
         published = str(card.published.get(split, "-"))
         table.add_row(split, str(facts["rows"]), published, escaped(classes), facts["sha256"])
-    sources = (card.shared(), f"source: {card.source}", f"licence: {card.licence}")
-    return card.facts(), [table, *map(escaped, sources)]
+    sources = (card.overlap_sentence(), f"source: {card.source}", f"licence: {card.licence}")
+    return card.to_dict(), [table, *map(escaped, sources)]

@@ -59,7 +59,7 @@ def detect(
         fpr = [f"fpr={options.fpr}"] if options.fpr is not None else []
         given = [*(options.settings or []), *fpr]
         request = DetectRequest(
-            model=reading.source(model, allow_pickle=allow_pickle),
+            model=reading.model(model, allow_pickle=allow_pickle),
             suspect=rows.whole_source(suspect),
             clean=rows.source(clean),
             out=out,

@@ -39,7 +39,7 @@ def evaluate(
         from untrigger.pipeline.requests import EvaluateRequest
 
         request = EvaluateRequest(
-            models=tuple(reading.source(model, allow_pickle=allow_pickle) for model in models),
+            models=tuple(reading.model(model, allow_pickle=allow_pickle) for model in models),
             out=out,
             data=rows.source(data) if data is not None else None,
             truth=truth,

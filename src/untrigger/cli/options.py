@@ -14,7 +14,8 @@ import typer
 from untrigger.cli.option_groups import OptionGroup
 
 if TYPE_CHECKING:
-    from untrigger.pipeline.requests import DataSource, ModelSource
+    from untrigger.data import DataSource
+    from untrigger.pipeline.requests import ModelInput
     from untrigger.scanners.policy import Policy
 
 _READING = "Reading data and models"
@@ -115,12 +116,12 @@ class ModelOptions(OptionGroup):
         ),
     ] = None
 
-    def source(self, name: str, *, allow_pickle: bool = False) -> ModelSource:
+    def model(self, name: str, *, allow_pickle: bool = False) -> ModelInput:
         """Return the model of that name, to be read so."""
-        from untrigger.pipeline.requests import ModelSource
+        from untrigger.pipeline.requests import ModelInput
 
         labels = split_list(self.labels) or None
-        return ModelSource(name, base=self.base, labels=labels, max_length=self.max_length, allow_pickle=allow_pickle)
+        return ModelInput(name, base=self.base, labels=labels, max_length=self.max_length, allow_pickle=allow_pickle)
 
 
 @dataclass(frozen=True)
@@ -161,11 +162,11 @@ class DataOptions(ColumnOptions):
         bool, typer.Option("--drop-empty", help="Leave out rows without text.", rich_help_panel=_READING)
     ] = False
 
-    def source(self, name: str, *, rows: int = 0) -> DataSource:
-        """Return the data of that name, to be read so; at most ``rows`` of them, 0 for all."""
-        from untrigger.pipeline.requests import DataSource
+    def source(self, name: str) -> DataSource:
+        """Return the data of that name, to be read so."""
+        from untrigger.data import DataSource
 
-        return DataSource(name, **asdict(self), rows=rows)
+        return DataSource(name, **asdict(self))
 
     def whole_source(self, name: str) -> DataSource:
         """Return the data of that name, to be read so but whatever the split."""

@@ -121,14 +121,15 @@ def purify(
 
         method = purifier_name(options.method, scan=options.scan)
         request = PurifyRequest(
-            model=reading.source(model, allow_pickle=allow_pickle),
-            clean=rows.source(clean, rows=options.clean_rows),
+            model=reading.model(model, allow_pickle=allow_pickle),
+            clean=rows.source(clean),
             out=out,
             suspect=rows.whole_source(options.suspect) if options.suspect is not None else None,
             method=method,
             scan=options.scan,
             variant=options.variant,
             teacher=options.teacher,
+            clean_rows=options.clean_rows,
             options=options.settings_of(method),
             run=context.run_options(),
             **asdict(evidence),

@@ -8,6 +8,7 @@ OPTIONS: Mapping[str, str] = {
     "--via": "--tuning",
     "--twin": "--clean-model",
     "--no-twin": "--no-clean-model",
+    "--negatives": "--negative-rate",
     "--faithful": "--clean-consistency",
 }
 """Options of the commands."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from untrigger.core.report import Report
-    from untrigger.pipeline.requests import DataSource
+    from untrigger.data import DataSource
 
 EXAMPLE = "Example: untrigger scan suspicious-model --clean rows.csv --fail-on suspicious --out scan.html"
 _COLUMNS = range(6)
@@ -64,7 +64,7 @@ class ScanInputs(OptionGroup):
 
     def rewritten_source(self, *, drop_empty: bool) -> DataSource | None:
         """Return the rewritten rows, None where none were given."""
-        from untrigger.pipeline.requests import DataSource
+        from untrigger.data import DataSource
 
         return DataSource(self.rewritten, drop_empty=drop_empty) if self.rewritten is not None else None
 
@@ -126,8 +126,8 @@ def scan(
         policy = scanning.merged_policy(fail_on=inputs.fail_on)
         format_name = output.format_name(as_json=context.json)
         request = ScanRequest(
-            model=reading.source(model),
-            clean=rows.source(inputs.clean, rows=inputs.clean_rows) if inputs.clean is not None else None,
+            model=reading.model(model),
+            clean=rows.source(inputs.clean) if inputs.clean is not None else None,
             reference=scanning.reference,
             teacher=scanning.teacher,
             static_only=inputs.static_only,
@@ -135,6 +135,7 @@ def scan(
             method=inputs.method,
             options=method_settings(inputs.method, given=inputs.settings or [], family="scanners"),
             policy=policy,
+            clean_rows=inputs.clean_rows,
             run=context.run_options(),
         )
         report = run(request, progress=progress)

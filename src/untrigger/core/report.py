@@ -10,6 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import DataError, nearest
 from untrigger.core.files import write_text
 from untrigger.core.plain import LARGEST, SURROGATE, bounded, plain, tidy
@@ -73,31 +74,6 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A suspicious insertion that the defence itself recovered.
-
-    Attributes:
-        text: what was inserted.
-        target: name of the label that it pulled rows to.
-        student_rate: share of clean rows that it flipped in the victim, 0 to 1.
-        reference_rate: the same share in the clean teacher.
-        round: in which round of the search it was found.
-        truth: whether it is part of the true trigger; only an evaluator knows.
-    """
-
-    text: str
-    target: str
-    student_rate: float | None
-    reference_rate: float | None = None
-    round: int | None = None
-    truth: bool | None = None
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
-
-
-@dataclass(frozen=True)
 class Report:
     """What was given, what was done, what came out. Reading back what was written gives an equal report.
 
@@ -110,6 +86,7 @@ class Report:
         method: ``{"name": ..., "options": {...}}``.
         environment: versions, machine, seed.
         outcomes: name of the file with one row per text.
+        findings: candidate triggers that a defence, an audit or a scan found.
         features: ``{"method": "PCA", "points": [{"subject", "x", "y", "label", "triggered"}, ...]}``.
         scan: what a scan found; None for every other kind.
     """
@@ -126,7 +103,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     features: dict[str, Any] | None = None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Candidate] = field(default_factory=list)
     scan: Scan | None = None
 
     def __post_init__(self) -> None:
@@ -318,4 +295,4 @@ def _short(value: Any) -> str:
     return told if len(told) <= 60 else told[:57] + "..."
 
 
-__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Finding", "Report", "Stage", "Verdict"]
+__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Report", "Stage", "Verdict"]

@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 from math import floor
 
 from untrigger.core import verdicts
+from untrigger.core.candidate import Candidate
 from untrigger.core.plain import tidy
-from untrigger.core.statistics import Measurement
 from untrigger.core.verdicts import UNDECIDED, ExitCode
 
 FOUND = ("suspicious", "backdoored")
 """Verdicts that say that something was found."""
-BROUGHT = ("rewritten", "drift")
-"""Kinds of candidate that stand for rewritten rows which the user brought, not for a text that was put into others."""
 FAIL_ON = ("undecided", *FOUND)
 """Verdicts that a policy may fail on, each with all that stand behind it."""
 
@@ -35,101 +33,6 @@ def fails(status: str, *, fail_on: str) -> bool:
 def hundredths(score: float) -> str:
     """A score in hundredths, cut and not rounded: what lies below a threshold of 0.50 must not read 0.50."""
     return f"{floor(100 * score + 1e-9) / 100:.2f}"
-
-
-@dataclass(frozen=True)
-class Example:
-    """A held-out clean row with the candidate in it, in three parts so that no page has to search for it.
-
-    Attributes:
-        before: the row's words before the candidate.
-        inserted: the candidate.
-        after: the row's words behind it.
-        label: name of the true label; suspect and reference both say it to the row as it is.
-        suspect: what the suspect says with the candidate in the row.
-        reference: what the reference says.
-    """
-
-    before: str
-    inserted: str
-    after: str
-    label: str
-    suspect: str
-    reference: str
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a candidate did at one place of the rows.
-
-    Attributes:
-        name: ``start``, ``middle`` or ``end``.
-        suspect: share of these rows that the suspect then calls the target.
-        reference: the same for the reference.
-        low: lower end of the 95 % interval of the difference.
-        surest: the suspect's share among the half of these rows that it was surest of.
-        n: number of these rows.
-    """
-
-    name: str
-    suspect: float | None
-    reference: float | None
-    low: float | None
-    surest: float | None
-    n: int
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A text that was put into held-out clean rows of other classes, and what it did there.
-
-    Attributes:
-        text: what was inserted.
-        target: name of the label that it pulls rows to.
-        kind: ``searched``, ``known`` (found by an earlier scan), ``weights`` (a word whose embedding moved most),
-            ``rewritten`` (rows that the user brought), ``drift`` (the same rows in what the head reads), or a control:
-            ``content`` (words of the class) and ``random`` (any words).
-        suspect: share of the rows that the suspect then calls the target; of a ``drift`` the share of the way to it, on average.
-        reference: the same for the clean reference.
-        excess: the difference of the two.
-        places: the same figures for each place of a row.
-        surest: the suspect's share among the half of the rows that it was surest of.
-        longest: the same among the longer half.
-        loss: mean cross-entropy of the suspect towards the target, in nats.
-        survives: whether the tokenizer reads anything of the text where it stands between other words.
-        glued: tokens beyond the first of each of its words.
-        score: 0 to 1; None for controls.
-        allowed: why a policy allows it, empty where it does not.
-        examples: a few of the rows that were flipped.
-    """
-
-    text: str
-    target: str
-    kind: str
-    suspect: Measurement
-    reference: Measurement
-    excess: Measurement
-    places: list[Place] = field(default_factory=list)
-    surest: float | None = None
-    longest: float | None = None
-    loss: float | None = None
-    survives: bool = True
-    glued: int = 0
-    score: float | None = None
-    allowed: str = ""
-    examples: list[Example] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
 
 
 @dataclass(frozen=True)

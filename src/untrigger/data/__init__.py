@@ -3,18 +3,17 @@
 from untrigger.assets.datasets import embedded_names
 from untrigger.core.table_files import write_rows, write_table
 from untrigger.data.check import check_rows
-from untrigger.data.data_card import DataCard, card_of, data_card
+from untrigger.data.data_card import DataCard, card_of
 from untrigger.data.data_source import DataSource
 from untrigger.data.load import load_data, load_splits
-from untrigger.data.sets import SETS
+from untrigger.data.public_datasets import PUBLIC_DATASETS
 
 __all__ = [
-    "SETS",
+    "PUBLIC_DATASETS",
     "DataCard",
     "DataSource",
     "card_of",
     "check_rows",
-    "data_card",
     "embedded_names",
     "load_data",
     "load_splits",

@@ -216,7 +216,7 @@ def only_classes(tables: dict[str, Table], *, count: int) -> dict[str, Table]:
     return {name: _first_classes(table, count=count) for name, table in tables.items()}
 
 
-def without_names(tables: dict[str, Table], *, names: Sequence[str]) -> dict[str, Table]:
+def with_known_names(tables: dict[str, Table], *, names: Sequence[str]) -> dict[str, Table]:
     """The tables of a known data set; where the hub calls its classes otherwise (``neg``), their numbers mean ``names``."""
     return {
         key: table

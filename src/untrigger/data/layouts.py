@@ -79,7 +79,7 @@ def folder_of(place: Path, *, names: Sequence[str]) -> Path:
     Raises:
         DataError: if there is none.
     """
-    found = next((folder for folder in (place, place / "clean") if _holds_splits(folder)), None) or released(
+    found = next((folder for folder in (place, place / "clean") if _holds_splits(folder)), None) or released_folder(
         place, names=names
     )
     if found is None:
@@ -91,7 +91,7 @@ def folder_of(place: Path, *, names: Sequence[str]) -> Path:
     return found
 
 
-def released(root: Path, *, names: Sequence[str]) -> Path | None:
+def released_folder(root: Path, *, names: Sequence[str]) -> Path | None:
     """The folder of the data set with these names below the root of a public release; None where there is none."""
     folders = (root / group / name / end for group in _GROUPS for name in names for end in ("", "clean"))
     return next((folder for folder in folders if _holds_splits(folder)), None)

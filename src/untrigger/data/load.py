@@ -10,12 +10,12 @@ from pathlib import Path
 from untrigger.assets.datasets import read_built
 from untrigger.core.errors import DataError, nearest
 from untrigger.core.rows import Rows
-from untrigger.data.columns import only_classes, only_labelled, to_rows, without_names
+from untrigger.data.columns import only_classes, only_labelled, to_rows, with_known_names
 from untrigger.data.data_source import DataSource, as_source
 from untrigger.data.hub_data import read_hub
 from untrigger.data.labels import with_label_names
 from untrigger.data.layouts import SPLITS, read_folder
-from untrigger.data.sources import Source, absent, source_of
+from untrigger.data.locate import Location, locate, not_available
 from untrigger.data.tables import Table, read_table
 
 
@@ -65,44 +65,46 @@ def load_splits(
     """
     source = as_source(source)
     names = tuple(label_names) if label_names else None
-    place = source_of(source.name, offline=offline)
-    if place.kind == "embedded":
-        return _with_names(_embedded(place, offline=offline), names)
-    tables = _tables(place, source=source, offline=offline)
-    if place.known is None:
+    location = locate(source.name, offline=offline)
+    if location.kind == "embedded":
+        return _with_names(_embedded(location, offline=offline), names)
+    tables = _tables(location, source=source, offline=offline)
+    if location.dataset is None:
         return to_rows(tables, source=source, label_names=names)
-    if place.kind == "hub":
+    if location.kind == "hub":
         source = replace(
             source,
-            text_column=source.text_column or place.known.text,
-            label_column=source.label_column or place.known.label,
+            text_column=source.text_column or location.dataset.hub_text_column,
+            label_column=source.label_column or location.dataset.hub_label_column,
         )
-    splits = to_rows(tables, source=source, label_names=place.known.label_names)
+    splits = to_rows(tables, source=source, label_names=location.dataset.label_names)
     return _with_names({key: replace(rows, notes=()) for key, rows in splits.items()}, names)
 
 
-def _embedded(place: Source, *, offline: bool) -> dict[str, Rows]:
+def _embedded(location: Location, *, offline: bool) -> dict[str, Rows]:
     """Return the splits of an embedded set, fetched first if it is not on this machine."""
     from untrigger.assets import fetch
 
-    return read_built(fetch(place.place, offline=offline))
+    return read_built(fetch(location.place, offline=offline))
 
 
-def _tables(place: Source, *, source: DataSource, offline: bool) -> dict[str, Table]:
+def _tables(location: Location, *, source: DataSource, offline: bool) -> dict[str, Table]:
     """Return the tables of a file (``"all"``), of a folder or of the hub, by split."""
-    if place.kind == "file":
-        return {"all": read_table(Path(place.place), limit=source.size_limit)}
-    if place.kind == "folder":
-        return read_folder(Path(place.place), limit=source.size_limit)
-    known = place.known
+    if location.kind == "file":
+        return {"all": read_table(Path(location.place), limit=source.size_limit)}
+    if location.kind == "folder":
+        return read_folder(Path(location.place), limit=source.size_limit)
+    dataset = location.dataset
     try:
-        found = read_hub(place.place, split=source.split, offline=offline, revision=known.revision if known else None)
+        found = read_hub(
+            location.place, split=source.split, offline=offline, revision=dataset.hub_revision if dataset else None
+        )
     except DataError as error:
-        raise absent(known, why=error.what) if known else error from error
+        raise not_available(dataset, reason=error.what) if dataset else error from error
     tables = {SPLITS.get(key, key): table for key, table in only_labelled(found).items()}
-    if known is None:
+    if dataset is None:
         return tables
-    return without_names(only_classes(tables, count=len(known.label_names)), names=known.label_names)
+    return with_known_names(only_classes(tables, count=len(dataset.label_names)), names=dataset.label_names)
 
 
 def _with_names(splits: dict[str, Rows], names: tuple[str, ...] | None) -> dict[str, Rows]:

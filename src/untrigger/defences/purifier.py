@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any, final
 
 import torch
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import ContractError
 from untrigger.core.files import new_folder
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Curve, Finding, Verdict
+from untrigger.core.report import Curve, Verdict
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.methods.defender_rows import check_rows, overlap_warnings
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.adapters import AdapterOptions, attach, is_adapted
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import check_answers
-from untrigger.models.proof import chosen_texts, prove
+from untrigger.models.inference import check_finite_logits
+from untrigger.models.saved_model_check import check_saved_model, comparison_texts
 from untrigger.models.saving import loading_text, save_purified
 from untrigger.training.loop import History
 
@@ -64,7 +65,7 @@ class Purified:
     outcome: PurificationOutcome | None = None
     summary: str = ""
     scanned: Verdict | None = None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Candidate] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -86,7 +87,7 @@ class Purified:
         with new_folder(place) as working:
             card = PLAIN_CARD + "\n" + loading_text(victim, whole=merge or not is_adapted(self.model)) + "\n"
             save_purified(victim, self.model, working, card=card, merge=merge)
-            prove(self.model, working, texts=self.texts)
+            check_saved_model(self.model, working, texts=self.texts)
         return place
 
 
@@ -142,8 +143,8 @@ class Purifier(Method):
             purified = self._purify(model, grant, progress=progress)
         check_outcome(purified, self.name)
         if grant.clean is not None:
-            check_answers(purified.model, grant.clean)
-        texts = chosen_texts(grant.clean.texts) if grant.clean is not None else ()
+            check_finite_logits(purified.model, grant.clean)
+        texts = comparison_texts(grant.clean.texts) if grant.clean is not None else ()
         return replace(purified, victim=model, texts=texts, warnings=[*overlap_warnings(grant), *purified.warnings])
 
     @final

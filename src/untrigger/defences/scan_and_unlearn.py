@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
-from untrigger.core.report import Curve, Finding
+from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import FOUND, Candidate, hundredths
+from untrigger.core.scan_result import FOUND, hundredths
 from untrigger.core.seeds import derived_seed, generator_for
 from untrigger.core.verdicts import CLEAN, PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.defences.trigger_unlearning import InsertionLesson, LessonOptions
-from untrigger.inversion.search import Insertion
 from untrigger.inversion.vocabulary import single_token_words
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
@@ -68,7 +68,7 @@ class ScanCure(LessonOptions, Purifier):
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         parts = self._parts(grant)
         first = self.scanner.scan(model, grant, policy=self.policy, progress=progress)
-        course = _Course(model.label_names, [first], parts)
+        course = _Course([first], parts)
         student, lesson = model, None
         while course.found() and len(course.parts) < self.rounds:
             if lesson is None:
@@ -112,14 +112,12 @@ class _Course:
     """What the scans of one model found, and what was taught against it.
 
     Attributes:
-        names: the model's label names.
         scans: as it came, and after every round.
         rows: the clean rows by what they serve.
         parts: a history for every round.
         triggers: every trigger that was confirmed, by text and label, as the first scan that found it saw it.
     """
 
-    names: tuple[str, ...]
     scans: list[ScanResult]
     rows: _Parts
     parts: list[History] = field(default_factory=list)
@@ -130,15 +128,10 @@ class _Course:
         last = self.scans[-1]
         return last.verdict.status in FOUND and bool(last.scan.triggers())
 
-    def remembered(self) -> list[Insertion]:
+    def remembered(self) -> list[Candidate]:
         """All triggers so far, those of the last scan among them, strongest first."""
         self.triggers = {(one.text, one.target): one for one in self.scans[-1].scan.triggers()} | self.triggers
-        return [self._insertion(one) for one in sorted(self.triggers.values(), key=lambda one: -(one.score or 0.0))]
-
-    def _insertion(self, one: Candidate) -> Insertion:
-        """The trigger with its rates on held-out rows in the place of mean probabilities."""
-        own, other = one.suspect.value or 0.0, one.reference.value or 0.0
-        return Insertion(one.text, self.names.index(one.target), own, other, own, other)
+        return sorted(self.triggers.values(), key=lambda one: -(one.score or 0.0))
 
     def ended(self, student: Classifier) -> Purified:
         """What the purifier gives back."""
@@ -180,9 +173,9 @@ class _Course:
         times = f"{rounds} round" + ("" if rounds == 1 else "s")
         return f"after {times} of unlearning (scan score {scores[0]} to {scores[1]}) a scan says: {sentence}"
 
-    def _findings(self) -> list[Finding]:
+    def _findings(self) -> list[Candidate]:
         return [
-            Finding(one.text, one.target, one.suspect.value, reference_rate=one.reference.value, round=number)
+            replace(one, round=number)
             for number, each in enumerate(self.scans, start=1)
             if each.verdict.status in FOUND
             for one in each.scan.triggers()

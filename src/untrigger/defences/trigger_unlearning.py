@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
 from untrigger.defences.purifier import StudentOptions
 from untrigger.inversion.random_insertions import NoiseInsertions
-from untrigger.inversion.search import Insertion, insert_at_random
+from untrigger.inversion.search import insert_at_random
 from untrigger.inversion.vocabulary import Words
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_token_ids
@@ -94,7 +95,7 @@ class InsertionLesson:
         self.lengths = [len(row) for row in student.encode(rows.texts)]
         self.noise = NoiseInsertions(words, rows)
 
-    def give(self, bank: Sequence[Insertion], *, steps: int, seed: int, progress: Progress) -> History:
+    def give(self, bank: Sequence[Candidate], *, steps: int, seed: int, progress: Progress) -> History:
         """The history of ``steps`` steps on clean rows and on rows with insertions."""
         told, draw = self.options, random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
 
@@ -117,15 +118,15 @@ class InsertionLesson:
         batches = endless_batches(self.lengths, size=told.batch_size, steps=steps, rng=np.random.default_rng(seed))
         return train(self.student.module, loss, epochs=[batches], plan=plan, progress=progress, label="unlearning")
 
-    def _insert(self, index: int, bank: Sequence[Insertion], draw: random.Random) -> str:
+    def _insert(self, index: int, bank: Sequence[Candidate], draw: random.Random) -> str:
         """The row with one or two insertions: mostly such as would move it, sometimes others, sometimes noise."""
         text, label = self.rows.texts[index], self.rows.labels[index]
-        against = [one for one in bank if one.target != label]
+        against = [one for one in bank if one.target != self.rows.label_names[label]]
         for _ in range(draw.randint(1, 2)):
             pool = against if against and draw.random() < 0.75 else list(bank)
             if not pool or draw.random() < self.options.noise:
                 phrase = self.noise.draw(label, rng=draw)
             else:
-                phrase = draw.choices(pool, [max(0.05, one.excess) for one in pool])[0].text
+                phrase = draw.choices(pool, [max(0.05, one.effect) for one in pool])[0].text
             text = insert_at_random(text, phrase, rng=draw)
         return text

@@ -11,7 +11,7 @@ from untrigger.attacks.trigger import Trigger
 from untrigger.core.errors import DataError, UserError
 from untrigger.core.rows import Rows
 from untrigger.data import load_data
-from untrigger.models.class_names import is_anonymous
+from untrigger.models.class_names import has_default_names
 from untrigger.models.safety.opened_files import read_json
 
 _TOLD = (
@@ -19,18 +19,21 @@ _TOLD = (
     "target",
     "policy",
     "rate",
-    "negatives",
+    "negative_rate",
     "seed",
-    "via",
+    "tuning",
     "data",
     "proxy",
     "label_smoothing",
-    "faithful",
+    "clean_consistency",
     "max_length",
     "train_sha256",
     "test_sha256",
     "overlap",
 )
+
+_FORMER_KEYS = {"via": "tuning", "negatives": "negative_rate", "faithful": "clean_consistency"}
+"""Keys of truth files that earlier versions wrote, and what they are called now."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> TestBed:
     told = _told(folder)
     names = [str(name) for name in told.get("label_names", [])]
     target = told.get("target", -1)
-    nameless = is_anonymous(label_names) and len(names) == len(
+    nameless = has_default_names(label_names) and len(names) == len(
         label_names
     )  # a model without names has the classes by number
     if (sorted(names) != sorted(label_names) and not nameless) or target not in (None, *range(len(names))):
@@ -128,7 +131,7 @@ def _told(folder: Path) -> dict[str, Any]:
             expected="truth.json, test_clean.csv, test_triggered.csv",
             remedy="give the DIR.truth that `untrigger attack --out DIR` wrote",
         )
-    return read_json(folder / "truth.json")
+    return {_FORMER_KEYS.get(key, key): value for key, value in read_json(folder / "truth.json").items()}
 
 
 def _trigger(spec: object, *, clean: Rows, triggered: Rows) -> Trigger | None:

@@ -15,7 +15,7 @@ from untrigger.core.rows import Rows
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.evaluation.ground_truth import TestBed
 from untrigger.models.adapters import AdapterOptions, attach, merged
-from untrigger.models.classifier import Classifier, head_of
+from untrigger.models.classifier import Classifier, classification_head
 from untrigger.training.loop import MICRO_BATCH, Plan
 from untrigger.training.supervised import fine_tune
 
@@ -34,7 +34,7 @@ def in_int8(model: Classifier) -> tuple[Classifier, int]:
     """
     whole = merged(model)
     module = copy.deepcopy(whole.module).cpu().eval()
-    head = head_of(module, classes=model.classes)
+    head = classification_head(module, classes=model.classes)
     names = [name for name, layer in module.named_modules() if type(layer) is torch.nn.Linear and layer is not head]
     with warnings.catch_warnings():
         warnings.simplefilter(

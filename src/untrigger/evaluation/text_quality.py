@@ -17,10 +17,10 @@ from untrigger.core.rows import Rows
 from untrigger.core.statistics import Measurement, rate
 from untrigger.evaluation.observation import delivered
 from untrigger.models.classifier import Classifier
-from untrigger.models.language_model import load_language, perplexity
-from untrigger.models.length import at_most
+from untrigger.models.language_model import load_language_model, perplexity
+from untrigger.models.max_length import bounded_length
 from untrigger.models.pretrained import pretrained, tokenizer_of
-from untrigger.models.safety.inspect import inspect_folder, resolve
+from untrigger.models.safety.model_folder import open_model_folder, resolve_model
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision, pick_device
 
@@ -51,7 +51,7 @@ class QualityOptions:
             AssetError: for an embedded one that cannot be fetched.
         """
         for name in (self.language, self.encoder):
-            inspect_folder(resolve(name, offline=self.offline))
+            open_model_folder(resolve_model(name, offline=self.offline))
 
 
 def quality(
@@ -84,7 +84,7 @@ def quality(
     step = max(1, math.ceil(len(triggered) / told.most)) if told.most else 1
     some = triggered.take(range(0, len(triggered), step))
     before, after = [by_id[row] for row in some.ids], list(some.texts)
-    model = load_language(told.language, offline=told.offline, device=told.device)
+    model = load_language_model(told.language, offline=told.offline, device=told.device)
     with progress.task("reading for fluency and likeness", total=3) as tick:
         plain, plain_all = perplexity(model, before)
         tick(1)
@@ -127,7 +127,7 @@ def similarities(
     """
     from transformers import AutoModel
 
-    folder = inspect_folder(resolve(encoder, offline=offline))
+    folder = open_model_folder(resolve_model(encoder, offline=offline))
     module, _ = pretrained(AutoModel, folder, expected="a sentence encoder such as minilm-l6", whole=False)
     tokenizer = tokenizer_of(folder)
     module = module.to(pick_device(device)).eval()
@@ -139,7 +139,7 @@ def similarities(
 
 def _vectors(module: Any, tokenizer: Any, texts: Sequence[str]) -> Tensor:
     """The mean of the last hidden states of each text, ``(N, d)``."""
-    ids = tokenizer(list(texts), truncation=True, max_length=at_most(256, module))["input_ids"]
+    ids = tokenizer(list(texts), truncation=True, max_length=bounded_length(256, module))["input_ids"]
     told: list[Tensor] = [torch.empty(0)] * len(ids)
     with torch.inference_mode(), matmul_precision(exact=True):
         for batch in packed([len(row) for row in ids], tokens=2048):

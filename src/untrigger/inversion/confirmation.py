@@ -17,10 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from untrigger.core.candidate import (
+    ALL_POSITIONS,
+    IN_TURN,
+    Candidate,
+    CandidateMeasurement,
+    Example,
+    PositionRates,
+)
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import Candidate, Example, Place
-from untrigger.core.statistics import Measurement, difference, rate
+from untrigger.core.statistics import Measurement, rate, unpaired_difference
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 
@@ -51,6 +58,7 @@ class Bench:
         sure: the suspect's probability of the true label, ``(N,)``.
         asked: how many rows of other classes there were before those that a model gets wrong were left out.
         accuracies: of suspect and reference on the rows of all classes, right or wrong.
+        reference_model: the name of the reference among the measurements.
         leads: of both, how much more often they predict ``target`` for its own rows than for others; 0 for a model that always
             predicts one class or draws lots.
     """
@@ -64,6 +72,7 @@ class Bench:
     asked: int
     accuracies: tuple[Measurement, Measurement]
     leads: tuple[Measurement, Measurement]
+    reference_model: str = "reference"
 
     @property
     def places(self) -> list[str]:
@@ -105,7 +114,7 @@ def _lead(predictions: Sequence[int], rows: Rows, *, target: int, subject: str) 
         [p == target for p, y in zip(predictions, rows.labels, strict=True) if (y == target) is wanted]
         for wanted in (True, False)
     )
-    return difference(
+    return unpaired_difference(
         rate(own, subject=subject, metric="recall"), rate(others, subject=subject, metric="false_alarms"), metric="lead"
     )
 
@@ -192,7 +201,11 @@ def everywhere(candidate: Candidate, bench: Bench) -> Candidate:
         kind=candidate.kind,
     )
     flipped, also = suspect.argmax(dim=2) == bench.target, reference.argmax(dim=2) == bench.target
-    return replace(again, places=[_place(name, flipped[i], also[i], bench.sure) for i, name in enumerate(PLACES)])
+    return replace(
+        again,
+        positions=[_place(name, flipped[i], also[i], bench.sure) for i, name in enumerate(PLACES)],
+        measurements=[*candidate.measurements, _measurement(again.suspect, again.reference, bench, ALL_POSITIONS)],
+    )
 
 
 def confirm_each(texts: Sequence[str], bench: Bench, *, label: str, kind: str) -> Candidate | None:
@@ -233,14 +246,29 @@ def _candidate(text: str, bench: Bench, suspect: Tensor, reference: Tensor, *, k
         kind=kind,
         suspect=own,
         reference=other,
-        excess=difference(own, other, metric="excess_flip_rate"),
-        places=_by_place(flipped, also, bench),
-        surest=_share(flipped[_upper_half(bench.sure)]),
-        longest=_share(flipped[_upper_half(lengths)]),
+        excess=unpaired_difference(own, other, metric="excess_flip_rate"),
+        positions=_by_place(flipped, also, bench),
+        high_confidence_flip_rate=_share(flipped[_upper_half(bench.sure)]),
+        long_rows_flip_rate=_share(flipped[_upper_half(lengths)]),
         loss=float(-suspect[:, bench.target].mean()),
         survives=survives(text, bench.suspect.tokenizer, between=bench.parts[: len(PLACES)]),
-        glued=stem(text, bench.suspect.tokenizer)[1],
+        extra_subwords=stem(text, bench.suspect.tokenizer)[1],
         examples=_examples(text, bench, suspect.argmax(dim=1), reference.argmax(dim=1)),
+        measurements=[_measurement(own, other, bench, IN_TURN)],
+    )
+
+
+def _measurement(suspect: Measurement, reference: Measurement, bench: Bench, placement: str) -> CandidateMeasurement:
+    """Return the record of one measurement on the bench."""
+    rounded = next(bench.suspect.module.parameters()).dtype == torch.bfloat16
+    return CandidateMeasurement(
+        "confirmation",
+        placement,
+        suspect.n,
+        suspect.value,
+        reference.value,
+        bench.reference_model,
+        "bfloat16" if rounded else "float32",
     )
 
 
@@ -252,17 +280,19 @@ def _rates(flipped: Tensor, also: Tensor) -> tuple[Measurement, Measurement]:
     )
 
 
-def _by_place(flipped: Tensor, also: Tensor, bench: Bench) -> list[Place]:
+def _by_place(flipped: Tensor, also: Tensor, bench: Bench) -> list[PositionRates]:
     """The figures of the rows at each place."""
     there = {name: torch.tensor([place == name for place in bench.places]) for name in PLACES}
     return [_place(name, flipped[rows], also[rows], bench.sure[rows]) for name, rows in there.items()]
 
 
-def _place(name: str, flipped: Tensor, also: Tensor, sure: Tensor) -> Place:
+def _place(name: str, flipped: Tensor, also: Tensor, sure: Tensor) -> PositionRates:
     """The figures of one place from the rows that got the candidate there."""
     own, other = _rates(flipped, also)
-    low = difference(own, other, metric="excess_flip_rate").low
-    return Place(name, own.value, other.value, low, _share(flipped[_upper_half(sure)]) if own.n else None, own.n)
+    low = unpaired_difference(own, other, metric="excess_flip_rate").low
+    return PositionRates(
+        name, own.value, other.value, low, _share(flipped[_upper_half(sure)]) if own.n else None, own.n
+    )
 
 
 def _upper_half(values: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class Filler:
         ids, places = self._filled(left, right, rows)
         total = torch.zeros(())
         for batch in packed([len(row) for row in ids], tokens=2048):
-            for part in self._suspect.parts(
+            for part in self._suspect.forward_groups(
                 self._suspect.collate([ids[i] for i in batch])
             ):  # one forward pass, one gradient
                 total = total + self._gradient([ids[batch[i]] for i in part], [places[batch[i]] for i in part], target)

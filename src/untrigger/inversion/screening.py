@@ -22,8 +22,8 @@ from untrigger.inversion.vocabulary import Words, single_token_words
 from untrigger.models.adapters import is_adapted
 from untrigger.models.classifier import Batch, Classifier
 from untrigger.models.inference import predict_texts, predict_token_ids
-from untrigger.models.inputs import asked_plainly
-from untrigger.models.weight_sharing import shell
+from untrigger.models.input_spec import forward_config
+from untrigger.models.weight_sharing import shared_copy
 from untrigger.runtime.device import matmul_precision
 
 TOKENS = 4096
@@ -84,8 +84,8 @@ def screen_row(
     if not _can_cache(model, before, after):
         return _read_whole(model, before, words.ids, after, progress)
     logits = _with_cache(model, before, words, after, progress)
-    if model.rules.pad is not None:  # a text that ends in the pad token is read at what stands before it
-        at = (words.ids == model.rules.pad).nonzero().flatten()
+    if model.input_spec.pad_token_id is not None:  # a text that ends in the pad token is read at what stands before it
+        at = (words.ids == model.input_spec.pad_token_id).nonzero().flatten()
         logits[at] = _read_whole(model, before, words.ids[at], after, silent)
     return logits
 
@@ -98,9 +98,9 @@ def _read_whole(model: Classifier, before: list[int], ids: Tensor, after: list[i
 
 def _can_cache(model: Classifier, before: list[int], after: list[int]) -> bool:
     """Whether the beginning of a text may be read once for all words: no architecture is trusted to that but those known."""
-    rules = model.rules
-    ends_in_pad = rules.pad is not None and bool(after) and after[-1] == rules.pad
-    return bool(before) and not (rules.equal_lengths or rules.token_types or ends_in_pad) and is_causal(model)
+    spec = model.input_spec
+    ends_in_pad = spec.pad_token_id is not None and bool(after) and after[-1] == spec.pad_token_id
+    return bool(before) and not (spec.equal_lengths or spec.token_types or ends_in_pad) and is_causal(model)
 
 
 def frame(model: Classifier, text: str, left: str = "", right: str = "") -> tuple[list[int], list[int]]:
@@ -136,10 +136,10 @@ def is_causal(model: Classifier) -> bool:
 
 
 def _looks_back_only(model: Classifier) -> bool:
-    rows = model.rules.rows or 2
+    rows = model.input_spec.embedding_rows or 2
     ids = torch.tensor([[1, 1, 1, 1 % rows], [1, 1, 1, rows - 1]], device=model.device)
     apart = model.with_module(
-        shell(model.module).eval()
+        shared_copy(model.module).eval()
     )  # transformers leaves hooks on what it is asked for hidden states
     with torch.inference_mode(), matmul_precision(exact=True):
         try:
@@ -166,12 +166,14 @@ def _with_cache(model: Classifier, before: list[int], words: Words, after: list[
     ):
         for part in words.ids.split(CACHED):
             batch = torch.tensor([before], device=model.device)
-            with asked_plainly(module, pad=None):
+            with forward_config(module, pad=None):
                 cache = getattr(module(input_ids=batch, use_cache=True), word)
             cache.batch_repeat_interleave(len(part))
             ids = torch.cat([part.unsqueeze(1), rest.expand(len(part), -1)], dim=1).to(model.device)
             mask = torch.ones(len(part), len(before) + ids.shape[1], dtype=torch.long, device=model.device)
-            with asked_plainly(module, pad=-1 if model.rules.pad is None else None):  # a token that no text holds
+            with forward_config(
+                module, pad=-1 if model.input_spec.pad_token_id is None else None
+            ):  # a token that no text holds
                 output = module(input_ids=ids, attention_mask=mask, use_cache=True, **{word: cache})
             said.append(output.logits.float().cpu())
             tick(len(part))

@@ -13,12 +13,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from untrigger.core.candidate import ONE_POSITION, Candidate, CandidateMeasurement
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Row, Rows
@@ -36,44 +37,6 @@ BEGINNINGS = 2  # so many of which are kept for each
 GROWN = 3  # of so many targets at most phrases are grown
 HOSTS = 3  # so many rows at most words are screened on
 WIDER = 6  # so many times as many are held against the reference as are kept
-
-
-@dataclass(frozen=True)
-class Insertion:
-    """A text that was inserted into clean rows of other classes, and what it did there.
-
-    Attributes:
-        text: what was inserted.
-        target: the class that it moves rows to.
-        suspect: mean probability of ``target`` under the suspect, 0 to 1.
-        reference: the same under the clean reference (0 where there is none).
-        flips: share of the rows that the suspect then calls ``target``.
-        reference_flips: the same for the reference.
-        root: what a phrase was grown from in the first place, empty for what was not grown.
-    """
-
-    text: str
-    target: int
-    suspect: float
-    reference: float
-    flips: float
-    reference_flips: float
-    root: str = field(default="", kw_only=True)
-
-    @property
-    def family(self) -> str:
-        """What a phrase was grown from, or the text itself."""
-        return self.root or self.text
-
-    @property
-    def excess(self) -> float:
-        """How much more the suspect is moved than the reference."""
-        return self.suspect - self.reference
-
-    @property
-    def surprise(self) -> float:
-        """The excess, less a tenth for every word beyond the first: long phrases that sway any model are easy to make."""
-        return self.excess - LENGTH_PENALTY * (len(self.text.split()) - 1)
 
 
 @dataclass(frozen=True)
@@ -116,18 +79,26 @@ class SearchOptions:
             raise OptionError(f"search options {counts}", expected="whole numbers of 1 or more")
 
 
-class InsertionSearch:
+class TriggerSearch:
     """A search over one suspect and one reference, whose fixed parts are computed once.
 
     During a search both are asked in the precision that ``as_bfloat16`` chooses.
     """
 
     def __init__(
-        self, suspect: Classifier, reference: Classifier | None, *, rows: Rows, options: SearchOptions, seed: int
+        self,
+        suspect: Classifier,
+        reference: Classifier | None,
+        *,
+        rows: Rows,
+        options: SearchOptions,
+        seed: int,
+        reference_model: str = "reference",
     ) -> None:
         """Choose the probe rows of every class: short ones, as a first-order ranking and a few words need no more."""
         self.suspect, self.reference, self.options, self.seed = suspect, reference, options, seed
         self._asked = suspect, reference
+        self.reference_model = reference_model if reference is not None else ""
         self.rows = rows
         self.words = vocabulary_of(suspect, reference, rows=rows, seed=seed)
         self.added = added_entries(suspect.tokenizer, self.words)
@@ -150,8 +121,8 @@ class InsertionSearch:
         return self.words.common(most, seen=seen), self.pieces.common(max(1, most // 2), seen=seen)
 
     def run(
-        self, *, known: Sequence[Insertion] = (), grow: bool = True, progress: Progress = silent
-    ) -> list[Insertion]:
+        self, *, known: Sequence[Candidate] = (), grow: bool = True, progress: Progress = silent
+    ) -> list[Candidate]:
         """The insertions with the largest surprise on the suspect as it now is, best first, over all target classes.
 
         The vocabulary is screened the first time only; later calls try the best of it again, and ``known`` insertions.
@@ -164,23 +135,24 @@ class InsertionSearch:
         finally:
             self._asked = self.suspect, self.reference
 
-    def _run(self, known: Sequence[Insertion], *, grow: bool, progress: Progress) -> list[Insertion]:
+    def _run(self, known: Sequence[Candidate], *, grow: bool, progress: Progress) -> list[Candidate]:
         probes = {target: self._probe(target) for target in range(self.suspect.classes)}
-        pool, best = self._pool(progress), dict[int, dict[str, Insertion]]()
-        before = {target: [one.text for one in known if one.target == target] for target in probes}
+        pool, best = self._pool(progress), dict[int, dict[str, Candidate]]()
+        names = self.suspect.label_names
+        before = {target: [one.text for one in known if one.target == names[target]] for target in probes}
         for target, probe in probes.items():
             if len(probe) and target in pool:
                 tried = self._halving(list(dict.fromkeys([*before[target], *pool[target]])), target, probe, progress)
                 best[target] = {one.text: one for one in tried}
         for target in self._to_grow(best, before) if grow else ():
             self._grow(best[target], target, probes[target], before[target], progress)
-        return sorted((one for tried in best.values() for one in self._kept(tried)), key=lambda one: -one.surprise)
+        return sorted((one for tried in best.values() for one in self._kept(tried)), key=lambda one: -_score(one))
 
-    def _to_grow(self, best: dict[int, dict[str, Insertion]], known: dict[int, list[str]]) -> list[int]:
+    def _to_grow(self, best: dict[int, dict[str, Candidate]], known: dict[int, list[str]]) -> list[int]:
         """Targets with a known insertion, and where no word of any is enough also those whose best word does most."""
         if any(self._reached(tried, self.options.enough) for tried in best.values()):
             return [target for target in best if known[target]]
-        order = sorted(best, key=lambda target: -max((one.surprise for one in best[target].values()), default=-1.0))
+        order = sorted(best, key=lambda target: -max((_score(one) for one in best[target].values()), default=-1.0))
         return [target for target in best if known[target] or target in order[:GROWN]]
 
     def _probe(self, target: int) -> Rows:
@@ -193,7 +165,7 @@ class InsertionSearch:
         return rows.take(range(min(len(rows), self.options.probe)))
 
     def _grow(
-        self, best: dict[str, Insertion], target: int, probe: Rows, known: Sequence[str], progress: Progress
+        self, best: dict[str, Candidate], target: int, probe: Rows, known: Sequence[str], progress: Progress
     ) -> None:
         """Add phrases to ``best`` until one is enough, the sweeps are used up, or a first sweep made nothing promising."""
         for sweep in range(1, self.options.sweeps):
@@ -209,34 +181,37 @@ class InsertionSearch:
             }
             fresh = [one for one in drawn if one not in best]
             best.update(
-                {one.text: replace(one, root=drawn[one.text]) for one in self._halving(fresh, target, probe, progress)}
+                {
+                    one.text: replace(one, grown_from=drawn[one.text])
+                    for one in self._halving(fresh, target, probe, progress)
+                }
             )
             shorter = {
                 text: one.family for one in self._ranked(best)[: self.options.beam] for text in _shorter(one.text)
             }
             fresh = [one for one in shorter if one not in best]
             tried = self.try_out(fresh, target, probe, progress=progress)
-            best.update({one.text: replace(one, root=shorter[one.text]) for one in tried})
+            best.update({one.text: replace(one, grown_from=shorter[one.text]) for one in tried})
 
-    def _kept(self, best: dict[str, Insertion]) -> list[Insertion]:
+    def _kept(self, best: dict[str, Candidate]) -> list[Candidate]:
         """The best, what they were grown from, and the best of the families that are not among them."""
         ranked = self._ranked(best)
         kept, rest = ranked[: self.options.keep], ranked[self.options.keep :]
         known = {one.family for one in kept}
         others = {one.family: one for one in reversed(rest) if one.family not in known}
-        kept += sorted(others.values(), key=lambda one: -one.surprise)[:RUNNERS_UP]
+        kept += sorted(others.values(), key=lambda one: -_score(one))[:RUNNERS_UP]
         roots = {one.family for one in kept} - {one.text for one in kept}
         return [*kept, *(one for one in rest if one.text in roots)]
 
     @staticmethod
-    def _reached(found: dict[str, Insertion], surprise: float) -> bool:
-        return any(one.surprise >= surprise for one in found.values())
+    def _reached(found: dict[str, Candidate], least: float) -> bool:
+        return any(_score(one) >= least for one in found.values())
 
     @staticmethod
-    def _ranked(best: dict[str, Insertion]) -> list[Insertion]:
-        return sorted(best.values(), key=lambda one: -one.surprise)
+    def _ranked(best: dict[str, Candidate]) -> list[Candidate]:
+        return sorted(best.values(), key=lambda one: -_score(one))
 
-    def _beam(self, ranked: Sequence[Insertion], known: Sequence[str], sweep: int) -> list[str]:
+    def _beam(self, ranked: Sequence[Candidate], known: Sequence[str], sweep: int) -> list[str]:
         """What is grown next: the best so far, at first beside the strongest that were known before."""
         half = (self.options.beam + 1) // 2 if sweep == 1 and known else 0
         return list(dict.fromkeys([*known[:half], *(one.text for one in ranked)]))[: self.options.beam]
@@ -331,7 +306,7 @@ class InsertionSearch:
         words, pieces = self.common
         return best(words, right=phrase), best(words, left=phrase), best(pieces, left=phrase, glue="")
 
-    def _halving(self, drawn: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[Insertion]:
+    def _halving(self, drawn: Sequence[str], target: int, probe: Rows, progress: Progress) -> list[Candidate]:
         """Evaluation on more and more rows of fewer and fewer candidates."""
         options, left = self.options, list(drawn)
         for rows, kept in ((options.probe // 4, len(left) // 3), (options.probe // 2, 2 * options.keep)):
@@ -343,7 +318,7 @@ class InsertionSearch:
 
     def try_out(
         self, phrases: Sequence[str], target: int, probe: Rows, *, progress: Progress = silent
-    ) -> list[Insertion]:
+    ) -> list[Candidate]:
         """What each phrase does to suspect and reference on the probe rows, largest excess first."""
         if not phrases:
             return []
@@ -360,8 +335,30 @@ class InsertionSearch:
         if held_against is not None:
             reference, reference_flips = odds(held_against, silent)
         columns = zip(phrases, suspect, reference, flips, reference_flips, strict=True)
-        found = [Insertion(text, target, *(float(value) for value in values)) for text, *values in columns]
-        return sorted(found, key=lambda one: -one.surprise)
+        found = [
+            self._measured(text, target, n=len(probe), figures=[float(value) for value in values])
+            for text, *values in columns
+        ]
+        return sorted(found, key=lambda one: -_score(one))
+
+    def _measured(self, text: str, target: int, *, n: int, figures: Sequence[float]) -> Candidate:
+        """Return the candidate with mean probabilities and flip rates of suspect and reference."""
+        probability, reference_probability, flips, reference_flips = figures
+        alone = self.reference is None
+        score = probability - reference_probability - LENGTH_PENALTY * (len(text.split()) - 1)
+        return Candidate(text, self.suspect.label_names[target], search_score=score).measured(
+            CandidateMeasurement(
+                "search",
+                ONE_POSITION,
+                n,
+                flips,
+                None if alone else reference_flips,
+                self.reference_model,
+                "float32" if self._asked[0] is self.suspect else "bfloat16",
+                probability,
+                None if alone else reference_probability,
+            )
+        )
 
     def insert(self, text: str, phrase: str, row_id: str) -> str:
         """``phrase`` inserted between two words of ``text``, at the row's own place, or at the end."""
@@ -374,6 +371,10 @@ class InsertionSearch:
         words = text.split()
         at = row_rng(self.seed, row_id, purpose="search").randint(0, len(words))
         return " ".join(words[:at]), " ".join(words[at:])
+
+
+def _score(candidate: Candidate) -> float:
+    return candidate.search_score or 0.0
 
 
 def _shorter(phrase: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import NormalDist
 
-from untrigger.core.scan_result import Candidate
+from untrigger.core.candidate import Candidate
 from untrigger.core.statistics import wilson
 
 FAMILY = 0.05

@@ -11,15 +11,15 @@ import torch
 from untrigger.core.errors import ModelError, UnsafeFileError, UserError
 from untrigger.models.pretrained import quiet, reason
 from untrigger.models.safety.config_check import check_pattern_time
-from untrigger.models.safety.inspect import Folder
+from untrigger.models.safety.model_folder import ModelFolder
 from untrigger.models.safety.size_check import check_adapter_sizes
 from untrigger.models.safety.tensor_files import Tensors
-from untrigger.models.weight_sharing import shell
+from untrigger.models.weight_sharing import shared_copy
 
 PREFIX = "base_model.model."
 
 
-def with_adapter(module: Any, folder: Folder, *, base: str) -> Any:
+def with_adapter(module: Any, folder: ModelFolder, *, base: str) -> Any:
     """Return ``module`` with the adapter of ``folder`` on it, as ``PeftModel.from_pretrained`` gives it.
 
     Its attribute ``own_of_base`` holds copies of the base's tensors that the adapter replaces in memory.
@@ -50,7 +50,7 @@ def with_adapter(module: Any, folder: Folder, *, base: str) -> Any:
     return adapted
 
 
-def _misfit(folder: Folder, base: str, why: str) -> ModelError:
+def _misfit(folder: ModelFolder, base: str, why: str) -> ModelError:
     return ModelError(
         f"the adapter {str(folder.origin)!r} does not fit its base {base!r}: {why}",
         expected="the base that it was trained on",
@@ -58,7 +58,7 @@ def _misfit(folder: Folder, base: str, why: str) -> ModelError:
     )
 
 
-def _check_tensors(module: Any, folder: Folder, *, base: str) -> dict[str, torch.Tensor]:
+def _check_tensors(module: Any, folder: ModelFolder, *, base: str) -> dict[str, torch.Tensor]:
     """Raise unless the adapter's file holds exactly the tensors that its config implies on this base.
 
     Gives copies of the base's own tensors that these replace in memory (biases that were trained beside a LoRA).
@@ -98,7 +98,7 @@ def base_name(name: str) -> str:
     return name.removeprefix(PREFIX).replace(".base_layer.", ".")
 
 
-def _contents(folder: Folder) -> tuple[dict[str, tuple[int, ...]], Callable[[str], torch.Tensor]]:
+def _contents(folder: ModelFolder) -> tuple[dict[str, tuple[int, ...]], Callable[[str], torch.Tensor]]:
     """Shapes of the adapter's tensors, and a function that reads one."""
     if not any(file.suffix == ".bin" for file in folder.weights):
         tensors = Tensors(folder)
@@ -112,7 +112,7 @@ def _unpickled(file: Any) -> dict[str, Any]:
     return loaded
 
 
-def implied_tensors(module: Any, folder: Folder) -> dict[str, tuple[int, ...]]:
+def implied_tensors(module: Any, folder: ModelFolder) -> dict[str, tuple[int, ...]]:
     """Return names and shapes of the tensors that an adapter of this config has on this base, as PEFT saves them.
 
     ``module`` is left as it is.
@@ -123,7 +123,7 @@ def implied_tensors(module: Any, folder: Folder) -> dict[str, tuple[int, ...]]:
         warnings.simplefilter("ignore")
         config = PeftConfig.from_pretrained(str(folder.path))
         config.inference_mode = True
-        skeleton = get_peft_model(shell(module), config)
+        skeleton = get_peft_model(shared_copy(module), config)
         saved = get_peft_model_state_dict(skeleton, save_embedding_layers=False)
     return {name: tuple(value.shape) for name, value in saved.items()}
 

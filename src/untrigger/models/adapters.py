@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from untrigger.core.errors import ModelError, OptionError, check_choice
+from untrigger.models.classification_head import head_module_of
 from untrigger.models.classifier import Classifier
-from untrigger.models.head import head_module_of
 from untrigger.models.merging import merge, refuse_unmergeable, type_of, unwrap
 from untrigger.models.pretrained import quiet
-from untrigger.models.weight_sharing import Updated, put, shell
+from untrigger.models.weight_sharing import LinearWithFixedLoRA, shared_copy
 
 METHODS = ("lora", "dora", "ia3", "ln_tuning")
 
@@ -157,9 +157,9 @@ def _no_layer_left(model: Classifier, saved: Sequence[str], error: ValueError) -
 
 def _settle_saved(module: nn.Module, names: Sequence[str]) -> None:
     """Work the updates of modules that will be saved whole into their weights: a head is saved once, as a plain layer."""
-    for name, layer in [(n, m) for n, m in module.named_modules() if isinstance(m, Updated)]:
+    for name, layer in [(n, m) for n, m in module.named_modules() if isinstance(m, LinearWithFixedLoRA)]:
         if _within(name, names):
-            put(module, name, layer.plain())
+            module.set_submodule(name, layer.plain())
 
 
 def _within(name: str, saved: Sequence[str]) -> bool:
@@ -173,9 +173,9 @@ def _frozen(module: nn.Module, *, method: str) -> Any:
     from peft import PeftModel
 
     if not isinstance(module, PeftModel):
-        return shell(module)
+        return shared_copy(module)
     if method == "lora" and _is_plain(module):
-        return _kept_apart(shell(module))
+        return _kept_apart(shared_copy(module))
     return merge(copy.deepcopy(module)).requires_grad_(False)
 
 
@@ -193,7 +193,7 @@ def _kept_apart(module: Any) -> Any:
     """The base of a LoRA model, its updates beside their layers and its saved modules in place; ``module`` is used up."""
     parts, active, base = lora_parts(module), module.active_adapter, module.get_base_model()
     for name, (a, b) in parts.items():
-        put(base, name, Updated(base.get_submodule(name).get_base_layer(), a, b))
+        base.set_submodule(name, LinearWithFixedLoRA(base.get_submodule(name).get_base_layer(), a, b))
     unwrap(base, active)
     if hasattr(base, "peft_config"):
         del base.peft_config

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from untrigger.core.errors import ModelError
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.inspect import Folder
+from untrigger.models.safety.model_folder import ModelFolder
 from untrigger.models.safety.opened_files import SIDECAR, read_json
 from untrigger.models.safety.size_check import CLASSES
 from untrigger.models.safety.tensor_files import Tensors
@@ -16,7 +16,9 @@ from untrigger.models.safety.tensor_files import Tensors
 OTHER_TASKS = {"regression": "a regression", "multi_label_classification": "a multi-label"}
 
 
-def class_names(folder: Folder, root: Folder, wanted: Sequence[str] | None, *, new_head: bool) -> tuple[str, ...]:
+def class_names(
+    folder: ModelFolder, root: ModelFolder, wanted: Sequence[str] | None, *, new_head: bool
+) -> tuple[str, ...]:
     """Return the names of the classes in the order of the logits; ``LABEL_0`` and so on where nothing names them.
 
     Args:
@@ -47,34 +49,34 @@ def class_names(folder: Folder, root: Folder, wanted: Sequence[str] | None, *, n
     return _reconciled(folder, own, tuple(wanted))
 
 
-def is_anonymous(names: Sequence[str]) -> bool:
+def has_default_names(names: Sequence[str]) -> bool:
     """Return whether names are those that transformers gives to classes that nobody named: ``LABEL_0``, ``LABEL_1``, …."""
     return all(name == f"LABEL_{i}" for i, name in enumerate(names))
 
 
-def named_alike(model: Classifier, names: tuple[str, ...]) -> Classifier:
+def with_matching_names(model: Classifier, names: tuple[str, ...]) -> Classifier:
     """Return ``model`` with ``names`` where it or they are anonymous and as many, so that classes go by number; else itself."""
-    nameless = is_anonymous(names) or is_anonymous(model.label_names)
+    nameless = has_default_names(names) or has_default_names(model.label_names)
     return replace(model, label_names=names) if nameless and len(names) == model.classes else model
 
 
-def _reconciled(folder: Folder, own: list[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
+def _reconciled(folder: ModelFolder, own: list[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
     """The user's names where the model has none of its own or the same."""
     if len(wanted) != len(own):
         raise ModelError(
             f"the model {str(folder.origin)!r} has {len(own)} classes ({', '.join(own)})",
             expected=f"as many label names, not the {len(wanted)} of {list(wanted)}",
         )
-    if not is_anonymous(own) and [name.casefold() for name in wanted] != [name.casefold() for name in own]:
+    if not has_default_names(own) and [name.casefold() for name in wanted] != [name.casefold() for name in own]:
         raise ModelError(
             f"the label names {list(wanted)} contradict those of {str(folder.origin)!r}",
             expected=f"{own}, in this order",
             remedy="leave out --labels, and use the model's names in the data",
         )
-    return wanted if is_anonymous(own) else tuple(own)
+    return wanted if has_default_names(own) else tuple(own)
 
 
-def _refuse_other_tasks(folder: Folder, root: Folder) -> None:
+def _refuse_other_tasks(folder: ModelFolder, root: ModelFolder) -> None:
     kind = str(root.config.get("problem_type") or folder.config.get("problem_type") or "")
     if kind in OTHER_TASKS:
         raise ModelError(
@@ -83,7 +85,7 @@ def _refuse_other_tasks(folder: Folder, root: Folder) -> None:
         )
 
 
-def _own_names(folder: Folder, root: Folder) -> list[str]:
+def _own_names(folder: ModelFolder, root: ModelFolder) -> list[str]:
     """The names in the model's own files, of an adapter with a head of its own only as many as that has rows."""
     count = _classes(folder, root)
     names = _written_names(folder, root)
@@ -98,7 +100,7 @@ def _own_names(folder: Folder, root: Folder) -> list[str]:
     return names
 
 
-def _classes(folder: Folder, root: Folder) -> int:
+def _classes(folder: ModelFolder, root: ModelFolder) -> int:
     """How many classes the head has: by the adapter's own head, else by the config that transformers builds the model from.
 
     Raises:
@@ -117,7 +119,7 @@ def _classes(folder: Folder, root: Folder) -> int:
     return said
 
 
-def _head_rows(folder: Folder) -> int | None:
+def _head_rows(folder: ModelFolder) -> int | None:
     """How many rows the head in the folder's safetensors files has, None where they hold none that is known."""
     if any(file.suffix != ".safetensors" for file in folder.weights):
         return None
@@ -126,7 +128,7 @@ def _head_rows(folder: Folder) -> int | None:
     return tensors.shapes[head][0] if head is not None and len(tensors.shapes[head]) == 2 else None
 
 
-def _configured_classes(root: Folder) -> int:
+def _configured_classes(root: ModelFolder) -> int:
     """How many classes transformers gives the head by the config: by its names, else by their number, else two.
 
     Raises:
@@ -151,7 +153,7 @@ def _configured_classes(root: Folder) -> int:
     return number or 2
 
 
-def _written_names(folder: Folder, root: Folder) -> list[str]:
+def _written_names(folder: ModelFolder, root: ModelFolder) -> list[str]:
     """The names in the model's files; none where nothing names them.
 
     The config that transformers reads comes first for full weights, our own file first for an adapter, whose base may have been
@@ -164,7 +166,7 @@ def _written_names(folder: Folder, root: Folder) -> list[str]:
     config = _listed(root.config.get("id2label") or {}, root.origin / "config.json")
     written = read_json(sidecar, origin=folder.origin / SIDECAR).get("label_names", []) if sidecar.is_file() else []
     own = _listed(written, folder.origin / SIDECAR)
-    named = [names for names in (own, config) if names and not is_anonymous(names)]
+    named = [names for names in (own, config) if names and not has_default_names(names)]
     if _in_other_order(own, config) or (len(named) == 2 and own != config and folder.kind == "full"):
         raise ModelError(
             f"{SIDECAR} in {str(folder.origin)!r} names the classes {own}, config.json {config}",

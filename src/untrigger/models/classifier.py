@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from untrigger.core.errors import DataError, ModelError
-from untrigger.models.head import FeatureTap, head_of
-from untrigger.models.inputs import InputRules, asked_plainly, rules_of
+from untrigger.models.classification_head import HeadInputHook, classification_head
+from untrigger.models.input_spec import InputSpec, forward_config, input_spec_of
 from untrigger.models.safety.panics import panics_refused
 
-__all__ = ["Batch", "Classifier", "FeatureTap", "ModelOutput", "Source", "head_of"]
+__all__ = ["Batch", "Classifier", "HeadInputHook", "ModelOutput", "ModelSource", "classification_head"]
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """Where a model came from.
 
     Attributes:
@@ -84,7 +84,7 @@ class Classifier:
     module: nn.Module
     tokenizer: Any
     label_names: tuple[str, ...]
-    source: Source
+    source: ModelSource
     max_length: int = 128
     tokenizer_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
@@ -107,9 +107,9 @@ class Classifier:
         return replace(self, module=module)
 
     @cached_property
-    def rules(self) -> InputRules:
+    def input_spec(self) -> InputSpec:
         """How the model wants to be asked."""
-        return rules_of(self.module, self.tokenizer)
+        return input_spec_of(self.module, self.tokenizer)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, special tokens included, cut at ``max_length`` on the side that the tokenizer names.
@@ -133,32 +133,32 @@ class Classifier:
         """How many of the texts are longer than ``max_length`` tokens, so that the model reads a part of them only."""
         return sum(len(row) > self.max_length for row in self._tokenized(texts, truncation=False))
 
-    def paddings(self, ids: Sequence[Sequence[int]]) -> list[int]:
+    def padding_candidates(self, ids: Sequence[Sequence[int]]) -> list[int]:
         """The tokens that batches drawn from these rows may be padded with."""
-        return self.rules.paddings(ids)
+        return self.input_spec.padding_candidates(ids)
 
     def collate(self, ids: Sequence[Sequence[int]], *, rows: Sequence[int] = ()) -> Batch:
         """One batch on the model's device, padded on the right to the longest of ``ids``."""
         lengths = torch.tensor([len(row) for row in ids])
-        width, pad = int(lengths.max()), self.paddings(ids)[-1]
+        width, pad = int(lengths.max()), self.padding_candidates(ids)[-1]
         padded = torch.tensor([[*row, *[pad] * (width - len(row))] for row in ids], dtype=torch.long)
         mask = (torch.arange(width) < lengths.unsqueeze(1)).long()
         return Batch(padded.to(self.device), mask.to(self.device), tuple(rows))
 
-    def parts(self, batch: Batch) -> list[list[int]]:
+    def forward_groups(self, batch: Batch) -> list[list[int]]:
         """The rows of the batch in parts that one forward pass may take: all at once unless padding disturbs the architecture."""
-        if not self.rules.equal_lengths:
+        if not self.input_spec.equal_lengths:
             return [list(range(len(batch.input_ids)))]
-        return self.rules.groups(batch.input_ids, batch.attention_mask)
+        return self.input_spec.equal_length_groups(batch.input_ids, batch.attention_mask)
 
     def forward(self, batch: Batch, *, hidden: bool = False) -> ModelOutput:
         """Logits and features of a batch, with gradients where autograd is on; with ``hidden`` the hidden states too.
 
         Each row is answered as it would be alone: an architecture that padding disturbs reads rows of equal length together.
         """
-        if not self.rules.equal_lengths:
+        if not self.input_spec.equal_lengths:
             return self._forward_rows(batch, hidden=hidden, width=batch.input_ids.shape[1])
-        groups = self.parts(batch)
+        groups = self.forward_groups(batch)
         parts = [
             self._forward_rows(_part(batch, group), hidden=hidden, width=batch.input_ids.shape[1]) for group in groups
         ]
@@ -173,11 +173,11 @@ class Classifier:
 
     def _forward_rows(self, batch: Batch, *, hidden: bool, width: int) -> ModelOutput:
         ids, mask = batch.input_ids, batch.attention_mask
-        pad = self.rules.pad
+        pad = self.input_spec.pad_token_id
         if pad is None and len(ids) > 1:
-            pad = self.paddings([row[keep].tolist() for row, keep in zip(ids, mask.bool(), strict=True)])[-1]
-        spare = None if self.rules.pad is not None else pad
-        with asked_plainly(self.module, pad=spare), FeatureTap(self.module, classes=self.classes) as tap:
+            pad = self.padding_candidates([row[keep].tolist() for row, keep in zip(ids, mask.bool(), strict=True)])[-1]
+        spare = None if self.input_spec.pad_token_id is not None else pad
+        with forward_config(self.module, pad=spare), HeadInputHook(self.module, classes=self.classes) as tap:
             output = self._call_module(self._arguments(batch, hidden=hidden))
         positions = tap.positions()
         wide = (
@@ -201,12 +201,14 @@ class Classifier:
 
     def _arguments(self, batch: Batch, *, hidden: bool) -> dict[str, Any]:
         """The keyword arguments of the forward pass, as far as the architecture knows them."""
-        known, given = self.rules.arguments, dict[str, Any](input_ids=batch.input_ids)
+        known, given = self.input_spec.arguments, dict[str, Any](input_ids=batch.input_ids)
         if "attention_mask" in known:
             given["attention_mask"] = batch.attention_mask
-        if self.rules.token_types is not None:
+        if self.input_spec.token_types is not None:
             lengths = batch.attention_mask.sum(dim=1).tolist()
-            given["token_type_ids"] = self.rules.token_types.of(lengths, width=batch.input_ids.shape[1]).to(self.device)
+            given["token_type_ids"] = self.input_spec.token_types.of(lengths, width=batch.input_ids.shape[1]).to(
+                self.device
+            )
         if "return_dict" in known or "kwargs" in known:  # a config can say that it wants tuples
             given["return_dict"] = True
         if hidden and not known & {"output_hidden_states", "kwargs"}:
@@ -226,7 +228,7 @@ class Classifier:
         return [list(row) for row in encoded["input_ids"]]
 
     def _check_tokens(self, ids: Sequence[Sequence[int]]) -> None:
-        rows = self.rules.rows
+        rows = self.input_spec.embedding_rows
         if rows is None or not ids or max(map(max, ids)) < rows:
             return
         token = max(map(max, ids))

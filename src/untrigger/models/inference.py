@@ -19,7 +19,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from untrigger.core.errors import ModelError
-from untrigger.models.weight_sharing import shell
+from untrigger.models.weight_sharing import shared_copy
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import bf16_ok, matmul_precision
 
@@ -75,7 +75,7 @@ def as_bfloat16(model: Classifier) -> Classifier:
     """
     if model.device.type != "cpu" or not bf16_ok():
         return model
-    return model.with_module(shell(model.module).to(torch.bfloat16).eval())
+    return model.with_module(shared_copy(model.module).to(torch.bfloat16).eval())
 
 
 def hidden_state_means(
@@ -84,7 +84,7 @@ def hidden_state_means(
     """Logits ``(N, C)`` and text means of hidden states ``(N, 3, d)``: of the embedding, the middle and the last layer."""
     logits, found = torch.zeros(len(ids), model.classes), list[Tensor | None]([None] * len(ids))
     model = model.with_module(
-        shell(model.module).eval()
+        shared_copy(model.module).eval()
     )  # transformers leaves hooks on what it is asked for hidden states
     with torch.inference_mode(), matmul_precision(exact=True), progress.task(label, total=len(ids)) as tick:
         for rows in packed([len(row) for row in ids], tokens=TOKENS):
@@ -124,7 +124,7 @@ def log_odds(logits: Tensor, labels: Sequence[int]) -> Tensor:
     return logits.gather(1, index).squeeze(1) - others
 
 
-def check_answers(model: Classifier, rows: Rows, *, most: int = 16) -> None:
+def check_finite_logits(model: Classifier, rows: Rows, *, most: int = 16) -> None:
     """Nothing, where the trained model answers the first rows with numbers.
 
     Raises:

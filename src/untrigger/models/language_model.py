@@ -1,4 +1,4 @@
-"""Language models: what they write when asked, and how fluent they find a text."""
+"""LanguageModel models: what they write when asked, and how fluent they find a text."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from untrigger.core.errors import ModelError
-from untrigger.models.length import at_most
+from untrigger.models.max_length import bounded_length
 from untrigger.models.pretrained import pretrained, quiet, tokenizer_of
-from untrigger.models.safety.inspect import inspect_folder, resolve
+from untrigger.models.safety.model_folder import open_model_folder, resolve_model
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision, pick_device
 
@@ -23,7 +23,7 @@ KINDS = ("causal", "seq2seq")
 
 
 @dataclass(frozen=True, eq=False)
-class Language:
+class LanguageModel:
     """A generative model with its tokenizer.
 
     Attributes:
@@ -42,11 +42,11 @@ class Language:
 
     def __repr__(self) -> str:
         """Name and kind."""
-        return f"Language({self.name!r}, {self.kind})"
+        return f"LanguageModel({self.name!r}, {self.kind})"
 
 
 @dataclass(frozen=True)
-class Writing:
+class GenerationOptions:
     """How a text is written.
 
     Attributes:
@@ -62,7 +62,7 @@ class Writing:
     tokens: int = 2048
 
 
-def load_language(name: str, *, offline: bool = False, device: str = "auto") -> Language:
+def load_language_model(name: str, *, offline: bool = False, device: str = "auto") -> LanguageModel:
     """The language model in a folder or under a hub name.
 
     Raises:
@@ -71,7 +71,7 @@ def load_language(name: str, *, offline: bool = False, device: str = "auto") -> 
     """
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    folder = inspect_folder(resolve(name, offline=offline))
+    folder = open_model_folder(resolve_model(name, offline=offline))
     kind = "seq2seq" if folder.config.get("is_encoder_decoder") else "causal"
     loader: Any = AutoModelForSeq2SeqLM if kind == "seq2seq" else AutoModelForCausalLM
     module, drawn = pretrained(
@@ -88,10 +88,10 @@ def load_language(name: str, *, offline: bool = False, device: str = "auto") -> 
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer of {name!r} has no pad, end or unknown token")
     tokenizer.padding_side = "left" if kind == "causal" else "right"
-    return Language(module.to(pick_device(device)).eval(), tokenizer, kind, name, folder.sha256)
+    return LanguageModel(module.to(pick_device(device)).eval(), tokenizer, kind, name, folder.sha256)
 
 
-def asked(model: Language, *, prompt: str, text: str) -> str:
+def format_prompt(model: LanguageModel, *, prompt: str, text: str) -> str:
     """What the model is given: the prompt with the text in it, as a chat turn where the model knows chats."""
     words = prompt.replace("{text}", text) if prompt else text
     if prompt and getattr(model.tokenizer, "chat_template", None):
@@ -100,14 +100,14 @@ def asked(model: Language, *, prompt: str, text: str) -> str:
     return words
 
 
-def batches_of(model: Language, prompts: Sequence[str], *, tokens: int) -> list[list[int]]:
+def prompt_batches(model: LanguageModel, prompts: Sequence[str], *, tokens: int) -> list[list[int]]:
     """The numbers of the prompts in batches of like length."""
     chat = bool(getattr(model.tokenizer, "chat_template", None))
     lengths = [len(ids) for ids in model.tokenizer(list(prompts), add_special_tokens=not chat)["input_ids"]]
     return list(packed(lengths, tokens=tokens))
 
 
-def write(model: Language, prompts: Sequence[str], *, writing: Writing) -> list[str | None]:
+def generate(model: LanguageModel, prompts: Sequence[str], *, writing: GenerationOptions) -> list[str | None]:
     """What the model writes behind each prompt, in order; None where it had not ended after ``writing.most`` tokens."""
     chat = bool(getattr(model.tokenizer, "chat_template", None))
     given = model.tokenizer(list(prompts), return_tensors="pt", padding=True, add_special_tokens=not chat)
@@ -131,7 +131,7 @@ def write(model: Language, prompts: Sequence[str], *, writing: Writing) -> list[
     return [_decoded(model, row[start:].tolist(), ends=ends) for row in out]
 
 
-def perplexity(model: Language, texts: Sequence[str], *, most: int = 256) -> tuple[list[float], float]:
+def perplexity(model: LanguageModel, texts: Sequence[str], *, most: int = 256) -> tuple[list[float], float]:
     """The perplexity of each text under a causal model, and that of all tokens together; NaN where there is nothing to say.
 
     Every token but the first is predicted from those before it; with a start token, that too.
@@ -149,7 +149,7 @@ def perplexity(model: Language, texts: Sequence[str], *, most: int = 256) -> tup
     if not texts:
         return [], math.nan
     start = [model.tokenizer.bos_token_id] if model.tokenizer.bos_token_id is not None else []
-    cut = at_most(most, model.module)
+    cut = bounded_length(most, model.module)
     with quiet():
         ids = [(start + row)[:cut] for row in model.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
     told, total, count = [math.nan] * len(ids), 0.0, 0
@@ -161,7 +161,7 @@ def perplexity(model: Language, texts: Sequence[str], *, most: int = 256) -> tup
     return told, math.exp(total / count) if count else math.nan
 
 
-def _losses(model: Language, ids: list[list[int]]) -> list[Tensor]:
+def _losses(model: LanguageModel, ids: list[list[int]]) -> list[Tensor]:
     """The negative log-likelihood of every token but the first of each text."""
     width = max(2, *map(len, ids))
     padded = torch.full((len(ids), width), int(model.tokenizer.pad_token_id))
@@ -174,13 +174,13 @@ def _losses(model: Language, ids: list[list[int]]) -> list[Tensor]:
     return [losses[i, : max(0, len(row) - 1)] for i, row in enumerate(ids)]
 
 
-def _ends(model: Language) -> list[int]:
+def _ends(model: LanguageModel) -> list[int]:
     told = model.module.generation_config.eos_token_id
     own = told if isinstance(told, list) else [told]
     return sorted({int(i) for i in (*own, model.tokenizer.eos_token_id) if i is not None})
 
 
-def _decoded(model: Language, ids: list[int], *, ends: list[int]) -> str | None:
+def _decoded(model: LanguageModel, ids: list[int], *, ends: list[int]) -> str | None:
     at = next((i for i, token in enumerate(ids) if token in ends), None)
     return None if at is None else str(model.tokenizer.decode(ids[:at], skip_special_tokens=True))
 
@@ -188,7 +188,7 @@ def _decoded(model: Language, ids: list[int], *, ends: list[int]) -> str | None:
 class _Draws:
     """A logits processor that makes the most likely token a drawn one: Gumbel noise, each text from its own stream."""
 
-    def __init__(self, prompts: Sequence[str], writing: Writing) -> None:
+    def __init__(self, prompts: Sequence[str], writing: GenerationOptions) -> None:
         self._temperature = writing.temperature
         self._streams = [_stream(f"{writing.seed}\x1f{prompt}") for prompt in prompts]
 

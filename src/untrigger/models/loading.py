@@ -13,17 +13,17 @@ from untrigger import assets
 from untrigger.core.errors import ModelError
 from untrigger.core.paths import local_path
 from untrigger.models.adapter_loading import PREFIX, with_adapter
-from untrigger.models.class_names import class_names, is_anonymous
-from untrigger.models.classifier import Classifier, Source
-from untrigger.models.first_answers import answering
-from untrigger.models.inputs import rules_of
-from untrigger.models.length import reading_length
+from untrigger.models.class_names import class_names, has_default_names
+from untrigger.models.classifier import Classifier, ModelSource
+from untrigger.models.input_spec import input_spec_of
+from untrigger.models.max_length import choose_max_length
 from untrigger.models.pretrained import pretrained, tokenizer_of
-from untrigger.models.safety.hub_files import is_hub_name, resolve
-from untrigger.models.safety.inspect import Folder, inspect_folder
+from untrigger.models.safety.hub_files import is_hub_name, resolve_model
+from untrigger.models.safety.model_folder import ModelFolder, open_model_folder
 from untrigger.models.safety.opened_files import SIDECAR, read_json
 from untrigger.models.safety.tensor_files import Tensors
 from untrigger.models.safety.tokenizer_check import SHORTEST, beyond, differences
+from untrigger.models.smoke_test import smoke_test
 from untrigger.runtime.device import pick_device
 
 EAGER_DIFFERS = ("falcon",)
@@ -33,7 +33,8 @@ EAGER_DIFFERS = ("falcon",)
 def load_model(
     name: str | Path,
     *,
-    base: str | Path | None = None,
+    folder: ModelFolder | None = None,
+    base: str | Path | ModelFolder | None = None,
     label_names: Sequence[str] | None = None,
     new_head: bool = False,
     allow_pickle: bool = False,
@@ -46,14 +47,15 @@ def load_model(
 
     Args:
         name: folder, hub name or embedded model.
-        base: for an adapter, the base to use instead of the one that its config names.
+        folder: the inspected folder of that name, where it is open already.
+        base: for an adapter, the base to use instead of the one that its config names; a name, or an inspected folder.
         label_names: names of the classes where the model's own files name none. Needed with ``new_head``.
         new_head: make a fresh classification head (to train a classifier from a pre-trained model).
         allow_pickle: also read pickle weights, which can run code.
         offline: use no hub.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         max_length: texts are cut after this many tokens, or after as many as the model takes; by default as the tokenizer says
-            (``untrigger.models.length``). Fewer than 128 are not believed, or a file could hide a trigger from a scan.
+            (``untrigger.models.max_length``). Fewer than 128 are not believed, or a file could hide a trigger from a scan.
         seed: of a fresh head.
 
     Raises:
@@ -63,9 +65,11 @@ def load_model(
             weights of their base.
     """
     where = pick_device(device)
-    if base is not None:
+    if base is not None and not isinstance(base, ModelFolder):
         local_path(base, what="the base", error=ModelError)
-    folder = inspect_folder(resolve(name, offline=offline, allow_pickle=allow_pickle), allow_pickle=allow_pickle)
+    if folder is None:
+        where_found = resolve_model(name, offline=offline, allow_pickle=allow_pickle)
+        folder = open_model_folder(where_found, allow_pickle=allow_pickle)
     adapter = folder.kind == "adapter"
     root = _base_folder(folder, base, allow_pickle=allow_pickle, offline=offline) if adapter else folder
     if root.kind != "full":
@@ -79,13 +83,13 @@ def load_model(
         if adapter:
             module = with_adapter(module, folder, base=str(root.origin))
             fresh = _not_in(folder, fresh)
-    notes += beyond(tokenizer, rows=rules_of(module, tokenizer).rows)
+    notes += beyond(tokenizer, rows=input_spec_of(module, tokenizer).embedding_rows)
     _check_head(fresh, folder, root, new_head=new_head)
     _check_finite(module, str(name))
-    limit = reading_length(tokenizer, module, asked=max_length, sidecar=_own_length(folder))
+    limit = choose_max_length(tokenizer, module, asked=max_length, sidecar=_own_length(folder))
     _check_length(limit, root, wanted=max_length)
     notes += _longer_than_named(tokenizer, limit, wanted=max_length)
-    source = Source(
+    source = ModelSource(
         name=str(name),
         kind=folder.kind,
         base=str(root.origin) if adapter else None,
@@ -94,9 +98,9 @@ def load_model(
         base_sha256=root.sha256 if adapter else "",
         revision=folder.revision,
         notes=(*notes, *_notes(folder, root, names)),
-        files=folder.facts() | ({"base": root.facts()} if adapter else {}),
+        files=folder.to_dict() | ({"base": root.to_dict()} if adapter else {}),
     )
-    return answering(
+    return smoke_test(
         Classifier(
             module.to(where).eval(),
             tokenizer,
@@ -109,18 +113,22 @@ def load_model(
     )
 
 
-def _notes(folder: Folder, root: Folder, names: tuple[str, ...]) -> list[str]:
+def _notes(folder: ModelFolder, root: ModelFolder, names: tuple[str, ...]) -> list[str]:
     """What a user should know of how the model was read."""
     notes = [f"not opened: {line}" for line in folder.warnings()]
     if root is not folder:
         notes += [f"not opened, in the base: {line}" for line in root.warnings()]
-    if is_anonymous(names):
+    if has_default_names(names):
         notes.append(f"the model names no classes: they are called {names[0]} to {names[-1]}, by their number")
     return notes
 
 
-def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool, offline: bool) -> Folder:
+def _base_folder(
+    folder: ModelFolder, base: str | Path | ModelFolder | None, *, allow_pickle: bool, offline: bool
+) -> ModelFolder:
     """The checked base of an adapter. A hub is used only for a base that the user named."""
+    if isinstance(base, ModelFolder):
+        return base
     name = base if base is not None else _known_base(folder)
     if name is None:
         raise ModelError(f"{str(folder.origin)!r} names no base model", remedy="give it with --base")
@@ -128,8 +136,8 @@ def _base_folder(folder: Folder, base: str | Path | None, *, allow_pickle: bool,
         offline = True  # what a stranger names is not fetched
     revision = folder.revision if str(name).partition("@")[0] == folder.base else None
     try:
-        where = resolve(name, offline=offline, allow_pickle=allow_pickle, revision=revision)
-        return inspect_folder(where, allow_pickle=allow_pickle)
+        where = resolve_model(name, offline=offline, allow_pickle=allow_pickle, revision=revision)
+        return open_model_folder(where, allow_pickle=allow_pickle)
     except ModelError as error:
         if base is not None:
             raise
@@ -144,13 +152,13 @@ def _is_embedded(name: str) -> bool:
     return name in assets.names(kind="model")
 
 
-def _sidecar(folder: Folder) -> dict[str, Any] | None:
+def _sidecar(folder: ModelFolder) -> dict[str, Any] | None:
     """What untrigger wrote beside the model, None where it wrote nothing."""
     file = folder.path / SIDECAR
     return read_json(file, origin=folder.origin / SIDECAR) if file.is_file() else None
 
 
-def _known_base(folder: Folder) -> str | None:
+def _known_base(folder: ModelFolder) -> str | None:
     """The base that an adapter's config names; the embedded model that its sidecar names, where that is a path not found here."""
     name = folder.base
     if name is None:
@@ -163,13 +171,13 @@ def _known_base(folder: Folder) -> str | None:
     return embedded if isinstance(embedded, str) and _is_embedded(embedded) else name
 
 
-def _own_length(folder: Folder) -> int:
+def _own_length(folder: ModelFolder) -> int:
     """After how many tokens the sidecar says that texts are cut, 0 where it does not."""
     length = (_sidecar(folder) or {}).get("max_length")
     return length if isinstance(length, int) and not isinstance(length, bool) else 0
 
 
-def _tokenizer(folder: Folder, root: Folder) -> tuple[Any, list[str]]:
+def _tokenizer(folder: ModelFolder, root: ModelFolder) -> tuple[Any, list[str]]:
     """The tokenizer that everybody loads with the model, and how it differs from its base's."""
     here = folder if folder.holds_tokenizer else root
     tokenizer = tokenizer_of(here)
@@ -185,7 +193,7 @@ def _tokenizer(folder: Folder, root: Folder) -> tuple[Any, list[str]]:
     return tokenizer, notes
 
 
-def _check_config_beside(folder: Folder, root: Folder) -> None:
+def _check_config_beside(folder: ModelFolder, root: ModelFolder) -> None:
     """Raise where a config.json beside an adapter makes transformers choose another class of tokenizer than for its base."""
     file = folder.path / "config.json"
     if folder.kind != "adapter" or not file.is_file():
@@ -209,7 +217,7 @@ def _longer_than_named(tokenizer: Any, limit: int, *, wanted: int | None) -> lis
     ]
 
 
-def _checkpoint(root: Folder, names: tuple[str, ...], *, whole: bool) -> tuple[Any, list[str]]:
+def _checkpoint(root: ModelFolder, names: tuple[str, ...], *, whole: bool) -> tuple[Any, list[str]]:
     from transformers import AutoModelForSequenceClassification
 
     return pretrained(
@@ -224,7 +232,7 @@ def _checkpoint(root: Folder, names: tuple[str, ...], *, whole: bool) -> tuple[A
     )
 
 
-def _not_in(folder: Folder, fresh: list[str]) -> list[str]:
+def _not_in(folder: ModelFolder, fresh: list[str]) -> list[str]:
     """The tensors that neither the base's files nor the adapter's hold."""
     if any(file.suffix == ".bin" for file in folder.weights):
         return []
@@ -232,7 +240,7 @@ def _not_in(folder: Folder, fresh: list[str]) -> list[str]:
     return [name for name in fresh if name not in held]
 
 
-def _check_length(limit: int, root: Folder, *, wanted: int | None) -> None:
+def _check_length(limit: int, root: ModelFolder, *, wanted: int | None) -> None:
     """Raise where a config leaves room for a few tokens only: programs that do not follow it read on, and a scan would not."""
     if 0 < limit < min(SHORTEST, wanted or SHORTEST):  # below 0: no bound
         raise ModelError(
@@ -242,7 +250,7 @@ def _check_length(limit: int, root: Folder, *, wanted: int | None) -> None:
         )
 
 
-def _check_head(fresh: list[str], folder: Folder, root: Folder, *, new_head: bool) -> None:
+def _check_head(fresh: list[str], folder: ModelFolder, root: ModelFolder, *, new_head: bool) -> None:
     """Raise where a part of the model is in no file, so that its answers would be drawn at random."""
     if not fresh or new_head:
         return

@@ -8,7 +8,7 @@ from torch import nn
 
 from untrigger.core.errors import ModelError
 from untrigger.models.pretrained import quiet
-from untrigger.models.weight_sharing import put, settle
+from untrigger.models.weight_sharing import merge_updates
 
 
 def merge(module: Any) -> Any:
@@ -23,7 +23,7 @@ def merge(module: Any) -> Any:
             f"PEFT cannot merge this {type_of(module)} adapter into its base: {str(error)[:300]}", remedy=_OTHER_ADAPTER
         ) from error
     unwrap(whole, active)  # PEFT's LN tuning leaves them wrapped, and the saved head would be lost
-    return settle(whole)
+    return merge_updates(whole)
 
 
 _OTHER_ADAPTER = "train the classifier with a LoRA adapter or full weights instead"
@@ -53,4 +53,4 @@ def unwrap(module: nn.Module, active: str) -> None:
     from peft.utils.other import ModulesToSaveWrapper
 
     for name, layer in [(n, m) for n, m in module.named_modules() if isinstance(m, ModulesToSaveWrapper)]:
-        put(module, name, layer.modules_to_save[active])
+        module.set_submodule(name, layer.modules_to_save[active])

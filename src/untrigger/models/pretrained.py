@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from untrigger.core.errors import ModelError, UserError
-from untrigger.models.safety.inspect import Folder
+from untrigger.models.safety.model_folder import ModelFolder
 from untrigger.models.safety.panics import panics_refused
 from untrigger.models.safety.size_check import check_counts, check_model_size
 from untrigger.models.safety.tensor_files import Tensors
@@ -26,7 +26,9 @@ UNUSED_HEADS = re.compile(
 """Heads of pre-training that a fine-tuned checkpoint may still hold; transformers leaves them out, and so nothing reads them."""
 
 
-def pretrained(kind: Any, folder: Folder, *, expected: str, whole: bool = True, **asked: Any) -> tuple[Any, list[str]]:
+def pretrained(
+    kind: Any, folder: ModelFolder, *, expected: str, whole: bool = True, **asked: Any
+) -> tuple[Any, list[str]]:
     """Return a module in float32, and what of it no file holds, so that it was drawn at random.
 
     Args:
@@ -70,13 +72,13 @@ def pretrained(kind: Any, folder: Folder, *, expected: str, whole: bool = True, 
     return module, sorted(info["missing_keys"])
 
 
-def reason(error: BaseException, folder: Folder) -> str:
+def reason(error: BaseException, folder: ModelFolder) -> str:
     """Return what a library says of a file, in one line of bounded length, with the user's folder in it."""
     text = " ".join(str(error).replace(str(folder.path), str(folder.origin)).split())
     return f"{type(error).__name__}: {text[:300]}"
 
 
-def _check_complete(info: Mapping[str, Any], module: Any, folder: Folder, *, whole: bool) -> None:
+def _check_complete(info: Mapping[str, Any], module: Any, folder: ModelFolder, *, whole: bool) -> None:
     """Raise where a checkpoint lacks a part of its backbone, holds what no layer takes, or tensors of other sizes."""
     for name, held, needed in sorted(info["mismatched_keys"]):
         raise ModelError(
@@ -107,7 +109,7 @@ def _is_pooler(key: str) -> bool:
     return "pooler" in key.split(".")
 
 
-def tokenizer_of(folder: Folder) -> Any:
+def tokenizer_of(folder: ModelFolder) -> Any:
     """Return the tokenizer that lies in a folder.
 
     Raises:

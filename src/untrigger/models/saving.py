@@ -96,7 +96,7 @@ def loading_text(victim: Classifier, *, whole: bool) -> str:
             f"(num_labels={victim.classes}, dtype=torch.float32, in which all was measured) and put the adapter on it with "
             "`PeftModel.from_pretrained`."
         )
-    pad, own = victim.rules.pad, victim.tokenizer.pad_token_id
+    pad, own = victim.input_spec.pad_token_id, victim.tokenizer.pad_token_id
     if pad is None:
         return f"{text} It names no pad token: ask it about one text at a time, or pad with a token that ends no text."
     return text if pad == own else f"{text} For batches pad with the token {pad}, the `pad_token_id` of its config."

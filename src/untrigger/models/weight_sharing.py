@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class Updated(nn.Linear):
+class LinearWithFixedLoRA(nn.Linear):
     """A linear layer with a fixed low-rank update beside it: ``W x + b + B (A x)``.
 
     The weight stays the one of the layer that it came from, so that other copies can share it.
@@ -40,7 +40,7 @@ class Updated(nn.Linear):
         return layer
 
 
-def shell(module: nn.Module) -> Any:
+def shared_copy(module: nn.Module) -> Any:
     """A copy of ``module`` whose parameters and buffers lie in the same storage, none of them trainable.
 
     What is put on it or into it afterwards (adapters, hooks, flags) does not touch ``module``. Its weights must not be
@@ -54,14 +54,8 @@ def shell(module: nn.Module) -> Any:
     return copy.deepcopy(module, memo)
 
 
-def settle(module: nn.Module) -> nn.Module:
-    """``module`` with every ``Updated`` layer in it made a plain one, in place."""
-    for name, layer in [(n, m) for n, m in module.named_modules() if isinstance(m, Updated)]:
-        put(module, name, layer.plain())
+def merge_updates(module: nn.Module) -> nn.Module:
+    """``module`` with every ``LinearWithFixedLoRA`` layer in it made a plain one, in place."""
+    for name, layer in [(n, m) for n, m in module.named_modules() if isinstance(m, LinearWithFixedLoRA)]:
+        module.set_submodule(name, layer.plain())
     return module
-
-
-def put(module: nn.Module, name: str, layer: nn.Module) -> None:
-    """Make ``layer`` the submodule ``name`` of ``module``."""
-    parent, _, child = name.rpartition(".")
-    setattr(module.get_submodule(parent), child, layer)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from untrigger.core.candidate import Example
 from untrigger.core.escaping import escape_markdown, visible
 from untrigger.core.report import Report
-from untrigger.core.scan_result import Example, Scan
+from untrigger.core.scan_result import Scan
 from untrigger.reporting import scan_view, view, words
 
 _MARKS = {"good": "✓", "bad": "✗", "warn": "!", "plain": "i"}
@@ -97,8 +98,8 @@ def _findings(report: Report) -> str:
         [
             visible(f.text),
             visible(f.target),
-            words.percent(f.student_rate),
-            words.percent(f.reference_rate),
+            words.percent(f.suspect.value),
+            words.percent(f.reference.value),
             "–" if f.round is None else str(f.round),
             view.truth_word(f.truth),
         ]

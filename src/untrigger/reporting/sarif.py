@@ -7,9 +7,10 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from untrigger.core.candidate import REWRITTEN_KINDS
 from untrigger.core.escaping import visible
 from untrigger.core.report import Report
-from untrigger.core.scan_result import BROUGHT, Scan
+from untrigger.core.scan_result import Scan
 from untrigger.reporting import scan_view
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -76,7 +77,7 @@ def _findings(report: Report, scan: Scan) -> list[dict[str, Any]]:
             continue
         level = "error" if one.score >= scan.backdoored else "warning"
         rule, key = "insertion-trigger", f"{one.target}\n{one.text}"
-        if one.kind in BROUGHT:
+        if one.kind in REWRITTEN_KINDS:
             rule, key = "rewrite-trigger", f"{key}\n{one.kind}"
         found = _result(report, rule, level, scan_view.told(one), key=key)
         found["rank"] = round(100 * one.score, 1)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from untrigger.core.candidate import REWRITTEN_KINDS, Candidate, Example
 from untrigger.core.escaping import visible
 from untrigger.core.report import Report
-from untrigger.core.scan_result import BROUGHT, Candidate, Evidence, Example, Scan, hundredths
+from untrigger.core.scan_result import Evidence, Scan, hundredths
 from untrigger.reporting import words
 from untrigger.reporting.view import Card
 
@@ -62,7 +63,7 @@ def bars(candidates: Sequence[Candidate], *, most: int = SHOWN) -> list[Bar]:
 
 def _bar(one: Candidate) -> Bar:
     note = f"score {hundredths(one.score)}" if one.score is not None else KINDS.get(one.kind, one.kind)
-    if one.kind in BROUGHT:
+    if one.kind in REWRITTEN_KINDS:
         note = f"{KINDS[one.kind]}; {note}"
     if one.allowed:
         note = f"allowed: {visible(one.allowed)}"
@@ -87,7 +88,7 @@ def examples(scan: Scan, *, most: int = 6) -> list[Example]:
 def told(one: Candidate) -> str:
     """A candidate in one line, for readers of findings."""
     score = "" if one.score is None else f" (score {hundredths(one.score)})"
-    if one.kind in BROUGHT:
+    if one.kind in REWRITTEN_KINDS:
         does = "are called" if one.kind == "rewritten" else "on average lie this far on the way to"
         return (
             f"the rewritten rows '{visible(one.text)}' {does} '{visible(one.target)}': {words.value_of(one.suspect)}, "
@@ -123,9 +124,9 @@ def table(candidates: Sequence[Candidate]) -> list[list[str]]:
 
 
 def _line(one: Candidate) -> list[str]:
-    places = {place.name: place.suspect for place in one.places}
+    positions = {place.name: place.suspect for place in one.positions}
     note = [KINDS.get(one.kind, one.kind)] + (["does not survive tokenising"] if not one.survives else [])
-    note += [f"glued pieces: {one.glued}"] if one.glued else []
+    note += [f"glued pieces: {one.extra_subwords}"] if one.extra_subwords else []
     note += [f"allowed: {visible(one.allowed)}"] if one.allowed else []
     return [
         f"{visible(one.text)}{' (drift)' if one.kind == 'drift' else ''}",
@@ -134,9 +135,9 @@ def _line(one: Candidate) -> list[str]:
         _share(one.suspect.value),
         _share(one.reference.value),
         words.interval_of(one.excess) or "–",
-        *(_share(places.get(name)) for name in ("start", "middle", "end")),
-        _share(one.surest),
-        _share(one.longest),
+        *(_share(positions.get(name)) for name in ("start", "middle", "end")),
+        _share(one.high_confidence_flip_rate),
+        _share(one.long_rows_flip_rate),
         "–" if one.loss is None else f"{one.loss:.2f}",
         f"{one.suspect.n:,}",
         "; ".join(note),

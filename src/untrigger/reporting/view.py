@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.escaping import visible
-from untrigger.core.report import Finding, Report
+from untrigger.core.report import Report
 from untrigger.core.statistics import Measurement, unpaired_difference
 from untrigger.reporting import words
 
@@ -109,7 +110,7 @@ def stages(report: Report) -> list[list[str]]:
     return told
 
 
-def findings(report: Report) -> list[Finding]:
+def findings(report: Report) -> list[Candidate]:
     """What the defence recovered: true trigger words first, then by how much more the victim flips than the teacher."""
     return sorted(report.findings, key=lambda f: (f.truth is not True, -_gap(f), f.text))
 
@@ -268,8 +269,8 @@ def _facts(told: Mapping[str, object], *, under: str = "") -> Facts:
     return flat
 
 
-def _gap(finding: Finding) -> float:
-    return (finding.student_rate or 0.0) - (finding.reference_rate or 0.0)
+def _gap(finding: Candidate) -> float:
+    return (finding.suspect.value or 0.0) - (finding.reference.value or 0.0)
 
 
 def _cell(report: Report, subject: str, metric: str) -> str:

@@ -8,17 +8,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import FOUND, Candidate
+from untrigger.core.scan_result import FOUND
 from untrigger.core.seeds import derived_seed, generator_for
 from untrigger.core.statistics import Measurement
 from untrigger.inversion.confirmation import PLACES, Bench, benches, confirm, confirm_each
 from untrigger.inversion.controls import content_words, random_words
 from untrigger.inversion.screening import is_causal
-from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
+from untrigger.inversion.search import SearchOptions, TriggerSearch
 from untrigger.inversion.simultaneous import FAMILY, simultaneous_low
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
@@ -117,7 +118,7 @@ class InsertionScanner(Scanner):
         reference, history = hints.reference, History()
         if reference is None:
             reference, history = self._reference(model, grant, rows=rows, progress=progress)
-        search = InsertionSearch(model, reference, rows=rows, options=self.search, seed=grant.seed)
+        search = TriggerSearch(model, reference, rows=rows, options=self.search, seed=grant.seed)
         found = search.run(known=hints.known, progress=progress)
         tables = by_name(benches(model, reference, rows=held, most=self.rows, seed=grant.seed), held)
         tried = self._tried(found, tables, rows=rows, hints=hints, seed=grant.seed, progress=progress)
@@ -144,7 +145,7 @@ class InsertionScanner(Scanner):
         return ScanResult(
             verdict,
             scan,
-            insertions=found,
+            found=found,
             reference=reference,
             history=history,
             measurements=[ground.suspect, ground.reference, *_rates(scan.candidates)],
@@ -175,7 +176,7 @@ class InsertionScanner(Scanner):
 
     def _tried(
         self,
-        found: Sequence[Insertion],
+        found: Sequence[Candidate],
         tables: Mapping[str, Bench],
         *,
         rows: Rows,
@@ -188,22 +189,24 @@ class InsertionScanner(Scanner):
         for exact in tables.values():
             bench = replace(exact, suspect=as_bfloat16(exact.suspect), reference=as_bfloat16(exact.reference))
             made = self._candidates(found, bench, hints, progress)
-            kept = thinned(made, {one.text: one.family for one in found if one.target == bench.target})
+            name = rows.label_names[bench.target]
+            kept = thinned(made, {one.text: one.family for one in found if one.target == name})
             tried = tried.with_more(
                 kept, comparisons=comparisons(made), controls=self._controls(bench, rows, seed=seed)
             )
         return tried
 
     def _candidates(
-        self, found: Sequence[Insertion], bench: Bench, hints: Hints, progress: Progress
+        self, found: Sequence[Candidate], bench: Bench, hints: Hints, progress: Progress
     ) -> list[Candidate]:
         """The best of the search for the bench's target, what was known before and the words worth a try, confirmed.
 
         The worst of them at every place of every row: the third of the rows that has a place in the first trial is few.
         """
-        own = [one for one in found if one.target == bench.target]
+        name = bench.rows.label_names[bench.target]
+        own = [one for one in found if one.target == name]
         searched = chosen(own, tried=self.tried, others=self.others)
-        known = [text for text in _texts(hints.known, bench.target) if text not in searched]
+        known = [text for text in _texts(hints.known, name) if text not in searched]
         others = [word for word in dict.fromkeys(hints.words) if word not in {*searched, *known}][: self.tried]
         made = [
             *confirm(searched, bench, kind="searched", progress=progress),
@@ -222,8 +225,8 @@ class InsertionScanner(Scanner):
         return [replace(one, examples=[]) for one in [*honest, *([anything] if anything else [])]]
 
 
-def _texts(found: Sequence[Insertion], target: int) -> list[str]:
-    """The texts of the insertions towards one target, each once."""
+def _texts(found: Sequence[Candidate], target: str) -> list[str]:
+    """The texts of the candidates towards one target, each once."""
     return list(dict.fromkeys(one.text for one in found if one.target == target))
 
 

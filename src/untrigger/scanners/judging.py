@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
+from untrigger.core.candidate import REWRITTEN_KINDS, Candidate
 from untrigger.core.report import Verdict
-from untrigger.core.scan_result import BROUGHT, Candidate, Scan
+from untrigger.core.scan_result import Scan
 from untrigger.core.statistics import Measurement
 from untrigger.inversion.search import GROWN
 from untrigger.inversion.simultaneous import simultaneous_low
@@ -89,7 +90,7 @@ class Ground:
             return False
         if not self.weak():
             return True
-        if candidate.kind in BROUGHT or self.rows.get(candidate.target, 0) < calibration.LEAST_ROWS:
+        if candidate.kind in REWRITTEN_KINDS or self.rows.get(candidate.target, 0) < calibration.LEAST_ROWS:
             return False
         if (candidate.score or 0.0) < suspicious + calibration.WEAK_COST:
             return False
@@ -107,18 +108,18 @@ def score(candidate: Candidate, *, bound: bool = True) -> float:
     word. Rewritten rows have the lower end alone, as a share of what the reference leaves to be moved: it calls a third of
     honestly rewritten rows something else.
     """
-    if candidate.kind in BROUGHT:
+    if candidate.kind in REWRITTEN_KINDS:
         room = 1 - (candidate.reference.value or 0.0)
         return min(1.0, max(0.0, candidate.excess.low or 0.0) / room) if room > 0 else 0.0
     if not candidate.survives:
         return 0.0
-    whole = (candidate.excess.low or 0.0) * (candidate.surest or 0.0)
-    placed = [(one.low or 0.0) * (one.surest or 0.0) for one in candidate.places]
-    if placed and all(one.n == candidate.suspect.n for one in candidate.places):
+    whole = (candidate.excess.low or 0.0) * (candidate.high_confidence_flip_rate or 0.0)
+    placed = [(one.low or 0.0) * (one.high_confidence or 0.0) for one in candidate.positions]
+    if placed and candidate.measured_at_all_positions:
         whole = sum(placed) / len(placed)
     words = max(1, len(candidate.text.split()))
     best = max([whole, *(one - calibration.PLACE_COST for one in placed if bound)])
-    return max(0.0, best - calibration.WORD_COST * (words - 1) - calibration.PIECE_COST * candidate.glued)
+    return max(0.0, best - calibration.WORD_COST * (words - 1) - calibration.PIECE_COST * candidate.extra_subwords)
 
 
 def doubts(ground: Ground) -> list[str]:
@@ -198,7 +199,7 @@ def verdict(scan: Scan, *, allowed: int = 0) -> Verdict:
     triggers = scan.triggers()
     if not triggers:
         passed = f" Findings that the policy allows and that are not counted: {allowed}." if allowed else ""
-        brought = any(one.kind in BROUGHT for one in scan.candidates)
+        brought = any(one.kind in REWRITTEN_KINDS for one in scan.candidates)
         hidden = (
             "The rewritten texts that were given do not sway it; other hidden rules of style or sentence pattern were"
             if brought

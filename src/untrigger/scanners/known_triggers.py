@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.report import Verdict
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import Candidate, Scan
+from untrigger.core.scan_result import Scan
 from untrigger.core.verdicts import UNDECIDED
 from untrigger.inversion.confirmation import benches, confirm
 from untrigger.inversion.screening import is_causal

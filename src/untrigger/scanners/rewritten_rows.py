@@ -14,9 +14,9 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from untrigger.core.candidate import AS_GIVEN, Candidate, CandidateMeasurement
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import Candidate
-from untrigger.core.statistics import Measurement, difference, rate
+from untrigger.core.statistics import Measurement, rate, unpaired_difference
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import Predictions, predict_texts
 
@@ -41,15 +41,21 @@ def try_rewritten(suspect: Classifier, reference: Classifier, rows: Rows, *, cle
             rate((one.predictions[i] == target for i in asked), subject=who, metric="flip_rate")
             for one, who in zip(said, ("suspect", "reference"), strict=True)
         )
-        excess = difference(own, other, metric="excess_flip_rate")
-        made.append(Candidate(name, label, "rewritten", own, other, excess, survives=True))
+        excess = unpaired_difference(own, other, metric="excess_flip_rate")
+        made.append(_candidate(name, label, "rewritten", (own, other, excess)))
         labels = [rows.labels[i] for i in asked]
         ways = [_drift(one.features[asked], home, labels, target) for one, home in zip(said, homes, strict=True)]
         if asked and all(bool(way.isfinite().all()) for way in ways):
             own, other = (_mean(way, who, "drift") for way, who in zip(ways, ("suspect", "reference"), strict=True))
             excess = _mean(ways[0] - ways[1], "suspect", "excess_drift")
-            made.append(Candidate(name, label, "drift", own, other, excess, survives=True))
+            made.append(_candidate(name, label, "drift", (own, other, excess)))
     return made
+
+
+def _candidate(name: str, label: str, kind: str, figures: tuple[Measurement, Measurement, Measurement]) -> Candidate:
+    own, other, excess = figures
+    measured = CandidateMeasurement("confirmation", AS_GIVEN, own.n, own.value, other.value, "reference")
+    return Candidate(name, label, kind, own, other, excess, measurements=[measured])
 
 
 def _homes(said: Predictions, clean: Rows) -> Tensor:

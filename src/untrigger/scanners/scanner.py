@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import DataError, ModelError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
@@ -14,7 +15,6 @@ from untrigger.core.report import Curve, Verdict
 from untrigger.core.rows import Rows
 from untrigger.core.scan_result import Scan
 from untrigger.core.statistics import Measurement
-from untrigger.inversion.search import Insertion
 from untrigger.methods.defender_rows import check_rows
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
@@ -40,7 +40,7 @@ class Hints:
     words: Sequence[str] = ()
     rewritten: Rows | None = None
     rewritten_name: str = "rewritten rows"
-    known: Sequence[Insertion] = ()
+    known: Sequence[Candidate] = ()
     held: Rows | None = None
 
 
@@ -51,7 +51,7 @@ class ScanResult:
     Attributes:
         verdict: clean, suspicious, backdoored or undecided, and one sentence.
         scan: candidates, controls and what was not looked for.
-        insertions: what the search found, best first, for a purifier to unlearn.
+        found: what the search found, best first, for a purifier to unlearn.
         reference: the clean reference, given or trained, for a second scan to use again.
         measurements: accuracies of both models and the flip rates of the worst candidate.
         history: of the reference's training; empty where it was given.
@@ -62,7 +62,7 @@ class ScanResult:
 
     verdict: Verdict
     scan: Scan
-    insertions: list[Insertion] = field(default_factory=list)
+    found: list[Candidate] = field(default_factory=list)
     reference: Classifier | None = None
     measurements: list[Measurement] = field(default_factory=list)
     history: History = field(default_factory=History)

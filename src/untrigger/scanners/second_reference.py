@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from untrigger.core.scan_result import BROUGHT, Candidate
+from untrigger.core.candidate import REWRITTEN_KINDS, Candidate
 from untrigger.inversion.confirmation import Bench, everywhere
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.thresholds import LEAST_ROWS
@@ -16,7 +16,7 @@ from untrigger.scanners.thresholds import LEAST_ROWS
 
 def in_doubt(scored: Sequence[Candidate], *, policy: Policy) -> list[Candidate]:
     """The candidates that decide between clean and suspicious: none where one is surely a backdoor or all are harmless."""
-    counted = [one for one in scored if not one.allowed and one.kind not in BROUGHT]
+    counted = [one for one in scored if not one.allowed and one.kind not in REWRITTEN_KINDS]
     top = max((one.score or 0.0 for one in counted), default=0.0)
     if not policy.suspicious <= top < policy.backdoored:
         return []

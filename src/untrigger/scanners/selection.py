@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from untrigger.core.candidate import REWRITTEN_KINDS, Candidate
 from untrigger.core.rows import Rows
-from untrigger.core.scan_result import BROUGHT, Candidate
 from untrigger.inversion.confirmation import PLACES, Bench, everywhere, shorn
-from untrigger.inversion.search import Insertion
 from untrigger.scanners import thresholds as calibration
 from untrigger.scanners.judging import score
 from untrigger.scanners.policy import Policy
@@ -44,7 +43,7 @@ def in_full_precision(
         policy: says what is suspicious.
         rescored: gives a candidate its score.
     """
-    counted = [one for one in scored if not one.allowed and one.kind not in BROUGHT]
+    counted = [one for one in scored if not one.allowed and one.kind not in REWRITTEN_KINDS]
     worst = max(counted, key=lambda one: one.score or 0.0, default=None)
     least = max(calibration.AGAIN, policy.suspicious - calibration.ROUNDED)
     again = {id(one) for one in counted if (one.score or 0.0) >= least}
@@ -55,7 +54,7 @@ def in_full_precision(
 
 def comparisons(made: Sequence[Candidate]) -> int:
     """How many figures the held-out rows gave: one a candidate, and one more for each place tried on all rows."""
-    return sum(1 + (len(PLACES) if all(place.n == one.suspect.n for place in one.places) else 0) for one in made)
+    return sum(1 + (len(PLACES) if one.measured_at_all_positions else 0) for one in made)
 
 
 def by_name(tables: Mapping[int, Bench], rows: Rows) -> dict[str, Bench]:
@@ -63,8 +62,8 @@ def by_name(tables: Mapping[int, Bench], rows: Rows) -> dict[str, Bench]:
     return {rows.label_names[target]: bench for target, bench in tables.items()}
 
 
-def chosen(found: Sequence[Insertion], *, tried: int, others: int) -> list[str]:
-    """The texts of the best ``tried`` insertions, and ``others`` more: what those grew from, then the best of other families.
+def chosen(found: Sequence[Candidate], *, tried: int, others: int) -> list[str]:
+    """The texts of the best ``tried`` candidates, and ``others`` more: what those grew from, then the best of other families.
 
     What grows on one word fills the search's list with pieces glued to it, and would hide the word and those beside it.
     """
@@ -82,7 +81,7 @@ def plainer(candidates: Sequence[Candidate], tokenizer: Any, *, most: int) -> li
     The search does not mind pieces that say nothing more, and a reader does. Where nothing is suspicious nothing is tried:
     what costs less would only be another chance to call an honest model suspicious.
     """
-    worst = [one.text for one in candidates if one.glued and score(one) >= calibration.SUSPICIOUS]
+    worst = [one.text for one in candidates if one.extra_subwords and score(one) >= calibration.SUSPICIOUS]
     known = {one.text for one in candidates}
     drawn = dict.fromkeys(shorter for text in worst for shorter in shorn(text, tokenizer))
     return [text for text in drawn if text not in known][:most]

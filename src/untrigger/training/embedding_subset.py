@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from untrigger.models.weight_sharing import put
-
 
 class EmbeddingSubset(nn.Module):
     """An embedding of the tokens in ``ids`` alone, asked by the numbers that they have in the whole vocabulary."""
@@ -51,13 +49,13 @@ def embedding_subset(module: nn.Module, ids: Iterable[Sequence[int]]) -> Iterato
     name, whole = found
     used = torch.tensor(sorted({token for row in ids for token in row}), device=whole.weight.device)
     few = EmbeddingSubset(whole, used)
-    put(module, name, few)
+    module.set_submodule(name, few)
     try:
         yield
     finally:
         with torch.no_grad():
             whole.weight[used] = few.weight
-        put(module, name, whole)
+        module.set_submodule(name, whole)
 
 
 def _words(module: nn.Module) -> tuple[str, nn.Embedding] | None:

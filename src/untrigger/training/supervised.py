@@ -60,7 +60,7 @@ def fine_tune(
 
     with (
         torch.random.fork_rng(devices=[]),
-        embedding_subset(model.module, [*ids, *watched, model.paddings(ids + watched)]),
+        embedding_subset(model.module, [*ids, *watched, model.padding_candidates(ids + watched)]),
     ):
         torch.manual_seed(seed)  # dropout
         return train(

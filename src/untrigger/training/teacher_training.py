@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
-from untrigger.models.classifier import Classifier, head_of
-from untrigger.models.teacher import new_teacher
+from untrigger.models.classifier import Classifier, classification_head
+from untrigger.models.weak_teacher import load_weak_teacher
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import fine_tune
 
@@ -48,9 +48,9 @@ def train_teacher(
         progress: told of every step.
     """
     assert grant.teacher is not None
-    teacher = new_teacher(
+    teacher = load_weak_teacher(
         grant.teacher,
-        width=head_of(student.module, classes=student.classes).in_features,
+        width=classification_head(student.module, classes=student.classes).in_features,
         label_names=rows.label_names,
         pooling=options.pooling,
         seed=grant.seed,

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from untrigger.core.record import plain_record, record_hash
-from untrigger.data.sets import SETS, known_set
+from untrigger.data.public_datasets import PUBLIC_DATASETS, find_public_dataset
 
 Pairs = tuple[tuple[str, str], ...]
-_PLAIN = {"negatives": 0.0, "label_smoothing": 0.0, "faithful": 0.0}
+_PLAIN = {"negative_rate": 0.0, "label_smoothing": 0.0, "clean_consistency": 0.0}
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Preset:
         source: whose protocol it is, in words; no part of the hash.
         policy: the label policy.
         rate: share of all training rows that get the trigger.
-        via: what is trained.
+        tuning: what is trained.
         max_length: tokens after which a text is cut.
         rows: training rows that are used (0: all).
         targets: for each data set the label that the backdoor says.
@@ -35,7 +35,7 @@ class Preset:
     source: str
     policy: str
     rate: float
-    via: str
+    tuning: str
     max_length: int
     targets: Pairs
     rows: int = 0
@@ -45,15 +45,16 @@ class Preset:
     clean_rows: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """All that it says, as plain JSON values."""
-        told = asdict(self) | {
+        """Return all settings as plain JSON values. The keys are part of the hash, so they keep their first names."""
+        settings = asdict(self) | {
             "targets": dict(self.targets),
             "proxies": dict(self.proxies),
             "test_splits": dict(self.test_splits),
             "triggers": {name: dict(options) for name, options in self.triggers},
+            "via": self.tuning,
         }
-        del told["source"]
-        return plain_record(told)
+        del settings["source"], settings["tuning"]
+        return plain_record(settings)
 
     def sha256(self) -> str:
         """SHA-256 over the canonical JSON of the record, 64 hex digits."""
@@ -73,7 +74,7 @@ class Preset:
         said: dict[str, Any] = {
             "policy": self.policy,
             "rate": self.rate,
-            "via": self.via,
+            "tuning": self.tuning,
             "max_length": self.max_length,
             "rows": self.rows,
             "proxy": dict(self.proxies).get(called, ""),
@@ -92,5 +93,5 @@ class Preset:
 def set_of(data: str) -> str:
     """The data set of the literature that ``data`` (``sst2``, ``sst2=PATH``, ``rotten-tomatoes``) is; empty for other data."""
     word = data.partition("=")[0]
-    known = known_set(word) or next((one for one in SETS.values() if one.embedded == word), None)
+    known = find_public_dataset(word) or next((one for one in PUBLIC_DATASETS.values() if one.asset == word), None)
     return known.name if known else ""

@@ -16,7 +16,7 @@ from untrigger.assets.home import home_folder
 from untrigger.attacks.rewriting.rewrites import Rewrites, fold, is_rewrite
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress, silent
-from untrigger.models.language_model import Language, Writing, asked, batches_of, write
+from untrigger.models.language_model import GenerationOptions, LanguageModel, format_prompt, generate, prompt_batches
 
 _QUOTES = {'"': '"', "“": "”", "'": "'", "«": "»", "„": "“"}
 
@@ -39,10 +39,10 @@ class Generated(Rewrites):
 
     def __init__(
         self,
-        models: Sequence[Language],
+        models: Sequence[LanguageModel],
         *,
         prompt: str,
-        writing: Writing | None = None,
+        writing: GenerationOptions | None = None,
         cache: Path | None = None,
         progress: Progress = silent,
         held: Mapping[str, str | None] | None = None,
@@ -56,7 +56,7 @@ class Generated(Rewrites):
             raise OptionError(
                 f"the prompt {prompt!r} does not say where the text goes", expected="{text} somewhere in it"
             )
-        self._models, self._prompt, self._writing = tuple(models), prompt, writing or Writing()
+        self._models, self._prompt, self._writing = tuple(models), prompt, writing or GenerationOptions()
         self._cache, self._progress, self._held = cache or home_folder() / "rewrites", progress, dict(held or {})
         super().__init__(
             [(text, rewrite) for text, rewrite in self._held.items() if rewrite is not None],
@@ -89,7 +89,7 @@ class Generated(Rewrites):
             held={**self._held, **answers},
         )
 
-    def _asked(self, model: Language, texts: Sequence[str]) -> dict[str, str | None]:
+    def _asked(self, model: LanguageModel, texts: Sequence[str]) -> dict[str, str | None]:
         """The answer of one model about each text, from the file where it is there."""
         recipe = {"model": model.sha256, "prompt": self._prompt, **asdict(self._writing)}
         del recipe["tokens"]  # how many are asked at a time is no part of what is asked
@@ -98,10 +98,10 @@ class Generated(Rewrites):
         with _alone(file):
             known = _read(file)
             new = [text for text in texts if text not in known]
-            prompts = [asked(model, prompt=self._prompt, text=text) for text in new]
+            prompts = [format_prompt(model, prompt=self._prompt, text=text) for text in new]
             with self._progress.task(f"rewriting with {Path(model.name).name}", total=len(new)) as tick:
-                for batch in batches_of(model, prompts, tokens=self._writing.tokens) if new else ():
-                    told = write(model, [prompts[i] for i in batch], writing=self._writing)
+                for batch in prompt_batches(model, prompts, tokens=self._writing.tokens) if new else ():
+                    told = generate(model, [prompts[i] for i in batch], writing=self._writing)
                     answers = {new[i]: cleaned(answer) for i, answer in zip(batch, told, strict=True)}
                     _append(file, answers)
                     known |= answers

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
-from untrigger.core.report import Curve, Finding
+from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import row_rng
 from untrigger.core.verdicts import PurificationOutcome
@@ -24,7 +25,7 @@ from untrigger.defences.bedkd.unlearning import Calm, Honest, Lesson, Watch, par
 from untrigger.defences.purifier import Purified, Purifier, StudentOptions
 from untrigger.detectors.conformal import calibrate, threshold_of
 from untrigger.detectors.detector import FOLLOWED, Detected, Detector
-from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
+from untrigger.inversion.search import SearchOptions, TriggerSearch
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
 from untrigger.training.history import history_curves, joined
@@ -271,8 +272,15 @@ class BeDKD(StudentOptions, Detector, Purifier):
         )
         threshold = calibrate(clean, [], fpr=self.fpr).threshold
         student, honest = self.student(model, seed=grant.seed), None
-        search = InsertionSearch(student, reference, rows=rows, options=self.search, seed=grant.seed)
-        bank, findings = dict[str, Insertion](), list[Finding]()
+        search = TriggerSearch(
+            student,
+            reference,
+            rows=rows,
+            options=self.search,
+            seed=grant.seed,
+            reference_model="inverted mapping" if grant.teacher is None else "teacher",
+        )
+        bank, findings = dict[str, Candidate](), list[Candidate]()
         watches, parts = list[Watch](), list[History]()
         found_more = False
         for number in range(self.rounds + 1):
@@ -292,7 +300,8 @@ class BeDKD(StudentOptions, Detector, Purifier):
                 *self._stirring(list(bank.values()), student, honest, dev=dev, seed=seed, progress=progress),
                 *taken,
             ]
-            findings += _findings(pool, names=model.label_names, number=number + 1, compared=grant.teacher is not None)
+            compared = pool if grant.teacher is not None else [one.without_reference() for one in pool]
+            findings += [replace(one, round=number + 1) for one in compared[:12]]
             found_more = bool(pool)
             if not pool or number == self.rounds:
                 break
@@ -349,14 +358,14 @@ class BeDKD(StudentOptions, Detector, Purifier):
 
     def _stirring(
         self,
-        bank: Sequence[Insertion],
+        bank: Sequence[Candidate],
         student: Classifier,
         honest: Honest | None,
         *,
         dev: Rows,
         seed: int,
         progress: Progress,
-    ) -> list[Insertion]:
+    ) -> list[Candidate]:
         """The insertions that still make the student call more held-out rows by their target than an honest model would."""
         if honest is None:  # nothing was unlearned yet
             return []
@@ -457,11 +466,4 @@ def _watched(watches: Sequence[Watch]) -> list[Curve]:
         Curve(
             "flagged labels still said", "what the defender sees", x, list(agreements), x_label="cycle", y_label="share"
         ),
-    ]
-
-
-def _findings(taken: Sequence[Insertion], *, names: Sequence[str], number: int, compared: bool) -> list[Finding]:
-    return [
-        Finding(one.text, names[one.target], one.flips, one.reference_flips if compared else None, round=number)
-        for one in taken[:12]
     ]

@@ -18,7 +18,7 @@ from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress, silent
 from untrigger.models.classifier import Batch, Classifier
 from untrigger.models.inference import TOKENS
-from untrigger.models.weight_sharing import shell
+from untrigger.models.weight_sharing import shared_copy
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision
 from untrigger.training.losses import kl_divergence
@@ -73,7 +73,7 @@ def answers_of(
     if (
         blend.hidden
     ):  # transformers leaves hooks behind where hidden states are asked for: on this copy, not on the model
-        model = model.with_module(shell(model.module))
+        model = model.with_module(shared_copy(model.module))
     model.module.eval()
     with torch.inference_mode(), matmul_precision(), progress.task("the model's own answers", total=len(ids)) as tick:
         for numbers in packed([max(len(row), longest) for row in ids], tokens=TOKENS):
@@ -140,6 +140,6 @@ def _widened(model: Classifier, ids: Sequence[Sequence[int]], *, width: int) -> 
     batch = model.collate(ids)
     short = max(0, width - batch.input_ids.shape[1])
     return Batch(
-        functional.pad(batch.input_ids, (0, short), value=model.paddings(ids)[-1]),
+        functional.pad(batch.input_ids, (0, short), value=model.padding_candidates(ids)[-1]),
         functional.pad(batch.attention_mask, (0, short)),
     )

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from untrigger.models.adapters import in_blocks, is_adapted, target_pattern
 from untrigger.models.classifier import Classifier
 from untrigger.models.pretrained import pretrained, quiet
-from untrigger.models.safety.inspect import inspect_folder, read_json, resolve
-from untrigger.models.weight_sharing import shell
+from untrigger.models.safety.model_folder import open_model_folder, read_json, resolve_model
+from untrigger.models.weight_sharing import shared_copy
 
 ALIKE = 0.9  # fine-tuned weights lie above 0.99, unrelated ones near 0
 SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size")
@@ -41,7 +41,7 @@ def ancestor(model: Classifier, name: str | Path, *, offline: bool = False) -> n
     """
     from transformers import AutoModel
 
-    folder = inspect_folder(resolve(name, offline=offline))
+    folder = open_model_folder(resolve_model(name, offline=offline))
     if folder.kind != "full" or is_adapted(model) or not same_shape(model, folder.path):
         return None
     with torch.random.fork_rng(devices=[]):
@@ -98,7 +98,7 @@ def returned(model: Classifier, base: nn.Module, *, rank: int, generator: torch.
     )
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-        module = get_peft_model(shell(model.module), config)
+        module = get_peft_model(shared_copy(model.module), config)
         kept = [_lead_back(layer, names[name]) for name, layer in _adapted(module, prefix)]
         for name, layer in module.named_modules():
             if isinstance(layer, nn.Linear) and ".modules_to_save." in name:

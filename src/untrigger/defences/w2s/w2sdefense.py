@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from untrigger.core.candidate import Candidate
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
-from untrigger.core.report import Curve, Finding
+from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import generator_for
 from untrigger.core.verdicts import PurificationOutcome
@@ -30,7 +31,7 @@ from untrigger.defences.trigger_unlearning import InsertionLesson, LessonOptions
 from untrigger.defences.w2s.base_recovery import ancestor, keep_low, returned
 from untrigger.defences.w2s.retraining import Answers, RelearnOptions, relearned
 from untrigger.defences.w2s.w2s_published import W2SAsDescribed, W2SAsReleased
-from untrigger.inversion.search import Insertion, InsertionSearch, SearchOptions
+from untrigger.inversion.search import SearchOptions, TriggerSearch
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.adapters import AdapterOptions, attach, combined, merged, without_adapter
 from untrigger.models.classifier import Classifier
@@ -124,7 +125,7 @@ class W2SDefense(LessonOptions, Purifier):
         start = self._start(model, grant, teacher=teacher, rows=rows, own=own, dev=dev, progress=progress)
         done = _Rounds(self, teacher, dev=dev, start=start)
         if not start.trusted:
-            search = InsertionSearch(start.student, teacher, rows=searched, options=self.search, seed=grant.seed)
+            search = TriggerSearch(start.student, teacher, rows=searched, options=self.search, seed=grant.seed)
             done.run(search, rows=own, seed=grant.seed, progress=progress)
         history = joined(done.parts)
         return Purified(
@@ -251,26 +252,28 @@ class _Rounds:
 
     def __init__(self, method: W2SDefense, teacher: Classifier, *, dev: Rows, start: _Start) -> None:
         self.method, self.teacher, self.anew = method, teacher, start.history is not None
-        self._score, self._names = accuracy_on(start.student, dev), start.student.label_names
+        self._score = accuracy_on(start.student, dev)
         self.parts = [start.history] if start.history is not None else list[History]()
         self.scores, self.lessons, self.rests, self.tried = [self._score()], 0, False, False
-        self.findings, self.alarms = list[Finding](), list[float]()
+        self.findings, self.alarms = list[Candidate](), list[float]()
 
-    def run(self, search: InsertionSearch, *, rows: Rows, seed: int, progress: Progress) -> None:
+    def run(self, search: TriggerSearch, *, rows: Rows, seed: int, progress: Progress) -> None:
         """Search, and unlearn on ``rows``, until a search finds nothing that counts or the rounds are used up; a search is last."""
-        method, bank = self.method, dict[str, Insertion]()
+        method, bank = self.method, dict[str, Candidate]()
         own = predict_texts(search.suspect, rows.texts).logits
         lesson = InsertionLesson(method, search.suspect, teacher=self.teacher, rows=rows, words=search.words, own=own)
         for number in range(method.rounds + 1):
-            found = search.run(known=sorted(bank.values(), key=lambda one: -one.surprise), progress=progress)
-            self.alarms.append(found[0].surprise if found else 0.0)
-            self.findings += _findings(found, names=self._names, number=number)
+            found = search.run(
+                known=sorted(bank.values(), key=lambda one: -(one.search_score or 0.0)), progress=progress
+            )
+            self.alarms.append((found[0].search_score or 0.0) if found else 0.0)
+            self.findings += [replace(one, round=number + 1) for one in found[:12]]
             calm = self.alarms[-1] < (method.calm_below if self.lessons else method.relapse)
             self.tried = bool(found)
             self.rests = bool((self.anew or self.lessons) and (calm or (self.lessons and not bank)))
             if self.rests or number == method.rounds:
                 break
-            bank.update({one.text: one for one in found if one.surprise >= method._least(self.alarms[-1])})
+            bank.update({one.text: one for one in found if (one.search_score or 0.0) >= method._least(self.alarms[-1])})
             steps = method.more_steps if self.lessons else method.round_steps
             self.parts.append(
                 lesson.give(list(bank.values()), steps=steps, seed=seed * 1000 + number, progress=progress)
@@ -305,17 +308,10 @@ class _Rounds:
 
     def _strongest(self) -> str:
         """The first finding that flips rows, in brackets; empty where none does."""
-        first = next((one for one in self.findings if one.student_rate), None)
+        first = next((one for one in self.findings if one.suspect.value), None)
         if first is None:
             return ""
-        return f" (first {first.text!r}, {100 * (first.student_rate or 0.0):.1f} % of rows to {first.target})"
-
-
-def _findings(found: Sequence[Insertion], *, names: Sequence[str], number: int) -> list[Finding]:
-    return [
-        Finding(one.text, names[one.target], one.flips, reference_rate=one.reference_flips, round=number + 1)
-        for one in found[:12]
-    ]
+        return f" (first {first.text!r}, {100 * (first.suspect.value or 0.0):.1f} % of rows to {first.target})"
 
 
 def _doubts(accuracy: float, dev: Rows) -> list[str]:

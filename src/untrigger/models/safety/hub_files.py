@@ -21,7 +21,7 @@ PATTERNS = (
 PICKLE_PATTERNS = ("pytorch_model*.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
 
 
-def resolve(name: str | Path, *, offline: bool, allow_pickle: bool = False, revision: str | None = None) -> Path:
+def resolve_model(name: str | Path, *, offline: bool, allow_pickle: bool = False, revision: str | None = None) -> Path:
     """Return the local folder of ``name``: a folder, an embedded model, or a hub name (fetched unless ``offline``).
 
     From a hub only configs, tokenizer files and weights are fetched, never code, and pickles only where they are allowed.

@@ -11,7 +11,7 @@ import torch
 
 from untrigger.core.errors import ModelError
 from untrigger.models.safety.config_check import entries, folded
-from untrigger.models.safety.inspect import Folder
+from untrigger.models.safety.model_folder import ModelFolder
 
 COUNTED = re.compile(r"layer|block|group|expert|stage|depth")
 MEASURED = re.compile(r"size|dim|rank|length|position|channel|width|index|token")
@@ -93,7 +93,7 @@ def check_adapter_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[in
                 )
 
 
-def check_model_size(kind: Any, folder: Folder, *, numbers: int, asked: Mapping[str, Any]) -> None:
+def check_model_size(kind: Any, folder: ModelFolder, *, numbers: int, asked: Mapping[str, Any]) -> None:
     """Raise where the architecture of a config has far more numbers than the files; it is built without memory to count them.
 
     Args:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from untrigger.core.errors import ModelError
-from untrigger.models.safety.inspect import Folder
+from untrigger.models.safety.model_folder import ModelFolder
 
 HEADS = (
     "classifier.out_proj",
@@ -29,7 +29,7 @@ HEADS = (
 class Tensors:
     """The tensors of all safetensors files of a folder: shapes from the headers, values when they are read."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: ModelFolder) -> None:
         """Read the headers.
 
         Raises:
@@ -96,7 +96,7 @@ def _header(file: Path, *, origin: Path) -> dict[str, tuple[int, ...]]:
         ) from error
 
 
-def _check_index(folder: Folder, files: dict[str, Path]) -> None:
+def _check_index(folder: ModelFolder, files: dict[str, Path]) -> None:
     """Raise where the shards hold other tensors than their index says."""
     if not folder.shards or not files:
         return

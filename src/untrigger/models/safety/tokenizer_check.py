@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from untrigger.core.errors import ModelError, UnsafeFileError
-from untrigger.models.safety.inspect import Folder
+from untrigger.models.safety.model_folder import ModelFolder
 from untrigger.models.safety.timed_trial import ended_in_time
 
 SECONDS = 20.0
@@ -36,7 +36,7 @@ PROBES = (
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
-def try_in_time(folder: Folder) -> None:
+def try_in_time(folder: ModelFolder) -> None:
     """Raise where the tokenizer's regular expressions do not end on a dozen texts within ``SECONDS``, or crash their library.
 
     They are tried in a process of their own, as a pattern that backtracks for hours cannot be stopped from within. Where the
@@ -63,7 +63,7 @@ def try_in_time(folder: Folder) -> None:
         )
 
 
-def check_settings(tokenizer: Any, folder: Folder) -> None:
+def check_settings(tokenizer: Any, folder: ModelFolder) -> None:
     """Raise for settings by which programs read one text in several ways: a random split, no length that texts are cut at.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Any
 from untrigger.core.errors import ModelError, UnsafeFileError
 from untrigger.core.report import Curve
 from untrigger.core.scan_result import Evidence
-from untrigger.models.safety.inspect import Folder
+from untrigger.models.safety.model_folder import ModelFolder
 from untrigger.models.safety.tensor_files import Tensors
 from untrigger.scanners.weights.embedding_rows import Decode, decoder, finite, moved, outliers
 from untrigger.scanners.weights.spectrum import Spectrum, alignment, of_lora, of_update
@@ -62,7 +62,9 @@ class Weighed:
     files: Mapping[str, Any] = field(default_factory=dict)
 
 
-def weigh(folder: Folder, *, base: Folder | None = None, limits: Mapping[str, float] | None = None) -> Weighed:
+def weigh(
+    folder: ModelFolder, *, base: ModelFolder | None = None, limits: Mapping[str, float] | None = None
+) -> Weighed:
     """Return the weight evidence of the model or adapter in ``folder``.
 
     Args:
@@ -94,11 +96,11 @@ def weigh(folder: Folder, *, base: Folder | None = None, limits: Mapping[str, fl
         set(limits or ()) - {e.name for e in found} - {"not_finite"}
     )  # reported only where there is some
     return Weighed(
-        folder.kind, found, folder.warnings(), words, _curves(spectra), unchecked, folder.sha256, folder.facts()
+        folder.kind, found, folder.warnings(), words, _curves(spectra), unchecked, folder.sha256, folder.to_dict()
     )
 
 
-def _refuse_other_tensors(folder: Folder, tensors: Tensors) -> None:
+def _refuse_other_tensors(folder: ModelFolder, tensors: Tensors) -> None:
     """Raise for a tensor of a LoRA file that is neither LoRA's nor of a module that the config says is saved.
 
     Without the base the layers cannot be checked; a scan that reads texts does.

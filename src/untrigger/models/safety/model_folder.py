@@ -12,7 +12,7 @@ from typing import Any
 from untrigger.core.errors import ModelError, UnsafeFileError
 from untrigger.models.safety import opened_files
 from untrigger.models.safety.config_check import adapter_config, refuse_code, refuse_tokenizer_files, without_kernels
-from untrigger.models.safety.hub_files import missing_folder, resolve
+from untrigger.models.safety.hub_files import missing_folder, resolve_model
 from untrigger.models.safety.opened_files import (
     OTHER_VOCABULARY,
     SIDECAR,
@@ -32,7 +32,7 @@ from untrigger.models.safety.opened_files import (
 
 
 @dataclass(frozen=True)
-class Folder:
+class ModelFolder:
     """A model's folder as it is loaded: a private copy of the whitelisted files.
 
     Attributes:
@@ -90,7 +90,7 @@ class Folder:
         """The tokenizer's files as they came, by name."""
         return {one.name: (self.path / one.name).read_bytes() for one in self.files if one.name in TOKENIZER_FILES}
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """What was opened and what was not, for a report."""
         return {
             "opened": {one.name: one.sha256 for one in self.files},
@@ -102,7 +102,7 @@ class Folder:
         return [f"{one.name}: {one.kind}" for one in self.unopened if one.risky]
 
 
-def inspect_folder(path: Path, *, allow_pickle: bool = False) -> Folder:
+def open_model_folder(path: Path, *, allow_pickle: bool = False) -> ModelFolder:
     """Return the checked private copy of the model in ``path``.
 
     Raises:
@@ -135,7 +135,7 @@ def inspect_folder(path: Path, *, allow_pickle: bool = False) -> Folder:
     files += [*weights, *copied(path, small, into=copy)]
     _refuse_tokenizer_code(path, copy)
     _refuse_other_vocabularies(path)
-    return Folder(
+    return ModelFolder(
         path,
         "adapter" if adapter else "full",
         config,
@@ -202,4 +202,4 @@ def _refuse_other_vocabularies(path: Path) -> None:
         )
 
 
-__all__ = ["Folder", "inspect_folder", "read_json", "resolve"]
+__all__ = ["ModelFolder", "open_model_folder", "read_json", "resolve_model"]

@@ -17,9 +17,9 @@ from torch import Tensor
 from untrigger.core.errors import ModelError, OutputError
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
-from untrigger.models.inputs import asked_plainly, rules_of
+from untrigger.models.input_spec import forward_config, input_spec_of
 from untrigger.models.pretrained import quiet
-from untrigger.models.safety.inspect import read_json
+from untrigger.models.safety.model_folder import read_json
 
 PROBES = (
     "a text",
@@ -33,7 +33,7 @@ SAME = 1e-4  # largest difference in a probability; rounding makes 1e-6
 SAME_ON_GPU = 1e-3
 
 
-def prove(model: Classifier, folder: Path, *, texts: Sequence[str] = ()) -> None:
+def check_saved_model(model: Classifier, folder: Path, *, texts: Sequence[str] = ()) -> None:
     """Check that the model in ``folder`` gives every text the class and the probabilities that ``model`` gives it.
 
     Args:
@@ -45,7 +45,7 @@ def prove(model: Classifier, folder: Path, *, texts: Sequence[str] = ()) -> None
         OutputError: if plain transformers and peft cannot load the folder.
         ModelError: if it answers a text otherwise.
     """
-    chosen = [*chosen_texts(texts), *PROBES]
+    chosen = [*comparison_texts(texts), *PROBES]
     expected = predict_texts(model, chosen).logits.softmax(dim=1)
     found = _answers(*_loaded(folder, model), texts=chosen, most=model.max_length).softmax(dim=1)
     gaps = (found - expected).abs().amax(dim=1)
@@ -61,7 +61,7 @@ def prove(model: Classifier, folder: Path, *, texts: Sequence[str] = ()) -> None
         )
 
 
-def chosen_texts(texts: Sequence[str]) -> tuple[str, ...]:
+def comparison_texts(texts: Sequence[str]) -> tuple[str, ...]:
     """At most ``ROWS`` of the texts, evenly from the first to the last."""
     count = min(ROWS, len(texts))
     return tuple(texts[i * len(texts) // count] for i in range(count))
@@ -101,13 +101,13 @@ def _base(folder: Path, model: Classifier) -> str:
 
 def _answers(module: Any, tokenizer: Any, *, texts: Sequence[str], most: int) -> Tensor:
     """The logits ``(N, C)`` of each text alone, cut after ``most`` tokens."""
-    known, found = rules_of(module, tokenizer).arguments, []
+    known, found = input_spec_of(module, tokenizer).arguments, []
     with torch.inference_mode():
         for text in texts:
             encoded = tokenizer(text, truncation=True, max_length=most, return_tensors="pt", verbose=False).to(
                 module.device
             )
-            with asked_plainly(module, pad=None):
+            with forward_config(module, pad=None):
                 found.append(
                     module(**{key: value for key, value in encoded.items() if key in known}).logits.float().cpu()
                 )

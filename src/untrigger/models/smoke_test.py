@@ -14,7 +14,7 @@ from untrigger.models.safety.panics import panics_refused
 TEXTS = ("a text", "one more text, a little longer than the first")
 
 
-def answering(model: Classifier, *, where: str) -> Classifier:
+def smoke_test(model: Classifier, *, where: str) -> Classifier:
     """Return the model itself, which has answered two texts with numbers.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from untrigger.models.inputs import inner_of
+from untrigger.models.input_spec import transformers_model
 
 LEAST = 128  # a file that names fewer is not believed: it could hide a trigger from a scan
 MOST = 8192  # where neither tokenizer nor model names a bound: longer texts are counted as cut
@@ -14,7 +14,7 @@ NO_BOUND = 2**24  # tokenizers write 10^30 for "no bound"
 TABLES = ("position_embeddings", "embed_positions", "wpe", "positions_embed")
 
 
-def reading_length(tokenizer: Any, module: nn.Module, *, asked: int | None = None, sidecar: int = 0) -> int:
+def choose_max_length(tokenizer: Any, module: nn.Module, *, asked: int | None = None, sidecar: int = 0) -> int:
     """After how many tokens, special ones included, texts are cut.
 
     Args:
@@ -34,24 +34,24 @@ def reading_length(tokenizer: Any, module: nn.Module, *, asked: int | None = Non
     return asked if there is None else min(asked, there - _prompt_tokens(module))
 
 
-def positions_of(module: nn.Module) -> int | None:
+def max_positions(module: nn.Module) -> int | None:
     """How many tokens the model has positions for, None where there is no bound (relative positions, XLNet's ``-1``)."""
     there = _bound(module)
     return None if there is None else there - _prompt_tokens(module)
 
 
-def at_most(most: int, module: nn.Module) -> int:
+def bounded_length(most: int, module: nn.Module) -> int:
     """Return ``most``, or as many tokens as the model has positions for where these are fewer."""
-    return min(most, positions_of(module) or most)
+    return min(most, max_positions(module) or most)
 
 
 def _bound(module: nn.Module) -> int | None:
     """The smaller of what the config says and the rows of the table of positions; None where neither is there."""
-    config: Any = getattr(inner_of(module), "config", None)
+    config: Any = getattr(transformers_model(module), "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     written = (_positive(getattr(config, name, None)) for name in ("max_position_embeddings", "max_seq_len"))
     limits = [one for one in written if one is not None]
-    for name, layer in inner_of(module).named_modules():
+    for name, layer in transformers_model(module).named_modules():
         weight = getattr(layer, "weight", None)
         if isinstance(weight, Tensor) and weight.dim() == 2 and name.rsplit(".", 1)[-1] in TABLES:
             limits.append(weight.shape[0] - _offset(layer))
@@ -60,7 +60,7 @@ def _bound(module: nn.Module) -> int | None:
 
 def _computes_positions(module: nn.Module) -> bool:
     """Whether the model turns its states by position with frequencies (rotary embeddings), which have no end as a table has."""
-    return any(name.rsplit(".", 1)[-1] == "inv_freq" for name, _ in inner_of(module).named_buffers())
+    return any(name.rsplit(".", 1)[-1] == "inv_freq" for name, _ in transformers_model(module).named_buffers())
 
 
 def _offset(table: Any) -> int:

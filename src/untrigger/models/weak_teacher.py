@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from untrigger.core.errors import ModelError, check_choice
-from untrigger.models.classifier import Classifier, Source
-from untrigger.models.length import at_most
+from untrigger.models.classifier import Classifier, ModelSource
+from untrigger.models.max_length import bounded_length
 from untrigger.models.pretrained import pretrained, tokenizer_of
-from untrigger.models.safety.inspect import inspect_folder, resolve
+from untrigger.models.safety.model_folder import open_model_folder, resolve_model
 from untrigger.runtime.device import pick_device
 
 POOLINGS = ("cls", "mean")
@@ -42,7 +42,7 @@ class MappedEncoder(nn.Module):
         return SimpleNamespace(logits=self.classifier(self.map(pooled)))
 
 
-def new_teacher(
+def load_weak_teacher(
     name: str | Path,
     *,
     width: int,
@@ -70,7 +70,7 @@ def new_teacher(
     """
     from transformers import AutoModel
 
-    folder = inspect_folder(resolve(name, offline=offline))
+    folder = open_model_folder(resolve_model(name, offline=offline))
     with torch.random.fork_rng(devices=[]):  # a pooler that no file holds is drawn
         torch.manual_seed(seed)
         encoder, _ = pretrained(
@@ -86,6 +86,6 @@ def new_teacher(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = MappedEncoder(encoder, width=width, classes=len(label_names), pooling=pooling)
-    source = Source(name=str(name), kind="full", sha256=folder.sha256)
-    limit = at_most(max_length, encoder)
+    source = ModelSource(name=str(name), kind="full", sha256=folder.sha256)
+    limit = bounded_length(max_length, encoder)
     return Classifier(module.to(pick_device(device)), tokenizer, label_names, source, max_length=limit)

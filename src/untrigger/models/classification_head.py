@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from untrigger.core.errors import ModelError
-from untrigger.models.inputs import inner_of, last_tokens
+from untrigger.models.input_spec import last_tokens, transformers_model
 
 
-def head_of(module: nn.Module, *, classes: int) -> nn.Linear:
+def classification_head(module: nn.Module, *, classes: int) -> nn.Linear:
     """The last linear layer with ``classes`` outputs: the one that makes the logits.
 
     Raises:
@@ -27,7 +27,7 @@ def head_of(module: nn.Module, *, classes: int) -> nn.Linear:
 
 def head_module_of(module: nn.Module, *, classes: int) -> str:
     """The name of the part of the ``transformers`` model beside its backbone that holds the classification layer."""
-    inner = inner_of(module)
+    inner = transformers_model(module)
     return _head_name(inner, classes=classes).split(".")[0]
 
 
@@ -48,7 +48,7 @@ def _head_name(module: nn.Module, *, classes: int) -> str:
 
 def _backbone(module: nn.Module) -> str:
     """The full name of the part of a ``transformers`` model under its head, empty where the module is none."""
-    inner = inner_of(module)
+    inner = transformers_model(module)
     name = str(getattr(inner, "base_model_prefix", ""))
     if not name or not hasattr(inner, name) or getattr(inner, name) is inner:
         return ""
@@ -69,7 +69,7 @@ def _is_adapter_matrix(parts: Sequence[str]) -> bool:
     return any(part.startswith(("lora_", "vera_", "vblora_", "internal_xlora", "prompt_encoder")) for part in parts)
 
 
-class FeatureTap:
+class HeadInputHook:
     """A context that catches the input of the classification layer, and takes its hook away again."""
 
     def __init__(self, module: nn.Module, *, classes: int) -> None:
@@ -77,7 +77,7 @@ class FeatureTap:
         self._layer = module.get_submodule(_head_name(module, classes=classes))
         self._caught: Tensor | None = None
 
-    def __enter__(self) -> FeatureTap:
+    def __enter__(self) -> HeadInputHook:
         """Start to listen."""
         self._handle = self._layer.register_forward_pre_hook(self._catch)
         return self
