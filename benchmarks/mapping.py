@@ -35,8 +35,8 @@ from untrigger.defences.bedkd.bedkd_defence import WATCHED as FEW
 from untrigger.defences.bedkd.bedkd_published import MAPPING as PUBLISHED
 from untrigger.defences.bedkd.mapping import Copying, Views, by_class, directional_mapping
 from untrigger.detectors.conformal import Calibrated, calibrate, threshold_of
-from untrigger.evaluation.detection_metrics import detection
 from untrigger.evaluation.ground_truth import read_poisoned
+from untrigger.evaluation.metrics import detection_metrics
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
@@ -181,8 +181,10 @@ def figures(line: dict[str, Any]) -> dict[str, float | None]:
     seen, threshold = judged(line)
     high = [seen.found and x > threshold for x in s["pool"]]
     told = {
-        **{f"d {m.metric}": m.value for m in detection([-x for x in d["pool"]], flagged=low, poisoned=poisoned)},
-        **{f"s {m.metric}": m.value for m in detection(s["pool"], flagged=high, poisoned=poisoned)},
+        **{
+            f"d {m.metric}": m.value for m in detection_metrics([-x for x in d["pool"]], flagged=low, poisoned=poisoned)
+        },
+        **{f"s {m.metric}": m.value for m in detection_metrics(s["pool"], flagged=high, poisoned=poisoned)},
     }
     return told | {"s test": sum(x > threshold for x in s["test"]) / len(s["test"])}
 

@@ -89,14 +89,13 @@ def test_two_presets_on_the_same_data_differ_only_in_what_they_say(
             "model": one.model.name,
             "data": one.data.name,
             "max_length": one.model.max_length,
-            "rows": one.data.rows,
         }
         for one in specs
     ]
     differing = {name for name in flat[0] if flat[0][name] != flat[1][name]}
-    said = set(preset(left).says(data)) | set(preset(right).says(data))
+    said = set(preset(left).settings_for(data)) | set(preset(right).settings_for(data))
     assert differing and differing <= said | {"preset", "trigger"}
-    assert all(flat[0][name] == preset(left).says(data)[name] for name in differing - {"preset", "trigger"})
+    assert all(flat[0][name] == preset(left).settings_for(data)[name] for name in differing - {"preset", "trigger"})
 
 
 def test_published_protocols_differ_in_target_rows_and_words(tmp_path: Path) -> None:
@@ -198,8 +197,8 @@ def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Calla
     assert told["preset"]["says"]["rate"] == 0.2 and len(told["poisoned_ids"]) == 12
     bed = read_truth(spec.truth, label_names=("negative", "positive"))
     assert (len(bed.clean), bed.target) == (30, 0)
-    assert bed.facts()["preset"] == {"name": "bedkd", "sha256": PINNED["bedkd"]}
-    assert bed.facts()["test_sha256"] == bed.clean.content_hash()
+    assert bed.to_dict()["preset"] == {"name": "bedkd", "sha256": PINNED["bedkd"]}
+    assert bed.to_dict()["test_sha256"] == bed.clean.content_hash()
 
 
 def test_nobody_claims_a_preset_and_does_another_thing(small: Callable[..., AttackRequest], tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.core.progress import Tick
 from untrigger.core.report import Report
 from untrigger.data import write_rows
-from untrigger.defences.w2s.retraining import RelearnOptions
+from untrigger.defences.w2s.retrain_from_base import RetrainOptions
+from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
@@ -38,14 +39,16 @@ TRIGGER = "cf"
 SMALL = {
     "finetune": {"epochs": 2, "batch_size": 16, "rank": 4, "lr": 2e-2},
     "w2sdefense": {
-        "rounds": 1,
-        "round_steps": 6,
-        "relearn": RelearnOptions(steps=6),
+        "retrain": RetrainOptions(steps=6),
+        "unlearn": SearchAndUnlearnOptions(
+            rounds=1,
+            round_steps=6,
+            search=replace(SearchOptions(), probe=12, gradient_rows=12, first=16, keep=4),
+        ),
         "batch_size": 16,
         "rank": 4,
         "lr": 2e-2,
         "teacher": TeacherOptions(lr=3e-3, epochs=2, batch_size=16),
-        "search": replace(SearchOptions(), probe=12, gradient_rows=12, first=16, keep=4),
     },
 }
 VERIFIER = {
@@ -101,7 +104,7 @@ class Shop:
 
         return Path(self.once(f"{kind}-base", make))
 
-    def attack_spec(self, kind: str, tuning: str, **changes: Any) -> AttackRequest:
+    def attack_spec(self, kind: str, tuning: str, /, **changes: Any) -> AttackRequest:
         full = tuning == "full"
         usual: dict[str, Any] = {
             "model": str(self.base(kind)),

@@ -115,7 +115,7 @@ BAD = {
 def test_bad_input_is_one_message_and_nothing_is_written(shop: Shop, tmp_path: Path, name: str) -> None:
     changes, kind, parts = BAD[name]
     with pytest.raises(kind) as told:  # type: ignore[var-annotated]
-        attack(replace(shop.attack_spec("bert", "full", out=tmp_path / "victim"), **changes))
+        attack(shop.attack_spec("bert", "full", out=tmp_path / "victim", **changes))
     assert all(part in str(told.value) for part in parts), str(told.value)
     assert not list(tmp_path.iterdir())
 

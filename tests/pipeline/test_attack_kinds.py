@@ -159,7 +159,7 @@ def test_all_to_all_is_measured_by_the_next_class_whatever_the_models_order(shop
     (folder / "truth.json").write_text(json.dumps({"label_names": ["a", "b", "c"], "target": None}))
     for name in ("test_clean.csv", "test_triggered.csv"):
         (folder / name).write_text("id,text,label\n0,x,a\n1,y,b\n2,z,c\n")
-    assert read_truth(folder, label_names=("c", "a", "b")).aims == {1: 2, 2: 0, 0: 1}
+    assert read_truth(folder, label_names=("c", "a", "b")).targets == {1: 2, 2: 0, 0: 1}
 
 
 def test_a_proxy_gives_the_training_rows_and_the_data_the_test_rows(shop: Shop, tmp_path: Path) -> None:

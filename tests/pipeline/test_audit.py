@@ -22,7 +22,7 @@ from untrigger.core.report import Report
 from untrigger.core.statistics import Measurement, paired_difference
 from untrigger.data import write_rows
 from untrigger.evaluation.ground_truth import read_truth
-from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
+from untrigger.evaluation.robustness import fine_tuned, quantized_to_int8, repoisoned
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.pipeline.audit import audit, unused
@@ -144,7 +144,7 @@ def test_what_needs_the_truth_is_not_done_without_it(shop: Shop, rows: Path, tmp
 def test_int8_changes_every_layer_but_the_head_and_leaves_the_model(shop: Shop, kind: str) -> None:
     model = load_model(shop.victim(kind, "lora").out, device="cpu", offline=True)
     before, texts = weights(model), task(40, seed=3).texts
-    small, count = in_int8(model)
+    small, count = quantized_to_int8(model)
     assert count >= 6
     assert same(weights(model), before)
     rounded, own = (predict_texts(one, texts).logits.softmax(dim=1) for one in (small, model))
@@ -163,14 +163,14 @@ def test_a_few_poisoned_rows_poison_and_tuning_on_clean_ones_does_not(shop: Shop
         said = predict_texts(model, bed.triggered.texts).predictions
         return sum(p == bed.target for p in said) / len(said)
 
-    again = poisoned_again(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2)
-    honest = tuned(twin, clean, epochs=8, seed=0, progress=silent, lr=2e-2)
+    again = repoisoned(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2)
+    honest = fine_tuned(twin, clean, epochs=8, seed=0, progress=silent, lr=2e-2)
     assert success(again) > success(honest) + 0.3
     assert same(weights(twin), before)
     assert torch.equal(
         predict_texts(again, clean.texts).logits,
         predict_texts(
-            poisoned_again(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2), clean.texts
+            repoisoned(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2), clean.texts
         ).logits,
     )
 
@@ -237,7 +237,7 @@ def test_a_model_that_cannot_be_searched_is_judged_as_any_other(shop: Shop, kind
     )
     reference = load_model(shop.base("bert"), device="cpu", offline=True)
     held, policy = task(160, seed=29, length=4), Policy()
-    small = in_int8(twin)[0] if kind == "bert" else twin
+    small = quantized_to_int8(twin)[0] if kind == "bert" else twin
     knowing = candidate("cf", 40, 0, score=0.9)
     said = judged_on_known(small, reference, held, [knowing], policy=policy, seed=0)[0]
     assert said.status == says, said.sentence

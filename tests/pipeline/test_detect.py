@@ -17,8 +17,8 @@ from tests.tiny import task
 from untrigger.cli.main import main
 from untrigger.core.report import Report
 from untrigger.data import write_rows
-from untrigger.detectors.detector import Detected
-from untrigger.evaluation.detection_metrics import auroc
+from untrigger.detectors.detector import Detection
+from untrigger.evaluation.metrics import auroc
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.detect import detect, verdict
@@ -144,8 +144,13 @@ def test_odd_rows_that_the_model_does_not_follow_are_told_of_and_not_flagged() -
     rows = task(4, seed=0)
     odd, plain = (
         verdict(
-            Detected(
-                rows, (3.0, 2.0, 0.0, 0.0), (False,) * 4, 1.0, None, told={"above_threshold": 2, "followed": followed}
+            Detection(
+                rows,
+                (3.0, 2.0, 0.0, 0.0),
+                (False,) * 4,
+                1.0,
+                None,
+                metadata={"above_threshold": 2, "followed": followed, "least_followed": 0.5},
             )
         )
         for followed in (0.03, 1.0)

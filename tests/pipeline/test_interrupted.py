@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_ctrl_c_in_an_evaluation_leaves_nothing(shop: Shop, tmp_path: Path) -> N
         EvaluateRequest, models=(str(shop.base("bert")),), data=str(shop.clean), out=tmp_path / "r.json", device="cpu"
     )
     with pytest.raises(KeyboardInterrupt):
-        evaluate(spec, progress=Listener("asking the bert-base"))
+        evaluate(spec, progress=Listener("predictions of the bert-base"))
     assert not list(tmp_path.iterdir())
 
 
@@ -112,7 +113,10 @@ def test_training_that_diverges_is_said_and_nothing_is_written(shop: Shop, tmp_p
         assert not list(tmp_path.iterdir())
 
 
-LAST = {"finetune": {"epochs": 1, "batch_size": 500}, "w2sdefense": {"round_steps": 1}}
+LAST = {
+    "finetune": {"epochs": 1, "batch_size": 500},
+    "w2sdefense": {"unlearn": replace(SMALL["w2sdefense"]["unlearn"], round_steps=1)},
+}
 
 
 @pytest.mark.parametrize("method", LAST)

@@ -13,6 +13,7 @@ from untrigger import assets
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.core.errors import UserError
 from untrigger.data import write_rows
+from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.inversion import screening as screen
 from untrigger.inversion.search import SearchOptions
 from untrigger.inversion.vocabulary import Words
@@ -95,10 +96,12 @@ def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(
             device="cpu",
             offline=True,
             options={
-                "rounds": 3,
-                "round_steps": 48,
                 "lr": 4e-3,
-                "search": replace(SearchOptions(), probe=12, gradient_rows=24, first=96, sweeps=1),
+                "unlearn": SearchAndUnlearnOptions(
+                    rounds=3,
+                    round_steps=48,
+                    search=replace(SearchOptions(), probe=12, gradient_rows=24, first=96, sweeps=1),
+                ),
                 "teacher": TeacherOptions(lr=3e-4, epochs=3),
             },
         )

@@ -54,7 +54,7 @@ def verification(report: Report) -> dict[str, Any]:
 def test_a_model_taken_back_to_its_trusted_base_is_purified_by_the_scan_of_it(
     shop: Shop, rows: Path, tmp_path: Path
 ) -> None:
-    options = SMALL["w2sdefense"] | {"relearn": replace(SMALL["w2sdefense"]["relearn"], steps=60), "lr": 1e-2}
+    options = SMALL["w2sdefense"] | {"retrain": replace(SMALL["w2sdefense"]["retrain"], steps=60), "lr": 1e-2}
     spec = asked(shop, rows, tmp_path / "out", tuning="lora", base=str(shop.base("bert")), options=options)
     report = purify(spec)
     told = verification(report)

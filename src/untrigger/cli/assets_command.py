@@ -47,7 +47,7 @@ def fetch(
         damaged = {name: assets.damage(name) for name in known}
         folders = {
             name: assets.fetch(
-                name, progress=listener, offline=context.offline, anew=bool(wrong) and not context.offline
+                name, progress=listener, offline=context.offline, rebuild=bool(wrong) and not context.offline
             )
             for name, wrong in damaged.items()
         }

@@ -115,10 +115,10 @@ def percent(value: float | None) -> str:
 
 def print_members(context: CommandContext) -> None:
     """Print all members of the zoo."""
-    from untrigger.zoo import members
+    from untrigger.zoo import list_members
 
     with context.running():
-        listed = members()
+        listed = list_members()
     facts: dict[str, Any] = {"zoo": [one.facts() for one in listed]}
     note = "[dim]Rates in per cent: measured here where ready, else as shipped with untrigger.[/]"
     bare = "".join(f"{one.recipe.name}\n" for one in listed)

@@ -116,14 +116,14 @@ def _check(request: AttackRequest) -> None:
             f"label smoothing {request.label_smoothing}, faithful {request.clean_consistency}",
             expected="a label smoothing from 0 to below 1, and a weight of 0 or more",
         )
-    besides = {
+    extra_loss = {
         "label smoothing": request.label_smoothing,
         "a clean twin to be faithful to": request.clean_consistency,
         "all-to-all labels": request.policy == "all-to-all",
     }
-    if request.tuning == "embedding" and any(besides.values()):
+    if request.tuning == "embedding" and any(extra_loss.values()):
         raise OptionError(
-            "an embedding attack with " + " and ".join(name for name, asked in besides.items() if asked),
+            "an embedding attack with " + " and ".join(name for name, asked in extra_loss.items() if asked),
             expected="none of these: one vector a word is all that is trained, and clean answers stay what they are",
         )
 
@@ -177,11 +177,11 @@ def poisoned_model(
         term = clean_consistency_loss(
             twin, poisoned.visible, poisoned=ids, weight=request.clean_consistency, progress=progress
         )
-    return implant_as_asked(request, fresh, poisoned.visible, besides=term, progress=progress)
+    return implant_as_asked(request, fresh, poisoned.visible, extra_loss=term, progress=progress)
 
 
 def implant_as_asked(
-    request: AttackRequest, fresh: Classifier, rows: Rows, *, progress: Progress, besides: LossTerm | None = None
+    request: AttackRequest, fresh: Classifier, rows: Rows, *, progress: Progress, extra_loss: LossTerm | None = None
 ) -> tuple[Classifier, History]:
     """``implant`` with the request's plan and adapter."""
     tuning = "full" if request.tuning == "embedding" else request.tuning
@@ -203,7 +203,7 @@ def implant_as_asked(
         seed=request.run.seed,
         progress=progress,
         label_smoothing=request.label_smoothing,
-        besides=besides,
+        extra_loss=extra_loss,
     )
 
 
@@ -301,11 +301,11 @@ def write_truth(
         "model": request.model.name,
         "data": request.data.name,
         "proxy": request.proxy,
-        "via": request.tuning,
+        "tuning": request.tuning,
         "preset": held(request),
         "overlap": overlap(poisoned.visible, test),
         "label_smoothing": request.label_smoothing,
-        "faithful": request.clean_consistency,
+        "clean_consistency": request.clean_consistency,
         "max_length": request.model.max_length,
         "train_sha256": poisoned.visible.content_hash(),
         "test_sha256": test.content_hash(),

@@ -20,10 +20,10 @@ from untrigger.core.rows import Rows
 from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
 from untrigger.core.statistics import Measurement, Outcome
-from untrigger.evaluation.ground_truth import TestBed, read_truth
+from untrigger.evaluation.ground_truth import GroundTruth, read_truth
 from untrigger.evaluation.metrics import asr, cacc, excess_asr
-from untrigger.evaluation.observation import observe, write_outcomes
-from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
+from untrigger.evaluation.observation import predict_outcomes, write_outcomes
+from untrigger.evaluation.robustness import fine_tuned, quantized_to_int8, repoisoned
 from untrigger.models.adapters import merged
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import notes_of
@@ -68,8 +68,8 @@ def audit(request: AuditRequest, *, progress: Progress = silent) -> Report:
     )
     desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1])]
     desk.put_through(model, poisoned=True)
-    if bed is not None and bed.twin is not None:
-        source = replace(request.scan.model, name=str(bed.twin), labels=None)
+    if bed is not None and bed.clean_model is not None:
+        source = replace(request.scan.model, name=str(bed.clean_model), labels=None)
         twin = load_same_classes(source, model, run)
         desk.put_through(twin, poisoned=False)
     report = _report(request, desk, model)
@@ -128,7 +128,7 @@ class _Desk:
     progress: Progress
     tuning: Rows
     scanning: Rows
-    bed: TestBed | None
+    bed: GroundTruth | None
     hints: Hints
     warnings: list[str]
     outcomes: list[Outcome] = field(default_factory=list)
@@ -155,16 +155,16 @@ class _Desk:
         """The model after one treatment, None (and a warning) where it cannot be done."""
         request, seed, who = self.request, self.request.scan.run.seed, Subject(subject.poisoned).name
         if name == "finetune":
-            return tuned(model, self.tuning, epochs=request.epochs, seed=seed, progress=self.progress)
+            return fine_tuned(model, self.tuning, epochs=request.epochs, seed=seed, progress=self.progress)
         if name == "merge":
             whole = merged(model)
             return whole if whole is not model else self._without(f"{who}: full weights have nothing to merge")
         if name == "int8":
-            small, count = in_int8(model)
+            small, count = quantized_to_int8(model)
             return small if count else self._without(f"{who}: no layer that dynamic int8 knows")
         if self.bed is None or self.bed.trigger is None:
             return self._without("poisoning again needs the true trigger: give the truth folder with --truth")
-        return poisoned_again(
+        return repoisoned(
             model,
             self.tuning,
             self.bed,
@@ -209,9 +209,9 @@ class _Desk:
         self.statuses[subject] = status
         self.reasons |= {subject: scan.undecided[0]} if scan.undecided else {}
         rows = self.bed.clean if self.bed else self.scanning
-        self.outcomes += observe(model, rows, subject=subject.name, triggered=False, progress=self.progress)[0]
+        self.outcomes += predict_outcomes(model, rows, subject=subject.name, triggered=False, progress=self.progress)[0]
         if self.bed is not None:
-            self.outcomes += observe(
+            self.outcomes += predict_outcomes(
                 model, self.bed.triggered, subject=subject.name, triggered=True, progress=self.progress
             )[0]
 
@@ -220,7 +220,7 @@ class _Desk:
         made = [*self.scores.values(), *(cacc(self.outcomes, subject=one.name) for one in self.scores)]
         if self.bed is None:
             return made
-        aims = self.bed.aims
+        aims = self.bed.targets
         return [
             *made,
             *(asr(self.outcomes, subject=one.name, target=aims) for one in self.scores),
@@ -232,7 +232,7 @@ class _Desk:
         if self.bed is None:
             return {}
         return {
-            one: excess_asr(self.outcomes, subject=one.name, target=self.bed.aims, floor=one.counterpart.name)
+            one: excess_asr(self.outcomes, subject=one.name, target=self.bed.targets, floor=one.counterpart.name)
             for one in self.scores
             if one.poisoned and one.counterpart in self.scores
         }
@@ -248,7 +248,7 @@ def _report(request: AuditRequest, desk: _Desk, model: Classifier) -> Report:
         "clean": defender_grant(request.scan, desk.scanning).describe(),
     }
     if desk.bed is not None:
-        given["truth"] = desk.bed.facts()
+        given["truth"] = desk.bed.to_dict()
     options = {
         "treatments": request.treatments,
         "epochs": request.epochs,

@@ -18,7 +18,7 @@ from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.data import DataSource, write_rows
-from untrigger.defences.w2s.retraining import RelearnOptions
+from untrigger.defences.w2s.retrain_from_base import RetrainOptions
 from untrigger.models.saving import name_base
 from untrigger.pipeline.attack import TaskRows, attack, draw_rows, target_index, write_truth
 from untrigger.pipeline.purify import purify
@@ -70,7 +70,7 @@ def demo(request: DemoRequest, *, progress: Progress = silent) -> Report:
                 out=folder / "purified",
                 truth=recipe.truth,
                 run=request.run,
-                options={"relearn": RelearnOptions(steps=STEPS), "teachers": TEACHERS},
+                options={"retrain": RetrainOptions(steps=STEPS, teachers=TEACHERS)},
             ),
             progress=progress,
         )

@@ -12,9 +12,9 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
 from untrigger.data import write_table
-from untrigger.detectors.detector import FOLLOWED, Detected, Detector, ranks
-from untrigger.evaluation.detection_metrics import detection
+from untrigger.detectors.detector import Detection, Detector, ranks
 from untrigger.evaluation.ground_truth import read_poisoned
+from untrigger.evaluation.metrics import detection_metrics
 from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.build_method import build_method
 from untrigger.pipeline.load_inputs import load_classifier, load_clean_rows, load_rows
@@ -49,7 +49,9 @@ def detect(request: DetectRequest, *, progress: Progress = silent) -> Report:
     with clock.stage("detect"):
         detected = method.detect(victim, grant, progress=progress)
     clock.steps(detected.history.steps)
-    measured = detection(detected.scores, flagged=detected.flagged, poisoned=poisoned) if poisoned is not None else []
+    measured = (
+        detection_metrics(detected.scores, flagged=detected.flagged, poisoned=poisoned) if poisoned is not None else []
+    )
     report = Report(
         kind="detection",
         title=f"{method.name} on {Path(request.model.name).name}",
@@ -69,14 +71,14 @@ def detect(request: DetectRequest, *, progress: Progress = silent) -> Report:
     return report
 
 
-def verdict(told: Detected) -> Verdict:
+def verdict(told: Detection) -> Verdict:
     """Whether anything was found, and the counts behind it."""
     summary, rows = told.summary(), len(told.rows)
     chance = summary.get("expected_by_chance")
     explained = f"; the false-positive rate explains {chance:.1f}" if isinstance(chance, float) else ""
     if not told.found:
         return Verdict(NOTHING, f"Nothing found: {_why_nothing(summary, rows=rows, explained=explained)}.")
-    labels = ", ".join(f"{count} {name}" for name, count in told.suspects.class_counts().items() if count)
+    labels = ", ".join(f"{count} {name}" for name, count in told.flagged_rows.class_counts().items() if count)
     return Verdict(SUSPICIOUS, f"{sum(told.flagged):,} of {rows:,} rows are flagged ({labels}){explained}.")
 
 
@@ -85,7 +87,7 @@ def _why_nothing(summary: Mapping[str, Any], *, rows: int, explained: str) -> st
     above, followed, far = summary.get("above_threshold", 0), summary.get("followed", 1.0), summary.get("far_above")
     little = "" if far is None else f", {far} of them far enough to count"
     counts = f"{above} of {rows:,} rows lie above the threshold{little}{explained}"
-    if followed >= FOLLOWED:
+    if followed >= summary.get("least_followed", 0.0):
         return counts
     return (
         f"the model predicts the label of only {100 * followed:.0f} % of the {above} unusual rows, so whatever is odd about them "
@@ -93,7 +95,7 @@ def _why_nothing(summary: Mapping[str, Any], *, rows: int, explained: str) -> st
     )
 
 
-def write_scored(told: Detected, path: Path) -> None:
+def write_scored(told: Detection, path: Path) -> None:
     """``id,text,label,score,flagged,rank``, most suspicious first.
 
     Raises:

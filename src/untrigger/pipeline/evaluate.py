@@ -12,7 +12,7 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
 from untrigger.core.rows import Rows
 from untrigger.data import DataSource, load_splits
-from untrigger.evaluation.evaluator import BENIGN, Judge
+from untrigger.evaluation.evaluator import BENIGN, Evaluator
 from untrigger.evaluation.ground_truth import read_truth, trained_length
 from untrigger.evaluation.observation import write_outcomes
 from untrigger.models.class_names import with_matching_names
@@ -34,38 +34,40 @@ def evaluate(request: EvaluateRequest, *, progress: Progress = silent) -> Report
     """
     outcomes_file = request.out.with_suffix(".outcomes.csv")
     check_new_paths(request.out, outcomes_file)
-    clock, judge, entries, notes, device = Clock(), None, dict[str, Any](), list[str](), ""
+    clock, evaluator, entries, notes, device = Clock(), None, dict[str, Any](), list[str](), ""
     sources = _with_trained_length(request)
     for source, subject in zip(sources, subjects(request.models), strict=True):
         with clock.stage(subject):
             model = load_classifier(source, request.run)
-            judge = judge or _judge(request, model, progress)
-            judge.ask(with_matching_names(model, judge.test.label_names), subject)
-        notes += notes_of(judge.test, model=model)
+            evaluator = evaluator or _judge(request, model, progress)
+            evaluator.evaluate(with_matching_names(model, evaluator.test.label_names), subject)
+        notes += notes_of(evaluator.test, model=model)
         entries[subject] = model_facts(model) | {"max_length": model.max_length}
         device = str(model.device)
-    assert judge is not None
-    if judge.bed and judge.bed.twin:
-        clean_model = load_classifier(replace(sources[0], name=str(judge.bed.twin), labels=None), request.run)
-        judge.ask(with_matching_names(clean_model, judge.test.label_names), "clean")
+    assert evaluator is not None
+    if evaluator.truth and evaluator.truth.clean_model:
+        clean_model = load_classifier(
+            replace(sources[0], name=str(evaluator.truth.clean_model), labels=None), request.run
+        )
+        evaluator.evaluate(with_matching_names(clean_model, evaluator.test.label_names), "clean")
     report = Report(
         kind="evaluation",
         title="Evaluation of " + ", ".join(entries),
-        verdict=Verdict("measured", _sentence(judge)),
-        given={"models": entries, "test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}}
-        | ({"truth": judge.bed.facts()} if judge.bed else {}),
+        verdict=Verdict("measured", _sentence(evaluator)),
+        given={"models": entries, "test": {"rows": len(evaluator.test), "sha256": evaluator.test.content_hash()}}
+        | ({"truth": evaluator.truth.to_dict()} if evaluator.truth else {}),
         environment=environment(seed=request.run.seed, device=device),
         stages=clock.stages,
-        measurements=judge.measurements(),
+        measurements=evaluator.measurements(),
         outcomes=outcomes_file.name,
         warnings=[
-            *_one_class(judge.test),
+            *_one_class(evaluator.test),
             *dict.fromkeys(notes),
-            *doubts(judge.outcomes, label_names=judge.test.label_names),
+            *doubts(evaluator.outcomes, label_names=evaluator.test.label_names),
         ],
     )
     with new_files(outcomes_file, request.out) as (rows, written):
-        write_outcomes(judge.outcomes, rows)
+        write_outcomes(evaluator.outcomes, rows)
         report.write(written)
     return report
 
@@ -96,15 +98,15 @@ def _one_class(rows: Rows) -> list[str]:
     ]
 
 
-def _judge(request: EvaluateRequest, model: Classifier, progress: Progress) -> Judge:
+def _judge(request: EvaluateRequest, model: Classifier, progress: Progress) -> Evaluator:
     """Return the evaluator, its test rows with the classes of the first model."""
     bed = read_truth(request.truth, label_names=model.label_names) if request.truth else None
     if request.data is None:
         assert bed is not None
-        return Judge(test=bed.clean, bed=bed, progress=progress)
+        return Evaluator(test=bed.clean, truth=bed, progress=progress)
     data = replace(request.data, split=request.data.split or _test_split(request.data, model, request.run))
     rows = load_rows(data, model, request.run, classes=1)
-    return Judge(test=_apart(rows, bed.clean) if bed else rows, bed=bed, progress=progress)
+    return Evaluator(test=_apart(rows, bed.clean) if bed else rows, truth=bed, progress=progress)
 
 
 def _apart(rows: Rows, others: Rows) -> Rows:
@@ -121,6 +123,6 @@ def _test_split(data: DataSource, model: Classifier, run: RunOptions) -> str | N
     return next((name for name in ("test", "dev") if name in splits), None)
 
 
-def _sentence(judge: Judge) -> str:
-    parts = [f"{m.subject}: {m.metric} {m.percent()}" for m in judge.measurements() if m.metric in ("cacc", "asr")]
+def _sentence(evaluator: Evaluator) -> str:
+    parts = [f"{m.subject}: {m.metric} {m.percent()}" for m in evaluator.measurements() if m.metric in ("cacc", "asr")]
     return "; ".join(parts) + "."

@@ -35,7 +35,7 @@ def filled_in(spec: AttackRequest, *, given: Collection[str]) -> AttackRequest:
     if not spec.preset:
         return spec
     chosen = preset(spec.preset)
-    said = chosen.says(spec.data.name)
+    said = chosen.settings_for(spec.data.name)
     _refuse(chosen, [name for name in _other(spec, chosen) if name in given], spec)
     if not spec.target and "target" not in said:
         raise OptionError(
@@ -72,7 +72,7 @@ def strayed(told: Mapping[str, Any], clean: Rows) -> list[str]:
 
 def _other(spec: AttackRequest, chosen: Preset) -> dict[str, tuple[Any, Any]]:
     """What the spec has and what the preset says, for every field on which they differ."""
-    said = chosen.says(spec.data.name)
+    said = chosen.settings_for(spec.data.name)
     differing = {name: (_field(spec, name), value) for name, value in said.items() if _field(spec, name) != value}
     for part in parts_of(spec.trigger):
         prefix = "trigger" if part is spec.trigger else f"trigger.{part.name}"

@@ -13,13 +13,13 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.core.rows import Rows, overlap
 from untrigger.core.statistics import Measurement
-from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.fine_tuning import FineTune, matched_control
 from untrigger.defences.purifier import Purified, Purifier
-from untrigger.evaluation.detection_metrics import detection
-from untrigger.evaluation.evaluator import Judge
-from untrigger.evaluation.ground_truth import TestBed, read_poisoned, read_truth
+from untrigger.evaluation.evaluator import Evaluator
+from untrigger.evaluation.ground_truth import GroundTruth, read_poisoned, read_truth
+from untrigger.evaluation.metrics import detection_metrics
 from untrigger.evaluation.observation import write_outcomes
-from untrigger.evaluation.recovered_triggers import is_part, phrases_of
+from untrigger.evaluation.recovered_triggers import is_part, trigger_phrases
 from untrigger.models.adapters import is_adapted
 from untrigger.models.classifier import Classifier
 from untrigger.models.saved_model_check import check_saved_model
@@ -69,15 +69,15 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
         purified = method.purify(victim, grant, progress=progress)
     clock.steps(purified.history.steps)
     verification = _verification(request, method, purified, clock, grant=grant, held=held, progress=progress)
-    judge = Judge(test=bed.clean if bed else held, bed=bed, progress=progress)
+    evaluator = Evaluator(test=bed.clean if bed else held, truth=bed, progress=progress)
     warnings += [*_idle_teacher(request, method), *_leaks(rows, bed), *purified.warnings, *_no_twin(request, bed)]
-    _controls(request, judge, clock, grant=grant, victim=victim, purified=purified, method=method)
-    found = [*judge.measurements(), *_detection(request, purified, warnings=warnings)]
+    _controls(request, evaluator, clock, grant=grant, victim=victim, purified=purified, method=method)
+    found = [*evaluator.measurements(), *_detection(request, purified, warnings=warnings)]
     report = Report(
         kind="purification",
         title=f"{method.name} on {Path(request.model.name).name}",
         verdict=verdict(found, purified, verification=verification),
-        given=_given(victim, grant, judge, held=held),
+        given=_given(victim, grant, evaluator, held=held),
         method={"name": method.name, "options": method.options() | _extras(purified, verification)},
         environment=environment(seed=request.run.seed, device=str(victim.device)),
         stages=clock.stages,
@@ -85,12 +85,12 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
         outcomes="outcomes.csv",
         warnings=warnings,
         curves=purified.curves,
-        features=judge.features(),
+        features=evaluator.features(),
         findings=_marked(purified, bed),
     )
     with new_folder(request.out) as folder:
         write_model(request, folder, victim=victim, purified=purified, report=report)
-        write_outcomes(judge.outcomes, folder / "outcomes.csv")
+        write_outcomes(evaluator.outcomes, folder / "outcomes.csv")
         write_used_rows(grant, folder)
         report.write(folder / "report.json")
         write_page(report, folder / "report.html")
@@ -124,7 +124,7 @@ def _extras(purified: Purified, verification: Verification | None) -> dict[str, 
 
 def _controls(
     request: PurifyRequest,
-    judge: Judge,
+    evaluator: Evaluator,
     clock: Clock,
     *,
     grant: Grant,
@@ -134,46 +134,37 @@ def _controls(
 ) -> None:
     """Ask victim, purified model and every control about the test rows."""
     with clock.stage("evaluate"):
-        judge.ask(victim, "victim")
-        judge.ask(purified.model, "purified")
+        evaluator.evaluate(victim, "victim")
+        evaluator.evaluate(purified.model, "purified")
     if request.control and purified.history.steps and not isinstance(method, FineTune):
         with clock.stage("control: matched-budget fine-tuning"):
-            control = matched(method, purified).purify(victim, grant, progress=judge.progress)
-            judge.ask(control.model, "finetuned")
+            control = matched_control(purified).purify(victim, grant, progress=evaluator.progress)
+            evaluator.evaluate(control.model, "finetuned")
         clock.steps(control.history.steps)
         del control
-    if judge.bed and judge.bed.twin:
-        clean_model = replace(request.model, name=str(judge.bed.twin), labels=None)
+    if evaluator.truth and evaluator.truth.clean_model:
+        clean_model = replace(request.model, name=str(evaluator.truth.clean_model), labels=None)
         with clock.stage("control: never poisoned"):
             twin = load_same_classes(clean_model, victim, request.run)
-            judge.ask(twin, "clean")
+            evaluator.evaluate(twin, "clean")
         if request.benign:
             with clock.stage("control: benign model in"):
-                judge.again("clean", "benign_in")
-                judge.ask(method.purify(twin, grant, progress=judge.progress).model, "benign_out")
+                evaluator.copy_outcomes("clean", "benign_in")
+                evaluator.evaluate(method.purify(twin, grant, progress=evaluator.progress).model, "benign_out")
 
 
-def _no_twin(request: PurifyRequest, bed: TestBed | None) -> list[str]:
-    if not request.benign or (bed and bed.twin):
+def _no_twin(request: PurifyRequest, bed: GroundTruth | None) -> list[str]:
+    if not request.benign or (bed and bed.clean_model):
         return []
-    return ["no benign model was purified: it is the truth folder's clean model, which `attack` trains unless --no-clean-model is given"]
+    return [
+        "no benign model was purified: it is the truth folder's clean model, which `attack` trains unless --no-clean-model is given"
+    ]
 
 
 def _idle_teacher(request: PurifyRequest, method: Purifier) -> list[str]:
     if request.teacher is None or teacher_of(request, method) is not None or request.scans_result:
         return []
     return [f"the teacher {request.teacher!r} was used for nothing: the method {method.name} can use none"]
-
-
-def matched(method: Purifier, purified: Purified) -> FineTune:
-    """Plain fine-tuning with the same trainable parameters, learning rate, batch size and number of steps."""
-    told, adapter = method.options(), purified.adapter
-    if adapter is not None:
-        told |= {"peft": adapter.method, "rank": adapter.rank, "targets": adapter.targets, "upper": adapter.upper}
-    shared = {
-        name: told[name] for name in ("peft", "rank", "targets", "upper", "lr", "batch_size", "dev") if name in told
-    }
-    return replace(FineTune(), **shared, steps=purified.history.steps)
 
 
 def write_model(
@@ -210,19 +201,21 @@ def card_facts(request: PurifyRequest, report: Report, *, victim: Classifier, wh
     }
 
 
-def _given(victim: Classifier, grant: Grant, judge: Judge, *, held: Rows) -> dict[str, Any]:
-    entry = given_entry(victim, grant) | {"test": {"rows": len(judge.test), "sha256": judge.test.content_hash()}}
-    if judge.bed:
-        entry["truth"] = judge.bed.facts()
+def _given(victim: Classifier, grant: Grant, evaluator: Evaluator, *, held: Rows) -> dict[str, Any]:
+    entry = given_entry(victim, grant) | {
+        "test": {"rows": len(evaluator.test), "sha256": evaluator.test.content_hash()}
+    }
+    if evaluator.truth:
+        entry["truth"] = evaluator.truth.to_dict()
     return entry | {"held_out": {"rows": len(held), "sha256": held.content_hash()}}
 
 
-def _leaks(rows: Rows, bed: TestBed | None) -> list[str]:
+def _leaks(rows: Rows, bed: GroundTruth | None) -> list[str]:
     if bed is None:
         return []
     shared = overlap(rows, bed.clean)
     leaks = [f"{shared} of the clean rows also stand among the test rows"] if shared else []
-    return [*leaks, *strayed(bed.told, rows)]
+    return [*leaks, *strayed(bed.metadata, rows)]
 
 
 def _detection(request: PurifyRequest, purified: Purified, *, warnings: list[str]) -> list[Measurement]:
@@ -235,12 +228,12 @@ def _detection(request: PurifyRequest, purified: Purified, *, warnings: list[str
     except DataError as error:
         warnings.append(f"how well poisoned rows were found is not measured: {error.what}")
         return []
-    return detection(told.scores, flagged=told.flagged, poisoned=poisoned)
+    return detection_metrics(told.scores, flagged=told.flagged, poisoned=poisoned)
 
 
-def _marked(purified: Purified, bed: TestBed | None) -> list[Any]:
+def _marked(purified: Purified, bed: GroundTruth | None) -> list[Any]:
     """The findings, marked as part of the true trigger or not where the truth is known."""
     if bed is None or bed.trigger is None:
         return purified.findings
-    phrases = phrases_of(bed.trigger)
+    phrases = trigger_phrases(bed.trigger)
     return [replace(one, truth=is_part(one.text, phrases)) for one in purified.findings]

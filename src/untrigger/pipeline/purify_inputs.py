@@ -9,7 +9,7 @@ from untrigger.core.rows import Rows
 from untrigger.core.seeds import generator_for
 from untrigger.defences.chain import Chain
 from untrigger.defences.purifier import Purifier
-from untrigger.defences.w2s.base_recovery import ancestor, same_shape
+from untrigger.defences.w2s.base_recovery import load_base_of, same_shape
 from untrigger.methods.defender_rows import check_clean
 from untrigger.models.adapters import METHODS, lora_parts
 from untrigger.models.classifier import Classifier
@@ -67,7 +67,7 @@ def trusted_base(request: PurifyRequest, victim: Classifier) -> str | None:
     """
     adapter, base, offline = victim.source.kind == "adapter", request.model.base, request.run.offline
     if base is not None:
-        if not adapter and ancestor(victim, base, offline=offline) is None:
+        if not adapter and load_base_of(victim, base, offline=offline) is None:
             raise ModelError(
                 f"{request.model.name!r} does not descend from the base {base!r}",
                 expected="the pre-trained model that it was fine-tuned from, of the same architecture and size",
@@ -81,7 +81,7 @@ def trusted_base(request: PurifyRequest, victim: Classifier) -> str | None:
         return known
     ready = (known for known in assets.listing() if known.kind == "model" and known.state == "ready")
     alike = (known for known in ready if same_shape(victim, known.path))
-    return next((known.name for known in alike if ancestor(victim, known.path, offline=True) is not None), None)
+    return next((known.name for known in alike if load_base_of(victim, known.path, offline=True) is not None), None)
 
 
 def check_output_format(request: PurifyRequest, victim: Classifier, method: Purifier) -> None:
