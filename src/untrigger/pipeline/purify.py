@@ -20,7 +20,7 @@ from untrigger.evaluation.ground_truth import GroundTruth, read_poisoned, read_t
 from untrigger.evaluation.metrics import detection_metrics
 from untrigger.evaluation.observation import write_outcomes
 from untrigger.evaluation.recovered_triggers import is_part, trigger_phrases
-from untrigger.models.adapters import is_adapted
+from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.classifier import Classifier
 from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import loading_text, save_purified
