@@ -15,16 +15,16 @@ import time
 from pathlib import Path
 
 from untrigger import zoo
-from untrigger.zoo import inventory
+from untrigger.zoo import members
 from untrigger.zoo.make import make
 
-SHIPPED = Path(inventory.__file__).parent / inventory.INDEX
+SHIPPED = Path(members.__file__).parent / members.INDEX
 log = logging.getLogger("zoo")
 
 
 def write_index(home: Path) -> int:
     """Write the index: receipts made here, and shipped ones whose recipe is unchanged. Return the number of members in it."""
-    receipts = {one.recipe.name: one.receipt for one in zoo.members(home=home) if one.receipt}
+    receipts = {one.recipe.name: one.receipt for one in zoo.list_members(home=home) if one.receipt}
     SHIPPED.write_text(json.dumps(receipts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return len(receipts)
 

@@ -17,7 +17,8 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.data import load_data, write_rows
 from untrigger.pipeline.attack import draw_rows
-from untrigger.zoo import RECIPES, Recipe, inventory
+from untrigger.zoo import RECIPES, Recipe
+from untrigger.zoo import members as zoo_members
 from untrigger.zoo.make import decoy_rows, make, request_of, trigger_of
 from untrigger.zoo.recipes import BENIGN
 
@@ -54,7 +55,7 @@ def test_every_field_but_the_words_about_it_is_in_the_hash() -> None:
 
 
 def test_shipped_figures_belong_to_recipes_that_are_still_the_same() -> None:
-    for name, receipt in inventory.shipped_receipts().items():
+    for name, receipt in zoo_members.shipped_receipts().items():
         assert receipt["recipe_sha256"] == RECIPES[name].sha256(), (
             f"{name}: run python benchmarks/make_zoo.py --only {name}"
         )
@@ -98,14 +99,14 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Recipe]:
         monkeypatch.delitem(RECIPES, name)
     RECIPES.update(recipes)
     monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(inventory, "shipped_receipts", dict)
+    monkeypatch.setattr(zoo_members, "shipped_receipts", dict)
     return recipes
 
 
 def test_a_member_is_made_with_its_truth_its_clean_model_and_its_figures(
     tiny: dict[str, Recipe], tmp_path: Path
 ) -> None:
-    assert [one.state for one in zoo.members()] == ["absent"] * 3
+    assert [one.state for one in zoo.list_members()] == ["absent"] * 3
     made = make("mean", device="cpu")
     folder = tmp_path / "home" / "zoo" / "mean"
     assert made == folder / "mean" == zoo.path("mean")
@@ -127,7 +128,7 @@ def test_a_member_is_made_with_its_truth_its_clean_model_and_its_figures(
     assert (folder / "mean.truth" / "clean-model" / "adapter_model.safetensors").read_bytes() == (
         zoo.path("kind") / "adapter_model.safetensors"
     ).read_bytes()
-    assert [one.state for one in zoo.members()] == ["ready", "ready", "absent"]
+    assert [one.state for one in zoo.list_members()] == ["ready", "ready", "absent"]
     assert str(tmp_path / "home") not in (folder / "report.json").read_text() + (folder / "zoo.json").read_text()
 
 
@@ -172,7 +173,7 @@ def test_an_interrupted_build_leaves_nothing_and_its_clean_model_is_kept(
     with pytest.raises(KeyboardInterrupt):
         make("mean", device="cpu", progress=stop)
     assert [one.name for one in (tmp_path / "home" / "zoo").iterdir()] == ["kind"]
-    assert [one.state for one in zoo.members()] == ["absent", "ready", "absent"]
+    assert [one.state for one in zoo.list_members()] == ["absent", "ready", "absent"]
 
 
 def test_decoy_rows_carry_the_trigger_in_every_class_and_keep_their_labels(tiny: dict[str, Recipe]) -> None:

@@ -24,7 +24,7 @@ from untrigger.pipeline.demo import fetched
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.requests import AttackRequest, EvaluateRequest, ModelInput, RunOptions
 from untrigger.runtime.cost import environment
-from untrigger.zoo.inventory import RECEIPT, Home, folder_of, member
+from untrigger.zoo.members import RECEIPT, Home, folder_of, member
 from untrigger.zoo.recipes import Recipe, recipe
 
 CLEAN_ROWS = 1000

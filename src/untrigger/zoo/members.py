@@ -70,7 +70,7 @@ def member(name: str, *, home: Home = None) -> Member:
     return _member(recipe(name), home=home, index=shipped_receipts())
 
 
-def members(*, home: Home = None) -> list[Member]:
+def list_members(*, home: Home = None) -> list[Member]:
     """Return every member, in the order of the recipes."""
     index = shipped_receipts()
     return [_member(one, home=home, index=index) for one in RECIPES.values()]
