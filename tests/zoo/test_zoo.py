@@ -190,7 +190,7 @@ def test_figures_that_are_shipped_are_listed_until_a_member_is_made(
 ) -> None:
     receipt = {"recipe_sha256": tiny["mean"].sha256(), "measured": {"asr": {"value": 0.97}}}
     monkeypatch.setattr(
-        inventory, "shipped_receipts", lambda: {"mean": receipt, "kind": {"recipe_sha256": "old", "measured": {}}}
+        zoo_members, "shipped_receipts", lambda: {"mean": receipt, "kind": {"recipe_sha256": "old", "measured": {}}}
     )
     assert zoo.member("mean").value("asr") == 0.97
     assert zoo.member("kind").receipt == {}
