@@ -166,22 +166,23 @@ def _docs(kind: type[Any]) -> dict[str, str]:
     """The lines of the ``Attributes`` sections of a class and of those that it extends, by field name."""
     told: dict[str, str] = {}
     for each in reversed(kind.__mro__):
-        told |= _attributes(inspect.cleandoc(each.__doc__ or ""))
+        told |= attribute_docs(inspect.cleandoc(each.__doc__ or ""))
     return told
 
 
-def _attributes(docstring: str) -> dict[str, str]:
-    told: dict[str, str] = {}
+def attribute_docs(docstring: str) -> dict[str, str]:
+    """Return the lines of the ``Attributes`` section of a docstring, by name."""
+    docs: dict[str, str] = {}
     inside, name = False, ""
     for line in docstring.split("\n"):
         if line and not line.startswith(" "):
             inside = line.strip() == "Attributes:"
         elif inside and line.startswith("    ") and not line.startswith("     "):
             name, _, text = line.strip().partition(":")
-            told[name] = text.strip()
+            docs[name] = text.strip()
         elif inside and line.strip() and name:
-            told[name] += " " + line.strip()
-    return told
+            docs[name] += " " + line.strip()
+    return docs
 
 
 __all__ = [
@@ -189,6 +190,7 @@ __all__ = [
     "Family",
     "Option",
     "PluginWarning",
+    "attribute_docs",
     "flat_options",
     "get_method",
     "methods_of",
