@@ -17,7 +17,7 @@ from untrigger.core.candidate import Candidate
 from untrigger.core.errors import DataError
 from untrigger.core.files import write_text
 from untrigger.core.json_values import LARGEST, SURROGATE
-from untrigger.core.registry import attribute_docs
+from untrigger.core.registry import attribute_entries
 from untrigger.core.report_versions import READABLE, SCHEMA, to_current_version
 from untrigger.core.scan_result import Scan
 from untrigger.core.statistics import Measurement
@@ -230,7 +230,7 @@ def report_schema_text() -> str:
 
 def _describe_fields(record: dict[str, Any]) -> None:
     """Move the lines of the docstring's ``Attributes`` to the fields that they describe."""
-    docs = attribute_docs(record["description"])
+    docs = attribute_entries(record["description"])
     record["description"] = record["description"].split("\n\nAttributes:")[0]
     for name, field_schema in record["properties"].items():
         field_schema.pop("title", None)
