@@ -43,16 +43,8 @@ PAIR = {
     "decoder_start_token_id": 1,
     "forced_eos_token_id": 1,
 }
-T5 = {
-    "d_model": 32,
-    "d_ff": 64,
-    "d_kv": 8,
-    "num_layers": 2,
-    "num_heads": 4,
-    "pad_token_id": 0,
-    "eos_token_id": 1,
-    "decoder_start_token_id": 0,
-}
+T5 = {"d_model": 32, "d_ff": 64, "d_kv": 8, "num_layers": 2, "num_heads": 4}
+T5 |= {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
 
 
 @dataclass(frozen=True)
