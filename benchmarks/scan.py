@@ -39,7 +39,7 @@ from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack import attack, implant_as_asked, pretrained, task_rows, unused_rows
 from untrigger.pipeline.scan import ScanSpec, clean_rows, load, scanned, weigh_as_asked
 from untrigger.runtime.cost import Clock
-from untrigger.scanners.scanner import Hints
+from untrigger.scanners.scanner import ScanContext
 
 CLEAN_ROWS = 700
 log = logging.getLogger("scan")
@@ -98,7 +98,7 @@ def measured(
     weighed = weigh_as_asked(spec)
     model = load(spec, folder)
     key = (cell.data_name, cell.seed, cell.model)
-    hints = Hints(references.get(key), [w for w in weighed.moved if not w.startswith(("##", "["))][:4])
+    hints = ScanContext(references.get(key), [w for w in weighed.moved if not w.startswith(("##", "["))][:4])
     grant = Grant(clean=clean_rows(spec, model), teacher=spec.teacher, seed=cell.seed)
     report, result = scanned(spec, model, grant=grant, hints=hints, weighed=weighed, clock=clock)
     assert result.reference is not None
@@ -125,7 +125,7 @@ def measured(
         "controls": [_figures(one) for one in result.scan.controls if one.kind == "content"],
         "counts": {
             name: value
-            for name, value in result.told.items()
+            for name, value in result.metadata.items()
             if name.startswith(("comparisons", "simultaneous", "leads"))
         },
         "evidence": {one.name: one.value for one in result.scan.evidence},

@@ -23,7 +23,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Policy
-from untrigger.scanners.scanner import Hints, ScanResult
+from untrigger.scanners.scanner import ScanContext, ScanResult
 from untrigger.training.history import history_curves, joined
 from untrigger.training.loop import History
 
@@ -79,14 +79,16 @@ class ScanCure(LessonOptions, Purifier):
             seed = grant.seed * 1000 + len(course.parts)
             course.parts.append(lesson.give(bank, steps=steps, seed=seed, progress=progress))
             unseen = replace(grant, clean=parts.searched, seed=derived_seed(grant.seed, f"scan {len(course.parts)}"))
-            hints = Hints(first.reference, known=bank, held=parts.held)
-            course.scans.append(self.scanner.scan(student, unseen, policy=self.policy, hints=hints, progress=progress))
+            context = ScanContext(first.reference, known=bank, held_out=parts.held)
+            course.scans.append(
+                self.scanner.scan(student, unseen, policy=self.policy, context=context, progress=progress)
+            )
         return course.ended(student)
 
     def _parts(self, grant: Grant) -> _Parts:
         """The clean rows by what they serve."""
         assert grant.clean is not None
-        held, rows = self.scanner.parted(grant.clean, seed=grant.seed)
+        held, rows = self.scanner.split(grant.clean, seed=grant.seed)
         generator = generator_for(grant.seed, "taught")
         searched, taught = split_clean(rows, dev=self.taught, generator=generator)
         return _Parts(held, taught, searched)

@@ -35,9 +35,10 @@ from untrigger.pipeline.model_facts import model_facts, shown
 from untrigger.pipeline.scan import ScanSpec, all_rows, at_most, hints_of, load, scanner_of, weigh_as_asked
 from untrigger.pipeline.used_rows import FILE, read_used_rows
 from untrigger.runtime.cost import Clock, environment
-from untrigger.scanners.known_triggers import judged_on_known
-from untrigger.scanners.scanner import Hints, Scanner, ScanResult
+from untrigger.scanners.known_triggers import judge_known_candidates
+from untrigger.scanners.scanner import ScanContext, Scanner, ScanResult
 from untrigger.scanners.unread_text import unread
+from untrigger.scanners.verdict_basis import EvidenceOptions
 
 TREATMENTS = {
     "finetune": "fine-tuned",
@@ -108,7 +109,7 @@ def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
     desk = _Desk(
         spec, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints, warnings=warnings
     )
-    desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1])]
+    desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1], most_cut=EvidenceOptions().most_cut)]
     desk.put_through(model, poisoned=True)
     if bed is not None and bed.twin is not None:
         twin = with_matching_names(load(spec.scan, bed.twin, label_names=None), model.label_names)
@@ -174,7 +175,7 @@ class _Desk:
     tuning: Rows
     scanning: Rows
     bed: TestBed | None
-    hints: Hints
+    hints: ScanContext
     warnings: list[str]
     outcomes: list[Outcome] = field(default_factory=list)
     scores: dict[Subject, Measurement] = field(default_factory=dict)
@@ -229,7 +230,7 @@ class _Desk:
         with self.clock.stage(f"scan: {subject.name}"):
             grant = _grant(self.spec, self.scanning)
             result: ScanResult = self.method.scan(
-                model, grant, policy=self.spec.scan.policy, hints=self.hints, progress=self.progress
+                model, grant, policy=self.spec.scan.policy, context=self.hints, progress=self.progress
             )
         self.hints = replace(self.hints, reference=result.reference)
         self._note(model, subject, result.scan, status=result.verdict.status)
@@ -241,8 +242,8 @@ class _Desk:
         assert self.hints.reference is not None
         seed = self.spec.scan.seed
         with self.clock.stage(f"scan: {subject.name}"):
-            held = self.method.held_out(self.scanning, seed=seed)
-            found, scan = judged_on_known(
+            held = self.method.held_out_rows(self.scanning, seed=seed)
+            found, scan = judge_known_candidates(
                 model, self.hints.reference, held, candidates, policy=self.spec.scan.policy, seed=seed
             )
         self._note(model, subject, scan, status=found.status)

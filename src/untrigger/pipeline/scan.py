@@ -24,10 +24,11 @@ from untrigger.pipeline.choose import made
 from untrigger.pipeline.model_facts import model_facts, shown
 from untrigger.pipeline.reference_check import refuse_suspect_itself
 from untrigger.runtime.cost import Clock, environment
-from untrigger.scanners.judging import by_weights_alone, not_checked, unseen, with_weights
+from untrigger.scanners.judge import not_looked_for
 from untrigger.scanners.policy import Policy
-from untrigger.scanners.scanner import Hints, Scanner, ScanResult
+from untrigger.scanners.scanner import ScanContext, Scanner, ScanResult
 from untrigger.scanners.weights.weight_evidence import Weighed, weigh
+from untrigger.scanners.weights.weight_verdict import by_weights_alone, not_checked, with_weights
 from untrigger.training.history import history_curves
 
 MOVED = 4  # words of the weights, and texts of the tokenizer's rules, that are tried beside those of the search
@@ -107,7 +108,7 @@ def scanned(
     model: Classifier,
     *,
     grant: Grant,
-    hints: Hints,
+    hints: ScanContext,
     weighed: Weighed,
     clock: Clock,
     progress: Progress = silent,
@@ -120,7 +121,7 @@ def scanned(
         )
     method = scanner_of(spec)
     with clock.stage("scan"):
-        result = method.scan(model, grant, policy=spec.policy, hints=hints, progress=progress)
+        result = method.scan(model, grant, policy=spec.policy, context=hints, progress=progress)
     clock.steps(result.history.steps)
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
     curves = [*history_curves(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
@@ -150,7 +151,7 @@ def _weights_alone(spec: ScanSpec, clock: Clock) -> Report:
         )
     with clock.stage("weights"):
         weighed = weigh_as_asked(spec)
-    blind = ["words and phrases: nothing was tried on any text", *unseen(rewritten=False)]
+    blind = ["words and phrases: nothing was tried on any text", *not_looked_for(rewritten=False)]
     found = Scan(
         None,
         spec.policy.suspicious,
@@ -236,7 +237,7 @@ def at_most(spec: ScanSpec, rows: Rows) -> Rows:
     )
 
 
-def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
+def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> ScanContext:
     """The reference and the rewritten rows that were given, and what the weights and the tokenizer's rules point at.
 
     Raises:
@@ -280,7 +281,7 @@ def hints_of(spec: ScanSpec, model: Classifier, weighed: Weighed) -> Hints:
         check_rows(rewritten, require_classes=1, what=spec.rewritten)
     moved = [word for word in weighed.moved if word and not word.startswith("##") and not word.startswith("[")]
     words = [*rewritten_literals(model.tokenizer)[:MOVED], *moved[:MOVED]]
-    return Hints(reference, words, rewritten, Path(spec.rewritten).name if spec.rewritten else "")
+    return ScanContext(reference, words, rewritten, Path(spec.rewritten).name if spec.rewritten else "")
 
 
 def _report(
@@ -293,7 +294,7 @@ def _report(
     method: Scanner | None = None,
 ) -> Report:
     """The report of what a scanner, or the weights alone, said."""
-    options = {**method.options(), **result.told} if method else {}
+    options = {**method.options(), **result.metadata} if method else {}
     return Report(
         kind="scan",
         title=f"Scan of {shown(spec.model)}",
@@ -334,7 +335,7 @@ def _given_weights(spec: ScanSpec, weighed: Weighed) -> dict[str, Any]:
     }
 
 
-def _given(model: Classifier, grant: Grant, hints: Hints) -> dict[str, Any]:
+def _given(model: Classifier, grant: Grant, hints: ScanContext) -> dict[str, Any]:
     told: dict[str, Any] = {
         "model": model_facts(model),
         "labels": list(model.label_names),

@@ -261,7 +261,9 @@ class _Rounds:
         """Search, and unlearn on ``rows``, until a search finds nothing that counts or the rounds are used up; a search is last."""
         method, bank = self.method, dict[str, Candidate]()
         own = predict_texts(search.suspect, rows.texts).logits
-        lesson = InsertionLesson(method, search.suspect, teacher=self.teacher, rows=rows, words=search.words, own=own)
+        lesson = InsertionLesson(
+            method, search.suspect, teacher=self.teacher, rows=rows, words=search.space.words, own=own
+        )
         for number in range(method.rounds + 1):
             found = search.run(
                 known=sorted(bank.values(), key=lambda one: -(one.search_score or 0.0)), progress=progress
