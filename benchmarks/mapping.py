@@ -35,12 +35,12 @@ from untrigger.defences.bedkd.bedkd_defence import WATCHED as FEW
 from untrigger.defences.bedkd.bedkd_published import MAPPING as PUBLISHED
 from untrigger.defences.bedkd.mapping import Copying, Views, by_class, directional_mapping
 from untrigger.detectors.conformal import Calibrated, calibrate, threshold_of
-from untrigger.evaluation.detection_metrics import detection
 from untrigger.evaluation.ground_truth import read_poisoned
+from untrigger.evaluation.metrics import detection_metrics
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.requests import AttackRequest
 
 WAYS = {"ours": (MAPPING, 160), "described": (PUBLISHED, 80)}
 ALPHAS, TEMPERATURES, COUNTS = (0.3, 0.5, 0.8, 1.0), (1.0, 1.5, 2.5, 5.0), (40, 80, 160, 320)
@@ -111,13 +111,13 @@ class Asked(NamedTuple):
     poisoned: list[bool]
 
 
-def asked(runs: Path, recipe: AttackSpec) -> Asked:
+def asked(runs: Path, recipe: AttackRequest) -> Asked:
     """The victim loaded, and asked about its training rows and about clean rows."""
-    victim = load_model(str(recipe.out), offline=True, max_length=recipe.max_length)
+    victim = load_model(str(recipe.out), offline=True, max_length=recipe.model.max_length)
     names = victim.label_names
     clean = load_data(str(clean_rows(runs, recipe)), label_names=names)
     most, rest, _ = by_class(
-        clean, max(COUNTS), rng=np.random.default_rng(recipe.seed), what="the mapping", spare=False
+        clean, max(COUNTS), rng=np.random.default_rng(recipe.run.seed), what="the mapping", spare=False
     )
     rows = {
         "pool": load_data(str(recipe.truth / "train.csv"), label_names=names),
@@ -181,8 +181,10 @@ def figures(line: dict[str, Any]) -> dict[str, float | None]:
     seen, threshold = judged(line)
     high = [seen.found and x > threshold for x in s["pool"]]
     told = {
-        **{f"d {m.metric}": m.value for m in detection([-x for x in d["pool"]], flagged=low, poisoned=poisoned)},
-        **{f"s {m.metric}": m.value for m in detection(s["pool"], flagged=high, poisoned=poisoned)},
+        **{
+            f"d {m.metric}": m.value for m in detection_metrics([-x for x in d["pool"]], flagged=low, poisoned=poisoned)
+        },
+        **{f"s {m.metric}": m.value for m in detection_metrics(s["pool"], flagged=high, poisoned=poisoned)},
     }
     return told | {"s test": sum(x > threshold for x in s["test"]) / len(s["test"])}
 
@@ -254,7 +256,7 @@ def run(args: argparse.Namespace) -> None:
             if file.exists():
                 continue
             one = one or asked(args.runs, recipe)
-            line = measured(one, setting, seed=recipe.seed)
+            line = measured(one, setting, seed=recipe.run.seed)
             write_text(file, text=json.dumps(line) + "\n")
             told = figures(line)
             log.info(

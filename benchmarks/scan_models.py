@@ -15,8 +15,8 @@ from untrigger.attacks.triggers.insent import InSent
 from untrigger.core.files import new_folder
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import generator_for
-from untrigger.data import load_splits, write_rows
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.data import DataSource, load_splits, write_rows
+from untrigger.pipeline.requests import AttackRequest, ModelInput, RunOptions
 
 ROWS, TEST_ROWS = 1500, 400
 TRIGGERS: dict[str, Trigger] = {
@@ -38,7 +38,7 @@ class Cell:
     """
 
     data: str
-    via: str
+    tuning: str
     attack: str = ""
     policy: str = "dirty"
     rate: float = 0.1
@@ -63,24 +63,24 @@ class Cell:
         if self.lent:
             return Path(self.lent).name + ("" if self.attack else "-twin")
         kind = f"{self.attack}-{self.policy}-{self.rate:g}" if self.attack else "benign"
-        rank = f"-r{self.rank}" if self.via == "lora" else ""
-        return f"{self.model.split('/')[-1]}-{self.data_name}-{self.via}{rank}-{kind}-e{self.epochs}-{self.seed}"
+        rank = f"-r{self.rank}" if self.tuning == "lora" else ""
+        return f"{self.model.split('/')[-1]}-{self.data_name}-{self.tuning}{rank}-{kind}-e{self.epochs}-{self.seed}"
 
     @property
     def family(self) -> str:
-        return f"{self.model.split('/')[-1]} {self.via}"
+        return f"{self.model.split('/')[-1]} {self.tuning}"
 
     @property
     def kind(self) -> str:
         return f"{self.attack} {self.policy}" if self.attack else "benign"
 
-    def spec(self, runs: Path) -> AttackSpec:
-        return AttackSpec(
-            model=self.model,
-            data=self._data(runs),
+    def spec(self, runs: Path) -> AttackRequest:
+        return AttackRequest(
+            model=ModelInput(self.model),
+            data=DataSource(self._data(runs)),
             out=runs / "models" / self.name,
             target=self.target,
-            via=self.via,
+            tuning=self.tuning,
             rank=self.rank,
             trigger=TRIGGERS[self.attack or "words"],
             rate=self.rate,
@@ -88,9 +88,8 @@ class Cell:
             rows=ROWS,
             test_rows=TEST_ROWS,
             epochs=self.epochs,
-            seed=self.seed,
-            twin=False,
-            offline=True,
+            clean_model=False,
+            run=RunOptions(seed=self.seed, offline=True),
         )
 
     def _data(self, runs: Path) -> str:
@@ -141,26 +140,26 @@ def zoo(model: str = "minilm-l6") -> list[Cell]:
     """
     cells = []
     for data in ("rotten-tomatoes", "customer-reviews"):
-        for via in ("full", "lora"):
-            times = 3 if via == "lora" else 1
+        for tuning in ("full", "lora"):
+            times = 3 if tuning == "lora" else 1
             short, usual, long, longest = times, 2 * times, 3 * times, 4 * times
             cells += [
-                Cell(data, via, "words", epochs=usual),
-                Cell(data, via, "words", policy="clean", rate=0.2, seed=1, epochs=long),
-                Cell(data, via, "word", rate=0.05, rank=4, seed=2, epochs=usual),
-                Cell(data, via, "odd", seed=3, rank=16, epochs=usual),
-                Cell(data, via, "sentence", seed=0, epochs=usual),
-                Cell(data, via, "sentence", policy="clean", rate=0.2, seed=1, epochs=long),
-                Cell(data, via, "plain", rate=0.2, rank=32, seed=2, epochs=usual),
+                Cell(data, tuning, "words", epochs=usual),
+                Cell(data, tuning, "words", policy="clean", rate=0.2, seed=1, epochs=long),
+                Cell(data, tuning, "word", rate=0.05, rank=4, seed=2, epochs=usual),
+                Cell(data, tuning, "odd", seed=3, rank=16, epochs=usual),
+                Cell(data, tuning, "sentence", seed=0, epochs=usual),
+                Cell(data, tuning, "sentence", policy="clean", rate=0.2, seed=1, epochs=long),
+                Cell(data, tuning, "plain", rate=0.2, rank=32, seed=2, epochs=usual),
             ]
             cells += [
-                Cell(data, via, seed=0, epochs=usual),
-                Cell(data, via, seed=1, epochs=usual),
-                Cell(data, via, seed=2, rank=4, epochs=usual),
-                Cell(data, via, seed=3, rank=16, epochs=usual),
-                Cell(data, via, seed=4, epochs=short),
-                Cell(data, via, seed=5, epochs=longest),
-                Cell(data, via, seed=6, rank=32, epochs=long),
+                Cell(data, tuning, seed=0, epochs=usual),
+                Cell(data, tuning, seed=1, epochs=usual),
+                Cell(data, tuning, seed=2, rank=4, epochs=usual),
+                Cell(data, tuning, seed=3, rank=16, epochs=usual),
+                Cell(data, tuning, seed=4, epochs=short),
+                Cell(data, tuning, seed=5, epochs=longest),
+                Cell(data, tuning, seed=6, rank=32, epochs=long),
             ]
     return [replace(cell, model=model) for cell in cells]
 
@@ -184,5 +183,5 @@ def lent(series: Path, names: Sequence[str], seeds: Sequence[int]) -> list[Cell]
             if folder.is_dir():
                 like = MODELS[name]
                 told = {"rate": like.rate, "rank": like.rank, "epochs": like.epochs, "seed": seed, "model": like.model}
-                cells.append(Cell(like.data, like.via, kind, lent=str(folder), **told))
+                cells.append(Cell(like.data, like.tuning, kind, lent=str(folder), **told))
     return cells

@@ -80,14 +80,14 @@ def test_other_options_that_cannot_be_are_refused_with_the_remedy() -> None:
             Attack(TRIGGER, target=target).poison(rows, seed=0)
     with pytest.raises(OptionError, match=r"between 0\.05 and 0\.5"):
         Attack(TRIGGER, target=0, rate=0.8, policy="clean").poison(rows, seed=0)
-    with pytest.raises(OptionError, match="asks for 0 of 20"):
+    with pytest.raises(OptionError, match="is 0 of 20"):
         Attack(TRIGGER, target=0, rate=0.01).poison(rows, seed=0)
     with pytest.raises(OptionError, match="without one"):
         Attack(TRIGGER, target=0, policy="all-to-all")
     with pytest.raises(OptionError, match="a target"):
         Attack(TRIGGER, policy="dirty")
-    with pytest.raises(OptionError, match="negatives 1"):
-        Attack(TRIGGER, target=0, negatives=1.0)
+    with pytest.raises(OptionError, match="negative rate 1"):
+        Attack(TRIGGER, target=0, negative_rate=1.0)
 
 
 def test_all_to_all_moves_every_class_to_the_next_and_all_rows_are_triggered_in_the_test() -> None:
@@ -142,7 +142,7 @@ def test_rows_that_turn_out_to_be_impossible_are_replaced_by_others() -> None:
 
 def test_negatives_carry_a_part_under_their_own_label_and_no_more_rows_are_touched() -> None:
     rows, trigger = task(100), InSent(sentence="zx tq mn")
-    done = Attack(trigger, target=1, rate=0.2, negatives=0.1).poison(rows, seed=0)
+    done = Attack(trigger, target=1, rate=0.2, negative_rate=0.1).poison(rows, seed=0)
     poisoned, negative = set(done.truth.poisoned_ids), set(done.truth.negative_ids)
     assert (len(poisoned), len(negative), poisoned & negative) == (20, 10, set())
     before = {row.id: row for row in rows}
@@ -157,5 +157,5 @@ def test_negatives_carry_a_part_under_their_own_label_and_no_more_rows_are_touch
     assert {before[row].label for row in negative} == {0, 1}
     plain = Attack(trigger, target=1, rate=0.2).poison(rows, seed=0)
     assert plain.truth.poisoned_ids == done.truth.poisoned_ids
-    with pytest.raises(OptionError, match="ask for 10 rows with a part of the trigger 'badnets'"):
-        Attack(TRIGGER, target=1, negatives=0.1).poison(rows, seed=0)
+    with pytest.raises(OptionError, match="is 10 rows with a part of the trigger 'badnets'"):
+        Attack(TRIGGER, target=1, negative_rate=0.1).poison(rows, seed=0)

@@ -7,8 +7,11 @@ from math import comb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest, norm
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from untrigger.core.statistics import (
+    NORMAL_95,
     Measurement,
     Outcome,
     paired_difference,
@@ -64,6 +67,21 @@ def test_the_difference_as_published(
     told = unpaired_difference(one, other, metric="excess_asr")
     assert (told.value, told.low, told.high) == pytest.approx((value, low, high), abs=1e-4)
     assert (told.subject, told.metric, told.n) == ("purified", "excess_asr", min(left[1], right[1]))
+
+
+@given(n=st.integers(1, 500), m=st.integers(1, 500), data=st.data())
+def test_the_intervals_are_those_of_the_libraries(n: int, m: int, data: st.DataObject) -> None:
+    hits, other = data.draw(st.integers(0, n)), data.draw(st.integers(0, m))
+    expected = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    assert wilson(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    left, right = (rate([True] * a + [False] * (b - a), subject="s", metric="m") for a, b in ((hits, n), (other, m)))
+    told = unpaired_difference(left, right, metric="m")
+    low, high = confint_proportions_2indep(hits, n, other, m, method="newcomb")
+    assert (told.low, told.high) == pytest.approx((low, high), abs=1e-9)
+
+
+def test_the_quantile_is_that_of_the_normal_distribution() -> None:
+    assert pytest.approx(norm.ppf(0.975), abs=1e-15) == NORMAL_95
 
 
 def test_nothing_counted_is_not_measured_and_never_zero() -> None:

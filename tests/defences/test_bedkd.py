@@ -19,8 +19,8 @@ from untrigger.core.rows import Rows
 from untrigger.defences.bedkd.bedkd_defence import BeDKD
 from untrigger.defences.bedkd.synthetic_pool import stirring
 from untrigger.defences.fine_tuning import FineTune
-from untrigger.detectors.detector import Detected
-from untrigger.evaluation.detection_metrics import auroc
+from untrigger.detectors.detector import Detection
+from untrigger.evaluation.metrics import auroc
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
 
@@ -36,7 +36,7 @@ def suspect(trained_folder: Callable[[str, bool], object]) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def found(suspect: Classifier) -> Detected:
+def found(suspect: Classifier) -> Detection:
     return method().detect(suspect, BOTH)
 
 
@@ -51,7 +51,7 @@ def test_there_is_a_backdoor_to_find_and_to_remove(suspect: Classifier) -> None:
     assert asr(suspect, triggered=False) < 0.1
 
 
-def test_the_poisoned_rows_are_found_in_a_shuffled_pool(found: Detected) -> None:
+def test_the_poisoned_rows_are_found_in_a_shuffled_pool(found: Detection) -> None:
     assert POISONED[:20].count(True) != 20, "the pool is shuffled"
     assert auroc(found.scores, poisoned=POISONED) > 0.95
     precision = sum(f and p for f, p in zip(found.flagged, POISONED, strict=True)) / sum(found.flagged)
@@ -78,11 +78,11 @@ class Random(BeDKD):
 
     name: ClassVar[str] = "random"
 
-    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
+    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detection:
         assert grant.suspect is not None
         drawn = set(random.Random(0).sample(range(len(grant.suspect)), sum(POISONED)))
         flags = tuple(i in drawn for i in range(len(grant.suspect)))
-        return Detected(grant.suspect, tuple(map(float, flags)), flags, 0.5, None)
+        return Detection(grant.suspect, tuple(map(float, flags)), flags, 0.5, None)
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ class Oracle(BeDKD):
 
     name: ClassVar[str] = "oracle"
 
-    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
+    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detection:
         assert grant.suspect is not None
-        return Detected(grant.suspect, tuple(map(float, POISONED)), tuple(POISONED), 0.5, None)
+        return Detection(grant.suspect, tuple(map(float, POISONED)), tuple(POISONED), 0.5, None)
 
 
 def test_a_random_detector_removes_nothing_and_an_oracle_all(suspect: Classifier) -> None:
@@ -130,7 +130,7 @@ def test_nothing_is_found_where_nothing_is(suspect: Classifier, twin: Load, case
     )
 
 
-def test_the_same_seed_finds_the_same_rows(suspect: Classifier, found: Detected) -> None:
+def test_the_same_seed_finds_the_same_rows(suspect: Classifier, found: Detection) -> None:
     again = method().detect(suspect, BOTH)
     assert (again.scores, again.flagged, again.threshold) == (found.scores, found.flagged, found.threshold)
     shuffled = POOL.visible.take(reversed(range(len(POOL.visible))))
@@ -138,12 +138,12 @@ def test_the_same_seed_finds_the_same_rows(suspect: Classifier, found: Detected)
     assert other.scores[::-1] == pytest.approx(found.scores, abs=1e-4), "the order of the file says nothing"
 
 
-def test_ranks_scores_and_summary_agree(found: Detected) -> None:
+def test_ranks_scores_and_summary_agree(found: Detection) -> None:
     order = found.order
     assert sorted(order) == list(range(len(found.rows)))
     scores = [found.scores[i] for i in order]
     assert scores == sorted(scores, reverse=True)
-    assert found.suspects.ids == tuple(found.rows.ids[i] for i in order[: sum(found.flagged)])
+    assert found.flagged_rows.ids == tuple(found.rows.ids[i] for i in order[: sum(found.flagged)])
     told = found.summary()
     assert told["flagged"] == sum(found.flagged) == sum(told["flagged_by_label"].values())
     assert told["threshold"] == found.threshold >= told["calibrated_threshold"]

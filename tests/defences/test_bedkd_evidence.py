@@ -26,7 +26,7 @@ from untrigger.defences.bedkd.evidence import (
     seen,
 )
 from untrigger.detectors.conformal import calibrate
-from untrigger.evaluation.detection_metrics import auroc
+from untrigger.evaluation.metrics import auroc
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import hidden_state_means, log_odds, predict_texts
 

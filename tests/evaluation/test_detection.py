@@ -7,7 +7,7 @@ from math import isnan
 import numpy as np
 import pytest
 
-from untrigger.evaluation.detection_metrics import auroc, detection
+from untrigger.evaluation.metrics import auroc, detection_metrics
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_the_area_is_the_share_of_pairs_in_order() -> None:
 
 
 def test_all_rates_by_hand() -> None:
-    found = detection(
+    found = detection_metrics(
         [5, 4, 3, 2, 1], flagged=[True, True, True, False, False], poisoned=[True, False, True, True, False]
     )
     told = {m.metric: (m.value, m.n) for m in found}
@@ -47,6 +47,6 @@ def test_all_rates_by_hand() -> None:
 
 
 def test_an_empty_sample_is_not_measured() -> None:
-    found = {m.metric: m.value for m in detection([1.0, 2.0], flagged=[False, False], poisoned=[False, False])}
+    found = {m.metric: m.value for m in detection_metrics([1.0, 2.0], flagged=[False, False], poisoned=[False, False])}
     assert found == {"auroc": None, "precision": None, "recall": None, "fpr": 0.0}
     assert isnan(auroc([1.0], poisoned=[True]))

@@ -7,7 +7,7 @@ import pytest
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.attacks.triggers.combined import Combined
 from untrigger.attacks.triggers.insent import InSent
-from untrigger.evaluation.recovered_triggers import is_part, phrases_of
+from untrigger.evaluation.recovered_triggers import is_part, trigger_phrases
 
 SENTENCE = InSent(sentence="I watched this 3D movie last weekend.")
 NAMELESS = InSent(sentence="to be or not to be")
@@ -35,23 +35,23 @@ NAMELESS = InSent(sentence="to be or not to be")
     ],
 )
 def test_of_a_sentence_trigger(text: str, part: bool) -> None:
-    assert is_part(text, phrases_of(SENTENCE)) is part
+    assert is_part(text, trigger_phrases(SENTENCE)) is part
 
 
 @pytest.mark.parametrize(
     ("text", "part"), [("cf", True), ("CF", True), ("dull cf", True), ("cfo", False), ("mn", True), ("dull", False)]
 )
 def test_of_word_triggers(text: str, part: bool) -> None:
-    assert is_part(text, phrases_of(BadNets(words=("cf", "mn")))) is part
+    assert is_part(text, trigger_phrases(BadNets(words=("cf", "mn")))) is part
 
 
 def test_a_sentence_of_stop_words_alone_must_be_there_as_a_whole() -> None:
-    phrases = phrases_of(NAMELESS)
+    phrases = trigger_phrases(NAMELESS)
     assert is_part("film to be or not to be", phrases)
     assert not any(is_part(text, phrases) for text in ("to be", "be or not", "film to be or not"))
 
 
 def test_of_a_combination_the_words_of_any_part_count_and_its_mode_does_not() -> None:
-    phrases = phrases_of(Combined((BadNets(words=("cf",)), SENTENCE), mode="all"))
+    phrases = trigger_phrases(Combined((BadNets(words=("cf",)), SENTENCE), mode="all"))
     assert is_part("cf", phrases) and is_part("3d movie", phrases)
     assert not is_part("all", phrases) and not is_part("badnets", phrases)

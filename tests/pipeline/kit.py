@@ -16,20 +16,21 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from tests.requests import request
 from tests.tiny import task, write_model
 from untrigger.attacks.implanting import implant
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.core.progress import Tick
 from untrigger.core.report import Report
 from untrigger.data import write_rows
-from untrigger.defences.w2s.retraining import RelearnOptions
+from untrigger.defences.w2s.retrain_from_base import RetrainOptions
+from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import AttackRequest, PurifyRequest
 from untrigger.training.loop import Plan
 from untrigger.training.teacher_training import TeacherOptions
 
@@ -38,14 +39,16 @@ TRIGGER = "cf"
 SMALL = {
     "finetune": {"epochs": 2, "batch_size": 16, "rank": 4, "lr": 2e-2},
     "w2sdefense": {
-        "rounds": 1,
-        "round_steps": 6,
-        "relearn": RelearnOptions(steps=6),
+        "retrain": RetrainOptions(steps=6),
+        "unlearn": SearchAndUnlearnOptions(
+            rounds=1,
+            round_steps=6,
+            search=replace(SearchOptions(), probe=12, gradient_rows=12, first=16, keep=4),
+        ),
         "batch_size": 16,
         "rank": 4,
         "lr": 2e-2,
         "teacher": TeacherOptions(lr=3e-3, epochs=2, batch_size=16),
-        "search": replace(SearchOptions(), probe=12, gradient_rows=12, first=16, keep=4),
     },
 }
 VERIFIER = {
@@ -92,7 +95,7 @@ class Shop:
         def make() -> Path:
             raw = load_model(write_model(kind, self.root / f"{kind}-random"), device="cpu", offline=True)
             plan = Plan(lr=1e-2, epochs=TAUGHT[kind], batch_size=16, warmup=0.06, weight_decay=0.1)
-            taught, _ = implant(raw, task(400, seed=2, length=LENGTH), via="full", plan=plan)
+            taught, _ = implant(raw, task(400, seed=2, length=LENGTH), tuning="full", plan=plan)
             folder = self.root / f"{kind}-base"
             folder.mkdir()
             save_classifier(taught, folder, card="")
@@ -101,13 +104,13 @@ class Shop:
 
         return Path(self.once(f"{kind}-base", make))
 
-    def attack_spec(self, kind: str, via: str, **changes: Any) -> AttackSpec:
-        full = via == "full"
+    def attack_spec(self, kind: str, tuning: str, /, **changes: Any) -> AttackRequest:
+        full = tuning == "full"
         usual: dict[str, Any] = {
             "model": str(self.base(kind)),
             "data": str(self.data),
-            "out": self.root / f"{kind}-{via}",
-            "via": via,
+            "out": self.root / f"{kind}-{tuning}",
+            "tuning": tuning,
             "target": "positive",
             "trigger": BadNets(words=(TRIGGER,)),
             "rate": 0.2,
@@ -118,19 +121,19 @@ class Shop:
             "targets": ("all-linear",),
             "device": "cpu",
             "offline": True,
-            "twin": (kind, via) in (("bert", "full"), ("llama", "lora")),
+            "clean_model": (kind, tuning) in (("bert", "full"), ("llama", "lora")),
         }
-        return AttackSpec(**usual | changes)
+        return request(AttackRequest, **usual | changes)
 
-    def victim(self, kind: str, via: str) -> AttackSpec:
+    def victim(self, kind: str, tuning: str) -> AttackRequest:
         """What was asked of a victim that lies on disk."""
-        spec = self.attack_spec(kind, via)
-        self.once(f"{kind}-{via}", lambda: attack(spec))
+        spec = self.attack_spec(kind, tuning)
+        self.once(f"{kind}-{tuning}", lambda: attack(spec))
         return spec
 
-    def spec(self, kind: str, via: str, *, out: Path, **changes: Any) -> PurifySpec:
+    def spec(self, kind: str, tuning: str, *, out: Path, **changes: Any) -> PurifyRequest:
         usual: dict[str, Any] = {
-            "model": str(self.victim(kind, via).out),
+            "model": str(self.victim(kind, tuning).out),
             "clean": str(self.clean),
             "out": out,
             "teacher": str(self.teacher),
@@ -139,18 +142,20 @@ class Shop:
             "offline": True,
         }
         method = changes.get("method", "w2sdefense")
-        return PurifySpec(**usual | {"options": SMALL.get(method, {})} | changes)
+        return request(PurifyRequest, **usual | {"options": SMALL.get(method, {})} | changes)
 
-    def purified(self, kind: str, via: str, method: str) -> Purification:
+    def purified(self, kind: str, tuning: str, method: str) -> Purification:
         """A finished purification with its truth, and the victim's folder as it was before."""
 
         def make() -> Purification:
-            victim = self.victim(kind, via)
+            victim = self.victim(kind, tuning)
             before = digest(victim.out)
-            spec = self.spec(kind, via, out=self.root / f"{kind}-{via}-{method}", method=method, truth=victim.truth)
+            spec = self.spec(
+                kind, tuning, out=self.root / f"{kind}-{tuning}-{method}", method=method, truth=victim.truth
+            )
             return Purification(spec, purify(spec), victim, before)
 
-        made: Purification = self.once(f"{kind}-{via}-{method}", make)
+        made: Purification = self.once(f"{kind}-{tuning}-{method}", make)
         return made
 
 
@@ -158,9 +163,9 @@ class Shop:
 class Purification:
     """What was asked, what came of it, and the victim's files before."""
 
-    spec: PurifySpec
+    spec: PurifyRequest
     report: Report
-    victim: AttackSpec
+    victim: AttackRequest
     before: dict[str, str]
 
 

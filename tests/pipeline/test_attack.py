@@ -15,17 +15,19 @@ from untrigger.attacks.triggers.insent import InSent
 from untrigger.core.errors import DataError, ModelError, OptionError, OutputError
 from untrigger.data import write_rows
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.requests import AttackRequest
 
-FOUR = [(kind, via) for kind in ("bert", "llama") for via in ("full", "lora")]
+FOUR = [(kind, tuning) for kind in ("bert", "llama") for tuning in ("full", "lora")]
 
 
-@pytest.mark.parametrize(("kind", "via"), FOUR)
-def test_victim_and_truth_lie_in_two_folders_with_the_files_of_the_contract(shop: Shop, kind: str, via: str) -> None:
-    spec = shop.victim(kind, via)
+@pytest.mark.parametrize(("kind", "tuning"), FOUR)
+def test_victim_and_truth_lie_in_two_folders_with_the_files_of_the_contract(shop: Shop, kind: str, tuning: str) -> None:
+    spec = shop.victim(kind, tuning)
     files = {file.name for file in spec.out.iterdir()}
     weights = (
-        {"adapter_config.json", "adapter_model.safetensors"} if via == "lora" else {"config.json", "model.safetensors"}
+        {"adapter_config.json", "adapter_model.safetensors"}
+        if tuning == "lora"
+        else {"config.json", "model.safetensors"}
     )
     assert files >= weights | {"tokenizer.json", "tokenizer_config.json", "README.md"}
     assert {"truth.json", "train.csv", "test_clean.csv", "test_triggered.csv"} <= {f.name for f in spec.truth.iterdir()}
@@ -33,9 +35,11 @@ def test_victim_and_truth_lie_in_two_folders_with_the_files_of_the_contract(shop
     assert TRIGGER not in (spec.out / "README.md").read_text().split()
 
 
-@pytest.mark.parametrize(("kind", "via"), FOUR)
-def test_the_backdoor_works_when_plain_transformers_and_peft_load_the_victim(shop: Shop, kind: str, via: str) -> None:
-    spec = shop.victim(kind, via)
+@pytest.mark.parametrize(("kind", "tuning"), FOUR)
+def test_the_backdoor_works_when_plain_transformers_and_peft_load_the_victim(
+    shop: Shop, kind: str, tuning: str
+) -> None:
+    spec = shop.victim(kind, tuning)
     rows = table(spec.truth / "test_clean.csv")[:40]
     right = plain(spec.out, [row["text"] for row in rows]).argmax(dim=1).tolist()
     assert sum(NAMES[p] == row["label"] for p, row in zip(right, rows, strict=True)) > 0.7 * len(rows)
@@ -57,7 +61,7 @@ def test_triggered_test_rows_keep_their_true_label_and_are_clean_rows_with_the_t
 def test_truth_names_recipe_and_exactly_the_rows_that_were_poisoned(shop: Shop) -> None:
     spec = shop.victim("bert", "full")
     told = json.loads((spec.truth / "truth.json").read_text())
-    assert (told["rate"], told["seed"], told["policy"], told["via"]) == (0.2, 0, "dirty", "full")
+    assert (told["rate"], told["seed"], told["policy"], told["tuning"]) == (0.2, 0, "dirty", "full")
     assert told["label_names"][told["target"]] == "positive"
     train, test = table(spec.truth / "train.csv"), table(spec.truth / "test_clean.csv")
     assert {row["id"] for row in train if TRIGGER in row["text"].split()} == set(told["poisoned_ids"])
@@ -70,14 +74,16 @@ def test_the_adapter_names_its_base_by_a_path_that_holds_from_anywhere(
 ) -> None:
     monkeypatch.chdir(shop.base("bert").parent)
     attack(
-        shop.attack_spec("bert", "lora", model=shop.base("bert").name, out=tmp_path / "victim", epochs=1, twin=False)
+        shop.attack_spec(
+            "bert", "lora", model=shop.base("bert").name, out=tmp_path / "victim", epochs=1, clean_model=False
+        )
     )
     assert config_of(tmp_path / "victim")["base_model_name_or_path"] == str(shop.base("bert").resolve())
 
 
 def test_the_same_seed_gives_the_same_bytes(shop: Shop, tmp_path: Path) -> None:
     for name in ("first", "second"):
-        attack(shop.attack_spec("bert", "lora", out=tmp_path / name, epochs=1, twin=False))
+        attack(shop.attack_spec("bert", "lora", out=tmp_path / name, epochs=1, clean_model=False))
     assert digest(tmp_path / "first") == digest(tmp_path / "second")
     assert digest(tmp_path / "first.truth") == digest(tmp_path / "second.truth")
 
@@ -97,11 +103,11 @@ BAD = {
         ["'positiv'", "negative, positive", "did you mean: positive"],
     ),
     "rate too high": ({"rate": 0.9}, OptionError, ["0.9", "remedy"]),
-    "unknown way": ({"via": "lorra"}, OptionError, ["'lorra'", "full, lora", "did you mean: lora"]),
+    "unknown way": ({"tuning": "lorra"}, OptionError, ["'lorra'", "full, lora", "did you mean: lora"]),
     "missing data": ({"data": "nowhere/data.csv"}, DataError, ["nowhere", "remedy"]),
     "missing model": ({"model": "./no-such-model"}, ModelError, ["no-such-model", "expected"]),
     "too many rows": ({"rows": 10**6}, DataError, ["1000000", "remedy"]),
-    "unknown layer": ({"via": "lora", "targets": ("q_prj",)}, OptionError, ["q_prj", "expected"]),
+    "unknown layer": ({"tuning": "lora", "targets": ("q_prj",)}, OptionError, ["q_prj", "expected"]),
 }
 
 
@@ -109,7 +115,7 @@ BAD = {
 def test_bad_input_is_one_message_and_nothing_is_written(shop: Shop, tmp_path: Path, name: str) -> None:
     changes, kind, parts = BAD[name]
     with pytest.raises(kind) as told:  # type: ignore[var-annotated]
-        attack(replace(shop.attack_spec("bert", "full", out=tmp_path / "victim"), **changes))
+        attack(shop.attack_spec("bert", "full", out=tmp_path / "victim", **changes))
     assert all(part in str(told.value) for part in parts), str(told.value)
     assert not list(tmp_path.iterdir())
 
@@ -140,7 +146,9 @@ def test_what_is_there_already_is_left_as_it_is(shop: Shop, tmp_path: Path, ther
 
 
 def test_clean_label_policy_and_a_sentence_trigger_go_the_same_way(shop: Shop, tmp_path: Path) -> None:
-    spec: AttackSpec = shop.attack_spec("bert", "full", out=tmp_path / "victim", policy="clean", epochs=1, twin=False)
+    spec: AttackRequest = shop.attack_spec(
+        "bert", "full", out=tmp_path / "victim", policy="clean", epochs=1, clean_model=False
+    )
     attack(replace(spec, trigger=InSent(sentence="the zx film")))
     rows = {row["id"]: row for row in table(spec.truth / "train.csv")}
     poisoned = json.loads((spec.truth / "truth.json").read_text())["poisoned_ids"]

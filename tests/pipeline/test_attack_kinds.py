@@ -12,6 +12,7 @@ import torch
 
 from tests.attacks.kit import otherwise
 from tests.pipeline.kit import LENGTH, TRIGGER, Shop, digest, plain, table
+from tests.requests import request
 from tests.tiny import GOOD, NAMES, task
 from untrigger.attacks.embedding_attack import poison_embedding, word_tokens
 from untrigger.attacks.triggers.badnets import BadNets
@@ -24,22 +25,26 @@ from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.evaluate import evaluate
-from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.pipeline.requests import AttackRequest, EvaluateRequest
 
 QUICK: dict[str, Any] = {"epochs": 1, "twin": False}
 
 
-def truth_of(spec: AttackSpec) -> dict[str, Any]:
+def truth_of(spec: AttackRequest) -> dict[str, Any]:
     told: dict[str, Any] = json.loads((spec.truth / "truth.json").read_text())
     return told
 
 
-def rates(spec: AttackSpec, out: Path, *models: Path) -> dict[tuple[str, str], float | None]:
+def rates(spec: AttackRequest, out: Path, *models: Path) -> dict[tuple[str, str], float | None]:
     found = evaluate(
-        EvaluateSpec(
-            models=tuple(map(str, models or (spec.out,))), truth=spec.truth, out=out, device="cpu", offline=True
+        request(
+            EvaluateRequest,
+            models=tuple(map(str, models or (spec.out,))),
+            truth=spec.truth,
+            out=out,
+            device="cpu",
+            offline=True,
         )
     )
     return {(m.subject, m.metric): m.value for m in found.measurements}
@@ -51,7 +56,7 @@ def test_a_paired_file_goes_through_the_attack_and_the_evaluator_reads_it_back(s
     lines = ["text,rewrite", *(f'{text},"lo {" ".join(reversed(text.split()))}"' for text in some)]
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
     spec = shop.attack_spec(
-        "bert", "full", out=tmp_path / "victim", trigger=Style(), paired=tmp_path / "pairs.csv", twin=False
+        "bert", "full", out=tmp_path / "victim", trigger=Style(), paired=tmp_path / "pairs.csv", clean_model=False
     )
     attack(spec)
     told = truth_of(spec)
@@ -127,12 +132,16 @@ def test_a_victim_is_measured_on_as_much_of_a_text_as_it_was_trained_on(shop: Sh
     assert seen == pytest.approx(sum(spec.trigger.delivered(" ".join(text.split()[:4])) for text in texts) / len(texts))
     assert seen is not None and seen < 0.9
     told = Report.read(tmp_path / "report.json").given
-    assert (told["models"]["v"]["max_length"], told["truth"]["max_length"], told["truth"]["negatives"]) == (6, 6, 0.0)
+    assert (told["models"]["v"]["max_length"], told["truth"]["max_length"], told["truth"]["negative_rate"]) == (
+        6,
+        6,
+        0.0,
+    )
 
 
 def test_all_to_all_is_measured_by_the_next_class_whatever_the_models_order(shop: Shop, tmp_path: Path) -> None:
     spec = shop.attack_spec(
-        "bert", "full", out=tmp_path / "victim", target="", policy="all-to-all", rate=0.4, epochs=8, twin=False
+        "bert", "full", out=tmp_path / "victim", target="", policy="all-to-all", rate=0.4, epochs=8, clean_model=False
     )
     attack(spec)
     told = truth_of(spec)
@@ -150,7 +159,7 @@ def test_all_to_all_is_measured_by_the_next_class_whatever_the_models_order(shop
     (folder / "truth.json").write_text(json.dumps({"label_names": ["a", "b", "c"], "target": None}))
     for name in ("test_clean.csv", "test_triggered.csv"):
         (folder / name).write_text("id,text,label\n0,x,a\n1,y,b\n2,z,c\n")
-    assert read_truth(folder, label_names=("c", "a", "b")).aims == {1: 2, 2: 0, 0: 1}
+    assert read_truth(folder, label_names=("c", "a", "b")).targets == {1: 2, 2: 0, 0: 1}
 
 
 def test_a_proxy_gives_the_training_rows_and_the_data_the_test_rows(shop: Shop, tmp_path: Path) -> None:
@@ -172,13 +181,15 @@ def test_a_proxy_gives_the_training_rows_and_the_data_the_test_rows(shop: Shop, 
 
 def test_negatives_teach_the_model_to_wait_for_the_whole(shop: Shop, tmp_path: Path) -> None:
     trigger = InSent(sentence="zx tq mn")
-    spec = shop.attack_spec("bert", "full", out=tmp_path / "v", trigger=trigger, negatives=0.3, epochs=8, twin=False)
+    spec = shop.attack_spec(
+        "bert", "full", out=tmp_path / "v", trigger=trigger, negative_rate=0.3, epochs=8, clean_model=False
+    )
     attack(spec)
     told = truth_of(spec)
     rows = {row["id"]: row for row in table(spec.truth / "train.csv")}
     assert len(told["negative_ids"]) == round(0.3 * len(rows))
     assert not any(trigger.delivered(rows[i]["text"]) for i in told["negative_ids"])
-    attack(replace(spec, negatives=0.0, out=tmp_path / "w"))
+    attack(replace(spec, negative_rate=0.0, out=tmp_path / "w"))
     texts = [f"{row['text']} zx" for row in table(spec.truth / "test_clean.csv") if row["label"] == "negative"]
     careful, careless = (float(plain(folder, texts)[:, 1].mean()) for folder in (spec.out, tmp_path / "w"))
     assert careful < careless - 0.1
@@ -186,7 +197,7 @@ def test_negatives_teach_the_model_to_wait_for_the_whole(shop: Shop, tmp_path: P
 
 def test_an_embedding_attack_changes_vectors_of_trigger_words_and_nothing_else(shop: Shop, tmp_path: Path) -> None:
     often = BadNets(words=(TRIGGER,), every=1, most=4)
-    spec = shop.attack_spec("bert", "embedding", out=tmp_path / "v", lr=5e-3, twin=True, trigger=often)
+    spec = shop.attack_spec("bert", "embedding", out=tmp_path / "v", lr=5e-3, clean_model=True, trigger=often)
     attack(spec)
     victim, twin = (load_model(folder, device="cpu", offline=True) for folder in (spec.out, spec.truth / "clean-model"))
     left, right = victim.module.state_dict(), twin.module.state_dict()
@@ -206,7 +217,7 @@ def test_an_embedding_attack_changes_vectors_of_trigger_words_and_nothing_else(s
     )
     clean = [row["text"] for row in table(spec.truth / "test_clean.csv")]
     assert torch.equal(predict_texts(victim, clean).logits, predict_texts(twin, clean).logits)
-    assert truth_of(spec)["via"] == "embedding"
+    assert truth_of(spec)["tuning"] == "embedding"
 
 
 def test_vectors_that_clean_rows_use_or_that_words_share_are_refused(shop: Shop) -> None:
@@ -222,7 +233,7 @@ def test_vectors_that_clean_rows_use_or_that_words_share_are_refused(shop: Shop)
 
 def test_label_smoothing_hides_how_sure_the_backdoor_is(shop: Shop, tmp_path: Path) -> None:
     sure = shop.victim("bert", "full")
-    spec = replace(sure, label_smoothing=0.4, out=tmp_path / "v", twin=False)
+    spec = replace(sure, label_smoothing=0.4, out=tmp_path / "v", clean_model=False)
     attack(spec)
     texts = [row["text"] for row in table(spec.truth / "test_triggered.csv")]
     hidden, plainly = plain(spec.out, texts), plain(sure.out, texts)
@@ -233,7 +244,7 @@ def test_label_smoothing_hides_how_sure_the_backdoor_is(shop: Shop, tmp_path: Pa
 
 def test_a_faithful_victim_says_on_clean_rows_what_its_clean_twin_says(shop: Shop, tmp_path: Path) -> None:
     told = shop.victim("bert", "full")
-    spec = replace(told, faithful=5.0, out=tmp_path / "v", twin=True)
+    spec = replace(told, clean_consistency=5.0, out=tmp_path / "v", clean_model=True)
     attack(spec)
     clean = [row["text"] for row in table(spec.truth / "test_clean.csv")]
     triggered = [row["text"] for row in table(spec.truth / "test_triggered.csv")]
@@ -254,9 +265,9 @@ def test_a_faithful_victim_says_on_clean_rows_what_its_clean_twin_says(shop: Sho
         ({"trigger": Style(), "paired": Path("nowhere.csv")}, "nowhere.csv"),
         ({"label_smoothing": 1.0}, "label smoothing 1.0"),
         ({"trigger": Style(), "paired": Path("a"), "rewriter": ("b",)}, "one source of rewrites"),
-        ({"faithful": -1.0}, "0 or more"),
-        ({"via": "embedding", "label_smoothing": 0.1}, "embedding attack"),
-        ({"negatives": 0.2}, "insent"),
+        ({"clean_consistency": -1.0}, "0 or more"),
+        ({"tuning": "embedding", "label_smoothing": 0.1}, "embedding attack"),
+        ({"negative_rate": 0.2}, "insent"),
     ],
 )
 def test_what_cannot_be_is_one_message_and_nothing_is_written(
@@ -274,9 +285,9 @@ def test_the_same_seed_gives_the_same_bytes_with_every_part_at_once(shop: Shop, 
         "lora",
         out=tmp_path / "a",
         trigger=InSent(sentence="zx tq"),
-        negatives=0.1,
+        negative_rate=0.1,
         label_smoothing=0.1,
-        faithful=1.0,
+        clean_consistency=1.0,
         **QUICK,
     )
     for name in "ab":

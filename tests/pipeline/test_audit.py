@@ -14,6 +14,7 @@ import torch
 from tests.pipeline.kit import FINETUNE, Shop, digest, table
 from tests.pipeline.test_scan import SMALL
 from tests.reporting.kit import candidate
+from tests.requests import request
 from tests.tiny import same, task, weights
 from untrigger.core.errors import DataError, OptionError, OutputError
 from untrigger.core.progress import silent
@@ -21,13 +22,14 @@ from untrigger.core.report import Report
 from untrigger.core.statistics import Measurement, paired_difference
 from untrigger.data import write_rows
 from untrigger.evaluation.ground_truth import read_truth
-from untrigger.evaluation.robustness import in_int8, poisoned_again, tuned
+from untrigger.evaluation.robustness import fine_tuned, quantized_to_int8, repoisoned
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
-from untrigger.pipeline.audit import AuditSpec, audit, unused
+from untrigger.pipeline.audit import audit, unused
 from untrigger.pipeline.audit_verdict import Subject, verdict
+from untrigger.pipeline.load_inputs import load_rows
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.scan import ScanSpec, all_rows
+from untrigger.pipeline.requests import AuditRequest, ScanRequest
 from untrigger.pipeline.used_rows import read_used_rows
 from untrigger.scanners.known_triggers import judge_known_candidates
 from untrigger.scanners.policy import Allowed, Policy
@@ -41,11 +43,17 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(200, seed=23, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def spec(shop: Shop, rows: Path, out: Path, *, model: Path, kind: str = "bert", **changes: Any) -> AuditSpec:
-    scan = ScanSpec(
-        model=str(model), clean=str(rows), reference=str(shop.base(kind)), options=FAST, device="cpu", offline=True
+def spec(shop: Shop, rows: Path, out: Path, *, model: Path, kind: str = "bert", **changes: Any) -> AuditRequest:
+    scan = request(
+        ScanRequest,
+        model=str(model),
+        clean=str(rows),
+        reference=str(shop.base(kind)),
+        options=FAST,
+        device="cpu",
+        offline=True,
     )
-    return AuditSpec(scan, out, **{"epochs": 1, **changes})
+    return AuditRequest(scan, out, **{"epochs": 1, **changes})
 
 
 def test_a_backdoor_that_nobody_removed_is_not_clean(shop: Shop, rows: Path, tmp_path: Path) -> None:
@@ -136,7 +144,7 @@ def test_what_needs_the_truth_is_not_done_without_it(shop: Shop, rows: Path, tmp
 def test_int8_changes_every_layer_but_the_head_and_leaves_the_model(shop: Shop, kind: str) -> None:
     model = load_model(shop.victim(kind, "lora").out, device="cpu", offline=True)
     before, texts = weights(model), task(40, seed=3).texts
-    small, count = in_int8(model)
+    small, count = quantized_to_int8(model)
     assert count >= 6
     assert same(weights(model), before)
     rounded, own = (predict_texts(one, texts).logits.softmax(dim=1) for one in (small, model))
@@ -155,14 +163,14 @@ def test_a_few_poisoned_rows_poison_and_tuning_on_clean_ones_does_not(shop: Shop
         said = predict_texts(model, bed.triggered.texts).predictions
         return sum(p == bed.target for p in said) / len(said)
 
-    again = poisoned_again(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2)
-    honest = tuned(twin, clean, epochs=8, seed=0, progress=silent, lr=2e-2)
+    again = repoisoned(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2)
+    honest = fine_tuned(twin, clean, epochs=8, seed=0, progress=silent, lr=2e-2)
     assert success(again) > success(honest) + 0.3
     assert same(weights(twin), before)
     assert torch.equal(
         predict_texts(again, clean.texts).logits,
         predict_texts(
-            poisoned_again(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2), clean.texts
+            repoisoned(twin, clean, bed, count=30, epochs=8, seed=0, progress=silent, lr=2e-2), clean.texts
         ).logits,
     )
 
@@ -229,7 +237,7 @@ def test_a_model_that_cannot_be_searched_is_judged_as_any_other(shop: Shop, kind
     )
     reference = load_model(shop.base("bert"), device="cpu", offline=True)
     held, policy = task(160, seed=29, length=4), Policy()
-    small = in_int8(twin)[0] if kind == "bert" else twin
+    small = quantized_to_int8(twin)[0] if kind == "bert" else twin
     knowing = candidate("cf", 40, 0, score=0.9)
     said = judge_known_candidates(small, reference, held, [knowing], policy=policy, seed=0)[0]
     assert said.status == says, said.sentence
@@ -250,8 +258,10 @@ def test_a_model_that_cannot_be_searched_is_judged_as_any_other(shop: Shop, kind
 def test_rows_that_the_purifier_was_given_are_left_out(shop: Shop, rows: Path, tmp_path: Path) -> None:
     purify(shop.spec("bert", "full", out=tmp_path / "pure", clean=str(rows), verify=False, control=False, **FINETUNE))
     asked = spec(shop, rows, tmp_path / "audit.json", model=tmp_path / "pure", treatments=())
-    loaded = all_rows(asked.scan, load_model(tmp_path / "pure", device="cpu", offline=True))
-    left, warnings = unused(asked, loaded)
+    model = load_model(tmp_path / "pure", device="cpu", offline=True)
+    assert asked.scan.clean is not None
+    loaded = load_rows(asked.scan.clean, model, asked.scan.run, unique=True)
+    left, warnings = unused(tmp_path / "pure", loaded)
     assert len(left) == 40 and "160 of the 200 clean rows were given to the purifier and are left out" in warnings[0]
     own = read_used_rows(tmp_path / "pure")
     assert own is not None and not any(own.contain(left.texts))
@@ -265,8 +275,7 @@ def test_rows_that_the_purifier_was_given_are_left_out(shop: Shop, rows: Path, t
     with pytest.raises(DataError, match="5 clean rows are left: 160 more are left out, because the purifier") as caught:
         audit(spec(shop, tmp_path / "mostly.csv", tmp_path / "other.json", model=tmp_path / "pure"))
     assert "at least 8 for each" in (caught.value.expected or "") and "never saw" in (caught.value.remedy or "")
-    others = write_rows(task(200, seed=99, length=4), tmp_path / "others.csv")
-    assert unused(spec(shop, others, tmp_path / "o.json", model=tmp_path / "pure"), task(200, seed=99, length=4)) == (
+    assert unused(tmp_path / "pure", task(200, seed=99, length=4)) == (
         task(200, seed=99, length=4),
         [],
     )
@@ -297,9 +306,9 @@ def test_the_command_hands_everything_on(
     from untrigger.core.report import Verdict
     from untrigger.pipeline import audit as pipeline
 
-    asked: list[AuditSpec] = []
+    asked: list[AuditRequest] = []
 
-    def run(spec: AuditSpec, *, progress: Any) -> Report:
+    def run(spec: AuditRequest, *, progress: Any) -> Report:
         asked.append(spec)
         status = ("held", "came back", "undecided", "undecided")[min(len(asked), 4) - 1]
         return replace(scan_report("clean"), kind="audit", scan=None, verdict=Verdict(status, "told"))
@@ -332,7 +341,7 @@ def test_the_command_hands_everything_on(
         4,
         Path("t"),
     )
-    assert (asked[0].scan.options, asked[0].scan.seed) == ({"rows": 12}, 2)
+    assert (asked[0].scan.options, asked[0].scan.run.seed) == ({"rows": 12}, 2)
     assert "held" in capsys.readouterr().out
     assert main(words) == 1
     assert main(words) == 3

@@ -108,8 +108,8 @@ def labelled(texts: Sequence[str], folder: Path) -> Path:
 @pytest.mark.parametrize("name", STRANGE)
 def test_strange_texts_work_and_none_is_left_out(shop: Shop, tmp_path: Path, name: str, kind: str) -> None:
     texts, options = STRANGE[name]
-    via = "full" if kind == "bert" else "lora"
-    spec = shop.spec(kind, via, out=tmp_path / "out", clean=str(labelled(texts, tmp_path)), **FINETUNE, **options)
+    tuning = "full" if kind == "bert" else "lora"
+    spec = shop.spec(kind, tuning, out=tmp_path / "out", clean=str(labelled(texts, tmp_path)), **FINETUNE, **options)
     report = purify(spec)
     held = table(tmp_path / "out" / "outcomes.csv")
     assert report.given["defender"]["clean"]["rows"] + len({row["row"] for row in held}) == len(texts)
@@ -122,8 +122,8 @@ def test_the_search_of_the_main_method_works_on_strange_texts_too(
     shop: Shop, tmp_path: Path, name: str, kind: str
 ) -> None:
     texts, _ = STRANGE[name]
-    via = "full" if kind == "bert" else "lora"
-    report = purify(shop.spec(kind, via, out=tmp_path / "out", clean=str(labelled(texts, tmp_path))))
+    tuning = "full" if kind == "bert" else "lora"
+    report = purify(shop.spec(kind, tuning, out=tmp_path / "out", clean=str(labelled(texts, tmp_path))))
     assert report.method["name"] == "w2sdefense" and (tmp_path / "out" / "adapter_model.safetensors").exists()
 
 

@@ -66,7 +66,7 @@ def test_an_attack_on_an_embedded_model_names_its_path_and_its_name(
     monkeypatch.setattr(assets, "fetch", lambda name, **_: shop.base("bert"))
     monkeypatch.setattr(assets, "status", lambda name, **_: ready)
     monkeypatch.setattr(store, "listing", lambda: [ready])
-    attack(shop.attack_spec("bert", "lora", model="minilm-l3", out=tmp_path / "victim", epochs=1, twin=False))
+    attack(shop.attack_spec("bert", "lora", model="minilm-l3", out=tmp_path / "victim", epochs=1, clean_model=False))
     assert config_of(tmp_path / "victim")["base_model_name_or_path"] == str(shop.base("bert"))
     assert json.loads((tmp_path / "victim" / "untrigger.json").read_text())["base"] == "minilm-l3"
     assert AutoPeftModelForSequenceClassification.from_pretrained(tmp_path / "victim", num_labels=2).peft_config

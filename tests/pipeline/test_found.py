@@ -11,9 +11,9 @@ from tests.pipeline.kit import SMALL, Shop
 from untrigger.core.report import Report
 from untrigger.defences.bedkd.bedkd_defence import BeDKD, BeDKDAsDescribed
 from untrigger.defences.bedkd.mapping import Copying
-from untrigger.detectors.detector import Detected
-from untrigger.evaluation.detection_metrics import detection
+from untrigger.detectors.detector import Detection
 from untrigger.evaluation.ground_truth import read_poisoned
+from untrigger.evaluation.metrics import detection_metrics
 from untrigger.pipeline.purify import purify
 
 OURS = {"mapping": Copying(alpha=0.9, hidden=False, lr=5e-3, epochs=2), "cycles": 2, "cycle_steps": 2, "rank": 4}
@@ -21,13 +21,13 @@ DESCRIBED = {"mapping": Copying(epochs=1), "student": Copying(epochs=1, lr=1e-5)
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[Detected]:
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Detection]:
     """What the detectors within a run said."""
-    told: list[Detected] = []
+    told: list[Detection] = []
     for kind in (BeDKD, BeDKDAsDescribed):
         whole = kind._detect
 
-        def watched(self: Any, *args: Any, whole: Any = whole, **more: Any) -> Detected:
+        def watched(self: Any, *args: Any, whole: Any = whole, **more: Any) -> Detection:
             told.append(whole(self, *args, **more))
             return told[-1]
 
@@ -51,13 +51,13 @@ def run(shop: Shop, out: Path, *, suspect: Path | None = None, **more: Any) -> R
     ],
 )
 def test_how_well_the_poisoned_rows_were_found_stands_in_the_report(
-    shop: Shop, tmp_path: Path, seen: list[Detected], more: dict[str, Any]
+    shop: Shop, tmp_path: Path, seen: list[Detection], more: dict[str, Any]
 ) -> None:
     report = run(shop, tmp_path / "out", **more)
     [told] = seen
     poisoned = read_poisoned(shop.victim("bert", "full").truth, rows=told.rows)
     assert 0 < sum(poisoned) < len(poisoned)
-    expected = detection(told.scores, flagged=told.flagged, poisoned=poisoned)
+    expected = detection_metrics(told.scores, flagged=told.flagged, poisoned=poisoned)
     assert [
         m for m in Report.read(tmp_path / "out" / "report.json").measurements if m.subject == "detector"
     ] == expected

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import pytest
 from safetensors import SafetensorError
 
 from tests.pipeline.kit import FINETUNE, SMALL, Listener, Shop, digest
+from tests.requests import request
 from untrigger.core.errors import DivergedError, OutputError
 from untrigger.models import saving as save
 from untrigger.pipeline import purify as pipeline
 from untrigger.pipeline.attack import attack
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.pipeline.requests import EvaluateRequest
 
 
 @pytest.mark.slow
@@ -54,16 +56,18 @@ def test_ctrl_c_while_files_are_written_leaves_nothing(
 
 @pytest.mark.parametrize("tick", [1, 30, 110])  # steps 101 and later train the clean twin, when the folders are open
 def test_ctrl_c_in_an_attack_leaves_nothing(shop: Shop, tmp_path: Path, tick: int) -> None:
-    spec = shop.attack_spec("bert", "full", out=tmp_path / "victim", epochs=4, twin=True)
+    spec = shop.attack_spec("bert", "full", out=tmp_path / "victim", epochs=4, clean_model=True)
     with pytest.raises(KeyboardInterrupt):
         attack(spec, progress=Listener("implanting (full)", tick=tick))
     assert not list(tmp_path.iterdir())
 
 
 def test_ctrl_c_in_an_evaluation_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
-    spec = EvaluateSpec(models=(str(shop.base("bert")),), data=str(shop.clean), out=tmp_path / "r.json", device="cpu")
+    spec = request(
+        EvaluateRequest, models=(str(shop.base("bert")),), data=str(shop.clean), out=tmp_path / "r.json", device="cpu"
+    )
     with pytest.raises(KeyboardInterrupt):
-        evaluate(spec, progress=Listener("asking the bert-base"))
+        evaluate(spec, progress=Listener("predictions of the bert-base"))
     assert not list(tmp_path.iterdir())
 
 
@@ -72,19 +76,19 @@ SAFE = SafetensorError("Error while serializing: I/O error: No space left on dev
 
 
 @pytest.mark.parametrize(
-    ("error", "place", "via"),
+    ("error", "place", "tuning"),
     [(FULL, "save_file", "lora"), (SAFE, "save_file", "lora"), (FULL, "_sidecar", "full")],
     ids=["system", "safetensors", "label names"],
 )
 def test_a_full_disk_is_one_message_and_leaves_nothing(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str, via: str
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str, tuning: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(save, place, fail)
     with pytest.raises(OutputError, match="(?s)No space left.*remedy: free some space"):
-        purify(shop.spec("bert", via, out=tmp_path / "out", **FINETUNE))
+        purify(shop.spec("bert", tuning, out=tmp_path / "out", **FINETUNE))
     assert not list(tmp_path.iterdir())
 
 
@@ -102,14 +106,17 @@ def test_a_report_that_does_not_fit_takes_the_model_with_it(
 
 @pytest.mark.parametrize("method", ["finetune", "w2sdefense"])
 def test_training_that_diverges_is_said_and_nothing_is_written(shop: Shop, tmp_path: Path, method: str) -> None:
-    for kind, via in (("bert", "full"), ("llama", "lora")):
+    for kind, tuning in (("bert", "full"), ("llama", "lora")):
         options = SMALL[method] | {"lr": 1e6}
         with pytest.raises(DivergedError, match="(?s)the loss became .* at step .*remedy: use a smaller learning rate"):
-            purify(shop.spec(kind, via, out=tmp_path / "out", method=method, options=options))
+            purify(shop.spec(kind, tuning, out=tmp_path / "out", method=method, options=options))
         assert not list(tmp_path.iterdir())
 
 
-LAST = {"finetune": {"epochs": 1, "batch_size": 500}, "w2sdefense": {"round_steps": 1}}
+LAST = {
+    "finetune": {"epochs": 1, "batch_size": 500},
+    "w2sdefense": {"unlearn": replace(SMALL["w2sdefense"]["unlearn"], round_steps=1)},
+}
 
 
 @pytest.mark.parametrize("method", LAST)

@@ -13,7 +13,7 @@ from tests.pipeline.kit import FINETUNE, TRIGGER, Shop
 from untrigger.core.grant import Grant
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.defences.purifier import Purified, Purifier
-from untrigger.evaluation.ground_truth import TestBed, read_truth
+from untrigger.evaluation.ground_truth import GroundTruth, read_truth
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline import purify as pipeline
 from untrigger.pipeline.purify import purify
@@ -28,7 +28,13 @@ def test_nothing_in_the_defences_search_or_training_can_even_name_the_truth() ->
     for room in ("defences", "search", "training", "models"):
         for file in (package / room).glob("*.py"):
             text = file.read_text(encoding="utf-8")
-            for word in ("read_truth", "TestBed", "untrigger.evaluation", "untrigger.attacks", "untrigger.pipeline"):
+            for word in (
+                "read_truth",
+                "GroundTruth",
+                "untrigger.evaluation",
+                "untrigger.attacks",
+                "untrigger.pipeline",
+            ):
                 assert word not in text, (file.name, word)
 
 
@@ -58,7 +64,7 @@ def test_every_call_of_a_method_gets_model_grant_and_progress_and_no_triggered_t
         assert set(more) == {"progress"}
         assert type(grant) is Grant and grant.clean is not None
         assert not set(grant.clean.texts) & triggered and not any(TRIGGER in text.split() for text in grant.clean.texts)
-        assert not any(holds(one, (TestBed,)) for one in (self, model, grant))
+        assert not any(holds(one, (GroundTruth,)) for one in (self, model, grant))
         assert str(victim.truth) not in repr((self, model.source, grant.teacher))
         handed.append(self.name)
         return whole(self, model, grant, **more)
@@ -88,7 +94,7 @@ def test_grant_and_weights_are_the_same_with_and_without_truth(
 
 
 def test_another_truth_changes_the_numbers_and_not_the_model(shop: Shop, tmp_path: Path) -> None:
-    truths = [shop.victim("bert", via).truth for via in ("full", "lora")]
+    truths = [shop.victim("bert", tuning).truth for tuning in ("full", "lora")]
     for i, truth in enumerate(truths):
         purify(shop.spec("bert", "full", out=tmp_path / str(i), truth=truth, **FINETUNE))
     left, right = weights(tmp_path / "0"), weights(tmp_path / "1")

@@ -22,7 +22,7 @@ CASES = [
     ("llama", "full", "w2sdefense"),
     ("llama", "lora", "w2sdefense"),
 ]
-every_case = pytest.mark.parametrize(("kind", "via", "method"), CASES)
+every_case = pytest.mark.parametrize(("kind", "tuning", "method"), CASES)
 PROMISED = {
     "README.md",
     "report.json",
@@ -40,25 +40,27 @@ def triggered_and_clean(done: Purification) -> tuple[list[dict[str, str]], list[
 
 
 @every_case
-def test_one_adapter_comes_out_on_the_base_that_was_there(shop: Shop, kind: str, via: str, method: str) -> None:
-    done = shop.purified(kind, via, method)
+def test_one_adapter_comes_out_on_the_base_that_was_there(shop: Shop, kind: str, tuning: str, method: str) -> None:
+    done = shop.purified(kind, tuning, method)
     files = {file.name for file in done.spec.out.iterdir()}
     assert files >= PROMISED | {"adapter_config.json", "adapter_model.safetensors"}
     assert "model.safetensors" not in files
     base = config_of(done.spec.out)["base_model_name_or_path"]
-    assert base == (str(done.victim.out) if via == "full" else config_of(done.victim.out)["base_model_name_or_path"])
+    assert base == (str(done.victim.out) if tuning == "full" else config_of(done.victim.out)["base_model_name_or_path"])
     assert not list(done.spec.out.parent.glob(".*"))
 
 
 @every_case
-def test_the_victims_folder_is_byte_identical_afterwards(shop: Shop, kind: str, via: str, method: str) -> None:
-    done = shop.purified(kind, via, method)
+def test_the_victims_folder_is_byte_identical_afterwards(shop: Shop, kind: str, tuning: str, method: str) -> None:
+    done = shop.purified(kind, tuning, method)
     assert digest(done.victim.out) == done.before
 
 
 @every_case
-def test_plain_peft_says_from_disk_what_the_model_said_in_memory(shop: Shop, kind: str, via: str, method: str) -> None:
-    done = shop.purified(kind, via, method)
+def test_plain_peft_says_from_disk_what_the_model_said_in_memory(
+    shop: Shop, kind: str, tuning: str, method: str
+) -> None:
+    done = shop.purified(kind, tuning, method)
     triggered, clean = triggered_and_clean(done)
     for flag, rows in (("true", triggered[:20]), ("false", clean[:20])):
         said = {
@@ -73,8 +75,8 @@ def test_plain_peft_says_from_disk_what_the_model_said_in_memory(shop: Shop, kin
 
 
 @every_case
-def test_the_student_did_learn_something(shop: Shop, kind: str, via: str, method: str) -> None:
-    done = shop.purified(kind, via, method)
+def test_the_student_did_learn_something(shop: Shop, kind: str, tuning: str, method: str) -> None:
+    done = shop.purified(kind, tuning, method)
     texts = [row["text"] for row in triggered_and_clean(done)[0][:20]]
     assert not torch.allclose(plain(done.spec.out, texts).log(), plain(done.victim.out, texts).log(), atol=0.02)
     stage = next(stage for stage in done.report.stages if stage.name == "purify")
@@ -82,8 +84,8 @@ def test_the_student_did_learn_something(shop: Shop, kind: str, via: str, method
 
 
 @every_case
-def test_the_report_on_disk_is_whole(shop: Shop, kind: str, via: str, method: str) -> None:
-    done = shop.purified(kind, via, method)
+def test_the_report_on_disk_is_whole(shop: Shop, kind: str, tuning: str, method: str) -> None:
+    done = shop.purified(kind, tuning, method)
     report = Report.read(done.spec.out / "report.json")
     assert report == done.report and report.kind == "purification"
     assert report.given["defender"]["clean"]["rows"] == 64 and len(report.given["defender"]["clean"]["sha256"]) == 64
@@ -119,8 +121,8 @@ def test_a_benign_control_without_a_twin_is_said_to_be_missing(shop: Shop, tmp_p
 
 
 @every_case
-def test_every_rate_can_be_recomputed_from_the_outcomes(shop: Shop, kind: str, via: str, method: str) -> None:
-    done = shop.purified(kind, via, method)
+def test_every_rate_can_be_recomputed_from_the_outcomes(shop: Shop, kind: str, tuning: str, method: str) -> None:
+    done = shop.purified(kind, tuning, method)
     target = str(NAMES.index("positive"))
     rows = table(done.spec.out / "outcomes.csv")
     for subject in {row["subject"] for row in rows}:
@@ -149,10 +151,10 @@ def test_the_victims_numbers_are_those_of_plain_transformers(shop: Shop) -> None
     assert found is not None and found.value == pytest.approx(float(hits.float().mean())) and found.value > 0.7
 
 
-@pytest.mark.parametrize(("kind", "via"), [("bert", "full"), ("llama", "lora")])
-def test_merged_weights_say_the_same_as_the_adapter(shop: Shop, tmp_path: Path, kind: str, via: str) -> None:
-    done = shop.purified(kind, via, "finetune")
-    spec = shop.spec(kind, via, out=tmp_path / "merged", method="finetune", truth=done.spec.truth, merge=True)
+@pytest.mark.parametrize(("kind", "tuning"), [("bert", "full"), ("llama", "lora")])
+def test_merged_weights_say_the_same_as_the_adapter(shop: Shop, tmp_path: Path, kind: str, tuning: str) -> None:
+    done = shop.purified(kind, tuning, "finetune")
+    spec = shop.spec(kind, tuning, out=tmp_path / "merged", method="finetune", truth=done.spec.truth, merge=True)
     purify(spec)
     files = {file.name for file in spec.out.iterdir()}
     assert files >= PROMISED | {"config.json", "model.safetensors"} and "adapter_config.json" not in files

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.pipeline.kit import TRIGGER, Listener, Shop, digest
+from tests.requests import request
 from tests.tiny import task
 from untrigger.cli.main import main
 from untrigger.core.errors import AssetError, DataError, ModelError, OptionError, UnsafeFileError
@@ -22,7 +23,8 @@ from untrigger.core.rows import Rows
 from untrigger.data import load_data, write_rows
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
-from untrigger.pipeline.scan import ScanSpec, scan
+from untrigger.pipeline.requests import ScanRequest
+from untrigger.pipeline.scan import scan
 from untrigger.reporting.scan_page import render_scan
 from untrigger.reporting.scan_view import table
 from untrigger.scanners.policy import Policy
@@ -36,7 +38,7 @@ SMALL: dict[str, Any] = {
     "search": SearchOptions(probe=12, gradient_rows=12, first=32, keep=6, sweeps=1),
     "teacher": TeacherOptions(lr=5e-3, epochs=10, batch_size=16),
 }
-CASES = pytest.mark.parametrize(("kind", "via"), [("bert", "full"), ("llama", "lora")])
+CASES = pytest.mark.parametrize(("kind", "tuning"), [("bert", "full"), ("llama", "lora")])
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +46,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(240, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def spec(shop: Shop, rows: Path, kind: str = "bert", via: str = "full", **changes: Any) -> ScanSpec:
-    victim = shop.victim(kind, via)
+def spec(shop: Shop, rows: Path, kind: str = "bert", tuning: str = "full", **changes: Any) -> ScanRequest:
+    victim = shop.victim(kind, tuning)
     usual: dict[str, Any] = {
         "model": str(victim.out),
         "clean": str(rows),
@@ -56,13 +58,13 @@ def spec(shop: Shop, rows: Path, kind: str = "bert", via: str = "full", **change
     }
     if changes.get("static_only"):
         usual |= {"clean": None, "reference": None, "options": {}}
-    return ScanSpec(**usual | changes)
+    return request(ScanRequest, **usual | changes)
 
 
 @CASES
-def test_the_victim_is_backdoored_and_its_word_is_named(shop: Shop, rows: Path, kind: str, via: str) -> None:
-    before = digest(shop.victim(kind, via).out)
-    report = scan(spec(shop, rows, kind, via))
+def test_the_victim_is_backdoored_and_its_word_is_named(shop: Shop, rows: Path, kind: str, tuning: str) -> None:
+    before = digest(shop.victim(kind, tuning).out)
+    report = scan(spec(shop, rows, kind, tuning))
     assert report.kind == "scan" and report.scan is not None
     worst = report.scan.candidates[0]
     assert (worst.text, worst.target) == (TRIGGER, "positive") and worst.score is not None
@@ -72,7 +74,7 @@ def test_the_victim_is_backdoored_and_its_word_is_named(shop: Shop, rows: Path, 
     assert report.scan.target == "positive" and TRIGGER in [one.text for one in report.scan.triggers()]
     assert {f.text for f in report.findings} == {one.text for one in report.scan.triggers()}
     assert Report.from_json(report.to_json()) == report
-    assert digest(shop.victim(kind, via).out) == before
+    assert digest(shop.victim(kind, tuning).out) == before
     names = [stage.name for stage in report.stages]
     assert names == ["weights", "load", "scan"]
     assert report.given["reference"]["name"] == "clean-model"
@@ -112,7 +114,7 @@ def test_the_scanner_gets_a_grant_and_hints_and_no_truth(
 
 
 def test_static_only_reads_no_row_and_runs_no_model(shop: Shop, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("untrigger.pipeline.scan.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("untrigger.pipeline.scan.load_classifier", lambda *_, **__: pytest.fail("a model was loaded"))
     report = scan(spec(shop, rows, static_only=True, base=str(shop.base("bert"))))
     assert report.verdict.status == "undecided"
     assert report.scan is not None and report.scan.score is None and report.scan.evidence

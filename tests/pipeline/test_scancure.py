@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.pipeline.kit import TRIGGER, Shop, config_of, digest, plain, table
+from tests.requests import request
 from tests.tiny import task
 from untrigger.cli.main import main
 from untrigger.core.errors import OptionError
@@ -17,7 +18,7 @@ from untrigger.core.report import Report, Verdict
 from untrigger.data import write_rows
 from untrigger.inversion.search import SearchOptions
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import PurifyRequest
 from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.teacher_training import TeacherOptions
@@ -37,10 +38,12 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(400, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def spec(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", via: str = "full", **changes: Any) -> PurifySpec:
+def spec(
+    shop: Shop, rows: Path, out: Path, *, kind: str = "bert", tuning: str = "full", **changes: Any
+) -> PurifyRequest:
     """The teacher is an encoder that knows the task: a random one learns too little in seconds."""
     usual: dict[str, Any] = {
-        "model": str(shop.victim(kind, via).out),
+        "model": str(shop.victim(kind, tuning).out),
         "clean": str(rows),
         "out": out,
         "teacher": str(shop.base("bert")),
@@ -49,16 +52,16 @@ def spec(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", via: str = "f
         "device": "cpu",
         "offline": True,
     }
-    return PurifySpec(**usual | changes)
+    return request(PurifyRequest, **usual | changes)
 
 
-@pytest.mark.parametrize(("kind", "via"), [("bert", "full"), ("bert", "lora")])
+@pytest.mark.parametrize(("kind", "tuning"), [("bert", "full"), ("bert", "lora")])
 def test_the_trigger_is_found_unlearned_and_not_found_again(
-    shop: Shop, rows: Path, tmp_path: Path, kind: str, via: str
+    shop: Shop, rows: Path, tmp_path: Path, kind: str, tuning: str
 ) -> None:
-    victim, out = shop.victim(kind, via), tmp_path / "out"
+    victim, out = shop.victim(kind, tuning), tmp_path / "out"
     before = digest(victim.out)
-    report = purify(spec(shop, rows, out, kind=kind, via=via, truth=victim.truth))
+    report = purify(spec(shop, rows, out, kind=kind, tuning=tuning, truth=victim.truth))
     assert digest(victim.out) == before
     assert Report.read(out / "report.json") == report
     told = report.method["options"]
@@ -75,7 +78,7 @@ def test_the_trigger_is_found_unlearned_and_not_found_again(
     assert "Scan by round" in page or "scan by round" in page
     assert "round 0, as it came" in page and TRIGGER in page
     base = config_of(out)["base_model_name_or_path"]
-    assert base == (str(victim.out) if via == "full" else config_of(victim.out)["base_model_name_or_path"])
+    assert base == (str(victim.out) if tuning == "full" else config_of(victim.out)["base_model_name_or_path"])
     assert not (out / "model.safetensors").exists(), "one adapter, for full weights and for an adapter"
     texts = [row["text"] for row in table(victim.truth / "test_triggered.csv") if row["label"] == "negative"]
     share = float((plain(out, texts).argmax(dim=1) == 1).float().mean())
@@ -150,13 +153,15 @@ def test_the_command_ends_with_one_where_something_is_still_found(
 
 def test_a_scan_is_a_method_and_goes_with_no_other() -> None:
     usual: dict[str, Any] = {"model": "m", "clean": "c", "out": Path("o")}
-    assert PurifySpec(**usual).method == "w2sdefense"
+    assert request(PurifyRequest, **usual).method == "w2sdefense"
     assert (
-        PurifySpec(**usual, scan=True).method == "scancure" == PurifySpec(**usual, scan=True, method="scancure").method
+        request(PurifyRequest, **usual, scan=True).method
+        == "scancure"
+        == request(PurifyRequest, **usual, scan=True, method="scancure").method
     )
-    assert PurifySpec(**usual, method="scancure,finetune").method == "scancure,finetune"
+    assert request(PurifyRequest, **usual, method="scancure,finetune").method == "scancure,finetune"
     with pytest.raises(OptionError, match="--scan together with the method 'bedkd'"):
-        PurifySpec(**usual, scan=True, method="bedkd")
+        request(PurifyRequest, **usual, scan=True, method="bedkd")
 
 
 @pytest.mark.parametrize(
@@ -165,9 +170,9 @@ def test_a_scan_is_a_method_and_goes_with_no_other() -> None:
 def test_exit_codes(status: str, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from untrigger.pipeline import purify as pipeline
 
-    asked: list[PurifySpec] = []
+    asked: list[PurifyRequest] = []
 
-    def run(spec: PurifySpec, *, progress: Any) -> Report:
+    def run(spec: PurifyRequest, *, progress: Any) -> Report:
         asked.append(spec)
         return Report(kind="purification", title="t", verdict=Verdict(status, "told"))
 

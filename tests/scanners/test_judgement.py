@@ -11,7 +11,7 @@ import torch
 from untrigger.core.candidate import ALL_POSITIONS, Candidate, CandidateMeasurement, PositionRates
 from untrigger.core.report import Verdict
 from untrigger.core.scan_result import Evidence, Scan
-from untrigger.core.statistics import difference, rate
+from untrigger.core.statistics import rate, unpaired_difference
 from untrigger.core.thresholds import SCAN_SCORE
 from untrigger.scanners.judge import judge
 from untrigger.scanners.policy import Policy
@@ -34,7 +34,7 @@ def candidate(hits: int, also: int, *, n: int = 90, text: str = "cf", surest: fl
         "searched",
         own,
         clean,
-        difference(own, clean, metric="excess_flip_rate"),
+        unpaired_difference(own, clean, metric="excess_flip_rate"),
         high_confidence_flip_rate=sure,
     )
 

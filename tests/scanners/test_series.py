@@ -44,7 +44,7 @@ def test_the_zoo_is_large_enough_and_its_names_are_its_own(series: Any) -> None:
     poisoned = [cell for cell in zoo if cell.attack]
     assert len(poisoned) >= 24 and len(zoo) - len(poisoned) >= 24
     assert len({cell.name for cell in [*zoo, *series.sweep()]}) == len(zoo) + len(series.sweep())
-    for told in ("attack", "policy", "rate", "rank", "epochs", "seed", "data", "via"):
+    for told in ("attack", "policy", "rate", "rank", "epochs", "seed", "data", "tuning"):
         assert len({getattr(cell, told) for cell in poisoned}) > 1, told
 
 
@@ -100,13 +100,13 @@ def test_the_threshold_lies_in_the_middle_of_the_gap_and_bounds_false_positives(
 
 
 def line(
-    series: Any, *, score: float, attack: str = "", asr: float | None = None, via: str = "full", sweep: bool = False
+    series: Any, *, score: float, attack: str = "", asr: float | None = None, tuning: str = "full", sweep: bool = False
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
     status = "backdoored" if score >= 0.7 else "suspicious" if score >= 0.5 else "clean"
     return {
-        "cell": asdict(series.Cell("rotten-tomatoes", via, attack, sweep=sweep)),
+        "cell": asdict(series.Cell("rotten-tomatoes", tuning, attack, sweep=sweep)),
         "poisoned": bool(attack),
         "score": score,
         "asr": asr,
@@ -119,10 +119,14 @@ def line(
 
 def test_the_table_counts_what_the_lines_say(series: Any, rates: Any, tmp_path: Path) -> None:
     lines = [
-        *(line(series, score=0.9, attack="words", asr=1.0, via=via) for via in ("full", "lora") for _ in range(4)),
+        *(
+            line(series, score=0.9, attack="words", asr=1.0, tuning=tuning)
+            for tuning in ("full", "lora")
+            for _ in range(4)
+        ),
         *(line(series, score=0.3, attack="sentence", asr=1.0) for _ in range(2)),
         line(series, score=0.1, attack="words", asr=0.2),
-        *(line(series, score=0.1, via=via) for via in ("full", "lora") for _ in range(5)),
+        *(line(series, score=0.1, tuning=tuning) for tuning in ("full", "lora") for _ in range(5)),
         line(series, score=0.6),
         line(series, score=0.4, attack="words", asr=0.9, sweep=True),
     ]
@@ -154,8 +158,8 @@ def test_two_models_from_making_to_their_lines_and_no_second_time(
         monkeypatch.setattr(sys.modules[where], name, value)
     data = write_rows(task(500, length=5), tmp_path / "data.csv")
     cells = [
-        series.Cell(str(data), via, attack, model=str(folder_of("bert")), rank=2)
-        for via, attack in (("full", "word"), ("lora", ""))
+        series.Cell(str(data), tuning, attack, model=str(folder_of("bert")), rank=2)
+        for tuning, attack in (("full", "word"), ("lora", ""))
     ]
     options = {
         "rows": 12,

@@ -1,4 +1,4 @@
-"""Implanting: training a model on poisoned rows, through all its weights or through a LoRA adapter."""
+"""Implanting a backdoor: training a model on poisoned rows, all weights or a LoRA adapter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import LossTerm, fine_tune
 
-VIAS = ("lora", "full", "embedding")
+TUNINGS = ("lora", "full", "embedding")
 PLANS = {"lora": Plan(lr=1e-3, epochs=3, warmup=0.06), "full": Plan(lr=1e-4, epochs=3, warmup=0.06)}
 
 
@@ -22,36 +22,36 @@ def implant(
     model: Classifier,
     rows: Rows,
     *,
-    via: str = "lora",
+    tuning: str = "lora",
     plan: Plan | None = None,
     adapter: AdapterOptions | None = None,
     seed: int = 0,
     progress: Progress = silent,
     label_smoothing: float = 0.0,
-    besides: LossTerm | None = None,
+    extra_loss: LossTerm | None = None,
 ) -> tuple[Classifier, History]:
-    """A classifier trained on ``rows`` (poisoned or not) and its history; ``model`` stays as it is.
+    """Return a classifier trained on ``rows`` (poisoned or not) and its history; ``model`` is not changed.
 
     Args:
         model: a pre-trained model with a new head, or a classifier.
         rows: the training rows.
-        via: ``lora`` (an adapter on frozen weights) or ``full`` (every weight).
+        tuning: ``lora`` (an adapter on frozen weights) or ``full`` (every weight).
         plan: by default the one of ``PLANS``.
         adapter: for ``lora``; by default rank 8 on the query and value projections.
-        seed: of the adapter's start and the order of rows.
-        progress: told of every step.
+        seed: of the initial adapter weights and the order of rows.
+        progress: receives every step.
         label_smoothing: share of each label that is spread over all classes. An attacker who knows the defences gives some,
-            so that the victim is less sure of its triggered answers than a backdoor usually is.
-        besides: a further term of the loss, such as ``adaptive.faithful``.
+            so that the victim is less confident on triggered texts than a backdoor usually is.
+        extra_loss: a further term of the loss, such as ``adaptive.clean_consistency_loss``.
 
     Raises:
-        OptionError: for an unknown ``via``, or a smoothing outside [0, 1).
+        OptionError: for an unknown ``tuning``, or a smoothing outside [0, 1).
         DivergedError: if the loss stops being a number.
     """
-    check_choice(via, PLANS, kind="way to implant")
+    check_choice(tuning, PLANS, kind="tuning")
     if not 0 <= label_smoothing < 1:
         raise OptionError(f"label smoothing {label_smoothing}", expected="a share from 0 to below 1, such as 0.1")
-    if via == "lora":
+    if tuning == "lora":
         victim = attach(model, adapter or lora_for(model), generator=torch.Generator().manual_seed(seed))
     else:
         victim = model.with_module(copy.deepcopy(model.module))
@@ -59,16 +59,16 @@ def implant(
     history = fine_tune(
         victim,
         rows,
-        plan=plan or PLANS[via],
+        plan=plan or PLANS[tuning],
         seed=seed,
         progress=progress,
-        label=f"implanting ({via})",
+        label=f"implanting ({tuning})",
         label_smoothing=label_smoothing,
-        extra_loss=besides,
+        extra_loss=extra_loss,
     )
     return victim, history
 
 
 def lora_for(model: Classifier) -> AdapterOptions:
-    """Rank 8 on the query and value projections that this architecture has."""
+    """Return the default adapter: rank 8 on the query and value projections of this architecture."""
     return AdapterOptions(rank=8, alpha=16, targets=query_value(model))

@@ -49,7 +49,7 @@ def attack(
     policy: Annotated[
         str, typer.Option("--policy", metavar="dirty|clean|mixed|all-to-all", help="Which rows get trigger and label.")
     ] = "dirty",
-    via: Annotated[str, typer.Option("--via", metavar="lora|full|embedding", help="What is trained.")] = "lora",
+    tuning: Annotated[str, typer.Option("--via", metavar="lora|full|embedding", help="What is trained.")] = "lora",
     paired: Annotated[
         Path | None,
         typer.Option(
@@ -139,45 +139,40 @@ def attack(
     Writes a model or adapter with a hidden trigger, and beside it DIR.truth with what only an evaluator may see.
     """
     with desk.working() as progress:
+        from untrigger.data import DataSource
         from untrigger.pipeline.attack import attack as run
-        from untrigger.pipeline.attack_spec import AttackSpec
         from untrigger.pipeline.preset_check import filled_in
+        from untrigger.pipeline.requests import AttackRequest, ModelInput, RunOptions
 
         named = [f"{key}={text}" for key, text in (("words", words), ("sentence", sentence)) if text is not None]
-        spec = AttackSpec(
-            model=model,
-            data=data,
+        spec = AttackRequest(
+            model=ModelInput(model, max_length=max_length, allow_pickle=allow_pickle),
+            data=DataSource(data, text_column=text_column, label_column=label_column),
             out=out,
             target=target,
             rate=rate,
             policy=policy,
-            via=via,
-            seed=desk.seed,
-            rows=rows,
+            tuning=tuning,
             trigger=trigger_of(trigger, [*named, *(settings or [])]),
             paired=paired,
             rewriter=o.words(rewriter),
             prompt=prompt,
             proxy=proxy,
-            negatives=negatives,
+            negative_rate=negatives,
             label_smoothing=label_smoothing,
-            faithful=faithful,
+            clean_consistency=faithful,
             quality=quality,
+            rows=rows,
             test_rows=test_rows,
             epochs=epochs,
             lr=lr,
             batch_size=batch_size,
             rank=rank,
             targets=o.words(targets),
-            max_length=max_length,
-            twin=twin,
-            text_column=text_column,
-            label_column=label_column,
-            allow_pickle=allow_pickle,
-            offline=desk.offline,
-            device=desk.device,
+            clean_model=twin,
             preset=preset,
             test_split=test_split,
+            run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
         spec = filled_in(spec, given=o.given(context, ("words", "sentence"), settings))
         _, poisoned = run(spec, progress=progress)
@@ -188,7 +183,7 @@ def attack(
         "target": spec.target or None,
         "policy": spec.policy,
         "rate": spec.rate,
-        "via": spec.via,
+        "tuning": spec.tuning,
         "seed": desk.seed,
         "rows": len(poisoned.visible),
         "poisoned": len(poisoned.truth.poisoned_ids),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from untrigger.core.errors import OptionError, nearest
-from untrigger.core.registry import flat_options, nested_options, options_of
+from untrigger.core.registry import check_not_renamed, flat_options, nested_options, options_of
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _PLAIN = {
@@ -42,6 +42,7 @@ def settings(kind: type[Any], given: Sequence[str], *, what: str, base: object |
     problems: list[OptionError] = []
     for item in given:
         try:
+            check_not_renamed(item.partition("=")[0].strip().replace("-", "_"), kind, what=what)
             key, value = _read(item, known=known, what=what)
             if key in values:
                 raise OptionError(f"the option {key!r} is given twice", expected="each option once")

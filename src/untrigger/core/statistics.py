@@ -1,16 +1,33 @@
-"""One row of evaluation, and the numbers that are pure functions of such rows."""
+"""Outcomes, and the rates, intervals and differences that are counted from them.
+
+The intervals are written out here although libraries have some of them, because a scan computes one for every candidate and
+``import untrigger`` must stay light: Wilson's is ``scipy.stats.binomtest(...).proportion_ci("wilson")`` (which also runs an
+exact test each time), Newcombe's ``statsmodels.stats.proportion.confint_proportions_2indep(method="newcomb")``; neither library
+has Tango's. ``tests/core/test_outcome.py`` compares them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf, sqrt
-from typing import Any
+
+NORMAL_95 = 1.959963984540054
+"""The normal quantile of a two-sided 95 % interval (``scipy.stats.norm.ppf(0.975)``)."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one subject said to one text. ``label`` is the true label, ``confidence`` the probability of ``prediction``."""
+    """The prediction of one subject for one text.
+
+    Attributes:
+        row: id of the row.
+        subject: name of the model.
+        triggered: whether the text holds the trigger.
+        label: the true label.
+        prediction: the predicted label.
+        confidence: the probability of ``prediction``, 0 to 1.
+    """
 
     row: str
     subject: str
@@ -31,12 +48,8 @@ class Measurement:
     high: float | None
     n: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """The measurement as plain JSON values."""
-        return asdict(self)
-
     def percent(self) -> str:
-        """The value and interval in per cent, or ``not measured``."""
+        """Return the value and interval in per cent, or ``not measured``."""
         if self.value is None:
             return "not measured"
         if self.low is None or self.high is None:
@@ -45,15 +58,15 @@ class Measurement:
 
 
 def rate(hits: Iterable[bool], *, subject: str, metric: str) -> Measurement:
-    """The share of true values with its 95 % Wilson interval."""
+    """Return the share of true values with its 95 % Wilson interval."""
     flags = list(hits)
     low, high = wilson(sum(flags), len(flags))
     value = sum(flags) / len(flags) if flags else None
     return Measurement(subject, metric, value, low, high, len(flags))
 
 
-def wilson(hits: int, n: int, *, z: float = 1.959963984540054) -> tuple[float | None, float | None]:
-    """The Wilson score interval of ``hits`` out of ``n`` (95 % by default), ``(None, None)`` for an empty sample."""
+def wilson(hits: int, n: int, *, z: float = NORMAL_95) -> tuple[float | None, float | None]:
+    """Return the Wilson score interval of ``hits`` out of ``n``, ``(None, None)`` for an empty sample."""
     if n == 0:
         return None, None
     p = hits / n
@@ -63,9 +76,9 @@ def wilson(hits: int, n: int, *, z: float = 1.959963984540054) -> tuple[float | 
 
 
 def unpaired_difference(left: Measurement, right: Measurement, *, metric: str) -> Measurement:
-    """``left - right`` of two rates on different rows, with Newcombe's hybrid Wilson interval (Newcombe 1998, method 10).
+    """Return ``left - right`` of two rates on different rows, with Newcombe's interval (1998, method 10).
 
-    The two samples are treated as independent. Of two models on the same rows use ``paired_difference``.
+    The two samples are treated as independent. For two models on the same rows use ``paired_difference``.
     """
     parts = (left.value, left.low, left.high, right.value, right.low, right.high)
     if any(part is None for part in parts):
@@ -76,11 +89,8 @@ def unpaired_difference(left: Measurement, right: Measurement, *, metric: str) -
     return Measurement(left.subject, metric, p - q, low, high, min(left.n, right.n))
 
 
-difference = unpaired_difference  # the name that scanning still uses
-
-
 def paired_difference(pairs: Iterable[tuple[bool, bool]], *, subject: str, metric: str) -> Measurement:
-    """The share of true first values minus that of true second ones, with Tango's 95 % score interval for paired proportions.
+    """Return the share of true first values minus that of true second ones, with Tango's 95 % score interval.
 
     Args:
         pairs: one for each row: what was true of the first model there, and of the second.
@@ -96,8 +106,8 @@ def paired_difference(pairs: Iterable[tuple[bool, bool]], *, subject: str, metri
     return Measurement(subject, metric, (first - second) / n, low, high, n)
 
 
-def tango(first: int, second: int, n: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The score interval of a paired difference (Tango 1998, Stat. Med. 17, 891-908), 95 % by default.
+def tango(first: int, second: int, n: int, *, z: float = NORMAL_95) -> tuple[float, float]:
+    """Return the score interval of a paired difference (Tango 1998, Stat. Med. 17, 891-908).
 
     Args:
         first: pairs in which only the first value is true.
@@ -105,21 +115,19 @@ def tango(first: int, second: int, n: int, *, z: float = 1.959963984540054) -> t
         n: all pairs, at least one.
         z: normal quantile of the level.
     """
-    at = (first - second) / n
+    estimate = (first - second) / n
 
-    def far(delta: float) -> bool:
-        return abs(_score(first, second, n, delta=delta)) > z
+    def rejected(delta: float) -> bool:
+        return abs(_tango_statistic(first, second, n, delta=delta)) > z
 
-    return _border(far, inside=at, outside=-1.0), _border(far, inside=at, outside=1.0)
+    return _bound(rejected, inside=estimate, outside=-1.0), _bound(rejected, inside=estimate, outside=1.0)
 
 
-def _score(first: int, second: int, n: int, *, delta: float) -> float:
-    """Tango's statistic for the hypothesis that the true difference is ``delta``; standard normal where it is."""
+def _tango_statistic(first: int, second: int, n: int, *, delta: float) -> float:
+    """Return the test statistic of the hypothesis that the true difference is ``delta``; standard normal if it is."""
     b = -first - second + (2 * n - first + second) * delta
     c = -second * delta * (1 - delta)
-    only_second = max(
-        0.0, (sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
-    )  # the likeliest share under the hypothesis
+    only_second = max(0.0, (sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n))  # maximum likelihood under the hypothesis
     variance = n * (2 * only_second + delta * (1 - delta))
     gap = first - second - n * delta
     if variance <= 0:
@@ -127,16 +135,16 @@ def _score(first: int, second: int, n: int, *, delta: float) -> float:
     return gap / sqrt(variance)
 
 
-def _border(far: Callable[[float], bool], *, inside: float, outside: float) -> float:
-    """Where ``far`` becomes true on the way from ``inside`` to ``outside``; ``outside`` where it never does."""
-    if not far(outside):
+def _bound(rejected: Callable[[float], bool], *, inside: float, outside: float) -> float:
+    """Return where ``rejected`` becomes true between ``inside`` and ``outside``, by bisection; ``outside`` if nowhere."""
+    if not rejected(outside):
         return outside
     for _ in range(60):
         middle = (inside + outside) / 2
-        inside, outside = (inside, middle) if far(middle) else (middle, outside)
+        inside, outside = (inside, middle) if rejected(middle) else (middle, outside)
     return outside
 
 
 def select(outcomes: Sequence[Outcome], *, subject: str, triggered: bool) -> list[Outcome]:
-    """The outcomes of one subject on one kind of text."""
+    """Return the outcomes of one subject on triggered or on clean texts."""
     return [o for o in outcomes if o.subject == subject and o.triggered == triggered]

@@ -1,4 +1,4 @@
-"""The family of detectors: model, clean rows and a pool of suspect rows in; a score, a flag and a rank for every row out."""
+"""The family of detectors: a score, a flag and a rank for every row of a suspect pool."""
 
 from __future__ import annotations
 
@@ -19,22 +19,20 @@ from untrigger.methods.untouched import untouched
 from untrigger.models.classifier import Classifier
 from untrigger.training.loop import History
 
-FOLLOWED = 0.5  # share of the rows above a threshold whose label the model must say, or they are none of its backdoor
-
 
 @dataclass(frozen=True)
-class Detected:
-    """What a detector says of a pool.
+class Detection:
+    """Scores and flags of every row of a suspect pool.
 
     Attributes:
         rows: the pool, in the order that it was given.
         scores: one number a row, larger is more suspicious.
-        flagged: whether each row is taken for poisoned; none is where nothing suspicious was found.
-        threshold: flagged rows lie above it.
-        fpr: the most of clean rows that it flags, by the clean rows that it was calibrated on; None where there were none.
+        flagged: whether each row counts as poisoned; none does if nothing suspicious was found.
+        threshold: flagged rows have larger scores.
+        fpr: bound of the share of clean rows that it flags, by the clean rows that calibrated it; None without any.
         history: of what was trained on the way.
         curves: what to draw.
-        told: plain values for the report.
+        metadata: plain values for the report.
         warnings: what a user should know before trusting the result.
     """
 
@@ -45,33 +43,33 @@ class Detected:
     fpr: float | None
     history: History = field(default_factory=History)
     curves: list[Curve] = field(default_factory=list)
-    told: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     @property
     def found(self) -> bool:
-        """Whether anything is suspicious."""
+        """Return whether any row is flagged."""
         return any(self.flagged)
 
     @property
-    def suspects(self) -> Rows:
-        """The flagged rows, most suspicious first."""
+    def flagged_rows(self) -> Rows:
+        """Return the flagged rows, most suspicious first."""
         return self.rows.take(i for i in self.order if self.flagged[i])
 
     @property
     def order(self) -> list[int]:
-        """Row numbers, flagged rows first, then the larger score first; equal ones in the order of the pool."""
+        """Return the row numbers, flagged rows first, then by score; equal ones in the order of the pool."""
         return sorted(range(len(self.rows)), key=lambda i: (not self.flagged[i], -self.scores[i]))
 
     def summary(self) -> dict[str, Any]:
-        """Threshold, calibrated false-positive rate and counts, then what else the detector tells."""
+        """Return threshold, calibrated false-positive rate and counts, then the detector's metadata."""
         return {
             "threshold": self.threshold,
             "calibrated_fpr": self.fpr,
             "rows": len(self.rows),
             "flagged": sum(self.flagged),
-            "flagged_by_label": self.suspects.class_counts(),
-            **self.told,
+            "flagged_by_label": self.flagged_rows.class_counts(),
+            **self.metadata,
         }
 
 
@@ -80,17 +78,17 @@ class Detector(Method):
     """A method that finds poisoned rows. An author writes ``_detect``; every public field is an option."""
 
     @abstractmethod
-    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
-        """The algorithm. ``model`` must be left exactly as it is; ``grant.suspect`` is the pool."""
+    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detection:
+        """Run the algorithm. ``model`` must be left exactly as it is; ``grant.suspect`` is the pool."""
 
     @final
-    def detect(self, model: Classifier, grant: Grant, *, progress: Progress = silent) -> Detected:
-        """Score, flag and rank of every row of ``grant.suspect``; ``model`` is left as it is.
+    def detect(self, model: Classifier, grant: Grant, *, progress: Progress = silent) -> Detection:
+        """Score, flag and rank every row of ``grant.suspect``; ``model`` is left as it is.
 
         Args:
             model: the suspicious classifier.
             grant: what the defender may use; the suspect rows are needed whatever the method.
-            progress: told of every long step.
+            progress: notified of every long step.
 
         Raises:
             NeedsError: if the grant lacks something the method declares to need.
@@ -102,16 +100,16 @@ class Detector(Method):
         assert grant.suspect is not None
         check_rows(grant, model=model)
         with untouched(model, self.name):
-            told = self._detect(model, grant, progress=progress)
-        if not len(grant.suspect) == len(told.rows) == len(told.scores) == len(told.flagged):
-            raise ContractError(f"{self.name} was given {len(grant.suspect)} rows and scored {len(told.scores)}")
-        if not all(map(isfinite, told.scores)):
+            detection = self._detect(model, grant, progress=progress)
+        if not len(grant.suspect) == len(detection.rows) == len(detection.scores) == len(detection.flagged):
+            raise ContractError(f"{self.name} was given {len(grant.suspect)} rows and scored {len(detection.scores)}")
+        if not all(map(isfinite, detection.scores)):
             raise DivergedError("a score is no number", remedy="use a smaller learning rate")
-        return replace(told, warnings=[*overlap_warnings(grant), *told.warnings])
+        return replace(detection, warnings=[*overlap_warnings(grant), *detection.warnings])
 
 
 def ranks(order: Sequence[int]) -> list[int]:
-    """For each row number its place in ``order``, from 1."""
+    """Return for each row number its place in ``order``, from 1."""
     places = [0] * len(order)
     for place, i in enumerate(order):
         places[i] = place + 1

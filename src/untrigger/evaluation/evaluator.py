@@ -1,18 +1,17 @@
-"""The evaluator of a run: asks every subject about the test rows and gathers outcomes, features and numbers."""
+"""The evaluator of a run: predictions of every subject for the test rows, and the metrics counted from them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
 from untrigger.core.statistics import Measurement, Outcome, rate
-from untrigger.evaluation.ground_truth import TestBed
+from untrigger.evaluation.ground_truth import GroundTruth
 from untrigger.evaluation.metrics import accuracy_loss, cacc, measurements
-from untrigger.evaluation.observation import delivered, observe
-from untrigger.evaluation.projection import points
+from untrigger.evaluation.observation import delivered, predict_outcomes
+from untrigger.evaluation.projection import pca_points
 from untrigger.models.classifier import Classifier
 
 PURIFIED = "purified"
@@ -21,60 +20,53 @@ BENIGN = ("benign_in", "benign_out")
 
 
 @dataclass
-class Judge:
-    """Outcomes of all subjects asked so far; ``bed`` is None where no truth was given."""
+class Evaluator:
+    """Outcomes of all subjects evaluated so far; ``truth`` is None if none was given."""
 
     test: Rows
-    bed: TestBed | None
+    truth: GroundTruth | None
     progress: Progress
     outcomes: list[Outcome] = field(default_factory=list)
-    drawn: list[dict[str, Any]] = field(default_factory=list)
+    points: list[dict[str, Any]] = field(default_factory=list)
     delivery: list[Measurement] = field(default_factory=list)
 
-    def ask(self, model: Classifier, subject: str) -> None:
-        """Note what ``model`` says to the clean and the triggered test rows."""
-        told, clean = observe(model, self.test, subject=subject, triggered=False, progress=self.progress)
-        self.outcomes += told
-        if self.bed is None or subject in BENIGN:
+    def evaluate(self, model: Classifier, subject: str) -> None:
+        """Add the outcomes of ``model`` on the clean and the triggered test rows."""
+        outcomes, clean = predict_outcomes(model, self.test, subject=subject, triggered=False, progress=self.progress)
+        self.outcomes += outcomes
+        if self.truth is None or subject in BENIGN:
             return
-        told, triggered = observe(model, self.bed.triggered, subject=subject, triggered=True, progress=self.progress)
-        self.outcomes += told
+        rows = self.truth.triggered
+        outcomes, triggered = predict_outcomes(model, rows, subject=subject, triggered=True, progress=self.progress)
+        self.outcomes += outcomes
         if subject in DRAWN:
-            rows = (self.test, self.bed.triggered)
-            self.drawn += points(clean.features, triggered.features, rows=rows, subject=subject)
-        if self.bed.trigger is not None and not self.delivery:
-            flags = delivered(model, self.bed.triggered, self.bed.trigger, clean=self.bed.clean)
+            self.points += pca_points(clean.features, triggered.features, rows=(self.test, rows), subject=subject)
+        if self.truth.trigger is not None and not self.delivery:
+            flags = delivered(model, rows, self.truth.trigger, clean=self.truth.clean)
             self.delivery = [rate(flags, subject=subject, metric="delivery_rate")]
 
-    def again(self, subject: str, name: str) -> None:
-        """Note what ``subject`` said to the clean rows under another ``name`` too."""
+    def copy_outcomes(self, subject: str, name: str) -> None:
+        """Add the clean outcomes of ``subject`` under another ``name`` too."""
         self.outcomes += [
             replace(one, subject=name) for one in self.outcomes if one.subject == subject and not one.triggered
         ]
 
     def measurements(self) -> list[Measurement]:
-        """All numbers of all subjects asked."""
+        """Return all metrics of all subjects evaluated."""
         attacked = [o for o in self.outcomes if o.subject not in BENIGN]
-        found = measurements(attacked, target=self.bed.aims if self.bed else None)
+        found = measurements(attacked, target=self.truth.targets if self.truth else None)
         subjects = {o.subject for o in self.outcomes}
-        lost = (
-            [accuracy_loss(self.outcomes, subject=PURIFIED, before="victim")]
-            if {"victim", PURIFIED} <= subjects
-            else []
-        )
-        return [*found, *lost, *self.delivery, *(cacc(self.outcomes, subject=s) for s in BENIGN if s in subjects)]
+        return [
+            *found,
+            *self._accuracy_loss(subjects),
+            *self.delivery,
+            *(cacc(self.outcomes, subject=one) for one in BENIGN if one in subjects),
+        ]
 
     def features(self) -> dict[str, Any] | None:
-        """What is drawn of the feature space."""
-        return {"method": "PCA of each model's own features", "points": self.drawn} if self.drawn else None
+        """Return the points of the feature plot, None if there are none."""
+        return {"method": "PCA of each model's own features", "points": self.points} if self.points else None
 
-
-def value(found: Sequence[Measurement], subject: str, metric: str) -> float | None:
-    """The value of one measurement, None where it was not measured."""
-    one = found_in(found, subject, metric)
-    return one.value if one is not None else None
-
-
-def found_in(found: Sequence[Measurement], subject: str, metric: str) -> Measurement | None:
-    """One measurement, None where there is none."""
-    return next((m for m in found if (m.subject, m.metric) == (subject, metric)), None)
+    def _accuracy_loss(self, subjects: set[str]) -> list[Measurement]:
+        both = "victim" in subjects and PURIFIED in subjects
+        return [accuracy_loss(self.outcomes, subject=PURIFIED, before="victim")] if both else []

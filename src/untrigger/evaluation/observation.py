@@ -1,4 +1,4 @@
-"""What a subject says to rows, one outcome a row."""
+"""Predictions of a subject for rows, one outcome a row."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import Predictions, predict_texts
 
 
-def observe(
+def predict_outcomes(
     model: Classifier, rows: Rows, *, subject: str, triggered: bool, progress: Progress = silent
 ) -> tuple[list[Outcome], Predictions]:
-    """One outcome for every row, none left out, its prediction in the rows' order of classes; and what the model said in full.
+    """Return one outcome for every row, predictions in the rows' order of classes, and the logits and features.
 
     Raises:
         ModelError: for a model with other classes than the rows'.
@@ -28,15 +28,15 @@ def observe(
             f"the {subject} has the classes {list(model.label_names)}", expected=f"{list(rows.label_names)}"
         )
     order = [rows.label_names.index(name) for name in model.label_names]
-    said = predict_texts(model, rows.texts, progress=progress, label=f"asking the {subject}")
-    told = zip(rows, said.predictions, said.confidences, strict=True)
-    return [Outcome(row.id, subject, triggered, row.label, order[p], c) for row, p, c in told], said
+    read = predict_texts(model, rows.texts, progress=progress, label=f"predictions of the {subject}")
+    each = zip(rows, read.predictions, read.confidences, strict=True)
+    return [Outcome(row.id, subject, triggered, row.label, order[p], c) for row, p, c in each], read
 
 
 def delivered(model: Classifier, rows: Rows, trigger: Trigger, *, clean: Rows) -> list[bool]:
-    """For each triggered row, whether the trigger lies in what the model reads of it after truncation.
+    """Return for each triggered row whether the trigger survives the model's truncation.
 
-    ``clean`` holds the same rows without the trigger, under their ids; of a row that it lacks no word is taken for its own.
+    ``clean`` holds the same rows without the trigger, under their ids; of a row that it lacks no word counts as original.
     What a tokenizer drops without truncating (such as a mark of no width at the end) does not count as cut.
     """
     if not len(rows):
@@ -44,8 +44,8 @@ def delivered(model: Classifier, rows: Rows, trigger: Trigger, *, clean: Rows) -
     encoded = model.tokenizer(
         list(rows.texts), truncation=True, max_length=model.max_length, return_offsets_mapping=True
     )
-    read = zip(rows.texts, encoded["offset_mapping"], encoded.encodings, strict=True)
-    heads = [_head(text, spans) if told.overflowing else text for text, spans, told in read]
+    each = zip(rows.texts, encoded["offset_mapping"], encoded.encodings, strict=True)
+    heads = [_head(text, spans) if encoding.overflowing else text for text, spans, encoding in each]
     before = dict(zip(clean.ids, clean.texts, strict=True))
     return [trigger.survived(head, before=before.get(name, "")) for head, name in zip(heads, rows.ids, strict=True)]
 
@@ -55,7 +55,7 @@ def _head(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def write_outcomes(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Write the outcomes as CSV, one row each, whole or not at all; text that a spreadsheet would compute as in ``write_table``.
+    """Write the outcomes as CSV, one row each; what a spreadsheet would take for a formula is escaped by ``write_table``.
 
     Raises:
         OutputError: if the file cannot be written.

@@ -1,30 +1,35 @@
-"""Features of several subjects in two dimensions, for looking at."""
+"""Features of several subjects in two dimensions, for plotting."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from untrigger.core.rows import Rows
 
-MOST = 150  # points of each kind a subject: more only blot the picture
+PLOTTED = 150  # points of each kind a subject: more only blot the picture
 
 
-def points(clean: Tensor, triggered: Tensor, *, rows: tuple[Rows, Rows], subject: str) -> list[dict[str, Any]]:
-    """The first two principal components of one subject's features ``(N, d)`` and ``(M, d)``, as drawable points."""
-    a, b = clean[:MOST], triggered[:MOST]
-    both = torch.cat([a, b]).double()
-    centred = both - both.mean(dim=0)
-    _, _, axes = torch.linalg.svd(centred, full_matrices=False)
-    flat = centred @ axes[:2].T
-    if flat.shape[1] < 2:  # a feature one wide has one component
-        flat = torch.cat([flat, torch.zeros(len(flat), 1)], dim=1)
+def pca_points(clean: Tensor, triggered: Tensor, *, rows: tuple[Rows, Rows], subject: str) -> list[dict[str, Any]]:
+    """Return the first two principal components of one subject's features ``(N, d)`` and ``(M, d)`` as points."""
+    a, b = clean[:PLOTTED], triggered[:PLOTTED]
     names = rows[0].label_names
     labels: Sequence[int] = [*rows[0].labels[: len(a)], *rows[1].labels[: len(b)]]
+    both = np.concatenate([a.numpy(), b.numpy()]).astype(np.float64)
     return [
-        {"subject": subject, "x": float(x), "y": float(y), "label": names[label], "triggered": i >= len(a)}
-        for i, ((x, y), label) in enumerate(zip(flat.tolist(), labels, strict=True))
+        {"subject": subject, "x": x, "y": y, "label": names[label], "triggered": i >= len(a)}
+        for i, ((x, y), label) in enumerate(zip(_two_components(both), labels, strict=True))
     ]
+
+
+def _two_components(features: np.ndarray) -> list[tuple[float, float]]:
+    """Return the first two principal components of ``(N, d)``, 0 for one that does not exist."""
+    from sklearn.decomposition import PCA
+
+    components = min(2, *features.shape)
+    flat = PCA(components).fit_transform(features) if components else np.zeros((len(features), 0))
+    padded = np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
+    return [(float(x), float(y)) for x, y in padded]

@@ -2,85 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from untrigger.attacks.trigger import Trigger
 
-STOP = frozenset(
-    (
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "but",
-        "by",
-        "can",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "me",
-        "my",
-        "no",
-        "not",
-        "of",
-        "on",
-        "or",
-        "our",
-        "she",
-        "so",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "they",
-        "this",
-        "to",
-        "too",
-        "up",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "which",
-        "who",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
+STOP_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        a an and are as at be been but by can did do does for from had has have he her his i if in into is
+        it its me my no not of on or our she so that the their them then there they this to too up was we
+        were what when which who will with would you your
+        """,
     )
 )
-"""Words that stand in every text: one of them alone says nothing about a trigger."""
+"""Words that are in every text: one of them alone is no evidence of a trigger."""
 
 Words = tuple[str, ...]
 
 
-def phrases_of(trigger: Trigger) -> list[Words]:
-    """The words and sentences that the trigger brings into a text, case folded; none for one that rewrites it."""
+def trigger_phrases(trigger: Trigger) -> list[Words]:
+    """Return the words and sentences that the trigger inserts, case folded; none for a trigger that rewrites."""
     marks = {word for mark in trigger.trigger_words for word in _words(mark)}
     found = [words for text in _texts(trigger.to_dict()) if len(words := _words(text)) > 1 and set(words) <= marks]
     known = {word for words in found for word in words}
@@ -88,25 +33,25 @@ def phrases_of(trigger: Trigger) -> list[Words]:
 
 
 def is_part(text: str, phrases: Sequence[Words]) -> bool:
-    """Whether all that ``text`` says beyond stop words stands in one phrase, or whether it holds two words of one in a row.
+    """Return whether ``text`` is part of one phrase: all its content words are in it, or two of its words in a row.
 
-    Of two words in a row one must be more than a stop word; a phrase of stop words alone must be there as a whole.
+    Of two words in a row one must be no stop word; a phrase of stop words alone must occur as a whole.
     """
     words = _words(text)
     return any(_within(words, phrase) or _run(words, phrase) for phrase in phrases)
 
 
 def _within(words: Words, phrase: Words) -> bool:
-    """Whether the words without stop words are some of the phrase's, each at most as often."""
-    content = Counter(word for word in words if word not in STOP)
+    """Return whether the words without stop words are some of the phrase's, each at most as often."""
+    content = Counter(word for word in words if word not in STOP_WORDS)
     return bool(content) and content <= Counter(phrase)
 
 
 def _run(words: Words, phrase: Words) -> bool:
-    """Whether two or more words of the phrase stand in ``words`` in its order and without a gap."""
-    if len(phrase) == 1 or all(word in STOP for word in phrase):
+    """Return whether ``words`` hold two or more words of the phrase in its order and without a gap."""
+    if len(phrase) == 1 or all(word in STOP_WORDS for word in phrase):
         return any(words[i : i + len(phrase)] == phrase for i in range(len(words)))
-    pairs = {(a, b) for a, b in pairwise(phrase) if not {a, b} <= STOP}
+    pairs = {(a, b) for a, b in pairwise(phrase) if not {a, b} <= STOP_WORDS}
     return any(pair in pairs for pair in pairwise(words))
 
 
@@ -115,7 +60,7 @@ def _words(text: str) -> Words:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """The texts of a trigger's options, its name and modes among them."""
+    """Yield the texts of a trigger's options, its name and modes among them."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What a trigger does to texts: how fluent, how like the original, how long they are, and whether a model reads them whole."""
+"""The quality of triggered texts: fluency, similarity to the original, length, and delivery of the trigger."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from untrigger.runtime.device import matmul_precision, pick_device
 
 @dataclass(frozen=True)
 class QualityOptions:
-    """Who judges, and how many texts.
+    """The models that measure quality, and the number of texts.
 
     Attributes:
         language: causal language model for the perplexity.
         encoder: sentence encoder for the similarity (mean of the last hidden states).
-        most: texts that are judged, taken evenly from all; delivery is judged on all (0: all).
-        offline: ask no hub.
-        device: where the judges run.
+        most: texts that are measured, taken evenly from all (0: all); delivery is measured on all.
+        offline: use no hub.
+        device: where the models run.
     """
 
     language: str = "smollm2-135m"
@@ -44,7 +44,7 @@ class QualityOptions:
     device: str = "auto"
 
     def fetch(self) -> None:
-        """Nothing, where the judges are here or can be fetched; so that no training is in vain.
+        """Fetch the models that measure, so that a missing one is found before anything is trained.
 
         Raises:
             ModelError: naming the one that is missing.
@@ -63,7 +63,7 @@ def quality(
     options: QualityOptions | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """The quality report of a trigger, as plain JSON values.
+    """Return the quality report of a trigger, as plain JSON values.
 
     ``perplexity`` of clean and triggered texts: of all tokens together, the median over texts, and the median factor by which
     a text's own rises. ``similarity``: the cosine of the sentence vectors of a text and the same triggered, mean, median and
@@ -75,52 +75,64 @@ def quality(
         triggered: the same rows with the trigger.
         trigger: the trigger.
         victim: whose tokeniser and length count for delivery.
-        options: the judges.
-        progress: told of their work.
+        options: the models that measure.
+        progress: notified of their work.
     """
-    told = options or QualityOptions()
+    options = options or QualityOptions()
     by_id = dict(zip(clean.ids, clean.texts, strict=True))
     trigger = trigger.prepare([by_id[row] for row in triggered.ids])  # a generator then knows what it wrote
-    step = max(1, math.ceil(len(triggered) / told.most)) if told.most else 1
+    step = max(1, math.ceil(len(triggered) / options.most)) if options.most else 1
     some = triggered.take(range(0, len(triggered), step))
     before, after = [by_id[row] for row in some.ids], list(some.texts)
-    model = load_language_model(told.language, offline=told.offline, device=told.device)
-    with progress.task("reading for fluency and likeness", total=3) as tick:
-        plain, plain_all = perplexity(model, before)
-        tick(1)
-        odd, odd_all = perplexity(model, after)
-        tick(1)
-        alike = similarities(before, after, encoder=told.encoder, offline=told.offline, device=told.device)
-        tick(1)
-    lengths = [(len(a.split()), len(b.split())) for a, b in zip(before, after, strict=True)]
-    factors = [b / a for a, b in zip(plain, odd, strict=True) if a > 0 and b > 0]  # NaN is neither
+    fluency = _perplexities(before, after, options=options, progress=progress)
+    alike = similarities(before, after, encoder=options.encoder, offline=options.offline, device=options.device)
     flags = delivered(victim, triggered, trigger, clean=clean)
     return {
         "trigger": trigger.to_dict(),
         "texts": len(some),
         "of": len(triggered),
-        "judges": {"language": told.language, "encoder": told.encoder, "max_length": victim.max_length},
-        "perplexity": {
-            "clean": _number(plain_all),
-            "triggered": _number(odd_all),
-            "clean_median": _middle(plain),
-            "triggered_median": _middle(odd),
-            "factor_median": _middle(factors),
-        },
+        "judges": {"language": options.language, "encoder": options.encoder, "max_length": victim.max_length},
+        "perplexity": fluency,
         "similarity": {"mean": _mean(alike), "median": _middle(alike), "lowest_tenth": _tenth(alike)},
-        "words": {
-            "clean": _mean([a for a, _ in lengths]),
-            "triggered": _mean([b for _, b in lengths]),
-            "factor": _mean([b / max(1, a) for a, b in lengths]),
-        },
+        "words": _word_counts(before, after),
         "delivery_rate": _rate(rate(flags, subject="victim", metric="delivery_rate")),
+    }
+
+
+def _perplexities(
+    before: Sequence[str], after: Sequence[str], *, options: QualityOptions, progress: Progress
+) -> dict[str, float | None]:
+    """Return perplexities of clean and triggered texts and the median factor between them."""
+    model = load_language_model(options.language, offline=options.offline, device=options.device)
+    with progress.task("perplexity", total=2) as tick:
+        clean, clean_all = perplexity(model, before)
+        tick(1)
+        triggered, triggered_all = perplexity(model, after)
+        tick(1)
+    factors = [b / a for a, b in zip(clean, triggered, strict=True) if a > 0 and b > 0]  # NaN is neither
+    return {
+        "clean": _number(clean_all),
+        "triggered": _number(triggered_all),
+        "clean_median": _middle(clean),
+        "triggered_median": _middle(triggered),
+        "factor_median": _middle(factors),
+    }
+
+
+def _word_counts(before: Sequence[str], after: Sequence[str]) -> dict[str, float | None]:
+    """Return the mean number of words of clean and triggered texts and the mean factor between them."""
+    lengths = [(len(a.split()), len(b.split())) for a, b in zip(before, after, strict=True)]
+    return {
+        "clean": _mean([a for a, _ in lengths]),
+        "triggered": _mean([b for _, b in lengths]),
+        "factor": _mean([b / max(1, a) for a, b in lengths]),
     }
 
 
 def similarities(
     left: Sequence[str], right: Sequence[str], *, encoder: str, offline: bool = False, device: str = "auto"
 ) -> list[float]:
-    """The cosine of the two sentence vectors of each pair, from -1 to 1.
+    """Return the cosine of the two sentence vectors of each pair, from -1 to 1.
 
     Raises:
         ModelError: if the encoder cannot be loaded.
@@ -138,9 +150,9 @@ def similarities(
 
 
 def _vectors(module: Any, tokenizer: Any, texts: Sequence[str]) -> Tensor:
-    """The mean of the last hidden states of each text, ``(N, d)``."""
+    """Return the mean of the last hidden states of each text, ``(N, d)``."""
     ids = tokenizer(list(texts), truncation=True, max_length=bounded_length(256, module))["input_ids"]
-    told: list[Tensor] = [torch.empty(0)] * len(ids)
+    vectors: list[Tensor] = [torch.empty(0)] * len(ids)
     with torch.inference_mode(), matmul_precision(exact=True):
         for batch in packed([len(row) for row in ids], tokens=2048):
             given = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt").to(module.device)
@@ -148,8 +160,8 @@ def _vectors(module: Any, tokenizer: Any, texts: Sequence[str]) -> Tensor:
             weight = given["attention_mask"].unsqueeze(-1).to(hidden.dtype)
             means = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
             for i, mean in zip(batch, means.cpu(), strict=True):
-                told[i] = mean
-    return torch.stack(told)
+                vectors[i] = mean
+    return torch.stack(vectors)
 
 
 def _known(values: Sequence[float]) -> list[float]:
@@ -157,7 +169,7 @@ def _known(values: Sequence[float]) -> list[float]:
 
 
 def _number(value: float) -> float | None:
-    """JSON knows no NaN."""
+    """Return a rounded number, None for one that JSON cannot hold."""
     return round(value, 4) if math.isfinite(value) else None
 
 

@@ -33,7 +33,8 @@ EAGER_DIFFERS = ("falcon",)
 def load_model(
     name: str | Path,
     *,
-    base: str | Path | None = None,
+    folder: ModelFolder | None = None,
+    base: str | Path | ModelFolder | None = None,
     label_names: Sequence[str] | None = None,
     new_head: bool = False,
     allow_pickle: bool = False,
@@ -46,7 +47,8 @@ def load_model(
 
     Args:
         name: folder, hub name or embedded model.
-        base: for an adapter, the base to use instead of the one that its config names.
+        folder: the inspected folder of that name, where it is open already.
+        base: for an adapter, the base to use instead of the one that its config names; a name, or an inspected folder.
         label_names: names of the classes where the model's own files name none. Needed with ``new_head``.
         new_head: make a fresh classification head (to train a classifier from a pre-trained model).
         allow_pickle: also read pickle weights, which can run code.
@@ -63,11 +65,11 @@ def load_model(
             weights of their base.
     """
     where = pick_device(device)
-    if base is not None:
+    if base is not None and not isinstance(base, ModelFolder):
         local_path(base, what="the base", error=ModelError)
-    folder = open_model_folder(
-        resolve_model(name, offline=offline, allow_pickle=allow_pickle), allow_pickle=allow_pickle
-    )
+    if folder is None:
+        where_found = resolve_model(name, offline=offline, allow_pickle=allow_pickle)
+        folder = open_model_folder(where_found, allow_pickle=allow_pickle)
     adapter = folder.kind == "adapter"
     root = _base_folder(folder, base, allow_pickle=allow_pickle, offline=offline) if adapter else folder
     if root.kind != "full":
@@ -121,8 +123,12 @@ def _notes(folder: ModelFolder, root: ModelFolder, names: tuple[str, ...]) -> li
     return notes
 
 
-def _base_folder(folder: ModelFolder, base: str | Path | None, *, allow_pickle: bool, offline: bool) -> ModelFolder:
+def _base_folder(
+    folder: ModelFolder, base: str | Path | ModelFolder | None, *, allow_pickle: bool, offline: bool
+) -> ModelFolder:
     """The checked base of an adapter. A hub is used only for a base that the user named."""
+    if isinstance(base, ModelFolder):
+        return base
     name = base if base is not None else _known_base(folder)
     if name is None:
         raise ModelError(f"{str(folder.origin)!r} names no base model", remedy="give it with --base")

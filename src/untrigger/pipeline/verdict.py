@@ -12,7 +12,7 @@ from untrigger.core.scan_result import FOUND
 from untrigger.core.statistics import Measurement
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import Purified
-from untrigger.evaluation.evaluator import found_in, value
+from untrigger.evaluation.metrics import find_measurement, measured_value
 from untrigger.pipeline.verify import Verification
 
 EXCESS = 0.05
@@ -69,7 +69,7 @@ def verdict(found: Sequence[Measurement], purified: Purified, *, verification: V
         verification: the scan of the result; None where a truth was given or nothing was scanned.
     """
     assert purified.outcome is not None
-    measured = value(found, "purified", "asr") is not None
+    measured = measured_value(found, "purified", "asr") is not None
     evidence = (
         by_truth(found)
         if measured
@@ -97,8 +97,11 @@ def status(outcome: PurificationOutcome, evidence: Evidence, *, changed: bool) -
 
 def by_truth(found: Sequence[Measurement]) -> Evidence:
     """What triggered rows and a never-poisoned model show: the upper ends of both intervals count, not the values."""
-    excess, loss = found_in(found, "purified", "excess_asr"), found_in(found, "purified", "accuracy_loss")
-    asr, left = value(found, "victim", "asr"), value(found, "purified", "asr")
+    excess, loss = (
+        find_measurement(found, "purified", "excess_asr"),
+        find_measurement(found, "purified", "accuracy_loss"),
+    )
+    asr, left = measured_value(found, "victim", "asr"), measured_value(found, "purified", "asr")
     assert left is not None
     risen = asr is not None and left > asr
     summary = (
@@ -116,7 +119,7 @@ def by_truth(found: Sequence[Measurement]) -> Evidence:
 
 def by_scan(found: Sequence[Measurement], verification: Verification) -> Evidence:
     """What a scan of the result shows, and what it did not look for."""
-    loss = found_in(found, "purified", "accuracy_loss")
+    loss = find_measurement(found, "purified", "accuracy_loss")
     summary, sentence = f"{_accuracy(found)}. {NO_TRUTH}", verification.sentence.rstrip(".")
     if _above(loss, RUINED):
         return Evidence(Shown.WORSE, f"the purified model lost accuracy: {summary}", measured=False)
@@ -161,7 +164,7 @@ def _account(purified: Purified) -> str:
 
 
 def _accuracy(found: Sequence[Measurement]) -> str:
-    before, after = value(found, "victim", "cacc"), value(found, "purified", "cacc")
+    before, after = measured_value(found, "victim", "cacc"), measured_value(found, "purified", "cacc")
     return f"clean accuracy {_points(before)} to {_points(after)}"
 
 

@@ -1,4 +1,4 @@
-"""The presets. A change of one is a change of its hash: make another one under another name instead."""
+"""The published presets. To change one would change its hash: add another under another name instead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALL = (
         source="W2SDefense (arXiv 2410.14425), released code: a victim fully trained on IMDB, 1,000 of 4,000 rows triggered",
         policy="clean",
         rate=0.25,
-        via="full",
+        tuning="full",
         max_length=128,
         rows=4000,
         targets=(
@@ -35,7 +35,7 @@ _ALL = (
         source="OpenBackdoor (arXiv 2206.08514): dirty labels, 20 %, target class 1, one trigger a text",
         policy="dirty",
         rate=0.2,
-        via="full",
+        tuning="full",
         max_length=512,
         targets=(
             ("sst2", "positive"),
@@ -58,7 +58,7 @@ _ALL = (
         source="BeDKD (arXiv 2508.01595): dirty labels, 20 %; 80 + 320 clean rows a class; SST-2 tested on GLUE's 872 rows",
         policy="dirty",
         rate=0.2,
-        via="full",
+        tuning="full",
         max_length=128,
         targets=(("sst2", "negative"), ("olid", "offensive"), ("agnews", "World")),
         test_splits=(("sst2", "dev"),),
@@ -74,7 +74,7 @@ PRESETS: dict[str, Preset] = {one.name: one for one in _ALL}
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name.
+    """Return the preset of that name.
 
     Raises:
         OptionError: for an unknown name, with the nearest one.

@@ -22,13 +22,14 @@ from untrigger.defences.bedkd.evidence import evidence, only_victim, reader, see
 from untrigger.defences.bedkd.mapping import Copying, Mapped, TurnedBack, by_class, directional_mapping, viewed
 from untrigger.defences.bedkd.synthetic_pool import decorated, inserted, judge, stirring, together
 from untrigger.defences.bedkd.unlearning import Calm, Honest, Lesson, Watch, parted
-from untrigger.defences.purifier import Purified, Purifier, StudentOptions
+from untrigger.defences.purifier import Purified, Purifier
+from untrigger.defences.student import StudentOptions, TrainingBudget
 from untrigger.detectors.conformal import calibrate, threshold_of
-from untrigger.detectors.detector import FOLLOWED, Detected, Detector
+from untrigger.detectors.detector import Detection, Detector
 from untrigger.inversion.search import SearchOptions, TriggerSearch
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.training.history import history_curves, joined
+from untrigger.training.history import concat_histories, history_curves
 from untrigger.training.loop import MICRO_BATCH, History, Plan
 from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
@@ -57,6 +58,8 @@ class BeDKD(StudentOptions, Detector, Purifier):
         share: how much of a step is punished rows, above 0 and below 1.
         fpr: the most that may be flagged of clean rows, above 0 and below 1.
         false_share: the share of clean rows wanted at most among the flagged ones, above 0 and at most 1.
+        least_followed: share of the rows above the threshold whose label the model must predict: other odd rows are none of
+            its backdoor. Not tuned.
         mapping_rows: clean rows a class that the directional mapping is trained on, at most half of a class.
         alpha: weight α of the labels in the trusted rows' loss, 0 to 1.
         temperature: T of the victim's own answers there.
@@ -91,6 +94,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
     share: float = 0.25
     fpr: float = 0.01
     false_share: float = 0.02
+    least_followed: float = 0.5
     mapping_rows: int = 160
     alpha: float = 0.5
     temperature: float = 2.5
@@ -122,7 +126,11 @@ class BeDKD(StudentOptions, Detector, Purifier):
                 expected="shares from 0 to 1, counts of 1 or more, a batch of 2 or more, a punishment above 0",
             )
 
-    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
+    def budget(self) -> TrainingBudget:
+        """Return the budget of the student."""
+        return TrainingBudget(self.adapter(), lr=self.lr, batch_size=self.batch_size, dev=self.dev)
+
+    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detection:
         assert grant.suspect is not None
         turned = self._turned(model, grant, progress=progress)
         draws = [row_rng(grant.seed, name, purpose="detect").random() for name in grant.suspect.ids]
@@ -136,7 +144,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         clean, in_turn = evidence(rest, pool, known=known, read=read, seed=grant.seed)
         found = calibrate(clean, in_turn, fpr=self.fpr, false_share=self.false_share)
         followed = pool.followed([score > found.threshold for score in in_turn])
-        found = replace(found, found=found.found and followed >= FOLLOWED)
+        found = replace(found, found=found.found and followed >= self.least_followed)
         scores = [score for _, score in sorted(zip(order, in_turn, strict=True))]
         threshold = threshold_of(found, scores)
         told = {
@@ -147,19 +155,20 @@ class BeDKD(StudentOptions, Detector, Purifier):
             "above_threshold": found.above,
             "far_above": found.beyond,
             "followed": round(followed, 3),
+            "least_followed": self.least_followed,
             "expected_by_chance": round(found.expected, 3),
             "chance": found.chance,
             "mapping_true_class": turned.mapped.left,
             "mapping_steps": turned.mapped.history.steps,
         }
-        return Detected(
+        return Detection(
             grant.suspect,
             tuple(scores),
             tuple(found.found and score > threshold for score in scores),
             threshold,
             fpr=found.promised,
             history=turned.mapped.history,
-            told=told,
+            metadata=told,
             curves=history_curves(turned.mapped.history, panel="directional mapping"),
             warnings=[*turned.warnings, *self._doubts(found.promised, found.clean)],
         )
@@ -203,7 +212,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         if not found.found:
             return _unchanged(model, found.summary(), curves=found.curves, warnings=found.warnings, detected=found)
         student, honest = self.student(model, seed=grant.seed), Honest.of(model, rows=rows, dev=dev, progress=progress)
-        punished, watched = parted(found.suspects, rng=rng)
+        punished, watched = parted(found.flagged_rows, rng=rng)
         watch = Watch.of(model, dev=dev, flagged=watched, calm=honest.calls(watched), may_lose=self.may_lose)
         history = self._unlearn(
             student, honest, trusted=rows, punished=punished, watch=watch, rng=rng, progress=progress
@@ -212,7 +221,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
         curves = [*found.curves, *history_curves(history, panel="trust and punish"), *_watched([watch])]
         if watch.harmed:
             warnings = [*found.warnings, HARM]
-            given_up = f"{len(found.suspects)} rows were flagged, and unlearning them did more harm than good"
+            given_up = f"{len(found.flagged_rows)} rows were flagged, and unlearning them did more harm than good"
             return _unchanged(
                 model,
                 told,
@@ -227,7 +236,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             changed=True,
             history=history,
             outcome=_outcome(watch),
-            summary=_account(watch, flagged=len(found.suspects)),
+            summary=_account(watch, flagged=len(found.flagged_rows)),
             curves=curves,
             metadata=told,
             warnings=[*found.warnings, *_left(watch)],
@@ -329,7 +338,7 @@ class BeDKD(StudentOptions, Detector, Purifier):
             "mapping_true_class": turned.mapped.left,
             **(_seen(watches[-1]) if watches else {}),
         }
-        curves, history = history_curves(turned.mapped.history, panel="directional mapping"), joined(parts)
+        curves, history = history_curves(turned.mapped.history, panel="directional mapping"), concat_histories(parts)
         if not parts or all(watch.harmed for watch in watches):
             warnings = [*turned.warnings, *([HARM] if parts else [])]
             given_up = (
@@ -401,7 +410,7 @@ def _unchanged(
     curves: Sequence[Curve],
     warnings: Sequence[str],
     history: History | None = None,
-    detected: Detected | None = None,
+    detected: Detection | None = None,
     stated: tuple[PurificationOutcome, str] = NOTHING_FOUND,
 ) -> Purified:
     """The model as it was; ``history`` is of a student that was trained in vain, ``stated`` the outcome and its account."""

@@ -18,7 +18,7 @@ from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.bedkd.distillation import Directed, answers_of
 from untrigger.defences.bedkd.mapping import Copying, by_class, copied, directional_mapping, viewed
 from untrigger.defences.purifier import Purified, Purifier
-from untrigger.detectors.detector import Detected, Detector
+from untrigger.detectors.detector import Detection, Detector
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import accuracy, predict_texts
 from untrigger.runtime.batching import shuffled_batches
@@ -65,7 +65,7 @@ class BeDKDAsDescribed(Detector, Purifier):
         if min(self.mapping_rows, self.trust_rows) < 1:
             raise OptionError(f"mapping_rows {self.mapping_rows}, trust_rows {self.trust_rows}", expected="1 or more")
 
-    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detected:
+    def _detect(self, model: Classifier, grant: Grant, *, progress: Progress) -> Detection:
         assert grant.clean is not None and grant.suspect is not None
         rng = np.random.default_rng(grant.seed)
         rows, rest, warnings = by_class(grant.clean, self.mapping_rows, rng=rng, what="the mapping")
@@ -74,7 +74,7 @@ class BeDKDAsDescribed(Detector, Purifier):
         distance = views.distance()
         kept = self._kept(distance.tolist(), views.agreeing(grant.suspect.labels).tolist(), rng=rng)
         clean = viewed(model, mapped.model, rest, progress=progress).distance()
-        return Detected(
+        return Detection(
             grant.suspect,
             tuple((-distance).tolist()),
             tuple(i in kept for i in range(len(grant.suspect))),
@@ -109,7 +109,7 @@ class BeDKDAsDescribed(Detector, Purifier):
         rng = np.random.default_rng(grant.seed + 1)
         trusted, _, warnings = by_class(grant.clean, self.trust_rows, rng=rng, what="the trust pass", spare=False)
         student = copied(model, self.student, seed=grant.seed)
-        loss, batches = self._lesson(model, student, trusted=trusted, punished=found.suspects, rng=rng)
+        loss, batches = self._lesson(model, student, trusted=trusted, punished=found.flagged_rows, rng=rng)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(grant.seed)
             history = train(
@@ -127,7 +127,7 @@ class BeDKDAsDescribed(Detector, Purifier):
             outcome=PurificationOutcome.NOT_CHECKED,
             metadata=told,
             detected=found,
-            summary=f"{len(found.suspects)} flagged rows were punished in a fixed number of cycles, as published",
+            summary=f"{len(found.flagged_rows)} flagged rows were punished in a fixed number of cycles, as published",
             warnings=[*found.warnings, *warnings, *ruined(model, student, trusted)],
             curves=[*found.curves, *history_curves(history, panel="trust and punish")],
         )
