@@ -166,11 +166,11 @@ def _attribute_docs(kind: type[Any]) -> dict[str, str]:
     """Return the texts of the ``Attributes`` of a class and of those that it extends, by field name."""
     docs: dict[str, str] = {}
     for each in reversed(kind.__mro__):
-        docs |= _attributes_of(inspect.cleandoc(each.__doc__ or ""))
+        docs |= attribute_entries(inspect.cleandoc(each.__doc__ or ""))
     return docs
 
 
-def _attributes_of(docstring: str) -> dict[str, str]:
+def attribute_entries(docstring: str) -> dict[str, str]:
     """Return the entries of a docstring's ``Attributes`` section by name."""
     docs: dict[str, str] = {}
     inside, name = False, ""
@@ -190,6 +190,7 @@ __all__ = [
     "Family",
     "Option",
     "PluginWarning",
+    "attribute_entries",
     "flat_options",
     "get_method",
     "methods_of",
