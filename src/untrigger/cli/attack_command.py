@@ -140,8 +140,8 @@ def attack(
     """
     with desk.working() as progress:
         from untrigger.data import DataSource
+        from untrigger.pipeline.apply_preset import apply_preset
         from untrigger.pipeline.attack import attack as run
-        from untrigger.pipeline.preset_check import filled_in
         from untrigger.pipeline.requests import AttackRequest, ModelInput, RunOptions
 
         named = [f"{key}={text}" for key, text in (("words", words), ("sentence", sentence)) if text is not None]
@@ -174,7 +174,7 @@ def attack(
             test_split=test_split,
             run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
-        spec = filled_in(spec, given=o.given(context, ("words", "sentence"), settings))
+        spec = apply_preset(spec, given=o.given(context, ("words", "sentence"), settings))
         _, poisoned = run(spec, progress=progress)
     told: dict[str, object] = {
         "model": str(spec.out),
