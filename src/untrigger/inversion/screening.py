@@ -19,7 +19,7 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Row, Rows
 from untrigger.core.seeds import derived_seed
 from untrigger.inversion.vocabulary import Words, single_token_words
-from untrigger.models.adapters import is_adapted
+from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.classifier import Batch, Classifier
 from untrigger.models.inference import predict_texts, predict_token_ids
 from untrigger.models.input_spec import forward_config
@@ -46,7 +46,7 @@ def vocabulary_of(suspect: Classifier, reference: Classifier | None, *, rows: Ro
     return Words(words.ids[kept], tuple(words.texts[i] for i in kept))
 
 
-def hosts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int = 16) -> dict[int, Row]:
+def carrier_texts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int = 16) -> dict[int, Row]:
     """For each class the row, among its shortest, that the model calls right most confidently."""
     chosen: dict[int, Row] = {}
     for label in range(model.classes):

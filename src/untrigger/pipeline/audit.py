@@ -30,6 +30,7 @@ from untrigger.pipeline.used_rows import FILE, read_used_rows
 from untrigger.pipeline.verdict_rules import audit_verdict
 from untrigger.runtime.cost import Clock, environment
 from untrigger.scanners.unread_text import unread
+from untrigger.scanners.verdict_basis import EvidenceOptions
 from untrigger.scanners.weights.weight_evidence import weigh
 
 
@@ -53,7 +54,7 @@ def audit(request: AuditRequest, *, progress: Progress = silent) -> Report:
         context = replace(scan_context(request.scan, model, weighed), words=(), rewritten=None)
         method.check(defender_grant(request.scan, rows), reference=context.reference is not None)
         tuning, scanning = _split(request, sample_rows(request.scan, rows), seen=len(given) - len(rows))
-    warnings += [*notes_of(rows, model=model), *unread(model, scanning)]
+    warnings += [*notes_of(rows, model=model), *unread(model, scanning, most_cut=EvidenceOptions().most_cut)]
     steps = AuditRun(request, method, clock, progress, tuning, scanning, truth, context, warnings)
     results = list(steps.results(model, purified=True))
     if truth is not None and truth.clean_model is not None:

@@ -15,14 +15,14 @@ from untrigger.evaluation.ground_truth import GroundTruth
 from untrigger.evaluation.metrics import asr, cacc, excess_asr
 from untrigger.evaluation.observation import predict_outcomes
 from untrigger.evaluation.robustness import fine_tuned, quantized_to_int8, repoisoned
-from untrigger.models.adapters import merged
+from untrigger.models.adapter_merging import merge_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.requests import TREATMENTS, AuditRequest
 from untrigger.pipeline.scan_inputs import defender_grant
 from untrigger.pipeline.verdict_rules import Subject
 from untrigger.runtime.cost import Clock
-from untrigger.scanners.known_triggers import judged_on_known
-from untrigger.scanners.scanner import Hints, Scanner
+from untrigger.scanners.known_triggers import judge_known_candidates
+from untrigger.scanners.scanner import ScanContext, Scanner
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class AuditRun:
     tuning: Rows
     scanning: Rows
     truth: GroundTruth | None
-    context: Hints
+    context: ScanContext
     warnings: list[str]
 
     def results(self, model: Classifier, *, purified: bool) -> Iterator[SubjectResult]:
@@ -99,7 +99,7 @@ class AuditRun:
         if name == "finetune":
             return fine_tuned(model, self.tuning, epochs=epochs, seed=seed, progress=self.progress)
         if name == "merge":
-            whole = merged(model)
+            whole = merge_adapter(model)
             return whole if whole is not model else f"{who}: full weights have nothing to merge"
         if name == "int8":
             small, layers = quantized_to_int8(model)
@@ -114,7 +114,7 @@ class AuditRun:
         with self.clock.stage(f"scan: {subject.name}"):
             grant = defender_grant(self.request.scan, self.scanning)
             policy = self.request.scan.policy
-            result = self.method.scan(model, grant, policy=policy, hints=self.context, progress=self.progress)
+            result = self.method.scan(model, grant, policy=policy, context=self.context, progress=self.progress)
         self.context = replace(self.context, reference=result.reference)
         return self._evaluated(model, subject, result.scan, verdict=result.verdict)
 
@@ -123,8 +123,10 @@ class AuditRun:
         assert self.context.reference is not None
         policy, seed = self.request.scan.policy, self.request.scan.run.seed
         with self.clock.stage(f"scan: {subject.name}"):
-            held = self.method.held_out(self.scanning, seed=seed)
-            verdict, scan = judged_on_known(model, self.context.reference, held, candidates, policy=policy, seed=seed)
+            held = self.method.held_out_rows(self.scanning, seed=seed)
+            verdict, scan = judge_known_candidates(
+                model, self.context.reference, held, candidates, policy=policy, seed=seed
+            )
         return replace(self._evaluated(model, subject, scan, verdict=verdict), searched=False)
 
     def _evaluated(self, model: Classifier, subject: Subject, scan: Scan, *, verdict: Verdict) -> SubjectResult:

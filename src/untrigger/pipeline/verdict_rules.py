@@ -15,7 +15,7 @@ from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import Purified
 from untrigger.detectors.detector import Detection
 from untrigger.evaluation.metrics import find_measurement, measured_value
-from untrigger.scanners.judging import not_checked, with_weights
+from untrigger.scanners.weights.weight_verdict import not_checked, with_weights
 
 
 @dataclass(frozen=True)
