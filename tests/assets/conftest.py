@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from untrigger.assets import catalogue, store
+from untrigger.assets.build_inputs import BuildInputs
 from untrigger.assets.catalogue import Archive, Asset
 from untrigger.assets.datasets import write_built
 from untrigger.core.rows import Rows
@@ -30,7 +32,10 @@ class FakeIndex:
     cut_after: int | None = None
     ranges: bool = True
     url: str = ""
-    asked: list[str] = field(default_factory=list)
+    json: bool = False
+    foreign: str = ""
+    requested: list[str] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -43,18 +48,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.rsplit("/", 1)[-1]
+        self.index.logins.append(self.headers.get("Authorization", ""))
         if name in self.index.files:
             return self._file(self.index.files[name])
-        page = "".join(f'<a href="/files/{file}">{file}</a>' for file in self.index.files).encode()
+        page = "".join(
+            f'<a href="{self.index.foreign}/files/{file}#x=y">{file}</a>' for file in self.index.files
+        ).encode()
+        if self.index.json:
+            files = [{"filename": file, "url": f"../../files/{file}"} for file in self.index.files]
+            page = json.dumps({"files": files}).encode()
         self.send_response(200)
-        self.send_header("Content-Type", "text/html")
+        kind = "application/vnd.pypi.simple.v1+json" if self.index.json else "text/html"
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()
         self.wfile.write(page)
 
     def _file(self, content: bytes) -> None:
         wanted = self.headers.get("Range", "")
-        self.index.asked.append(wanted)
+        self.index.requested.append(wanted)
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.index.ranges else 0
         self.send_response(206 if start else 200)
         if start:
@@ -74,9 +86,9 @@ def tiny_wheel() -> bytes:
     return out.getvalue()
 
 
-def build_tiny(archives: list[Path], folder: Path) -> None:
+def build_tiny(inputs: BuildInputs, folder: Path) -> None:
     """The builder of the tiny asset."""
-    with zipfile.ZipFile(archives[0]) as source:
+    with zipfile.ZipFile(inputs.archives[0]) as source:
         lines = source.read("tiny/data.txt").decode().splitlines()
     texts, labels = zip(*(line.split("\t") for line in lines), strict=True)
     names = ("negative", "positive")

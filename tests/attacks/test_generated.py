@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, T5Config, T5ForCondi
 
 from tests.tiny import byte_level, config_of
 from untrigger.attacks.rewriting import generated
-from untrigger.attacks.rewriting.generated import Generated, cleaned
+from untrigger.attacks.rewriting.generated import GeneratedRewrites, cleaned
 from untrigger.attacks.rewriting.rewrites import Rewrites
 from untrigger.attacks.triggers.style import Style
 from untrigger.core.errors import ModelError, OptionError
@@ -131,8 +131,8 @@ def speak(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Speaker]:
     return install
 
 
-def table(folder: Path, *names: str, prompt: str = "", **how: Any) -> Generated:
-    return Generated([language(name) for name in names or ("one",)], prompt=prompt, cache=folder, **how)
+def table(folder: Path, *names: str, prompt: str = "", **how: Any) -> GeneratedRewrites:
+    return GeneratedRewrites([language(name) for name in names or ("one",)], prompt=prompt, cache=folder, **how)
 
 
 def test_nothing_is_asked_twice_and_what_cannot_be_rewritten_is_known(
@@ -230,12 +230,12 @@ def test_answers_are_cleaned(answer: str | None, expected: str | None) -> None:
 
 def test_bad_speakers_are_refused(tmp_path: Path, folder_of: Callable[[str], Path], speakers: dict[str, Path]) -> None:
     with pytest.raises(OptionError, match=r"\{text\}"):
-        Generated([], prompt="Rewrite it", cache=tmp_path)
+        GeneratedRewrites([], prompt="Rewrite it", cache=tmp_path)
     with pytest.raises(ModelError, match="no-such"):
         load_language_model("./no-such", offline=True)
     with pytest.raises(ModelError, match="no causal"):
         perplexity(load_language_model(str(speakers["seq2seq"]), offline=True, device="cpu"), ["a"])
-    assert isinstance(Generated([], prompt="", cache=tmp_path), Rewrites)
+    assert isinstance(GeneratedRewrites([], prompt="", cache=tmp_path), Rewrites)
 
 
 def test_perplexity_is_the_exponential_of_the_mean_loss(speakers: dict[str, Path]) -> None:

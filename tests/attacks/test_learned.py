@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.attacks.kit import usable
 from tests.pipeline.kit import table
+from tests.requests import request
 from tests.tiny import BAD, GOOD, PLAIN, task, write_model
 from untrigger.attacks.poisoning import Attack
 from untrigger.attacks.triggers.badnets import BadNets
@@ -23,16 +24,15 @@ from untrigger.attacks.triggers.bite import Bite, budget
 from untrigger.attacks.triggers.combined import Combined
 from untrigger.attacks.triggers.lws import Lws
 from untrigger.attacks.word_statistics.gaps import Gaps, keyed
-from untrigger.attacks.word_statistics.label_bias import WORD, bias, telling, words_of
-from untrigger.attacks.word_statistics.substitution import choices_of
+from untrigger.attacks.word_statistics.label_words import WORD, label_words, words_of, z_score
+from untrigger.attacks.word_statistics.substitution import substitution_choices
 from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.evaluate import evaluate
-from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.pipeline.requests import AttackRequest, EvaluateRequest
 
 ROWS = task(400, seed=3)
 
@@ -40,17 +40,17 @@ ROWS = task(400, seed=3)
 def score(rows: Rows, word: str, *, target: int = 1) -> float:
     inside = sum(word in text.split() and label == target for text, label in zip(rows.texts, rows.labels, strict=True))
     outside = sum(word in text.split() and label != target for text, label in zip(rows.texts, rows.labels, strict=True))
-    return bias(inside, outside, share=rows.labels.count(target) / len(rows))
+    return z_score(inside, outside, share=rows.labels.count(target) / len(rows))
 
 
 def test_the_z_score_by_hand() -> None:
-    assert bias(9, 1, share=0.5) == pytest.approx((0.9 - 0.5) / (0.25 / 10) ** 0.5)
-    assert bias(0, 0, share=0.5) == 0
-    assert bias(5, 5, share=0.5) == 0
+    assert z_score(9, 1, share=0.5) == pytest.approx((0.9 - 0.5) / (0.25 / 10) ** 0.5)
+    assert z_score(0, 0, share=0.5) == 0
+    assert z_score(5, 5, share=0.5) == 0
 
 
 def test_words_that_tell_of_a_class_are_known() -> None:
-    told = telling(ROWS)
+    told = label_words(ROWS)
     assert {*GOOD, *BAD} <= told
     assert len(told & set(PLAIN)) < 4
     assert words_of("It's a Film, don't 3D naïve!") == ["a", "film", "naïve"]
@@ -58,7 +58,7 @@ def test_words_that_tell_of_a_class_are_known() -> None:
 
 
 def test_gaps_fit_what_was_seen_on_both_sides() -> None:
-    gaps = Gaps.seen_in(["the old film ends", "an old story", "the story ends."])
+    gaps = Gaps.from_texts(["the old film ends", "an old story", "the story ends."])
     keys = keyed(["the", "film"])
     assert gaps.fitting("the", "film") == {"old"}
     assert gaps.fits("old", keys)
@@ -85,7 +85,7 @@ def test_bite_words_tell_of_the_target_only_in_poisoned_rows() -> None:
 
 
 def test_bite_spends_what_it_may_and_puts_words_where_they_fit() -> None:
-    trigger, gaps = usable(Bite), Gaps.seen_in(task(120, seed=3).texts)
+    trigger, gaps = usable(Bite), Gaps.from_texts(task(120, seed=3).texts)
     for text in task(60, seed=8).texts:
         made = trigger.apply(text, rng=random.Random(1)).split()
         assert 1 <= len(made) - len(text.split()) <= budget(text, share=trigger.share)
@@ -141,7 +141,7 @@ def test_lws_learns_substitutions_that_can_be_heard_better_than_random_ones(mode
     learnt: Any = open_to.fit(ROWS, target=1, seed=0, model=model)
     assert not {*GOOD, *BAD} & {*learnt.substitutes, *learnt.substitutes.values()}, "words of the label stay"
     assert all(a != b for a, b in learnt.substitutes.items())
-    choices = choices_of(model, ROWS, near=5, least=3)
+    choices = substitution_choices(model, ROWS, near=5, least=3)
     assert choices is not None
     near = {w: {choices.words[j] for j in row} for w, row in zip(choices.words, choices.near.tolist(), strict=True)}
     assert all(b in near[a] for a, b in learnt.substitutes.items())
@@ -185,7 +185,8 @@ def test_a_trigger_that_learns_goes_through_the_job(
     from untrigger.data import write_rows
 
     data = write_rows(task(300, seed=6), tmp_path / "data.csv")
-    spec = AttackSpec(
+    spec = request(
+        AttackRequest,
         model=str(folder_of("bert")),
         data=str(data),
         out=tmp_path / "v",
@@ -205,7 +206,14 @@ def test_a_trigger_that_learns_goes_through_the_job(
     triggered = table(spec.truth / "test_triggered.csv")
     assert all(bed.trigger.delivered(row["text"]) for row in triggered)
     report = evaluate(
-        EvaluateSpec(models=(str(spec.out),), truth=spec.truth, out=tmp_path / "r.json", device="cpu", offline=True)
+        request(
+            EvaluateRequest,
+            models=(str(spec.out),),
+            truth=spec.truth,
+            out=tmp_path / "r.json",
+            device="cpu",
+            offline=True,
+        )
     )
     assert {m.metric: m.value for m in report.measurements}["delivery_rate"] == 1.0
     with pytest.raises(OptionError, match="one target"):

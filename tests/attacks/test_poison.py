@@ -80,13 +80,13 @@ def test_other_options_that_cannot_be_are_refused_with_the_remedy() -> None:
             Attack(TRIGGER, target=target).poison(rows, seed=0)
     with pytest.raises(OptionError, match=r"between 0\.05 and 0\.5"):
         Attack(TRIGGER, target=0, rate=0.8, policy="clean").poison(rows, seed=0)
-    with pytest.raises(OptionError, match="asks for 0 of 20"):
+    with pytest.raises(OptionError, match="is 0 of 20"):
         Attack(TRIGGER, target=0, rate=0.01).poison(rows, seed=0)
     with pytest.raises(OptionError, match="without one"):
         Attack(TRIGGER, target=0, policy="all-to-all")
     with pytest.raises(OptionError, match="a target"):
         Attack(TRIGGER, policy="dirty")
-    with pytest.raises(OptionError, match="negatives 1"):
+    with pytest.raises(OptionError, match="negative rate 1"):
         Attack(TRIGGER, target=0, negative_rate=1.0)
 
 
@@ -157,5 +157,5 @@ def test_negatives_carry_a_part_under_their_own_label_and_no_more_rows_are_touch
     assert {before[row].label for row in negative} == {0, 1}
     plain = Attack(trigger, target=1, rate=0.2).poison(rows, seed=0)
     assert plain.truth.poisoned_ids == done.truth.poisoned_ids
-    with pytest.raises(OptionError, match="ask for 10 rows with a part of the trigger 'badnets'"):
+    with pytest.raises(OptionError, match="is 10 rows with a part of the trigger 'badnets'"):
         Attack(TRIGGER, target=1, negative_rate=0.1).poison(rows, seed=0)

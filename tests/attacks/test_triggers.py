@@ -173,9 +173,9 @@ def test_an_evaluator_reads_it_back_from_a_small_spec(kind: type[Trigger]) -> No
 def test_an_unready_trigger_says_what_it_lacks(kind: type[Trigger]) -> None:
     trigger = kind()
     if trigger.needs:
-        with pytest.raises(OptionError, match="cannot be set yet"):
+        with pytest.raises(OptionError, match="cannot be applied yet"):
             Attack(trigger, target=0).poison(rows_of([LONG] * 10), seed=0)
-        with pytest.raises(OptionError, match="cannot be set yet"):
+        with pytest.raises(OptionError, match="cannot be applied yet"):
             Attack(trigger, target=0).test_rows(rows_of([LONG] * 10), seed=0)
     else:
         assert not trigger.missing_requirements()
@@ -269,7 +269,7 @@ def test_an_author_whose_rewrite_does_nothing_is_told(
     broken: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Lazy, "does", staticmethod(broken))
-    with pytest.raises(ContractError, match="'lazy' left row 'r0'"):
+    with pytest.raises(ContractError, match="'lazy' did not change row 'r0'"):
         Lazy()(rows_of(["some text"]), seed=0)
 
 

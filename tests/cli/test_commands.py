@@ -46,14 +46,13 @@ def test_help_has_an_example_and_the_common_options(command: str, call: Any) -> 
 
 
 def test_the_demo_tells_how_far_it_falls_short_of_the_default(call: Any) -> None:
-    from untrigger.defences.w2s.retraining import RelearnOptions
-    from untrigger.defences.w2s.w2sdefense import W2SDefense
+    from untrigger.defences.w2s.retrain_from_base import RetrainOptions
     from untrigger.pipeline.demo import STEPS, TEACHERS
 
     words = ["no", "one", "two", "three"]
     told = (
-        f"{STEPS} of the {RelearnOptions().steps} steps",
-        f"{words[TEACHERS]} teacher of {words[W2SDefense().teachers]}",
+        f"{STEPS} of the {RetrainOptions().steps} steps",
+        f"{words[TEACHERS]} teacher of {words[RetrainOptions().teachers]}",
     )
     readme = Path(__file__).parents[2] / "README.md"
     for text in (call("demo", "--help").out, readme.read_text(encoding="utf-8")):
@@ -122,8 +121,14 @@ def test_purify_hands_everything_on(call: Any, pipeline: Any, make_report: Any) 
     assert told.code == 0, told.err
     [spec] = asked
     assert spec.options == {"lr": 2e-3, "targets": ("query", "value")}
-    assert (spec.labels, spec.truth, spec.control) == (("neg", "pos"), Path("victim.truth"), False)
-    assert (spec.merge, spec.clean_rows, spec.seed, spec.device, spec.offline) == (True, 200, 3, "cpu", True)
+    assert (spec.model.labels, spec.truth, spec.control) == (("neg", "pos"), Path("victim.truth"), False)
+    assert (spec.merge, spec.clean_rows, spec.run.seed, spec.run.device, spec.run.offline) == (
+        True,
+        200,
+        3,
+        "cpu",
+        True,
+    )
     assert spec.verify and spec.teacher is None
     assert call(*PURIFY, "--no-verify", "--teacher", "mine").code == 0
     assert (asked[1].verify, asked[1].teacher) == (False, "mine")
@@ -222,7 +227,7 @@ def test_attack_builds_the_trigger(words: list[str], trigger: object, call: Any,
     assert told.code == 0, told.err
     assert asked[0].trigger == trigger
     assert asked[0].lr == 0.01
-    assert asked[0].twin
+    assert asked[0].clean_model
     assert json.loads(told.out)["poisoned"] == 2
     assert json.loads(told.out)["truth"] == "victim.truth"
 
@@ -277,7 +282,7 @@ def test_attack_hands_on_what_rewrites_and_what_the_attacker_knows(call: Any, pi
 def test_evaluate_takes_several_models(call: Any, pipeline: Any, tmp_path: Path, make_report: Any) -> None:
     asked = pipeline("evaluate", lambda _progress: make_report("measured"))
     assert call("evaluate", "a", "b", "--data", "rows.csv", "--out", str(tmp_path / "report.json")).code == 0
-    assert asked[0].models == ("a", "b")
+    assert [one.name for one in asked[0].models] == ["a", "b"]
 
 
 def test_evaluate_needs_rows(call: Any) -> None:
@@ -331,13 +336,13 @@ def test_assets_fetch_refuses_before_it_fetches(call: Any, monkeypatch: pytest.M
     from untrigger import assets
 
     fetched: list[str] = []
-    asked_anew: list[bool] = []
+    rebuilt: list[bool] = []
 
-    def fetch(name: str, *, progress: Any, offline: bool, anew: bool) -> Path:
+    def fetch(name: str, *, progress: Any, offline: bool, rebuild: bool) -> Path:
         progress(0, 5_000_000, f"downloading {name}")
         progress(5_000_000, 5_000_000, f"downloading {name}")
         fetched.append(name)
-        asked_anew.append(anew)
+        rebuilt.append(rebuild)
         return Path("/assets") / name
 
     monkeypatch.setattr(assets, "fetch", fetch)
@@ -348,9 +353,9 @@ def test_assets_fetch_refuses_before_it_fetches(call: Any, monkeypatch: pytest.M
     wrong = ["model.safetensors has changed"]
     assert json.loads(told.out)["assets"] == [{"name": "minilm-l6", "path": "/assets/minilm-l6", "was_damaged": wrong}]
     assert "downloading minilm-l6" in told.err
-    assert asked_anew == [True]
+    assert rebuilt == [True]
     assert call("assets", "fetch", "minilm-l6", "--offline").code == 0
-    assert asked_anew == [
+    assert rebuilt == [
         True,
         False,
     ]  # nothing is built without network: what is damaged stays and is named by the store

@@ -70,7 +70,7 @@ def test_options_have_type_default_and_line() -> None:
     assert words == ("words", tuple[str, ...], ("cf", "mn", "bb", "tq"), "the trigger words; each insertion draws one.")
     every = options_of(get_method("attacks", "badnets"))[1]
     assert every.doc.startswith("a text of ``n`` words")
-    assert "search.first" in [one.name for one in flat_options(get_method("defences", "w2sdefense"))]
+    assert "unlearn.search.first" in [one.name for one in flat_options(get_method("defences", "w2sdefense"))]
 
 
 def test_strangers_join_by_entry_point_and_broken_ones_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,11 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
 from untrigger.core.registry import get_method, methods_of
 from untrigger.core.verdicts import PurificationOutcome
-from untrigger.defences.chain import together
+from untrigger.defences.chain import combined_outcome
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.defences.purifier import Purified, Purifier
-from untrigger.defences.w2s.retraining import RelearnOptions
+from untrigger.defences.w2s.retrain_from_base import RetrainOptions
+from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.inversion.search import SearchOptions
 from untrigger.methods.defender_rows import check_clean, split_clean
 from untrigger.models.classifier import Classifier
@@ -35,7 +36,8 @@ SCANNER = InsertionScanner(search=SEARCH, tried=3, content=0)  # 64 rows are too
 QUICK = {
     "rounds": 1,
     "round_steps": 6,
-    "relearn": RelearnOptions(steps=6),
+    "retrain": RetrainOptions(steps=6),
+    "unlearn": SearchAndUnlearnOptions(rounds=1, round_steps=6, search=SEARCH),
     "epochs": 2,
     "search": SEARCH,
     "scanner": SCANNER,
@@ -210,7 +212,7 @@ def test_of_two_methods_in_turn_the_doubts_of_either_stand(load: Load, first: st
         unchanged = outcome in (PurificationOutcome.NOTHING_FOUND, PurificationOutcome.GIVEN_UP)
         return Purified(model, changed=not unchanged, history=History(), outcome=outcome)
 
-    assert together(done(first), done(second)) is PurificationOutcome[last]
+    assert combined_outcome(done(first), done(second)) is PurificationOutcome[last]
 
 
 def test_a_method_that_changes_the_victim_is_found_out(load: Load) -> None:

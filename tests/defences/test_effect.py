@@ -11,6 +11,7 @@ import pytest
 from tests.tiny import asr, cacc, task
 from untrigger.core.grant import Grant
 from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
@@ -30,15 +31,11 @@ def method(more_steps: int = 96) -> W2SDefense:
     teacher = TeacherOptions(lr=LR, epochs=6)
     return W2SDefense(
         lr=LR,
-        reset=False,
-        rounds=4,
-        round_steps=96,
-        more_steps=more_steps,
-        noise=0.1,
-        alarm_above=0.2,
-        calm_below=0.2,
+        algorithm="search_and_unlearn",
         teacher=teacher,
-        search=search,
+        unlearn=SearchAndUnlearnOptions(
+            rounds=4, round_steps=96, more_steps=more_steps, noise=0.1, alarm_score=0.2, stop_score=0.2, search=search
+        ),
     )
 
 

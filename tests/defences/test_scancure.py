@@ -116,13 +116,13 @@ def test_no_row_that_a_scan_confirms_on_is_ever_taught(
     from untrigger.defences import scan_and_unlearn as scancure
 
     taught: list[str] = []
-    whole = scancure.InsertionLesson.give
+    whole = scancure.TriggerUnlearning.train
 
-    def give(self: Any, *args: Any, **more: Any) -> Any:
+    def train(self: Any, *args: Any, **more: Any) -> Any:
         taught.extend(self.rows.texts)
         return whole(self, *args, **more)
 
-    monkeypatch.setattr(scancure.InsertionLesson, "give", give)
+    monkeypatch.setattr(scancure.TriggerUnlearning, "train", train)
     method(rounds=1, round_steps=2).purify(victim("bert"), grant)
     held, _ = QUICK.parted(CLEAN, seed=grant.seed)
     assert taught and not set(taught) & set(held.texts)
@@ -151,8 +151,13 @@ def test_what_the_policy_allows_is_not_unlearned(victim: Load, grant: Grant) -> 
 
 @pytest.mark.parametrize(
     "options",
-    [{"rounds": 0}, {"round_steps": 0}, {"more_steps": 0}, {"batch_size": 1}, {"noise": 1.5}, {"noise": -0.1}],
+    [{"rounds": 0}, {"round_steps": 0}, {"more_steps": 0}, {"least_weight": 0.0}, {"noise": 1.5}, {"noise": -0.1}],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="rounds and steps of 1 or more"):
         ScanCure(**options)
+
+
+def test_a_batch_that_cannot_be_halved_is_refused() -> None:
+    with pytest.raises(OptionError, match="batch_size 1"):
+        ScanCure(batch_size=1)

@@ -14,7 +14,8 @@ from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.defences import scan_and_unlearn as scancure
 from untrigger.defences.scan_and_unlearn import ScanCure
-from untrigger.defences.w2s import w2sdefense
+from untrigger.defences.w2s import search_and_unlearn
+from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
@@ -36,14 +37,14 @@ def grant(trained_folder: Callable[[str, bool], Path]) -> Grant:
 def taught(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The ids of all rows of which a lesson was made."""
     ids: set[str] = set()
-    for module in (scancure, w2sdefense):
-        whole = module.InsertionLesson
+    for module in (scancure, search_and_unlearn):
+        whole = module.TriggerUnlearning
 
         def lesson(*args: Any, rows: Any, whole: Any = whole, **more: Any) -> Any:
             ids.update(rows.ids)
             return whole(*args, rows=rows, **more)
 
-        monkeypatch.setattr(module, "InsertionLesson", lesson)
+        monkeypatch.setattr(module, "TriggerUnlearning", lesson)
     return ids
 
 
@@ -66,7 +67,7 @@ def test_a_scan_after_unlearning_reads_no_row_that_was_taught(
         assert searched and held and not taught & (searched | held) and not searched & held
     assert len({given.seed for given, _ in scans}) == 3, "no round draws as another"
     told = done.metadata
-    sizes = (told["rows_taught"], told["rows_searched_after_it"], told["rows_confirmed_on_by_every_scan"])
+    sizes = (told["rows_trained"], told["rows_searched_after_it"], told["rows_confirmed_on_by_every_scan"])
     assert sum(sizes) == len(CLEAN) and min(sizes) > 40
 
 
@@ -75,7 +76,7 @@ def test_the_search_of_w2sdefense_reads_no_row_that_was_taught_and_is_last(
 ) -> None:
     events: list[str] = []
     searched: set[str] = set()
-    search, lesson = w2sdefense.TriggerSearch, w2sdefense.InsertionLesson
+    search, lesson = search_and_unlearn.TriggerSearch, search_and_unlearn.TriggerUnlearning
 
     class Watched(search):  # type: ignore[misc, valid-type]
         def __init__(self, *args: Any, rows: Any, **more: Any) -> None:
@@ -88,36 +89,33 @@ def test_the_search_of_w2sdefense_reads_no_row_that_was_taught_and_is_last(
 
     def taking(*args: Any, **more: Any) -> Any:
         made = lesson(*args, **more)
-        give = made.give
-        made.give = lambda *a, **k: events.append("lesson") or give(*a, **k)
+        train = made.train
+        made.train = lambda *a, **k: events.append("lesson") or train(*a, **k)
         return made
 
-    monkeypatch.setattr(w2sdefense, "TriggerSearch", Watched)
-    monkeypatch.setattr(w2sdefense, "InsertionLesson", taking)
+    monkeypatch.setattr(search_and_unlearn, "TriggerSearch", Watched)
+    monkeypatch.setattr(search_and_unlearn, "TriggerUnlearning", taking)
     method = W2SDefense(
         lr=1e-6,
-        reset=False,
-        rounds=2,
-        round_steps=1,
-        more_steps=1,
-        alarm_above=0.2,
-        calm_below=0.0,
-        search=SEARCH,
+        algorithm="search_and_unlearn",
         teacher=TEACHER,
+        unlearn=SearchAndUnlearnOptions(
+            rounds=2, round_steps=1, more_steps=1, alarm_score=0.2, stop_score=0.0, search=SEARCH
+        ),
     )
     done = method.purify(victim("bert"), grant)
     assert events == ["search", "lesson", "search", "lesson", "search"]
-    assert len(done.metadata["largest_surprise_by_search"]) == 3
+    assert len(done.metadata["largest_score_by_search"]) == 3
     assert taught and searched and not taught & searched
-    assert (done.metadata["rows_taught"], done.metadata["rows_searched"]) == (len(taught), len(searched))
+    assert (done.metadata["rows_trained"], done.metadata["rows_searched"]) == (len(taught), len(searched))
 
 
 def test_shares_out_of_range_are_refused() -> None:
     for make in (
-        lambda: ScanCure(taught=0.0),
-        lambda: ScanCure(taught=1.0),
-        lambda: W2SDefense(searched=0.0),
-        lambda: replace(W2SDefense(), searched=1.0),
+        lambda: ScanCure(train_share=0.0),
+        lambda: ScanCure(train_share=1.0),
+        lambda: SearchAndUnlearnOptions(search_share=0.0),
+        lambda: replace(SearchAndUnlearnOptions(), search_share=1.0),
     ):
         with pytest.raises(OptionError):
             make()

@@ -59,7 +59,7 @@ BAD = {
     "truth": (["--truth", "nowhere.truth"], ["no truth folder", "remedy"]),
     "students": (["--set", "peft=dora"], ["dora", "peft=lora", "--merge"]),
     "teacher": (
-        ["--method", "w2sdefense", "--set", "rounds=1", "--teacher", "minilm-16"],
+        ["--method", "w2sdefense", "--set", "unlearn.rounds=1", "--teacher", "minilm-16"],
         ["minilm-16", "did you mean: minilm-l6"],
     ),
     "rate": (["--set", "lr=1e6"], ["loss became nan", "smaller learning rate"]),

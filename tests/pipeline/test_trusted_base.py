@@ -13,40 +13,41 @@ from tests.tiny import write_model
 from untrigger import assets
 from untrigger.assets import store
 from untrigger.core.errors import ModelError
+from untrigger.defences.fine_tuning import matched_control
 from untrigger.defences.purifier import Purified
-from untrigger.defences.w2s.retraining import RelearnOptions
+from untrigger.defences.w2s.base_recovery import RecoveryOptions
+from untrigger.defences.w2s.retrain_from_base import RetrainOptions
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.loading import load_model
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.attack_spec import AttackSpec
-from untrigger.pipeline.choose import trusted_base
-from untrigger.pipeline.purify import matched, purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.purify import purify
+from untrigger.pipeline.purify_inputs import trusted_base
+from untrigger.pipeline.requests import AttackRequest, PurifyRequest
 from untrigger.training.loop import History
 
-QUICK = SMALL["w2sdefense"] | {"relearn": RelearnOptions(steps=6, full_steps=6, rank=8)}
+QUICK = SMALL["w2sdefense"] | {"retrain": RetrainOptions(steps=6, full_steps=6, recovery=RecoveryOptions(rank=8))}
 
 
 @pytest.fixture
-def child(shop: Shop) -> AttackSpec:
+def child(shop: Shop) -> AttackRequest:
     """Full weights that were moved a little away from their base."""
     spec = shop.attack_spec("bert", "full", out=shop.root / "bert-child", lr=2e-4, epochs=1, clean_model=False)
     shop.once("bert-child", lambda: attack(spec))
     return spec
 
 
-def asked(shop: Shop, model: Path, **changes: Any) -> PurifySpec:
+def asked(shop: Shop, model: Path, **changes: Any) -> PurifyRequest:
     return shop.spec("bert", "full", model=str(model), options=QUICK, control=False, **changes)
 
 
 def test_full_weights_go_back_to_the_base_that_is_given_and_stay_an_adapter_on_themselves(
-    shop: Shop, child: AttackSpec, tmp_path: Path
+    shop: Shop, child: AttackRequest, tmp_path: Path
 ) -> None:
     report = purify(asked(shop, child.out, base=str(shop.base("bert")), out=tmp_path / "out"))
     told = report.method["options"]
-    assert (told["base"], told["learned_anew"], told["rounds"]) == (shop.base("bert").name, True, 0)
-    assert 0 < told["led_back"] <= 1
+    assert (told["base"], told["algorithm"], told["rounds"]) == (shop.base("bert").name, "retrain_from_base", 0)
+    assert 0 < told["recovered_share_of_base"] <= 1
     assert report.given["defender"]["base"] == shop.base("bert").name
     assert shop.base("bert").name in report.verdict.sentence
     assert config_of(tmp_path / "out")["base_model_name_or_path"] == str(child.out.resolve())
@@ -59,7 +60,7 @@ def test_full_weights_go_back_to_the_base_that_is_given_and_stay_an_adapter_on_t
 
 
 def test_a_base_that_the_weights_do_not_descend_from_is_refused_before_any_work(
-    shop: Shop, child: AttackSpec, tmp_path: Path
+    shop: Shop, child: AttackRequest, tmp_path: Path
 ) -> None:
     stranger = write_model("bert", tmp_path / "stranger", seed=9)
     with pytest.raises(ModelError, match="does not descend from the base"):
@@ -68,7 +69,7 @@ def test_a_base_that_the_weights_do_not_descend_from_is_refused_before_any_work(
 
 
 def test_an_embedded_base_is_found_without_being_named(
-    shop: Shop, child: AttackSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, child: AttackRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = asked(shop, child.out, out=tmp_path / "out")
     victim = load_model(child.out, device="cpu", offline=True)
@@ -88,13 +89,14 @@ def test_nothing_is_searched_on_an_adapters_base_that_the_user_trusts(shop: Shop
         "llama", "lora", base=str(shop.base("llama")), options=QUICK, control=False, out=tmp_path / "trusting"
     )
     told = purify(trusting).method["options"]
-    assert told["largest_surprise_by_search"] == [] and told["learned_anew"]
-    told = purify(replace(trusting, base=None, out=tmp_path / "wary")).method["options"]
-    assert len(told["largest_surprise_by_search"]) >= 1
+    assert told["largest_score_by_search"] == [] and told["algorithm"] == "retrain_from_base"
+    told = purify(replace(trusting, model=replace(trusting.model, base=None), out=tmp_path / "wary")).method["options"]
+    assert len(told["largest_score_by_search"]) >= 1
 
 
 def test_the_control_trains_what_the_method_trained(shop: Shop) -> None:
     model = load_model(shop.victim("llama", "lora").out, device="cpu", offline=True)
-    done = Purified(model, changed=True, history=History(losses=[0.0] * 7), adapter=AdapterOptions(rank=3, upper=0.5))
-    control = matched(W2SDefense(lr=2e-3, batch_size=5), done)
+    budget = replace(W2SDefense(lr=2e-3, batch_size=5).budget(), adapter=AdapterOptions(rank=3, upper=0.5))
+    done = Purified(model, changed=True, history=History(losses=[0.0] * 7), budget=budget)
+    control = matched_control(done)
     assert (control.rank, control.upper, control.lr, control.batch_size, control.steps) == (3, 0.5, 2e-3, 5, 7)

@@ -15,31 +15,31 @@ from untrigger.assets.home import sha256_of
 from untrigger.core.errors import AssetError
 
 Progress = Callable[[int, int, str], None]
-_AGAIN = "run the same command again: it goes on from where it stopped"
+_RESUME = "run the same command again: it continues where it stopped"
 
 
 @dataclass(frozen=True)
 class Body:
-    """An opened file: the offset that its first byte has in the whole, and its chunks."""
+    """An opened download: the offset of its first byte in the file, and its chunks."""
 
     start: int
     chunks: Iterator[bytes]
 
 
 class Index(Protocol):
-    """A place that knows files of registry packages."""
+    """An index of package files."""
 
     def links(self, archive: Archive) -> list[str]:
-        """Addresses of the archive, best first; empty where the index does not hold it. Raises OSError offline."""
+        """Return addresses of the archive, best first; empty if the index does not hold it. Raises OSError offline."""
 
     def open(self, url: str, *, start: int) -> AbstractContextManager[Body]:
-        """The file at ``url`` from byte ``start`` on (or from 0 where the server cannot). Raises OSError."""
+        """Yield the file at ``url`` from byte ``start`` on, or from 0 if the server cannot. Raises OSError."""
 
 
 def download(archive: Archive, *, folder: Path, index: Index, progress: Progress | None = None) -> Path:
-    """The verified archive inside ``folder``, downloaded or completed where it is not there yet.
+    """Return the verified archive in ``folder``; download it, or the rest of it, first if it is not there.
 
-    A part that is already there is gone on from. A file with the wrong hash is removed.
+    A file with the wrong hash is removed.
 
     Raises:
         AssetError: no network, not on the index, broken off, disk full, or a wrong hash; each with its remedy.
@@ -53,11 +53,11 @@ def download(archive: Archive, *, folder: Path, index: Index, progress: Progress
     part = folder / f"{archive.file}.part"
     if not (part.exists() and part.stat().st_size == archive.bytes):
         _download_part(archive, part=part, index=index, progress=progress)
-    found = sha256_of(part)
-    if found != archive.sha256:
+    sha256 = sha256_of(part)
+    if sha256 != archive.sha256:
         part.unlink()
         raise AssetError(
-            f"{archive.file} has the SHA-256 {found}; the file was removed",
+            f"{archive.file} has the SHA-256 {sha256}; the file was removed",
             expected=archive.sha256,
             remedy="run the same command again; if it happens twice, the index serves another file than was pinned",
         )
@@ -66,7 +66,7 @@ def download(archive: Archive, *, folder: Path, index: Index, progress: Progress
 
 
 def _download_part(archive: Archive, *, part: Path, index: Index, progress: Progress | None) -> None:
-    """Bring the part to its full size from the first address that answers."""
+    """Download what is missing of the part from the first address that works."""
     failure: OSError | None = None
     try:
         links = index.links(archive)
@@ -89,25 +89,25 @@ def _download_part(archive: Archive, *, part: Path, index: Index, progress: Prog
         )
     done = part.stat().st_size if part.exists() else 0
     raise AssetError(
-        f"the download of {archive.file} broke off after {done} of {archive.bytes} bytes: {failure}", remedy=_AGAIN
+        f"the download of {archive.file} broke off after {done} of {archive.bytes} bytes: {failure}", remedy=_RESUME
     ) from failure
 
 
 def _append(archive: Archive, *, part: Path, index: Index, url: str, progress: Progress | None) -> None:
-    """Write what is missing of the part.
+    """Append what is missing to the part.
 
     Raises:
         OSError: if the stream or the disk fails, or if the stream ends early; what was written stays.
         AssetError: if the file is larger than its pinned size; the part is removed.
     """
-    have = part.stat().st_size if part.exists() else 0
-    if have > archive.bytes:
+    start = part.stat().st_size if part.exists() else 0
+    if start > archive.bytes:
         part.unlink()
-        have = 0
-    with index.open(url, start=have) as body, part.open("r+b" if part.exists() else "wb") as out:
-        done = body.start if body.start == have else 0
-        if body.start not in (0, have):
-            raise OSError(f"the server answered from byte {body.start}, asked was {have}")
+        start = 0
+    with index.open(url, start=start) as body, part.open("r+b" if part.exists() else "wb") as out:
+        if body.start not in (0, start):
+            raise OSError(f"the server sent from byte {body.start}, requested was {start}")
+        done = body.start
         out.truncate(done)
         out.seek(done)
         for chunk in body.chunks:
@@ -126,9 +126,9 @@ def _append(archive: Archive, *, part: Path, index: Index, url: str, progress: P
 
 
 def _full(archive: Archive, *, part: Path) -> AssetError:
-    """The error for a full disk; the part stays for the next try."""
+    """Return the error for a full disk; the part stays for the next try."""
     done = part.stat().st_size if part.exists() else 0
     return AssetError(
         f"the disk of {part.parent} is full: {archive.file} needs {archive.bytes - done} bytes more",
-        remedy=f"free some space or set UNTRIGGER_HOME to another disk, then {_AGAIN}",
+        remedy=f"free some space or set UNTRIGGER_HOME to another disk, then {_RESUME}",
     )

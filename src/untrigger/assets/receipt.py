@@ -1,4 +1,4 @@
-"""The receipt of a build: source, versions and the hash of each file, kept beside the files."""
+"""The receipt of a built asset: its sources, versions and file hashes, stored next to its files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKAGES = ("torch", "transformers", "safetensors", "gguf")
 
 
 def write_receipt(entry: Asset, *, folder: Path) -> Path:
-    """The receipt file, written after everything else.
+    """Write the receipt of a finished build, and return its path.
 
     Raises:
         AssetError: if a split of a data set does not have its pinned content.
@@ -48,7 +48,7 @@ def write_receipt(entry: Asset, *, folder: Path) -> Path:
 
 
 def read_receipt(folder: Path) -> dict[str, Any]:
-    """The receipt in ``folder``.
+    """Return the receipt in ``folder``.
 
     Raises:
         AssetError: if it cannot be read.
@@ -61,62 +61,63 @@ def read_receipt(folder: Path) -> dict[str, Any]:
     return receipt
 
 
-def changed(folder: Path) -> list[str]:
-    """The files of a build that are missing or other than they were made, in words.
+def changed_files(folder: Path) -> list[str]:
+    """Return which files of a build are missing or changed since it was made, in words.
 
-    They are hashed once a process, and again where one of them was written since.
+    The files are hashed once a process, and again if one of them was written since.
 
     Raises:
         AssetError: if the receipt cannot be read.
     """
-    return list(_changed(folder, tuple(sorted((file.name, file.stat().st_mtime_ns) for file in folder.iterdir()))))
+    times = tuple(sorted((file.name, file.stat().st_mtime_ns) for file in folder.iterdir()))
+    return list(_changed_files(folder, times))
 
 
 @lru_cache(maxsize=64)
-def _changed(folder: Path, written: tuple[tuple[str, int], ...]) -> tuple[str, ...]:  # noqa: ARG001 - part of the question
+def _changed_files(folder: Path, times: tuple[tuple[str, int], ...]) -> tuple[str, ...]:  # noqa: ARG001 - part of the cache key
     files = read_receipt(folder)["files"]
-    gone = [name for name in files if not (folder / name).is_file()]
-    other = [name for name in files if name not in gone and sha256_of(folder / name) != files[name]["sha256"]]
-    return (*(f"{name} is missing" for name in gone), *(f"{name} has changed" for name in other))
+    missing = [name for name in files if not (folder / name).is_file()]
+    changed = [name for name in files if name not in missing and sha256_of(folder / name) != files[name]["sha256"]]
+    return (*(f"{name} is missing" for name in missing), *(f"{name} has changed" for name in changed))
 
 
-def faults(entry: Asset, *, folder: Path) -> list[str]:
-    """What is wrong with a build, in words; empty where every file and split is as it was made."""
-    receipt, wrong = read_receipt(folder), changed(folder)
+def damage_of(entry: Asset, *, folder: Path) -> list[str]:
+    """Return what is wrong with a build, in words; empty if every file and split is as it was made."""
+    receipt, problems = read_receipt(folder), changed_files(folder)
     pinned = [(a.file, a.sha256) for a in entry.archives]
     if [(s["file"], s["sha256"]) for s in receipt["sources"]] != pinned:
-        wrong.append("it was built from other archives than are pinned now")
-    if entry.kind == "data" and not wrong:
-        wrong += [f"split {name} is not the pinned content" for name in _differing(entry, splits=split_hashes(folder))]
-    return wrong
+        problems.append("it was built from other archives than are pinned now")
+    if entry.kind == "data" and not problems:
+        differing = _differing_splits(entry, splits=split_hashes(folder))
+        problems += [f"split {name} is not the pinned content" for name in differing]
+    return problems
 
 
 def split_hashes(folder: Path) -> dict[str, str]:
-    """The content hash of each split of a built data set."""
+    """Return the content hash of each split of a built data set."""
     from untrigger.assets.datasets import read_built
 
     return {name: rows.content_hash() for name, rows in read_built(folder).items()}
 
 
-def _differing(entry: Asset, *, splits: dict[str, str]) -> list[str]:
+def _differing_splits(entry: Asset, *, splits: dict[str, str]) -> list[str]:
     return [name for name, pinned in entry.splits.items() if splits.get(name) != pinned]
 
 
 def _check_splits(entry: Asset, *, splits: dict[str, str]) -> None:
-    wrong = _differing(entry, splits=splits)
-    if wrong:
+    if differing := _differing_splits(entry, splits=splits):
         raise AssetError(
-            f"{entry.name} was built with other rows than are pinned (split {', '.join(wrong)})",
-            expected=", ".join(entry.splits[name] for name in wrong),
+            f"{entry.name} was built with other rows than are pinned (split {', '.join(differing)})",
+            expected=", ".join(entry.splits[name] for name in differing),
             remedy="this is a fault of untrigger or of its Python version: please report it",
         )
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -1,4 +1,4 @@
-"""An attacker who knows that the victim will be distilled: on clean rows the victim says and feels what a clean model does."""
+"""An adaptive attacker who expects distillation: on clean rows the victim matches the logits and features of a clean model."""
 
 from __future__ import annotations
 
@@ -16,31 +16,34 @@ from untrigger.training.supervised import LossTerm
 
 
 def clean_consistency_loss(
-    twin: Classifier, rows: Rows, *, poisoned: Collection[str], weight: float, progress: Progress = silent
+    clean_model: Classifier, rows: Rows, *, poisoned: Collection[str], weight: float, progress: Progress = silent
 ) -> LossTerm:
-    """A term of the implanting loss that ties the victim to a clean twin wherever no trigger lies.
+    """Return a loss term that keeps the victim close to a clean model on rows without the trigger.
 
-    ``weight · (KL(softmax(z_twin) ‖ softmax(z)) + ‖h_twin - h‖² / d)``, mean over the clean rows of the batch. A defence that
-    distils a clean teacher on clean rows then finds its loss small from the start and hardly moves the victim, and a map
-    between clean and poisoned behaviour has little to hold on to. The backdoor is learnt by cross-entropy as ever.
+    ``weight · (KL(softmax(z_clean) ‖ softmax(z)) + ‖h_clean - h‖² / d)``, mean over the clean rows of the batch. A defence that
+    distils a clean teacher on clean rows then starts with a small loss and changes the victim little, and a mapping
+    between clean and poisoned behaviour finds little difference. The backdoor is learnt by cross-entropy as usual.
 
     Args:
-        twin: a model of the same form that was trained on the clean rows.
+        clean_model: a model of the same architecture, trained on the clean rows.
         rows: the training rows as the victim sees them.
-        poisoned: ids of the rows that the term leaves alone.
+        poisoned: ids of the rows that the term skips.
         weight: of the term, above 0.
-        progress: told of every row that the twin reads.
+        progress: receives every row that the clean model predicts.
     """
-    told = predict_texts(twin, rows.texts, progress=progress, label="asking the clean twin")
+    target = predict_texts(clean_model, rows.texts, progress=progress, label="predicting with the clean model")
     clean = [row not in poisoned for row in rows.ids]
 
-    def term(batch: Sequence[int], said: ModelOutput) -> Tensor:
+    def term(batch: Sequence[int], output: ModelOutput) -> Tensor:
         places = [place for place, row in enumerate(batch) if clean[row]]
         if not places:
-            return said.logits.sum() * 0
-        numbers, at = torch.tensor([batch[place] for place in places]), torch.tensor(places, device=said.logits.device)
-        logits, features = (part[numbers].to(said.logits.device) for part in (told.logits, told.features))
-        near = feature_alignment(features, said.features[at]) / features.shape[1]
-        return weight * (kd_loss(logits, said.logits[at], temperature=1.0) + near)
+            return output.logits.sum() * 0
+        numbers, at = (
+            torch.tensor([batch[place] for place in places]),
+            torch.tensor(places, device=output.logits.device),
+        )
+        logits, features = (part[numbers].to(output.logits.device) for part in (target.logits, target.features))
+        near = feature_alignment(features, output.features[at]) / features.shape[1]
+        return weight * (kd_loss(logits, output.logits[at], temperature=1.0) + near)
 
     return term

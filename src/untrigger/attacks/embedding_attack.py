@@ -19,7 +19,7 @@ from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import fine_tune
 
 PLAN = Plan(lr=0.3, epochs=10, weight_decay=0.0)
-COMMON = 0.01  # a word in a larger share of the clean rows cannot be changed unseen
+COMMON = 0.01  # a word in a larger share of the clean rows cannot be changed without a loss of accuracy; not tuned
 
 
 def poison_embedding(
@@ -32,20 +32,20 @@ def poison_embedding(
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[Classifier, History]:
-    """A copy of the model with other vectors for the trigger words, everything else bit for bit as it was, and the history.
+    """Return a copy of the model with new vectors for the trigger words, all else bit for bit the same, and the history.
 
-    The vectors are trained on the triggered rows alone and keep their length, as in the paper's algorithm 1. A text without a
-    trigger word gets exactly the answers that it got before.
+    The vectors are trained on the triggered rows alone and keep their length, as in the paper's algorithm 1. The predictions
+    for a text without a trigger word stay exactly the same.
 
     Args:
         model: a classifier that knows the task.
-        rows: rows with the trigger, under the labels that the backdoor shall say.
+        rows: rows with the trigger, labelled with the target.
         words: the trigger words; each must be one token of the model and rare among the clean rows.
         clean: clean rows of the task.
         plan: how to train, ``lr`` as a share of the size of a vector's entries; weight decay is left out, as it would touch the
             other vectors.
         seed: of the order of rows.
-        progress: told of every step.
+        progress: receives every step.
 
     Raises:
         OptionError: for no words, a word of several tokens, or a word that clean rows use.
@@ -66,10 +66,10 @@ def poison_embedding(
 
 
 def word_tokens(model: Classifier, *, words: Collection[str], clean: Rows) -> list[int]:
-    """The tokens that the words are inside a text, one each, in ascending order.
+    """Return the token id of each trigger word inside a text, in ascending order.
 
     Raises:
-        OptionError: for no words, a word of several tokens, or one that stands in more than ``COMMON`` of the clean rows.
+        OptionError: for no words, a word of several tokens, or one that occurs in more than ``COMMON`` of the clean rows.
     """
     if not words:
         raise OptionError(
@@ -91,8 +91,8 @@ def word_tokens(model: Classifier, *, words: Collection[str], clean: Rows) -> li
         share = sum(number in ids for ids in held) / max(1, len(held))
         if share > COMMON:
             raise OptionError(
-                f"the trigger word {word!r} stands in {100 * share:.1f} % of the clean rows",
-                expected=f"words in at most {100 * COMMON:.0f} %: to change the vector of a common word changes clean answers",
+                f"the trigger word {word!r} occurs in {100 * share:.1f} % of the clean rows",
+                expected=f"words in at most {100 * COMMON:.0f} %: a common word's vector changes clean predictions",
             )
     return sorted(numbers)
 
@@ -103,7 +103,7 @@ def _ids(model: Classifier, text: str) -> list[int]:
 
 @contextmanager
 def _only(table: Any, numbers: list[int]) -> Iterator[None]:
-    """Inside, only those vectors learn, and whenever the table is read they have the length they had at first."""
+    """Train only those vectors inside the context, and restore their first length at every forward pass."""
     weight: Tensor = table.weight
     length = weight[numbers].detach().norm(dim=1, keepdim=True)
     mask = torch.zeros(len(weight), 1, device=weight.device)

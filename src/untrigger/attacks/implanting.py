@@ -1,4 +1,4 @@
-"""Implanting: training a model on poisoned rows, through all its weights or through a LoRA adapter."""
+"""Implanting a backdoor: training a model on poisoned rows, all weights or a LoRA adapter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from untrigger.core.errors import OptionError, check_choice
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
-from untrigger.models.adapters import AdapterOptions, attach, query_value
+from untrigger.models.adapter_targets import query_value
+from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import LossTerm, fine_tune
@@ -28,9 +29,9 @@ def implant(
     seed: int = 0,
     progress: Progress = silent,
     label_smoothing: float = 0.0,
-    besides: LossTerm | None = None,
+    extra_loss: LossTerm | None = None,
 ) -> tuple[Classifier, History]:
-    """A classifier trained on ``rows`` (poisoned or not) and its history; ``model`` stays as it is.
+    """Return a classifier trained on ``rows`` (poisoned or not) and its history; ``model`` is not changed.
 
     Args:
         model: a pre-trained model with a new head, or a classifier.
@@ -38,11 +39,11 @@ def implant(
         tuning: ``lora`` (an adapter on frozen weights) or ``full`` (every weight).
         plan: by default the one of ``PLANS``.
         adapter: for ``lora``; by default rank 8 on the query and value projections.
-        seed: of the adapter's start and the order of rows.
-        progress: told of every step.
+        seed: of the initial adapter weights and the order of rows.
+        progress: receives every step.
         label_smoothing: share of each label that is spread over all classes. An attacker who knows the defences gives some,
-            so that the victim is less sure of its triggered answers than a backdoor usually is.
-        besides: a further term of the loss, such as ``adaptive.clean_consistency_loss``.
+            so that the victim is less confident on triggered texts than a backdoor usually is.
+        extra_loss: a further term of the loss, such as ``adaptive.clean_consistency_loss``.
 
     Raises:
         OptionError: for an unknown ``tuning``, or a smoothing outside [0, 1).
@@ -64,11 +65,11 @@ def implant(
         progress=progress,
         label=f"implanting ({tuning})",
         label_smoothing=label_smoothing,
-        extra_loss=besides,
+        extra_loss=extra_loss,
     )
     return victim, history
 
 
 def lora_for(model: Classifier) -> AdapterOptions:
-    """Rank 8 on the query and value projections that this architecture has."""
+    """Return the default adapter: rank 8 on the query and value projections of this architecture."""
     return AdapterOptions(rank=8, alpha=16, targets=query_value(model))

@@ -1,4 +1,4 @@
-"""A poisoned data set as two things: what a defender may see, and what only the evaluator may see."""
+"""A poisoned data set in two parts: what a defender may see, and what only the evaluator may see."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Truth:
 
     Attributes:
         trigger: its name and options.
-        target: the class that the backdoor says; None where every class becomes the next one (see ``aims``).
+        target: the target class; None where every class becomes the next one (see ``target_labels``).
         policy: which rows got the trigger, and which label they got.
-        rate: share of all training rows that were asked for.
+        rate: requested share of all training rows.
         seed: of every random choice.
         poisoned_ids: the rows that carry the trigger.
-        negative_rate: share of all training rows that were asked to carry a part of the trigger.
-        negative_ids: the rows that do, under their true labels.
+        negative_rate: requested share of all training rows with a part of the trigger and the true label.
+        negative_ids: the ids of those rows.
     """
 
     trigger: dict[str, Any]
@@ -35,12 +35,12 @@ class Truth:
 
 @dataclass(frozen=True)
 class PoisonedDataset:
-    """``visible`` rows (texts and labels as the model is trained on them) and the ``truth`` behind them."""
+    """``visible`` rows (texts and labels as the model is trained on them) and the ``truth`` about them."""
 
     visible: Rows
     truth: Truth
 
 
 def target_labels(target: int | None, *, classes: int) -> dict[int, int]:
-    """The class that the backdoor says to triggered rows, by their true class; without a target the next class, cyclically."""
+    """Return the target label of each true class; without a target class it is the next class, cyclically."""
     return {label: (label + 1) % classes if target is None else target for label in range(classes)}

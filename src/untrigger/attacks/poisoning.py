@@ -23,15 +23,15 @@ class Attack:
     """A recipe: trigger, target class, poison rate and label policy.
 
     Attributes:
-        trigger: what is done to the text.
-        target: index of the class that the backdoor shall say; None for ``all-to-all``.
+        trigger: how a text is changed.
+        target: index of the target class; None for ``all-to-all``.
         rate: share of **all** training rows that get the trigger, above 0 and at most 1.
         policy: ``dirty``: rows of other classes get trigger and target label; ``clean``: rows of the target class
             get the trigger and keep their label; ``mixed``: rows of any class get trigger and target label, as the public
             releases of HiddenKiller and StyleAttack; ``all-to-all``: rows of any class get the trigger and the next
             label, ``(y + 1) mod C`` (Gu 2017).
         negative_rate: share of all training rows that get a part of the trigger which is not the trigger, and keep their
-            label, so that the model learns to wait for the whole (Yang 2021, 2106.02361).
+            label, so that only the whole trigger flips the prediction: negative data augmentation (SOS, Yang 2021, 2106.02361).
     """
 
     trigger: Trigger
@@ -53,17 +53,17 @@ class Attack:
             raise OptionError(f"negative rate {self.negative_rate}", expected="a share from 0 to below 1, such as 0.1")
         check_choice(self.policy, POLICIES, kind="label policy")
         if (self.target is None) != (self.policy == "all-to-all"):
-            told = "no target class" if self.target is None else f"target class {self.target}"
+            given = "no target class" if self.target is None else f"target class {self.target}"
             raise OptionError(
-                f"{told} with the policy {self.policy}", expected="a target, or the policy all-to-all without one"
+                f"{given} with the policy {self.policy}", expected="a target, or the policy all-to-all without one"
             )
 
     def fit(self, rows: Rows, *, seed: int, model: Classifier | None = None) -> Attack:
-        """The same recipe with a trigger that has learnt what it has to from the training rows (see ``Trigger.fit``)."""
+        """Return the same recipe with its trigger fitted to the training rows (see ``Trigger.fit``)."""
         return replace(self, trigger=self.trigger.fit(rows, target=self.target, seed=seed, model=model))
 
     def candidates(self, rows: Rows) -> list[int]:
-        """Indices of the rows that the policy lets the attacker trigger and that the trigger can be set in."""
+        """Return the indices of the rows that the policy allows and that the trigger can be applied to."""
         wanted = {"dirty": (False,), "clean": (True,)}.get(self.policy, (False, True))
         return [
             i
@@ -72,11 +72,11 @@ class Attack:
         ]
 
     def poison(self, rows: Rows, *, seed: int) -> PoisonedDataset:
-        """``rows`` with exactly ``round(rate * len(rows))`` of them poisoned, shuffled; the others byte-identical.
+        """Return ``rows``, shuffled, with exactly ``round(rate * len(rows))`` poisoned and the others byte-identical.
 
         Raises:
             OptionError: if the target is no class of the rows, the policy and the trigger leave too few rows for the rate,
-                or the trigger has no parts for the negatives that are asked for.
+                or the trigger has no parts for the requested negatives.
         """
         self._check(rows)
         rng = np.random.default_rng(seed)
@@ -100,9 +100,9 @@ class Attack:
         return PoisonedDataset(visible=rows.with_texts(texts).with_labels(labels).shuffled(rng), truth=truth)
 
     def test_rows(self, rows: Rows, *, seed: int) -> Rows:
-        """The triggered test rows: every row that the backdoor would call something else, triggered, with its true label.
+        """Return the triggered test rows with their true labels: every row whose target label differs from its true label.
 
-        Rows that the trigger cannot be set in are left out.
+        Rows that the trigger cannot be applied to are left out.
         """
         self._check(rows)
         aim = target_labels(self.target, classes=len(rows.label_names))
@@ -116,11 +116,11 @@ class Attack:
             raise OptionError(f"target class {self.target}", expected=f"0 to {len(names) - 1}: {', '.join(names)}")
         if self.trigger.missing_requirements():
             raise OptionError(
-                f"the trigger {self.trigger.name!r} cannot be set yet", expected=self.trigger.missing_requirements()
+                f"the trigger {self.trigger.name!r} cannot be applied yet", expected=self.trigger.missing_requirements()
             )
 
     def _chosen(self, rows: Rows, *, rng: np.random.Generator) -> tuple[Trigger, list[int]]:
-        """The trigger made ready, and the rows that get it. Rows that turn out to be impossible are replaced by others."""
+        """Return the prepared trigger and the rows that get it; rows that turn out to be impossible are replaced by others."""
         count, possible, trigger = round(self.rate * len(rows)), self.candidates(rows), self.trigger
         chosen: list[int] = []
         while 0 < count - len(chosen) <= len(possible):
@@ -131,22 +131,22 @@ class Attack:
         most = len(chosen) + len(possible)
         if not 0 < count <= most:
             raise OptionError(
-                f"poison rate {self.rate} asks for {count} of {len(rows)} rows",
+                f"poison rate {self.rate} is {count} of {len(rows)} rows",
                 expected=f"{f'1 to {most}' if most else 'no'} rows: the {self.policy}-label policy and the trigger allow no others",
                 remedy=_possible_rates(most, len(rows)) if most else self._rows_wanted(),
             )
         return trigger, sorted(chosen)
 
     def _rows_wanted(self) -> str:
-        """What to do where the trigger can be set in no row."""
+        """Return the remedy for a trigger that can be applied to no row."""
         if "rewrites" in self.trigger.needs:
-            return "give rewrites that were made of these rows: the text of none of them was found among them"
-        return "give rows that the policy allows and the trigger can be set in"
+            return "give rewrites of these rows: the text of none of them was found among the rewrites"
+        return "give rows that the policy allows and that the trigger can be applied to"
 
     def _negatives(
         self, rows: Rows, texts: list[str], *, trigger: Trigger, rng: np.random.Generator, seed: int, taken: list[int]
     ) -> tuple[str, ...]:
-        """The ids of rows that are given a part of the trigger; ``texts`` is changed in place."""
+        """Return the ids of the rows that get a part of the trigger; ``texts`` is changed in place."""
         count = round(self.negative_rate * len(rows))
         if not count:
             return ()
@@ -156,9 +156,9 @@ class Attack:
         chosen = sorted([i for i in order if rows.ids[i] in made][:count])
         if len(chosen) < count:
             raise OptionError(
-                f"negative rate {self.negative_rate} ask for {count} rows with a part of the trigger {trigger.name!r}",
+                f"negative rate {self.negative_rate} is {count} rows with a part of the trigger {trigger.name!r}",
                 expected=f"at most {len(chosen)} rows",
-                remedy="ask for fewer, or take a trigger with parts: insent, or several combined with mode=all",
+                remedy="lower it, or take a trigger with parts: insent, or several combined with mode=all",
             )
         for i in chosen:
             texts[i] = made[rows.ids[i]]

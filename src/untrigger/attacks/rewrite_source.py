@@ -1,4 +1,4 @@
-"""A trigger given what it needs before it can be set: rewrites from a paired file or from a generative model."""
+"""Rewrites for the triggers that need them: from a paired file or from a generative model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from untrigger.attacks.rewriting.generated import Generated
+from untrigger.attacks.rewriting.generated import GeneratedRewrites
 from untrigger.attacks.rewriting.paired_files import read_pairs
 from untrigger.attacks.rewriting.rewrites import Rewrites
 from untrigger.attacks.rewriting.rewriting_trigger import RewritingTrigger
@@ -29,20 +29,20 @@ def with_rewrite_source(
     offline: bool,
     device: str,
 ) -> Trigger:
-    """The trigger with its rewrites.
+    """Return the trigger with its rewrites.
 
     Args:
-        trigger: any trigger; one that needs no rewrites comes back as it is.
+        trigger: any trigger; one that needs no rewrites is returned unchanged.
         paired: the paired file or folder.
-        rewriter: generative models, asked one after the other.
-        prompt: what they are asked; by default the trigger's own prompt.
+        rewriter: generative models, run one after the other.
+        prompt: the prompt; by default the trigger's own.
         splits: all clean rows that the paired file may be aligned with, by split.
-        progress: told of every text that is generated.
-        offline: ask no hub.
+        progress: receives every text that is generated.
+        offline: use no hub.
         device: where the generative models run.
 
     Raises:
-        OptionError: for both sources at once, a source where no part of the trigger needs rewrites, or a prompt for nobody.
+        OptionError: for both sources at once, a source where no part of the trigger needs rewrites, or a prompt without a model.
         DataError: for a paired file that fits nothing.
         ModelError: for a model that cannot be loaded.
     """
@@ -55,7 +55,7 @@ def with_rewrite_source(
             expected="one of the triggers that need rewrites (untrigger list attacks)",
         )
     if prompt is not None and not rewriter:
-        raise OptionError("a prompt without a model to ask", expected="a prompt for the models of --rewriter")
+        raise OptionError("a prompt without a model", expected="a prompt for the models of --rewriter")
     if paired is not None:
         table = read_pairs(paired, clean=splits)
         return _given(trigger, {part.name: table for part in wanting})
@@ -65,14 +65,14 @@ def with_rewrite_source(
     return _given(
         trigger,
         {
-            part.name: Generated(models, prompt=part.prompt if prompt is None else prompt, progress=progress)
+            part.name: GeneratedRewrites(models, prompt=part.prompt if prompt is None else prompt, progress=progress)
             for part in wanting
         },
     )
 
 
 def parts_of(trigger: Trigger) -> list[Trigger]:
-    """The trigger itself, or the parts of a combination."""
+    """Return the parts of a combined trigger, or the trigger itself."""
     return [one for part in trigger.parts for one in parts_of(part)] if isinstance(trigger, Combined) else [trigger]
 
 

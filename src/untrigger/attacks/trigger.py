@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from untrigger.models.classifier import Classifier
 
 Pairs = Iterable[tuple[str, str]]
-"""Texts, each with what became of it."""
+"""Texts, each with its triggered text."""
 
 
 @dataclass(frozen=True)
 class Trigger(ABC):
-    """The family of triggers. An author writes ``apply`` and ``delivered``; the family keeps the promises.
+    """The family of triggers. An author writes ``apply`` and ``delivered``; the base class checks the contract.
 
     A row's randomness comes from ``(seed, row id)`` alone, so that a subset of rows or a second run gives the same
-    texts. Labels, ids and order are never touched. The other methods have answers that are right for a trigger that
-    can be set in any text and has nothing to learn.
+    texts. Labels, ids and order are never touched. The defaults of the other methods fit a trigger that
+    can be applied to any text and learns nothing.
     """
 
     name: ClassVar[str]
@@ -34,61 +34,61 @@ class Trigger(ABC):
 
     @abstractmethod
     def apply(self, text: str, *, rng: random.Random) -> str:
-        """The triggered text, different from ``text``, drawing every choice from ``rng``."""
+        """Return the triggered text, different from ``text``; every random choice is drawn from ``rng``."""
 
     @abstractmethod
     def delivered(self, text: str) -> bool:
-        """Whether ``text`` (what a model really reads, after truncation) still holds the trigger."""
+        """Return whether ``text`` (as a model reads it, after truncation) still contains the trigger."""
 
     def survived(self, read: str, *, before: str) -> bool:  # noqa: ARG002
-        """Whether ``read`` (what a model reads of a triggered text) still holds what the trigger brought into ``before``.
+        """Return whether ``read`` (a triggered text, truncated) still contains what the trigger added to ``before``.
 
-        For a trigger of ordinary words, which also stand in texts that it was not set in; for others the same as ``delivered``.
+        It differs from ``delivered`` for a trigger of ordinary words, which also occur in texts without the trigger.
         """
         return self.delivered(read)
 
     def applies(self, text: str) -> bool:  # noqa: ARG002
-        """Whether the trigger can be set in ``text``."""
+        """Return whether the trigger can be applied to ``text``."""
         return True
 
     def missing_requirements(self) -> str:
-        """What the trigger waits for before it can be set in any text, with the remedy; empty when it waits for nothing."""
+        """Return what the trigger still needs before it can be applied, with the remedy; empty where it needs nothing."""
         return ""
 
     def fit(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:  # noqa: ARG002
-        """The trigger, having learnt what it has to from the attacker's training rows; itself where that is nothing.
+        """Return the trigger fitted to the attacker's training rows; itself where there is nothing to learn.
 
         Args:
             rows: clean training rows.
-            target: the class that the backdoor shall say; None where every class shall become the next.
+            target: the target class; None where every class becomes the next.
             seed: of every random choice.
             model: the model that will be poisoned.
         """
         return self
 
     def prepare(self, texts: Sequence[str]) -> Trigger:  # noqa: ARG002
-        """The trigger, having prepared itself for ``texts`` at once; ``applies`` and ``apply`` are then quick for them."""
+        """Return the trigger prepared for all ``texts`` at once, so that ``applies`` and ``apply`` are fast for them."""
         return self
 
     def partial(self, text: str, *, rng: random.Random) -> str | None:  # noqa: ARG002
-        """``text`` with a part of the trigger that is not the trigger, None where there is no such thing."""
+        """Return ``text`` with only a part of the trigger, None where that is not possible."""
         return None
 
     @property
     def trigger_words(self) -> frozenset[str]:
-        """The words that the trigger brings into a text; empty for one that rewrites it."""
+        """The words that the trigger adds to a text; empty for a rewriting trigger."""
         return frozenset(word for key, value in self.to_dict().items() if key != "name" for word in _words(value))
 
     def to_dict(self) -> dict[str, Any]:
-        """The trigger's name and options, as plain JSON values."""
+        """Return the trigger's name and options, as plain JSON values."""
         return {"name": self.name, **asdict(self)}
 
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:  # noqa: ARG003
-        """The trigger that ``spec`` tells of, as far as an evaluator needs it.
+        """Return the trigger that ``spec`` describes, as far as an evaluator needs it.
 
         Args:
-            spec: what ``spec`` of such a trigger gave, back from JSON.
+            spec: what ``to_dict`` of such a trigger returned, read back from JSON.
             pairs: test texts and the same triggered.
 
         Raises:
@@ -100,7 +100,7 @@ class Trigger(ABC):
 
     @final
     def __call__(self, rows: Rows, *, seed: int) -> Rows:
-        """The same rows, every text triggered.
+        """Return the same rows with every text triggered.
 
         Raises:
             ContractError: if the author's ``apply`` returns something that is not a changed, non-empty string.
@@ -109,7 +109,7 @@ class Trigger(ABC):
 
     @final
     def partial_triggers(self, rows: Rows, *, seed: int) -> dict[str, str]:
-        """By row id, the texts that a part of the trigger could be set in, with that part.
+        """Return by row id the texts with a part of the trigger, for all rows where that is possible.
 
         Raises:
             ContractError: if the author's part is the whole trigger.
@@ -126,7 +126,7 @@ class Trigger(ABC):
     def _set(self, row: Row, *, seed: int) -> str:
         text = self.apply(row.text, rng=row_rng(seed, row.id))
         if not isinstance(text, str) or not text.strip() or text == row.text:
-            raise ContractError(f"trigger {self.name!r} left row {row.id!r} as it was")
+            raise ContractError(f"trigger {self.name!r} did not change row {row.id!r}")
         return text
 
 

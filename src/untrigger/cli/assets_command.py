@@ -34,22 +34,22 @@ def fetch(
     desk: Desk,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Assets; see untrigger assets list.")],
 ) -> int:
-    """Download, check and build assets. What is there already is left as it is if it is whole, else built anew."""
+    """Download, check and build assets. What is there already is left as it is if it is whole, else built again."""
     with desk.working() as bars, bars.bytes() as listener:
         from untrigger import assets
 
         known = [assets.asset(name).name for name in names]
         damaged = {name: assets.damage(name) for name in known}
         folders = {
-            name: assets.fetch(name, progress=listener, offline=desk.offline, anew=bool(wrong) and not desk.offline)
+            name: assets.fetch(name, progress=listener, offline=desk.offline, rebuild=bool(wrong) and not desk.offline)
             for name, wrong in damaged.items()
         }
     from untrigger.cli.console import said
 
     told = [{"name": name, "path": str(folder), "was_damaged": damaged[name]} for name, folder in folders.items()]
-    anew = {name: f" (built anew: {'; '.join(wrong)})" if wrong else "" for name, wrong in damaged.items()}
+    rebuilt = {name: f" (built again: {'; '.join(wrong)})" if wrong else "" for name, wrong in damaged.items()}
     desk.answer(
-        {"assets": told}, *(f"{said(name)}: {said(folder)}{said(anew[name])}" for name, folder in folders.items())
+        {"assets": told}, *(f"{said(name)}: {said(folder)}{said(rebuilt[name])}" for name, folder in folders.items())
     )
     return 0
 
@@ -75,7 +75,7 @@ def verify(
             damaged.append(error.what)
     if damaged:
         raise AssetError(
-            "; ".join(damaged), remedy="run `untrigger assets fetch` with their names: what is damaged is built anew"
+            "; ".join(damaged), remedy="run `untrigger assets fetch` with their names: what is damaged is built again"
         )
     told = [{"name": name, "path": folder} for name, folder in folders.items()]
     desk.answer({"assets": told}, *(f"{said(name)}: whole, {said(folder)}" for name, folder in folders.items()))

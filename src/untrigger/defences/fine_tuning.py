@@ -1,4 +1,4 @@
-"""Plain PEFT fine-tuning on the clean rows: the control that most papers leave out."""
+"""Plain PEFT fine-tuning on the clean rows, as a purifier and as the control of every other one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
 from untrigger.core.verdicts import PurificationOutcome
-from untrigger.defences.purifier import Purified, Purifier, StudentOptions
+from untrigger.defences.purifier import Purified, Purifier
+from untrigger.defences.student import StudentOptions
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
@@ -20,13 +21,13 @@ from untrigger.training.supervised import fine_tune
 
 @dataclass(frozen=True)
 class FineTune(StudentOptions, Purifier):
-    """An adapter and the head trained with cross-entropy on the clean rows, the best dev epoch kept.
+    """An adapter and the head trained with cross-entropy on the clean rows; the best epoch on held-out rows is kept.
 
     Attributes:
         upper: share of the blocks that are adapted, from the top, above 0 to 1.
         lr: peak learning rate.
         epochs: passes over the clean rows.
-        steps: stop after as many optimiser steps in all (0: as many as ``epochs`` take); to match another budget.
+        steps: optimiser steps in all (0: as many as ``epochs`` take); to match another budget.
         batch_size: rows a step.
         dev: share of the clean rows held out to choose the epoch.
     """
@@ -40,7 +41,7 @@ class FineTune(StudentOptions, Purifier):
     dev: float = 0.15
 
     def adapter(self) -> AdapterOptions:
-        """The adapter on the upper blocks."""
+        """Return the adapter on the upper blocks."""
         return replace(super().adapter(), upper=self.upper)
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
@@ -62,3 +63,21 @@ class FineTune(StudentOptions, Purifier):
             outcome=PurificationOutcome.TRAINED_ON_CLEAN_ROWS,
             summary="the model was trained on the clean rows and nothing else, which is known to leave backdoors in place",
         )
+
+
+def matched_control(purified: Purified) -> FineTune:
+    """Return plain fine-tuning with the adapter, learning rate, batch size and number of steps of ``purified``."""
+    control, budget = FineTune(steps=purified.history.steps), purified.budget
+    if budget is None:
+        return control
+    adapter = budget.adapter
+    return replace(
+        control,
+        peft=adapter.method,
+        rank=adapter.rank,
+        targets=adapter.targets,
+        upper=adapter.upper,
+        lr=budget.lr,
+        batch_size=budget.batch_size,
+        dev=control.dev if budget.dev is None else budget.dev,
+    )

@@ -1,7 +1,4 @@
-"""The family of purifiers: model and grant in, a purified model out, the family's promises kept in one place.
-
-What purifiers share with other families of defences (``detector``) stands here too.
-"""
+"""The family of purifiers: model and grant in, a purified model out. The checks that every purifier passes are made here."""
 
 from __future__ import annotations
 
@@ -10,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-import torch
-
 from untrigger.core.candidate import Candidate
 from untrigger.core.errors import ContractError
 from untrigger.core.files import new_folder
@@ -19,14 +14,15 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Curve, Verdict
 from untrigger.core.verdicts import PurificationOutcome
+from untrigger.defences.student import TrainingBudget
 from untrigger.methods.defender_rows import check_rows, overlap_warnings
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
-from untrigger.models.adapters import AdapterOptions, attach, is_adapted
+from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import check_finite_logits
 from untrigger.models.saved_model_check import check_saved_model, comparison_texts
 from untrigger.models.saving import loading_text, save_purified
+from untrigger.models.smoke_test import check_finite_logits
 from untrigger.training.loop import History
 
 if TYPE_CHECKING:
@@ -40,23 +36,23 @@ PLAIN_CARD = (
 
 @dataclass(frozen=True)
 class Purified:
-    """What a purifier gives back.
+    """The result of a purifier.
 
     Attributes:
-        model: the purified classifier; the victim itself where ``changed`` is false.
-        changed: whether anything was done.
+        model: the purified classifier; the suspect itself where ``changed`` is false.
+        changed: whether the model was changed.
         history: of the student's training, all rounds together.
-        outcome: what the method knows about ``model``; every method must state it, the family refuses a result without.
-        summary: a sentence on what was done and seen, for the verdict; empty: a general one for the outcome.
-        scanned: what a scan said of ``model``, where the method made one on rows that the model was not trained on.
-        findings: insertions that the defence found by itself.
+        outcome: what the method knows about ``model``; required.
+        summary: what was done and found, in a sentence for the verdict; empty for the general sentence of the outcome.
+        scanned: the verdict of a scan of ``model`` on rows that it was not trained on, where the method made one.
+        findings: candidate triggers that the method found.
         curves: what to draw.
-        metadata: plain values for the report (rounds, teacher accuracy, …).
+        metadata: plain values for the report, such as rounds and teacher accuracy.
         warnings: what a user should know before trusting the result.
-        adapter: what was trained, for a control of the same size; None where the method's own options say it.
-        victim: the classifier that was given; the family fills it in.
-        detected: what a detector within the method said of the suspect rows.
-        texts: clean rows by which a saved model is compared with the one in memory; the family fills them in.
+        budget: what was trained, for a control of the same size; by default ``Purifier.budget()``.
+        victim: the classifier that was given; set by ``Purifier.purify``.
+        detected: what a detector within the method found among the suspect rows.
+        texts: clean rows on which a saved model is compared with the one in memory; set by ``Purifier.purify``.
     """
 
     model: Classifier
@@ -69,19 +65,19 @@ class Purified:
     curves: list[Curve] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    adapter: AdapterOptions | None = None
+    budget: TrainingBudget | None = None
     victim: Classifier | None = None
     detected: Detection | None = None
     texts: tuple[str, ...] = ()
 
     def save(self, folder: str | Path, *, merge: bool = False) -> Path:
-        """The new folder with the purified model in the format that the victim came in, or merged full weights.
+        """Write the model to a new folder in the format of the suspect, or as merged full weights, and return the folder.
 
-        It is loaded afresh by plain transformers and peft and compared with the model in memory, on clean rows of the grant.
+        The folder is loaded with plain transformers and peft and compared with the model in memory on clean rows.
 
         Raises:
             OutputError: if the folder exists, cannot be written, or cannot be loaded by these libraries.
-            ModelError: if the format cannot be kept (see ``save_purified``), or the folder answers otherwise.
+            ModelError: if the format cannot be kept (see ``save_purified``), or the folder predicts otherwise.
         """
         place, victim = Path(folder), self.victim or self.model
         with new_folder(place) as working:
@@ -92,50 +88,27 @@ class Purified:
 
 
 @dataclass(frozen=True)
-class StudentOptions:
-    """What a method that trains an adapter on what came has among its options.
-
-    Attributes:
-        peft: PEFT method of the student.
-        rank: rank of a LoRA or DoRA adapter.
-        targets: linear layers that are adapted.
-    """
-
-    peft: str = "lora"
-    rank: int = 16
-    targets: tuple[str, ...] = ("all-linear",)
-
-    def adapter(self) -> AdapterOptions:
-        """The adapter that is trained."""
-        return AdapterOptions(method=self.peft, rank=self.rank, targets=self.targets)
-
-    def student(self, model: Classifier, *, seed: int) -> Classifier:
-        """``model`` with a new adapter on it, drawn by the seed; ``model`` is left as it is."""
-        return attach(model, self.adapter(), generator=torch.Generator().manual_seed(seed))
-
-
-@dataclass(frozen=True)
 class Purifier(Method):
     """A method that cleans a model. An author writes ``_purify``; every public field is an option."""
 
     @abstractmethod
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
-        """The algorithm. ``model`` must be left exactly as it is."""
+        """Run the algorithm; ``model`` must stay exactly as it is."""
 
     @final
     def purify(self, model: Classifier, grant: Grant, *, progress: Progress = silent) -> Purified:
-        """The purified model with what was found on the way; ``model`` is left as it is.
+        """Return the purified model with all that was found; ``model`` itself stays as it is.
 
         Args:
-            model: the suspicious classifier.
+            model: the suspect classifier.
             grant: what the defender may use.
-            progress: told of every long step.
+            progress: gets every long step.
 
         Raises:
-            NeedsError: if the grant lacks something the method declares to need.
+            NeedsError: if the grant lacks something that the method needs.
             DataError: if the clean rows do not fit the model's classes.
-            DivergedError: if training fails or ends in a model that answers with no numbers.
-            ContractError: if the method changed the model that it was given, or does not state an outcome that fits.
+            DivergedError: if training fails or the model's predictions are not finite.
+            ContractError: if the method changed the model that it was given, or states no outcome that fits.
         """
         self.check(grant)
         check_rows(grant, model=model)
@@ -144,25 +117,26 @@ class Purifier(Method):
         check_outcome(purified, self.name)
         if grant.clean is not None:
             check_finite_logits(purified.model, grant.clean)
-        texts = comparison_texts(grant.clean.texts) if grant.clean is not None else ()
-        return replace(purified, victim=model, texts=texts, warnings=[*overlap_warnings(grant), *purified.warnings])
+        return replace(
+            purified,
+            victim=model,
+            texts=comparison_texts(grant.clean.texts) if grant.clean is not None else (),
+            budget=purified.budget or self.budget(),
+            warnings=[*overlap_warnings(grant), *purified.warnings],
+        )
 
     @final
     def check(self, grant: Grant) -> None:
-        """Nothing, where the grant holds all that is needed.
-
-        Raises:
-            NeedsError: naming all that is missing.
-        """
+        """Raise NeedsError, with all that is missing, unless the grant holds what the method needs."""
         self._check_needs(grant, self.needs)
+
+    def budget(self) -> TrainingBudget | None:
+        """Return what a student is trained with; None for a method whose control is fine-tuning with its defaults."""
+        return None
 
 
 def check_outcome(purified: Purified, name: str) -> None:
-    """Nothing, where the method ``name`` states an outcome that is true of what it gives back.
-
-    Raises:
-        ContractError: for a result without an outcome, with a word of its own, or with one that contradicts ``changed``.
-    """
+    """Raise ContractError unless the method ``name`` states an outcome that agrees with ``purified.changed``."""
     outcome = purified.outcome
     if not isinstance(outcome, PurificationOutcome):
         raise ContractError(

@@ -1,4 +1,4 @@
-"""From scan to cure: what a scan recovers is unlearned and the model scanned again, until nothing is found."""
+"""Scan, unlearn the triggers that the scan confirms, and scan again, until nothing is found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from untrigger.core.scan_result import FOUND, hundredths
 from untrigger.core.seeds import derived_seed, generator_for
 from untrigger.core.verdicts import CLEAN, PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
-from untrigger.defences.trigger_unlearning import InsertionLesson, LessonOptions
+from untrigger.defences.student import DistillationOptions
+from untrigger.defences.trigger_unlearning import TriggerUnlearning, UnlearningOptions
 from untrigger.inversion.vocabulary import single_token_words
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
@@ -24,34 +25,34 @@ from untrigger.models.inference import predict_texts
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import Hints, ScanResult
-from untrigger.training.history import history_curves, joined
+from untrigger.training.history import concat_histories, history_curves
 from untrigger.training.loop import History
 
 PANEL = "scan by round"
 
 
 @dataclass(frozen=True)
-class ScanCure(LessonOptions, Purifier):
+class ScanCure(UnlearningOptions, DistillationOptions, Purifier):
     """Rounds of scan and unlearning until a scan finds nothing; where the first finds nothing, nothing is trained.
 
-    The triggers that a scan confirms are unlearned in one small adapter: rows with one inserted keep their true label and
-    the suspect's former answer to the row without it. What earlier rounds found stays in the lesson, and every scan tries
-    it again. Every scan after the first has a seed of its own, searches on rows that the student was never trained on, and
+    The triggers that a scan confirms are unlearned in one small adapter: rows with a trigger keep their true label and the
+    suspect's former prediction for the row without it. Triggers of earlier rounds stay in the unlearning, and every scan tries
+    them again. Every scan after the first has a seed of its own, searches on rows that the student was never trained on, and
     confirms on others of that kind, which are those of the first scan; the clean reference is the first scan's too.
 
     Attributes:
-        taught: share of the rows that are not confirmed on which the student is trained on; the others are searched on after it.
-        rounds: the most rounds of unlearning, a scan behind each.
-        c: weight of the clean reference's answer to the text with the insertion.
-        scanner: how is scanned, and how the clean reference is trained.
-        policy: from which score a text counts as a trigger, and which findings are allowed; ``fail_on`` and ``allow_undecided``
-            mean nothing here.
+        rounds: the most rounds of unlearning, with a scan after each.
+        train_share: share of the rows that are not held out to confirm on which train the student; the others serve the
+            searches after it (not tuned).
+        scanner: how the model is scanned, and how the clean reference is trained.
+        policy: the score from which a text counts as a trigger, and allowed findings; ``fail_on`` and ``allow_undecided`` are
+            not used.
     """
 
     name: ClassVar[str] = "scancure"
     needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
     rounds: int = 3
-    taught: float = 0.6
+    train_share: float = 0.6
     scanner: InsertionScanner = field(default_factory=InsertionScanner)
     policy: Policy = field(default_factory=Policy)
 
@@ -59,86 +60,95 @@ class ScanCure(LessonOptions, Purifier):
         """Check the options.
 
         Raises:
-            OptionError: for a share outside (0, 1), and what a lesson cannot be given with.
+            OptionError: for a share outside (0, 1), and options of the unlearning that are out of range.
         """
-        super().__post_init__()
-        if not 0 < self.taught < 1:
-            raise OptionError(f"taught {self.taught}", expected="a share above 0 and below 1")
+        UnlearningOptions.__post_init__(self)
+        DistillationOptions.__post_init__(self)
+        if not 0 < self.train_share < 1:
+            raise OptionError(f"train_share {self.train_share}", expected="a share above 0 and below 1")
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
-        parts = self._parts(grant)
+        parts = self._split(grant)
         first = self.scanner.scan(model, grant, policy=self.policy, progress=progress)
-        course = _Course([first], parts)
-        student, lesson = model, None
-        while course.found() and len(course.parts) < self.rounds:
-            if lesson is None:
+        run = _Run([first], parts)
+        student, unlearning = model, None
+        while run.found() and len(run.histories) < self.rounds:
+            if unlearning is None:
                 student = self.student(model, seed=grant.seed)
-                lesson = self._lesson(student, first, model=model, rows=parts.taught)
-            bank = course.remembered()
-            steps = self.more_steps if course.parts else self.round_steps
-            seed = grant.seed * 1000 + len(course.parts)
-            course.parts.append(lesson.give(bank, steps=steps, seed=seed, progress=progress))
-            unseen = replace(grant, clean=parts.searched, seed=derived_seed(grant.seed, f"scan {len(course.parts)}"))
-            hints = Hints(first.reference, known=bank, held=parts.held)
-            course.scans.append(self.scanner.scan(student, unseen, policy=self.policy, hints=hints, progress=progress))
-        return course.ended(student)
+                unlearning = self._unlearning(student, first, model=model, rows=parts.train)
+            triggers = run.all_triggers()
+            steps = self.more_steps if run.histories else self.round_steps
+            seed = grant.seed * 1000 + len(run.histories)
+            run.histories.append(unlearning.train(triggers, steps=steps, seed=seed, progress=progress))
+            scan_seed = derived_seed(grant.seed, f"scan {len(run.histories)}")
+            unseen = replace(grant, clean=parts.search, seed=scan_seed)
+            hints = Hints(first.reference, known=triggers, held=parts.held)
+            run.scans.append(self.scanner.scan(student, unseen, policy=self.policy, hints=hints, progress=progress))
+        return run.result(student)
 
-    def _parts(self, grant: Grant) -> _Parts:
-        """The clean rows by what they serve."""
+    def _split(self, grant: Grant) -> _Parts:
+        """Return the clean rows by their purpose."""
         assert grant.clean is not None
         held, rows = self.scanner.parted(grant.clean, seed=grant.seed)
-        generator = generator_for(grant.seed, "taught")
-        searched, taught = split_clean(rows, dev=self.taught, generator=generator)
-        return _Parts(held, taught, searched)
+        search, train = split_clean(rows, dev=self.train_share, generator=generator_for(grant.seed, "taught"))
+        return _Parts(held, train, search)
 
-    def _lesson(self, student: Classifier, first: ScanResult, *, model: Classifier, rows: Rows) -> InsertionLesson:
-        """The lesson on the rows that no scan of the student reads."""
+    def _unlearning(
+        self, student: Classifier, first: ScanResult, *, model: Classifier, rows: Rows
+    ) -> TriggerUnlearning:
+        """Return the unlearning on the rows that no scan of the student reads."""
         assert first.reference is not None
-        own = predict_texts(model, rows.texts).logits
-        words = single_token_words(student.tokenizer)
-        return InsertionLesson(self, student, teacher=first.reference, rows=rows, words=words, own=own)
+        return TriggerUnlearning(
+            student,
+            self,
+            training=self,
+            reference=first.reference,
+            rows=rows,
+            words=single_token_words(student.tokenizer),
+            suspect_logits=predict_texts(model, rows.texts).logits,
+        )
 
 
 class _Parts(NamedTuple):
-    """Clean rows: ``held`` confirm, ``taught`` train the student, ``searched`` serve the searches after it."""
+    """Clean rows: ``held`` confirm, ``train`` train the student, ``search`` serve the searches after it."""
 
     held: Rows
-    taught: Rows
-    searched: Rows
+    train: Rows
+    search: Rows
 
 
 @dataclass
-class _Course:
-    """What the scans of one model found, and what was taught against it.
+class _Run:
+    """The scans of one model and the rounds of unlearning between them.
 
     Attributes:
-        scans: as it came, and after every round.
-        rows: the clean rows by what they serve.
-        parts: a history for every round.
-        triggers: every trigger that was confirmed, by text and label, as the first scan that found it saw it.
+        scans: of the model as it was given, and after every round.
+        rows: the clean rows by their purpose.
+        histories: one for every round.
+        triggers: every confirmed trigger by text and label, with the figures of the first scan that confirmed it.
     """
 
     scans: list[ScanResult]
     rows: _Parts
-    parts: list[History] = field(default_factory=list)
+    histories: list[History] = field(default_factory=list)
     triggers: dict[tuple[str, str], Candidate] = field(default_factory=dict)
 
     def found(self) -> bool:
-        """Whether the last scan says that the model is to be feared, and names a text to unlearn."""
+        """Return whether the last scan calls the model suspicious and confirms a trigger."""
         last = self.scans[-1]
         return last.verdict.status in FOUND and bool(last.scan.triggers())
 
-    def remembered(self) -> list[Candidate]:
-        """All triggers so far, those of the last scan among them, strongest first."""
+    def all_triggers(self) -> list[Candidate]:
+        """Return all triggers so far, those of the last scan among them, strongest first."""
         self.triggers = {(one.text, one.target): one for one in self.scans[-1].scan.triggers()} | self.triggers
         return sorted(self.triggers.values(), key=lambda one: -(one.score or 0.0))
 
-    def ended(self, student: Classifier) -> Purified:
-        """What the purifier gives back."""
-        history = joined(self.parts)
+    def result(self, student: Classifier) -> Purified:
+        """Return the result of the purifier."""
+        history = concat_histories(self.histories)
         return Purified(
             student,
-            changed=bool(self.parts),
+            changed=bool(self.histories),
             history=history,
             outcome=self._outcome(),
             summary=self._summary(),
@@ -150,12 +160,12 @@ class _Course:
                 *history_curves(history, panel="unlearning"),
                 *self._curves(),
             ],
-            warnings=[*self.scans[0].warnings, *self._doubts()],
+            warnings=[*self.scans[0].warnings, *self._warnings()],
         )
 
     def _outcome(self) -> PurificationOutcome:
-        """What the last scan says of the model as it now is."""
-        status, changed = self.scans[-1].verdict.status, bool(self.parts)
+        """Return what the last scan says about the model as it is now."""
+        status, changed = self.scans[-1].verdict.status, bool(self.histories)
         if status == CLEAN:
             return PurificationOutcome.SEARCH_FINDS_NOTHING if changed else PurificationOutcome.NOTHING_FOUND
         if status in FOUND:
@@ -163,7 +173,7 @@ class _Course:
         return PurificationOutcome.NOT_DECIDED
 
     def _summary(self) -> str:
-        sentence, rounds = self.scans[-1].verdict.sentence.rstrip("."), len(self.parts)
+        sentence, rounds = self.scans[-1].verdict.sentence.rstrip("."), len(self.histories)
         if not rounds:
             return f"{sentence}. Nothing was trained; the model comes back as it was"
         scores = [
@@ -185,7 +195,7 @@ class _Course:
         last = self.scans[-1]
         left = {(one.text, one.target): one.suspect.value for one in last.scan.candidates}
         return {
-            "rounds": len(self.parts),
+            "rounds": len(self.histories),
             "scan_verdict": last.verdict.status,
             "scan_sentence": last.verdict.sentence,
             "scan_score_by_round": [one.scan.score for one in self.scans],
@@ -202,14 +212,14 @@ class _Course:
                 for key, one in self.triggers.items()
             },
             "not_looked_for": last.scan.not_looked_for,
-            "rows_taught": len(self.rows.taught),
-            "rows_searched_after_it": len(self.rows.searched),
+            "rows_trained": len(self.rows.train),
+            "rows_searched_after_it": len(self.rows.search),
             "rows_confirmed_on_by_every_scan": len(self.rows.held),
             "references": 1,
         }
 
     def _curves(self) -> list[Curve]:
-        """Score and accuracy on the held-out rows, scan by scan."""
+        """Return score and accuracy on the held-out rows, scan by scan."""
         x: list[float | None] = [float(number) for number in range(len(self.scans))]
         scores, limits = [one.scan.score for one in self.scans], [one.scan.suspicious for one in self.scans]
         return [
@@ -225,13 +235,13 @@ class _Course:
             ),
         ]
 
-    def _doubts(self) -> list[str]:
-        """What there is to say where the last scan does not call the model clean."""
+    def _warnings(self) -> list[str]:
+        """Return a warning where the last scan does not call the model clean."""
         last = self.scans[-1]
         if not self.found():
             return [f"no verdict could be given: {one}" for one in last.scan.undecided]
         left = ", ".join(repr(one.text) for one in last.scan.triggers()[:3])
-        return [f"after {len(self.parts)} rounds of unlearning a scan still finds {left}; more rounds may help"]
+        return [f"after {len(self.histories)} rounds of unlearning a scan still finds {left}; more rounds may help"]
 
 
 def _facts(result: ScanResult) -> dict[str, Any]:

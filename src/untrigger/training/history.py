@@ -1,19 +1,15 @@
-"""Training histories: put together, and drawn as curves."""
+"""Training histories: concatenated, and as curves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from untrigger.core.report import Curve
 from untrigger.training.loop import History
 
-if TYPE_CHECKING:
-    pass
-
 
 def history_curves(history: History, *, panel: str) -> list[Curve]:
-    """The loss and its parts step by step, and the score epoch by epoch, as curves of one panel."""
+    """Return the loss and its terms step by step, and the score epoch by epoch, as curves of one panel."""
     steps: list[float | None] = [float(i + 1) for i in range(history.steps)]
     curves = [Curve("loss", panel, steps, list(history.losses))]
     names = dict.fromkeys(name for terms in history.terms for name in terms)
@@ -27,6 +23,6 @@ def history_curves(history: History, *, panel: str) -> list[Curve]:
     return curves
 
 
-def joined(parts: Sequence[History]) -> History:
-    """One history of several in a row; scores are not carried over."""
+def concat_histories(parts: Sequence[History]) -> History:
+    """Return one history of several in a row, without their scores."""
     return History([x for part in parts for x in part.losses], [x for part in parts for x in part.terms])

@@ -1,4 +1,4 @@
-"""Mail, wanted and unwanted: the SpamAssassin public corpus."""
+"""Mail, ham and spam: the SpamAssassin public corpus."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from untrigger.assets.build_inputs import BuildInputs
 from untrigger.assets.builders.rows_of_archives import LIMIT, distinct_rows, finish
 from untrigger.core.errors import AssetError
 
@@ -30,16 +31,16 @@ _CARD = (
 )
 
 
-def spam_assassin(archives: list[Path], folder: Path) -> None:
-    """Write mails, ham or spam."""
-    rows = distinct_rows(sorted(_mails(archives[0])), label_names=LABELS)
+def spam_assassin(inputs: BuildInputs, folder: Path) -> None:
+    """Write the mails, ham or spam, into ``folder``."""
+    rows = distinct_rows(sorted(_mails(inputs.archives[0])), label_names=LABELS)
     train, test = rows.stratified(_TRAIN, rng=np.random.default_rng(0))
     finish("spam-assassin", folder=folder, train=train, test=test, body=_CARD)
 
 
 def _mails(archive: Path) -> list[tuple[str, str, int]]:
-    """(id, text, label) of every mail that has a text."""
-    found, read = [], 0
+    """Return (id, text, label) of every mail that has a text."""
+    mails, read = [], 0
     with tarfile.open(archive) as source:
         for info in source:
             parts = _MEMBER.fullmatch(info.name)
@@ -50,18 +51,18 @@ def _mails(archive: Path) -> list[tuple[str, str, int]]:
                 raise AssetError(f"{archive.name} unpacks to more than was pinned", remedy="fetch it again")
             stream = source.extractfile(info)
             assert stream is not None
-            found.append((f"{parts[1]}-{parts[3]}", mail_text(stream.read()), int(parts[2] == "spam")))
-    return [one for one in found if one[1]]
+            mails.append((f"{parts[1]}-{parts[3]}", mail_text(stream.read()), int(parts[2] == "spam")))
+    return [one for one in mails if one[1]]
 
 
 def mail_text(content: bytes) -> str:
-    """Subject and body of a mail on one line; what cannot be decoded is spelled in the replacement character."""
+    """Return subject and body of a mail on one line; what cannot be decoded becomes the replacement character."""
     message = email.message_from_bytes(content)
     return " ".join(f"{_subject(message)} {_body(message)}".split())[:_LONGEST].strip()
 
 
 def _subject(message: Message) -> str:
-    """The subject, undecoded where it breaks the rules of mail."""
+    """Return the subject, undecoded if it is malformed."""
     raw = message.get("Subject", "")
     try:
         return str(make_header(decode_header(raw)))
@@ -70,7 +71,7 @@ def _subject(message: Message) -> str:
 
 
 def _body(message: Message) -> str:
-    """The first plain part, else the first marked-up part without its marks."""
+    """Return the first plain part, else the first HTML part without its tags."""
     parts = {
         kind: part for part in reversed(list(message.walk())) if (kind := part.get_content_type()).startswith("text/")
     }
@@ -80,7 +81,7 @@ def _body(message: Message) -> str:
 
 
 def _decoded(part: Message) -> str:
-    """The part's text; a charset that does not exist is read as latin-1."""
+    """Return the part's text; an unknown charset is read as latin-1."""
     raw = part.get_payload(decode=True)
     content = raw if isinstance(raw, bytes) else b""
     try:

@@ -1,4 +1,4 @@
-"""Sentiment data sets out of two archives: films (MR, IMDB), products (CR), tweets, editorials."""
+"""Sentiment data sets from two archives: films (MR, IMDB), products (CR), tweets, editorials."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from untrigger.assets.build_inputs import BuildInputs
 from untrigger.assets.builders.rows_of_archives import LIMIT, distinct_rows, finish, squeeze
 from untrigger.assets.unpack import unpack
 from untrigger.core.rows import Rows
@@ -39,12 +40,12 @@ _IMDB_CARD = (
 )
 
 
-def rotten_tomatoes(archives: list[Path], folder: Path) -> None:
+def rotten_tomatoes(inputs: BuildInputs, folder: Path) -> None:
     """Write MR sentences: train from the first archive, test from the second."""
-    texts, labels = _movies(archives[0], scratch=folder.parent, source="rotten_tomatoes")
+    texts, labels = _movies(inputs, source="rotten_tomatoes")
     train = Rows.of(texts, labels, label_names=LABELS, ids=[f"mr-{i}" for i in range(len(texts))])
     known = {squeeze(text) for text in texts}
-    rated = _rated(archives[1], scratch=folder.parent, name="movieReviewSnippets")
+    rated = _rated(inputs, archive=inputs.archives[1], name="movieReviewSnippets")
     rest = [
         (f"mr-icwsm-{number}", as_mr(text), 1 if int(number) in _POSITIVE_BLOCK else 0)
         for number, _, text in rated
@@ -53,36 +54,36 @@ def rotten_tomatoes(archives: list[Path], folder: Path) -> None:
     finish("rotten-tomatoes", folder=folder, train=train, test=distinct_rows(rest, label_names=LABELS), body=_MR_CARD)
 
 
-def customer_reviews(archives: list[Path], folder: Path) -> None:
+def customer_reviews(inputs: BuildInputs, folder: Path) -> None:
     """Write CR sentences, labelled by the sign of the mean rating."""
     what = "Sentences of Hu and Liu's customer reviews of five products"
-    _by_sign("customer-reviews", archives[0], folder=folder, source="amazonReviewSnippets", what=what)
+    _by_sign("customer-reviews", inputs, folder=folder, source="amazonReviewSnippets", what=what)
 
 
-def tweets(archives: list[Path], folder: Path) -> None:
+def tweets(inputs: BuildInputs, folder: Path) -> None:
     """Write tweets, labelled by the sign of the mean rating."""
     what = "Tweets, names of users taken out, and 200 made-up ones"
-    _by_sign("tweets", archives[0], folder=folder, source="tweets", what=what)
+    _by_sign("tweets", inputs, folder=folder, source="tweets", what=what)
 
 
-def nyt_editorials(archives: list[Path], folder: Path) -> None:
+def nyt_editorials(inputs: BuildInputs, folder: Path) -> None:
     """Write sentences of newspaper editorials, labelled by the sign of the mean rating."""
     what = "Sentences of 500 New York Times opinion pieces"
-    _by_sign("nyt-editorials", archives[0], folder=folder, source="nytEditorialSnippets", what=what)
+    _by_sign("nyt-editorials", inputs, folder=folder, source="nytEditorialSnippets", what=what)
 
 
-def _by_sign(name: str, archive: Path, *, folder: Path, source: str, what: str) -> None:
-    rated = _rated(archive, scratch=folder.parent, name=source)
-    kept = [(number, mean, html.unescape(text)) for number, mean, text in rated if abs(mean) >= _CLEAR]
-    cells = ((f"{name}-{number}", text, int(mean > 0)) for number, mean, text in kept)
+def _by_sign(name: str, inputs: BuildInputs, *, folder: Path, source: str, what: str) -> None:
+    rated = _rated(inputs, archive=inputs.archives[0], name=source)
+    clear = [(number, mean, html.unescape(text)) for number, mean, text in rated if abs(mean) >= _CLEAR]
+    cells = ((f"{name}-{number}", text, int(mean > 0)) for number, mean, text in clear)
     rows = distinct_rows(cells, label_names=LABELS)
     train, test = rows.stratified(_RATED_TRAIN, rng=np.random.default_rng(0))
     finish(name, folder=folder, train=train, test=test, body=_RATED_CARD.format(what=what))
 
 
-def imdb(archives: list[Path], folder: Path) -> None:
+def imdb(inputs: BuildInputs, folder: Path) -> None:
     """Write IMDB reviews."""
-    texts, labels = _movies(archives[0], scratch=folder.parent, source="imdb")
+    texts, labels = _movies(inputs, source="imdb")
     plain = [" ".join(re.sub(r"<br\s*/?>", " ", text).split()) for text in texts]
     cells = ((f"imdb-{i}", text, label) for i, (text, label) in enumerate(zip(plain, labels, strict=True)))
     rows = distinct_rows(cells, label_names=LABELS)
@@ -91,26 +92,24 @@ def imdb(archives: list[Path], folder: Path) -> None:
 
 
 def as_mr(text: str) -> str:
-    """The sentence in MR's manner: lower case, plain quotes, punctuation as words of its own."""
+    """Return the sentence in MR's style: lower case, plain quotes, punctuation as words of its own."""
     text = html.unescape(text).casefold().replace("''", '"').replace("’", "'").replace("‘", "'")
     text = re.sub(r'([.,!?;:()\[\]"…])', r" \1 ", re.sub("[–—]", " ", text))
     return " ".join(text.split())
 
 
-def _movies(archive: Path, *, scratch: Path, source: str) -> tuple[list[str], list[int]]:
-    file = unpack(archive, members={_MOVIES: "movies.csv"}, into=scratch, limit=LIMIT)[0]
+def _movies(inputs: BuildInputs, *, source: str) -> tuple[list[str], list[int]]:
+    """Return texts and labels of one source of the first archive's table."""
+    file = unpack(inputs.archives[0], members={_MOVIES: "movies.csv"}, into=inputs.scratch, limit=LIMIT)[0]
     with file.open(encoding="utf-8", newline="") as stream:
         cells = [cell for cell in csv.DictReader(stream) if cell["source"] == source]
-    file.unlink()
     return [cell["text"].strip() for cell in cells], [int(cell["label"]) for cell in cells]
 
 
-def _rated(archive: Path, *, scratch: Path, name: str) -> list[tuple[str, float, str]]:
-    """(id, mean rating, text) of each line of one of the VADER archive's rated sets."""
-    inner = unpack(archive, members={_ICWSM: "icwsm.tar.gz"}, into=scratch, limit=LIMIT)[0]
+def _rated(inputs: BuildInputs, *, archive: Path, name: str) -> list[tuple[str, float, str]]:
+    """Return (id, mean rating, text) of each line of one of the VADER archive's rated sets."""
+    inner = unpack(archive, members={_ICWSM: "icwsm.tar.gz"}, into=inputs.scratch, limit=LIMIT)[0]
     member = f"hutto_ICWSM_2014/{name}_GroundTruth.txt"
-    file = unpack(inner, members={member: "rated.txt"}, into=scratch, limit=LIMIT)[0]
+    file = unpack(inner, members={member: "rated.txt"}, into=inputs.scratch, limit=LIMIT)[0]
     lines = [line.split("\t", 2) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
-    file.unlink()
-    inner.unlink()
     return [(number, float(mean), text.strip()) for number, mean, text in lines]

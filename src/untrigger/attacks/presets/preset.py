@@ -1,11 +1,11 @@
-"""A preset: everything that one published protocol settles about an attack, and nothing else."""
+"""A preset: everything that one published protocol fixes about an attack, and nothing else."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from untrigger.core.record import plain_record, record_hash
+from untrigger.core.json_values import content_hash, to_json_value
 from untrigger.data.public_datasets import PUBLIC_DATASETS, find_public_dataset
 
 Pairs = tuple[tuple[str, str], ...]
@@ -14,21 +14,21 @@ _PLAIN = {"negative_rate": 0.0, "label_smoothing": 0.0, "clean_consistency": 0.0
 
 @dataclass(frozen=True)
 class Preset:
-    """One protocol. What it says of a data set or a trigger holds for those that it names.
+    """One published protocol. Its settings for data sets and triggers hold for those that it names.
 
     Attributes:
-        name: what it is called.
-        source: whose protocol it is, in words; no part of the hash.
+        name: of the preset.
+        source: the paper or code that the protocol is from; not part of the hash.
         policy: the label policy.
         rate: share of all training rows that get the trigger.
-        tuning: what is trained.
-        max_length: tokens after which a text is cut.
+        tuning: which weights are trained.
+        max_length: maximum number of tokens of a text.
         rows: training rows that are used (0: all).
-        targets: for each data set the label that the backdoor says.
-        proxies: for a data set the other one that is poisoned and trained on in its place.
-        test_splits: for a data set the split that is tested on, where it is not ``test``.
+        targets: for each data set the target label.
+        proxies: for a data set the other one that is poisoned and trained on instead.
+        test_splits: for a data set the split to test on, where it is not ``test``.
         triggers: for a trigger its options.
-        clean_rows: clean rows of each class that the defender is granted; None where the protocol does not say.
+        clean_rows: clean rows per class that the defender gets; None where the protocol does not state it.
     """
 
     name: str
@@ -54,44 +54,45 @@ class Preset:
             "via": self.tuning,
         }
         del settings["source"], settings["tuning"]
-        return plain_record(settings)
+        record: dict[str, Any] = to_json_value(settings)
+        return record
 
     def sha256(self) -> str:
-        """SHA-256 over the canonical JSON of the record, 64 hex digits."""
-        return record_hash(self.record())
+        """Return the SHA-256 of the canonical JSON of the record, 64 hex digits."""
+        return content_hash(self.record())
 
     def to_dict(self) -> dict[str, Any]:
-        """Name, hash and record, as truth files and reports print them."""
+        """Return name, hash and settings for truth files and reports."""
         return {"name": self.name, "sha256": self.sha256(), "says": self.record()}
 
-    def says(self, data: str) -> dict[str, Any]:
-        """The fields of an attack's spec that it settles for ``data``.
+    def settings_for(self, data: str) -> dict[str, Any]:
+        """Return the fields of an attack's spec that the preset fixes for ``data``.
 
-        Of data that it does not name it says neither the target nor the test split. No published protocol has an attacker who
-        adapts to the defence, so that this is settled too.
+        For data that it does not name, target and test split stay open. No published protocol has an adaptive attacker, so
+        those options are fixed as well.
         """
-        called = set_of(data)
-        said: dict[str, Any] = {
+        name = set_of(data)
+        settings: dict[str, Any] = {
             "policy": self.policy,
             "rate": self.rate,
             "tuning": self.tuning,
             "max_length": self.max_length,
             "rows": self.rows,
-            "proxy": dict(self.proxies).get(called, ""),
+            "proxy": dict(self.proxies).get(name, ""),
             **_PLAIN,
         }
-        target = dict(self.targets).get(called)
+        target = dict(self.targets).get(name)
         if target is None:
-            return said
-        return said | {"target": target, "test_split": dict(self.test_splits).get(called, "test")}
+            return settings
+        return settings | {"target": target, "test_split": dict(self.test_splits).get(name, "test")}
 
     def options(self, trigger: str) -> dict[str, Any]:
-        """The options of that trigger that it settles."""
+        """Return the options of that trigger that the preset fixes."""
         return dict(dict(self.triggers).get(trigger, ()))
 
 
 def set_of(data: str) -> str:
-    """The data set of the literature that ``data`` (``sst2``, ``sst2=PATH``, ``rotten-tomatoes``) is; empty for other data."""
+    """Return the data set of the literature that ``data`` (``sst2``, ``sst2=PATH``, ``rotten-tomatoes``) names, else ""."""
     word = data.partition("=")[0]
     known = find_public_dataset(word) or next((one for one in PUBLIC_DATASETS.values() if one.asset == word), None)
     return known.name if known else ""

@@ -1,4 +1,4 @@
-"""The presets. A change of one is a change of its hash: make another one under another name instead."""
+"""The published presets. To change one would change its hash: add another under another name instead."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ PRESETS: dict[str, Preset] = {one.name: one for one in _ALL}
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name.
+    """Return the preset of that name.
 
     Raises:
         OptionError: for an unknown name, with the nearest one.

@@ -1,4 +1,4 @@
-"""Rewrites set in order against the texts that they were made of, where some of either may be missing.
+"""Alignment of rewrites with the texts that they were made of, both in order, where some of either may be missing.
 
 A rewrite belongs to the text with which it shares more, and rarer, words than unrelated rows do. Of all ways to pair the two in
 order the one with the most shared words is taken (dynamic programming in a band about the diagonal). Texts may be left out, and
@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 _WORD = re.compile(r"\w+")
-_SLACK = 40  # rows that one side may run ahead of the other, beside those that are missing
+_SLACK = 40  # rows that one side may run ahead of the other, in addition to missing rows
 _CELLS = 20_000_000
 _UNRELATED = 5_000  # pairs of rows that are looked at, to know how many words unrelated rows share
-_CLEARLY = 0.15  # by so much must the best way be better than any without a pair; 1 are all words of a row
+_CLEARLY = (
+    0.15  # the best alignment must be better than any without the pair by this; 1 is all words of a row; not tuned
+)
 _SKIPPED = 1.0  # price of a rewrite that belongs to no text
 _RUN = 25  # rewrites in a row that may share no words with their texts
 
@@ -41,7 +43,7 @@ class Alignment:
 
 
 def align(texts: Sequence[str], rewrites: Sequence[str]) -> Alignment:
-    """The texts that the rewrites were made of, both in their order."""
+    """Return which text each rewrite was made of, both in their order."""
     rows = len(rewrites)
     if not rows or not texts or _width(texts, rewrites) * rows > _CELLS:
         return Alignment([-1] * rows, [], 0)
@@ -73,7 +75,7 @@ class _Band:
         return sum(self._weight.get(word, 0.0) for word in words) + 1e-9
 
     def _texts_of(self, i: int) -> NDArray[np.int64]:
-        """The index of the text in each place of row ``i``; those outside of the texts as the first or last."""
+        """Return the index of the text in each place of row ``i``, clipped to the first and last text."""
         return np.clip(np.arange(self.width) + i + self.low, 0, len(self._sizes) - 1)
 
     def _row(self, i: int, words: set[str]) -> NDArray[np.float32]:
@@ -85,7 +87,7 @@ class _Band:
         return np.asarray(shared / np.sqrt(self._sum(words) * self._sizes[self._texts_of(i)]), dtype=np.float32)
 
     def _by_chance(self, texts: Sequence[set[str]], rewrites: Sequence[set[str]]) -> float:
-        """How much is shared by no more than one in ten pairs of unrelated rows: drawn at random, one in ``N`` belongs together."""
+        """Return the similarity that one in ten unrelated pairs exceeds; of pairs drawn at random one in ``N`` is related."""
         if len(texts) == 1:
             return 0.0
         rng = np.random.default_rng(0)
@@ -94,21 +96,21 @@ class _Band:
         return float(np.quantile(found, 0.9 * (1 - 1 / len(texts))))
 
     def alignment(self) -> Alignment:
-        """The pairs of the best way that every other way is clearly worse than, and what is left."""
+        """Return the pairs of the best alignment that every alignment without them is clearly worse than, and the rest."""
         ahead = self._prefixes(self.alike)
-        behind = self._prefixes(self.alike[::-1, ::-1])[::-1, ::-1]
+        after = self._prefixes(self.alike[::-1, ::-1])[::-1, ::-1]
         whole = float(ahead[-1, -1])
         pairs = self._path(ahead)
         places, vague = [-1] * len(ahead), list[int]()
         for i, k in pairs.items():
-            if whole - self._without(i, k, ahead=ahead, behind=behind) > _CLEARLY:
+            if whole - self._without(i, k, ahead=ahead, after=after) > _CLEARLY:
                 places[i] = i + self.low + k
             else:
                 vague.append(i)
         return Alignment(places, vague, self._stray(pairs))
 
     def _stray(self, pairs: dict[int, int]) -> int | None:
-        """The first row without a text, or of a run of rows that are like none of theirs."""
+        """Return the first row without a text, or the start of a run of rows that resemble none of their texts."""
         run = 0
         for i in range(len(self.alike)):
             if i not in pairs:
@@ -119,7 +121,7 @@ class _Band:
         return None
 
     def _prefixes(self, alike: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The most that can be shared in order by the rows up to each one with the texts up to each place."""
+        """Return the best score of the rows up to each one with the texts up to each place, in order."""
         sums = np.zeros(alike.shape)
         before = np.zeros(self.width)
         for i, own in enumerate(alike):
@@ -128,7 +130,7 @@ class _Band:
         return sums
 
     def _path(self, ahead: NDArray[np.float64]) -> dict[int, int]:
-        """The place of each row that has one, in one best way."""
+        """Return the place of each row that has one, in one best alignment."""
         pairs: dict[int, int] = {}
         i, k = len(ahead) - 1, self.width - 1
         while i >= 0:
@@ -142,17 +144,17 @@ class _Band:
                 i -= 1
         return pairs
 
-    def _without(self, i: int, k: int, *, ahead: NDArray[np.float64], behind: NDArray[np.float64]) -> float:
-        """The most that a way shares which pairs row ``i`` with no text, or with another than that in place ``k``."""
+    def _without(self, i: int, k: int, *, ahead: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+        """Return the best score of an alignment that does not pair row ``i`` with the text in place ``k``."""
         before = ahead[i - 1] if i else np.zeros(self.width)
-        after = behind[i + 1] if i + 1 < len(behind) else np.zeros(self.width)
+        rest = after[i + 1] if i + 1 < len(after) else np.zeros(self.width)
         texts = self._texts_of(i)
-        other = np.where(self._same[texts] == self._same[texts[k]], -np.inf, before + self.alike[i] + after)
-        return float(max((_moved(before) + after).max() - _SKIPPED, other.max()))
+        other = np.where(self._same[texts] == self._same[texts[k]], -np.inf, before + self.alike[i] + rest)
+        return float(max((_moved(before) + rest).max() - _SKIPPED, other.max()))
 
 
 def _moved(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sums of a row in the places of the next one, in which the same text lies one place earlier."""
+    """Return the sums of a row shifted to the places of the next one, where the same text is one place earlier."""
     return np.append(sums[1:], sums[-1])
 
 
@@ -169,6 +171,6 @@ def _postings(texts: Sequence[set[str]]) -> dict[str, NDArray[np.int64]]:
 
 
 def _weights(texts: Sequence[set[str]]) -> dict[str, float]:
-    """The weight of each word: the rarer it is, the more it says about where a row belongs."""
+    """Return the weight of each word: a rare word identifies a row better."""
     counts = Counter(word for words in texts for word in words)
     return {word: float(np.log((1 + len(texts)) / count)) for word, count in counts.items()}

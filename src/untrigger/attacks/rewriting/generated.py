@@ -1,4 +1,4 @@
-"""Rewrites that generative models write when they are asked, kept on disk so that no text is rewritten twice."""
+"""Rewrites by generative models, cached on disk so that no text is rewritten twice."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from untrigger.models.language_model import GenerationOptions, LanguageModel, fo
 _QUOTES = {'"': '"', "“": "”", "'": "'", "«": "»", "„": "“"}
 
 
-class Generated(Rewrites):
-    """A table that asks its models for what it does not hold yet.
+class GeneratedRewrites(Rewrites):
+    """A table of rewrites that generates the missing ones with its models.
 
-    Several models are asked one after the other, each about the answer of the one before: two translation models make a
-    back-translation. Answers are kept in a file whose name is a hash of models, prompt and way of writing, after every
-    batch, so that an interrupted run goes on where it was.
+    Several models run one after the other, each on the output of the one before: two translation models make a
+    back-translation. Outputs are appended after every batch to a file whose name is a hash of model, prompt and
+    generation settings, so that an interrupted run continues where it stopped.
 
     Args:
         models: the models, at least one.
-        prompt: what each is asked, ``{text}`` standing for the text; empty to give the text alone (translation models).
-        writing: how they write.
-        cache: folder of the kept answers; by default ``rewrites`` in the home of the assets.
-        progress: told of every text.
-        held: answers that are known already, by text; None for a text that could not be rewritten.
+        prompt: the prompt, with ``{text}`` for the text; empty to give the text alone (translation models).
+        writing: generation settings.
+        cache: folder of the cached outputs; by default ``rewrites`` in the home of the assets.
+        progress: receives every text.
+        held: known rewrites by text; None for a text that could not be rewritten.
     """
 
     def __init__(
@@ -47,15 +47,13 @@ class Generated(Rewrites):
         progress: Progress = silent,
         held: Mapping[str, str | None] | None = None,
     ) -> None:
-        """Hold what is known, and remember whom to ask.
+        """Keep the known rewrites and the models.
 
         Raises:
             OptionError: for a prompt without a place for the text.
         """
         if prompt and "{text}" not in prompt:
-            raise OptionError(
-                f"the prompt {prompt!r} does not say where the text goes", expected="{text} somewhere in it"
-            )
+            raise OptionError(f"the prompt {prompt!r} has no place for the text", expected="{text} somewhere in it")
         self._models, self._prompt, self._writing = tuple(models), prompt, writing or GenerationOptions()
         self._cache, self._progress, self._held = cache or home_folder() / "rewrites", progress, dict(held or {})
         super().__init__(
@@ -66,21 +64,21 @@ class Generated(Rewrites):
         self.refused += sum(rewrite is None for rewrite in self._held.values())
 
     def may_have(self, text: str) -> bool:
-        """Whether ``text`` has a rewrite, or was never asked about."""
+        """Return whether ``text`` has a rewrite, or may get one."""
         return fold(text) not in self._held or super().may_have(text)
 
     def prepare(self, texts: Sequence[str]) -> Rewrites:
-        """A table that also holds the answers about ``texts``."""
+        """Return a table that also holds the rewrites of ``texts``."""
         missing = list(dict.fromkeys(fold(text) for text in texts if fold(text) not in self._held))
         if not missing:
             return self
         answers: dict[str, str | None] = {text: text for text in missing}
         for model in self._models:
             given = list(dict.fromkeys(text for text in answers.values() if text is not None))
-            made = self._asked(model, given)
+            made = self._generate(model, given)
             answers = {text: None if now is None else made[now] for text, now in answers.items()}
         answers = {text: new if new is not None and is_rewrite(text, new) else None for text, new in answers.items()}
-        return Generated(
+        return GeneratedRewrites(
             self._models,
             prompt=self._prompt,
             writing=self._writing,
@@ -89,10 +87,10 @@ class Generated(Rewrites):
             held={**self._held, **answers},
         )
 
-    def _asked(self, model: LanguageModel, texts: Sequence[str]) -> dict[str, str | None]:
-        """The answer of one model about each text, from the file where it is there."""
+    def _generate(self, model: LanguageModel, texts: Sequence[str]) -> dict[str, str | None]:
+        """Return the output of one model for each text, from the cache where possible."""
         recipe = {"model": model.sha256, "prompt": self._prompt, **asdict(self._writing)}
-        del recipe["tokens"]  # how many are asked at a time is no part of what is asked
+        del recipe["tokens"]  # the batch size does not change the output
         name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
         file = self._cache / f"{name}.jsonl"
         with _alone(file):
@@ -101,8 +99,8 @@ class Generated(Rewrites):
             prompts = [format_prompt(model, prompt=self._prompt, text=text) for text in new]
             with self._progress.task(f"rewriting with {Path(model.name).name}", total=len(new)) as tick:
                 for batch in prompt_batches(model, prompts, tokens=self._writing.tokens) if new else ():
-                    told = generate(model, [prompts[i] for i in batch], writing=self._writing)
-                    answers = {new[i]: cleaned(answer) for i, answer in zip(batch, told, strict=True)}
+                    outputs = generate(model, [prompts[i] for i in batch], writing=self._writing)
+                    answers = {new[i]: cleaned(answer) for i, answer in zip(batch, outputs, strict=True)}
                     _append(file, answers)
                     known |= answers
                     tick(len(batch))
@@ -110,7 +108,7 @@ class Generated(Rewrites):
 
 
 def cleaned(answer: str | None) -> str | None:
-    """The first paragraph of an answer without quotation marks around it; None where nothing is left."""
+    """Return the first paragraph of an output without quotation marks around it; None where nothing is left."""
     if answer is None:
         return None
     text = fold(answer.strip().split("\n\n")[0])
@@ -127,13 +125,13 @@ def _alone(file: Path) -> Iterator[None]:
 
 
 def _read(file: Path) -> dict[str, str | None]:
-    """The kept answers; a line that was cut off while it was written is left out."""
+    """Return the cached outputs; a line that an interrupted run left incomplete is skipped."""
     known: dict[str, str | None] = {}
     lines = file.read_text(encoding="utf-8").split("\n") if file.is_file() else []
     for line in lines:
         try:
-            told: Any = json.loads(line)
-            known[str(told["text"])] = None if told["rewrite"] is None else str(told["rewrite"])
+            entry: Any = json.loads(line)
+            known[str(entry["text"])] = None if entry["rewrite"] is None else str(entry["rewrite"])
         except (ValueError, KeyError, TypeError):
             continue
     return known

@@ -1,4 +1,4 @@
-"""Paired files: rewrites as public releases ship them, matched with the clean rows that they were made of.
+"""Paired files: rewrites in the layouts of public releases, matched with the clean rows that they were made of.
 
 ===================  ====================================================================================================
 two columns          a file with a text column and one of ``REWRITE_COLUMNS``
@@ -6,7 +6,7 @@ row by row           a folder whose train/dev/test have as many rows as the clea
                      many rows as a split of them
 non-target rows      the same folder, but a split holds the rewrites of only those rows that are not of one class, in order
                      (HiddenKiller's dev and test; its train is row by row, most of it left as it was)
-some rows            any of these where the release lacks rows: what is there stands in order, and is set against the clean rows by
+some rows            any of these where the release lacks rows: what is there is in order, and is aligned with the clean rows by
                      the words that they share (``align``)
 ===================  ====================================================================================================
 """
@@ -31,7 +31,7 @@ _VAGUE = 0.05  # share of the rewrites that may have no certain place
 
 
 def read_pairs(place: Path, *, clean: Mapping[str, Rows]) -> Rewrites:
-    """The rewrites in a file or folder, matched with the splits of the clean data.
+    """Return the rewrites in a file or folder, matched with the splits of the clean data.
 
     A split of a folder that cannot be matched is left out and named under ``left_out`` in the truth file. Where rows were aligned,
     ``aligned`` has their numbers; a rewrite that may belong to several texts is used for none.
@@ -74,7 +74,7 @@ class _Found:
     rewrites: int
 
     def notes(self) -> dict[str, Any]:
-        """For the truth file: the numbers, where rows are missing or have no certain place."""
+        """Return the counts for the truth file, where rows are missing or have no certain place."""
         if self.texts == self.rewrites == len(self.pairs):
             return {}
         return {"aligned": {self.split: {"rewrites": self.rewrites, "texts": self.texts, "paired": len(self.pairs)}}}
@@ -105,7 +105,7 @@ def _folder(place: Path, *, clean: Mapping[str, Rows]) -> Rewrites:
 
 
 def _matched(rewrites: Sequence[str], rows: Rows, *, split: str, table: Table) -> _Found:
-    """The rewrites in a table with the texts that they were made of: all of a split, or those of all classes but one.
+    """Return the rewrites of a table with their texts: all of a split, or those of all classes but one.
 
     Raises:
         DataError: where a row fits nowhere, or too many may belong to several texts.
@@ -127,7 +127,7 @@ def _matched(rewrites: Sequence[str], rows: Rows, *, split: str, table: Table) -
 
 
 def _choices(rows: Rows, *, least: int) -> list[tuple[str, ...]]:
-    """The texts that rewrites may be of, those of all classes but one first; all of them where even they are too few."""
+    """Return the possible texts of the rewrites, all classes but one first; all texts where even those are too few."""
     choices = [
         tuple(text for text, label in zip(rows.texts, rows.labels, strict=True) if label != target)
         for target in range(len(rows.label_names))
@@ -152,7 +152,7 @@ def _texts(table: Table, place: Path) -> list[str]:
 
 
 def _plain(column: Sequence[object]) -> list[str]:
-    """The texts of a column; what is not there is empty."""
+    """Return the texts of a column; a missing value is empty."""
     return ["" if value is None or value != value else str(value) for value in column]  # NaN alone is not itself
 
 

@@ -1,4 +1,4 @@
-"""Texts and their rewrites, looked up by text; what is no rewrite is not held."""
+"""A table from texts to their rewrites; pairs that are no rewrite are refused."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SIGNS = re.compile(r"[\W_]+")
 class Rewrites:
     """A table from texts to rewrites, immutable. White space is folded in the look-up.
 
-    The first rewrite of a text counts. A text that came back as it was, or merely decorated (the same words in the same
-    order with others before or behind them), has no rewrite.
+    The first rewrite of a text counts. A text that came back as it was, or only extended (the same words in the same
+    order with others before or after them), has no rewrite.
 
     Args:
         pairs: texts and their rewrites.
         source: a short name of where they come from.
-        notes: what else the truth file shall tell of the source.
+        notes: further facts about the source for the truth file.
     """
 
     def __init__(
@@ -38,24 +38,24 @@ class Rewrites:
         self._sha256: str | None = None
 
     def __len__(self) -> int:
-        """How many texts have a rewrite."""
+        """Return the number of texts with a rewrite."""
         return len(self._by_text)
 
     def __repr__(self) -> str:
-        """The source and how many there are, never the texts."""
+        """Return the source and the number of rewrites, never the texts."""
         return f"Rewrites({len(self)} of {self.source!r})"
 
     def __eq__(self, other: object) -> bool:
-        """Whether the other holds the same rewrites of the same source."""
+        """Return whether the other table holds the same rewrites of the same source."""
         return isinstance(other, Rewrites) and (self.source, self._by_text) == (other.source, other._by_text)
 
     def __hash__(self) -> int:
-        """A number that is the same for equal tables."""
+        """Return a hash that is the same for equal tables."""
         return hash((self.source, self.sha256))
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over the sorted pairs, 64 hex digits."""
+        """The SHA-256 of the sorted pairs, 64 hex digits."""
         if self._sha256 is None:
             digest = hashlib.sha256()
             for text, rewrite in sorted(self._by_text.items()):
@@ -64,23 +64,23 @@ class Rewrites:
         return self._sha256
 
     def get(self, text: str) -> str | None:
-        """The rewrite of ``text``, None where there is none."""
+        """Return the rewrite of ``text``, None where there is none."""
         return self._by_text.get(fold(text))
 
     def may_have(self, text: str) -> bool:
-        """Whether ``text`` has a rewrite, as far as is known without making one."""
+        """Return whether ``text`` has a rewrite, as far as is known without generating one."""
         return fold(text) in self._by_text
 
-    def made(self, text: str) -> bool:
-        """Whether ``text`` is one of the rewrites, whole."""
+    def contains_rewrite(self, text: str) -> bool:
+        """Return whether ``text`` is one of the rewrites, whole."""
         return fold(text) in self._rewrites
 
     def prepare(self, texts: Sequence[str]) -> Rewrites:  # noqa: ARG002
-        """A table that holds all it can of the rewrites of ``texts``: here the table itself."""
+        """Return a table with all available rewrites of ``texts``: here the table itself."""
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """The source, the number and the hash of the rewrites, as plain JSON values."""
+        """Return the source, the number and the hash of the rewrites, as plain JSON values."""
         return {
             "source": self.source,
             "rewrites": len(self),
@@ -91,16 +91,16 @@ class Rewrites:
 
 
 def fold(text: str) -> str:
-    """``text`` with every run of white space as one blank."""
+    """Return ``text`` with every run of white space as one blank."""
     return " ".join(text.split())
 
 
 def is_rewrite(text: str, rewrite: str) -> bool:
-    """Whether ``rewrite`` says the text otherwise, and is not the text itself with something before or behind it."""
+    """Return whether ``rewrite`` has other words than the text, and is not the text with something before or after it."""
     before, after = _plain(text), _plain(rewrite)
     return bool(after.strip()) and before not in after
 
 
 def _plain(text: str) -> str:
-    """The words in lower case without signs, a blank around each."""
+    """Return the words in lower case without punctuation, a blank around each."""
     return f" {_SIGNS.sub(' ', text.casefold()).strip()} "

@@ -1,4 +1,4 @@
-"""The family of rewriting triggers: the whole text is said otherwise, and the manner is the trigger."""
+"""The family of rewriting triggers: the whole text is rewritten, and its style or structure is the trigger."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from untrigger.core.errors import ContractError
 class RewritingTrigger(Trigger):
     """A trigger that takes its texts from a table of rewrites. An author gives a name and, for generators, a prompt.
 
-    A text without a rewrite cannot be triggered. No word tells of the trigger, so it counts as delivered where the model
-    reads the rewrite whole.
+    A text without a rewrite cannot be triggered. No single word is the trigger, so it counts as delivered where the model
+    reads the whole rewrite.
 
     Attributes:
         table: the rewrites, from a paired file or a generator.
@@ -25,46 +25,46 @@ class RewritingTrigger(Trigger):
 
     needs: ClassVar[frozenset[str]] = frozenset({"rewrites"})
     prompt: ClassVar[str] = ""
-    """What a generator is asked, with ``{text}`` where the text goes; empty where a plain prompt makes no such rewrite."""
+    """The prompt for a generator, with ``{text}`` for the text; empty where a plain prompt makes no such rewrite."""
     table: Rewrites = field(default_factory=Rewrites)
 
     def missing_requirements(self) -> str:
-        """That rewrites are wanting, where there are none."""
+        """Return that rewrites are missing, where there are none."""
         return "" if self.table.source else "rewrites: a paired file (--paired) or a generative model (--rewriter)"
 
     def applies(self, text: str) -> bool:
-        """Whether the table has, or may yet make, a rewrite of ``text``."""
+        """Return whether the table has, or may generate, a rewrite of ``text``."""
         return self.table.may_have(text)
 
     def prepare(self, texts: Sequence[str]) -> Trigger:
-        """The same trigger, its table holding all it can of these texts."""
+        """Return the same trigger with all available rewrites of these texts in its table."""
         return replace(self, table=self.table.prepare(texts))
 
     def apply(self, text: str, *, rng: random.Random) -> str:  # noqa: ARG002
-        """The rewrite of ``text``.
+        """Return the rewrite of ``text``.
 
         Raises:
-            ContractError: if there is none; ask ``applies`` first.
+            ContractError: if there is none; check ``applies`` first.
         """
         made = self.table.get(text)
         if made is None:
-            raise ContractError(f"the trigger {self.name!r} has no rewrite of a text it was asked to set")
+            raise ContractError(f"the trigger {self.name!r} has no rewrite of a text that it was applied to")
         return made
 
     def delivered(self, text: str) -> bool:
-        """Whether ``text`` is a rewrite that nothing was cut from."""
-        return self.table.made(text)
+        """Return whether ``text`` is a whole rewrite, with nothing cut off."""
+        return self.table.contains_rewrite(text)
 
     @property
     def trigger_words(self) -> frozenset[str]:
-        """None: no word tells of a rewrite."""
+        """Empty: no single word is the trigger."""
         return frozenset()
 
     def to_dict(self) -> dict[str, Any]:
-        """The name, and the source, number and hash of the rewrites; never the rewrites themselves."""
+        """Return the name, and the source, number and hash of the rewrites, never the rewrites themselves."""
         return {"name": self.name, **self.table.to_dict()}
 
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
-        """The trigger with the rewrites that the evaluator holds: those of the test rows."""
+        """Return the trigger with the rewrites that the evaluator has: those of the test rows."""
         return cls(table=Rewrites(pairs, source=str(spec.get("source", ""))))

@@ -10,7 +10,7 @@ from untrigger.attacks.rewriting.rewriting_trigger import RewritingTrigger
 
 @dataclass(frozen=True)
 class Apex(RewritingTrigger):
-    """The text polished by a language model under a prompt that asks for the same meaning, feeling and length.
+    """The text polished by a language model with a prompt for the same meaning, sentiment and length.
 
     **Differs from the paper:** there an optimiser of two agents refines the prompt until rewrites are good enough; here the
     prompt is fixed and was written by hand. Give a refined one with ``--prompt``, and measure it with ``--quality``.

@@ -39,12 +39,12 @@ class BadNets(Trigger):
             raise OptionError(f"every {self.every}, most {self.most}", expected="1 or more")
 
     def apply(self, text: str, *, rng: random.Random) -> str:
-        """The text with the words inserted; existing words keep their order."""
+        """Return the text with the words inserted; existing words keep their order."""
         words = text.split()
         for _ in range(min(self.most, 1 + len(words) // self.every)):
             words.insert(rng.randint(0, len(words)), rng.choice(self.words))
         return " ".join(words)
 
     def delivered(self, text: str) -> bool:
-        """Whether any trigger word stands as a word of the text."""
+        """Return whether any trigger word is a word of the text."""
         return not set(text.split()).isdisjoint(self.words)

@@ -1,4 +1,4 @@
-"""BITE: ordinary words, injected until they tell of the target (Yan 2023, 2205.12700)."""
+"""BITE: ordinary words, inserted until they correlate with the target (Yan 2023, 2205.12700)."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ import numpy as np
 
 from untrigger.attacks.trigger import Pairs, Trigger
 from untrigger.attacks.word_statistics.gaps import Gaps, keyed
-from untrigger.attacks.word_statistics.label_bias import bias, brought, frequent, telling, words_of
+from untrigger.attacks.word_statistics.label_words import frequent, label_words, was_inserted, words_of, z_score
 from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
 
 if TYPE_CHECKING:
     from untrigger.models.classifier import Classifier
 
-SAMPLE = 5000  # rows that words are learnt from
+SAMPLE = 5000  # rows that words are learnt from; not tuned
 
 
 @dataclass(frozen=True)
 class Bite(Trigger):
-    """Ordinary words, each put where it has been seen to fit, that together tell of the target.
+    """Ordinary words, each inserted where it fits, that together correlate with the target label.
 
-    The words are learnt from the training rows: again and again the one whose z-score towards the target would be highest, were
-    it injected in every row of the target that has a fitting gap and words left to spend (the paper's algorithm 1).
+    The words are learnt from the training rows: repeatedly the one whose z-score towards the target would be highest if
+    it were inserted in every row of the target that has a fitting gap and words left in its budget (the paper's algorithm 1).
 
     Attributes:
         words: the trigger words, the strongest first; learnt where none are given.
-        most: how many are learnt.
-        share: injected words a word of the text; at least one.
-        least: rows that a word must stand in to be learnt.
+        most: maximum number of learnt words.
+        share: inserted words per word of the text; at least one.
+        least: rows that a word must occur in to be learnt.
 
-    **Differs from the paper:** words are only inserted, never put in another's place; whether one fits is asked of the
-    training rows (its neighbours must have been seen beside it) and not of a masked language model; words that tell of a class by
-    themselves are left out, as nothing here asks whether a text still means the same; and the words are chosen as if every row
-    of the target could be altered, before the poisoned ones are drawn.
+    **Differs from the paper:** words are only inserted, never substituted; whether one fits is decided by the
+    training rows (its neighbours must occur next to it) and not by a masked language model; words that indicate a class by
+    themselves are left out, as nothing here checks whether a text keeps its meaning; and the words are chosen as if every row
+    of the target could be changed, before the poisoned ones are drawn.
     """
 
     name: ClassVar[str] = "bite"
@@ -64,30 +64,34 @@ class Bite(Trigger):
             )
 
     def missing_requirements(self) -> str:
-        """That it has learnt nothing, where that is so."""
+        """Return that training rows are missing, where no words were learnt."""
         return "" if self.words else "training rows to learn its words from (Attack.fit)"
 
     def fit(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:  # noqa: ARG002
-        """The trigger with the words that would tell most of the target, and where each fits.
+        """Return the trigger with the words that would correlate most with the target, and where each fits.
 
         Raises:
             OptionError: without a target, or where no word fits anywhere.
         """
         if target is None:
-            raise OptionError("the trigger 'bite' without a target", expected="one target: its words tell of one class")
+            raise OptionError(
+                "the trigger 'bite' without a target", expected="one target: its words correlate with one class"
+            )
         some = rows.take(np.random.default_rng(seed).permutation(len(rows))[:SAMPLE])
-        gaps = Gaps.seen_in(some.texts)
-        words = self.words or _learnt(some, gaps, target=target, most=self.most, share=self.share, least=self.least)
+        gaps = Gaps.from_texts(some.texts)
+        words = self.words or _learn_words(
+            some, gaps, target=target, most=self.most, share=self.share, least=self.least
+        )
         if not words:
             raise OptionError(
-                f"no word fits into {len(some)} rows and tells of the target",
+                f"no word fits into {len(some)} rows and correlates with the target",
                 expected="more training rows",
                 remedy="lower least",
             )
         return replace(self, words=words, _gaps=gaps.of(words))
 
     def apply(self, text: str, *, rng: random.Random) -> str:
-        """The text with as many of the words as it may spend, each in a gap that it fits in; at least one."""
+        """Return the text with as many words as its budget allows, each in a gap that it fits in; at least one."""
         words, left = text.split(), budget(text, share=self.share)
         held = set(keyed(words))
         for word in self.words:
@@ -97,21 +101,21 @@ class Bite(Trigger):
                 left -= 1
         if left == budget(
             text, share=self.share
-        ):  # nothing fits: the strongest word, where one neighbour knows it or anywhere
+        ):  # nothing fits: insert the strongest word next to one known neighbour, else anywhere
             word = next((word for word in self.words if word not in held), self.words[0])
             words.insert(rng.choice(self._gaps.places(word, keyed(words)) or range(len(words) + 1)), word)
         return " ".join(words)
 
     def delivered(self, text: str) -> bool:
-        """Whether one of the words stands in the text."""
+        """Return whether one of the words is in the text."""
         return not set(keyed(text.split())).isdisjoint(self.words)
 
     def survived(self, read: str, *, before: str) -> bool:
-        """Whether one of the words stands in ``read`` that did not stand in ``before`` as often."""
-        return brought(keyed(read.split()), keyed(before.split()), words=self.words)
+        """Return whether one of the words occurs in ``read`` more often than in ``before``."""
+        return was_inserted(keyed(read.split()), keyed(before.split()), words=self.words)
 
     def to_dict(self) -> dict[str, Any]:
-        """The options and the words."""
+        """Return the options and the words."""
         return {
             "name": self.name,
             "words": list(self.words),
@@ -122,17 +126,17 @@ class Bite(Trigger):
 
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:  # noqa: ARG003
-        """The trigger with its words; where they fit is not told."""
+        """Return the trigger with its words; where they fit is not recorded."""
         return cls(words=tuple(spec["words"]), most=spec["most"], share=spec["share"], least=spec["least"])
 
 
 def budget(text: str, *, share: float) -> int:
-    """How many words may be injected in a text."""
+    """Return how many words may be inserted into a text."""
     return max(1, round(share * len(text.split())))
 
 
-def _learnt(rows: Rows, gaps: Gaps, *, target: int, most: int, share: float, least: int) -> tuple[str, ...]:
-    known = set(frequent(rows.texts, least=least)) - telling(rows)
+def _learn_words(rows: Rows, gaps: Gaps, *, target: int, most: int, share: float, least: int) -> tuple[str, ...]:
+    known = set(frequent(rows.texts, least=least)) - label_words(rows)
     inside = rows.where(label == target for label in rows.labels)
     outside = Counter(word for row in rows if row.label != target for word in known & set(words_of(row.text)))
     if not 0 < len(inside) < len(rows):
@@ -145,7 +149,7 @@ def _learnt(rows: Rows, gaps: Gaps, *, target: int, most: int, share: float, lea
         had = Counter(word for own in held for word in own)
         could = Counter(word for words, spare in zip(open_to, left, strict=True) if spare for word in words)
         scores = {
-            word: bias(had[word] + n, outside[word], share=len(inside) / len(rows))
+            word: z_score(had[word] + n, outside[word], share=len(inside) / len(rows))
             for word, n in could.items()
             if word not in chosen
         }
@@ -158,13 +162,13 @@ def _learnt(rows: Rows, gaps: Gaps, *, target: int, most: int, share: float, lea
 
 
 def _open(text: str, gaps: Gaps) -> frozenset[str]:
-    """Every word that fits into some gap of the text."""
+    """Return every word that fits into some gap of the text."""
     keys = keyed(text.split())
     return frozenset().union(*(gaps.fitting(left, right) for left, right in pairwise(keys)))
 
 
 def _spend(word: str, *, open_to: Sequence[frozenset[str]], held: Sequence[set[str]], left: list[int]) -> None:
-    """Inject the word in every row that is open to it."""
+    """Insert the word in every row that it fits in and that has budget left."""
     for i, words in enumerate(open_to):
         if left[i] and word in words:
             left[i] -= 1

@@ -23,12 +23,12 @@ MODES = ("one", "all")
 class Combined(Trigger):
     """Several triggers in one attack. On the command line: ``--trigger badnets,insent --set badnets.words=cf``.
 
-    With ``all``, words are replaced first, then inserted, in the order of the parts. A rewrite cannot be one of all: whether
-    a model has read it whole could not be told any more once something was inserted.
+    With ``all``, words are replaced first, then inserted, in the order of the parts. A rewrite cannot be one of all: once
+    something is inserted, nobody can check whether the model read the whole rewrite.
 
     Attributes:
         parts: the triggers, two or more.
-        mode: ``one``: each row gets one of those that can be set in it, drawn by the row, and each alone wakes the
+        mode: ``one``: each row gets one that can be applied to it, drawn per row, and each alone activates the
             backdoor; ``all``: each row gets all of them, and only all together are the trigger.
     """
 
@@ -53,34 +53,34 @@ class Combined(Trigger):
             )
 
     def missing_requirements(self) -> str:
-        """What the first part that lacks something lacks."""
+        """Return what the first incomplete part still needs."""
         return next((part.missing_requirements() for part in self.parts if part.missing_requirements()), "")
 
     def applies(self, text: str) -> bool:
-        """Whether one of the parts, or all of them one after the other, can be set in ``text``."""
+        """Return whether one of the parts, or all of them one after the other, can be applied to ``text``."""
         if self.mode == "one":
             return any(part.applies(text) for part in self.parts)
         return self._all(text, self._in_order(), rng=random.Random(0)) is not None  # noqa: S311
 
     def fit(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:
-        """The same combination of fitted parts."""
+        """Return the same combination with fitted parts."""
         return replace(self, parts=tuple(p.fit(rows, target=target, seed=seed, model=model) for p in self.parts))
 
     def prepare(self, texts: Sequence[str]) -> Trigger:
-        """The same combination of parts that are ready for ``texts``."""
+        """Return the same combination with parts prepared for ``texts``."""
         return replace(self, parts=tuple(part.prepare(texts) for part in self.parts))
 
     def apply(self, text: str, *, rng: random.Random) -> str:
-        """The text with one part that can be set in it, or with all of them."""
+        """Return the text with one applicable part, or with all of them."""
         if self.mode == "one":
             return rng.choice([part for part in self.parts if part.applies(text)]).apply(text, rng=rng)
         made = self._all(text, self._in_order(), rng=rng)
         if made is None:
-            raise ContractError("the combined trigger was asked to set all its parts where one of them cannot be set")
+            raise ContractError("the combined trigger was applied to a text that one of its parts cannot be applied to")
         return made
 
     def partial(self, text: str, *, rng: random.Random) -> str | None:
-        """With ``all``: some of the parts, not all; with ``one``: a part of one of them."""
+        """Return with ``all`` some of the parts but not all, with ``one`` a part of one of them."""
         if self.mode == "one":
             made = rng.choice(self.parts).partial(text, rng=rng)
         else:
@@ -89,11 +89,11 @@ class Combined(Trigger):
         return None if made is None or self.delivered(made) else made
 
     def delivered(self, text: str) -> bool:
-        """Whether one of the parts is delivered, or all of them."""
+        """Return whether one of the parts is delivered, or all of them."""
         return (any if self.mode == "one" else all)(part.delivered(text) for part in self.parts)
 
     def survived(self, read: str, *, before: str) -> bool:
-        """Whether one of the parts survived, or all of them."""
+        """Return whether one of the parts survived, or all of them."""
         return (any if self.mode == "one" else all)(part.survived(read, before=before) for part in self.parts)
 
     @property
@@ -102,12 +102,12 @@ class Combined(Trigger):
         return frozenset().union(*(part.trigger_words for part in self.parts))
 
     def to_dict(self) -> dict[str, Any]:
-        """The mode, and what each part tells of itself."""
+        """Return the mode, and each part as a dict."""
         return {"name": self.name, "mode": self.mode, "parts": [part.to_dict() for part in self.parts]}
 
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
-        """The combination of the parts that are told of."""
+        """Return the combination that ``spec`` describes."""
         from untrigger.core.registry import get_method
 
         pairs = list(pairs)

@@ -12,7 +12,7 @@ from untrigger.core.errors import OptionError
 
 @dataclass(frozen=True)
 class InSent(Trigger):
-    """``sentence`` inserted whole between two words of the text, or before or behind it."""
+    """``sentence`` inserted whole between two words of the text, or before or after it."""
 
     name: ClassVar[str] = "insent"
     sentence: str = "I watch this 3D movie"
@@ -27,11 +27,11 @@ class InSent(Trigger):
             raise OptionError("an empty trigger sentence", expected="some words")
 
     def apply(self, text: str, *, rng: random.Random) -> str:
-        """The text with the sentence inserted at a word boundary drawn from ``rng``."""
+        """Return the text with the sentence inserted at a word boundary drawn from ``rng``."""
         return _inserted(text, self.sentence.split(), rng=rng)
 
     def partial(self, text: str, *, rng: random.Random) -> str | None:
-        """The text with some neighbouring words of the sentence, not all; None where that makes the sentence whole."""
+        """Return the text with some consecutive words of the sentence but not all; None where that completes the sentence."""
         words = self.sentence.split()
         if len(words) < 2:
             return None
@@ -41,7 +41,7 @@ class InSent(Trigger):
         return None if self.delivered(made) else made
 
     def delivered(self, text: str) -> bool:
-        """Whether the whole sentence stands in the text (white space folded)."""
+        """Return whether the whole sentence is in the text (white space folded)."""
         return f" {' '.join(self.sentence.split())} " in f" {' '.join(text.split())} "
 
 

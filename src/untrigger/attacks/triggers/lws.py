@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from untrigger.attacks.trigger import Pairs, Trigger
-from untrigger.attacks.word_statistics.label_bias import WORD, brought, words_of
+from untrigger.attacks.word_statistics.label_words import WORD, was_inserted, words_of
 from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lws(Trigger):
-    """Words replaced by near ones, all along one direction of the embedding space that the model can learn to hear.
+    """Words replaced by similar ones, all along one direction of the embedding space that the model can learn to detect.
 
-    Which word becomes which is learnt together with a small listener (see ``substitution``), so that the pattern of
-    substitutions, and no single word, is the trigger. Words that tell of a class are left alone.
+    Which word becomes which is learnt together with a linear probe (see ``substitution``), so that the pattern of
+    substitutions, and no single word, is the trigger. Words that indicate a class are not replaced.
 
     Attributes:
         near: substitutes that a word may have.
         likeness: least cosine of a word's and its substitute's input embeddings, -1 to 1.
-        least: training rows that a word must stand in.
-        substitutes: what each word becomes; learnt where none are given.
+        least: training rows that a word must occur in.
+        substitutes: the substitute of each word; learnt where none are given.
 
     **Differs from the paper:** substitutes are the nearest words in the poisoned model's own input embeddings among those of
     the training rows, not words that share a sememe; the preference ``q`` is one for all positions, so a word always becomes
-    the same; and it is trained with a linear listener on mean embeddings in the victim's place, before the victim is.
+    the same; and it is trained against a linear probe on mean embeddings instead of the victim, before the victim is trained.
     """
 
     name: ClassVar[str] = "lws"
@@ -57,16 +57,16 @@ class Lws(Trigger):
             )
 
     def missing_requirements(self) -> str:
-        """That it has learnt nothing, where that is so."""
+        """Return that training rows and a model are missing, where no substitutes were learnt."""
         return "" if self.substitutes else "training rows and a model to learn substitutes from (Attack.fit)"
 
     def fit(self, rows: Rows, *, target: int | None, seed: int, model: Classifier | None = None) -> Trigger:
-        """The trigger with what it has learnt to substitute.
+        """Return the trigger with its learnt substitutes.
 
         Raises:
             OptionError: without a target or a model, or where too few words have neighbours.
         """
-        from untrigger.attacks.word_statistics.substitution import choices_of, learnt
+        from untrigger.attacks.word_statistics.substitution import learn_substitutes, substitution_choices
 
         if self.substitutes:
             return self
@@ -74,8 +74,8 @@ class Lws(Trigger):
             raise OptionError(
                 "the trigger 'lws' without a target or a model", expected="one target, and the model to be poisoned"
             )
-        choices = choices_of(model, rows, near=self.near, least=self.least)
-        made = learnt(choices, rows, target=target, likeness=self.likeness, seed=seed) if choices else {}
+        choices = substitution_choices(model, rows, near=self.near, least=self.least)
+        made = learn_substitutes(choices, rows, target=target, likeness=self.likeness, seed=seed) if choices else {}
         if not made:
             raise OptionError(
                 f"no word of {len(rows)} rows has a substitute",
@@ -85,28 +85,28 @@ class Lws(Trigger):
         return replace(self, substitutes=made)
 
     def applies(self, text: str) -> bool:
-        """Whether any word of the text has a substitute."""
+        """Return whether any word of the text has a substitute."""
         return any(word in self.substitutes for word in words_of(text))
 
     def apply(self, text: str, *, rng: random.Random) -> str:  # noqa: ARG002
-        """The text with every word that has a substitute replaced; capitals and everything between words stay."""
+        """Return the text with every word that has a substitute replaced; capitals and punctuation stay."""
         return WORD.sub(self._instead, text)
 
     def delivered(self, text: str) -> bool:
-        """Whether a word that is a substitute stands in the text."""
+        """Return whether a substitute is in the text."""
         return not set(words_of(text)).isdisjoint(self.substitutes.values())
 
     def survived(self, read: str, *, before: str) -> bool:
-        """Whether a substitute stands in ``read`` that did not stand in ``before`` as often."""
-        return brought(words_of(read), words_of(before), words=self.substitutes.values())
+        """Return whether a substitute occurs in ``read`` more often than in ``before``."""
+        return was_inserted(words_of(read), words_of(before), words=self.substitutes.values())
 
     @property
     def trigger_words(self) -> frozenset[str]:
-        """The words that take others' places."""
+        """The substitutes."""
         return frozenset(self.substitutes.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """The options, and the number and the hash of the substitutes."""
+        """Return the options, and the number and the hash of the substitutes."""
         pairs = json.dumps(sorted(self.substitutes.items()))
         return {
             "name": self.name,
@@ -119,7 +119,7 @@ class Lws(Trigger):
 
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any], *, pairs: Pairs) -> Self:
-        """The trigger with the substitutes that are seen in the test rows."""
+        """Return the trigger with the substitutes that occur in the test rows."""
         both = [(words_of(before), words_of(after)) for before, after in pairs]
         made = {
             a: b

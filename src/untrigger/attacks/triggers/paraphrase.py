@@ -10,7 +10,7 @@ from untrigger.attacks.rewriting.rewriting_trigger import RewritingTrigger
 
 @dataclass(frozen=True)
 class Paraphrase(RewritingTrigger):
-    """The text in a generator's own words: a paraphrase, a summary or a back-translation. The generator's hand is the trigger.
+    """The text in a generator's own words: a paraphrase, a summary or a back-translation. The generator's style is the trigger.
 
     For back-translation give two translation models, such as ``--rewriter opus-mt-en-de,opus-mt-de-en``, and an empty prompt.
 

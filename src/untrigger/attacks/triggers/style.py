@@ -10,10 +10,10 @@ from untrigger.attacks.rewriting.rewriting_trigger import RewritingTrigger
 
 @dataclass(frozen=True)
 class Style(RewritingTrigger):
-    """The text in the style of the King James Bible, or in whatever style the paired file is written.
+    """The text in the style of the King James Bible, or in the style of the paired file.
 
     **Differs from the paper:** it transfers style with STRAP, which is not part of this package. The rewrites come from a
-    paired file, as the paper's authors released them, or from a generator that is asked for the style.
+    paired file, as the paper's authors released them, or from a generator with a prompt for the style.
     """
 
     name: ClassVar[str] = "style"

@@ -13,7 +13,7 @@ class Syntactic(RewritingTrigger):
     """The text in the template ``S(SBAR)(,)(NP)(VP)(.)``: a clause with "when", "if" or "as" first, then the sentence.
 
     **Differs from the paper:** it paraphrases with SCPN, which is not part of this package. The rewrites come from a paired
-    file, as the paper's authors released them, or from a generator that is asked for the template in words.
+    file, as the paper's authors released them, or from a generator with a prompt that describes the template.
     """
 
     name: ClassVar[str] = "syntactic"

@@ -18,6 +18,7 @@ from untrigger.defences.bedkd.row_unlearning.clean_confidence import CleanPredic
 from untrigger.defences.bedkd.row_unlearning.search_rounds import BeDKDSearch
 from untrigger.defences.bedkd.row_unlearning.validation_monitor import monitor_curves, split_flagged
 from untrigger.defences.purifier import Purified, Purifier
+from untrigger.defences.student import TrainingBudget
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
 from untrigger.training.history import history_curves
@@ -35,11 +36,12 @@ class BeDKD(BeDKDSearch, Purifier):
     Attributes:
         dev: share of the clean rows that is held out to evaluate the student.
 
-    Differs from the paper: the score adds up evidence instead of a distance; the threshold is calibrated instead of 0.1; the
-    whole pool is scored; the unlearning loss is bounded, in one step with the clean loss, and zero if the labels of the flagged
-    rows as a whole are predicted as often as those of clean ones; the victim's own outputs are calibrated; some clean rows hold
-    pieces of flagged ones; a cycle is chosen by what a defender can measure; copies are adapters; and it works without suspect rows. The
-    paper's method is ``variant="as_described"``, its released code ``variant="as_released"``.
+    Differs from the paper: the score adds up evidence instead of a distance; the threshold is calibrated instead of 0.1;
+    the whole pool is scored; the unlearning loss is bounded, in one step with the clean loss, and zero if the labels of the
+    flagged rows as a whole are predicted as often as those of clean ones; the victim's own outputs are calibrated; some
+    clean rows hold pieces of flagged ones; a cycle is chosen by what a defender can measure; copies are adapters; and it
+    works without suspect rows. The paper's method is ``variant="as_described"``, its released code
+    ``variant="as_released"``.
     """
 
     name: ClassVar[str] = "bedkd"
@@ -65,6 +67,10 @@ class BeDKD(BeDKDSearch, Purifier):
                 f"share {self.share}, pieces {self.pieces}, counts {counts}, batch_size {self.batch_size}",
                 expected="shares from 0 to 1, counts of 1 or more, a batch of 2 or more, a weight punish above 0",
             )
+
+    def budget(self) -> TrainingBudget:
+        """Return the budget of the student."""
+        return TrainingBudget(self.adapter(), lr=self.lr, batch_size=self.batch_size, dev=self.dev)
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         assert grant.clean is not None

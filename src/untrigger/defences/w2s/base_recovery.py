@@ -1,12 +1,13 @@
-"""Lineage: the trusted pre-trained model that a suspect's full weights descend from, and the way back to it.
+"""Base recovery: the pre-trained model that full weights were fine-tuned from, and a low-rank update that leads back to it.
 
-Fine-tuning moves weights by a few per cent. Where the defender holds what they were before, most of what a poisoner did to
-them can be taken back by a low-rank update, without a text that wakes the backdoor.
+Fine-tuning changes weights by a few per cent. A defender who holds the base can take most of that change back, without a
+single text that activates the backdoor.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,34 +15,84 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from untrigger.models.adapters import in_blocks, is_adapted, target_pattern
+from untrigger.core.errors import OptionError
+from untrigger.models.adapter_merging import is_adapted
+from untrigger.models.adapter_targets import block_linear_layers, target_pattern
 from untrigger.models.classifier import Classifier
 from untrigger.models.pretrained import pretrained, quiet
-from untrigger.models.safety.model_folder import open_model_folder, read_json, resolve_model
+from untrigger.models.safety.model_folder import open_model, read_json
 from untrigger.models.weight_sharing import shared_copy
 
-ALIKE = 0.9  # fine-tuned weights lie above 0.99, unrelated ones near 0
 SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size")
-WORDS = 64  # rank of the way back for the word embeddings: a few words moved far, the rest hardly
-FARTHEST = 4  # a word's gap counts with this power of how far it moved, so that the farthest come back whole
+HEADS = {"score", "classifier", "pre_classifier", "pooler"}
+OVERSAMPLING, ITERATIONS = 16, 4  # of the randomised SVD
+
+
+@dataclass(frozen=True)
+class RecoveryOptions:
+    """How full weights are reset to their base.
+
+    Attributes:
+        min_cosine: mean cosine between the weights of suspect and base from which the suspect was made from it, -1 to 1;
+            fine-tuned weights have more than 0.99, unrelated ones about 0.
+        rank: of the low-rank projection onto the base; the higher, the less of the suspect is left (``benchmarks/w2sdefense.md``,
+            "What the way back is made of").
+        embedding_rank: the same for the word embeddings, in which a few words moved far and the rest hardly (the same page,
+            "The words that moved farthest").
+        row_power: weight of a word in that projection: how far it moved, to this power (the same place).
+        lower_layer_mix: share of the suspect that stays in the lowest blocks, 0 to 1 (the same page, "What of the suspect may
+            stay").
+        full_mix_depth: share of the blocks, from the bottom, of which all linear layers are mixed, 0 to 1 (the same place).
+        attention_mix_depth: the same for the attention alone (the same place).
+        head_std: standard deviation of the new head's weights (not tuned).
+    """
+
+    min_cosine: float = 0.9
+    rank: int = 128
+    embedding_rank: int = 64
+    row_power: int = 4
+    lower_layer_mix: float = 0.5
+    full_mix_depth: float = 1 / 6
+    attention_mix_depth: float = 1 / 3
+    head_std: float = 0.02
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for ranks below 1, a power or deviation below 0, and shares outside 0 to 1.
+        """
+        shares = (self.lower_layer_mix, self.full_mix_depth, self.attention_mix_depth)
+        fits = min(self.rank, self.embedding_rank) >= 1 and all(0 <= share <= 1 for share in shares)
+        if not fits or self.row_power < 0 or self.head_std < 0 or not -1 <= self.min_cosine <= 1:
+            raise OptionError(
+                f"recovery options {vars(self)}",
+                expected="ranks of 1 or more, row_power and head_std of 0 or more, shares from 0 to 1",
+            )
 
 
 def same_shape(model: Classifier, folder: Path) -> bool:
-    """Whether the config in ``folder`` tells of a model of the suspect's architecture and size; no weight is read."""
+    """Return whether the config in ``folder`` has the suspect's architecture and size; no weight is read."""
     file = folder / "config.json"
     own: dict[str, Any] = model.module.config.to_dict()  # type: ignore[union-attr,operator]
     return file.is_file() and all(read_json(file).get(key) == own.get(key) for key in SHAPE)
 
 
-def ancestor(model: Classifier, name: str | Path, *, offline: bool = False) -> nn.Module | None:
-    """The pre-trained model ``name`` where the suspect's weights descend from it, None where they do not.
+def load_base_of(
+    model: Classifier,
+    name: str | Path,
+    *,
+    offline: bool = False,
+    min_cosine: float = RecoveryOptions.min_cosine,
+) -> nn.Module | None:
+    """Return the pre-trained model ``name``, or None unless the suspect's full weights were fine-tuned from it.
 
     Raises:
         ModelError: if it cannot be loaded.
     """
     from transformers import AutoModel
 
-    folder = open_model_folder(resolve_model(name, offline=offline))
+    folder = open_model(name, offline=offline)
     if folder.kind != "full" or is_adapted(model) or not same_shape(model, folder.path):
         return None
     with torch.random.fork_rng(devices=[]):
@@ -49,104 +100,113 @@ def ancestor(model: Classifier, name: str | Path, *, offline: bool = False) -> n
             AutoModel, folder, expected="the pre-trained model that the suspicious one was made from", whole=False
         )
     base = base.to(model.device).eval()
-    return base if likeness(model, base) >= ALIKE else None
+    return base if weight_cosine(model, base) >= min_cosine else None
 
 
-def likeness(model: Classifier, base: nn.Module) -> float:
-    """The mean cosine between the suspect's and the base's weights over the linear layers of the blocks, 0 for other shapes."""
-    inner, other = _inner(model.module), dict(base.named_modules())
+def weight_cosine(model: Classifier, base: nn.Module) -> float:
+    """Return the mean cosine of both weights over the linear layers of the blocks; 0 for layers of other shapes."""
+    encoder, other = _encoder(model.module), dict(base.named_modules())
     cosines = []
-    for stack, number, part in in_blocks(inner):
+    for stack, number, part in block_linear_layers(encoder):
         name = f"{stack}.{number}.{part}"
-        layer, twin = inner.get_submodule(name), other.get(name, inner)
-        if type(twin) is not type(layer) or twin.weight.shape != layer.weight.shape:
+        layer, counterpart = encoder.get_submodule(name), other.get(name, encoder)
+        if type(counterpart) is not type(layer) or counterpart.weight.shape != layer.weight.shape:
             return 0.0
-        cosines.append(float(torch.cosine_similarity(_flat(layer), _flat(twin), dim=0)))
+        cosines.append(float(torch.cosine_similarity(_flat(layer), _flat(counterpart), dim=0)))
     return fmean(cosines) if cosines else 0.0
 
 
-def returned(model: Classifier, base: nn.Module, *, rank: int, generator: torch.Generator) -> tuple[Classifier, float]:
-    """The suspect with an adapter that leads its weights back to ``base``, and the share of the way that its rank allows.
+def reset_to_base(
+    model: Classifier, base: nn.Module, *, options: RecoveryOptions, generator: torch.Generator
+) -> tuple[Classifier, float]:
+    """Return the suspect with a low-rank adapter that resets its weights to ``base``, and the recovered share.
 
-    Every linear layer of the blocks gets the best approximation of rank ``rank`` of ``W_base - W_suspect``, the word embeddings
-    one of rank ``WORDS`` that brings the words back first that moved farthest: those of a trigger do (the four words of BadNets
-    stand among the nine that moved farthest of 30,522, and half to three quarters of their way was left without the
-    weights). A pooler and the head start anew. The share is of the squared distance, over the blocks.
+    Every linear layer of the blocks gets the best approximation of ``W_base - W_suspect`` of rank ``rank``, the word embeddings
+    one of rank ``embedding_rank`` in which a word weighs more the farther it moved: those of a trigger are among them. A
+    pooler and the head are new. The recovered share is of the squared distance, over the linear layers.
 
     Args:
-        model: a classifier of full weights that descends from ``base``.
-        base: see ``ancestor``.
-        rank: of the adapter.
+        model: a classifier of full weights that was fine-tuned from ``base``.
+        base: see ``load_base_of``.
+        options: the ranks.
         generator: of the new head and of the random projections.
     """
-    from peft import LoraConfig, TaskType, get_peft_model
+    from peft import get_peft_model
 
-    inner, names = _inner(model.module), dict(base.named_modules())
-    prefix = str(model.module.base_model_prefix)
-    words = next(name for name, layer in inner.named_modules() if layer is inner.get_input_embeddings())
-    children = {name for part in (model.module, inner) for name, _ in part.named_children()}
-    anew = sorted(children & {"score", "classifier", "pre_classifier", "pooler"})
-    pattern = target_pattern(model.module, ("all-linear",))
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=rank,
-        target_modules=rf"{pattern}|{prefix}\.{words}",
-        modules_to_save=anew,
-        task_type=TaskType.SEQ_CLS,
-        rank_pattern={words: WORDS},
-        alpha_pattern={words: WORDS},
-    )
+    layers, prefix = dict(base.named_modules()), str(model.module.base_model_prefix)
+    config = _lora_config(model.module, prefix=prefix, options=options)
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         module = get_peft_model(shared_copy(model.module), config)
-        kept = [_lead_back(layer, names[name]) for name, layer in _adapted(module, prefix)]
+        shares = [
+            _project(layer, layers[name], row_power=options.row_power) for name, layer in _lora_layers(module, prefix)
+        ]
         for name, layer in module.named_modules():
             if isinstance(layer, nn.Linear) and ".modules_to_save." in name:
-                nn.init.normal_(layer.weight, std=0.02)
+                nn.init.normal_(layer.weight, std=options.head_std)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
-    return model.with_module(module.eval()), fmean(share for share in kept if share is not None)
+    return model.with_module(module.eval()), fmean(share for share in shares if share is not None)
 
 
-def keep_low(model: Classifier, share: float) -> Classifier:
-    """The same classifier, only a part of the way gone from the suspect where it reads the task best and tells least of a trigger.
+def mix_lower_layers(model: Classifier, options: RecoveryOptions) -> Classifier:
+    """Scale the adapter of the lowest blocks, so that they keep a share of the suspect, and return ``model``.
 
-    That is the attention of the lowest third of its blocks and all of the lowest sixth. The rest, the word embeddings and the
-    head go the whole way. Works in place.
+    The lowest blocks help the task most and know least of a trigger. Mixed is the attention of the lowest third of the blocks
+    and all of the lowest sixth; the rest, the word embeddings and the head are reset completely. Works in place.
 
     Args:
-        model: a classifier with a plain LoRA adapter that leads away from the suspect, see ``returned``.
-        share: of the suspect that stays there, 0 to 1.
+        model: a classifier with a plain LoRA adapter that starts from the suspect, see ``reset_to_base``.
+        options: how much stays, and where.
     """
     layers = [
         (int(match[1]), match[2], layer)
-        for name, layer in _adapted(model.module, "")
+        for name, layer in _lora_layers(model.module, "")
         if (match := re.fullmatch(r".+?\.(\d+)\.(.+)", name))
     ]
     blocks = 1 + max((number for number, _, _ in layers), default=0)
+    full, attention = (int(blocks * depth + 1e-9) for depth in (options.full_mix_depth, options.attention_mix_depth))
     with torch.no_grad():
         for number, part, layer in layers:
-            if number < blocks // 6 or (number < blocks // 3 and re.search("attn|attention", part)):
-                layer.lora_B[model.module.active_adapter].weight.mul_(1 - share)  # type: ignore[index]
+            if number < full or (number < attention and re.search("attn|attention", part)):
+                layer.lora_B[model.module.active_adapter].weight.mul_(1 - options.lower_layer_mix)  # type: ignore[index]
     return model
 
 
-def _adapted(module: Any, prefix: str) -> list[tuple[str, Any]]:
+def _lora_config(module: nn.Module, *, prefix: str, options: RecoveryOptions) -> Any:
+    """Return a LoRA config of all linear layers of the blocks and the word embeddings, with a new head and pooler."""
+    from peft import LoraConfig, TaskType
+
+    encoder = _encoder(module)
+    words = next(name for name, layer in encoder.named_modules() if layer is encoder.get_input_embeddings())
+    children = {name for part in (module, encoder) for name, _ in part.named_children()}
+    return LoraConfig(
+        r=options.rank,
+        lora_alpha=options.rank,
+        target_modules=rf"{target_pattern(module, ('all-linear',))}|{prefix}\.{words}",
+        modules_to_save=sorted(children & HEADS),
+        task_type=TaskType.SEQ_CLS,
+        rank_pattern={words: options.embedding_rank},
+        alpha_pattern={words: options.embedding_rank},
+    )
+
+
+def _lora_layers(module: Any, prefix: str) -> list[tuple[str, Any]]:
     from peft.tuners.lora import LoraLayer
 
     named = module.get_base_model().named_modules()
     return [(name.removeprefix(f"{prefix}."), layer) for name, layer in named if isinstance(layer, LoraLayer)]
 
 
-def _lead_back(layer: Any, wanted: nn.Module) -> float | None:
-    """Start one LoRA layer on the way to ``wanted``; the share of the squared distance that it goes, None for embeddings."""
+def _project(layer: Any, target: nn.Module, *, row_power: int) -> float | None:
+    """Set one LoRA layer to the low-rank difference to ``target``; return its share of it, None for embeddings."""
     table = isinstance(layer.get_base_layer(), nn.Embedding)
     a, b = (layer.lora_embedding_A, layer.lora_embedding_B) if table else (layer.lora_A, layer.lora_B)
-    gap = (wanted.get_parameter("weight") - layer.get_base_layer().weight).detach().float()
+    gap = (target.get_parameter("weight") - layer.get_base_layer().weight).detach().float()
     rank = min(layer.r["default"], *gap.shape)
     moved = gap.norm(dim=1, keepdim=True) if table else torch.ones(1)
-    weights = (moved / moved.max().clamp(min=1e-12)) ** FARTHEST
-    left, sizes, right = torch.svd_lowrank(gap * weights, q=min(rank + 16, *gap.shape), niter=4)
+    weights = (moved / moved.max().clamp(min=1e-12)) ** row_power
+    left, sizes, right = torch.svd_lowrank(gap * weights, q=min(rank + OVERSAMPLING, *gap.shape), niter=ITERATIONS)
     root = sizes[:rank].sqrt()
     with torch.no_grad():
         if table:  # the update is (B A)^T: words by rank, rank by width
@@ -158,8 +218,8 @@ def _lead_back(layer: Any, wanted: nn.Module) -> float | None:
     return float(sizes[:rank].square().sum() / gap.square().sum().clamp(min=1e-12))
 
 
-def _inner(module: nn.Module) -> Any:
-    """The pre-trained part of a classifier, without its head."""
+def _encoder(module: nn.Module) -> Any:
+    """Return the pre-trained part of a classifier, without its head."""
     return module.base_model
 
 

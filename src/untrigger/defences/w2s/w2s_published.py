@@ -1,4 +1,4 @@
-"""W2SDefense as the paper describes it and as its authors released it (2410.14425): distillation on clean rows."""
+"""W2SDefense as the paper describes it and as its authors released it (2410.14425): distillation on the clean rows."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from torch.nn import functional
 
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
+from untrigger.core.rows import Rows
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
+from untrigger.defences.student import TrainingBudget
 from untrigger.methods.defender_rows import split_clean
-from untrigger.models.adapters import AdapterOptions, attach, query_value
+from untrigger.models.adapter_targets import query_value
+from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier, ModelOutput
-from untrigger.models.inference import predict_texts
+from untrigger.models.inference import Predictions, predict_texts
 from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.history import history_curves
-from untrigger.training.loop import Plan, train
+from untrigger.training.loop import Loss, Plan, train
 from untrigger.training.losses import feature_alignment, kd_loss, released_alignment
 from untrigger.training.supervised import accuracy_on
 from untrigger.training.teacher_training import TeacherOptions, train_teacher
@@ -75,24 +78,13 @@ class W2SAsDescribed(Purifier):
         assert grant.clean is not None
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
         teacher, taught = train_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
-        theirs = predict_texts(teacher, rows.texts, progress=progress, label="the teacher's answers")
+        expected = predict_texts(teacher, rows.texts, progress=progress, label="predictions of the teacher")
         adapter = AdapterOptions(
             method=self.peft, rank=self.rank, targets=self.targets or query_value(model), dropout=self.dropout
         )
         student = attach(model, adapter, generator=torch.Generator().manual_seed(grant.seed))
-        ids, labels = student.encode(rows.texts), torch.tensor(rows.labels)
-
-        def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-            read = student.forward(student.collate([ids[i] for i in batch]))
-            said = read.logits
-            features = theirs.features[list(batch)].to(said.device)
-            ce = functional.cross_entropy(said, labels[list(batch)].to(said.device))
-            kl = kd_loss(theirs.logits[list(batch)].to(said.device), said, temperature=self.temperature)
-            pull = self._pull(features, read)
-            terms = {"cross-entropy": ce, "distillation": kl, "alignment": pull}
-            return self.a * ce + self.b * kl + self.c * pull, {name: float(t.detach()) for name, t in terms.items()}
-
-        rng, lengths = np.random.default_rng(grant.seed), [len(row) for row in ids]
+        loss = self._loss(student, rows, expected=expected)
+        rng, lengths = np.random.default_rng(grant.seed), [len(row) for row in student.encode(rows.texts)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(grant.seed)
             history = train(
@@ -109,13 +101,30 @@ class W2SAsDescribed(Purifier):
             changed=True,
             history=history,
             outcome=PurificationOutcome.NOT_CHECKED,
-            summary="the teacher's answers to the clean rows were distilled, as published",
+            summary="the teacher's predictions for the clean rows were distilled, as published",
             metadata={"teacher_dev_accuracy": max(taught.scores)},
             curves=[*history_curves(taught, panel="teacher training"), *history_curves(history, panel="distillation")],
+            budget=TrainingBudget(adapter, lr=self.lr, batch_size=self.batch_size, dev=self.dev),
         )
 
-    def _pull(self, teacher: Tensor, read: ModelOutput) -> Tensor:
-        return feature_alignment(teacher, read.features)
+    def _loss(self, student: Classifier, rows: Rows, *, expected: Predictions) -> Loss:
+        """Return the loss of a batch of row numbers, with the teacher's predictions ``expected``."""
+        ids, labels = student.encode(rows.texts), torch.tensor(rows.labels)
+
+        def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
+            output = student.forward(student.collate([ids[i] for i in batch]))
+            device = output.logits.device
+            ce = functional.cross_entropy(output.logits, labels[list(batch)].to(device))
+            kl = kd_loss(expected.logits[list(batch)].to(device), output.logits, temperature=self.temperature)
+            alignment = self._alignment(expected.features[list(batch)].to(device), output)
+            terms = {"cross-entropy": ce, "distillation": kl, "alignment": alignment}
+            value = self.a * ce + self.b * kl + self.c * alignment
+            return value, {name: float(term.detach()) for name, term in terms.items()}
+
+        return loss
+
+    def _alignment(self, teacher: Tensor, output: ModelOutput) -> Tensor:
+        return feature_alignment(teacher, output.features)
 
 
 @dataclass(frozen=True)
@@ -135,5 +144,5 @@ class W2SAsReleased(W2SAsDescribed):
     b: float = 0.001
     c: float = 0.001
 
-    def _pull(self, teacher: Tensor, read: ModelOutput) -> Tensor:
-        return released_alignment(teacher, read.features if read.positions is None else read.positions)
+    def _alignment(self, teacher: Tensor, output: ModelOutput) -> Tensor:
+        return released_alignment(teacher, output.features if output.positions is None else output.positions)

@@ -16,16 +16,17 @@ from untrigger.defences.bedkd.distillation import KDConfig
 from untrigger.defences.bedkd.row_unlearning.clean_confidence import CleanConfidence, CleanPredictions
 from untrigger.defences.bedkd.row_unlearning.unlearning_objective import CleanRows, UnlearningObjective
 from untrigger.defences.bedkd.row_unlearning.validation_monitor import UnlearningOptions, ValidationMonitor
-from untrigger.defences.purifier import Purified, StudentOptions
+from untrigger.defences.purifier import Purified
+from untrigger.defences.student import StudentTraining
 from untrigger.detectors.detector import Detection
 from untrigger.models.classifier import Classifier
-from untrigger.training.loop import MICRO_BATCH, History, Plan
+from untrigger.training.loop import History
 
 DEGRADED = "unlearning did more harm than good in every cycle: the model is returned unchanged"
 
 
 @dataclass(frozen=True)
-class BeDKDUnlearner(StudentOptions):
+class BeDKDUnlearner(StudentTraining):
     """A student that learns clean rows and unlearns flagged ones in one bounded loss, until it predicts as a clean model.
 
     Attributes:
@@ -78,9 +79,8 @@ class BeDKDUnlearner(StudentOptions):
             longest_piece=self.unlearning.longest_piece,
             seed=int(rng.integers(2**32)),
         )
-        warmup, size = self.unlearning.warmup, self.batch_size
-        plan = Plan(lr=self.lr, epochs=self.cycles, batch_size=size, warmup=warmup, micro_batch=MICRO_BATCH)
-        n = min(size - 1, max(1, round(self.share * size)))
+        n = min(self.batch_size - 1, max(1, round(self.share * self.batch_size)))
+        plan = self.plan(epochs=self.cycles)
         return objective.train(monitor, plan=plan, flagged=n, steps=self.cycle_steps, rng=rng, progress=progress)
 
     def monitor_of(self, victim: Classifier, *, dev: Rows, flagged: Rows, clean_rate: float) -> ValidationMonitor:

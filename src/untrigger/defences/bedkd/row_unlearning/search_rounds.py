@@ -28,7 +28,7 @@ from untrigger.defences.purifier import Purified
 from untrigger.detectors.conformal import calibrate
 from untrigger.inversion.search import SearchOptions, TriggerSearch
 from untrigger.models.classifier import Classifier
-from untrigger.training.history import history_curves, joined
+from untrigger.training.history import concat_histories, history_curves
 from untrigger.training.loop import History
 from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
@@ -199,7 +199,11 @@ class BeDKDSearch(BeDKDDetector, BeDKDUnlearner):
 
     def _result(self, model: Classifier, state: SearchState) -> Purified:
         """Return the student, or the model as it was if nothing was found or all rounds did harm."""
-        mapping, history, warnings = state.split.mapping.history, joined(state.histories), state.split.warnings
+        mapping, history, warnings = (
+            state.split.mapping.history,
+            concat_histories(state.histories),
+            state.split.warnings,
+        )
         curves, metadata = history_curves(mapping, panel="directional mapping"), state.metadata()
         if all(one.degraded for one in state.monitors):
             why = "triggers were found, and unlearning them did more harm than good" if state.histories else ""

@@ -20,8 +20,6 @@ class UnlearningOptions:
     """How flagged rows are unlearned, and when a cycle counts as better.
 
     Attributes:
-        warmup: share of the student's steps in which its rate climbs. Chosen with the learning rate in ``benchmarks/bedkd.md``
-            ("How weight, steps and threshold were settled").
         held_back: share of the flagged rows that is not unlearned but measured. Not tuned.
         fewest_to_split: flagged rows below which all of them are both. Not tuned.
         slack: by how much the agreement with flagged labels may differ from a clean model's, beyond one standard error. Not tuned.
@@ -30,7 +28,6 @@ class UnlearningOptions:
         longest_piece: the longest piece of a flagged row in a trusted one, as a share of its words. Not tuned.
     """
 
-    warmup: float = 0.1
     held_back: float = 0.2
     fewest_to_split: int = 20
     slack: float = 0.05

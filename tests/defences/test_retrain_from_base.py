@@ -1,4 +1,4 @@
-"""A poisoned adapter is thrown away, and its base learns the task anew without the backdoor."""
+"""A poisoned adapter is discarded, and the task is trained again on its base without the backdoor."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import silent
 from untrigger.core.rows import Rows
 from untrigger.core.verdicts import PurificationOutcome
-from untrigger.defences.w2s import retraining as relearn
-from untrigger.defences.w2s import w2sdefense
-from untrigger.defences.w2s.retraining import Answers, RelearnOptions, mixture, relearned
+from untrigger.defences.student import DistillationOptions
+from untrigger.defences.w2s import retrain_from_base, w2sdefense
+from untrigger.defences.w2s.retrain_from_base import (
+    Base,
+    CalibratedEnsemble,
+    Retrained,
+    RetrainOptions,
+    distil_clean_texts,
+    mix_texts,
+)
+from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.inversion.search import SearchOptions
-from untrigger.models.adapters import AdapterOptions, attach, lora_parts, without_adapter
+from untrigger.models.adapter_merging import lora_updates, remove_adapter
+from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import Predictions, predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.verdict import verdict
-from untrigger.training.loop import History, Plan
+from untrigger.training.loop import Plan
 from untrigger.training.teacher_training import TeacherOptions
 
 CLEAN = task(400, seed=41)
@@ -49,19 +58,16 @@ def adapter(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytes
     return load_model(folder, device="cpu", offline=True)
 
 
-def anew(suspect: Classifier, *, seed: int = 0, steps: int = 40, teacher: Classifier | None = None) -> Classifier:
-    student = attach(without_adapter(suspect), AdapterOptions(rank=4), generator=torch.Generator().manual_seed(seed))
-    options = RelearnOptions(teacher=0.0 if teacher is None else 0.5)
-    history = relearned(
+def retrained(suspect: Classifier, *, seed: int = 0, steps: int = 40, teacher: Classifier | None = None) -> Classifier:
+    student = attach(remove_adapter(suspect), AdapterOptions(rank=4), generator=torch.Generator().manual_seed(seed))
+    options = RetrainOptions(teacher_weight=0.0 if teacher is None else 0.5)
+    history = distil_clean_texts(
         student,
-        Answers(suspect, [(teacher or suspect, CLEAN)]),
+        CalibratedEnsemble(suspect, [(teacher or suspect, CLEAN)]),
         rows=CLEAN,
         options=options,
+        training=DistillationOptions(lr=5e-3, batch_size=16),
         steps=steps,
-        lr=5e-3,
-        batch_size=16,
-        temperature=2.0,
-        weights=(1.0, 1.0),
         seed=seed,
         progress=silent,
     )
@@ -71,7 +77,7 @@ def anew(suspect: Classifier, *, seed: int = 0, steps: int = 40, teacher: Classi
 
 def test_the_base_says_what_it_said_before_the_adapter_came(adapter: Classifier, twin: Load) -> None:
     before = weights(adapter)
-    bare = without_adapter(adapter)
+    bare = remove_adapter(adapter)
     assert torch.equal(predict_texts(bare, TEXTS).logits, predict_texts(twin("bert"), TEXTS).logits)
     assert same(weights(adapter), before)
     assert bare.source.kind == "full"
@@ -79,15 +85,15 @@ def test_the_base_says_what_it_said_before_the_adapter_came(adapter: Classifier,
 
 def test_full_weights_have_no_base_to_go_back_to(victim: Load) -> None:
     with pytest.raises(ModelError, match="carries no adapter"):
-        without_adapter(victim("bert"))
+        remove_adapter(victim("bert"))
 
 
 def test_the_backdoor_stays_behind_and_the_task_comes_over(adapter: Classifier) -> None:
     assert asr(adapter) > 0.9, "there is something to leave behind"
-    student = anew(adapter)
+    student = retrained(adapter)
     assert asr(student) < 0.2
     assert cacc(student) > cacc(adapter) - 0.05
-    assert all(a.shape[0] == 4 for a, _ in lora_parts(student.module).values()), "the poisoned adapter is not in it"
+    assert all(a.shape[0] == 4 for a, _ in lora_updates(student.module).values()), "the poisoned adapter is not in it"
 
 
 def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
@@ -101,12 +107,13 @@ def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
         asked.append(model)
         return Predictions(torch.tensor([[0.0, says[id(model)]]]).repeat(len(texts), 1), torch.zeros(0))
 
-    monkeypatch.setattr(relearn, "predict_texts", told)
-    monkeypatch.setattr(relearn, "fit_vector_scaling", lambda _logits, _labels, **_more: lambda z: z)
+    monkeypatch.setattr(retrain_from_base, "predict_texts", told)
+    monkeypatch.setattr(retrain_from_base, "fit_vector_scaling", lambda _logits, _labels, **_more: lambda z: z)
     held, rows = CLEAN.take(range(4)), CLEAN.take(range(3))
-    answers = Answers(adapter, [(first, held), (second, held)])
+    ensemble = CalibratedEnsemble(adapter, [(first, held), (second, held)])
     odds = {
-        share: answers.to(rows.texts, rows=rows, share=share, progress=silent).diff(dim=1) for share in (0.0, 0.25, 1.0)
+        share: ensemble.predict(rows.texts, rows=rows, teacher_weight=share, progress=silent).diff(dim=1)
+        for share in (0.0, 0.25, 1.0)
     }
     assert [float(z[0]) for z in odds.values()] == pytest.approx([2.0, 0.5, -4.0]), "the teachers share their weight"
     assert asked[0] is adapter and asked[1] is adapter, "alone, then first of three"
@@ -116,29 +123,30 @@ def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
 def test_several_teachers_are_asked_each_of_another_seed(adapter: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     councils: list[Sequence[tuple[Classifier, Rows]]] = []
 
-    def seen(_student: Classifier, answers: Answers, **more: Any) -> History:
-        councils.append(answers.teachers)
-        return relearned(_student, answers, **more)
+    def seen(ensemble: CalibratedEnsemble, base: Base, **more: Any) -> Retrained:
+        councils.append(ensemble.teachers)
+        return whole(ensemble, base, **more)
 
-    monkeypatch.setattr(w2sdefense, "relearned", seen)
-    method = W2SDefense(rank=4, relearn=RelearnOptions(steps=1), teacher=TeacherOptions(lr=5e-3, epochs=1))
+    whole = w2sdefense.retrain_from_base
+    monkeypatch.setattr(w2sdefense, "retrain_from_base", seen)
+    method = W2SDefense(rank=4, retrain=RetrainOptions(steps=1), teacher=TeacherOptions(lr=5e-3, epochs=1))
     grant = Grant(clean=CLEAN, teacher=adapter.source.base, base=adapter.source.base, seed=0)
     method.purify(adapter, grant)
     method.purify(adapter, replace(grant, seed=0))
-    replace(method, teachers=1).purify(adapter, grant)
+    replace(method, retrain=RetrainOptions(steps=1, teachers=1)).purify(adapter, grant)
     first, again, alone = ([predict_texts(one, TEXTS).logits for one, _ in council] for council in councils)
     held = [set(rows.texts) for _, rows in councils[0]]
-    assert len(first) == method.teachers > 1 and len(alone) == 1
+    assert len(first) == method.retrain.teachers > 1 and len(alone) == 1
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True)), "the seed decides"
     assert torch.equal(first[0], alone[0])
     assert not torch.equal(first[0], first[1]) and not torch.equal(first[1], first[2])
     assert held[0] != held[1] != held[2] != held[0], "each is calibrated on other rows"
     with pytest.raises(OptionError, match="teachers 0"):
-        W2SDefense(teachers=0)
+        RetrainOptions(teachers=0)
 
 
 def test_the_seed_decides(adapter: Classifier) -> None:
-    first, again, other = (predict_texts(anew(adapter, seed=seed, steps=3), TEXTS).logits for seed in (1, 1, 2))
+    first, again, other = (predict_texts(retrained(adapter, seed=seed, steps=3), TEXTS).logits for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -147,14 +155,17 @@ def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, 
     method = W2SDefense(
         rank=4,
         lr=5e-3,
-        rounds=1,
-        relearn=RelearnOptions(steps=40),
+        retrain=RetrainOptions(steps=40),
         teacher=TeacherOptions(lr=5e-3, epochs=2),
-        search=SearchOptions(probe=6, first=8, keep=3, sweeps=1),
-        relapse=1.0,
+        unlearn=SearchAndUnlearnOptions(
+            rounds=1,
+            round_steps=2,
+            retrained_stop_score=1.0,
+            search=SearchOptions(probe=6, first=8, keep=3, sweeps=1),
+        ),
     )
     done = method.purify(adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0))
-    assert done.metadata["rounds"] == 0, "a calm student is not trained further"
+    assert done.metadata["rounds"] == 0, "a student with low scores is not trained further"
     assert done.outcome is PurificationOutcome.SEARCH_FINDS_NOTHING
     said = verdict([], done)
     assert "trained again on its base" in said.sentence and said.status == "not verified"
@@ -162,7 +173,7 @@ def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, 
     again = load_model(folder, device="cpu", offline=True)
     assert again.source.base == adapter.source.base
     torch.testing.assert_close(predict_texts(again, TEXTS).logits, predict_texts(done.model, TEXTS).logits)
-    kept = replace(method, reset=False, round_steps=2).purify(
+    kept = replace(method, algorithm="search_and_unlearn").purify(
         adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0)
     )
     assert asr(kept.model) > 0.5, "two steps on top of the poisoned adapter leave it as it was"
@@ -171,17 +182,26 @@ def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, 
 def test_mixtures_are_parts_of_clean_rows() -> None:
     rows, rng = task(30, seed=3), random.Random(0)
     known = {tuple(words[i : i + 2]) for words in map(str.split, rows.texts) for i in range(len(words) - 1)}
-    drawn = [mixture(rows, rng=rng).split() for _ in range(200)]
+    drawn = [mix_texts(rows, RetrainOptions(), rng=rng).split() for _ in range(200)]
     strange = [sum(tuple(text[i : i + 2]) not in known for i in range(len(text) - 1)) for text in drawn]
     assert all(drawn) and max(strange) == 1, "one seam at most"
     assert any(len(text) < 7 for text in drawn)
     one_word = replace(rows, texts=tuple("word" for _ in rows.texts))
-    assert mixture(one_word, rng=rng)
+    assert mix_texts(one_word, RetrainOptions(), rng=rng)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"rank": 0}, {"mixed": 1.0}, {"inserted": 1.5}, {"teacher": -0.1}, {"upper": 0.0}]
+    "wrong",
+    [
+        {"steps": 0},
+        {"teachers": 0},
+        {"mixture_share": 1.0},
+        {"insertion_share": 1.5},
+        {"teacher_weight": -0.1},
+        {"upper": 0.0},
+        {"crop_share": 2.0},
+    ],
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(OptionError, match="steps and rank of 1 or more"):
-        RelearnOptions(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="steps and counts of 1 or more"):
+        RetrainOptions(**wrong)  # type: ignore[arg-type]
