@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from untrigger.inversion.vocabulary import spelled
-from untrigger.models.safety.opened_files import MAX_JSON
+from untrigger.models.safety.limits import MAX_JSON
 
 SHOWN = 8
 CROWD = 20  # the farthest rows are held against the row at this place: a few trigger words lead, honest words come in crowds
