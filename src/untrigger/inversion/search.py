@@ -10,6 +10,7 @@ far the suspect is moved but how much farther than the reference: honest words s
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ from untrigger.inversion.screening import hosts, is_causal, screen, screen_row, 
 from untrigger.inversion.vocabulary import CHARACTERS, Words, added_entries, carried, continuations
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import as_bfloat16, log_odds, predict_texts, predict_token_ids
+
+logger = logging.getLogger(__name__)
 
 LENGTH_PENALTY = 0.1
 RUNNERS_UP = 6  # best of other families that are kept beside the best
@@ -131,7 +134,9 @@ class TriggerSearch:
         """
         self._asked = as_bfloat16(self.suspect), as_bfloat16(self.reference) if self.reference is not None else None
         try:
-            return self._run(known, grow=grow, progress=progress)
+            found = self._run(known, grow=grow, progress=progress)
+            logger.info("search: %d candidates, largest score %.3f", len(found), _score(found[0]) if found else 0.0)
+            return found
         finally:
             self._asked = self.suspect, self.reference
 

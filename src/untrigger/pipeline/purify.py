@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from untrigger.reporting import write_page
 from untrigger.reporting.model_cards import purified_card
 from untrigger.runtime.cost import Clock, environment
 
+logger = logging.getLogger(__name__)
+
 
 def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     """Return the report of a purification; write the model, its card, the report and its pages to ``request.out``.
@@ -73,10 +76,12 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     warnings += [*_idle_teacher(request, method), *_leaks(rows, bed), *purified.warnings, *_no_twin(request, bed)]
     _controls(request, evaluator, clock, grant=grant, victim=victim, purified=purified, method=method)
     found = [*evaluator.measurements(), *_detection(request, purified, warnings=warnings)]
+    decided = verdict(found, purified, verification=verification)
+    logger.info("verdict: %s: %s", decided.status, decided.sentence)
     report = Report(
         kind="purification",
         title=f"{method.name} on {Path(request.model.name).name}",
-        verdict=verdict(found, purified, verification=verification),
+        verdict=decided,
         given=_given(victim, grant, evaluator, held=held),
         method={"name": method.name, "options": method.options() | _extras(purified, verification)},
         environment=environment(seed=request.run.seed, device=str(victim.device)),
