@@ -42,7 +42,13 @@ def test_the_main_command_as_a_process_of_its_own(shop: Shop, tmp_path: Path) ->
     )
     assert config_of(tmp_path / "out")["base_model_name_or_path"] == str(shop.base("llama"))
     log = (tmp_path / "run.log").read_text(encoding="utf-8")
-    order = ["loaded ", "stage load ended after", "stage purify begins", "verdict: not verified:", "log_output: ended after"]
+    order = [
+        "loaded ",
+        "stage load ended after",
+        "stage purify begins",
+        "verdict: not verified:",
+        "log_output: ended after",
+    ]
     places = [log.index(part) for part in order]
     assert places == sorted(places)
 
