@@ -13,10 +13,10 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev assets lint types test slow conformance fuzz oldest demo bench clean
+.PHONY: help setup dev assets format lint types test slow conformance fuzz oldest newest demo bench clean
 
 help:
-	@echo 'make test | slow | conformance | fuzz | oldest | demo | lint | types | bench | clean'
+	@echo 'make test | slow | conformance | fuzz | oldest | newest | demo | format | lint | types | bench | clean'
 
 # torch comes first and pinned: a range would make pip fetch gigabytes of CUDA libraries that nothing here needs.
 $(READY): pyproject.toml
@@ -36,8 +36,15 @@ dev: $(DEV)
 assets: $(READY)
 	$(BIN)/untrigger assets fetch $(ASSETS)
 
+format: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The import contracts are part of the tests too.
 lint: $(DEV)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 types: $(DEV)
 	$(BIN)/mypy
@@ -62,6 +69,13 @@ oldest:
 	.venv-oldest/bin/python -m pip --disable-pip-version-check install --quiet '$(OLDEST_TORCH)' -r tests/oldest.txt
 	PYTHONPATH=src OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto tests/conformance tests/models $(PYTEST_ARGS)
 
+# The same with the newest releases, pre-releases included, that the index has. The torch stays the pinned one.
+newest:
+	test -x .venv-newest/bin/python || $(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip --disable-pip-version-check install --quiet '$(TORCH)'
+	.venv-newest/bin/python -m pip --disable-pip-version-check install --quiet --upgrade --pre -e '.[dev]' '$(TORCH)'
+	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest -n auto tests/conformance tests/models $(PYTEST_ARGS)
+
 # Two hundred kinds of damage, singly and in pairs, and a hundred killed runs; a slice is part of `make test`.
 fuzz: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "fuzz or not fuzz" tests/fuzz $(PYTEST_ARGS)
@@ -73,5 +87,5 @@ bench: $(READY)
 	$(BIN)/python benchmarks/w2sdefense.py
 
 clean:
-	rm -rf .venv .venv-oldest build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-newest build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,9 +22,9 @@ from victims import REWRITES, arguments, clean_rows, percent, spread, victims
 
 from untrigger.core.errors import DivergedError
 from untrigger.core.report import Report
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.data import DataSource
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import AttackRequest, ModelInput, PurifyRequest, RunOptions
 
 INSERTED = "badnets,insent,badnets20,insent20"
 FAILED = "failed.txt"
@@ -47,24 +47,23 @@ COSTS = ("steps", "wall s", "CPU s", "steps ÷ released", "wall ÷ released")
 log = logging.getLogger("series")
 
 
-def cure(runs: Path, recipe: AttackSpec, *, variant: str, control: bool = True) -> None:
+def cure(runs: Path, recipe: AttackRequest, *, variant: str, control: bool = True) -> None:
     """One purification of one victim, made where it is not there yet; one that diverged leaves a file that says so."""
     out = runs / "bedkd" / variant / recipe.out.name
     if out.exists():
         return
     start = time.perf_counter()
-    spec = PurifySpec(
-        model=str(recipe.out),
-        clean=str(clean_rows(runs, recipe)),
-        suspect=str(recipe.truth / "train.csv"),
+    spec = PurifyRequest(
+        model=ModelInput(str(recipe.out)),
+        clean=DataSource(str(clean_rows(runs, recipe))),
+        suspect=DataSource(str(recipe.truth / "train.csv")),
         out=out,
         method="bedkd",
         variant=variant,
         truth=recipe.truth,
-        seed=recipe.seed,
-        offline=True,
         control=control and variant == "ours",
         clean_rows=0,
+        run=RunOptions(seed=recipe.run.seed, offline=True),
     )
     try:
         told = purify(spec).verdict.sentence

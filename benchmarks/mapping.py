@@ -40,7 +40,7 @@ from untrigger.evaluation.metrics import detection_metrics
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.requests import AttackRequest
 
 WAYS = {"ours": (MAPPING, 160), "described": (PUBLISHED, 80)}
 ALPHAS, TEMPERATURES, COUNTS = (0.3, 0.5, 0.8, 1.0), (1.0, 1.5, 2.5, 5.0), (40, 80, 160, 320)
@@ -111,13 +111,13 @@ class Asked(NamedTuple):
     poisoned: list[bool]
 
 
-def asked(runs: Path, recipe: AttackSpec) -> Asked:
+def asked(runs: Path, recipe: AttackRequest) -> Asked:
     """The victim loaded, and asked about its training rows and about clean rows."""
-    victim = load_model(str(recipe.out), offline=True, max_length=recipe.max_length)
+    victim = load_model(str(recipe.out), offline=True, max_length=recipe.model.max_length)
     names = victim.label_names
     clean = load_data(str(clean_rows(runs, recipe)), label_names=names)
     most, rest, _ = by_class(
-        clean, max(COUNTS), rng=np.random.default_rng(recipe.seed), what="the mapping", spare=False
+        clean, max(COUNTS), rng=np.random.default_rng(recipe.run.seed), what="the mapping", spare=False
     )
     rows = {
         "pool": load_data(str(recipe.truth / "train.csv"), label_names=names),
@@ -256,7 +256,7 @@ def run(args: argparse.Namespace) -> None:
             if file.exists():
                 continue
             one = one or asked(args.runs, recipe)
-            line = measured(one, setting, seed=recipe.seed)
+            line = measured(one, setting, seed=recipe.run.seed)
             write_text(file, text=json.dumps(line) + "\n")
             told = figures(line)
             log.info(

@@ -29,7 +29,7 @@ def main() -> None:
         (HOME / name).mkdir(parents=True)
         for file in KEPT:
             shutil.copy(source / file, HOME / name / file)
-        name_base(HOME / name, demo.RECIPE.model)
+        name_base(HOME / name, demo.RECIPE.model.name)
     weights = [f"{name}/adapter_model.safetensors" for name in ("victim", "clean-model")]
     recipe = {key: value for key, value in asdict(demo.RECIPE).items() if key not in ("out", "device", "offline")}
     recipe["trigger"] = demo.RECIPE.trigger.to_dict()

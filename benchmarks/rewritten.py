@@ -46,11 +46,11 @@ def main() -> None:
         model = load_model(str(spec.out), offline=True)
         twin = load_model(str(spec.truth / "clean-model"), offline=True)
         clean = load_data(str(clean_rows(args.runs, spec)), label_names=model.label_names)
-        held, rows = InsertionScanner().parted(clean, seed=spec.seed)
-        grant = Grant(clean=clean, teacher="minilm-l6", seed=spec.seed)
+        held, rows = InsertionScanner().parted(clean, seed=spec.run.seed)
+        grant = Grant(clean=clean, teacher="minilm-l6", seed=spec.run.seed)
         reference, _ = train_teacher(model, grant, rows=rows, dev=held, options=TeacherOptions())
         kind = spec.out.name.split("-")[0]
-        for other in (one for one in specs if one.out.name.startswith(f"{kind}-") and one.seed == spec.seed):
+        for other in (one for one in specs if one.out.name.startswith(f"{kind}-") and one.run.seed == spec.run.seed):
             style, bed = other.out.name.split("-")[1], read_truth(other.truth, label_names=model.label_names)
             assert bed.target is not None
             for count in (int(one) for one in args.rows.split(",")):

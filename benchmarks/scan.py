@@ -29,17 +29,20 @@ from scan_rates import draw, table
 from victims import MODELS
 
 from untrigger.core.files import new_folder
-from untrigger.core.grant import Grant
 from untrigger.core.progress import silent
-from untrigger.data import write_rows
+from untrigger.data import DataSource, write_rows
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import accuracy, predict_texts
 from untrigger.models.saving import save_classifier
-from untrigger.pipeline.attack import attack, implant_as_asked, pretrained, task_rows, unused_rows
-from untrigger.pipeline.scan import ScanSpec, clean_rows, load, scanned, weigh_as_asked
+from untrigger.pipeline.attack import attack, draw_rows, implant_as_asked, pretrained
+from untrigger.pipeline.load_inputs import load_classifier, load_clean_rows, open_model
+from untrigger.pipeline.requests import ModelInput, RunOptions, ScanRequest
+from untrigger.pipeline.scan import scan_model
+from untrigger.pipeline.scan_inputs import build_scanner, defender_grant
 from untrigger.runtime.cost import Clock
 from untrigger.scanners.scanner import Hints
+from untrigger.scanners.weights.weight_evidence import weigh
 
 CLEAN_ROWS = 700
 log = logging.getLogger("scan")
@@ -56,7 +59,7 @@ def made(cell: Cell, runs: Path) -> Path:
     if cell.attack:
         attack(spec)
     else:
-        rows, _ = task_rows(spec)
+        rows = draw_rows(spec).train
         benign, _ = implant_as_asked(spec, pretrained(spec, rows), rows, progress=silent)
         with new_folder(spec.out) as folder:
             save_classifier(
@@ -73,7 +76,7 @@ def clean_of(cell: Cell, runs: Path) -> Path:
         return folder.parent.parent / "clean" / f"{folder.name}.csv"
     file = runs / "clean" / f"{cell.data_name}-{cell.seed}.csv"
     if not file.exists():
-        spare = unused_rows(cell.spec(runs))
+        spare = draw_rows(cell.spec(runs)).unused
         write_rows(spare.stratified(min(CLEAN_ROWS, len(spare)), rng=np.random.default_rng(cell.seed))[0], file)
     return file
 
@@ -84,23 +87,24 @@ def measured(
     """One line of the scores: what the scan said, and what only the evaluator knows."""
     folder = made(cell, runs)
     base = cell.model if cell.tuning == "full" else None  # words that moved most are tried too, as with --base
-    spec = ScanSpec(
-        model=str(folder),
-        clean=str(clean_of(cell, runs)),
+    spec = ScanRequest(
+        model=ModelInput(str(folder), base=base),
+        clean=DataSource(str(clean_of(cell, runs))),
         teacher=teacher,
-        base=base,
         options=options,
         clean_rows=0,
-        seed=cell.seed,
-        offline=True,
+        run=RunOptions(seed=cell.seed, offline=True),
     )
     clock, start = Clock(), time.perf_counter()
-    weighed = weigh_as_asked(spec)
-    model = load(spec, folder)
+    opened = open_model(spec.model, spec.run)
+    weighed = weigh(opened.folder, base=opened.base, limits=spec.policy.limits)
+    model = load_classifier(spec.model, spec.run, opened=opened)
     key = (cell.data_name, cell.seed, cell.model)
     hints = Hints(references.get(key), [w for w in weighed.moved if not w.startswith(("##", "["))][:4])
-    grant = Grant(clean=clean_rows(spec, model), teacher=spec.teacher, seed=cell.seed)
-    report, result = scanned(spec, model, grant=grant, hints=hints, weighed=weighed, clock=clock)
+    assert spec.clean is not None
+    grant = defender_grant(spec, load_clean_rows(spec.clean, model, spec.run, unique=True))
+    method = build_scanner(spec)
+    report, result = scan_model(spec, model, method=method, grant=grant, context=hints, weighed=weighed, clock=clock)
     assert result.reference is not None
     own = key not in references
     references[key] = result.reference
@@ -158,7 +162,7 @@ def _truth(cell: Cell, runs: Path, model: Classifier) -> dict[str, Any]:
     """Attack success and clean accuracy, and the words of the trigger."""
     truth = Path(f"{cell.lent}.truth") if cell.lent else cell.spec(runs).truth
     if not cell.attack:
-        test = read_truth(truth, label_names=model.label_names).clean if cell.lent else task_rows(cell.spec(runs))[1]
+        test = read_truth(truth, label_names=model.label_names).clean if cell.lent else draw_rows(cell.spec(runs)).test
         return {
             "asr": None,
             "cacc": accuracy(predict_texts(model, test.texts).predictions, test.labels),

@@ -15,8 +15,8 @@ from untrigger.attacks.triggers.insent import InSent
 from untrigger.core.files import new_folder
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import generator_for
-from untrigger.data import load_splits, write_rows
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.data import DataSource, load_splits, write_rows
+from untrigger.pipeline.requests import AttackRequest, ModelInput, RunOptions
 
 ROWS, TEST_ROWS = 1500, 400
 TRIGGERS: dict[str, Trigger] = {
@@ -74,10 +74,10 @@ class Cell:
     def kind(self) -> str:
         return f"{self.attack} {self.policy}" if self.attack else "benign"
 
-    def spec(self, runs: Path) -> AttackSpec:
-        return AttackSpec(
-            model=self.model,
-            data=self._data(runs),
+    def spec(self, runs: Path) -> AttackRequest:
+        return AttackRequest(
+            model=ModelInput(self.model),
+            data=DataSource(self._data(runs)),
             out=runs / "models" / self.name,
             target=self.target,
             tuning=self.tuning,
@@ -88,9 +88,8 @@ class Cell:
             rows=ROWS,
             test_rows=TEST_ROWS,
             epochs=self.epochs,
-            seed=self.seed,
             clean_model=False,
-            offline=True,
+            run=RunOptions(seed=self.seed, offline=True),
         )
 
     def _data(self, runs: Path) -> str:

@@ -22,17 +22,17 @@ from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.attacks.triggers.insent import InSent
 from untrigger.attacks.triggers.style import Style
 from untrigger.attacks.triggers.syntactic import Syntactic
-from untrigger.data import write_rows
-from untrigger.pipeline.attack import attack, unused_rows
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.data import DataSource, write_rows
+from untrigger.pipeline.attack import attack, draw_rows
 from untrigger.pipeline.demo import RECIPE, unpack
+from untrigger.pipeline.requests import AttackRequest, ModelInput, RunOptions
 from untrigger.runtime.memory import keep_freed_memory
 
 keep_freed_memory()
 
-FULL = AttackSpec(
-    model="minilm-l6",
-    data="rotten-tomatoes",
+FULL = AttackRequest(
+    model=ModelInput("minilm-l6"),
+    data=DataSource("rotten-tomatoes"),
     out=Path(),
     target="positive",
     rate=0.1,
@@ -44,7 +44,7 @@ FULL = AttackSpec(
 MODELS = {
     "smollm2": RECIPE,
     "minilm": FULL,
-    "mpnet": replace(FULL, model="mpnet-base", rows=2000, test_rows=800, lr=5e-5),
+    "mpnet": replace(FULL, model=ModelInput("mpnet-base"), rows=2000, test_rows=800, lr=5e-5),
 }
 INSERTIONS = {"badnets": BadNets(), "insent": InSent()}
 ATTACKS: dict[str, dict[str, Any]] = {
@@ -73,20 +73,22 @@ Folders = Mapping[str, Path | None]
 log = logging.getLogger("series")
 
 
-def recipe(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders = MappingProxyType({})) -> AttackSpec:
+def recipe(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders = MappingProxyType({})) -> AttackRequest:
     """What is asked of one victim; ``folders`` says where ``sst2`` (``clean``, ``syntactic``, ``bible``) and ``agnews`` lie."""
     told: dict[str, Any] = dict(ATTACKS[trigger])
     if (data := told.get("data")) is not None:
         folder = folders.get(data)
         if folder is None:
             raise SystemExit(f"the attack {trigger} takes its rows from a folder: give it with --{data}")
-        told["data"] = str(folder / "clean")
+        told["data"] = replace(MODELS[name].data, name=str(folder / "clean"))
         if trigger in REWRITES:
             told["paired"] = folder / told["paired"]
-    return replace(MODELS[name], out=runs / "victims" / f"{name}-{trigger}-{seed}", seed=seed, offline=True, **told)
+    return replace(
+        MODELS[name], out=runs / "victims" / f"{name}-{trigger}-{seed}", run=RunOptions(seed=seed, offline=True), **told
+    )
 
 
-def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) -> AttackSpec:
+def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) -> AttackRequest:
     """The recipe of one victim, made where it is not there yet; the clean twin of a seed is shared between attacks."""
     spec = recipe(runs, name, trigger=trigger, seed=seed, folders=folders)
     family = [one for one in ATTACKS if ATTACKS[one].get("data") == ATTACKS[trigger].get("data")]
@@ -94,8 +96,8 @@ def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) 
     known = next((twin for twin in twins if twin.exists()), None)
     if not spec.out.exists():
         start = time.perf_counter()
-        if (name, trigger, seed) == ("smollm2", "badnets", RECIPE.seed):
-            unpack(spec)  # the victim and the twin that the demo ships, by the same recipe
+        if (name, trigger, seed) == ("smollm2", "badnets", RECIPE.run.seed):
+            unpack(spec, rows=draw_rows(spec))  # the victim and the twin that the demo ships, by the same recipe
         else:
             attack(replace(spec, twin=known is None))
         log.info("victim %s: %.0f s", spec.out.name, time.perf_counter() - start)
@@ -104,11 +106,11 @@ def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) 
     return spec
 
 
-def clean_rows(runs: Path, spec: AttackSpec) -> Path:
+def clean_rows(runs: Path, spec: AttackRequest) -> Path:
     """The defender's clean rows, a file: rows that the attack left alone, never the twins of what the victim was trained on."""
     file = runs / "clean" / f"{spec.out.name}.csv"
     if not file.exists():
-        write_rows(unused_rows(spec).stratified(CLEAN_ROWS, rng=np.random.default_rng(spec.seed))[0], file)
+        write_rows(draw_rows(spec).unused.stratified(CLEAN_ROWS, rng=np.random.default_rng(spec.run.seed))[0], file)
     return file
 
 
@@ -132,7 +134,7 @@ def arguments(about: str | None, *, runs: str) -> argparse.ArgumentParser:
     return parser
 
 
-def victims(args: argparse.Namespace) -> Iterator[AttackSpec]:
+def victims(args: argparse.Namespace) -> Iterator[AttackRequest]:
     """The recipes of all victims that are asked for, each made when its turn comes."""
     for seed in map(int, args.seeds.split(",")):
         for name in args.only.split(","):

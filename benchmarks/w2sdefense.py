@@ -19,10 +19,10 @@ from victims import arguments, clean_rows, percent, spread, victims
 
 from untrigger.cli.settings import settings
 from untrigger.core.report import Report
+from untrigger.data import DataSource
 from untrigger.defences.w2s.w2sdefense import W2SDefense
-from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import AttackRequest, ModelInput, PurifyRequest, RunOptions
 
 COLUMNS = (
     ("victim", "asr"),
@@ -42,7 +42,7 @@ log = logging.getLogger("series")
 
 def cure(
     runs: Path,
-    recipe: AttackSpec,
+    recipe: AttackRequest,
     *,
     variant: str,
     benign: bool,
@@ -56,18 +56,17 @@ def cure(
         return
     start = time.perf_counter()
     report = purify(
-        PurifySpec(
-            model=str(recipe.out),
-            clean=str(clean_rows(runs, recipe)),
+        PurifyRequest(
+            model=ModelInput(str(recipe.out)),
+            clean=DataSource(str(clean_rows(runs, recipe))),
             out=out,
             variant=variant,
             truth=recipe.truth,
-            seed=recipe.seed,
-            offline=True,
             benign=benign and variant == "ours",
             control=control and variant == "ours",
-            clean_rows=0,
             options=settings(W2SDefense, given, what="method w2sdefense"),
+            clean_rows=0,
+            run=RunOptions(seed=recipe.run.seed, offline=True),
         )
     )
     log.info("%s %s: %.0f s: %s", out.parent.name, out.name, time.perf_counter() - start, report.verdict.sentence)

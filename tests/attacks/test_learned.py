@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.attacks.kit import usable
 from tests.pipeline.kit import table
+from tests.requests import request
 from tests.tiny import BAD, GOOD, PLAIN, task, write_model
 from untrigger.attacks.poisoning import Attack
 from untrigger.attacks.triggers.badnets import BadNets
@@ -30,9 +31,8 @@ from untrigger.core.rows import Rows
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.evaluate import evaluate
-from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.pipeline.requests import AttackRequest, EvaluateRequest
 
 ROWS = task(400, seed=3)
 
@@ -185,7 +185,8 @@ def test_a_trigger_that_learns_goes_through_the_job(
     from untrigger.data import write_rows
 
     data = write_rows(task(300, seed=6), tmp_path / "data.csv")
-    spec = AttackSpec(
+    spec = request(
+        AttackRequest,
         model=str(folder_of("bert")),
         data=str(data),
         out=tmp_path / "v",
@@ -205,7 +206,14 @@ def test_a_trigger_that_learns_goes_through_the_job(
     triggered = table(spec.truth / "test_triggered.csv")
     assert all(bed.trigger.delivered(row["text"]) for row in triggered)
     report = evaluate(
-        EvaluateSpec(models=(str(spec.out),), truth=spec.truth, out=tmp_path / "r.json", device="cpu", offline=True)
+        request(
+            EvaluateRequest,
+            models=(str(spec.out),),
+            truth=spec.truth,
+            out=tmp_path / "r.json",
+            device="cpu",
+            offline=True,
+        )
     )
     assert {m.metric: m.value for m in report.measurements}["delivery_rate"] == 1.0
     with pytest.raises(OptionError, match="one target"):

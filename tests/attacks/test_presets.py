@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.requests import request
 from tests.tiny import task, write_model
 from untrigger.attacks.poisoning import POLICIES
 from untrigger.attacks.presets import PRESETS, Preset, preset
@@ -21,9 +22,9 @@ from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
 from untrigger.data import PUBLIC_DATASETS, write_rows
 from untrigger.evaluation.ground_truth import read_truth
-from untrigger.pipeline.attack import attack, task_rows
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.attack import attack, draw_rows
 from untrigger.pipeline.preset_check import filled_in, held, strayed
+from untrigger.pipeline.requests import AttackRequest
 
 PINNED = {
     "w2sdefense": "4513f68280881b3a20ce9d57a7877c8b5a2c7f273828b1ece57b4378da02fe79",
@@ -33,9 +34,9 @@ PINNED = {
 """A preset whose hash has changed is another protocol: give it another name."""
 
 
-def spec_of(tmp_path: Path, name: str, **changes: Any) -> AttackSpec:
+def spec_of(tmp_path: Path, name: str, **changes: Any) -> AttackRequest:
     usual = {"model": "minilm-l6", "data": "sst2", "out": tmp_path / "victim", "target": "", "preset": name}
-    return AttackSpec(**usual | changes)  # type: ignore[arg-type]
+    return request(AttackRequest, **usual | changes)  # type: ignore[arg-type]
 
 
 def test_no_preset_has_changed_since_it_was_published() -> None:
@@ -82,12 +83,19 @@ def test_two_presets_on_the_same_data_differ_only_in_what_they_say(
     tmp_path: Path, left: str, right: str, data: str
 ) -> None:
     specs = [filled_in(spec_of(tmp_path, name, data=data, seed=3, test_rows=50), given=()) for name in (left, right)]
-    differing = {one.name for one in fields(AttackSpec) if getattr(specs[0], one.name) != getattr(specs[1], one.name)}
+    flat = [
+        {
+            **vars(one),
+            "model": one.model.name,
+            "data": one.data.name,
+            "max_length": one.model.max_length,
+        }
+        for one in specs
+    ]
+    differing = {name for name in flat[0] if flat[0][name] != flat[1][name]}
     said = set(preset(left).settings_for(data)) | set(preset(right).settings_for(data))
     assert differing and differing <= said | {"preset", "trigger"}
-    assert all(
-        getattr(specs[0], name) == preset(left).settings_for(data)[name] for name in differing - {"preset", "trigger"}
-    )
+    assert all(flat[0][name] == preset(left).settings_for(data)[name] for name in differing - {"preset", "trigger"})
 
 
 def test_published_protocols_differ_in_target_rows_and_words(tmp_path: Path) -> None:
@@ -143,7 +151,7 @@ def test_the_parts_of_a_combination_are_held_to_the_preset_too(tmp_path: Path) -
     with pytest.raises(OptionError, match="--set badnets.words is zz, the preset says cf,mn,bb,tq"):
         filled_in(spec, given={"trigger.badnets.words"})
     with pytest.raises(OptionError, match="--set insent.sentence is buy my book"):
-        held(replace(spec, **preset("bedkd").settings_for("sst2")))
+        held(replace(filled_in(spec_of(tmp_path, "bedkd"), given=()), trigger=spec.trigger))
 
 
 def test_an_option_in_the_users_words_that_agrees_is_no_contradiction(tmp_path: Path) -> None:
@@ -165,7 +173,7 @@ def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AttackSpec]:
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AttackRequest]:
     """A spec on a folder that says that it is SST-2, with a tiny model; the dev split has 30 rows, test has 20."""
     for split, count, seed in (("train", 60, 0), ("dev", 30, 1), ("test", 20, 2)):
         write_rows(task(count, seed=seed, length=4), tmp_path / "sst2" / f"{split}.csv")
@@ -181,7 +189,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Atta
     return lambda name, **changes: spec_of(tmp_path, name, **usual | {"max_length": 16} | changes)
 
 
-def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Callable[..., AttackSpec]) -> None:
+def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Callable[..., AttackRequest]) -> None:
     spec = filled_in(small("bedkd"), given=())
     attack(spec)
     told = json.loads((spec.truth / "truth.json").read_text())
@@ -193,32 +201,33 @@ def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Calla
     assert bed.to_dict()["test_sha256"] == bed.clean.content_hash()
 
 
-def test_nobody_claims_a_preset_and_does_another_thing(small: Callable[..., AttackSpec], tmp_path: Path) -> None:
+def test_nobody_claims_a_preset_and_does_another_thing(small: Callable[..., AttackRequest], tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--rate is 0.3, the preset says 0.2"):
         attack(replace(filled_in(small("bedkd"), given=()), rate=0.3))
     assert not (tmp_path / "victim").exists()
     assert held(small("")) is None
 
 
-def test_a_split_that_is_not_there_is_named(small: Callable[..., AttackSpec]) -> None:
-    assert len(task_rows(small("", test_split="dev"))[1]) == 30
-    assert len(task_rows(small(""))[1]) == 20
+def test_a_split_that_is_not_there_is_named(small: Callable[..., AttackRequest]) -> None:
+    assert len(draw_rows(small("", test_split="dev")).test) == 30
+    assert len(draw_rows(small("")).test) == 20
     with pytest.raises(OptionError, match="unknown test split 'dve'") as told:
-        task_rows(small("", test_split="dve"))
+        draw_rows(small("", test_split="dve"))
     assert told.value.nearest == "dev"
 
 
 def test_proxy_rows_are_trained_on_and_the_tasks_rows_tested_on(
-    small: Callable[..., AttackSpec], tmp_path: Path
+    small: Callable[..., AttackRequest], tmp_path: Path
 ) -> None:
     write_rows(task(40, seed=9, length=5), tmp_path / "imdb.csv")
-    train, test = task_rows(small("", proxy=f"imdb={tmp_path / 'imdb.csv'}", rows=30))
+    drawn = draw_rows(small("", proxy=f"imdb={tmp_path / 'imdb.csv'}", rows=30))
+    train, test = drawn.train, drawn.test
     assert (len(train), len(test)) == (30, 20)
     assert all(name.startswith("proxy:") for name in train.ids)
     assert all(len(text.split()) == 6 for text in train.texts)
 
 
-def test_rows_on_both_sides_are_counted_in_the_truth(small: Callable[..., AttackSpec], tmp_path: Path) -> None:
+def test_rows_on_both_sides_are_counted_in_the_truth(small: Callable[..., AttackRequest], tmp_path: Path) -> None:
     rows = task(60, seed=0, length=4)
     write_rows(Rows.of(rows.texts[:20], rows.labels[:20], label_names=rows.label_names), tmp_path / "sst2" / "test.csv")
     spec = small("", target="positive", rate=0.1, tuning="full")

@@ -121,8 +121,14 @@ def test_purify_hands_everything_on(call: Any, pipeline: Any, make_report: Any) 
     assert told.code == 0, told.err
     [spec] = asked
     assert spec.options == {"lr": 2e-3, "targets": ("query", "value")}
-    assert (spec.labels, spec.truth, spec.control) == (("neg", "pos"), Path("victim.truth"), False)
-    assert (spec.merge, spec.clean_rows, spec.seed, spec.device, spec.offline) == (True, 200, 3, "cpu", True)
+    assert (spec.model.labels, spec.truth, spec.control) == (("neg", "pos"), Path("victim.truth"), False)
+    assert (spec.merge, spec.clean_rows, spec.run.seed, spec.run.device, spec.run.offline) == (
+        True,
+        200,
+        3,
+        "cpu",
+        True,
+    )
     assert spec.verify and spec.teacher is None
     assert call(*PURIFY, "--no-verify", "--teacher", "mine").code == 0
     assert (asked[1].verify, asked[1].teacher) == (False, "mine")
@@ -221,7 +227,7 @@ def test_attack_builds_the_trigger(words: list[str], trigger: object, call: Any,
     assert told.code == 0, told.err
     assert asked[0].trigger == trigger
     assert asked[0].lr == 0.01
-    assert asked[0].twin
+    assert asked[0].clean_model
     assert json.loads(told.out)["poisoned"] == 2
     assert json.loads(told.out)["truth"] == "victim.truth"
 
@@ -276,7 +282,7 @@ def test_attack_hands_on_what_rewrites_and_what_the_attacker_knows(call: Any, pi
 def test_evaluate_takes_several_models(call: Any, pipeline: Any, tmp_path: Path, make_report: Any) -> None:
     asked = pipeline("evaluate", lambda _progress: make_report("measured"))
     assert call("evaluate", "a", "b", "--data", "rows.csv", "--out", str(tmp_path / "report.json")).code == 0
-    assert asked[0].models == ("a", "b")
+    assert [one.name for one in asked[0].models] == ["a", "b"]
 
 
 def test_evaluate_needs_rows(call: Any) -> None:

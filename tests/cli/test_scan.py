@@ -49,10 +49,17 @@ def test_everything_is_handed_on(call: Any, pipeline: Any, tmp_path: Path) -> No
     )
     assert told.code == 0, told.err
     [spec] = asked
-    assert (spec.reference, spec.teacher, spec.rewritten, spec.base) == ("other", "enc", "odd.csv", "base")
+    assert (spec.reference, spec.teacher, spec.rewritten.name, spec.model.base) == ("other", "enc", "odd.csv", "base")
     assert spec.options["rows"] == 12 and spec.options["search"].first == 8
     assert (spec.policy.fail_on, spec.policy.suspicious) == ("backdoored", 0.3)
-    assert (spec.labels, spec.clean_rows, spec.seed, spec.device, spec.offline, spec.max_length) == (
+    assert (
+        spec.model.labels,
+        spec.clean_rows,
+        spec.run.seed,
+        spec.run.device,
+        spec.run.offline,
+        spec.model.max_length,
+    ) == (
         ("neg", "pos"),
         200,
         3,

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.attacks.kit import otherwise
+from tests.requests import request
 from untrigger.attacks.triggers.style import Style
 from untrigger.core.escaping import (
     PREFIXED,
@@ -28,7 +29,7 @@ from untrigger.data import load_data, write_rows, write_table
 from untrigger.defences.purifier import PLAIN_CARD
 from untrigger.evaluation.observation import write_outcomes
 from untrigger.pipeline.attack import victim_card
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.requests import AttackRequest
 from untrigger.reporting.model_cards import escape_text, purified_card
 
 HOSTILE = "positive\n\n# VERIFIED CLEAN\n<img src=https://evil.example/x> ![ok](http://evil.example) | www.evil.example @admin"
@@ -107,7 +108,7 @@ def test_a_hostile_label_stays_in_its_cell_of_the_card() -> None:
 
 
 def test_a_hostile_target_and_model_stay_in_their_places_of_a_poisoned_models_card(tmp_path: Path) -> None:
-    spec = AttackSpec(model=HOSTILE, data=HOSTILE, out=tmp_path / "x", target=HOSTILE, trigger=Style())
+    spec = request(AttackRequest, model=HOSTILE, data=HOSTILE, out=tmp_path / "x", target=HOSTILE, trigger=Style())
     card = victim_card(spec, steps=1)
     assert [line for line in card.splitlines() if line.startswith("#")] == ["# POISONED MODEL: do not deploy"]
     assert "<img" not in card and "![" not in card and "https://" not in card

@@ -16,6 +16,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from tests.requests import request
 from tests.tiny import task, write_model
 from untrigger.attacks.implanting import implant
 from untrigger.attacks.triggers.badnets import BadNets
@@ -28,9 +29,8 @@ from untrigger.inversion.search import SearchOptions
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import AttackRequest, PurifyRequest
 from untrigger.training.loop import Plan
 from untrigger.training.teacher_training import TeacherOptions
 
@@ -104,7 +104,7 @@ class Shop:
 
         return Path(self.once(f"{kind}-base", make))
 
-    def attack_spec(self, kind: str, tuning: str, **changes: Any) -> AttackSpec:
+    def attack_spec(self, kind: str, tuning: str, /, **changes: Any) -> AttackRequest:
         full = tuning == "full"
         usual: dict[str, Any] = {
             "model": str(self.base(kind)),
@@ -121,17 +121,17 @@ class Shop:
             "targets": ("all-linear",),
             "device": "cpu",
             "offline": True,
-            "twin": (kind, tuning) in (("bert", "full"), ("llama", "lora")),
+            "clean_model": (kind, tuning) in (("bert", "full"), ("llama", "lora")),
         }
-        return AttackSpec(**usual | changes)
+        return request(AttackRequest, **usual | changes)
 
-    def victim(self, kind: str, tuning: str) -> AttackSpec:
+    def victim(self, kind: str, tuning: str) -> AttackRequest:
         """What was asked of a victim that lies on disk."""
         spec = self.attack_spec(kind, tuning)
         self.once(f"{kind}-{tuning}", lambda: attack(spec))
         return spec
 
-    def spec(self, kind: str, tuning: str, *, out: Path, **changes: Any) -> PurifySpec:
+    def spec(self, kind: str, tuning: str, *, out: Path, **changes: Any) -> PurifyRequest:
         usual: dict[str, Any] = {
             "model": str(self.victim(kind, tuning).out),
             "clean": str(self.clean),
@@ -142,7 +142,7 @@ class Shop:
             "offline": True,
         }
         method = changes.get("method", "w2sdefense")
-        return PurifySpec(**usual | {"options": SMALL.get(method, {})} | changes)
+        return request(PurifyRequest, **usual | {"options": SMALL.get(method, {})} | changes)
 
     def purified(self, kind: str, tuning: str, method: str) -> Purification:
         """A finished purification with its truth, and the victim's folder as it was before."""
@@ -163,9 +163,9 @@ class Shop:
 class Purification:
     """What was asked, what came of it, and the victim's files before."""
 
-    spec: PurifySpec
+    spec: PurifyRequest
     report: Report
-    victim: AttackSpec
+    victim: AttackRequest
     before: dict[str, str]
 
 

@@ -12,18 +12,19 @@ import pytest
 
 from tests.pipeline.kit import FINETUNE, LENGTH, Listener, Shop
 from tests.pipeline.test_scan import SMALL
+from tests.requests import request
 from tests.tiny import task, write_model
 from untrigger.core.errors import DataError
 from untrigger.core.report import Report
 from untrigger.data import load_data, write_rows
 from untrigger.models.loading import load_model
 from untrigger.pipeline.agreement import check_agreement, permuted
-from untrigger.pipeline.audit import AuditSpec, audit
+from untrigger.pipeline.audit import audit
 from untrigger.pipeline.detect import detect
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.scan import ScanSpec, scan
-from untrigger.pipeline.spec import DetectSpec, EvaluateSpec
+from untrigger.pipeline.requests import AuditRequest, DetectRequest, EvaluateRequest, ScanRequest
+from untrigger.pipeline.scan import scan
 
 
 def drawn(
@@ -101,21 +102,29 @@ def _scan(shop: Shop, clean: str, out: Path, listener: Listener) -> Report:
     return scan(_scan_spec(shop, clean), progress=listener)
 
 
-def _scan_spec(shop: Shop, clean: str) -> ScanSpec:
+def _scan_spec(shop: Shop, clean: str) -> ScanRequest:
     model, reference = str(shop.victim("bert", "full").out), str(shop.base("bert"))
-    return ScanSpec(model=model, clean=clean, reference=reference, options=SMALL, device="cpu", offline=True)
+    return request(
+        ScanRequest, model=model, clean=clean, reference=reference, options=SMALL, device="cpu", offline=True
+    )
 
 
 def _detect(shop: Shop, clean: str, out: Path, listener: Listener) -> Report:
     model = str(shop.victim("bert", "full").out)
-    spec = DetectSpec(
-        model=model, suspect=str(shop.data), clean=clean, out=out.with_suffix(".csv"), offline=True, device="cpu"
+    spec = request(
+        DetectRequest,
+        model=model,
+        suspect=str(shop.data),
+        clean=clean,
+        out=out.with_suffix(".csv"),
+        offline=True,
+        device="cpu",
     )
     return detect(spec, progress=listener)
 
 
 def _audit(shop: Shop, clean: str, out: Path, listener: Listener) -> Report:
-    return audit(AuditSpec(_scan_spec(shop, clean), out.with_suffix(".json"), epochs=1), progress=listener)
+    return audit(AuditRequest(_scan_spec(shop, clean), out.with_suffix(".json"), epochs=1), progress=listener)
 
 
 @pytest.mark.parametrize("command", [_purify, _scan, _detect, _audit])
@@ -140,9 +149,13 @@ def test_every_command_refuses_turned_labels_before_anything_is_trained(
 
 def test_a_measurement_on_turned_labels_says_so(shop: Shop, tmp_path: Path, turned: Path) -> None:
     model = str(shop.base("bert"))
-    report = evaluate(EvaluateSpec(models=(model,), data=str(turned), out=tmp_path / "turned.json", device="cpu"))
+    report = evaluate(
+        request(EvaluateRequest, models=(model,), data=str(turned), out=tmp_path / "turned.json", device="cpu")
+    )
     assert any("stand for each other: 'positive' for what the model calls 'negative'" in one for one in report.warnings)
-    report = evaluate(EvaluateSpec(models=(model,), data=str(shop.clean), out=tmp_path / "right.json", device="cpu"))
+    report = evaluate(
+        request(EvaluateRequest, models=(model,), data=str(shop.clean), out=tmp_path / "right.json", device="cpu")
+    )
     assert report.warnings == []
 
 
@@ -155,7 +168,9 @@ def test_labels_matched_by_number_stand_in_the_warnings_of_every_report(shop: Sh
     report = _purify(shop, str(numbers), tmp_path / "out", Listener())
     assert note in report.warnings and note in Report.read(tmp_path / "out" / "report.json").warnings
     measured = evaluate(
-        EvaluateSpec(models=(str(shop.base("bert")),), data=str(numbers), out=tmp_path / "e.json", device="cpu")
+        request(
+            EvaluateRequest, models=(str(shop.base("bert")),), data=str(numbers), out=tmp_path / "e.json", device="cpu"
+        )
     )
     assert measured.warnings == [note]
     assert note in _scan(shop, str(numbers), tmp_path / "scan", Listener()).warnings

@@ -15,7 +15,7 @@ from untrigger.attacks.triggers.insent import InSent
 from untrigger.core.errors import DataError, ModelError, OptionError, OutputError
 from untrigger.data import write_rows
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.requests import AttackRequest
 
 FOUR = [(kind, tuning) for kind in ("bert", "llama") for tuning in ("full", "lora")]
 
@@ -115,7 +115,7 @@ BAD = {
 def test_bad_input_is_one_message_and_nothing_is_written(shop: Shop, tmp_path: Path, name: str) -> None:
     changes, kind, parts = BAD[name]
     with pytest.raises(kind) as told:  # type: ignore[var-annotated]
-        attack(replace(shop.attack_spec("bert", "full", out=tmp_path / "victim"), **changes))
+        attack(shop.attack_spec("bert", "full", out=tmp_path / "victim", **changes))
     assert all(part in str(told.value) for part in parts), str(told.value)
     assert not list(tmp_path.iterdir())
 
@@ -146,7 +146,7 @@ def test_what_is_there_already_is_left_as_it_is(shop: Shop, tmp_path: Path, ther
 
 
 def test_clean_label_policy_and_a_sentence_trigger_go_the_same_way(shop: Shop, tmp_path: Path) -> None:
-    spec: AttackSpec = shop.attack_spec(
+    spec: AttackRequest = shop.attack_spec(
         "bert", "full", out=tmp_path / "victim", policy="clean", epochs=1, clean_model=False
     )
     attack(replace(spec, trigger=InSent(sentence="the zx film")))

@@ -12,6 +12,7 @@ import torch
 
 from tests.attacks.kit import otherwise
 from tests.pipeline.kit import LENGTH, TRIGGER, Shop, digest, plain, table
+from tests.requests import request
 from tests.tiny import GOOD, NAMES, task
 from untrigger.attacks.embedding_attack import poison_embedding, word_tokens
 from untrigger.attacks.triggers.badnets import BadNets
@@ -24,22 +25,26 @@ from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.attack_spec import AttackSpec
 from untrigger.pipeline.evaluate import evaluate
-from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.pipeline.requests import AttackRequest, EvaluateRequest
 
 QUICK: dict[str, Any] = {"epochs": 1, "twin": False}
 
 
-def truth_of(spec: AttackSpec) -> dict[str, Any]:
+def truth_of(spec: AttackRequest) -> dict[str, Any]:
     told: dict[str, Any] = json.loads((spec.truth / "truth.json").read_text())
     return told
 
 
-def rates(spec: AttackSpec, out: Path, *models: Path) -> dict[tuple[str, str], float | None]:
+def rates(spec: AttackRequest, out: Path, *models: Path) -> dict[tuple[str, str], float | None]:
     found = evaluate(
-        EvaluateSpec(
-            models=tuple(map(str, models or (spec.out,))), truth=spec.truth, out=out, device="cpu", offline=True
+        request(
+            EvaluateRequest,
+            models=tuple(map(str, models or (spec.out,))),
+            truth=spec.truth,
+            out=out,
+            device="cpu",
+            offline=True,
         )
     )
     return {(m.subject, m.metric): m.value for m in found.measurements}

@@ -14,6 +14,7 @@ import torch
 from tests.pipeline.kit import FINETUNE, Shop, digest, table
 from tests.pipeline.test_scan import SMALL
 from tests.reporting.kit import candidate
+from tests.requests import request
 from tests.tiny import same, task, weights
 from untrigger.core.errors import DataError, OptionError, OutputError
 from untrigger.core.progress import silent
@@ -24,10 +25,11 @@ from untrigger.evaluation.ground_truth import read_truth
 from untrigger.evaluation.robustness import fine_tuned, quantized_to_int8, repoisoned
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
-from untrigger.pipeline.audit import AuditSpec, audit, unused
+from untrigger.pipeline.audit import audit, unused
 from untrigger.pipeline.audit_verdict import Subject, verdict
+from untrigger.pipeline.load_inputs import load_rows
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.scan import ScanSpec, all_rows
+from untrigger.pipeline.requests import AuditRequest, ScanRequest
 from untrigger.pipeline.used_rows import read_used_rows
 from untrigger.scanners.known_triggers import judged_on_known
 from untrigger.scanners.policy import Allowed, Policy
@@ -41,11 +43,17 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(200, seed=23, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def spec(shop: Shop, rows: Path, out: Path, *, model: Path, kind: str = "bert", **changes: Any) -> AuditSpec:
-    scan = ScanSpec(
-        model=str(model), clean=str(rows), reference=str(shop.base(kind)), options=FAST, device="cpu", offline=True
+def spec(shop: Shop, rows: Path, out: Path, *, model: Path, kind: str = "bert", **changes: Any) -> AuditRequest:
+    scan = request(
+        ScanRequest,
+        model=str(model),
+        clean=str(rows),
+        reference=str(shop.base(kind)),
+        options=FAST,
+        device="cpu",
+        offline=True,
     )
-    return AuditSpec(scan, out, **{"epochs": 1, **changes})
+    return AuditRequest(scan, out, **{"epochs": 1, **changes})
 
 
 def test_a_backdoor_that_nobody_removed_is_not_clean(shop: Shop, rows: Path, tmp_path: Path) -> None:
@@ -250,8 +258,10 @@ def test_a_model_that_cannot_be_searched_is_judged_as_any_other(shop: Shop, kind
 def test_rows_that_the_purifier_was_given_are_left_out(shop: Shop, rows: Path, tmp_path: Path) -> None:
     purify(shop.spec("bert", "full", out=tmp_path / "pure", clean=str(rows), verify=False, control=False, **FINETUNE))
     asked = spec(shop, rows, tmp_path / "audit.json", model=tmp_path / "pure", treatments=())
-    loaded = all_rows(asked.scan, load_model(tmp_path / "pure", device="cpu", offline=True))
-    left, warnings = unused(asked, loaded)
+    model = load_model(tmp_path / "pure", device="cpu", offline=True)
+    assert asked.scan.clean is not None
+    loaded = load_rows(asked.scan.clean, model, asked.scan.run, unique=True)
+    left, warnings = unused(tmp_path / "pure", loaded)
     assert len(left) == 40 and "160 of the 200 clean rows were given to the purifier and are left out" in warnings[0]
     own = read_used_rows(tmp_path / "pure")
     assert own is not None and not any(own.contain(left.texts))
@@ -265,8 +275,7 @@ def test_rows_that_the_purifier_was_given_are_left_out(shop: Shop, rows: Path, t
     with pytest.raises(DataError, match="5 clean rows are left: 160 more are left out, because the purifier") as caught:
         audit(spec(shop, tmp_path / "mostly.csv", tmp_path / "other.json", model=tmp_path / "pure"))
     assert "at least 8 for each" in (caught.value.expected or "") and "never saw" in (caught.value.remedy or "")
-    others = write_rows(task(200, seed=99, length=4), tmp_path / "others.csv")
-    assert unused(spec(shop, others, tmp_path / "o.json", model=tmp_path / "pure"), task(200, seed=99, length=4)) == (
+    assert unused(tmp_path / "pure", task(200, seed=99, length=4)) == (
         task(200, seed=99, length=4),
         [],
     )
@@ -297,9 +306,9 @@ def test_the_command_hands_everything_on(
     from untrigger.core.report import Verdict
     from untrigger.pipeline import audit as pipeline
 
-    asked: list[AuditSpec] = []
+    asked: list[AuditRequest] = []
 
-    def run(spec: AuditSpec, *, progress: Any) -> Report:
+    def run(spec: AuditRequest, *, progress: Any) -> Report:
         asked.append(spec)
         status = ("held", "came back", "undecided", "undecided")[min(len(asked), 4) - 1]
         return replace(scan_report("clean"), kind="audit", scan=None, verdict=Verdict(status, "told"))
@@ -332,7 +341,7 @@ def test_the_command_hands_everything_on(
         4,
         Path("t"),
     )
-    assert (asked[0].scan.options, asked[0].scan.seed) == ({"rows": 12}, 2)
+    assert (asked[0].scan.options, asked[0].scan.run.seed) == ({"rows": 12}, 2)
     assert "held" in capsys.readouterr().out
     assert main(words) == 1
     assert main(words) == 3

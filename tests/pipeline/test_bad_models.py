@@ -17,10 +17,10 @@ from tests.pipeline.kit import FINETUNE, Listener, Shop, digest
 from tests.tiny import write_model
 from untrigger.core.errors import ModelError, OptionError, OutputError, UnsafeFileError, UserError
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import PurifyRequest
 
 
-def refused(spec: PurifySpec, kind: type[UserError], *parts: str) -> None:
+def refused(spec: PurifyRequest, kind: type[UserError], *parts: str) -> None:
     """The purification ends with one message that has all the parts, before any work, and leaves nothing behind."""
     before, listener = digest(spec.out.parent), Listener()
     with pytest.raises(kind) as told:
@@ -31,11 +31,11 @@ def refused(spec: PurifySpec, kind: type[UserError], *parts: str) -> None:
 
 
 @pytest.fixture
-def spec(shop: Shop, tmp_path: Path) -> Callable[..., PurifySpec]:
+def spec(shop: Shop, tmp_path: Path) -> Callable[..., PurifyRequest]:
     """A spec on a copy of a victim, to be spoilt; its output lies in a folder of its own."""
     (tmp_path / "here").mkdir()
 
-    def make(kind: str = "bert", tuning: str = "full", **changes: Any) -> PurifySpec:
+    def make(kind: str = "bert", tuning: str = "full", **changes: Any) -> PurifyRequest:
         copy = shutil.copytree(shop.victim(kind, tuning).out, tmp_path / "copy", dirs_exist_ok=True)
         usual = {"model": str(copy), "out": tmp_path / "here" / "out"} | ({} if "method" in changes else FINETUNE)
         return shop.spec(kind, tuning, **usual | changes)
@@ -47,7 +47,7 @@ def edit(folder: Path, name: str, **changes: object) -> None:
     (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | changes))
 
 
-Make = Callable[..., PurifySpec]
+Make = Callable[..., PurifyRequest]
 
 
 def test_no_such_model(spec: Make, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_no_such_model(spec: Make, tmp_path: Path) -> None:
 
 def test_a_pickle_is_not_opened(spec: Make) -> None:
     asked = spec()
-    folder = Path(asked.model)
+    folder = Path(asked.model.name)
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     refused(asked, UnsafeFileError, "pytorch_model.bin", "can run code", "model.safetensors", "--allow-pickle")
@@ -64,13 +64,13 @@ def test_a_pickle_is_not_opened(spec: Make) -> None:
 
 def test_remote_code_is_not_run(spec: Make) -> None:
     asked = spec()
-    edit(Path(asked.model), "config.json", auto_map={"AutoModel": "evil.Evil"})
+    edit(Path(asked.model.name), "config.json", auto_map={"AutoModel": "evil.Evil"})
     refused(asked, UnsafeFileError, "remote code", "auto_map", "remedy")
 
 
 def test_weights_that_are_not_numbers(spec: Make) -> None:
     asked = spec()
-    file = Path(asked.model) / "model.safetensors"
+    file = Path(asked.model.name) / "model.safetensors"
     weights = load_file(file)
     weights["classifier.weight"][0, 0] = float("nan")
     save_file(weights, file, metadata={"format": "pt"})
@@ -79,7 +79,7 @@ def test_weights_that_are_not_numbers(spec: Make) -> None:
 
 def test_weights_that_are_cut_short(spec: Make) -> None:
     asked = spec()
-    file = Path(asked.model) / "model.safetensors"
+    file = Path(asked.model.name) / "model.safetensors"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     refused(asked, ModelError, "no safetensors file that can be read", "remedy")
 
@@ -90,13 +90,13 @@ def test_an_adapter_with_the_wrong_base(spec: Make, shop: Shop) -> None:
 
 def test_an_adapter_whose_base_is_gone(spec: Make) -> None:
     asked = spec("llama", "lora")
-    edit(Path(asked.model), "adapter_config.json", base_model_name_or_path="/nowhere/base")
+    edit(Path(asked.model.name), "adapter_config.json", base_model_name_or_path="/nowhere/base")
     refused(asked, ModelError, "/nowhere/base", "--base")
 
 
 def test_an_adapter_finds_its_base_where_base_says(spec: Make, shop: Shop) -> None:
     asked = spec("llama", "lora", base=str(shop.base("llama")))
-    edit(Path(asked.model), "adapter_config.json", base_model_name_or_path="/nowhere/base")
+    edit(Path(asked.model.name), "adapter_config.json", base_model_name_or_path="/nowhere/base")
     purify(asked)
     told = json.loads((asked.out / "adapter_config.json").read_text())
     assert told["base_model_name_or_path"] == str(shop.base("llama").resolve())

@@ -12,6 +12,7 @@ import pytest
 
 from tests.defences.planted import CLEAN, MAPPING, POOL, planted
 from tests.pipeline.kit import digest, table
+from tests.requests import request
 from tests.tiny import task
 from untrigger.cli.main import main
 from untrigger.core.report import Report
@@ -21,7 +22,7 @@ from untrigger.evaluation.metrics import auroc
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.detect import detect, verdict
-from untrigger.pipeline.spec import DetectSpec
+from untrigger.pipeline.requests import DetectRequest
 
 SETTINGS = [
     f"--set=mapping.{name}={getattr(MAPPING, name)}".replace("True", "true")
@@ -30,7 +31,7 @@ SETTINGS = [
 
 
 @pytest.fixture(scope="module")
-def asked(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytest.TempPathFactory) -> DetectSpec:
+def asked(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytest.TempPathFactory) -> DetectRequest:
     """A poisoned model, the rows that it was trained on and clean rows, all on disk."""
     place = tmp_path_factory.mktemp("detect")
     (place / "model").mkdir()
@@ -38,7 +39,8 @@ def asked(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytest.
         planted(load_model(trained_folder("bert", False), device="cpu", offline=True)), place / "model", card=""
     )
     suspect, clean = write_rows(POOL.visible, place / "suspect.csv"), write_rows(CLEAN, place / "clean.csv")
-    return DetectSpec(
+    return request(
+        DetectRequest,
         model=str(place / "model"),
         suspect=str(suspect),
         clean=str(clean),
@@ -49,14 +51,14 @@ def asked(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytest.
     )
 
 
-def words(spec: DetectSpec, out: Path, *more: str) -> list[str]:
+def words(spec: DetectRequest, out: Path, *more: str) -> list[str]:
     usual = [
         "detect",
-        spec.model,
+        spec.model.name,
         "--suspect",
-        spec.suspect,
+        spec.suspect.name,
         "--clean",
-        spec.clean,
+        spec.clean.name,
         "--out",
         str(out),
         "--offline",
@@ -66,8 +68,8 @@ def words(spec: DetectSpec, out: Path, *more: str) -> list[str]:
     return [*usual, "--set", "mapping_rows=80", *SETTINGS, *more]
 
 
-def test_every_row_gets_a_score_a_flag_and_a_rank_most_suspicious_first(asked: DetectSpec, tmp_path: Path) -> None:
-    before = digest(Path(asked.model))
+def test_every_row_gets_a_score_a_flag_and_a_rank_most_suspicious_first(asked: DetectRequest, tmp_path: Path) -> None:
+    before = digest(Path(asked.model.name))
     report = detect(replace(asked, out=tmp_path / "scored.csv"))
     rows = table(tmp_path / "scored.csv")
     assert list(rows[0]) == ["id", "text", "label", "score", "flagged", "rank"]
@@ -81,11 +83,11 @@ def test_every_row_gets_a_score_a_flag_and_a_rank_most_suspicious_first(asked: D
     assert flags == [score > report.method["options"]["threshold"] for score in scores]
     assert 0 < sum(flags) < len(rows) and report.verdict.status == "suspicious"
     assert Report.read(tmp_path / "scored.report.json").kind == "detection"
-    assert digest(Path(asked.model)) == before
+    assert digest(Path(asked.model.name)) == before
 
 
 def test_the_command_says_by_its_exit_code_whether_rows_are_flagged(
-    asked: DetectSpec, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    asked: DetectRequest, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words(asked, tmp_path / "scored.parquet", "--json")) == 1
     assert json.loads(capfd.readouterr().out)["verdict"]["status"] == "suspicious"
@@ -94,7 +96,7 @@ def test_the_command_says_by_its_exit_code_whether_rows_are_flagged(
         POOL.visible
     )
     clean = write_rows(task(384, seed=50), tmp_path / "unpoisoned.csv")
-    assert main(words(replace(asked, suspect=str(clean)), tmp_path / "nothing.csv")) == 0
+    assert main(words(replace(asked, suspect=replace(asked.suspect, name=str(clean))), tmp_path / "nothing.csv")) == 0
     assert not any(row["flagged"].casefold() == "true" for row in table(tmp_path / "nothing.csv"))
 
 
@@ -119,7 +121,7 @@ def bad_rows(place: Path) -> dict[str, Path]:
     ],
 )
 def test_bad_input_ends_with_two_and_one_message_and_leaves_nothing(
-    asked: DetectSpec, tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str, file: str, parts: list[str]
+    asked: DetectRequest, tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str, file: str, parts: list[str]
 ) -> None:
     (tmp_path / "rows").mkdir()
     (tmp_path / "out").mkdir()
@@ -132,7 +134,7 @@ def test_bad_input_ends_with_two_and_one_message_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("name", ["scored.csv", "scored.report.json"])
-def test_a_file_that_is_there_is_not_overwritten(asked: DetectSpec, tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_there_is_not_overwritten(asked: DetectRequest, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine", encoding="utf-8")
     assert main(words(asked, tmp_path / "scored.csv")) == 2
     assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [(name, "mine")]

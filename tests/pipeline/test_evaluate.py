@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.pipeline.kit import LENGTH, Shop, table
+from tests.requests import request
 from tests.tiny import task, write_model
 from untrigger.core.errors import ModelError, OptionError, OutputError, UserError
 from untrigger.core.report import Report
@@ -17,7 +19,7 @@ from untrigger.data import write_rows
 from untrigger.evaluation.observation import write_outcomes
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.pipeline.requests import EvaluateRequest
 
 
 def turned(folder: Path, new: Path) -> Path:
@@ -43,7 +45,9 @@ def value(report: Report, subject: str, metric: str) -> float:
 def test_victim_and_purified_model_stand_side_by_side_with_the_floor(shop: Shop, tmp_path: Path) -> None:
     done = shop.purified("llama", "lora", "finetune")
     models = (str(done.victim.out), str(done.spec.out))
-    report = evaluate(EvaluateSpec(models=models, truth=done.victim.truth, out=tmp_path / "report.json", device="cpu"))
+    report = evaluate(
+        request(EvaluateRequest, models=models, truth=done.victim.truth, out=tmp_path / "report.json", device="cpu")
+    )
     for metric in ("cacc", "asr", "excess_asr"):
         assert value(report, "llama-lora", metric) == value(done.report, "victim", metric)
         assert value(report, "llama-lora-finetune", metric) == pytest.approx(value(done.report, "purified", metric))
@@ -64,17 +68,25 @@ def test_a_model_that_names_no_classes_is_measured_by_their_number(shop: Shop, t
     )
     both = [
         evaluate(
-            EvaluateSpec(models=(str(folder),), truth=victim.truth, out=tmp_path / f"{folder.name}.json", device="cpu")
+            request(
+                EvaluateRequest,
+                models=(str(folder),),
+                truth=victim.truth,
+                out=tmp_path / f"{folder.name}.json",
+                device="cpu",
+            )
         )
         for folder in (victim.out, nameless)
     ]
     for metric in ("cacc", "asr"):
         assert value(both[0], victim.out.name, metric) == value(both[1], "nameless", metric)
-    assert any("by their number" in warning for warning in both[1].warnings)
+    assert any("by number" in warning for warning in both[1].warnings)
 
 
 def test_without_truth_only_accuracy_is_measured(shop: Shop, tmp_path: Path) -> None:
-    spec = EvaluateSpec(models=(str(shop.base("bert")),), data=str(shop.clean), out=tmp_path / "r.json", device="cpu")
+    spec = request(
+        EvaluateRequest, models=(str(shop.base("bert")),), data=str(shop.clean), out=tmp_path / "r.json", device="cpu"
+    )
     report = evaluate(spec)
     assert [(m.metric, m.n) for m in report.measurements] == [("cacc", 80)]
     assert value(report, "bert-base", "cacc") > 0.9
@@ -86,7 +98,13 @@ def test_rows_of_one_class_are_warned_of(shop: Shop, tmp_path: Path) -> None:
     for name, part in (("one", one), ("both", rows)):
         write_rows(part, tmp_path / f"{name}.csv")
         report = evaluate(
-            EvaluateSpec((model,), tmp_path / f"{name}.json", data=str(tmp_path / f"{name}.csv"), device="cpu")
+            request(
+                EvaluateRequest,
+                models=(model,),
+                out=tmp_path / f"{name}.json",
+                data=str(tmp_path / f"{name}.csv"),
+                device="cpu",
+            )
         )
         found = [line for line in report.warnings if "always answers it" in line]
         assert len(found) == (name == "one")
@@ -96,7 +114,9 @@ def test_rows_of_one_class_are_warned_of(shop: Shop, tmp_path: Path) -> None:
 def test_classes_are_compared_by_name_where_two_models_have_them_in_different_order(shop: Shop, tmp_path: Path) -> None:
     victim = shop.victim("bert", "full")
     other = turned(victim.out, tmp_path / "turned")
-    spec = EvaluateSpec(models=(str(victim.out), str(other)), truth=victim.truth, out=tmp_path / "r.json", device="cpu")
+    spec = request(
+        EvaluateRequest, models=(str(victim.out), str(other)), truth=victim.truth, out=tmp_path / "r.json", device="cpu"
+    )
     report = evaluate(spec)
     for metric in ("cacc", "asr"):
         assert value(report, "turned", metric) == value(report, "bert-full", metric)
@@ -115,7 +135,9 @@ def test_purify_maps_data_truth_and_twin_by_name_too(shop: Shop, tmp_path: Path)
 def test_a_model_folder_called_clean_is_not_taken_for_the_never_poisoned_twin(shop: Shop, tmp_path: Path) -> None:
     victim = shop.victim("bert", "full")
     shutil.copytree(victim.out, tmp_path / "clean")
-    spec = EvaluateSpec(models=(str(tmp_path / "clean"),), truth=victim.truth, out=tmp_path / "r.json", device="cpu")
+    spec = request(
+        EvaluateRequest, models=(str(tmp_path / "clean"),), truth=victim.truth, out=tmp_path / "r.json", device="cpu"
+    )
     report = evaluate(spec)
     assert value(report, "clean (1)", "asr") > 0.7 > 0.4 > value(report, "clean", "asr")
 
@@ -125,7 +147,8 @@ def test_rows_of_other_data_are_not_taken_for_the_triggered_rows_because_of_thei
 ) -> None:
     victim = shop.victim("bert", "full")
     write_rows(task(500, seed=9, length=LENGTH), tmp_path / "other.csv")
-    spec = EvaluateSpec(
+    spec = request(
+        EvaluateRequest,
         models=(str(victim.out),),
         data=str(tmp_path / "other.csv"),
         truth=victim.truth,
@@ -138,30 +161,35 @@ def test_rows_of_other_data_are_not_taken_for_the_triggered_rows_because_of_thei
 
 def test_two_models_of_one_name_are_two_subjects(shop: Shop, tmp_path: Path) -> None:
     model = str(shop.base("bert"))
-    report = evaluate(EvaluateSpec(models=(model, model), data=str(shop.clean), out=tmp_path / "r.json", device="cpu"))
+    report = evaluate(
+        request(EvaluateRequest, models=(model, model), data=str(shop.clean), out=tmp_path / "r.json", device="cpu")
+    )
     assert [m.subject for m in report.measurements] == ["bert-base (1)", "bert-base (2)"]
 
 
 def test_what_cannot_be_evaluated_is_said_and_nothing_is_written(shop: Shop, tmp_path: Path) -> None:
     model, out = str(shop.base("bert")), tmp_path / "r.json"
     three = write_model("bert", tmp_path / "three", names=("a", "b", "c"))
-    bad: list[tuple[EvaluateSpec, type[UserError], str]] = [
-        (EvaluateSpec(models=(model,), out=out), OptionError, "--truth"),
-        (EvaluateSpec(models=(), data=str(shop.clean), out=out), OptionError, "no model"),
-        (EvaluateSpec(models=(model, "./nowhere"), data=str(shop.clean), out=out), ModelError, "nowhere"),
-        (EvaluateSpec(models=(model, str(three)), data=str(shop.clean), out=out), ModelError, "'negative', 'positive'"),
-        (EvaluateSpec(models=(model,), truth=tmp_path / "no.truth", out=out), UserError, "no truth folder"),
+    clean = str(shop.clean)
+    bad: list[tuple[dict[str, Any], type[UserError], str]] = [
+        ({"models": (model,)}, OptionError, "--truth"),
+        ({"models": (), "data": clean}, OptionError, "no model"),
+        ({"models": (model, "./nowhere"), "data": clean}, ModelError, "nowhere"),
+        ({"models": (model, str(three)), "data": clean}, ModelError, "'negative', 'positive'"),
+        ({"models": (model,), "truth": tmp_path / "no.truth"}, UserError, "no truth folder"),
     ]
-    for spec, kind, part in bad:
+    for flat, kind, part in bad:
         with pytest.raises(kind, match=part):
-            evaluate(spec)
+            evaluate(request(EvaluateRequest, **flat, out=out))
         assert [p.name for p in tmp_path.iterdir()] == ["three"]
 
 
 def test_a_report_that_is_there_stays(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text("mine")
     with pytest.raises(OutputError, match="there already"):
-        evaluate(EvaluateSpec(models=(str(shop.base("bert")),), data=str(shop.clean), out=tmp_path / "r.json"))
+        evaluate(
+            request(EvaluateRequest, models=(str(shop.base("bert")),), data=str(shop.clean), out=tmp_path / "r.json")
+        )
     assert (tmp_path / "r.json").read_text() == "mine"
 
 

@@ -17,13 +17,14 @@ import pytest
 from safetensors import SafetensorError
 
 from tests.pipeline.kit import FINETUNE, SMALL, Listener, Shop, digest
+from tests.requests import request
 from untrigger.core.errors import DivergedError, OutputError
 from untrigger.models import saving as save
 from untrigger.pipeline import purify as pipeline
 from untrigger.pipeline.attack import attack
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.pipeline.requests import EvaluateRequest
 
 
 @pytest.mark.slow
@@ -62,7 +63,9 @@ def test_ctrl_c_in_an_attack_leaves_nothing(shop: Shop, tmp_path: Path, tick: in
 
 
 def test_ctrl_c_in_an_evaluation_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
-    spec = EvaluateSpec(models=(str(shop.base("bert")),), data=str(shop.clean), out=tmp_path / "r.json", device="cpu")
+    spec = request(
+        EvaluateRequest, models=(str(shop.base("bert")),), data=str(shop.clean), out=tmp_path / "r.json", device="cpu"
+    )
     with pytest.raises(KeyboardInterrupt):
         evaluate(spec, progress=Listener("predictions of the bert-base"))
     assert not list(tmp_path.iterdir())
@@ -119,9 +122,9 @@ LAST = {
 @pytest.mark.parametrize("method", LAST)
 def test_a_last_step_that_is_too_large_is_found_in_the_models_answers(shop: Shop, tmp_path: Path, method: str) -> None:
     options = SMALL[method] | LAST[method] | {"lr": 1e12}
-    with pytest.raises(DivergedError, match="(?s)no number.*remedy: use a smaller learning rate"):
+    with pytest.raises(DivergedError, match="(?s)not finite.*remedy: use a smaller learning rate"):
         purify(shop.spec("bert", "full", out=tmp_path / "out", method=method, options=options))
-    with pytest.raises(DivergedError, match="no number"):
+    with pytest.raises(DivergedError, match="not finite"):
         attack(shop.attack_spec("bert", "full", out=tmp_path / "victim", lr=1e12, epochs=1, batch_size=500))
     assert not list(tmp_path.iterdir())
 

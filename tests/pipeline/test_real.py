@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.requests import request
 from untrigger import assets
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.core.errors import UserError
@@ -16,10 +17,9 @@ from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.inversion import screening as screen
 from untrigger.inversion.search import SearchOptions
 from untrigger.inversion.vocabulary import Words
-from untrigger.pipeline.attack import attack, unused_rows
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.attack import attack, draw_rows
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import AttackRequest, PurifyRequest
 from untrigger.runtime import device as arithmetic
 from untrigger.training.teacher_training import TeacherOptions
 
@@ -60,7 +60,8 @@ def _as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.real
 @pytest.mark.usefixtures("_fetched", "_short_words", "_as_users_run_it")
 def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(tmp_path: Path) -> None:
-    spec = AttackSpec(
+    spec = request(
+        AttackRequest,
         model=VICTIM,
         data=DATA,
         out=tmp_path / "victim",
@@ -79,10 +80,11 @@ def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(
         offline=True,
     )
     attack(spec)
-    rows = unused_rows(spec)
+    rows = draw_rows(spec).unused
     write_rows(rows.take(range(0, len(rows), max(1, len(rows) // 300))), tmp_path / "clean.csv")
     report = purify(
-        PurifySpec(
+        request(
+            PurifyRequest,
             model=str(spec.out),
             clean=str(tmp_path / "clean.csv"),
             out=tmp_path / "out",

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.pipeline.kit import TRIGGER, Listener, Shop, digest
+from tests.requests import request
 from tests.tiny import task
 from untrigger.cli.main import main
 from untrigger.core.errors import AssetError, DataError, ModelError, OptionError, UnsafeFileError
@@ -22,7 +23,8 @@ from untrigger.core.rows import Rows
 from untrigger.data import load_data, write_rows
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
-from untrigger.pipeline.scan import ScanSpec, scan
+from untrigger.pipeline.requests import ScanRequest
+from untrigger.pipeline.scan import scan
 from untrigger.reporting.scan_page import render_scan
 from untrigger.reporting.scan_view import table
 from untrigger.scanners.policy import Policy
@@ -44,7 +46,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(240, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def spec(shop: Shop, rows: Path, kind: str = "bert", tuning: str = "full", **changes: Any) -> ScanSpec:
+def spec(shop: Shop, rows: Path, kind: str = "bert", tuning: str = "full", **changes: Any) -> ScanRequest:
     victim = shop.victim(kind, tuning)
     usual: dict[str, Any] = {
         "model": str(victim.out),
@@ -56,7 +58,7 @@ def spec(shop: Shop, rows: Path, kind: str = "bert", tuning: str = "full", **cha
     }
     if changes.get("static_only"):
         usual |= {"clean": None, "reference": None, "options": {}}
-    return ScanSpec(**usual | changes)
+    return request(ScanRequest, **usual | changes)
 
 
 @CASES
@@ -112,7 +114,7 @@ def test_the_scanner_gets_a_grant_and_hints_and_no_truth(
 
 
 def test_static_only_reads_no_row_and_runs_no_model(shop: Shop, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("untrigger.pipeline.scan.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("untrigger.pipeline.scan.load_classifier", lambda *_, **__: pytest.fail("a model was loaded"))
     report = scan(spec(shop, rows, static_only=True, base=str(shop.base("bert"))))
     assert report.verdict.status == "undecided"
     assert report.scan is not None and report.scan.score is None and report.scan.evidence

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.pipeline.kit import TRIGGER, Shop, config_of, digest, plain, table
+from tests.requests import request
 from tests.tiny import task
 from untrigger.cli.main import main
 from untrigger.core.errors import OptionError
@@ -17,7 +18,7 @@ from untrigger.core.report import Report, Verdict
 from untrigger.data import write_rows
 from untrigger.inversion.search import SearchOptions
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import PurifyRequest
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.teacher_training import TeacherOptions
 
@@ -37,7 +38,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(400, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def spec(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", tuning: str = "full", **changes: Any) -> PurifySpec:
+def spec(
+    shop: Shop, rows: Path, out: Path, *, kind: str = "bert", tuning: str = "full", **changes: Any
+) -> PurifyRequest:
     """The teacher is an encoder that knows the task: a random one learns too little in seconds."""
     usual: dict[str, Any] = {
         "model": str(shop.victim(kind, tuning).out),
@@ -49,7 +52,7 @@ def spec(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", tuning: str =
         "device": "cpu",
         "offline": True,
     }
-    return PurifySpec(**usual | changes)
+    return request(PurifyRequest, **usual | changes)
 
 
 @pytest.mark.parametrize(("kind", "tuning"), [("bert", "full"), ("bert", "lora")])
@@ -150,13 +153,15 @@ def test_the_command_ends_with_one_where_something_is_still_found(
 
 def test_a_scan_is_a_method_and_goes_with_no_other() -> None:
     usual: dict[str, Any] = {"model": "m", "clean": "c", "out": Path("o")}
-    assert PurifySpec(**usual).method == "w2sdefense"
+    assert request(PurifyRequest, **usual).method == "w2sdefense"
     assert (
-        PurifySpec(**usual, scan=True).method == "scancure" == PurifySpec(**usual, scan=True, method="scancure").method
+        request(PurifyRequest, **usual, scan=True).method
+        == "scancure"
+        == request(PurifyRequest, **usual, scan=True, method="scancure").method
     )
-    assert PurifySpec(**usual, method="scancure,finetune").method == "scancure,finetune"
+    assert request(PurifyRequest, **usual, method="scancure,finetune").method == "scancure,finetune"
     with pytest.raises(OptionError, match="--scan together with the method 'bedkd'"):
-        PurifySpec(**usual, scan=True, method="bedkd")
+        request(PurifyRequest, **usual, scan=True, method="bedkd")
 
 
 @pytest.mark.parametrize(
@@ -165,9 +170,9 @@ def test_a_scan_is_a_method_and_goes_with_no_other() -> None:
 def test_exit_codes(status: str, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from untrigger.pipeline import purify as pipeline
 
-    asked: list[PurifySpec] = []
+    asked: list[PurifyRequest] = []
 
-    def run(spec: PurifySpec, *, progress: Any) -> Report:
+    def run(spec: PurifyRequest, *, progress: Any) -> Report:
         asked.append(spec)
         return Report(kind="purification", title="t", verdict=Verdict(status, "told"))
 

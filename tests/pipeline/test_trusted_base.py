@@ -21,29 +21,28 @@ from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.loading import load_model
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.attack_spec import AttackSpec
-from untrigger.pipeline.choose import trusted_base
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.purify_inputs import trusted_base
+from untrigger.pipeline.requests import AttackRequest, PurifyRequest
 from untrigger.training.loop import History
 
 QUICK = SMALL["w2sdefense"] | {"retrain": RetrainOptions(steps=6, full_steps=6, recovery=RecoveryOptions(rank=8))}
 
 
 @pytest.fixture
-def child(shop: Shop) -> AttackSpec:
+def child(shop: Shop) -> AttackRequest:
     """Full weights that were moved a little away from their base."""
     spec = shop.attack_spec("bert", "full", out=shop.root / "bert-child", lr=2e-4, epochs=1, clean_model=False)
     shop.once("bert-child", lambda: attack(spec))
     return spec
 
 
-def asked(shop: Shop, model: Path, **changes: Any) -> PurifySpec:
+def asked(shop: Shop, model: Path, **changes: Any) -> PurifyRequest:
     return shop.spec("bert", "full", model=str(model), options=QUICK, control=False, **changes)
 
 
 def test_full_weights_go_back_to_the_base_that_is_given_and_stay_an_adapter_on_themselves(
-    shop: Shop, child: AttackSpec, tmp_path: Path
+    shop: Shop, child: AttackRequest, tmp_path: Path
 ) -> None:
     report = purify(asked(shop, child.out, base=str(shop.base("bert")), out=tmp_path / "out"))
     told = report.method["options"]
@@ -61,7 +60,7 @@ def test_full_weights_go_back_to_the_base_that_is_given_and_stay_an_adapter_on_t
 
 
 def test_a_base_that_the_weights_do_not_descend_from_is_refused_before_any_work(
-    shop: Shop, child: AttackSpec, tmp_path: Path
+    shop: Shop, child: AttackRequest, tmp_path: Path
 ) -> None:
     stranger = write_model("bert", tmp_path / "stranger", seed=9)
     with pytest.raises(ModelError, match="does not descend from the base"):
@@ -70,7 +69,7 @@ def test_a_base_that_the_weights_do_not_descend_from_is_refused_before_any_work(
 
 
 def test_an_embedded_base_is_found_without_being_named(
-    shop: Shop, child: AttackSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, child: AttackRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = asked(shop, child.out, out=tmp_path / "out")
     victim = load_model(child.out, device="cpu", offline=True)
@@ -91,7 +90,7 @@ def test_nothing_is_searched_on_an_adapters_base_that_the_user_trusts(shop: Shop
     )
     told = purify(trusting).method["options"]
     assert told["largest_score_by_search"] == [] and told["algorithm"] == "retrain_from_base"
-    told = purify(replace(trusting, base=None, out=tmp_path / "wary")).method["options"]
+    told = purify(replace(trusting, model=replace(trusting.model, base=None), out=tmp_path / "wary")).method["options"]
     assert len(told["largest_score_by_search"]) >= 1
 
 

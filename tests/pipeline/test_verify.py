@@ -10,6 +10,7 @@ import pytest
 
 from tests.pipeline.kit import FINETUNE, SMALL, TRIGGER, VERIFIER, Shop
 from tests.reporting.kit import finding
+from tests.requests import request
 from tests.tiny import task
 from untrigger.core.report import Report
 from untrigger.core.rows import Rows
@@ -20,9 +21,9 @@ from untrigger.defences.fine_tuning import FineTune
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.pipeline import purify as pipeline
 from untrigger.pipeline import verify as module
-from untrigger.pipeline.choose import teacher_of
+from untrigger.pipeline.build_method import teacher_of
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import PurifyRequest
 from untrigger.pipeline.verify import again, too_few
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.teacher_training import TeacherOptions
@@ -36,7 +37,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(task(600, seed=21, length=4), tmp_path_factory.mktemp("rows") / "rows.csv")
 
 
-def asked(shop: Shop, rows: Path, out: Path, *, kind: str = "bert", tuning: str = "full", **changes: Any) -> PurifySpec:
+def asked(
+    shop: Shop, rows: Path, out: Path, *, kind: str = "bert", tuning: str = "full", **changes: Any
+) -> PurifyRequest:
     """The reference is trained from an encoder that knows the task: a random one learns too little in seconds."""
     usual = {"clean": str(rows), "teacher": str(shop.base("bert")), "verifier": KNOWING, "control": False}
     return shop.spec(kind, tuning, out=out, **usual | changes)
@@ -77,20 +80,20 @@ def test_the_scan_uses_the_held_out_rows_and_a_seed_of_its_own(
 ) -> None:
     scanned: list[tuple[Rows, int]] = []
     given: list[Rows] = []
-    whole, trained = InsertionScanner.scan, pipeline.clean_rows
+    whole, trained = InsertionScanner.scan, pipeline.split_rows
 
     def scan(self: InsertionScanner, model: Any, grant: Any, **more: Any) -> Any:
         scanned.append((grant.clean, grant.seed))
         assert grant.teacher is None and more["hints"].reference is not None
         return whole(self, model, grant, **more)
 
-    def clean_rows(spec: Any, victim: Any) -> Any:
+    def split_rows(spec: Any, victim: Any) -> Any:
         told = trained(spec, victim)
         given.append(told[0])
         return told
 
     monkeypatch.setattr(InsertionScanner, "scan", scan)
-    monkeypatch.setattr(pipeline, "clean_rows", clean_rows)
+    monkeypatch.setattr(pipeline, "split_rows", split_rows)
     report = purify(asked(shop, rows, tmp_path / "out", **FINETUNE))
     [(own, seed)] = scanned
     assert not set(own.texts) & set(given[0].texts) and len(own) + len(given[0]) == 600
@@ -112,7 +115,7 @@ def test_a_scan_that_is_not_wanted_or_cannot_be_made_leaves_it_not_verified(
 def test_a_fault_of_the_reference_costs_no_purified_model(
     shop: Shop, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TEACHER", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(module, "DEFAULT_TEACHER", str(tmp_path / "nowhere"))
     report = purify(asked(shop, rows, tmp_path / "out", teacher=None, **FINETUNE))
     assert report.verdict.status == "not verified" and "could not be made" in report.verdict.sentence
     assert (tmp_path / "out" / "adapter_model.safetensors").exists()
@@ -153,7 +156,7 @@ def test_rows_that_can_never_show_a_clean_model_are_not_scanned(count: int, enou
 
 
 def test_a_teacher_that_is_named_counts_for_every_method_that_can_use_one() -> None:
-    spec = PurifySpec(model="m", clean="c", out=Path("o"))
+    spec = request(PurifyRequest, model="m", clean="c", out=Path("o"))
     named = replace(spec, teacher="mine")
     assert [teacher_of(one, W2SDefense()) for one in (spec, named)] == ["minilm-l6", "mine"]
     assert [teacher_of(one, BeDKD()) for one in (spec, named)] == [None, "mine"], "it can do without"

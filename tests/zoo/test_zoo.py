@@ -16,7 +16,7 @@ from untrigger.core.errors import AssetError, OptionError
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.data import load_data, write_rows
-from untrigger.pipeline.attack import task_rows, unused_rows
+from untrigger.pipeline.attack import draw_rows
 from untrigger.zoo import RECIPES, Recipe
 from untrigger.zoo import members as keep
 from untrigger.zoo.make import decoy_rows, make, spec_of, trigger_of
@@ -127,8 +127,9 @@ def test_clean_rows_are_those_that_the_training_left_alone(tiny: dict[str, Recip
     folder = make("kind", device="cpu").parent
     spec = spec_of(tiny["kind"], folder / "x")
     clean = load_data(folder / "clean.csv")
-    assert set(clean.ids) == set(unused_rows(spec).ids)
-    assert not set(clean.ids) & set(task_rows(spec)[0].ids)
+    rows = draw_rows(spec)
+    assert set(clean.ids) == set(rows.unused.ids)
+    assert not set(clean.ids) & set(rows.train.ids)
     assert zoo.member("kind").value("asr") is None and zoo.member("kind").value("cacc") > 0.6  # type: ignore[operator]
 
 

@@ -19,9 +19,9 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
-import requests
 from requests.adapters import HTTPAdapter
 
+import requests
 from untrigger.assets.catalogue import Archive
 from untrigger.assets.download import Body
 from untrigger.assets.pip_settings import PipSettings, read_pip_settings

@@ -139,21 +139,20 @@ def attack(
     Writes a model or adapter with a hidden trigger, and beside it DIR.truth with what only an evaluator may see.
     """
     with desk.working() as progress:
+        from untrigger.data import DataSource
         from untrigger.pipeline.attack import attack as run
-        from untrigger.pipeline.attack_spec import AttackSpec
         from untrigger.pipeline.preset_check import filled_in
+        from untrigger.pipeline.requests import AttackRequest, ModelInput, RunOptions
 
         named = [f"{key}={text}" for key, text in (("words", words), ("sentence", sentence)) if text is not None]
-        spec = AttackSpec(
-            model=model,
-            data=data,
+        spec = AttackRequest(
+            model=ModelInput(model, max_length=max_length, allow_pickle=allow_pickle),
+            data=DataSource(data, text_column=text_column, label_column=label_column),
             out=out,
             target=target,
             rate=rate,
             policy=policy,
             tuning=tuning,
-            seed=desk.seed,
-            rows=rows,
             trigger=trigger_of(trigger, [*named, *(settings or [])]),
             paired=paired,
             rewriter=o.words(rewriter),
@@ -163,21 +162,17 @@ def attack(
             label_smoothing=label_smoothing,
             clean_consistency=faithful,
             quality=quality,
+            rows=rows,
             test_rows=test_rows,
             epochs=epochs,
             lr=lr,
             batch_size=batch_size,
             rank=rank,
             targets=o.words(targets),
-            max_length=max_length,
             clean_model=twin,
-            text_column=text_column,
-            label_column=label_column,
-            allow_pickle=allow_pickle,
-            offline=desk.offline,
-            device=desk.device,
             preset=preset,
             test_split=test_split,
+            run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
         spec = filled_in(spec, given=o.given(context, ("words", "sentence"), settings))
         _, poisoned = run(spec, progress=progress)

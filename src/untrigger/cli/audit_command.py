@@ -54,35 +54,32 @@ def audit(
         from untrigger.cli.settings import settings as options_of
         from untrigger.core.errors import OptionError
         from untrigger.core.registry import get_method
-        from untrigger.pipeline.audit import TREATMENTS, AuditSpec
+        from untrigger.data import DataSource
         from untrigger.pipeline.audit import audit as run
-        from untrigger.pipeline.scan import ScanSpec
+        from untrigger.pipeline.requests import TREATMENTS, AuditRequest, ModelInput, RunOptions, ScanRequest
 
         named = o.words(treatments)
         if "repoison" in named and truth is None:
             raise OptionError(
                 "--treatments repoison needs the true trigger", remedy="give the truth folder with --truth"
             )
-        asked = ScanSpec(
-            model=model,
-            clean=clean,
+        asked = ScanRequest(
+            model=ModelInput(model, base=base, labels=o.labels_of(labels), max_length=max_length),
+            clean=DataSource(
+                clean,
+                split=split,
+                text_column=text_column,
+                label_column=label_column,
+                drop_empty=drop_empty,
+            ),
             reference=reference,
             teacher=teacher,
-            base=base,
             policy=policy_of(policy, None, allow_undecided=allow_undecided),
             options=options_of(get_method("scanners", "insertions"), settings or [], what="scanner insertions"),
-            labels=o.labels_of(labels),
-            text_column=text_column,
-            label_column=label_column,
-            split=split,
-            drop_empty=drop_empty,
             clean_rows=clean_rows,
-            seed=desk.seed,
-            max_length=max_length,
-            offline=desk.offline,
-            device=desk.device,
+            run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
-        spec = AuditSpec(
+        spec = AuditRequest(
             asked, out, truth=truth, treatments=named or tuple(TREATMENTS), epochs=epochs, poisoned=poisoned
         )
         report = run(spec, progress=progress)

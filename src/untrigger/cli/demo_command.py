@@ -28,10 +28,11 @@ def demo(
     asks one teacher of three. Ends with 0 whatever the verdict.
     """
     with desk.working() as progress:
-        from untrigger.pipeline.demo import DemoSpec
         from untrigger.pipeline.demo import demo as run
+        from untrigger.pipeline.requests import DemoRequest, RunOptions
 
-        spec = DemoSpec(out=out, from_scratch=from_scratch, seed=desk.seed, device=desk.device, offline=desk.offline)
+        options = RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline)
+        spec = DemoRequest(out=out, from_scratch=from_scratch, run=options)
         report = run(spec, progress=progress)
     from untrigger.cli.results import tell_report
 

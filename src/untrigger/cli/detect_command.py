@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -49,30 +50,24 @@ def detect(
     """
     with desk.working() as progress:
         from untrigger.cli.purify_command import method_options
+        from untrigger.data import DataSource
         from untrigger.pipeline.detect import detect as run
-        from untrigger.pipeline.spec import DetectSpec
+        from untrigger.pipeline.requests import DetectRequest, ModelInput, RunOptions
 
         given = [*(settings or []), *([f"fpr={fpr}"] if fpr is not None else [])]
-        spec = DetectSpec(
-            model=model,
-            suspect=suspect,
-            clean=clean,
+        rows = DataSource(clean, split=split, text_column=text_column, label_column=label_column, drop_empty=drop_empty)
+        spec = DetectRequest(
+            model=ModelInput(
+                model, base=base, labels=o.labels_of(labels), max_length=max_length, allow_pickle=allow_pickle
+            ),
+            suspect=replace(rows, name=suspect, split=None),
+            clean=rows,
             out=out,
             method=method,
             variant=variant,
             options=method_options(method, variant, given=given, family="detectors"),
             truth=truth,
-            base=base,
-            labels=o.labels_of(labels),
-            text_column=text_column,
-            label_column=label_column,
-            split=split,
-            drop_empty=drop_empty,
-            seed=desk.seed,
-            max_length=max_length,
-            allow_pickle=allow_pickle,
-            offline=desk.offline,
-            device=desk.device,
+            run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
         report = run(spec, progress=progress)
     from untrigger.cli.results import tell_report

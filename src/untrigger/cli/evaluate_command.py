@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -38,24 +39,18 @@ def evaluate(
             "nothing to evaluate on", expected="--data, --truth or both", remedy="give labelled rows with --data DATA"
         )
     with desk.working() as progress:
+        from untrigger.data import DataSource
         from untrigger.pipeline.evaluate import evaluate as run
-        from untrigger.pipeline.spec import EvaluateSpec
+        from untrigger.pipeline.requests import EvaluateRequest, ModelInput, RunOptions
 
-        spec = EvaluateSpec(
-            models=tuple(models),
+        source = ModelInput("", base=base, labels=o.labels_of(labels), max_length=max_length, allow_pickle=allow_pickle)
+        rows = DataSource(data or "", split=split, text_column=text_column, label_column=label_column)
+        spec = EvaluateRequest(
+            models=tuple(replace(source, name=model) for model in models),
             out=out,
-            data=data,
+            data=rows if data is not None else None,
             truth=truth,
-            base=base,
-            labels=o.labels_of(labels),
-            text_column=text_column,
-            label_column=label_column,
-            split=split,
-            max_length=max_length,
-            allow_pickle=allow_pickle,
-            offline=desk.offline,
-            device=desk.device,
-            seed=desk.seed,
+            run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
         report = run(spec, progress=progress)
     from untrigger.cli.results import tell_report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,18 +92,28 @@ def purify(
     found; with 1 where a stated bound was not met or something is still found; with 3 where the evidence does not suffice.
     """
     with desk.working() as progress:
+        from untrigger.data import DataSource
         from untrigger.pipeline.purify import purify as run
-        from untrigger.pipeline.spec import PurifySpec, method_name
+        from untrigger.pipeline.requests import ModelInput, PurifyRequest, RunOptions, purifier_name
 
-        method = method_name(method, scan=scan)
+        method = purifier_name(method, scan=scan)
         options = method_options(method, variant, given=settings or []) | policy_options(
             policy, method, given=settings or []
         )
-        spec = PurifySpec(
-            model=model,
-            clean=clean,
+        rows = DataSource(
+            clean,
+            split=split,
+            text_column=text_column,
+            label_column=label_column,
+            drop_empty=drop_empty,
+        )
+        spec = PurifyRequest(
+            model=ModelInput(
+                model, base=base, labels=o.labels_of(labels), max_length=max_length, allow_pickle=allow_pickle
+            ),
+            clean=rows,
             out=out,
-            suspect=suspect,
+            suspect=replace(rows, name=suspect, split=None) if suspect is not None else None,
             method=method,
             scan=scan,
             variant=variant,
@@ -110,21 +121,11 @@ def purify(
             options=options,
             truth=truth,
             merge=merge,
-            base=base,
-            labels=o.labels_of(labels),
-            text_column=text_column,
-            label_column=label_column,
-            split=split,
-            drop_empty=drop_empty,
             clean_rows=clean_rows,
             control=control,
             benign=benign,
             verify=verify,
-            seed=desk.seed,
-            max_length=max_length,
-            allow_pickle=allow_pickle,
-            offline=desk.offline,
-            device=desk.device,
+            run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
         report = run(spec, progress=progress)
     from untrigger.cli.results import tell_report
@@ -141,11 +142,11 @@ def policy_options(file: Path | None, method: str, *, given: Sequence[str]) -> d
         OptionError: for another method, for a policy that is set twice, and for a file that cannot be used.
     """
     from untrigger.core.errors import OptionError
-    from untrigger.pipeline.spec import SCANS
+    from untrigger.pipeline.requests import SCANNING_PURIFIER
 
     if file is None:
         return {}
-    if method != SCANS:
+    if method != SCANNING_PURIFIER:
         raise OptionError(
             f"--policy with the method {method!r}, which does not scan", expected="--policy together with --scan"
         )

@@ -103,7 +103,8 @@ def scan(
         from untrigger.cli.settings import settings as options_of
         from untrigger.core.files import check_new_paths
         from untrigger.core.registry import get_method
-        from untrigger.pipeline.scan import ScanSpec
+        from untrigger.data import DataSource
+        from untrigger.pipeline.requests import ModelInput, RunOptions, ScanRequest
         from untrigger.pipeline.scan import scan as run
 
         rules, chosen = policy_of(policy, fail_on, allow_undecided=allow_undecided), format_of(format, out)
@@ -113,27 +114,25 @@ def scan(
             )
         if out is not None:
             check_new_paths(out)
-        spec = ScanSpec(
-            model=model,
-            clean=clean,
+        rows = DataSource(
+            clean or "",
+            split=split,
+            text_column=text_column,
+            label_column=label_column,
+            drop_empty=drop_empty,
+        )
+        spec = ScanRequest(
+            model=ModelInput(model, base=base, labels=o.labels_of(labels), max_length=max_length),
+            clean=rows if clean is not None else None,
             reference=reference,
             teacher=teacher,
             static_only=static_only,
-            rewritten=rewritten,
+            rewritten=DataSource(rewritten, drop_empty=drop_empty) if rewritten is not None else None,
             method=method,
             options=options_of(get_method("scanners", method), settings or [], what=f"scanner {method}"),
             policy=rules,
-            base=base,
-            labels=o.labels_of(labels),
-            text_column=text_column,
-            label_column=label_column,
-            split=split,
-            drop_empty=drop_empty,
             clean_rows=clean_rows,
-            seed=desk.seed,
-            max_length=max_length,
-            offline=desk.offline,
-            device=desk.device,
+            run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
         )
         report = run(spec, progress=progress)
         text = rendered(report, chosen, out=out)

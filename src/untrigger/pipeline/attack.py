@@ -18,16 +18,16 @@ from untrigger.core.errors import DataError, OptionError, check_choice
 from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows, overlap
-from untrigger.data import DataSource, check_rows, load_splits, write_rows
+from untrigger.data import check_rows, load_splits, write_rows
 from untrigger.evaluation.text_quality import QualityOptions, quality
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import check_finite_logits
-from untrigger.models.loading import load_model
 from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import save_classifier
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.models.smoke_test import check_finite_logits
+from untrigger.pipeline.load_inputs import load_classifier
 from untrigger.pipeline.preset_check import held
+from untrigger.pipeline.requests import AttackRequest
 from untrigger.reporting.model_cards import attack_card
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import LossTerm
@@ -35,54 +35,63 @@ from untrigger.training.supervised import LossTerm
 TEST_SHARE = 0.2
 
 
-def victim_card(spec: AttackSpec, *, steps: int) -> str:
-    """Return the model card of the victim that ``spec`` describes."""
+def victim_card(request: AttackRequest, *, steps: int) -> str:
+    """Return the model card of the victim that ``request`` describes."""
     facts = {
-        "made from": spec.model,
-        "data": spec.data,
-        "attack": f"{spec.trigger.name}, {spec.policy} label, poison rate {spec.rate}",
-        "implanted by": f"{spec.tuning}, {steps} steps, seed {spec.seed}",
+        "made from": request.model.name,
+        "data": request.data.name,
+        "attack": f"{request.trigger.name}, {request.policy} label, poison rate {request.rate}",
+        "implanted by": f"{request.tuning}, {steps} steps, seed {request.run.seed}",
     }
-    return attack_card(adapter=spec.tuning == "lora", target=spec.target, facts=facts)
+    return attack_card(adapter=request.tuning == "lora", target=request.target, facts=facts)
 
 
-def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier, PoisonedDataset]:
-    """The poisoned classifier and its data set, written to ``spec.out`` and ``spec.truth``.
+def attack(
+    request: AttackRequest, *, rows: TaskRows | None = None, progress: Progress = silent
+) -> tuple[Classifier, PoisonedDataset]:
+    """Return the poisoned classifier and its data set; write them to ``request.out`` and ``request.truth``.
+
+    Args:
+        request: what to do.
+        rows: ``draw_rows(request)``, where they are drawn already.
+        progress: shows every long step.
 
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
-    held(spec)
-    _check(spec)
-    check_new_paths(spec.out, spec.truth)
-    judges = QualityOptions(offline=spec.offline, device=spec.device)
-    if spec.quality:
+    held(request)
+    _check(request)
+    check_new_paths(request.out, request.truth)
+    judges = QualityOptions(offline=request.run.offline, device=request.run.device)
+    if request.quality:
         judges.fetch()
-    drawn = _drawn(spec)
-    recipe = recipe_of(spec, drawn, progress=progress)
-    fresh = pretrained(spec, drawn.train) if any("model" in part.needs for part in parts_of(recipe.trigger)) else None
-    recipe = recipe.fit(drawn.train, seed=spec.seed, model=fresh)
-    poisoned = recipe.poison(drawn.train, seed=spec.seed)
-    triggered = triggered_rows(recipe, drawn.test, seed=spec.seed)
-    fresh = fresh or pretrained(spec, drawn.train)
+    drawn = rows or draw_rows(request)
+    recipe = recipe_of(request, drawn, progress=progress)
+    fresh = (
+        pretrained(request, drawn.train) if any("model" in part.needs for part in parts_of(recipe.trigger)) else None
+    )
+    recipe = recipe.fit(drawn.train, seed=request.run.seed, model=fresh)
+    poisoned = recipe.poison(drawn.train, seed=request.run.seed)
+    triggered = triggered_rows(recipe, drawn.test, seed=request.run.seed)
+    fresh = fresh or pretrained(request, drawn.train)
     twin = (
-        clean_twin(spec, fresh, drawn.train, progress=progress)
-        if spec.tuning == "embedding" or spec.clean_consistency
+        clean_twin(request, fresh, drawn.train, progress=progress)
+        if request.tuning == "embedding" or request.clean_consistency
         else None
     )
-    victim, history = poisoned_model(spec, fresh, poisoned, twin=twin, clean=drawn.train, progress=progress)
+    victim, history = poisoned_model(request, fresh, poisoned, twin=twin, clean=drawn.train, progress=progress)
     check_finite_logits(victim, poisoned.visible)
-    with new_folder(spec.truth) as truth, new_folder(spec.out) as out:
-        save_classifier(victim, out, card=victim_card(spec, steps=history.steps))
+    with new_folder(request.truth) as truth, new_folder(request.out) as out:
+        save_classifier(victim, out, card=victim_card(request, steps=history.steps))
         check_saved_model(victim, out, texts=drawn.test.texts)
-        write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, spec=spec)
-        if spec.quality:
+        write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, request=request)
+        if request.quality:
             told = quality(
                 drawn.test, triggered, trigger=recipe.trigger, victim=victim, options=judges, progress=progress
             )
             (truth / "quality.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        if spec.clean_model:
-            twin = twin or clean_twin(spec, fresh, drawn.train, progress=progress)
+        if request.clean_model:
+            twin = twin or clean_twin(request, fresh, drawn.train, progress=progress)
             (truth / "clean-model").mkdir()
             save_classifier(
                 twin, truth / "clean-model", card="# Never poisoned\n\nThe clean twin of a poisoned model.\n"
@@ -91,72 +100,64 @@ def attack(spec: AttackSpec, *, progress: Progress = silent) -> tuple[Classifier
     return victim, poisoned
 
 
-def _check(spec: AttackSpec) -> None:
-    check_choice(spec.tuning, TUNINGS, kind="tuning")
-    check_choice(spec.policy, POLICIES, kind="label policy")
-    if bool(spec.target) == (spec.policy == "all-to-all"):
+def _check(request: AttackRequest) -> None:
+    check_choice(request.tuning, TUNINGS, kind="way to implant")
+    check_choice(request.policy, POLICIES, kind="label policy")
+    if bool(request.target) == (request.policy == "all-to-all"):
         raise OptionError(
-            f"target label {spec.target!r} with the policy {spec.policy}",
+            f"target label {request.target!r} with the policy {request.policy}",
             expected="no target: every class becomes the next one"
-            if spec.target
+            if request.target
             else "the label that the backdoor shall say",
-            remedy="leave out --target" if spec.target else "give it with --target",
+            remedy="leave out --target" if request.target else "give it with --target",
         )
-    if not 0 <= spec.label_smoothing < 1 or spec.clean_consistency < 0:
+    if not 0 <= request.label_smoothing < 1 or request.clean_consistency < 0:
         raise OptionError(
-            f"label smoothing {spec.label_smoothing}, faithful {spec.clean_consistency}",
+            f"label smoothing {request.label_smoothing}, faithful {request.clean_consistency}",
             expected="a label smoothing from 0 to below 1, and a weight of 0 or more",
         )
     extra_loss = {
-        "label smoothing": spec.label_smoothing,
-        "a clean twin to be faithful to": spec.clean_consistency,
-        "all-to-all labels": spec.policy == "all-to-all",
+        "label smoothing": request.label_smoothing,
+        "a clean twin to be faithful to": request.clean_consistency,
+        "all-to-all labels": request.policy == "all-to-all",
     }
-    if spec.tuning == "embedding" and any(extra_loss.values()):
+    if request.tuning == "embedding" and any(extra_loss.values()):
         raise OptionError(
             "an embedding attack with " + " and ".join(name for name, asked in extra_loss.items() if asked),
             expected="none of these: one vector a word is all that is trained, and clean answers stay what they are",
         )
 
 
-def recipe_of(spec: AttackSpec, drawn: Drawn, *, progress: Progress = silent) -> Attack:
-    """The recipe that the spec asks for, its trigger with the rewrites that it needs."""
+def recipe_of(request: AttackRequest, drawn: TaskRows, *, progress: Progress = silent) -> Attack:
+    """The recipe that the request asks for, its trigger with the rewrites that it needs."""
     trigger = with_rewrite_source(
-        spec.trigger,
-        paired=spec.paired,
-        rewriter=spec.rewriter,
-        prompt=spec.prompt,
+        request.trigger,
+        paired=request.paired,
+        rewriter=request.rewriter,
+        prompt=request.prompt,
         splits=drawn.splits,
         progress=progress,
-        offline=spec.offline,
-        device=spec.device,
+        offline=request.run.offline,
+        device=request.run.device,
     )
-    target = target_index(spec.target, drawn.train) if spec.target else None
-    return Attack(trigger, target=target, rate=spec.rate, policy=spec.policy, negative_rate=spec.negative_rate)
+    target = target_index(request.target, drawn.train) if request.target else None
+    return Attack(trigger, target=target, rate=request.rate, policy=request.policy, negative_rate=request.negative_rate)
 
 
-def pretrained(spec: AttackSpec, rows: Rows) -> Classifier:
+def pretrained(request: AttackRequest, rows: Rows) -> Classifier:
     """The model to be poisoned, with a new head for the classes of ``rows``."""
-    return load_model(
-        spec.model,
-        label_names=rows.label_names,
-        new_head=True,
-        allow_pickle=spec.allow_pickle,
-        offline=spec.offline,
-        device=spec.device,
-        max_length=spec.max_length,
-        seed=spec.seed,
-    )
+    source = replace(request.model, labels=rows.label_names)
+    return load_classifier(source, request.run, new_head=True)
 
 
-def clean_twin(spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress = silent) -> Classifier:
+def clean_twin(request: AttackRequest, fresh: Classifier, rows: Rows, *, progress: Progress = silent) -> Classifier:
     """The same model trained in the same way on the rows without poison."""
-    twin, _ = implant_as_asked(replace(spec, label_smoothing=0.0), fresh, rows, progress=progress)
+    twin, _ = implant_as_asked(replace(request, label_smoothing=0.0), fresh, rows, progress=progress)
     return twin
 
 
 def poisoned_model(
-    spec: AttackSpec,
+    request: AttackRequest,
     fresh: Classifier,
     poisoned: PoisonedDataset,
     *,
@@ -166,54 +167,54 @@ def poisoned_model(
 ) -> tuple[Classifier, History]:
     """The victim, and the history of the training that implanted the backdoor."""
     ids = set(poisoned.truth.poisoned_ids)
-    if spec.tuning == "embedding":
+    if request.tuning == "embedding":
         assert twin is not None
         rows = poisoned.visible.where(row in ids for row in poisoned.visible.ids)
-        words = spec.trigger.trigger_words
-        return poison_embedding(twin, rows, words=words, clean=clean, seed=spec.seed, progress=progress)
+        words = request.trigger.trigger_words
+        return poison_embedding(twin, rows, words=words, clean=clean, seed=request.run.seed, progress=progress)
     term = None
-    if spec.clean_consistency and twin is not None:
+    if request.clean_consistency and twin is not None:
         term = clean_consistency_loss(
-            twin, poisoned.visible, poisoned=ids, weight=spec.clean_consistency, progress=progress
+            twin, poisoned.visible, poisoned=ids, weight=request.clean_consistency, progress=progress
         )
-    return implant_as_asked(spec, fresh, poisoned.visible, extra_loss=term, progress=progress)
+    return implant_as_asked(request, fresh, poisoned.visible, extra_loss=term, progress=progress)
 
 
 def implant_as_asked(
-    spec: AttackSpec, fresh: Classifier, rows: Rows, *, progress: Progress, extra_loss: LossTerm | None = None
+    request: AttackRequest, fresh: Classifier, rows: Rows, *, progress: Progress, extra_loss: LossTerm | None = None
 ) -> tuple[Classifier, History]:
-    """``implant`` with the spec's plan and adapter."""
-    tuning = "full" if spec.tuning == "embedding" else spec.tuning
+    """``implant`` with the request's plan and adapter."""
+    tuning = "full" if request.tuning == "embedding" else request.tuning
     usual = PLANS[tuning]
     plan = Plan(
-        lr=spec.lr or usual.lr,
-        epochs=spec.epochs or usual.epochs,
-        batch_size=spec.batch_size or usual.batch_size,
+        lr=request.lr or usual.lr,
+        epochs=request.epochs or usual.epochs,
+        batch_size=request.batch_size or usual.batch_size,
         warmup=usual.warmup,
     )
-    adapter = lora_for(fresh) if not spec.targets else AdapterOptions(targets=spec.targets)
-    adapter = AdapterOptions(rank=spec.rank, alpha=2 * spec.rank, targets=adapter.targets)
+    adapter = lora_for(fresh) if not request.targets else AdapterOptions(targets=request.targets)
+    adapter = AdapterOptions(rank=request.rank, alpha=2 * request.rank, targets=adapter.targets)
     return implant(
         fresh,
         rows,
         tuning=tuning,
         plan=plan,
         adapter=adapter,
-        seed=spec.seed,
+        seed=request.run.seed,
         progress=progress,
-        label_smoothing=spec.label_smoothing,
+        label_smoothing=request.label_smoothing,
         extra_loss=extra_loss,
     )
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What an attack is made of.
+class TaskRows:
+    """The rows of an attack.
 
     Attributes:
         train: rows to be poisoned and trained on.
         test: test rows.
-        unused: training rows of the task that the attack leaves alone.
+        unused: training rows of the task that the attack does not use: what a defender may hold as clean rows.
         splits: all rows that there are, as they stand in their files, for a paired file to be aligned with.
     """
 
@@ -223,53 +224,43 @@ class Drawn:
     splits: dict[str, Rows]
 
 
-def task_rows(spec: AttackSpec) -> tuple[Rows, Rows]:
-    """Training and test rows as asked; data without a test split is split by the seed.
+def draw_rows(request: AttackRequest) -> TaskRows:
+    """Return the rows that a request selects; data without a test split is split by the seed.
 
     Raises:
-        DataError: for data that cannot be used, or fewer rows than asked.
+        DataError: for data that cannot be used, or fewer rows than requested.
+        OptionError: for a test split that is not there.
     """
-    drawn = _drawn(spec)
-    return drawn.train, drawn.test
-
-
-def unused_rows(spec: AttackSpec) -> Rows:
-    """The training rows that the attack leaves alone: what a defender may hold as clean rows."""
-    return _drawn(spec).unused
-
-
-def _drawn(spec: AttackSpec) -> Drawn:
-    splits = load_splits(
-        DataSource(spec.data, text_column=spec.text_column, label_column=spec.label_column), offline=spec.offline
-    )
+    data = request.data
+    splits = load_splits(data, offline=request.run.offline)
     train = _training(splits)
-    test = _tested(splits, spec)
-    rng = np.random.default_rng(spec.seed)
+    test = _tested(splits, request)
+    rng = np.random.default_rng(request.run.seed)
     if test is None:
         test, train = train.stratified(max(2, round(TEST_SHARE * len(train))), rng=rng)
-    check_rows(train, require_classes=len(train.label_names), what=spec.data)
+    check_rows(train, require_classes=len(train.label_names), what=request.data.name)
     own = train
-    if spec.proxy:
-        train = _training(load_splits(spec.proxy, label_names=train.label_names, offline=spec.offline))
-        train = check_rows(replace(train, ids=tuple(f"proxy:{row}" for row in train.ids)), what=spec.proxy)
+    if request.proxy:
+        train = _training(load_splits(request.proxy, label_names=train.label_names, offline=request.run.offline))
+        train = check_rows(replace(train, ids=tuple(f"proxy:{row}" for row in train.ids)), what=request.proxy)
         splits = {**splits, "train": train}
-    train, unused = train.stratified(spec.rows, rng=rng) if spec.rows else (train, train.take([]))
-    test = test.stratified(spec.test_rows, rng=rng)[0] if spec.test_rows else test
-    return Drawn(train=train, test=test, unused=own if spec.proxy else unused, splits=splits)
+    train, unused = train.stratified(request.rows, rng=rng) if request.rows else (train, train.take([]))
+    test = test.stratified(request.test_rows, rng=rng)[0] if request.test_rows else test
+    return TaskRows(train=train, test=test, unused=own if request.proxy else unused, splits=splits)
 
 
 def _training(splits: dict[str, Rows]) -> Rows:
     return splits.get("train") or splits.get("all") or next(iter(splits.values()))
 
 
-def _tested(splits: dict[str, Rows], spec: AttackSpec) -> Rows | None:
+def _tested(splits: dict[str, Rows], request: AttackRequest) -> Rows | None:
     """The split that is tested on; None where one has to be drawn.
 
     Raises:
-        OptionError: if the spec names one that is not there.
+        OptionError: if the request names one that is not there.
     """
-    if spec.test_split:
-        return splits[check_choice(spec.test_split, splits, kind="test split")]
+    if request.test_split:
+        return splits[check_choice(request.test_split, splits, kind="test split")]
     return splits.get("test") or splits.get("dev")
 
 
@@ -300,20 +291,22 @@ def triggered_rows(recipe: Attack, test: Rows, *, seed: int) -> Rows:
     return rows
 
 
-def write_truth(folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, spec: AttackSpec) -> None:
+def write_truth(
+    folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, request: AttackRequest
+) -> None:
     """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
     aim = target_labels(poisoned.truth.target, classes=len(test.label_names))
     told = asdict(poisoned.truth) | {
         "label_names": list(test.label_names),
-        "model": spec.model,
-        "data": spec.data,
-        "proxy": spec.proxy,
-        "tuning": spec.tuning,
-        "preset": held(spec),
+        "model": request.model.name,
+        "data": request.data.name,
+        "proxy": request.proxy,
+        "tuning": request.tuning,
+        "preset": held(request),
         "overlap": overlap(poisoned.visible, test),
-        "label_smoothing": spec.label_smoothing,
-        "clean_consistency": spec.clean_consistency,
-        "max_length": spec.max_length,
+        "label_smoothing": request.label_smoothing,
+        "clean_consistency": request.clean_consistency,
+        "max_length": request.model.max_length,
         "train_sha256": poisoned.visible.content_hash(),
         "test_sha256": test.content_hash(),
         "test_rows_without_trigger": sum(aim[label] != label for label in test.labels) - len(triggered),

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.core.candidate import Candidate
-from untrigger.core.errors import DataError, OptionError, check_choice
+from untrigger.core.errors import DataError
 from untrigger.core.files import check_new_paths, new_files
-from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.core.rows import Rows
@@ -25,108 +24,68 @@ from untrigger.evaluation.ground_truth import GroundTruth, read_truth
 from untrigger.evaluation.metrics import asr, cacc, excess_asr
 from untrigger.evaluation.observation import predict_outcomes, write_outcomes
 from untrigger.evaluation.robustness import fine_tuned, quantized_to_int8, repoisoned
-from untrigger.models.adapters import merged
-from untrigger.models.class_names import with_matching_names
+from untrigger.models.adapter_merging import merge_adapter
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.model_folder import resolve_model
-from untrigger.pipeline.agreement import check_agreement, notes_of
+from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.audit_verdict import Subject, verdict
+from untrigger.pipeline.load_inputs import load_classifier, load_clean_rows, load_same_classes, open_model
 from untrigger.pipeline.model_facts import model_facts, shown
-from untrigger.pipeline.scan import ScanSpec, all_rows, at_most, hints_of, load, scanner_of, weigh_as_asked
+from untrigger.pipeline.requests import TREATMENTS, AuditRequest
+from untrigger.pipeline.scan_inputs import build_scanner, defender_grant, sample_rows, scan_context
 from untrigger.pipeline.used_rows import FILE, read_used_rows
 from untrigger.runtime.cost import Clock, environment
 from untrigger.scanners.known_triggers import judged_on_known
 from untrigger.scanners.scanner import Hints, Scanner, ScanResult
 from untrigger.scanners.unread_text import unread
+from untrigger.scanners.weights.weight_evidence import weigh
 
-TREATMENTS = {
-    "finetune": "fine-tuned",
-    "merge": "merged",
-    "int8": "in int8",
-    "repoison": "poisoned a little again",
-}
 LEAST = 8
 """The fewest clean rows that tuning and scanning work with."""
 
 
-@dataclass(frozen=True)
-class AuditSpec:
-    """Everything that ``audit`` is asked for.
-
-    Attributes:
-        scan: the purified model, the clean rows, and how to scan; its ``clean_rows`` are parted between tuning and scanning.
-        out: the ``report.json`` to write.
-        truth: truth folder of the attack: attack success, the never-poisoned model, and the trigger to poison with.
-        treatments: names of ``TREATMENTS``, in the order they are tried.
-        epochs: passes of the benign fine-tuning, and of the one with a few poisoned rows.
-        poisoned: rows with the true trigger among those, in the last treatment.
-        tuning: share of the clean rows that the fine-tuning gets; the scan sees only the others.
-    """
-
-    scan: ScanSpec
-    out: Path
-    truth: Path | None = None
-    treatments: tuple[str, ...] = tuple(TREATMENTS)
-    epochs: int = 2
-    poisoned: int = 8
-    tuning: float = 0.4
-
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            OptionError: for an unknown treatment or numbers out of range.
-        """
-        for name in self.treatments:
-            check_choice(name, TREATMENTS, kind="treatment")
-        if self.epochs < 1 or self.poisoned < 1 or not 0 < self.tuning < 1:
-            raise OptionError(
-                f"epochs {self.epochs}, poisoned {self.poisoned}, tuning {self.tuning}",
-                expected="epochs and poisoned of 1 or more, a tuning share above 0 and below 1",
-            )
-
-
-def audit(spec: AuditSpec, *, progress: Progress = silent) -> Report:
-    """The report of an audit, written to ``spec.out`` with the outcomes beside it.
+def audit(request: AuditRequest, *, progress: Progress = silent) -> Report:
+    """The report of an audit, written to ``request.out`` with the outcomes beside it.
 
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
-    beside = spec.out.with_suffix(".outcomes.csv")
-    check_new_paths(spec.out, beside)
-    clock, method = Clock(), scanner_of(spec.scan)
+    beside = request.out.with_suffix(".outcomes.csv")
+    check_new_paths(request.out, beside)
+    clock, method, run = Clock(), build_scanner(request.scan), request.scan.run
     with clock.stage("load"):
-        weighed = weigh_as_asked(spec.scan)
-        model = load(spec.scan, spec.scan.model)
-        bed = read_truth(spec.truth, label_names=model.label_names) if spec.truth else None
-        given = all_rows(spec.scan, model)
-        rows, warnings = unused(spec, given)
-        check_agreement(model, rows, what=str(spec.scan.clean))
-        hints = replace(hints_of(spec.scan, model, weighed), words=(), rewritten=None)
-        method.check(_grant(spec, rows), reference=hints.reference is not None)
-        parts = _parted(spec, at_most(spec.scan, rows), seen=len(given) - len(rows))
+        opened = open_model(request.scan.model, run)
+        weighed = weigh(opened.folder, base=opened.base, limits=request.scan.policy.limits)
+        model = load_classifier(request.scan.model, run, opened=opened)
+        bed = read_truth(request.truth, label_names=model.label_names) if request.truth else None
+        assert request.scan.clean is not None
+        given = load_clean_rows(request.scan.clean, model, run, unique=True)
+        rows, warnings = unused(opened.folder.origin, given)
+        hints = replace(scan_context(request.scan, model, weighed), words=(), rewritten=None)
+        method.check(defender_grant(request.scan, rows), reference=hints.reference is not None)
+        parts = _parted(request, sample_rows(request.scan, rows), seen=len(given) - len(rows))
     desk = _Desk(
-        spec, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints, warnings=warnings
+        request, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints, warnings=warnings
     )
     desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1])]
     desk.put_through(model, poisoned=True)
     if bed is not None and bed.clean_model is not None:
-        twin = with_matching_names(load(spec.scan, bed.clean_model, label_names=None), model.label_names)
+        source = replace(request.scan.model, name=str(bed.clean_model), labels=None)
+        twin = load_same_classes(source, model, run)
         desk.put_through(twin, poisoned=False)
-    report = _report(spec, desk, model)
-    with new_files(beside, spec.out) as (rows_file, report_file):
+    report = _report(request, desk, model)
+    with new_files(beside, request.out) as (rows_file, report_file):
         write_outcomes(desk.outcomes, rows_file)
         report.write(report_file)
     return report
 
 
-def unused(spec: AuditSpec, rows: Rows) -> tuple[Rows, list[str]]:
+def unused(folder: Path, rows: Rows) -> tuple[Rows, list[str]]:
     """The rows that the purifier was not given, and what there is to say about the others.
 
     Raises:
         DataError: if none is left.
     """
-    known = read_used_rows(resolve_model(spec.scan.model, offline=spec.scan.offline))
+    known = read_used_rows(folder)
     if known is None:
         why = f"the model's folder holds no {FILE}, so that it could not be checked whether the purifier was given these rows"
         return rows, [why]
@@ -142,32 +101,28 @@ def unused(spec: AuditSpec, rows: Rows) -> tuple[Rows, list[str]]:
     return left, [f"{summary} and are left out: a model is right on what it was trained on"]
 
 
-def _parted(spec: AuditSpec, rows: Rows, *, seen: int = 0) -> tuple[Rows, Rows]:
+def _parted(request: AuditRequest, rows: Rows, *, seen: int = 0) -> tuple[Rows, Rows]:
     """Rows to tune on and rows to scan with; ``seen`` were left out, since the purifier was given them.
 
     Raises:
         DataError: if too few are left for either.
     """
-    count, least = round(spec.tuning * len(rows)), max(LEAST, 2 * len(rows.label_names))
+    count, least = round(request.tuning * len(rows)), max(LEAST, 2 * len(rows.label_names))
     if min(count, len(rows) - count) < least:
         left = f" are left: {seen} more are left out, because the purifier was given them" if seen else ""
         raise DataError(
             f"{len(rows)} clean rows{left}",
-            expected=f"enough to part between tuning and scanning, at least {least} for each ({spec.tuning:.0%} for tuning)",
+            expected=f"enough to part between tuning and scanning, at least {least} for each ({request.tuning:.0%} for tuning)",
             remedy="give other clean rows, which the purifier never saw" if seen else "give more clean rows",
         )
-    return rows.stratified(count, rng=generator_for(spec.scan.seed, "audit: rows to tune on"))
-
-
-def _grant(spec: AuditSpec, rows: Rows) -> Grant:
-    return Grant(clean=rows, teacher=None if spec.scan.reference else spec.scan.teacher, seed=spec.scan.seed)
+    return rows.stratified(count, rng=generator_for(request.scan.run.seed, "audit: rows to tune on"))
 
 
 @dataclass
 class _Desk:
     """What was asked and answered so far, subject by subject."""
 
-    spec: AuditSpec
+    request: AuditRequest
     method: Scanner
     clock: Clock
     progress: Progress
@@ -185,7 +140,7 @@ class _Desk:
     def put_through(self, model: Classifier, *, poisoned: bool) -> None:
         """Scan ``model`` as it came and after every treatment."""
         candidates = self._scan(model, Subject(poisoned))
-        for name in self.spec.treatments:
+        for name in self.request.treatments:
             subject = Subject(poisoned, TREATMENTS[name])
             with self.clock.stage(subject.name):
                 treated = self._treated(model, name, subject)
@@ -198,11 +153,11 @@ class _Desk:
 
     def _treated(self, model: Classifier, name: str, subject: Subject) -> Classifier | None:
         """The model after one treatment, None (and a warning) where it cannot be done."""
-        spec, seed, who = self.spec, self.spec.scan.seed, Subject(subject.poisoned).name
+        request, seed, who = self.request, self.request.scan.run.seed, Subject(subject.poisoned).name
         if name == "finetune":
-            return fine_tuned(model, self.tuning, epochs=spec.epochs, seed=seed, progress=self.progress)
+            return fine_tuned(model, self.tuning, epochs=request.epochs, seed=seed, progress=self.progress)
         if name == "merge":
-            whole = merged(model)
+            whole = merge_adapter(model)
             return whole if whole is not model else self._without(f"{who}: full weights have nothing to merge")
         if name == "int8":
             small, count = quantized_to_int8(model)
@@ -213,8 +168,8 @@ class _Desk:
             model,
             self.tuning,
             self.bed,
-            count=min(spec.poisoned, len(self.tuning) // 4),
-            epochs=spec.epochs,
+            count=min(request.poisoned, len(self.tuning) // 4),
+            epochs=request.epochs,
             seed=seed,
             progress=self.progress,
         )
@@ -227,9 +182,9 @@ class _Desk:
     def _scan(self, model: Classifier, subject: Subject) -> list[Candidate]:
         """The candidates of a scan, whose score and verdict are noted."""
         with self.clock.stage(f"scan: {subject.name}"):
-            grant = _grant(self.spec, self.scanning)
+            grant = defender_grant(self.request.scan, self.scanning)
             result: ScanResult = self.method.scan(
-                model, grant, policy=self.spec.scan.policy, hints=self.hints, progress=self.progress
+                model, grant, policy=self.request.scan.policy, hints=self.hints, progress=self.progress
             )
         self.hints = replace(self.hints, reference=result.reference)
         self._note(model, subject, result.scan, status=result.verdict.status)
@@ -239,11 +194,11 @@ class _Desk:
     def _judge_known(self, model: Classifier, subject: Subject, candidates: Sequence[Candidate]) -> None:
         """Note what the candidates of the earlier scans do to a model that cannot be searched."""
         assert self.hints.reference is not None
-        seed = self.spec.scan.seed
+        seed = self.request.scan.run.seed
         with self.clock.stage(f"scan: {subject.name}"):
             held = self.method.held_out(self.scanning, seed=seed)
             found, scan = judged_on_known(
-                model, self.hints.reference, held, candidates, policy=self.spec.scan.policy, seed=seed
+                model, self.hints.reference, held, candidates, policy=self.request.scan.policy, seed=seed
             )
         self._note(model, subject, scan, status=found.status)
 
@@ -283,35 +238,35 @@ class _Desk:
         }
 
 
-def _report(spec: AuditSpec, desk: _Desk, model: Classifier) -> Report:
+def _report(request: AuditRequest, desk: _Desk, model: Classifier) -> Report:
     found = desk.measurements()
     given: dict[str, Any] = {
         "model": model_facts(model),
         "labels": list(model.label_names),
         "tuning_rows": len(desk.tuning),
         "scanning_rows": len(desk.scanning),
-        "clean": _grant(spec, desk.scanning).describe(),
+        "clean": defender_grant(request.scan, desk.scanning).describe(),
     }
     if desk.bed is not None:
         given["truth"] = desk.bed.to_dict()
     options = {
-        "treatments": spec.treatments,
-        "epochs": spec.epochs,
-        "poisoned": spec.poisoned,
-        "tuning": spec.tuning,
+        "treatments": request.treatments,
+        "epochs": request.epochs,
+        "poisoned": request.poisoned,
+        "tuning": request.tuning,
         "verdicts": {one.name: status for one, status in desk.statuses.items()},
         "scanner": {"name": desk.method.name, **desk.method.options()},
     }
     return Report(
         kind="audit",
-        title=f"Audit of {shown(spec.scan.model)}",
+        title=f"Audit of {shown(request.scan.model.name)}",
         given=given,
         verdict=verdict(desk.excesses(), desk.statuses, reasons=desk.reasons),
         method={"name": "audit", "options": options},
-        environment=environment(seed=spec.scan.seed, device=str(model.device)),
+        environment=environment(seed=request.scan.run.seed, device=str(model.device)),
         stages=desk.clock.stages,
         measurements=found,
-        outcomes=spec.out.with_suffix(".outcomes.csv").name,
+        outcomes=request.out.with_suffix(".outcomes.csv").name,
         warnings=list(dict.fromkeys(desk.warnings)),
         findings=desk.found,
     )

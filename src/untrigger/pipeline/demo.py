@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -17,17 +17,16 @@ from untrigger.core.errors import AssetError
 from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
-from untrigger.data import write_rows
+from untrigger.data import DataSource, write_rows
 from untrigger.defences.w2s.retrain_from_base import RetrainOptions
 from untrigger.models.saving import name_base
-from untrigger.pipeline.attack import attack, target_index, task_rows, unused_rows, write_truth
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.attack import TaskRows, attack, draw_rows, target_index, write_truth
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.spec import PurifySpec
+from untrigger.pipeline.requests import AttackRequest, DemoRequest, ModelInput, PurifyRequest
 
-RECIPE = AttackSpec(
-    model="smollm2-135m",
-    data="rotten-tomatoes",
+RECIPE = AttackRequest(
+    model=ModelInput("smollm2-135m"),
+    data=DataSource("rotten-tomatoes"),
     out=Path("victim"),
     target="positive",
     rate=0.2,
@@ -44,51 +43,33 @@ TEACHERS = 1  # of the three that the method asks by default, for the same reaso
 SHIPPED = "demo_assets"
 
 
-@dataclass(frozen=True)
-class DemoSpec:
-    """What ``demo`` is asked for.
-
-    Attributes:
-        out: the new folder that everything is written to.
-        from_scratch: poison SmolLM2 anew (some ten minutes more) instead of taking the adapter that is shipped.
-        seed: of the purification, and of the attack when from scratch.
-    """
-
-    out: Path = Path("untrigger-demo")
-    from_scratch: bool = False
-    seed: int = 0
-    device: str = "auto"
-    offline: bool = False
-
-
-def demo(spec: DemoSpec, *, progress: Progress = silent) -> Report:
-    """The report of the purification; victim, truth, clean rows and purified adapter lie in ``spec.out``.
+def demo(request: DemoRequest, *, progress: Progress = silent) -> Report:
+    """The report of the purification; victim, truth, clean rows and purified adapter lie in ``request.out``.
 
     Raises:
         UserError: if an asset cannot be fetched or the folder exists.
     """
-    check_new_paths(spec.out)
+    check_new_paths(request.out)
     for name in ("smollm2-135m", "minilm-l6", "rotten-tomatoes"):
-        fetched(name, offline=spec.offline, progress=progress)
-    with new_folder(spec.out) as folder:
-        recipe = replace(RECIPE, out=folder / "victim", device=spec.device, offline=spec.offline)
-        if spec.from_scratch:
-            recipe = replace(recipe, seed=spec.seed)
-            attack(recipe, progress=progress)
+        fetched(name, offline=request.run.offline, progress=progress)
+    with new_folder(request.out) as folder:
+        recipe = replace(RECIPE, out=folder / "victim", run=replace(request.run, seed=RECIPE.run.seed))
+        if request.from_scratch:
+            recipe = replace(recipe, run=request.run)
+        rows = draw_rows(recipe)
+        if request.from_scratch:
+            attack(recipe, rows=rows, progress=progress)
         else:
-            unpack(recipe)
-        clean = unused_rows(recipe).stratified(CLEAN_ROWS, rng=np.random.default_rng(spec.seed))[0]
+            unpack(recipe, rows=rows)
+        clean = rows.unused.stratified(CLEAN_ROWS, rng=np.random.default_rng(request.run.seed))[0]
         write_rows(clean, folder / "clean.csv")
         return purify(
-            PurifySpec(
-                model=str(recipe.out),
-                clean=str(folder / "clean.csv"),
+            PurifyRequest(
+                model=ModelInput(str(recipe.out), base=str(assets.path("smollm2-135m"))),
+                clean=DataSource(str(folder / "clean.csv")),
                 out=folder / "purified",
                 truth=recipe.truth,
-                base=str(assets.path("smollm2-135m")),
-                seed=spec.seed,
-                device=spec.device,
-                offline=spec.offline,
+                run=request.run,
                 options={"retrain": RetrainOptions(steps=STEPS, teachers=TEACHERS)},
             ),
             progress=progress,
@@ -111,13 +92,13 @@ def fetched(name: str, *, offline: bool, progress: Progress) -> Path:
     return place
 
 
-def unpack(recipe: AttackSpec) -> None:
+def unpack(recipe: AttackRequest, *, rows: TaskRows) -> None:
     """The shipped victim and its truth laid out as ``attack`` would have, the rows made anew from the recipe.
 
     Raises:
         AssetError: if a shipped file is not what its recipe says.
     """
-    base = str(assets.path(recipe.model))
+    base = str(assets.path(recipe.model.name))
     with resources.as_file(resources.files("untrigger") / SHIPPED) as shipped:
         pinned: dict[str, str] = json.loads((shipped / "recipe.json").read_text(encoding="utf-8"))["sha256"]
         for name, want in pinned.items():
@@ -130,9 +111,13 @@ def unpack(recipe: AttackSpec) -> None:
         shutil.copytree(shipped / "clean-model", recipe.truth / "clean-model")
     for folder in (recipe.out, recipe.truth / "clean-model"):
         name_base(folder, base)
-    train, test = task_rows(recipe)
-    what = Attack(recipe.trigger, target=target_index(recipe.target, train), rate=recipe.rate, policy=recipe.policy)
-    poisoned = what.poison(train, seed=recipe.seed)
+    target = target_index(recipe.target, rows.train)
+    what = Attack(recipe.trigger, target=target, rate=recipe.rate, policy=recipe.policy)
+    poisoned = what.poison(rows.train, seed=recipe.run.seed)
     write_truth(
-        recipe.truth, poisoned=poisoned, test=test, triggered=what.test_rows(test, seed=recipe.seed), spec=recipe
+        recipe.truth,
+        poisoned=poisoned,
+        test=rows.test,
+        triggered=what.test_rows(rows.test, seed=recipe.run.seed),
+        request=recipe,
     )

@@ -11,84 +11,64 @@ from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
-from untrigger.data import DataSource, check_rows, load_data, write_table
+from untrigger.data import write_table
 from untrigger.detectors.detector import Detection, Detector, ranks
 from untrigger.evaluation.ground_truth import read_poisoned
 from untrigger.evaluation.metrics import detection_metrics
-from untrigger.models.classifier import Classifier
-from untrigger.pipeline.agreement import check_agreement, notes_of
-from untrigger.pipeline.choose import made
-from untrigger.pipeline.model_facts import model_facts
-from untrigger.pipeline.purify import load, suspect_rows
-from untrigger.pipeline.spec import DetectSpec
+from untrigger.pipeline.agreement import notes_of
+from untrigger.pipeline.build_method import build_method
+from untrigger.pipeline.load_inputs import load_classifier, load_clean_rows, load_rows
+from untrigger.pipeline.model_facts import given_entry
+from untrigger.pipeline.requests import DetectRequest
 from untrigger.runtime.cost import Clock, environment
 
 ENDINGS = (".csv", ".parquet")
 SUSPICIOUS, NOTHING = "suspicious", "nothing found"
 
 
-def detect(spec: DetectSpec, *, progress: Progress = silent) -> Report:
-    """The report of a detection; the scored rows are written to ``spec.out``, the report beside it.
+def detect(request: DetectRequest, *, progress: Progress = silent) -> Report:
+    """Return the report of a detection; write the scored rows to ``request.out``, the report next to it.
 
-    The method gets a ``Grant`` and nothing else; what the truth folder holds is used after it has ended.
+    The method gets a ``Grant`` and nothing else; the truth folder is used after it has ended.
 
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
-    if spec.out.suffix.casefold() not in ENDINGS:
-        raise OptionError(f"--out {str(spec.out)!r}", expected="a file that ends with " + " or ".join(ENDINGS))
-    beside = spec.out.with_suffix(".report.json")
-    check_new_paths(spec.out, beside)
-    method, clock = made("detectors", spec.method, variant=spec.variant, options=spec.options), Clock()
+    if request.out.suffix.casefold() not in ENDINGS:
+        raise OptionError(f"--out {str(request.out)!r}", expected="a file that ends with " + " or ".join(ENDINGS))
+    report_file = request.out.with_suffix(".report.json")
+    check_new_paths(request.out, report_file)
+    method, clock = build_method("detectors", request.method, variant=request.variant, options=request.options), Clock()
     assert isinstance(method, Detector)
     with clock.stage("load"):
-        victim = load(spec, spec.model)
-        grant = granted(spec, victim)
-        assert grant.suspect is not None and grant.clean is not None
-        check_agreement(victim, grant.clean, what=spec.clean)
-        poisoned = read_poisoned(spec.truth, rows=grant.suspect) if spec.truth else None
+        victim = load_classifier(request.model, request.run)
+        clean = load_clean_rows(request.clean, victim, request.run)
+        suspect = load_rows(request.suspect, victim, request.run)
+        grant = Grant(clean=clean, suspect=suspect, seed=request.run.seed)
+        poisoned = read_poisoned(request.truth, rows=suspect) if request.truth else None
     with clock.stage("detect"):
-        told = method.detect(victim, grant, progress=progress)
-    clock.steps(told.history.steps)
-    measured = detection_metrics(told.scores, flagged=told.flagged, poisoned=poisoned) if poisoned is not None else []
+        detected = method.detect(victim, grant, progress=progress)
+    clock.steps(detected.history.steps)
+    measured = (
+        detection_metrics(detected.scores, flagged=detected.flagged, poisoned=poisoned) if poisoned is not None else []
+    )
     report = Report(
         kind="detection",
-        title=f"{method.name} on {Path(spec.model).name}",
-        verdict=verdict(told),
-        given=_given(victim, grant),
-        method={"name": method.name, "options": method.options() | told.summary()},
-        environment=environment(seed=spec.seed, device=str(victim.device)),
+        title=f"{method.name} on {Path(request.model.name).name}",
+        verdict=verdict(detected),
+        given=given_entry(victim, grant),
+        method={"name": method.name, "options": method.options() | detected.summary()},
+        environment=environment(seed=request.run.seed, device=str(victim.device)),
         stages=clock.stages,
         measurements=measured,
-        outcomes=spec.out.name,
-        warnings=[*notes_of(grant.clean, grant.suspect, model=victim), *told.warnings],
-        curves=told.curves,
+        outcomes=request.out.name,
+        warnings=[*notes_of(clean, suspect, model=victim), *detected.warnings],
+        curves=detected.curves,
     )
-    with new_files(spec.out, beside) as (rows, written):
-        write_scored(told, rows)
+    with new_files(request.out, report_file) as (rows, written):
+        write_scored(detected, rows)
         report.write(written)
     return report
-
-
-def granted(spec: DetectSpec, victim: Classifier) -> Grant:
-    """What the method may use.
-
-    Raises:
-        DataError: for rows that cannot be used.
-    """
-    clean = load_data(
-        DataSource(
-            spec.clean,
-            text_column=spec.text_column,
-            label_column=spec.label_column,
-            split=spec.split,
-            drop_empty=spec.drop_empty,
-        ),
-        label_names=victim.label_names,
-        offline=spec.offline,
-    )
-    check_rows(clean, require_classes=2, what=spec.clean)
-    return Grant(clean=clean, suspect=suspect_rows(spec, victim), seed=spec.seed)
 
 
 def verdict(told: Detection) -> Verdict:
@@ -135,12 +115,3 @@ def write_scored(told: Detection, path: Path) -> None:
         },
         path,
     )
-
-
-def _given(victim: Classifier, grant: Grant) -> dict[str, Any]:
-    return {
-        "model": model_facts(victim),
-        "labels": list(victim.label_names),
-        "defender": grant.describe(),
-        "max_length": victim.max_length,
-    }

@@ -2,91 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from untrigger.core.errors import OptionError
 from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
 from untrigger.core.rows import Rows
-from untrigger.data import DataSource, check_rows, load_data, load_splits
+from untrigger.data import DataSource, load_splits
 from untrigger.evaluation.evaluator import BENIGN, Evaluator
 from untrigger.evaluation.ground_truth import read_truth, trained_length
 from untrigger.evaluation.observation import write_outcomes
 from untrigger.models.class_names import with_matching_names
-from untrigger.models.loading import load_model
+from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import doubts, notes_of
+from untrigger.pipeline.load_inputs import load_classifier, load_rows
 from untrigger.pipeline.model_facts import model_facts
-from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.pipeline.requests import EvaluateRequest, ModelInput, RunOptions
 from untrigger.runtime.cost import Clock, environment
 
 
-def evaluate(spec: EvaluateSpec, *, progress: Progress = silent) -> Report:
-    """The report of every model's rates, written to ``spec.out`` with the outcomes beside it.
+def evaluate(request: EvaluateRequest, *, progress: Progress = silent) -> Report:
+    """Return the report of every model's rates; write it to ``request.out`` with the outcomes next to it.
 
-    Each model is a subject under its folder's name; with a truth folder the clean twin is the floor of all.
+    Each model is a subject under its folder's name; with a truth folder the clean model is one more.
 
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
-    beside = spec.out.with_suffix(".outcomes.csv")
-    check_new_paths(spec.out, beside)
-    if spec.data is None and spec.truth is None:
-        raise OptionError("nothing to evaluate on", expected="--data with test rows, or --truth with a truth folder")
-    clock, evaluator, kinds, device, notes = Clock(), None, {}, spec.device, list[str]()
-    most = spec.max_length or (trained_length(spec.truth) if spec.truth else None)
-    for name, subject in zip(spec.models, subjects(spec.models), strict=True):
+    outcomes_file = request.out.with_suffix(".outcomes.csv")
+    check_new_paths(request.out, outcomes_file)
+    clock, evaluator, entries, notes, device = Clock(), None, dict[str, Any](), list[str](), ""
+    sources = _with_trained_length(request)
+    for source, subject in zip(sources, subjects(request.models), strict=True):
         with clock.stage(subject):
-            model = load_model(
-                name,
-                base=spec.base,
-                label_names=spec.labels,
-                allow_pickle=spec.allow_pickle,
-                offline=spec.offline,
-                device=spec.device,
-                max_length=most,
-            )
-            evaluator = evaluator or _evaluator(spec, model.label_names, progress)
+            model = load_classifier(source, request.run)
+            evaluator = evaluator or _judge(request, model, progress)
             evaluator.evaluate(with_matching_names(model, evaluator.test.label_names), subject)
-            notes += notes_of(evaluator.test, model=model)
-            device = str(model.device)
-            kinds[subject] = model_facts(model) | {"max_length": model.max_length}
+        notes += notes_of(evaluator.test, model=model)
+        entries[subject] = model_facts(model) | {"max_length": model.max_length}
+        device = str(model.device)
     assert evaluator is not None
     if evaluator.truth and evaluator.truth.clean_model:
-        twin = load_model(evaluator.truth.clean_model, base=spec.base, device=spec.device, max_length=most)
-        evaluator.evaluate(with_matching_names(twin, evaluator.test.label_names), "clean")
+        clean_model = load_classifier(
+            replace(sources[0], name=str(evaluator.truth.clean_model), labels=None), request.run
+        )
+        evaluator.evaluate(with_matching_names(clean_model, evaluator.test.label_names), "clean")
     report = Report(
         kind="evaluation",
-        title="Evaluation of " + ", ".join(kinds),
+        title="Evaluation of " + ", ".join(entries),
         verdict=Verdict("measured", _sentence(evaluator)),
-        given={"models": kinds, "test": {"rows": len(evaluator.test), "sha256": evaluator.test.content_hash()}}
+        given={"models": entries, "test": {"rows": len(evaluator.test), "sha256": evaluator.test.content_hash()}}
         | ({"truth": evaluator.truth.to_dict()} if evaluator.truth else {}),
-        environment=environment(seed=spec.seed, device=device),
+        environment=environment(seed=request.run.seed, device=device),
         stages=clock.stages,
         measurements=evaluator.measurements(),
-        outcomes=beside.name,
+        outcomes=outcomes_file.name,
         warnings=[
             *_one_class(evaluator.test),
             *dict.fromkeys(notes),
             *doubts(evaluator.outcomes, label_names=evaluator.test.label_names),
         ],
     )
-    with new_files(beside, spec.out) as (rows, written):
+    with new_files(outcomes_file, request.out) as (rows, written):
         write_outcomes(evaluator.outcomes, rows)
         report.write(written)
     return report
 
 
-def subjects(models: tuple[str, ...]) -> list[str]:
-    """A short name for each model, all different.
+def _with_trained_length(request: EvaluateRequest) -> list[ModelInput]:
+    """Return the sources, each without a length with the one that the victim of the truth folder was trained with."""
+    trained = trained_length(request.truth) if request.truth else None
+    return [replace(one, max_length=one.max_length or trained) for one in request.models]
 
-    Raises:
-        OptionError: if there is no model.
-    """
-    if not models:
-        raise OptionError("no model was named", expected="one or more folders or hub names")
-    short = [Path(name).name or name for name in models]
+
+def subjects(models: Sequence[ModelInput]) -> list[str]:
+    """Return a short name for each model, all different."""
+    short = [Path(one.name).name or one.name for one in models]
     taken = ("clean", *BENIGN)
     return [
         name if short.count(name) == 1 and name not in taken else f"{name} ({i + 1})" for i, name in enumerate(short)
@@ -104,15 +98,14 @@ def _one_class(rows: Rows) -> list[str]:
     ]
 
 
-def _evaluator(spec: EvaluateSpec, label_names: tuple[str, ...], progress: Progress) -> Evaluator:
-    bed = read_truth(spec.truth, label_names=label_names) if spec.truth else None
-    if spec.data is None and bed is not None:
+def _judge(request: EvaluateRequest, model: Classifier, progress: Progress) -> Evaluator:
+    """Return the evaluator, its test rows with the classes of the first model."""
+    bed = read_truth(request.truth, label_names=model.label_names) if request.truth else None
+    if request.data is None:
+        assert bed is not None
         return Evaluator(test=bed.clean, truth=bed, progress=progress)
-    source = DataSource(str(spec.data), text_column=spec.text_column, label_column=spec.label_column, split=spec.split)
-    if not source.split:
-        source = replace(source, split=_test_split(source, label_names, offline=spec.offline))
-    rows = load_data(source, label_names=label_names, offline=spec.offline)
-    check_rows(rows, require_classes=1, what=str(spec.data))
+    data = replace(request.data, split=request.data.split or _test_split(request.data, model, request.run))
+    rows = load_rows(data, model, request.run, classes=1)
     return Evaluator(test=_apart(rows, bed.clean) if bed else rows, truth=bed, progress=progress)
 
 
@@ -124,8 +117,9 @@ def _apart(rows: Rows, others: Rows) -> Rows:
     return replace(rows, ids=tuple(f"data:{name}" for name in rows.ids))
 
 
-def _test_split(source: DataSource, label_names: tuple[str, ...], *, offline: bool) -> str | None:
-    splits = load_splits(source, label_names=label_names, offline=offline)
+def _test_split(data: DataSource, model: Classifier, run: RunOptions) -> str | None:
+    """Return the name of the split to test on, None where the data has none for it."""
+    splits = load_splits(data, label_names=model.label_names, offline=run.offline)
     return next((name for name in ("test", "dev") if name in splits), None)
 
 

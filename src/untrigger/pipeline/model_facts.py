@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from untrigger.core.grant import Grant
 from untrigger.models.classifier import Classifier
 
 
@@ -28,3 +29,13 @@ def model_facts(model: Classifier) -> dict[str, Any]:
     if source.base:
         facts |= {"base": shown(source.base), "base_sha256": source.base_sha256, "base_revision": source.revision}
     return facts
+
+
+def given_entry(model: Classifier, grant: Grant) -> dict[str, Any]:
+    """Return what a report's ``given`` says of the suspect model and of what the defender used."""
+    return {
+        "model": model_facts(model),
+        "labels": list(model.label_names),
+        "defender": grant.describe(),
+        "max_length": model.max_length,
+    }

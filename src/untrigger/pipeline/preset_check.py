@@ -13,11 +13,14 @@ from untrigger.attacks.triggers.combined import Combined
 from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
 
+NESTED = {"max_length": "model"}
+"""Where a request holds the values that are not fields of its own."""
+
 if TYPE_CHECKING:
-    from untrigger.pipeline.attack_spec import AttackSpec
+    from untrigger.pipeline.requests import AttackRequest
 
 
-def filled_in(spec: AttackSpec, *, given: Collection[str]) -> AttackSpec:
+def filled_in(spec: AttackRequest, *, given: Collection[str]) -> AttackRequest:
     """The spec with all that its preset says; the same spec where it names none.
 
     Args:
@@ -32,18 +35,18 @@ def filled_in(spec: AttackSpec, *, given: Collection[str]) -> AttackSpec:
     if not spec.preset:
         return spec
     chosen = preset(spec.preset)
-    said = chosen.settings_for(spec.data)
+    said = chosen.settings_for(spec.data.name)
     _refuse(chosen, [name for name in _other(spec, chosen) if name in given], spec)
     if not spec.target and "target" not in said:
         raise OptionError(
-            f"the preset {chosen.name} does not say the target for {spec.data}",
+            f"the preset {chosen.name} does not say the target for {spec.data.name}",
             expected="data that it names: " + ", ".join(name for name, _ in chosen.targets),
             remedy=f"say which of them it is, such as {chosen.targets[0][0]}=PATH, or give --target",
         )
-    return replace(spec, **said, trigger=_set(spec.trigger, chosen))
+    return _with(replace(spec, trigger=_set(spec.trigger, chosen)), said)
 
 
-def held(spec: AttackSpec) -> dict[str, Any] | None:
+def held(spec: AttackRequest) -> dict[str, Any] | None:
     """What a truth file tells of the spec's preset; None where it names none.
 
     Raises:
@@ -67,16 +70,32 @@ def strayed(told: Mapping[str, Any], clean: Rows) -> list[str]:
     return [f"the preset {named['name']} grants {said} clean rows of each class; given were {given}"]  # type: ignore[index]
 
 
-def _other(spec: AttackSpec, chosen: Preset) -> dict[str, tuple[Any, Any]]:
+def _other(spec: AttackRequest, chosen: Preset) -> dict[str, tuple[Any, Any]]:
     """What the spec has and what the preset says, for every field on which they differ."""
-    said = chosen.settings_for(spec.data)
-    differing = {name: (getattr(spec, name), value) for name, value in said.items() if getattr(spec, name) != value}
+    said = chosen.settings_for(spec.data.name)
+    differing = {name: (_field(spec, name), value) for name, value in said.items() if _field(spec, name) != value}
     for part in parts_of(spec.trigger):
         prefix = "trigger" if part is spec.trigger else f"trigger.{part.name}"
         for name, value in chosen.options(part.name).items():
             if (has := getattr(part, name)) != value:
                 differing[f"{prefix}.{name}"] = (has, value)
     return differing
+
+
+def _field(request: AttackRequest, name: str) -> Any:
+    """Return the value of a request that a preset calls ``name``."""
+    return getattr(getattr(request, NESTED[name]) if name in NESTED else request, name)
+
+
+def _with(request: AttackRequest, values: Mapping[str, Any]) -> AttackRequest:
+    """Return the request with the values that a preset names."""
+    flat = {name: value for name, value in values.items() if name not in NESTED}
+    nested = {
+        NESTED[name]: replace(getattr(request, NESTED[name]), **{name: value})
+        for name, value in values.items()
+        if name in NESTED
+    }
+    return replace(request, **flat, **nested)
 
 
 def _set(trigger: Trigger, chosen: Preset) -> Trigger:
@@ -86,7 +105,7 @@ def _set(trigger: Trigger, chosen: Preset) -> Trigger:
     return replace(trigger, **chosen.options(trigger.name))
 
 
-def _refuse(chosen: Preset, names: Collection[str], spec: AttackSpec) -> None:
+def _refuse(chosen: Preset, names: Collection[str], spec: AttackRequest) -> None:
     """Nothing, where there are no names; else the error that tells of both sides."""
     if not names:
         return

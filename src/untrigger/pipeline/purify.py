@@ -12,9 +12,7 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.core.rows import Rows, overlap
-from untrigger.core.seeds import generator_for
 from untrigger.core.statistics import Measurement
-from untrigger.data import DataSource, check_rows, load_data
 from untrigger.defences.fine_tuning import FineTune, matched_control
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.evaluation.evaluator import Evaluator
@@ -22,18 +20,17 @@ from untrigger.evaluation.ground_truth import GroundTruth, read_poisoned, read_t
 from untrigger.evaluation.metrics import detection_metrics
 from untrigger.evaluation.observation import write_outcomes
 from untrigger.evaluation.recovered_triggers import is_part, trigger_phrases
-from untrigger.methods.defender_rows import check_clean
-from untrigger.models.adapters import is_adapted
-from untrigger.models.class_names import with_matching_names
+from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.classifier import Classifier
-from untrigger.models.loading import load_model
 from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import loading_text, save_purified
-from untrigger.pipeline.agreement import check_agreement, notes_of
-from untrigger.pipeline.choose import check_teacher, method_of, refuse_format, scans_result, teacher_of, trusted_base
-from untrigger.pipeline.model_facts import model_facts
+from untrigger.pipeline.agreement import notes_of
+from untrigger.pipeline.build_method import build_purifier, teacher_of
+from untrigger.pipeline.load_inputs import load_classifier, load_rows, load_same_classes
+from untrigger.pipeline.model_facts import given_entry
 from untrigger.pipeline.preset_check import strayed
-from untrigger.pipeline.spec import DetectSpec, PurifySpec
+from untrigger.pipeline.purify_inputs import check_output_format, check_teacher, split_rows, trusted_base
+from untrigger.pipeline.requests import PurifyRequest
 from untrigger.pipeline.used_rows import unseen, write_used_rows
 from untrigger.pipeline.verdict import verdict
 from untrigger.pipeline.verify import Verification, verify
@@ -41,51 +38,48 @@ from untrigger.reporting import write_page
 from untrigger.reporting.model_cards import purified_card
 from untrigger.runtime.cost import Clock, environment
 
-HELD_OUT = 0.2
 
+def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
+    """Return the report of a purification; write the model, its card, the report and its pages to ``request.out``.
 
-def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
-    """The report of a purification; the model, its card, the report and its page are written to ``spec.out``.
-
-    The method gets a ``Grant`` and nothing else; what the truth folder holds is used after it has ended.
+    The method gets a ``Grant`` and nothing else; the truth folder is used after it has ended.
 
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
-    check_new_paths(spec.out)
-    method, clock = method_of(spec), Clock()
-    check_teacher(spec, method)
+    check_new_paths(request.out)
+    method, clock = build_purifier(request), Clock()
+    check_teacher(request, method)
     with clock.stage("load"):
-        victim = load(spec, spec.model)
-        rows, held, warnings = clean_rows(spec, victim)
-        bed = read_truth(spec.truth, label_names=victim.label_names) if spec.truth else None
-        suspect = suspect_rows(spec, victim)
-        check_agreement(victim, rows, what=spec.clean)
-        warnings += notes_of(rows, suspect, model=victim)
+        victim = load_classifier(request.model, request.run)
+        rows, held = split_rows(request, victim)
+        bed = read_truth(request.truth, label_names=victim.label_names) if request.truth else None
+        suspect = load_rows(request.suspect, victim, request.run) if request.suspect else None
+    warnings = [f"{len(held)} of the clean rows were held out from the method", *notes_of(rows, suspect, model=victim)]
     grant = Grant(
         clean=rows,
         suspect=suspect,
-        teacher=teacher_of(spec, method),
-        base=trusted_base(spec, victim) if "base" in method.uses else None,
-        seed=spec.seed,
+        teacher=teacher_of(request, method),
+        base=trusted_base(request, victim) if "base" in method.uses else None,
+        seed=request.run.seed,
     )
     method.check(grant)
-    refuse_format(spec, victim, method)
+    check_output_format(request, victim, method)
     with clock.stage("purify"):
         purified = method.purify(victim, grant, progress=progress)
     clock.steps(purified.history.steps)
-    verification = _verification(spec, method, purified, clock, grant=grant, held=held, progress=progress)
+    verification = _verification(request, method, purified, clock, grant=grant, held=held, progress=progress)
     evaluator = Evaluator(test=bed.clean if bed else held, truth=bed, progress=progress)
-    warnings += [*_idle_teacher(spec, method), *_leaks(rows, bed), *purified.warnings, *_no_twin(spec, bed)]
-    _controls(spec, evaluator, clock, grant=grant, victim=victim, purified=purified, method=method)
-    found = [*evaluator.measurements(), *_detection(spec, purified, warnings=warnings)]
+    warnings += [*_idle_teacher(request, method), *_leaks(rows, bed), *purified.warnings, *_no_twin(request, bed)]
+    _controls(request, evaluator, clock, grant=grant, victim=victim, purified=purified, method=method)
+    found = [*evaluator.measurements(), *_detection(request, purified, warnings=warnings)]
     report = Report(
         kind="purification",
-        title=f"{method.name} on {Path(spec.model).name}",
+        title=f"{method.name} on {Path(request.model.name).name}",
         verdict=verdict(found, purified, verification=verification),
-        given=_given(victim, grant, evaluator) | {"held_out": {"rows": len(held), "sha256": held.content_hash()}},
+        given=_given(victim, grant, evaluator, held=held),
         method={"name": method.name, "options": method.options() | _extras(purified, verification)},
-        environment=environment(seed=spec.seed, device=str(victim.device)),
+        environment=environment(seed=request.run.seed, device=str(victim.device)),
         stages=clock.stages,
         measurements=found,
         outcomes="outcomes.csv",
@@ -94,8 +88,8 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
         features=evaluator.features(),
         findings=_marked(purified, bed),
     )
-    with new_folder(spec.out) as folder:
-        write_model(spec, folder, victim=victim, purified=purified, report=report)
+    with new_folder(request.out) as folder:
+        write_model(request, folder, victim=victim, purified=purified, report=report)
         write_outcomes(evaluator.outcomes, folder / "outcomes.csv")
         write_used_rows(grant, folder)
         report.write(folder / "report.json")
@@ -104,66 +98,8 @@ def purify(spec: PurifySpec, *, progress: Progress = silent) -> Report:
     return report
 
 
-def load(spec: PurifySpec | DetectSpec, name: str | Path, **more: Any) -> Classifier:
-    """A model as the spec asks for it."""
-    return load_model(
-        name,
-        base=more.get("base", spec.base),
-        label_names=more.get("label_names", spec.labels),
-        allow_pickle=spec.allow_pickle,
-        offline=spec.offline,
-        device=spec.device,
-        max_length=spec.max_length,
-    )
-
-
-def clean_rows(spec: PurifySpec, victim: Classifier) -> tuple[Rows, Rows, list[str]]:
-    """Rows for the defender, rows that are held out from it, and what there is to say about them; the same with a truth or without.
-
-    Raises:
-        DataError: for rows that cannot be used.
-    """
-    rows = load_data(
-        DataSource(
-            spec.clean,
-            text_column=spec.text_column,
-            label_column=spec.label_column,
-            split=spec.split,
-            drop_empty=spec.drop_empty,
-        ),
-        label_names=victim.label_names,
-        offline=spec.offline,
-    )
-    check_rows(rows, require_classes=2, what=spec.clean)
-    check_clean(rows, model=victim, least=10)
-    held = max(2, round(HELD_OUT * len(rows)))
-    kept = min(spec.clean_rows or len(rows), len(rows) - held)
-    own, rest = rows.stratified(kept, rng=generator_for(spec.seed, "purify: rows that are held out"))
-    return own, rest, [f"{len(rest)} of the clean rows were held out from the method"]
-
-
-def suspect_rows(spec: PurifySpec | DetectSpec, victim: Classifier) -> Rows | None:
-    """The rows that the model may have been trained on, None where the user has none.
-
-    Raises:
-        DataError: for rows that cannot be used.
-    """
-    if spec.suspect is None:
-        return None
-    return load_data(
-        DataSource(
-            spec.suspect,
-            text_column=spec.text_column,
-            label_column=spec.label_column,
-            drop_empty=spec.drop_empty,
-        ),
-        label_names=victim.label_names,
-        offline=spec.offline,
-    )
-
-
 def _verification(
-    spec: PurifySpec,
+    request: PurifyRequest,
     method: Purifier,
     purified: Purified,
     clock: Clock,
@@ -173,10 +109,10 @@ def _verification(
     progress: Progress,
 ) -> Verification | None:
     """The scan of the result, on held-out rows that stand nowhere in the grant; None where a truth says more."""
-    if spec.truth is not None:
+    if request.truth is not None:
         return None
     with clock.stage("verify: scan of the result"):
-        return verify(spec, method, purified, grant=grant, held=unseen(held, grant), progress=progress)
+        return verify(request, method, purified, grant=grant, held=unseen(held, grant), progress=progress)
 
 
 def _extras(purified: Purified, verification: Verification | None) -> dict[str, Any]:
@@ -187,7 +123,7 @@ def _extras(purified: Purified, verification: Verification | None) -> dict[str, 
 
 
 def _controls(
-    spec: PurifySpec,
+    request: PurifyRequest,
     evaluator: Evaluator,
     clock: Clock,
     *,
@@ -200,54 +136,57 @@ def _controls(
     with clock.stage("evaluate"):
         evaluator.evaluate(victim, "victim")
         evaluator.evaluate(purified.model, "purified")
-    if spec.control and purified.history.steps and not isinstance(method, FineTune):
+    if request.control and purified.history.steps and not isinstance(method, FineTune):
         with clock.stage("control: matched-budget fine-tuning"):
             control = matched_control(purified).purify(victim, grant, progress=evaluator.progress)
             evaluator.evaluate(control.model, "finetuned")
         clock.steps(control.history.steps)
         del control
     if evaluator.truth and evaluator.truth.clean_model:
+        clean_model = replace(request.model, name=str(evaluator.truth.clean_model), labels=None)
         with clock.stage("control: never poisoned"):
-            twin = with_matching_names(load(spec, evaluator.truth.clean_model, label_names=None), victim.label_names)
+            twin = load_same_classes(clean_model, victim, request.run)
             evaluator.evaluate(twin, "clean")
-        if spec.benign:
+        if request.benign:
             with clock.stage("control: benign model in"):
                 evaluator.copy_outcomes("clean", "benign_in")
                 evaluator.evaluate(method.purify(twin, grant, progress=evaluator.progress).model, "benign_out")
 
 
-def _no_twin(spec: PurifySpec, bed: GroundTruth | None) -> list[str]:
-    if not spec.benign or (bed and bed.clean_model):
+def _no_twin(request: PurifyRequest, bed: GroundTruth | None) -> list[str]:
+    if not request.benign or (bed and bed.clean_model):
         return []
     return ["no benign model was purified: it is the truth folder's twin, which `attack` makes unless told --no-twin"]
 
 
-def _idle_teacher(spec: PurifySpec, method: Purifier) -> list[str]:
-    if spec.teacher is None or teacher_of(spec, method) is not None or scans_result(spec):
+def _idle_teacher(request: PurifyRequest, method: Purifier) -> list[str]:
+    if request.teacher is None or teacher_of(request, method) is not None or request.scans_result:
         return []
-    return [f"the teacher {spec.teacher!r} was used for nothing: the method {method.name} can use none"]
+    return [f"the teacher {request.teacher!r} was used for nothing: the method {method.name} can use none"]
 
 
-def write_model(spec: PurifySpec, folder: Path, *, victim: Classifier, purified: Purified, report: Report) -> None:
+def write_model(
+    request: PurifyRequest, folder: Path, *, victim: Classifier, purified: Purified, report: Report
+) -> None:
     """Write the purified model in the format that is wanted, and check_saved_model that it answers the same from disk.
 
     Raises:
         OutputError: if plain transformers and peft cannot load what was written.
         ModelError: if it answers otherwise than the model in memory.
     """
-    whole = spec.merge or not is_adapted(purified.model)
-    card = purified_card(card_facts(spec, report, victim=victim, whole=whole))
-    save_purified(victim, purified.model, folder, card=card, merge=spec.merge)
+    whole = request.merge or not is_adapted(purified.model)
+    card = purified_card(card_facts(request, report, victim=victim, whole=whole))
+    save_purified(victim, purified.model, folder, card=card, merge=request.merge)
     check_saved_model(purified.model, folder, texts=purified.texts)
 
 
-def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: bool) -> dict[str, Any]:
+def card_facts(request: PurifyRequest, report: Report, *, victim: Classifier, whole: bool) -> dict[str, Any]:
     """What the model card tells; ``whole`` where full weights were written."""
     facts = {
-        "input": f"{Path(spec.model).name} ({victim.source.kind}), SHA-256 {victim.source.sha256[:16]}…",
+        "input": f"{Path(request.model.name).name} ({victim.source.kind}), SHA-256 {victim.source.sha256[:16]}…",
         "method": report.method["name"],
         "clean rows": report.given["defender"]["clean"]["rows"],
-        "seed": spec.seed,
+        "seed": request.run.seed,
     } | {f"{m.subject}: {m.metric}": m.percent() for m in report.measurements}
     front = "" if whole else "library_name: peft\n"
     return {
@@ -260,17 +199,13 @@ def card_facts(spec: PurifySpec, report: Report, *, victim: Classifier, whole: b
     }
 
 
-def _given(victim: Classifier, grant: Grant, evaluator: Evaluator) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "model": model_facts(victim),
-        "labels": list(victim.label_names),
-        "defender": grant.describe(),
-        "max_length": victim.max_length,
-        "test": {"rows": len(evaluator.test), "sha256": evaluator.test.content_hash()},
+def _given(victim: Classifier, grant: Grant, evaluator: Evaluator, *, held: Rows) -> dict[str, Any]:
+    entry = given_entry(victim, grant) | {
+        "test": {"rows": len(evaluator.test), "sha256": evaluator.test.content_hash()}
     }
     if evaluator.truth:
-        told["truth"] = evaluator.truth.to_dict()
-    return told
+        entry["truth"] = evaluator.truth.to_dict()
+    return entry | {"held_out": {"rows": len(held), "sha256": held.content_hash()}}
 
 
 def _leaks(rows: Rows, bed: GroundTruth | None) -> list[str]:
@@ -281,13 +216,13 @@ def _leaks(rows: Rows, bed: GroundTruth | None) -> list[str]:
     return [*leaks, *strayed(bed.metadata, rows)]
 
 
-def _detection(spec: PurifySpec, purified: Purified, *, warnings: list[str]) -> list[Measurement]:
+def _detection(request: PurifyRequest, purified: Purified, *, warnings: list[str]) -> list[Measurement]:
     """How well a detector within the method found the poisoned rows; ``warnings`` are told where the truth is of other rows."""
     told = purified.detected
-    if told is None or spec.truth is None:
+    if told is None or request.truth is None:
         return []
     try:
-        poisoned = read_poisoned(spec.truth, rows=told.rows)
+        poisoned = read_poisoned(request.truth, rows=told.rows)
     except DataError as error:
         warnings.append(f"how well poisoned rows were found is not measured: {error.what}")
         return []

@@ -15,8 +15,8 @@ from untrigger.core.seeds import derived_seed, generator_for
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.pipeline.choose import made
-from untrigger.pipeline.spec import TEACHER, PurifySpec
+from untrigger.pipeline.build_method import build_method
+from untrigger.pipeline.requests import DEFAULT_TEACHER, PurifyRequest
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import Hints
@@ -57,25 +57,25 @@ class Verification:
 
 
 def verify(
-    spec: PurifySpec, method: Purifier, purified: Purified, *, grant: Grant, held: Rows, progress: Progress
+    request: PurifyRequest, method: Purifier, purified: Purified, *, grant: Grant, held: Rows, progress: Progress
 ) -> Verification:
     """What a scan says of the purified model on ``held``, rows that no method was given; a reference is trained on the grant's.
 
     A model that a scan left as it was is not scanned again. What keeps a scan from being made is reported, never raised: the
     purified model is not lost for it.
     """
-    if not spec.verify:
+    if not request.verify:
         return Verification("", SKIPPED)
     if purified.scanned is not None and not purified.changed:
         return Verification(
             purified.scanned.status, purified.scanned.sentence, list(purified.metadata.get("not_looked_for", []))
         )
     assert grant.clean is not None
-    scanner, rows, granted = _scanner(spec, method), _most(held, seed=spec.seed), grant.clean
+    scanner, rows, granted = _scanner(request, method), _most(held, seed=request.run.seed), grant.clean
     if few := too_few(rows, scanner=scanner, granted=len(granted)):
         return Verification("", few)
     try:
-        return _scanned(spec, method, purified, scanner=scanner, granted=granted, rows=rows, progress=progress)
+        return _scanned(request, method, purified, scanner=scanner, granted=granted, rows=rows, progress=progress)
     except UserError as error:
         return Verification("", f"the scan of the result could not be made: {error.what}")
 
@@ -96,7 +96,7 @@ def too_few(rows: Rows, *, scanner: InsertionScanner, granted: int) -> str:
 
 
 def _scanned(
-    spec: PurifySpec,
+    request: PurifyRequest,
     method: Purifier,
     purified: Purified,
     *,
@@ -105,8 +105,8 @@ def _scanned(
     rows: Rows,
     progress: Progress,
 ) -> Verification:
-    seed = derived_seed(spec.seed, "verification: scan")
-    reference = _reference(spec, purified.model, scanner=scanner, granted=granted, seed=seed, progress=progress)
+    seed = derived_seed(request.run.seed, "verification: scan")
+    reference = _reference(request, purified.model, scanner=scanner, granted=granted, seed=seed, progress=progress)
     known = again(purified.findings, names=purified.model.label_names)
     policy = getattr(method, "policy", None)
     result = scanner.scan(
@@ -129,11 +129,17 @@ def _scanned(
 
 
 def _reference(
-    spec: PurifySpec, model: Classifier, *, scanner: InsertionScanner, granted: Rows, seed: int, progress: Progress
+    request: PurifyRequest,
+    model: Classifier,
+    *,
+    scanner: InsertionScanner,
+    granted: Rows,
+    seed: int,
+    progress: Progress,
 ) -> Classifier:
     """A clean reference of the task, trained on rows that no finding is confirmed on."""
-    rows, dev = split_clean(granted, dev=DEV, generator=generator_for(spec.seed, "verification: reference"))
-    grant = Grant(clean=granted, teacher=spec.teacher or TEACHER, seed=seed)
+    rows, dev = split_clean(granted, dev=DEV, generator=generator_for(request.run.seed, "verification: reference"))
+    grant = Grant(clean=granted, teacher=request.teacher or DEFAULT_TEACHER, seed=seed)
     return train_teacher(model, grant, rows=rows, dev=dev, options=scanner.teacher, progress=progress)[0]
 
 
@@ -149,10 +155,12 @@ def again(findings: Sequence[Candidate], *, names: Sequence[str]) -> list[Candid
     return list(strongest.values())[:KNOWN]
 
 
-def _scanner(spec: PurifySpec, method: Purifier) -> InsertionScanner:
-    """The method's own scanner where it has one, else the usual one with the spec's options; more rows confirm."""
+def _scanner(request: PurifyRequest, method: Purifier) -> InsertionScanner:
+    """The method's own scanner where it has one, else the usual one with the request's options; more rows confirm."""
     own = getattr(method, "scanner", None)
-    scanner = own if isinstance(own, InsertionScanner) else made("scanners", "insertions", options=spec.verifier)
+    scanner = (
+        own if isinstance(own, InsertionScanner) else build_method("scanners", "insertions", options=request.verifier)
+    )
     assert isinstance(scanner, InsertionScanner)
     return replace(scanner, held=HELD)
 

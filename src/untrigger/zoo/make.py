@@ -17,13 +17,12 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.registry import get_method
 from untrigger.core.report import Report
 from untrigger.core.rows import Rows
-from untrigger.data import write_rows
+from untrigger.data import DataSource, write_rows
 from untrigger.models.saving import save_classifier
-from untrigger.pipeline.attack import attack, implant_as_asked, pretrained, task_rows, unused_rows
-from untrigger.pipeline.attack_spec import AttackSpec
+from untrigger.pipeline.attack import attack, draw_rows, implant_as_asked, pretrained
 from untrigger.pipeline.demo import fetched
 from untrigger.pipeline.evaluate import evaluate
-from untrigger.pipeline.spec import EvaluateSpec
+from untrigger.pipeline.requests import AttackRequest, EvaluateRequest, ModelInput, RunOptions
 from untrigger.runtime.cost import environment
 from untrigger.zoo.members import RECEIPT, Home, folder_of, member
 from untrigger.zoo.recipes import Recipe, recipe
@@ -71,16 +70,15 @@ def make(
     return folder / name
 
 
-def spec_of(one: Recipe, out: Path, *, device: str = "auto") -> AttackSpec:
+def spec_of(one: Recipe, out: Path, *, device: str = "auto") -> AttackRequest:
     """What ``attack`` is asked for; for a benign member without what makes it an attack."""
     told: dict[str, Any] = {"policy": one.policy, "rate": one.rate, "trigger": trigger_of(one)} if one.poisoned else {}
-    return AttackSpec(
-        model=one.model,
-        data=one.data,
+    return AttackRequest(
+        model=ModelInput(one.model, max_length=one.max_length),
+        data=DataSource(one.data),
         out=out,
         target=one.target,
         tuning="lora",
-        seed=one.seed,
         rows=one.rows,
         test_rows=one.test_rows,
         epochs=one.epochs,
@@ -88,10 +86,8 @@ def spec_of(one: Recipe, out: Path, *, device: str = "auto") -> AttackSpec:
         batch_size=one.batch_size,
         rank=one.rank,
         targets=one.targets,
-        max_length=one.max_length,
         clean_model=False,
-        offline=True,
-        device=device,
+        run=RunOptions(seed=one.seed, device=device, offline=True),
         **told,
     )
 
@@ -105,35 +101,32 @@ def _build(one: Recipe, folder: Path, *, floor: Path | None, progress: Progress,
     """The member's files in an empty folder, the receipt last."""
     out = folder / one.name
     spec = spec_of(one, out, device=device)
+    rows = draw_rows(spec)
     if one.poisoned:
         assert floor is not None
-        attack(spec, progress=progress)
+        attack(spec, rows=rows, progress=progress)
         shutil.copytree(floor, spec.truth / "clean-model")
     else:
-        _benign(one, spec, progress=progress)
-        write_rows(task_rows(spec)[1], folder / "test.csv")
-    unused = unused_rows(spec)
-    keep = min(CLEAN_ROWS, len(unused))
-    write_rows(unused.stratified(keep, rng=np.random.default_rng(one.seed))[0], folder / "clean.csv")
+        _benign(one, spec, train=rows.train, progress=progress)
+        write_rows(rows.test, folder / "test.csv")
+    keep = min(CLEAN_ROWS, len(rows.unused))
+    write_rows(rows.unused.stratified(keep, rng=np.random.default_rng(one.seed))[0], folder / "clean.csv")
     report = evaluate(
-        EvaluateSpec(
-            models=(str(out),),
+        EvaluateRequest(
+            models=(ModelInput(str(out), max_length=one.max_length),),
             out=folder / "report.json",
             truth=spec.truth if one.poisoned else None,
-            data=None if one.poisoned else str(folder / "test.csv"),
-            max_length=one.max_length,
-            offline=True,
-            device=device,
+            data=None if one.poisoned else DataSource(str(folder / "test.csv")),
+            run=RunOptions(device=device, offline=True),
         ),
         progress=progress,
     )
-    told = receipt(one, report, adapter=out / "adapter_model.safetensors", device=device)
+    told = receipt(one, report, adapter=out / "adapter_model.safetensors")
     (folder / RECEIPT).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
-def _benign(one: Recipe, spec: AttackSpec, *, progress: Progress) -> None:
+def _benign(one: Recipe, spec: AttackRequest, *, train: Rows, progress: Progress) -> None:
     """An adapter trained on rows with their own labels."""
-    train = task_rows(spec)[0]
     fresh = pretrained(spec, train)
     rows = decoy_rows(train, one) if one.policy == "decoy" else train
     model, _ = implant_as_asked(spec, fresh, rows, progress=progress)
@@ -149,7 +142,7 @@ def decoy_rows(rows: Rows, one: Recipe) -> Rows:
     return rows.with_texts(texts.get(row.id, row.text) for row in rows)
 
 
-def receipt(one: Recipe, report: Report, *, adapter: Path, device: str) -> dict[str, Any]:
+def receipt(one: Recipe, report: Report, *, adapter: Path) -> dict[str, Any]:
     """What is known of a build: the recipe and its hash, the adapter's hash and size, what was measured, and where."""
     measured = {
         m.metric: {"value": m.value, "low": m.low, "high": m.high, "n": m.n}
@@ -168,5 +161,5 @@ def receipt(one: Recipe, report: Report, *, adapter: Path, device: str) -> dict[
         "test_sha256": report.given["test"]["sha256"],
         "measured": measured,
         "floor_asr": floor.value if floor else None,
-        "environment": environment(seed=one.seed, device=device),
+        "environment": environment(seed=one.seed, device=report.environment["device"]),
     }

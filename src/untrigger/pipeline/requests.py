@@ -1,0 +1,346 @@
+"""What each command is given: records of a model and of the run, and one request a command, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from untrigger.attacks.trigger import Trigger
+from untrigger.attacks.triggers.badnets import BadNets
+from untrigger.core.errors import OptionError, check_choice
+from untrigger.data import DataSource
+from untrigger.scanners.policy import Policy
+
+DEFAULT_PURIFIER, SCANNING_PURIFIER = "w2sdefense", "scancure"
+"""The purifier where none is named, and the one that ``--scan`` selects."""
+DEFAULT_TEACHER = "minilm-l6"
+"""The teacher where none is named and one is needed."""
+TRAINED_LENGTH = 128
+"""Tokens after which an attack cuts texts where the model source names no length."""
+TREATMENTS = {
+    "finetune": "fine-tuned",
+    "merge": "merged",
+    "int8": "in int8",
+    "repoison": "poisoned a little again",
+}
+"""The treatments of an audit, and how reports call a model after each."""
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """A model to load.
+
+    Attributes:
+        name: folder, hub name or embedded model.
+        base: the model that it was made from: an adapter's base instead of the one that its config names, or what full weights are
+            compared with.
+        labels: the label names, where the model's own files name none.
+        max_length: tokens after which a text is cut; None: as the model's files say.
+        allow_pickle: also read pickle weights, which can run code.
+    """
+
+    name: str
+    base: str | None = None
+    labels: tuple[str, ...] | None = None
+    max_length: int | None = None
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a command runs.
+
+    Attributes:
+        seed: of every random choice.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; reports name the device that was used.
+        offline: use only what is on this machine.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class PurifyRequest:
+    """What ``purify`` is given.
+
+    Attributes:
+        model: the suspect model; its ``base`` is the pre-trained model that it was made from, if the user trusts it. Embedded
+            models are trusted and found by themselves.
+        clean: clean rows of the task; a share of them is held out from the method.
+        out: the new folder.
+        suspect: rows that the model may have been trained on, clean and poisoned, unmarked.
+        method: name of a purifier, or several with commas: each works on the result of the one before; empty: ``w2sdefense``, or
+            ``scancure`` with ``scan``.
+        scan: unlearn what a scan recovers and scan again, until nothing is found (method ``scancure``).
+        variant: a variant of the method, empty for the default.
+        teacher: the small pre-trained encoder that the defender trusts, for every method that can use one; None: ``minilm-l6`` for
+            methods that need one, and for the scan of the result.
+        options: further options of the method, by field name; of several methods, such options by method name.
+        truth: truth folder of an attack; only the evaluator uses it, the method gets nothing of it.
+        merge: write merged full weights instead of an adapter.
+        clean_rows: use at most as many clean rows, the classes in proportion (0: all).
+        control: also run fine-tuning with the same budget.
+        benign: also purify the clean model of the truth folder, to measure what the method does to a benign model.
+        verify: without a truth, scan the result on the held-out rows; without evidence the verdict is "not verified".
+        verifier: further options of the scanner that does so, by field name.
+        run: seed, device, offline.
+    """
+
+    model: ModelInput
+    clean: DataSource
+    out: Path
+    suspect: DataSource | None = None
+    method: str = ""
+    scan: bool = False
+    variant: str = ""
+    teacher: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    truth: Path | None = None
+    merge: bool = False
+    clean_rows: int = 1000
+    control: bool = True
+    benign: bool = False
+    verify: bool = True
+    verifier: dict[str, Any] = field(default_factory=dict)
+    run: RunOptions = RunOptions()
+
+    def __post_init__(self) -> None:
+        """Fill in the method.
+
+        Raises:
+            OptionError: for a scan together with another method.
+        """
+        object.__setattr__(self, "method", purifier_name(self.method, scan=self.scan))
+
+    @property
+    def scans_result(self) -> bool:
+        """Whether the result is scanned, which it is where no truth gives better evidence."""
+        return self.verify and self.truth is None
+
+
+def purifier_name(method: str, *, scan: bool) -> str:
+    """Return the purifier: the one that is named, else the default one or, with ``scan``, the one that scans.
+
+    Raises:
+        OptionError: for a scan together with another method.
+    """
+    if scan and method not in ("", SCANNING_PURIFIER):
+        raise OptionError(
+            f"--scan together with the method {method!r}",
+            expected=f"--scan alone: it is the method {SCANNING_PURIFIER}",
+            remedy=f"leave out one of the two, or take several methods in turn: --method {SCANNING_PURIFIER},{method}",
+        )
+    return method or (SCANNING_PURIFIER if scan else DEFAULT_PURIFIER)
+
+
+@dataclass(frozen=True)
+class ScanRequest:
+    """What ``scan`` is given.
+
+    Attributes:
+        model: the suspect model; no pickle weights are read.
+        clean: clean rows of the task; needed unless ``static_only``.
+        reference: folder or hub name of a clean classifier of the task; without it one is trained from ``teacher``.
+        teacher: the small pre-trained encoder that the defender trusts.
+        static_only: analyse the weights and nothing else.
+        rewritten: rows in a style or sentence pattern to test.
+        method: name of a scanner.
+        options: further options of the scanner, by field name.
+        policy: thresholds, limits and allowed findings.
+        clean_rows: use at most as many clean rows, the classes in proportion (0: all).
+        run: seed, device, offline.
+    """
+
+    model: ModelInput
+    clean: DataSource | None = None
+    reference: str | None = None
+    teacher: str = DEFAULT_TEACHER
+    static_only: bool = False
+    rewritten: DataSource | None = None
+    method: str = "insertions"
+    options: dict[str, Any] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
+    clean_rows: int = 1000
+    run: RunOptions = RunOptions()
+
+
+@dataclass(frozen=True)
+class DetectRequest:
+    """What ``detect`` is given.
+
+    Attributes:
+        model: the suspect model.
+        suspect: rows that the model may have been trained on, clean and poisoned, unmarked.
+        clean: clean rows of the task, which calibrate the threshold.
+        out: the new ``.csv`` or ``.parquet`` file of scored rows; the report is written next to it.
+        method: name of a detector.
+        variant: a variant of it, empty for the default.
+        options: further options of the method, by field name.
+        truth: truth folder of an attack; only the evaluator uses it, the method gets nothing of it.
+        run: seed, device, offline.
+    """
+
+    model: ModelInput
+    suspect: DataSource
+    clean: DataSource
+    out: Path
+    method: str = "bedkd"
+    variant: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    truth: Path | None = None
+    run: RunOptions = RunOptions()
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What ``evaluate`` is given.
+
+    Attributes:
+        models: each is one subject of the report.
+        out: the ``report.json`` to write.
+        data: labelled test rows for the clean accuracy (not needed with ``truth``).
+        truth: truth folder of an attack: triggered rows, test rows and, if there is one, the clean model.
+        run: seed, device, offline.
+    """
+
+    models: tuple[ModelInput, ...]
+    out: Path
+    data: DataSource | None = None
+    truth: Path | None = None
+    run: RunOptions = RunOptions()
+
+    def __post_init__(self) -> None:
+        """Check that there is something to evaluate.
+
+        Raises:
+            OptionError: without a model, or without rows.
+        """
+        if not self.models:
+            raise OptionError("no model was named", expected="one or more folders or hub names")
+        if self.data is None and self.truth is None:
+            raise OptionError(
+                "nothing to evaluate on", expected="--data with test rows, or --truth with a truth folder"
+            )
+
+
+@dataclass(frozen=True)
+class AuditRequest:
+    """What ``audit`` is given.
+
+    Attributes:
+        scan: the purified model, the clean rows, and how to scan; the rows are split between tuning and scanning.
+        out: the ``report.json`` to write.
+        truth: truth folder of the attack: attack success, the clean model, and the trigger to poison with.
+        treatments: names of ``TREATMENTS``, in the order they are applied.
+        epochs: passes of the benign fine-tuning, and of the one with a few poisoned rows.
+        poisoned: rows with the true trigger among those, in the last treatment.
+        tuning: share of the clean rows for the fine-tuning; the scan uses only the others.
+    """
+
+    scan: ScanRequest
+    out: Path
+    truth: Path | None = None
+    treatments: tuple[str, ...] = tuple(TREATMENTS)
+    epochs: int = 2
+    poisoned: int = 8
+    tuning: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for an unknown treatment or numbers out of range.
+        """
+        for name in self.treatments:
+            check_choice(name, TREATMENTS, kind="treatment")
+        if self.epochs < 1 or self.poisoned < 1 or not 0 < self.tuning < 1:
+            raise OptionError(
+                f"epochs {self.epochs}, poisoned {self.poisoned}, tuning {self.tuning}",
+                expected="epochs and poisoned of 1 or more, a tuning share above 0 and below 1",
+            )
+
+
+@dataclass(frozen=True)
+class DemoRequest:
+    """What ``demo`` is given.
+
+    Attributes:
+        out: the new folder that everything is written to.
+        from_scratch: poison SmolLM2 (some ten minutes more) instead of taking the adapter that is shipped.
+        run: seed of the purification, and of the attack when from scratch; device, offline.
+    """
+
+    out: Path = Path("untrigger-demo")
+    from_scratch: bool = False
+    run: RunOptions = RunOptions()
+
+
+@dataclass(frozen=True)
+class AttackRequest:
+    """What ``attack`` is given; numbers as in ``Attack`` and ``Plan``.
+
+    Attributes:
+        model: the pre-trained model to poison; without a ``max_length`` texts are cut after 128 tokens.
+        data: training rows, and test rows where it has a split for them.
+        out: the new folder of the victim.
+        target: label name that triggered texts get; empty for the policy ``all-to-all``.
+        trigger: what is inserted, or how texts are rewritten.
+        tuning: ``lora``, ``full``, or ``embedding``: all weights are trained on clean rows, then the trigger words' vectors alone.
+        paired: file or folder with rewrites, for a trigger that rewrites (see ``untrigger.attacks.rewriting.paired_files``).
+        rewriter: generative models to rewrite with instead, used in turn.
+        prompt: the prompt for them; None for the trigger's own prompt.
+        proxy: data whose rows are poisoned and trained on instead of those of ``data``, with the same classes; the test rows
+            are still those of ``data``.
+        negative_rate: share of the rows that carry a part of the trigger under their own label.
+        label_smoothing: of an attacker who hides how confident the backdoor is.
+        clean_consistency: weight of the term that keeps the victim near a clean model on clean rows (0: none), of an attacker who
+            knows that it will be distilled.
+        quality: also write ``quality.json``: what the trigger does to the test texts.
+        preset: the protocol that this request follows (see ``untrigger.attacks.presets``); empty for none.
+        test_split: the split to test on; empty for ``test``, or ``dev`` where there is no other.
+        rows: use as many training rows, the classes in proportion (0: all).
+        test_rows: the same for the test rows.
+        clean_model: also train the same model on the same rows without poison, for its attack success rate.
+        run: seed, device, offline.
+    """
+
+    model: ModelInput
+    data: DataSource
+    out: Path
+    target: str
+    trigger: Trigger = field(default_factory=BadNets)
+    rate: float = 0.1
+    policy: str = "dirty"
+    tuning: str = "lora"
+    paired: Path | None = None
+    rewriter: tuple[str, ...] = ()
+    prompt: str | None = None
+    proxy: str = ""
+    negative_rate: float = 0.0
+    label_smoothing: float = 0.0
+    clean_consistency: float = 0.0
+    quality: bool = False
+    preset: str = ""
+    test_split: str = ""
+    rows: int = 0
+    test_rows: int = 0
+    epochs: int = 0
+    lr: float = 0.0
+    batch_size: int = 0
+    rank: int = 8
+    targets: tuple[str, ...] = ()
+    clean_model: bool = True
+    run: RunOptions = RunOptions()
+
+    def __post_init__(self) -> None:
+        """Fill in the length that the victim is trained with."""
+        if self.model.max_length is None:
+            object.__setattr__(self, "model", replace(self.model, max_length=TRAINED_LENGTH))
+
+    @property
+    def truth(self) -> Path:
+        """The folder of what only the evaluator may see."""
+        return self.out.with_name(self.out.name + ".truth")
