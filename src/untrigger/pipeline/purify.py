@@ -156,7 +156,9 @@ def _controls(
 def _no_twin(request: PurifyRequest, bed: GroundTruth | None) -> list[str]:
     if not request.benign or (bed and bed.clean_model):
         return []
-    return ["no benign model was purified: it is the truth folder's twin, which `attack` makes unless told --no-twin"]
+    return [
+        "no benign model was purified: it is the truth folder's clean model, which `attack` trains unless --no-clean-model is given"
+    ]
 
 
 def _idle_teacher(request: PurifyRequest, method: Purifier) -> list[str]:
