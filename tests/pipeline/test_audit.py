@@ -31,7 +31,7 @@ from untrigger.pipeline.load_inputs import load_rows
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.requests import AuditRequest, ScanRequest
 from untrigger.pipeline.used_rows import read_used_rows
-from untrigger.scanners.known_triggers import judged_on_known
+from untrigger.scanners.known_triggers import judge_known_candidates
 from untrigger.scanners.policy import Allowed, Policy
 
 UNKNOWN = "the model's folder holds no used_rows.json, so that it could not be checked whether the purifier was given these rows"
@@ -239,18 +239,18 @@ def test_a_model_that_cannot_be_searched_is_judged_as_any_other(shop: Shop, kind
     held, policy = task(160, seed=29, length=4), Policy()
     small = quantized_to_int8(twin)[0] if kind == "bert" else twin
     knowing = candidate("cf", 40, 0, score=0.9)
-    said = judged_on_known(small, reference, held, [knowing], policy=policy, seed=0)[0]
+    said = judge_known_candidates(small, reference, held, [knowing], policy=policy, seed=0)[0]
     assert said.status == says, said.sentence
-    assert judged_on_known(small, reference, held, [], policy=policy, seed=0)[0].status == "undecided", (
+    assert judge_known_candidates(small, reference, held, [], policy=policy, seed=0)[0].status == "undecided", (
         "nothing was tried"
     )
-    worst = judged_on_known(small, reference, held, [knowing], policy=policy, seed=0)[1].candidates[0]
+    worst = judge_known_candidates(small, reference, held, [knowing], policy=policy, seed=0)[1].candidates[0]
     assert (worst.text, worst.kind) == ("cf", "known") and (worst.score or 0) < 0.5
-    few = judged_on_known(small, reference, held.take(range(20)), [knowing], policy=policy, seed=0)[0]
+    few = judge_known_candidates(small, reference, held.take(range(20)), [knowing], policy=policy, seed=0)[0]
     assert few.status == "undecided"
     allowed = Policy(allow=(Allowed("cf", "looked at"),))
     assert (
-        judged_on_known(small, reference, held, [knowing], policy=allowed, seed=0)[1].candidates[0].allowed
+        judge_known_candidates(small, reference, held, [knowing], policy=allowed, seed=0)[1].candidates[0].allowed
         == "looked at"
     )
 

@@ -17,11 +17,12 @@ from untrigger.core.candidate import Candidate
 from untrigger.core.errors import DataError
 from untrigger.core.files import write_text
 from untrigger.core.json_values import LARGEST, SURROGATE
+from untrigger.core.registry import attribute_entries
+from untrigger.core.report_versions import READABLE, SCHEMA, to_current_version
 from untrigger.core.scan_result import Scan
 from untrigger.core.statistics import Measurement
 from untrigger.core.validation import Flag, JsonList, JsonObject, Number, Text, Whole, in_short, problems_of
 
-SCHEMA = "untrigger.report/1"
 Kind = Literal["purification", "evaluation", "attack", "detection", "scan", "audit"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MAX_BYTES = 64 * 2**20
@@ -160,7 +161,7 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str | bytes, *, source: str = "the report") -> Report:
-        """Return the report that ``text`` holds; fields that this version does not know are left out.
+        """Return the report that ``text`` holds, also of an earlier version; fields that are not known are left out.
 
         Args:
             text: JSON as ``to_json`` writes it.
@@ -173,14 +174,14 @@ class Report:
             _too_large(source, size=len(text))
         content = _parse(text, source=source)
         schema = content.get("schema")
-        if schema != SCHEMA:
+        if schema not in READABLE:
             raise DataError(
                 f"{source} has the schema {in_short(schema)}",
-                expected=SCHEMA,
+                expected=" or ".join(READABLE),
                 remedy="give a report.json written by this version of untrigger, or update untrigger",
             )
         try:
-            return _adapter().validate_python(content)
+            return _adapter().validate_python(to_current_version(content))
         except RecursionError as error:
             raise DataError(f"{source} is nested too deeply", expected="a report.json as untrigger wrote it") from error
         except ValidationError as error:
@@ -216,12 +217,25 @@ class Report:
         return write_text(path, text=self.to_json())
 
 
-def report_schema() -> dict[str, Any]:
+def report_schema_text() -> str:
     """Return the JSON Schema of report.json, which is published as ``docs/report.schema.json``."""
     schema = _adapter().json_schema()
+    for record in (schema, *schema["$defs"].values()):
+        _describe_fields(record)
     schema["properties"] = {"schema": {"const": SCHEMA}, **schema["properties"]}
     schema["required"] = ["schema", *schema["required"]]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "report.json of untrigger"}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "report.json of untrigger"}
+    return json.dumps({**head, **schema, **head}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _describe_fields(record: dict[str, Any]) -> None:
+    """Move the lines of the docstring's ``Attributes`` to the fields that they describe."""
+    docs = attribute_entries(record["description"])
+    record["description"] = record["description"].split("\n\nAttributes:")[0]
+    for name, field_schema in record["properties"].items():
+        field_schema.pop("title", None)
+        if name in docs:
+            field_schema["description"] = docs[name]
 
 
 @cache
@@ -235,7 +249,7 @@ def _data_error(error: ValidationError, *, source: str) -> DataError:
     first = found[0]
     if len(found) == 1:
         return DataError(f"{source}: {first.sentence}", expected=first.expected, nearest=first.nearest)
-    lines = [f"- {one.sentence}, expected {one.expected}" for one in found[:MAX_PROBLEMS]]
+    lines = [f"- {one.line}" for one in found[:MAX_PROBLEMS]]
     lines += [f"- and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
     return DataError(
         "\n".join([f"{source} is no report of untrigger", *lines]), expected="a report.json as untrigger wrote it"
@@ -273,4 +287,4 @@ def _too_large(source: str, *, size: int) -> NoReturn:
     )
 
 
-__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Report", "Stage", "Verdict", "report_schema"]
+__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Report", "Stage", "Verdict", "report_schema_text"]

@@ -65,6 +65,13 @@ class Problem:
     nearest: str | None = None
 
     @property
+    def line(self) -> str:
+        """Everything on one line."""
+        return f"{self.sentence}, expected {self.expected}" + (
+            f"; did you mean {self.nearest}?" if self.nearest else ""
+        )
+
+    @property
     def sentence(self) -> str:
         """The place and what is wrong there."""
         return f"{self.place} is missing" if self.kind == "missing" else f"{self.place or 'the value'} is {self.got}"

@@ -34,9 +34,10 @@ from untrigger.pipeline.requests import TREATMENTS, AuditRequest
 from untrigger.pipeline.scan_inputs import build_scanner, defender_grant, sample_rows, scan_context
 from untrigger.pipeline.used_rows import FILE, read_used_rows
 from untrigger.runtime.cost import Clock, environment
-from untrigger.scanners.known_triggers import judged_on_known
-from untrigger.scanners.scanner import Hints, Scanner, ScanResult
+from untrigger.scanners.known_triggers import judge_known_candidates
+from untrigger.scanners.scanner import ScanContext, Scanner, ScanResult
 from untrigger.scanners.unread_text import unread
+from untrigger.scanners.verdict_basis import EvidenceOptions
 from untrigger.scanners.weights.weight_evidence import weigh
 
 LEAST = 8
@@ -66,7 +67,7 @@ def audit(request: AuditRequest, *, progress: Progress = silent) -> Report:
     desk = _Desk(
         request, method, clock, progress, tuning=parts[0], scanning=parts[1], bed=bed, hints=hints, warnings=warnings
     )
-    desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1])]
+    desk.warnings += [*notes_of(rows, model=model), *unread(model, parts[1], most_cut=EvidenceOptions().most_cut)]
     desk.put_through(model, poisoned=True)
     if bed is not None and bed.clean_model is not None:
         source = replace(request.scan.model, name=str(bed.clean_model), labels=None)
@@ -129,7 +130,7 @@ class _Desk:
     tuning: Rows
     scanning: Rows
     bed: GroundTruth | None
-    hints: Hints
+    hints: ScanContext
     warnings: list[str]
     outcomes: list[Outcome] = field(default_factory=list)
     scores: dict[Subject, Measurement] = field(default_factory=dict)
@@ -184,7 +185,7 @@ class _Desk:
         with self.clock.stage(f"scan: {subject.name}"):
             grant = defender_grant(self.request.scan, self.scanning)
             result: ScanResult = self.method.scan(
-                model, grant, policy=self.request.scan.policy, hints=self.hints, progress=self.progress
+                model, grant, policy=self.request.scan.policy, context=self.hints, progress=self.progress
             )
         self.hints = replace(self.hints, reference=result.reference)
         self._note(model, subject, result.scan, status=result.verdict.status)
@@ -196,8 +197,8 @@ class _Desk:
         assert self.hints.reference is not None
         seed = self.request.scan.run.seed
         with self.clock.stage(f"scan: {subject.name}"):
-            held = self.method.held_out(self.scanning, seed=seed)
-            found, scan = judged_on_known(
+            held = self.method.held_out_rows(self.scanning, seed=seed)
+            found, scan = judge_known_candidates(
                 model, self.hints.reference, held, candidates, policy=self.request.scan.policy, seed=seed
             )
         self._note(model, subject, scan, status=found.status)

@@ -19,8 +19,7 @@ from untrigger.pipeline.build_method import build_method
 from untrigger.pipeline.requests import DEFAULT_TEACHER, PurifyRequest
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Policy
-from untrigger.scanners.scanner import Hints
-from untrigger.scanners.thresholds import LEAST_ROWS
+from untrigger.scanners.scanner import ScanContext
 from untrigger.training.teacher_training import train_teacher
 
 HELD = 0.6  # share of the held-out rows that findings are confirmed on; the others serve the search
@@ -82,15 +81,15 @@ def verify(
 
 def too_few(rows: Rows, *, scanner: InsertionScanner, granted: int) -> str:
     """Why so few held-out rows can never show a clean model, empty where they may."""
-    seed = 0  # the shares alone matter
-    confirming = scanner.parted(rows, seed=seed)[0] if len(rows) > len(rows.label_names) else rows
+    seed, least = 0, scanner.evidence.least_rows  # the shares alone matter
+    confirming = scanner.split(rows, seed=seed)[0] if len(rows) > len(rows.label_names) else rows
     counts = confirming.class_counts()
     others = min((len(confirming) - count for count in counts.values()), default=0)
-    if others >= LEAST_ROWS:
+    if others >= least:
         return ""
-    wanted = 50 * -(-(len(rows) + granted) * (LEAST_ROWS + 6) // (50 * max(1, others)))
+    wanted = 50 * -(-(len(rows) + granted) * (least + 6) // (50 * max(1, others)))
     return (
-        f"{len(rows)} clean rows were held out, of which {others} could be tried towards a class, {LEAST_ROWS} are needed: "
+        f"{len(rows)} clean rows were held out, of which {others} could be tried towards a class, {least} are needed: "
         f"give about {wanted} clean rows in all"
     )
 
@@ -113,7 +112,7 @@ def _scanned(
         purified.model,
         Grant(clean=rows, seed=seed),
         policy=policy if isinstance(policy, Policy) else Policy(),
-        hints=Hints(reference, known=known),
+        context=ScanContext(reference, known=known),
         progress=progress,
     )
     facts = {
@@ -121,7 +120,7 @@ def _scanned(
         "rows_sha256": rows.content_hash(),
         "seed": seed,
         "score": result.scan.score,
-        **result.told,
+        **result.metadata,
         "found": [f"{one.text} → {one.target}" for one in result.scan.triggers()],
         "tried_again": [one.text for one in known],
     }
@@ -162,7 +161,7 @@ def _scanner(request: PurifyRequest, method: Purifier) -> InsertionScanner:
         own if isinstance(own, InsertionScanner) else build_method("scanners", "insertions", options=request.verifier)
     )
     assert isinstance(scanner, InsertionScanner)
-    return replace(scanner, held=HELD)
+    return replace(scanner, held_out=HELD)
 
 
 def _most(held: Rows, *, seed: int) -> Rows:
