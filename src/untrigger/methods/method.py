@@ -16,14 +16,13 @@ class Method(ABC):
     """A method of the defender. Every public field is an option.
 
     ``needs`` names the fields of the grant without which the method cannot run, ``uses`` optional ones. ``variants`` are other
-    versions of the method by name, such as the published one. ``renamed`` maps the old name of an option to its new one.
+    versions of the method by name, such as the published one.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset({"clean"})
     uses: ClassVar[frozenset[str]] = frozenset()
     variants: ClassVar[Mapping[str, Callable[..., Any]]] = {}
-    renamed: ClassVar[Mapping[str, str]] = {}
 
     def options(self) -> dict[str, Any]:
         """Return every option with its value."""
