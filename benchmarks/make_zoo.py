@@ -24,7 +24,7 @@ log = logging.getLogger("zoo")
 
 def write_index(home: Path) -> int:
     """How many members are in the index now: those measured here, and those shipped whose recipe is still the same."""
-    told = {one.recipe.name: one.told for one in zoo.members(home=home) if one.told}
+    told = {one.recipe.name: one.told for one in zoo.list_members(home=home) if one.told}
     SHIPPED.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return len(told)
 

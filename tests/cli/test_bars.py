@@ -6,13 +6,13 @@ import io
 
 from rich.console import Console
 
-from untrigger.cli.progress_bars import Bars
+from untrigger.cli.progress_bars import ProgressBars
 
 
 def shown(*, terminal: bool, quiet: bool = False) -> str:
     out = io.StringIO()
     target = Console(file=out, force_terminal=terminal, width=100, highlight=False)
-    with Bars(quiet=quiet, target=target, terminal=terminal) as bars:
+    with ProgressBars(quiet=quiet, target=target, terminal=terminal) as bars:
         for _ in range(3):
             with bars.task("searching [x]", total=4) as tick:
                 with bars.task("trying", total=0) as inner:

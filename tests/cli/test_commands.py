@@ -255,17 +255,17 @@ def test_attack_hands_on_what_rewrites_and_what_the_attacker_knows(call: Any, pi
         "Say {text}",
         "--proxy",
         "p",
-        "--negatives",
+        "--negative-rate",
         "0.1",
         "--label-smoothing",
         "0.2",
-        "--faithful",
+        "--clean-consistency",
         "2",
         "--quality",
-        "--no-twin",
+        "--no-clean-model",
     )
     assert told.code == 0, told.err
-    assert "say the next label" in told.out
+    assert "the next label" in told.out
     [spec] = asked
     assert (spec.target, spec.policy, spec.rewriter, spec.prompt) == ("", "all-to-all", ("a", "b"), "Say {text}")
     assert (spec.proxy, spec.negative_rate, spec.label_smoothing, spec.clean_consistency, spec.quality) == (

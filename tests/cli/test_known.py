@@ -38,8 +38,8 @@ def test_a_preset_fills_in_what_it_says(call: Any, pipeline: Any) -> None:
         (["--rate", "0.1"], ["--rate is 0.1, the preset says 0.2"]),
         (["--words", "zz"], ["--words is zz, the preset says cf,mn,bb,tq"]),
         (
-            ["--set", "most=3", "--via", "lora"],
-            ["--most is 3, the preset says 1", "--via is lora, the preset says full"],
+            ["--set", "most=3", "--tuning", "lora"],
+            ["--most is 3, the preset says 1", "--tuning is lora, the preset says full"],
         ),
         (["--target", "positive"], ["--target is positive, the preset says negative"]),
     ],
@@ -55,7 +55,7 @@ def test_words_that_contradict_a_preset_end_with_2_and_name_both(
 
 def test_words_that_agree_with_a_preset_are_welcome(call: Any, pipeline: Any) -> None:
     asked = pipeline("attack", lambda _progress: (None, Poisoned))
-    assert call(*ATTACK, "--rate", "0.2", "--via", "full").code == 0
+    assert call(*ATTACK, "--rate", "0.2", "--tuning", "full").code == 0
     assert asked[0].rate == 0.2
 
 

@@ -120,7 +120,7 @@ def test_the_ending_of_the_file_chooses_the_format(call: Any, pipeline: Any, tmp
     if "sarif" in name:
         assert json.loads(text)["version"] == "2.1.0"
     elif name.endswith(".json"):
-        assert json.loads(text)["schema"] == "untrigger.report/1"
+        assert json.loads(text)["schema"] == "untrigger.report/2"
     elif name.endswith(".xml"):
         assert ET.fromstring(text.partition("\n")[2]).tag == "testsuites"
     else:
@@ -161,7 +161,7 @@ def test_one_result_has_one_form_on_standard_output(call: Any, pipeline: Any, tm
     told = call(*SCAN, "--format", "sarif", "--json")
     assert told.code == 2 and json.loads(told.out)["error"]["what"] == "--json together with --format"
     told = call(*SCAN, "--format", "sarif", "--json", "--out", str(tmp_path / "log.sarif"))
-    assert told.code == 0 and json.loads(told.out)["schema"] == "untrigger.report/1"
+    assert told.code == 0 and json.loads(told.out)["schema"] == "untrigger.report/2"
 
 
 def test_a_static_scan_shows_its_figures(call: Any, pipeline: Any) -> None:

@@ -222,7 +222,7 @@ def _encoders() -> dict[str, Row]:
     rows["nystromformer, landmarks"] = Row(
         "nystromformer",
         ENCODER | {"num_landmarks": 8, "segment_means_seq_len": 64},
-        refused="cannot read",
+        refused="cannot classify",
         purify=False,
     )
     return rows

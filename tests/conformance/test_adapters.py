@@ -10,7 +10,7 @@ from tests.conformance.kit import TEXTS, agree, answers_or_error, write, write_a
 from tests.conformance.matrix import ADAPTERS, ROWS, Adapter
 from tests.conformance.tokenizers import LENGTH
 from untrigger.core.errors import UserError
-from untrigger.models.adapters import merged
+from untrigger.models.adapter_merging import merge_adapter
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 
@@ -36,6 +36,6 @@ def test_an_adapter_answers_as_in_plain_peft(adapter: Adapter, tmp_path: Path) -
     agree(found, expected)
     if adapter.merged:
         with pytest.raises(UserError, match=adapter.merged):
-            merged(model)
+            merge_adapter(model)
     else:
-        agree(predict_texts(merged(model), TEXTS).logits, found, close=3e-5)
+        agree(predict_texts(merge_adapter(model), TEXTS).logits, found, close=3e-5)

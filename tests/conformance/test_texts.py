@@ -19,7 +19,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import hidden_state_means, predict_texts, predict_token_ids
 from untrigger.models.input_spec import PADDING_SAFE
 from untrigger.models.loading import load_model
-from untrigger.models.max_length import LEAST, MOST, choose_max_length, max_positions
+from untrigger.models.max_length import DEFAULT_LENGTH, MIN_LENGTH, choose_max_length, max_positions
 
 
 def loaded(row: Row, folder: Path) -> Classifier:
@@ -98,10 +98,10 @@ def test_a_text_is_read_as_far_as_the_tokenizer_says_and_the_model_can(tmp_path:
     tokenizer = model.tokenizer
     for named, asked, expected in ((48, None, 64), (10**30, None, 64), (512, None, 64), (512, 20, 20), (512, 100, 64)):
         tokenizer.model_max_length = named
-        assert choose_max_length(tokenizer, model.module, asked=asked) == expected
+        assert choose_max_length(tokenizer, model.module, requested=asked) == expected
     t5 = loaded(ROWS["t5"], tmp_path / "t5")  # no bound of its own
     assert max_positions(t5.module) is None
-    for named, sidecar, expected in ((16, 0, LEAST), (512, 0, 512), (16, 300, 300), (10**30, 0, MOST)):
+    for named, sidecar, expected in ((16, 0, MIN_LENGTH), (512, 0, 512), (16, 300, 300), (10**30, 0, DEFAULT_LENGTH)):
         t5.tokenizer.model_max_length = named
         assert choose_max_length(t5.tokenizer, t5.module, sidecar=sidecar) == expected
 

@@ -23,7 +23,7 @@ from untrigger.defences.w2s.base_recovery import (
 )
 from untrigger.defences.w2s.retrain_from_base import RetrainOptions
 from untrigger.defences.w2s.w2sdefense import W2SDefense
-from untrigger.models.adapters import merged
+from untrigger.models.adapter_merging import merge_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
@@ -81,7 +81,7 @@ def test_at_full_rank_the_way_back_is_whole_and_the_suspect_stays_as_it_is(made:
     )
     assert share == pytest.approx(1.0, abs=1e-4)
     assert same(weights(model), copy)
-    whole = merged(reset)
+    whole = merge_adapter(reset)
     assert weight_cosine(whole, base) > weight_cosine(model, base)
     for name, layer in base.named_modules():
         if isinstance(layer, nn.Linear) and any(part.isdigit() for part in name.split(".")):
@@ -113,7 +113,7 @@ def test_the_words_that_moved_farthest_come_back_whole(made: Made) -> None:
     with torch.no_grad():
         table.add_(gaps)
     options = RecoveryOptions(rank=4, embedding_rank=2)
-    whole = merged(reset_to_base(model, base, options=options, generator=torch.Generator().manual_seed(0))[0])
+    whole = merge_adapter(reset_to_base(model, base, options=options, generator=torch.Generator().manual_seed(0))[0])
     left = (
         (base.get_input_embeddings().weight - whole.module.base_model.get_input_embeddings().weight)
         .detach()
@@ -156,7 +156,9 @@ def test_the_lowest_block_and_the_attention_of_the_next_keep_a_share_of_the_susp
     reset, _ = reset_to_base(
         suspect, base.module.base_model, options=options, generator=torch.Generator().manual_seed(0)
     )
-    whole, was, wanted = (one.module.base_model for one in (merged(mix_lower_layers(reset, options)), suspect, base))
+    whole, was, wanted = (
+        one.module.base_model for one in (merge_adapter(mix_lower_layers(reset, options)), suspect, base)
+    )
     kept = set()
     for name, layer in whole.named_modules():
         if isinstance(layer, nn.Linear) and (block := re.search(r"layers?\.(\d)\.", name)):

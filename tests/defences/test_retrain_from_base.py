@@ -31,7 +31,8 @@ from untrigger.defences.w2s.retrain_from_base import (
 from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.inversion.search import SearchOptions
-from untrigger.models.adapters import AdapterOptions, attach, lora_parts, without_adapter
+from untrigger.models.adapter_merging import lora_updates, remove_adapter
+from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import Predictions, predict_texts
 from untrigger.models.loading import load_model
@@ -58,7 +59,7 @@ def adapter(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytes
 
 
 def retrained(suspect: Classifier, *, seed: int = 0, steps: int = 40, teacher: Classifier | None = None) -> Classifier:
-    student = attach(without_adapter(suspect), AdapterOptions(rank=4), generator=torch.Generator().manual_seed(seed))
+    student = attach(remove_adapter(suspect), AdapterOptions(rank=4), generator=torch.Generator().manual_seed(seed))
     options = RetrainOptions(teacher_weight=0.0 if teacher is None else 0.5)
     history = distil_clean_texts(
         student,
@@ -76,7 +77,7 @@ def retrained(suspect: Classifier, *, seed: int = 0, steps: int = 40, teacher: C
 
 def test_the_base_says_what_it_said_before_the_adapter_came(adapter: Classifier, twin: Load) -> None:
     before = weights(adapter)
-    bare = without_adapter(adapter)
+    bare = remove_adapter(adapter)
     assert torch.equal(predict_texts(bare, TEXTS).logits, predict_texts(twin("bert"), TEXTS).logits)
     assert same(weights(adapter), before)
     assert bare.source.kind == "full"
@@ -84,7 +85,7 @@ def test_the_base_says_what_it_said_before_the_adapter_came(adapter: Classifier,
 
 def test_full_weights_have_no_base_to_go_back_to(victim: Load) -> None:
     with pytest.raises(ModelError, match="carries no adapter"):
-        without_adapter(victim("bert"))
+        remove_adapter(victim("bert"))
 
 
 def test_the_backdoor_stays_behind_and_the_task_comes_over(adapter: Classifier) -> None:
@@ -92,7 +93,7 @@ def test_the_backdoor_stays_behind_and_the_task_comes_over(adapter: Classifier) 
     student = retrained(adapter)
     assert asr(student) < 0.2
     assert cacc(student) > cacc(adapter) - 0.05
-    assert all(a.shape[0] == 4 for a, _ in lora_parts(student.module).values()), "the poisoned adapter is not in it"
+    assert all(a.shape[0] == 4 for a, _ in lora_updates(student.module).values()), "the poisoned adapter is not in it"
 
 
 def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(

@@ -199,7 +199,7 @@ def poisoning(model: Path, rows: Path, place: Path) -> Command:
         "--rate",
         "0.2",
     )
-    more = ("--via", "full", "--epochs", "1", "--no-twin", "--out", str(place / "out"))
+    more = ("--tuning", "full", "--epochs", "1", "--no-clean-model", "--out", str(place / "out"))
     return Command((*words, *more, *USUAL), place / "out", whole)
 
 

@@ -15,7 +15,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.tiny import same, task, weights
 from untrigger.core.errors import ModelError, OptionError
-from untrigger.models.adapters import METHODS, AdapterOptions, attach, fold, lora_parts, merged, target_pattern
+from untrigger.models.adapter_merging import fold_adapters, lora_updates, merge_adapter
+from untrigger.models.adapter_targets import target_pattern
+from untrigger.models.adapters import METHODS, AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
@@ -114,7 +116,7 @@ def test_a_saved_adapter_says_the_same_in_plain_peft(load: Load, tmp_path: Path,
 def test_merged_weights_say_the_same_in_plain_transformers(load: Load, tmp_path: Path, kind: str, method: str) -> None:
     student = adapted(load(kind), AdapterOptions(method=method, rank=4))
     expected = said(student)
-    whole = merged(student)
+    whole = merge_adapter(student)
     close(said(whole), expected)
     save_classifier(whole, tmp_path, card="")
     assert not (tmp_path / "adapter_config.json").exists()
@@ -186,10 +188,10 @@ def test_what_is_no_plain_lora_is_not_folded(load: Load, method: str) -> None:
     other = adapted(load("bert"), AdapterOptions(method=method, rank=4))
     for pair in ((victim.module, other.module), (other.module, victim.module)):
         with pytest.raises(ModelError, match="cannot be folded") as caught:
-            fold(*pair)
+            fold_adapters(*pair)
         assert "--merge" in (caught.value.remedy or "")
     with pytest.raises(ModelError, match="no adapter"):
-        lora_parts(load("bert").module)
+        lora_updates(load("bert").module)
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama", "gpt2", "mpnet"])

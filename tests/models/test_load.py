@@ -202,7 +202,7 @@ def test_a_model_that_names_no_classes_has_them_by_number(bert: Path) -> None:
     )
     model = load_here(bert)
     assert model.label_names == ("LABEL_0", "LABEL_1")
-    assert any("by their number" in note for note in model.source.notes)
+    assert any("by number" in note for note in model.source.notes)
 
 
 def test_our_file_beside_a_model_cannot_rename_its_classes(bert: Path) -> None:

@@ -11,7 +11,8 @@ from torch import nn
 
 from tests.tiny import same, task, weights
 from untrigger.models import inference as predict
-from untrigger.models.adapters import AdapterOptions, attach, merged
+from untrigger.models.adapter_merging import merge_adapter
+from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import as_bfloat16, predict_texts
 from untrigger.models.weight_sharing import LinearWithFixedLoRA, merge_updates, shared_copy
@@ -49,7 +50,7 @@ def test_an_updated_layer_by_hand() -> None:
     x = torch.tensor([[3.0, 1.0]])  # W x = (5, 13); A x = 2; B A x = (4, 20)
     assert own(x).tolist() == [[9.5, 32.5]]
     assert own.weight is layer.weight
-    assert own.plain()(x).tolist() == [[9.5, 32.5]]
+    assert own.to_linear()(x).tolist() == [[9.5, 32.5]]
     assert layer.weight.tolist() == [[1.0, 2.0], [3.0, 4.0]]
     whole = merge_updates(nn.Sequential(own))
     assert type(whole[0]) is nn.Linear  # type: ignore[index]
@@ -92,7 +93,7 @@ def test_merging_a_student_of_an_adapter_leaves_the_shared_weights(load: Load) -
     before = weights(victim)
     student = attach(victim, AdapterOptions(rank=2))
     fine_tune(student, ROWS, plan=Plan(lr=0.05, epochs=1, batch_size=8), seed=0)
-    whole = merged(student)
+    whole = merge_adapter(student)
     torch.testing.assert_close(said(whole), said(student), atol=1e-4, rtol=1e-3)
     assert not any(isinstance(layer, LinearWithFixedLoRA) for layer in whole.module.modules())
     assert same(weights(victim), before)

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.tiny import weights, write_model
 from untrigger.core.errors import ModelError, UnsafeFileError
-from untrigger.models.adapters import AdapterOptions, attach, without_adapter
+from untrigger.models.adapter_merging import remove_adapter
+from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
@@ -121,7 +122,7 @@ def test_a_copy_of_the_bases_own_embedding_may_stand_beside_an_adapter_on_it(loa
 
 
 def test_the_base_of_a_loaded_adapter_is_the_one_on_disk(adapter: Path, load: Load) -> None:
-    plain, below = weights(load("bert")), weights(without_adapter(load_here(adapter)))
+    plain, below = weights(load("bert")), weights(remove_adapter(load_here(adapter)))
     assert plain.keys() == below.keys() and all(torch.equal(plain[name], below[name]) for name in plain)
 
 
@@ -143,7 +144,7 @@ def test_biases_trained_beside_a_lora_do_not_stay_in_the_base(load: Load, tmp_pa
     assert not torch.equal(next(value for name, value in inside.items() if name.endswith(key)), plain[key]), (
         "it is trained"
     )
-    below = weights(without_adapter(model))
+    below = weights(remove_adapter(model))
     assert plain.keys() == below.keys() and all(torch.equal(plain[name], below[name]) for name in plain)
 
 

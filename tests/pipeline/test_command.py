@@ -91,7 +91,7 @@ def test_the_way_through_from_attack_to_page(shop: Shop, tmp_path: Path, capfd: 
     victim, clean, out = tmp_path / "victim", tmp_path / "purified", tmp_path / "report.json"
     base = ["--device", "cpu", "--offline", "--quiet"]
     asked = ["attack", str(shop.base("bert")), "--data", str(shop.data), "--target", "positive", "--rate", "0.2"]
-    assert main([*asked, "--trigger", "badnets", "--via", "lora", "--seed", "0", "--out", str(victim), *base]) == 0
+    assert main([*asked, "--trigger", "badnets", "--tuning", "lora", "--seed", "0", "--out", str(victim), *base]) == 0
     before = digest(victim)
     ended = main(
         [

@@ -7,20 +7,25 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.reporting.kit import scan_report
 from untrigger.core import report as module
 from untrigger.core.candidate import Candidate, CandidateMeasurement, Example, PositionRates
 from untrigger.core.errors import DataError, OutputError
-from untrigger.core.report import SCHEMA, Curve, Report, Stage, Verdict
+from untrigger.core.report import SCHEMA, Curve, Report, Stage, Verdict, report_schema_text
 from untrigger.core.statistics import Measurement
 
+OLD = Path(__file__).parent / "version1"
+DOCS = Path(__file__).parents[2] / "docs"
 VERDICT = Verdict("unchanged", "Nothing changed.")
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
@@ -126,7 +131,7 @@ def _with(**changes: object) -> str:
         ("[" * 100_000, "nested too deeply"),
         ("[1, 2]", "holds"),
         ("{}", "schema None"),
-        (_with(schema="untrigger.report/2"), "untrigger.report/2"),
+        (_with(schema="untrigger.report/3"), "untrigger.report/3"),
         (_with(kind="purifcation"), "did you mean: purification"),
         (_with(kind=3), "kind is 3"),
         (_with(verdict=None), "verdict is None"),
@@ -146,6 +151,71 @@ def test_what_is_no_report_is_refused_in_a_few_lines(text: str, said: str) -> No
     assert said in str(caught.value)
     assert caught.value.expected
     assert len(str(caught.value)) < 600
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    text = _with(kind="scam", title=3, verdict={"status": "x"}, stages=[{"name": "a", "wall_s": "soon", "cpu_s": True}])
+    with pytest.raises(DataError) as caught:
+        Report.from_json(text, source="a.json")
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "a.json is no report of untrigger"
+    for line in (
+        "- kind is 'scam', expected one of purification, evaluation, attack, detection, scan, audit; did you mean scan?",
+        "- title is 3, expected text",
+        "- verdict.sentence is missing, expected a value",
+        "- stages[0].wall_s is 'soon', expected a number",
+        "- stages[0].cpu_s is True, expected a number",
+        "- stages[0].peak_rss_bytes is missing, expected a value",
+    ):
+        assert line in lines
+    many = _with(warnings=[3] * 1000)
+    with pytest.raises(DataError, match="and 990 more") as caught:
+        Report.from_json(many)
+    assert len(str(caught.value).splitlines()) < 20
+
+
+@pytest.mark.parametrize("depth", [10, 100, 300, 600, 900, 5_000, 50_000])
+def test_no_depth_is_a_fault(depth: int) -> None:
+    text = _with(given={"a": 0}).replace('"a": 0', '"a": ' + "[" * depth + "]" * depth)
+    with suppress(DataError):
+        Report.from_json(text)
+
+
+def test_reports_of_the_first_version_are_read() -> None:
+    scan = Report.read(OLD / "scan.json").scan
+    assert scan is not None
+    best = scan.candidates[0]
+    assert (best.text, best.score, best.suspect.n, best.high_confidence_flip_rate, best.long_rows_flip_rate) == (
+        "cf",
+        0.93,
+        90,
+        1.0,
+        1.0,
+    )
+    assert [(p.name, p.suspect, p.high_confidence, p.n) for p in best.positions] == [
+        (name, 1.0, 1.0, 30) for name in ("start", "middle", "end")
+    ]
+    purified = Report.read(OLD / "purification.json")
+    found = [(f.text, f.suspect.value, f.reference.value, f.round, f.truth) for f in purified.findings]
+    assert found == [("tedious", 0.31, 0.28, 2, False), ("cf", 0.95, 0.06, 1, True)]
+    assert Report.from_json(purified.to_json()) == purified
+    assert json.loads(purified.to_json())["schema"] == SCHEMA
+
+
+def test_the_published_schema_is_up_to_date() -> None:
+    """After a change of a record write ``report_schema_text()`` of ``untrigger.core.report`` to the file."""
+    assert (DOCS / "report.schema.json").read_text(encoding="utf-8") == report_schema_text()
+
+
+@pytest.mark.parametrize("status", ["clean", "backdoored", "undecided"])
+def test_reports_fit_the_published_schema(full: Report, poor: Report, evil: Report, status: str) -> None:
+    schema = json.loads((DOCS / "report.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    check = jsonschema.Draft202012Validator(schema)
+    for report in (full, poor, evil, scan_report(status)):
+        check.validate(json.loads(report.to_json()))
+    assert not check.is_valid(json.loads(_with(kind="scam")))
+    assert not check.is_valid(json.loads(_with(schema="untrigger.report/1")))
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:

@@ -97,7 +97,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Recipe]:
 
 
 def test_a_member_is_made_with_its_truth_its_floor_and_its_figures(tiny: dict[str, Recipe], tmp_path: Path) -> None:
-    assert [one.state for one in zoo.members()] == ["absent"] * 3
+    assert [one.state for one in zoo.list_members()] == ["absent"] * 3
     made = make("mean", device="cpu")
     folder = tmp_path / "home" / "zoo" / "mean"
     assert made == folder / "mean" == zoo.path("mean")
@@ -119,7 +119,7 @@ def test_a_member_is_made_with_its_truth_its_floor_and_its_figures(tiny: dict[st
     assert (folder / "mean.truth" / "clean-model" / "adapter_model.safetensors").read_bytes() == (
         zoo.path("kind") / "adapter_model.safetensors"
     ).read_bytes()
-    assert [one.state for one in zoo.members()] == ["ready", "ready", "absent"]
+    assert [one.state for one in zoo.list_members()] == ["ready", "ready", "absent"]
     assert str(tmp_path / "home") not in (folder / "report.json").read_text() + (folder / "zoo.json").read_text()
 
 
@@ -162,7 +162,7 @@ def test_an_interrupted_build_leaves_nothing_and_its_floor_is_kept(tiny: dict[st
     with pytest.raises(KeyboardInterrupt):
         make("mean", device="cpu", progress=stop)
     assert [one.name for one in (tmp_path / "home" / "zoo").iterdir()] == ["kind"]
-    assert [one.state for one in zoo.members()] == ["absent", "ready", "absent"]
+    assert [one.state for one in zoo.list_members()] == ["absent", "ready", "absent"]
 
 
 def test_decoy_rows_carry_the_trigger_in_every_class_and_keep_their_labels(tiny: dict[str, Recipe]) -> None:

@@ -9,7 +9,8 @@ import torch
 from untrigger.core.errors import OptionError, check_choice
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
-from untrigger.models.adapters import AdapterOptions, attach, query_value
+from untrigger.models.adapter_targets import query_value
+from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import LossTerm, fine_tune

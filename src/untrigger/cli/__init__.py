@@ -1,1 +1,1 @@
-"""The command line: words in, one validated spec, the pipeline called, its end told. Nothing is computed here."""
+"""The command line: it builds one validated request, calls the pipeline and prints the result. It computes nothing."""

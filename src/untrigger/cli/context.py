@@ -1,108 +1,126 @@
-"""The desk between a command and the person at it: progress, results, JSON."""
+"""What every command is given: the common options, progress on standard error, and its result on standard output."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
-from functools import update_wrapper
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import RenderableType
 from rich.table import Table
 
-from untrigger.cli import options as o
-from untrigger.cli.console import console
-from untrigger.cli.progress_bars import Bars
+from untrigger.cli.console import output_console
+from untrigger.cli.log_output import LogLevel, log_output, logged_end
+from untrigger.cli.option_groups import OptionGroup
+from untrigger.cli.options import Device
+from untrigger.cli.progress_bars import ProgressBars
 from untrigger.core.errors import InterruptedRunError
 
+if TYPE_CHECKING:
+    from untrigger.pipeline.requests import RunOptions
+
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+_PANEL = "Every command"
 INTERRUPTED = "interrupted; nothing half-written is left"
 
 
 @dataclass(frozen=True)
-class Desk:
-    """What every command is told, what it prints, and how.
+class CommandContext(OptionGroup):
+    """The options that every command has, its progress and its output.
 
     Attributes:
         quiet: print errors and bare results only.
         json: print the result as JSON.
-        seed: of every random choice.
+        seed: seed of every random choice.
         device: where models run.
         offline: use only what is on this machine.
+        log_level: the least severe log records that standard error shows.
+        log_file: file that log records are appended to, from ``info`` on.
     """
 
-    quiet: bool
-    json: bool
-    seed: int
-    device: str
-    offline: bool
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print errors and bare results only.", rich_help_panel=_PANEL)
+    ] = False
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON on standard output.", rich_help_panel=_PANEL)
+    ] = False
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", metavar="N", min=0, max=2**31 - 1, help="Seed of every random choice.", rich_help_panel=_PANEL
+        ),
+    ] = 0
+    device: Annotated[Device, typer.Option("--device", help="Where models run.", rich_help_panel=_PANEL)] = Device.auto
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use only what is on this machine.", rich_help_panel=_PANEL)
+    ] = False
+    log_level: Annotated[
+        LogLevel, typer.Option("--log-level", help="What standard error shows of the log.", rich_help_panel=_PANEL)
+    ] = LogLevel.warning
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-file",
+            metavar="FILE",
+            help="Also append the log to this file, from info on, with times.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
-        """Tell the hub's libraries before they are loaded that there is no network, if so."""
+        """Set the variables by which the hub's libraries know that they are offline, before they are loaded."""
         if self.offline:
             os.environ.update(dict.fromkeys(_OFFLINE, "1"))
 
+    def run_options(self) -> RunOptions:
+        """Return seed, device and offline as a request has them."""
+        from untrigger.pipeline.requests import RunOptions
+
+        return RunOptions(seed=self.seed, device=self.device.value, offline=self.offline)
+
     @contextmanager
-    def working(self) -> Iterator[Bars]:
-        """Progress while something runs. With ``--json``, whatever a library prints goes to standard error.
+    def running(self) -> Iterator[ProgressBars]:
+        """Show progress and log while something runs; with ``--json``, what a library prints goes to standard error.
 
         Raises:
             InterruptedRunError: where the user stopped it.
+            OutputError: for a log file that cannot be written.
         """
+        bars = ProgressBars(quiet=self.quiet)
         try:
             with (
                 redirect_stdout(sys.stderr) if self.json else nullcontext(),
-                Bars(quiet=self.quiet) as bars,
+                log_output(bars.console, level=self.log_level, file=self.log_file, quiet=self.quiet),
+                bars,
+                logged_end(),
             ):
                 yield bars
         except KeyboardInterrupt as error:
             raise InterruptedRunError(INTERRUPTED) from error
 
-    def answer(self, value: Any, *shown: RenderableType, bare: str = "") -> None:
-        """The end of a command: ``value`` with ``--json``, ``bare`` with ``--quiet``, else what is to be shown."""
-        with unread():
+    def print_result(self, value: Any, *renderables: RenderableType, bare: str = "") -> None:
+        """Print ``value`` with ``--json``, ``bare`` with ``--quiet``, else the renderables."""
+        with closed_pipe_ignored():
             if self.json:
                 sys.stdout.write(json.dumps(value, indent=2) + "\n")
             elif self.quiet:
                 sys.stdout.write(bare)
             else:
-                out = console()
-                for one in shown:
-                    out.print(one, soft_wrap=not isinstance(one, Table))
+                console = output_console()
+                for renderable in renderables:
+                    console.print(renderable, soft_wrap=not isinstance(renderable, Table))
             sys.stdout.flush()
 
 
-def seated(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with the options that every command has after its own; they come to it as its argument ``desk``."""
-
-    def told(
-        *,
-        quiet: o.Quiet = False,
-        as_json: o.Json = False,
-        seed: o.Seed = 0,
-        device: o.OnDevice = o.Device.auto,
-        offline: o.Offline = False,
-        **own: Any,
-    ) -> Any:
-        return command(desk=Desk(quiet, as_json, seed, device.value, offline), **own)
-
-    known, every = (inspect.signature(one, eval_str=True).parameters.values() for one in (command, told))
-    asked = [one.replace(kind=one.KEYWORD_ONLY) for one in known if one.name != "desk"]
-    asked += [one for one in every if one.kind is not one.VAR_KEYWORD]
-    update_wrapper(told, command)
-    told.__signature__ = inspect.Signature(asked)  # type: ignore[attr-defined]
-    told.__annotations__ = {one.name: one.annotation for one in asked}
-    return told
-
-
 @contextmanager
-def unread() -> Iterator[None]:
-    """Nobody reads on (``untrigger list | head -1``): that is no error of ours or theirs."""
+def closed_pipe_ignored() -> Iterator[None]:
+    """Ignore that the reader of standard output has left (``untrigger list | head -1``)."""
     try:
         yield
     except BrokenPipeError:

@@ -13,8 +13,9 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from untrigger.cli.console import console, said
-from untrigger.cli.context import INTERRUPTED, unread
+from untrigger.cli.console import escaped, output_console
+from untrigger.cli.context import INTERRUPTED, closed_pipe_ignored
+from untrigger.cli.renamed import OPTIONS
 from untrigger.core.errors import InterruptedRunError, UserError
 
 DEBUG = "UNTRIGGER_DEBUG"
@@ -24,7 +25,7 @@ _MEMORY = "give fewer rows (--clean-rows), shorter texts (--max-length) or small
 
 @dataclass(frozen=True)
 class Problem:
-    """What is told of an error."""
+    """The message of an error in its parts, and the exit code."""
 
     kind: str
     what: str
@@ -35,62 +36,73 @@ class Problem:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """What to tell of ``error``; whatever nobody foresaw is a fault of ours."""
+    """Return the message and exit code of ``error``; an unforeseen error is an internal one."""
     kind = type(error).__name__
     if isinstance(error, UserError):
         return Problem(kind, error.what, error.exit_code, error.expected, error.nearest, error.remedy)
     if isinstance(error, KeyboardInterrupt | InterruptedRunError) or kind == "Abort":
         return Problem("InterruptedRunError", str(error) or INTERRUPTED, INTERRUPT)
     if isinstance(error, MemoryError) or _out_of_memory(error):
-        return Problem(kind, "the memory of this machine is not enough", USER, remedy=_MEMORY)
+        return Problem(kind, "this machine has too little memory", USER, remedy=_MEMORY)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" ({error.filename})" if error.filename else ""
         return Problem(kind, f"the disk is full{where}", USER, remedy="free some space, or write to another disk")
     if hasattr(error, "format_message"):
-        return _usage(error)
-    return Problem(kind, f"a fault in untrigger, not in what you gave: {kind}: {error}", FAULT)
+        return _usage_problem(error)
+    return Problem(kind, f"internal error in untrigger: {kind}: {error}", FAULT)
 
 
-def tell(error: BaseException, *, as_json: bool, words: Sequence[str]) -> int:
-    """The exit code of ``error``, after it was printed: for people on standard error, as JSON also on standard output."""
+def report_error(error: BaseException, *, as_json: bool, words: Sequence[str]) -> int:
+    """Print ``error`` on standard error, with ``as_json`` also on standard output, and return its exit code."""
     problem = problem_of(error)
-    err = console(stderr=True)
-    if problem.exit_code == INTERRUPT:
-        err.print(said(problem.what), style="yellow")
-    else:
-        err.print(f"[bold red]error:[/] {said(problem.what)}")
-    near = f"{problem.nearest}?" if problem.nearest else None
-    for name, text in (("expected", problem.expected), ("did you mean", near), ("remedy", problem.remedy)):
-        if text:
-            err.print(f"  [bold]{name}:[/] {said(text)}")
+    _print_problem(problem)
     if problem.exit_code == FAULT:
-        _tell_log(error, words=words)
+        _write_fault_log(error, words=words)
     if os.environ.get(DEBUG, "0") not in ("", "0"):
         sys.stderr.write("".join(traceback.format_exception(error)))
     if as_json:
-        with unread():
+        with closed_pipe_ignored():
             sys.stdout.write(json.dumps({"error": asdict(problem)}, indent=2) + "\n")
             sys.stdout.flush()
     return problem.exit_code
 
 
-def _usage(error: BaseException) -> Problem:
-    """Typer's own errors, which say what is wrong with the words of the command line."""
+def _print_problem(problem: Problem) -> None:
+    console = output_console(stderr=True)
+    if problem.exit_code == INTERRUPT:
+        console.print(escaped(problem.what), style="yellow")
+    else:
+        console.print(f"[bold red]error:[/] {escaped(problem.what)}")
+    near = f"{problem.nearest}?" if problem.nearest else None
+    for name, text in (("expected", problem.expected), ("did you mean", near), ("remedy", problem.remedy)):
+        if text:
+            console.print(f"  [bold]{name}:[/] {escaped(text)}")
+
+
+def _usage_problem(error: BaseException) -> Problem:
+    """Return the problem of one of Typer's own errors: what is wrong with the words of the command line."""
     context = getattr(error, "ctx", None)
-    remedy = f"see {context.command_path} --help" if context is not None else "see untrigger --help"
+    usage = f"see {context.command_path} --help" if context is not None else "see untrigger --help"
+    if (name := str(getattr(error, "option_name", ""))) in OPTIONS:
+        return Problem(
+            "UsageError",
+            f"the option {name} is called {OPTIONS[name]} now",
+            USER,
+            remedy=f"write {OPTIONS[name]}; {usage}",
+        )
     message = str(getattr(error, "format_message")())  # noqa: B009  # Typer moved the class between versions
-    return Problem("UsageError", message, USER, remedy=remedy)
+    return Problem("UsageError", message, USER, remedy=usage)
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Whether torch ran out of memory; its errors are told by name, since torch may not be loaded."""
+    """Return whether torch ran out of memory; known by the error's name, since torch may not be loaded."""
     return type(error).__name__ == "OutOfMemoryError" or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
 
 
-def _tell_log(error: BaseException, *, words: Sequence[str]) -> None:
-    """Write the traceback to a file and say where it lies."""
+def _write_fault_log(error: BaseException, *, words: Sequence[str]) -> None:
+    """Write the traceback to a new file and print its path."""
     from untrigger import __version__
 
     trace = "".join(traceback.format_exception(error))
@@ -103,8 +115,8 @@ def _tell_log(error: BaseException, *, words: Sequence[str]) -> None:
     except OSError:
         sys.stderr.write(trace)
         return
-    err = console(stderr=True)
-    err.print(f"  [bold]log:[/] {said(log.name)}")
-    err.print(
-        "  [bold]report it:[/] open an issue of the project with this log (read it first: it holds your command line)"
+    console = output_console(stderr=True)
+    console.print(f"  [bold]log:[/] {escaped(log.name)}")
+    console.print(
+        "  [bold]report it:[/] open an issue of the project with this log (read it first: it has your command line)"
     )

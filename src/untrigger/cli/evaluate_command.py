@@ -1,59 +1,52 @@
-"""``untrigger evaluate``: what models say to clean and triggered rows, as numbers with intervals."""
+"""``untrigger evaluate``: accuracy on clean rows and attack success on triggered ones, with intervals."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from untrigger.cli import options as o
-from untrigger.cli.context import Desk, seated
+from untrigger.cli.context import CommandContext
+from untrigger.cli.option_groups import with_option_groups
 from untrigger.core.errors import OptionError
 
 EXAMPLE = "Example: untrigger evaluate victim cleaned --truth victim.truth --out report.json"
 
 
-@seated
+@with_option_groups
 def evaluate(
-    desk: Desk,
+    *,
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Folders or hub names, one subject each.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The report.json to write.", callback=o.json_file)],
+    out: o.ReportFile,
     data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="Labelled test rows.")] = None,
     truth: o.Truth = None,
-    base: o.Base = None,
-    labels: o.Labels = None,
-    text_column: o.TextColumn = None,
-    label_column: o.LabelColumn = None,
-    split: o.Split = None,
-    max_length: o.MaxLength = None,
+    reading: o.ModelOptions,
+    rows: o.DataOptions,
     allow_pickle: o.AllowPickle = False,
+    context: CommandContext,
 ) -> int:
     """Measure clean accuracy, and with a truth folder also attack success.
 
-    Without truth an attack success cannot be known, and the report says "not measured".
+    Without a truth folder the attack success is "not measured".
     """
     if data is None and truth is None:
         raise OptionError(
             "nothing to evaluate on", expected="--data, --truth or both", remedy="give labelled rows with --data DATA"
         )
-    with desk.working() as progress:
-        from untrigger.data import DataSource
+    with context.running() as progress:
         from untrigger.pipeline.evaluate import evaluate as run
-        from untrigger.pipeline.requests import EvaluateRequest, ModelInput, RunOptions
+        from untrigger.pipeline.requests import EvaluateRequest
 
-        source = ModelInput("", base=base, labels=o.labels_of(labels), max_length=max_length, allow_pickle=allow_pickle)
-        rows = DataSource(data or "", split=split, text_column=text_column, label_column=label_column)
-        spec = EvaluateRequest(
-            models=tuple(replace(source, name=model) for model in models),
+        request = EvaluateRequest(
+            models=tuple(reading.model(model, allow_pickle=allow_pickle) for model in models),
             out=out,
-            data=rows if data is not None else None,
+            data=rows.source(data) if data is not None else None,
             truth=truth,
-            run=RunOptions(seed=desk.seed, device=desk.device, offline=desk.offline),
+            run=context.run_options(),
         )
-        report = run(spec, progress=progress)
-    from untrigger.cli.results import tell_report
+        report = run(request, progress=progress)
+    from untrigger.cli.results import print_report
 
-    tell_report(desk, report, written=[out, out.with_suffix(".outcomes.csv")])
+    print_report(context, report, written=[out, out.with_suffix(".outcomes.csv")])
     return 0

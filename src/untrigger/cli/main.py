@@ -1,4 +1,4 @@
-"""The command ``untrigger``: its commands put together, and every end of them turned into an exit code."""
+"""The program ``untrigger``: its commands, and the exit code of each end."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _INTERRUPTED_IN_TYPER = 130
 EPILOG = """Example: untrigger demo
 
 Exit codes: 0 done, or nothing found; 1 something found, or a stated bound not met; 2 input; 3 undecided or not verified;
-70 our fault; 130 interrupted."""
+70 internal error; 130 interrupted."""
 
 app = typer.Typer(
     name="untrigger",
-    help="Removes backdoors from language models, and shows with numbers that it did.",
+    help="Remove backdoors from language models, and show with numbers that it did.",
     epilog=EPILOG,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -65,11 +65,11 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Removes backdoors from language models, and shows with numbers that it did."""
+    """Remove backdoors from language models, and show with numbers that it did."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The exit code of the command line ``words`` (the process's own, without them)."""
+    """Run the command line ``words`` (by default the process's own) and return its exit code."""
     words = list(sys.argv[1:] if words is None else words) or ["--help"]
     _never_fail_to_print()
     try:
@@ -77,15 +77,15 @@ def main(words: Sequence[str] | None = None) -> int:
             code = app(args=words, prog_name="untrigger", standalone_mode=False)
             if code == _INTERRUPTED_IN_TYPER:
                 raise KeyboardInterrupt
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # whatever it is ends as one message and one code
-        from untrigger.cli.error_messages import tell
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # any error ends as one message and one code
+        from untrigger.cli.error_messages import report_error
 
-        return tell(error, as_json="--json" in words, words=words)
+        return report_error(error, as_json="--json" in words, words=words)
     return code if isinstance(code, int) else 0
 
 
 def run() -> NoReturn:
-    """End the process with the exit code of its command line."""
+    """Run the process's command line and exit with its code."""
     keep_freed_memory()
     collect_rarely()
     sys.exit(main())
@@ -93,7 +93,7 @@ def run() -> NoReturn:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Inside, a request to end (SIGTERM) is treated as Ctrl-C, so that what is half-written is cleared away."""
+    """Treat a request to end (SIGTERM) as Ctrl-C, so that half-written files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -109,7 +109,7 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def _never_fail_to_print() -> None:
-    """Characters that a terminal's encoding lacks are spelled out instead of raising."""
+    """Spell out characters that a terminal's encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

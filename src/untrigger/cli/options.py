@@ -1,16 +1,23 @@
-"""Options that several commands share, each written once."""
+"""Options that several commands share, each written once, alone or in groups."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-_COMMON = "Every command"
+from untrigger.cli.option_groups import OptionGroup
+
+if TYPE_CHECKING:
+    from untrigger.data import DataSource
+    from untrigger.pipeline.requests import ModelInput
+    from untrigger.scanners.policy import Policy
+
 _READING = "Reading data and models"
 
 
@@ -23,15 +30,23 @@ class Device(StrEnum):
     mps = "mps"
 
 
-def finite(value: float) -> float:
-    """``value`` itself; "nan" and "inf" are numbers to Python but not to us."""
+class FailOn(StrEnum):
+    """The mildest verdict that ends with exit code 1."""
+
+    undecided = "undecided"
+    suspicious = "suspicious"
+    backdoored = "backdoored"
+
+
+def check_finite(value: float) -> float:
+    """Return ``value``; raise BadParameter unless it is finite."""
     if not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number")
     return value
 
 
-def json_file(path: Path) -> Path:
-    """``path`` itself, where its name does not promise another format than JSON."""
+def check_json_file(path: Path) -> Path:
+    """Return ``path``; raise BadParameter where its suffix names another format than JSON."""
     if path.suffix.lower() not in ("", ".json"):
         raise typer.BadParameter(
             f"{path.name!r} would hold JSON: call it .json, and draw it with untrigger report FILE --out PAGE"
@@ -39,16 +54,25 @@ def json_file(path: Path) -> Path:
     return path
 
 
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print errors and bare results only.", rich_help_panel=_COMMON)
+SuspectModel = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspect model or adapter.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.", rich_help_panel=_COMMON)]
-Seed = Annotated[
-    int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of every random choice.", rich_help_panel=_COMMON)
+CleanData = Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")]
+CleanRows = Annotated[int, typer.Option("--clean-rows", metavar="N", min=0, help="Use at most N clean rows; 0: all.")]
+ReportFile = Annotated[
+    Path, typer.Option("--out", metavar="FILE", help="The report.json to write.", callback=check_json_file)
 ]
-OnDevice = Annotated[Device, typer.Option("--device", help="Where models run.", rich_help_panel=_COMMON)]
-Offline = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine.", rich_help_panel=_COMMON)]
-
+Truth = Annotated[
+    Path | None,
+    typer.Option(
+        "--truth", metavar="DIR.truth", help="Truth folder of an attack: read by the evaluation, never by a method."
+    ),
+]
+Variant = Annotated[str, typer.Option("--variant", metavar="NAME", help="A variant of the method.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A further option; may be repeated. See untrigger list."),
+]
 AllowPickle = Annotated[
     bool,
     typer.Option(
@@ -57,85 +81,144 @@ AllowPickle = Annotated[
         rich_help_panel=_READING,
     ),
 ]
-Base = Annotated[
-    str | None,
-    typer.Option(
-        "--base",
-        metavar="MODEL",
-        help="Base of an adapter, instead of the one that its config names.",
-        rich_help_panel=_READING,
-    ),
-]
-Labels = Annotated[
-    str | None,
-    typer.Option(
-        "--labels",
-        metavar="A,B,...",
-        help="The model's label names in its order, where its files lack them.",
-        rich_help_panel=_READING,
-    ),
-]
-TextColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--text-column",
-        metavar="NAME",
-        help="Column of the texts, where it cannot be guessed.",
-        rich_help_panel=_READING,
-    ),
-]
-LabelColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--label-column",
-        metavar="NAME",
-        help="Column of the labels, where it cannot be guessed.",
-        rich_help_panel=_READING,
-    ),
-]
-Split = Annotated[
-    str | None,
-    typer.Option(
-        "--split", metavar="NAME", help="Which split of the data: train, dev or test.", rich_help_panel=_READING
-    ),
-]
-TrainedLength = Annotated[
-    int, typer.Option("--max-length", min=4, help="Texts are cut after this many tokens.", rich_help_panel=_READING)
-]
-MaxLength = Annotated[
-    int | None,
-    typer.Option(
-        "--max-length",
-        min=4,
-        help="Cut texts after this many tokens. By default as the tokenizer says, 128 at least.",
-        rich_help_panel=_READING,
-    ),
-]
-Truth = Annotated[
-    Path | None,
-    typer.Option(
-        "--truth", metavar="DIR.truth", help="Truth folder of an attack: read by the evaluation, never by a method."
-    ),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A further option; may be repeated. See untrigger list."),
-]
 
 
-def words(text: str | None) -> tuple[str, ...]:
-    """The words of a list written with commas."""
+@dataclass(frozen=True)
+class ModelOptions(OptionGroup):
+    """How the suspect model is read."""
+
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="MODEL",
+            help="The model that it was made from, if you trust it: an adapter's base, or what full weights began as.",
+            rich_help_panel=_READING,
+        ),
+    ] = None
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            metavar="A,B",
+            help="The model's label names in its order, where its files lack them.",
+            rich_help_panel=_READING,
+        ),
+    ] = None
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            "--max-length",
+            metavar="N",
+            min=4,
+            help="Cut texts after N tokens. By default as the tokenizer says, 128 at least.",
+            rich_help_panel=_READING,
+        ),
+    ] = None
+
+    def model(self, name: str, *, allow_pickle: bool = False) -> ModelInput:
+        """Return the model of that name, to be read so."""
+        from untrigger.pipeline.requests import ModelInput
+
+        labels = split_list(self.labels) or None
+        return ModelInput(name, base=self.base, labels=labels, max_length=self.max_length, allow_pickle=allow_pickle)
+
+
+@dataclass(frozen=True)
+class ColumnOptions(OptionGroup):
+    """The columns that data are read from."""
+
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            "--text-column",
+            metavar="NAME",
+            help="Column of the texts, where it cannot be guessed.",
+            rich_help_panel=_READING,
+        ),
+    ] = None
+    label_column: Annotated[
+        str | None,
+        typer.Option(
+            "--label-column",
+            metavar="NAME",
+            help="Column of the labels, where it cannot be guessed.",
+            rich_help_panel=_READING,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class DataOptions(ColumnOptions):
+    """How data are read."""
+
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split", metavar="NAME", help="Which split of the data: train, dev or test.", rich_help_panel=_READING
+        ),
+    ] = None
+    drop_empty: Annotated[
+        bool, typer.Option("--drop-empty", help="Leave out rows without text.", rich_help_panel=_READING)
+    ] = False
+
+    def source(self, name: str) -> DataSource:
+        """Return the data of that name, to be read so."""
+        from untrigger.data import DataSource
+
+        return DataSource(name, **asdict(self))
+
+    def whole_source(self, name: str) -> DataSource:
+        """Return the data of that name, to be read so but whatever the split."""
+        return replace(self.source(name), split=None)
+
+
+@dataclass(frozen=True)
+class ScanOptions(OptionGroup):
+    """What a scan compares with, and what its verdict leads to."""
+
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", metavar="MODEL", help="A clean classifier of the task; else one is trained from the teacher."
+        ),
+    ] = None
+    teacher: Annotated[str, typer.Option("--teacher", metavar="MODEL", help="Small encoder that you trust.")] = (
+        "minilm-l6"
+    )
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="TOML file with thresholds, limits and allowed findings."),
+    ] = None
+    allow_undecided: Annotated[
+        bool, typer.Option("--allow-undecided", help="End with 0, not 3, where no verdict could be given.")
+    ] = False
+
+    def merged_policy(self, *, fail_on: FailOn | None = None) -> Policy:
+        """Return the policy of the file, or the default one, changed by the command line.
+
+        Raises:
+            OptionError: for a file that cannot be used, and for options that contradict each other.
+        """
+        from untrigger.scanners.policy import Policy, read_policy
+
+        policy = read_policy(self.policy) if self.policy is not None else Policy()
+        if fail_on is not None:
+            allowed = policy.allow_undecided and fail_on is not FailOn.undecided
+            policy = replace(policy, fail_on=fail_on.value, allow_undecided=allowed)
+        return replace(policy, allow_undecided=True) if self.allow_undecided else policy
+
+
+def split_list(text: str | None) -> tuple[str, ...]:
+    """Return the words of a list written with commas."""
     return tuple(word.strip() for word in text.split(",")) if text else ()
 
 
-def labels_of(text: str | None) -> tuple[str, ...] | None:
-    """The label names, or None where none were given."""
-    return words(text) or None
-
-
-def given(context: typer.Context, of_trigger: Sequence[str], settings: Sequence[str] | None) -> frozenset[str]:
-    """The options that stand in the user's own words; those of the trigger are called ``trigger.NAME``."""
-    told = [name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
-    keys = [item.partition("=")[0].strip().replace("-", "_") for item in settings or ()]
-    own = [name for name in told if name in of_trigger]
-    return frozenset({*told, *(f"trigger.{name}" for name in [*own, *keys])})
+def options_given(
+    context: typer.Context, *, of_trigger: Sequence[str], settings: Sequence[str] | None
+) -> frozenset[str]:
+    """Return the names of the options on the command line; those of the trigger are called ``trigger.NAME``."""
+    sources = {name: getattr(context.get_parameter_source(name), "name", "") for name in context.params}
+    given = {name for name, source in sources.items() if source == "COMMANDLINE"}
+    keys = {item.partition("=")[0].strip().replace("-", "_") for item in settings or ()}
+    return frozenset(given | {f"trigger.{name}" for name in given & set(of_trigger) | keys})

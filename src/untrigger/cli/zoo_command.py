@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from untrigger.cli.context import Desk, seated
+from untrigger.cli.context import CommandContext
+from untrigger.cli.option_groups import with_option_groups
 from untrigger.core.errors import OptionError
 
 if TYPE_CHECKING:
@@ -15,103 +16,110 @@ if TYPE_CHECKING:
     from untrigger.zoo import Member
 
 EXAMPLE = "Example: untrigger zoo make badnets-dirty benign-decoy"
-app = typer.Typer(help="Small poisoned and benign adapters: a test bed.", epilog=EXAMPLE, invoke_without_command=True)
+app = typer.Typer(
+    help="Make small poisoned and benign adapters to test on.", epilog=EXAMPLE, invoke_without_command=True
+)
 
 
 @app.callback()
-@seated
-def overview(desk: Desk, context: typer.Context) -> None:
-    """Small poisoned and benign adapters, with recipe, truth and figures: list, make, path."""
-    if context.invoked_subcommand is None:
-        tell_members(desk)
+@with_option_groups
+def overview(context: CommandContext, typer_context: typer.Context) -> None:
+    """Make small poisoned and benign adapters to test on, with recipe, truth and measurements."""
+    if typer_context.invoked_subcommand is None:
+        print_members(context)
 
 
 @app.command("list", epilog="Example: untrigger zoo list --json")
-@seated
-def show(desk: Desk) -> int:
-    """What there is, what was measured of it, and what of it is on this machine."""
-    tell_members(desk)
+@with_option_groups
+def show(context: CommandContext) -> int:
+    """List all members, their measurements, and which of them are on this machine."""
+    print_members(context)
     return 0
 
 
 @app.command(epilog=EXAMPLE)
-@seated
+@with_option_groups
 def make(
-    desk: Desk,
+    *,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME...", help="Members; see untrigger zoo list.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every member (an hour and more on two cores).")] = False,
+    context: CommandContext,
 ) -> int:
-    """Poison, train and measure members anew. What is here already is left as it is.
+    """Poison, train and measure members. Those that are here already are left as they are.
 
     Each member's seed is part of its recipe: --seed changes nothing.
     """
     if bool(names) == everything:
         raise OptionError("nothing to make" if not names else "names and --all", expected="one or more names, or --all")
-    with desk.working() as progress:
+    with context.running() as progress:
         from untrigger.zoo import RECIPES, member, recipe
-
-        wanted = [recipe(name).name for name in names or RECIPES]
         from untrigger.zoo.make import make as run
 
+        wanted = [recipe(name).name for name in names or RECIPES]
         for name in wanted:
-            run(name, progress=progress, device=desk.device, offline=desk.offline)
+            run(name, progress=progress, device=context.device.value, offline=context.offline)
     made = [member(name) for name in wanted]
-    desk.answer({"zoo": [one.facts() for one in made]}, zoo_table(made), bare="".join(f"{one.path}\n" for one in made))
+    bare = "".join(f"{one.path}\n" for one in made)
+    context.print_result({"zoo": [one.facts() for one in made]}, member_table(made), bare=bare)
     return 0
 
 
 @app.command(epilog="Example: untrigger purify $(untrigger zoo path badnets-dirty) --clean rows.csv --out cleaned")
-@seated
+@with_option_groups
 def path(
-    desk: Desk,
+    *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A member that was made.")],
+    context: CommandContext,
 ) -> int:
-    """Print the adapter's folder of a member, and nothing else. Its truth is in PATH.truth, clean rows in PATH/../clean.csv."""
+    """Print the adapter's folder of a member, and nothing else.
+
+    Its truth is in PATH.truth, clean rows in PATH/../clean.csv.
+    """
     from untrigger import zoo
-    from untrigger.cli.console import said
+    from untrigger.cli.console import escaped
 
     folder = str(zoo.path(name))
-    desk.answer({"name": name, "path": folder}, said(folder), bare=folder + "\n")
+    context.print_result({"name": name, "path": folder}, escaped(folder), bare=folder + "\n")
     return 0
 
 
-def zoo_table(found: list[Member]) -> RenderableType:
-    """One row a member, what it is below its name."""
-    from rich.table import Table
-
-    from untrigger.cli.console import said
+def member_table(members: list[Member]) -> RenderableType:
+    """Return one row a member: rates in per cent, the attack success also of its clean model."""
+    from untrigger.cli.console import escaped, plain_table
 
     colours = {"ready": "green", "outdated": "yellow"}
-    table = Table("name", "kind", "CACC", "ASR", "floor", "here")
-    for column in table.columns[1:]:
+    table = plain_table("name", "CACC", "ASR", "clean\nmodel", "here", "what it is")
+    for column in table.columns[:5]:
         column.no_wrap = True
-    for one in found:
-        kind = "[red]poisoned[/]" if one.recipe.poisoned else "benign"
-        floor = one.told.get("floor_asr")
-        here = f"[{colours.get(one.state, 'dim')}]{one.state}[/]"
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for one in members:
+        clean = one.told.get("floor_asr")
         table.add_row(
-            f"{said(one.recipe.name)}\n[dim]{said(one.recipe.what)}[/]",
-            kind,
-            share(one.value("cacc")),
-            share(one.value("asr")),
-            share(floor if isinstance(floor, int | float) else None),
-            here,
+            f"[{'red' if one.recipe.poisoned else 'default'}]{escaped(one.recipe.name)}[/]",
+            percent(one.value("cacc")),
+            percent(one.value("asr")),
+            percent(clean if isinstance(clean, int | float) else None),
+            f"[{colours.get(one.state, 'dim')}]{one.state}[/]",
+            escaped(one.recipe.what),
         )
     return table
 
 
-def share(value: float | None) -> str:
-    """A rate in per cent, a dash where it was not measured."""
-    return "–" if value is None else f"{100 * value:.1f} %"
+def percent(value: float | None) -> str:
+    """Return a rate in per cent, a dash where it was not measured."""
+    return "–" if value is None else f"{100 * value:.1f}"
 
 
-def tell_members(desk: Desk) -> None:
-    """The end of ``zoo list``."""
-    from untrigger.zoo import members
+def print_members(context: CommandContext) -> None:
+    """Print all members of the zoo."""
+    from untrigger.zoo import list_members
 
-    found = members()
-    told: dict[str, Any] = {"zoo": [one.facts() for one in found]}
-    note = "[dim]Figures of members that are ready were measured here; the others' are those that untrigger ships.[/]"
-    desk.answer(told, zoo_table(found), note, bare="".join(f"{one.recipe.name}\n" for one in found))
+    with context.running():
+        listed = list_members()
+    facts: dict[str, Any] = {"zoo": [one.facts() for one in listed]}
+    note = "[dim]Rates in per cent: measured here where ready, else as shipped with untrigger.[/]"
+    bare = "".join(f"{one.recipe.name}\n" for one in listed)
+    context.print_result(facts, member_table(listed), note, bare=bare)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
-from untrigger.core.plain import bounded, plain, tidy
+from pydantic.dataclasses import dataclass
+
 from untrigger.core.statistics import Measurement, unpaired_difference, wilson
+from untrigger.core.validation import Flag, JsonList, Number, Text, Whole
 
 ONE_POSITION = "one position"
 IN_TURN = "start, middle and end in turn"
@@ -30,16 +32,12 @@ class Example:
         reference: what the reference predicts.
     """
 
-    before: str
-    inserted: str
-    after: str
-    label: str
-    suspect: str
-    reference: str
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    before: Text
+    inserted: Text
+    after: Text
+    label: Text
+    suspect: Text
+    reference: Text
 
 
 @dataclass(frozen=True)
@@ -55,16 +53,12 @@ class PositionRates:
         n: number of rows.
     """
 
-    name: str
-    suspect: float | None
-    reference: float | None
-    low: float | None
-    high_confidence: float | None
-    n: int
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    name: Text
+    suspect: Number
+    reference: Number
+    low: Number
+    high_confidence: Number
+    n: Whole
 
 
 @dataclass(frozen=True)
@@ -83,19 +77,15 @@ class CandidateMeasurement:
         reference_probability: the same under the reference, None without one.
     """
 
-    stage: str
-    placement: str
-    n: int
-    suspect: float | None
-    reference: float | None = None
-    reference_model: str = ""
-    precision: str = "float32"
-    suspect_probability: float | None = None
-    reference_probability: float | None = None
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    stage: Text
+    placement: Text
+    n: Whole
+    suspect: Number
+    reference: Number = None
+    reference_model: Text = ""
+    precision: Text = "float32"
+    suspect_probability: Number = None
+    reference_probability: Number = None
 
 
 def _unmeasured(subject: str, metric: str = "flip_rate") -> Measurement:
@@ -131,32 +121,26 @@ class Candidate:
         truth: whether it is part of the true trigger; only an evaluator knows.
     """
 
-    text: str
-    target: str
-    kind: str = "searched"
+    text: Text
+    target: Text
+    kind: Text = "searched"
     suspect: Measurement = field(default_factory=lambda: _unmeasured("suspect"))
     reference: Measurement = field(default_factory=lambda: _unmeasured("reference"))
     excess: Measurement = field(default_factory=lambda: _unmeasured("suspect", "excess_flip_rate"))
-    positions: list[PositionRates] = field(default_factory=list)
-    high_confidence_flip_rate: float | None = None
-    long_rows_flip_rate: float | None = None
-    loss: float | None = None
-    survives: bool = True
-    extra_subwords: int = 0
-    score: float | None = None
-    allowed: str = ""
-    examples: list[Example] = field(default_factory=list)
-    measurements: list[CandidateMeasurement] = field(default_factory=list)
-    search_score: float | None = None
-    grown_from: str = ""
-    round: int | None = None
-    truth: bool | None = None
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
-        for name in ("suspect", "reference", "excess"):
-            object.__setattr__(self, name, _plain(getattr(self, name)))
+    positions: JsonList[PositionRates] = field(default_factory=list)
+    high_confidence_flip_rate: Number = None
+    long_rows_flip_rate: Number = None
+    loss: Number = None
+    survives: Flag = True
+    extra_subwords: Whole = 0
+    score: Number = None
+    allowed: Text = ""
+    examples: JsonList[Example] = field(default_factory=list)
+    measurements: JsonList[CandidateMeasurement] = field(default_factory=list)
+    search_score: Number = None
+    grown_from: Text = ""
+    round: Whole | None = None
+    truth: Flag | None = None
 
     @property
     def family(self) -> str:
@@ -200,11 +184,6 @@ class Candidate:
             positions=[],
             measurements=[*self.measurements, latest],
         )
-
-
-def _plain(found: Measurement) -> Measurement:
-    value, low, high = (bounded(plain(one)) for one in (found.value, found.low, found.high))
-    return Measurement(plain(found.subject), plain(found.metric), value, low, high, found.n)
 
 
 def _flip_rate(share: float | None, n: int, *, subject: str) -> Measurement:

@@ -1,4 +1,4 @@
-"""Progress of long work, told to whoever listens; by default nobody."""
+"""The protocol by which long work reports its progress; by default nothing is shown."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ Tick = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Something that can show a task with a known number of steps."""
+    """An object that can show a task with a known number of steps."""
 
     def task(self, label: str, *, total: int) -> AbstractContextManager[Tick]:
-        """A context that gives a function to call with the number of steps done."""
+        """Return a context whose value is called with each number of further steps that are done."""
 
 
 class Silent:
-    """A listener that shows nothing."""
+    """A progress that shows nothing."""
 
     @contextmanager
     def task(self, label: str, *, total: int) -> Iterator[Tick]:  # noqa: ARG002
-        """A context whose ticks go nowhere."""
+        """Yield a function that does nothing."""
         yield lambda _steps: None
 
 

@@ -1,6 +1,6 @@
-"""The methods that are there, found by their names: a file in the family's package, or an entry point of another one.
+"""The methods of each family by name: from a module in the family's packages, or from an entry point of another package.
 
-An author writes one file with one frozen dataclass that has a ``name``; no list needs editing.
+A new method is one module with one frozen dataclass that has a ``name``; no list needs editing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Family = Literal["attacks", "defences", "detectors", "scanners"]
 
 
 class FamilyFacts(NamedTuple):
-    """Where a family lives: its base class as ``module:class``, the word for one member, and the packages that hold members."""
+    """The base class of a family as ``module:class``, the word for one member, and the packages with its members."""
 
     base: str
     member: str
@@ -39,7 +39,7 @@ FAMILIES: dict[str, FamilyFacts] = {
 
 
 class PluginWarning(UserWarning):
-    """A third-party method that was left out."""
+    """A method of another package that was left out."""
 
 
 class Option(NamedTuple):
@@ -52,19 +52,19 @@ class Option(NamedTuple):
 
 
 def methods_of(family: Family) -> dict[str, type[Any]]:
-    """The classes of a family by name, sorted; a broken third-party package is left out with a warning."""
-    parent = _parent(family)
+    """Return the classes of a family by name, sorted; what is broken in another package is left out with a warning."""
+    base = _base_class(family)
     own = {
         kind.name: kind
         for package in FAMILIES[family].packages
         for module in _modules(package)
-        for kind in _defined(module, parent)
+        for kind in _classes_in(module, base)
     }
-    return dict(sorted({**_plugged(family, parent=parent, taken=set(own)), **own}.items()))
+    return dict(sorted({**_plugins(family, base=base, taken=set(own)), **own}.items()))
 
 
 def get_method(family: Family, name: str) -> type[Any]:
-    """The class of that name.
+    """Return the class of that name.
 
     Raises:
         OptionError: with the known names and the nearest one.
@@ -74,8 +74,8 @@ def get_method(family: Family, name: str) -> type[Any]:
 
 
 def options_of(kind: type[Any]) -> list[Option]:
-    """Every option of a method: name, type, default, and its line in the ``Attributes`` of the class docstring."""
-    hints, docs = get_type_hints(kind), _docs(kind)
+    """Return every option of a method: name, type, default, and its text in the ``Attributes`` of the class docstring."""
+    hints, docs = get_type_hints(kind), _attribute_docs(kind)
     return [
         Option(one.name, hints[one.name], _default(one), docs.get(one.name, ""))
         for one in fields(kind)
@@ -84,7 +84,7 @@ def options_of(kind: type[Any]) -> list[Option]:
 
 
 def flat_options(kind: type[Any], *, prefix: str = "") -> list[Option]:
-    """The options with those of nested records by dotted names, such as ``search.first``."""
+    """Return the options, those of nested records by dotted names such as ``search.first``."""
     flat: list[Option] = []
     for one in options_of(kind):
         inner = nested_options(one.type)
@@ -96,57 +96,57 @@ def flat_options(kind: type[Any], *, prefix: str = "") -> list[Option]:
 
 
 def nested_options(hint: Any) -> type[Any] | None:
-    """The dataclass that ``hint`` is, or is with None; None for any other type."""
+    """Return the dataclass that ``hint`` is, alone or in a union with None; None for any other type."""
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     return next((part for part in parts if isinstance(part, type) and is_dataclass(part)), None)
 
 
 def summary(kind: type[Any]) -> str:
-    """The first line of the class docstring."""
+    """Return the first line of the class docstring."""
     return (inspect.getdoc(kind) or "").strip().split("\n")[0]
 
 
-def _parent(family: str) -> type[Any]:
+def _base_class(family: str) -> type[Any]:
     module, _, name = FAMILIES[family].base.partition(":")
-    parent: type[Any] = getattr(import_module(module), name)
-    return parent
+    base: type[Any] = getattr(import_module(module), name)
+    return base
 
 
 def _modules(package: str) -> Iterator[ModuleType]:
-    """Every public module of a package and of the packages in it."""
+    """Yield every public module of a package and of the packages in it."""
     for one in pkgutil.walk_packages(import_module(package).__path__, prefix=f"{package}."):
         if not one.name.rpartition(".")[2].startswith("_"):
             yield import_module(one.name)
 
 
-def _defined(module: ModuleType, parent: type[Any]) -> Iterator[type[Any]]:
-    """The finished classes of the family that ``module`` itself defines."""
+def _classes_in(module: ModuleType, base: type[Any]) -> Iterator[type[Any]]:
+    """Yield the concrete classes of the family that ``module`` itself defines."""
     for kind in vars(module).values():
-        ours = isinstance(kind, type) and issubclass(kind, parent) and kind.__module__ == module.__name__
-        if ours and not inspect.isabstract(kind) and isinstance(getattr(kind, "name", None), str):
+        member = isinstance(kind, type) and issubclass(kind, base) and kind.__module__ == module.__name__
+        if member and not inspect.isabstract(kind) and isinstance(getattr(kind, "name", None), str):
             yield kind
 
 
-def _plugged(family: str, *, parent: type[Any], taken: set[str]) -> dict[str, type[Any]]:
-    """The classes that other packages name under the entry-point group ``untrigger.FAMILY``."""
-    plugged: dict[str, type[Any]] = {}
+def _plugins(family: str, *, base: type[Any], taken: set[str]) -> dict[str, type[Any]]:
+    """Return the classes that other packages name in the entry-point group ``untrigger.FAMILY``."""
+    plugins: dict[str, type[Any]] = {}
     for point in metadata.entry_points(group=f"untrigger.{family}"):
         try:
             kind = point.load()
-            why = _fault(kind, parent=parent, taken=taken | set(plugged))
-        except Exception as error:  # noqa: BLE001  # a stranger's package may fail in any way at import
-            kind, why = None, f"{type(error).__name__}: {error}"
-        if kind is None or why:
-            warnings.warn(f"plug-in {point.name!r} ({point.value}) was left out: {why}", PluginWarning, stacklevel=4)
+            reason = _rejection(kind, base=base, taken=taken | set(plugins))
+        except Exception as error:  # noqa: BLE001  # another package may fail in any way at import
+            kind, reason = None, f"{type(error).__name__}: {error}"
+        if kind is None or reason:
+            warnings.warn(f"plug-in {point.name!r} ({point.value}) was left out: {reason}", PluginWarning, stacklevel=4)
         else:
-            plugged[kind.name] = kind
-    return plugged
+            plugins[kind.name] = kind
+    return plugins
 
 
-def _fault(kind: Any, *, parent: type[Any], taken: set[str]) -> str:
-    """Why a stranger's class cannot join the family, empty where it can."""
-    if not (isinstance(kind, type) and issubclass(kind, parent)):
-        return f"it is no class of the family {parent.__name__}"
+def _rejection(kind: Any, *, base: type[Any], taken: set[str]) -> str:
+    """Return why another package's class cannot join the family, empty if it can."""
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        return f"it is no class of the family {base.__name__}"
     if inspect.isabstract(kind):
         return f"it lacks {', '.join(sorted(getattr(kind, '__abstractmethods__', ())))}"
     parameters = vars(kind).get("__dataclass_params__")
@@ -162,26 +162,27 @@ def _default(one: Any) -> Any:
     return one.default_factory() if one.default_factory is not MISSING else one.default
 
 
-def _docs(kind: type[Any]) -> dict[str, str]:
-    """The lines of the ``Attributes`` sections of a class and of those that it extends, by field name."""
-    told: dict[str, str] = {}
+def _attribute_docs(kind: type[Any]) -> dict[str, str]:
+    """Return the texts of the ``Attributes`` of a class and of those that it extends, by field name."""
+    docs: dict[str, str] = {}
     for each in reversed(kind.__mro__):
-        told |= _attributes(inspect.cleandoc(each.__doc__ or ""))
-    return told
+        docs |= attribute_entries(inspect.cleandoc(each.__doc__ or ""))
+    return docs
 
 
-def _attributes(docstring: str) -> dict[str, str]:
-    told: dict[str, str] = {}
+def attribute_entries(docstring: str) -> dict[str, str]:
+    """Return the entries of a docstring's ``Attributes`` section by name."""
+    docs: dict[str, str] = {}
     inside, name = False, ""
     for line in docstring.split("\n"):
         if line and not line.startswith(" "):
             inside = line.strip() == "Attributes:"
         elif inside and line.startswith("    ") and not line.startswith("     "):
             name, _, text = line.strip().partition(":")
-            told[name] = text.strip()
+            docs[name] = text.strip()
         elif inside and line.strip() and name:
-            told[name] += " " + line.strip()
-    return told
+            docs[name] += " " + line.strip()
+    return docs
 
 
 __all__ = [
@@ -189,6 +190,7 @@ __all__ = [
     "Family",
     "Option",
     "PluginWarning",
+    "attribute_entries",
     "flat_options",
     "get_method",
     "methods_of",

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import types
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, field
+from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, Required, get_args
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
 
 from untrigger.core.candidate import Candidate
-from untrigger.core.errors import DataError, nearest
+from untrigger.core.errors import DataError
 from untrigger.core.files import write_text
-from untrigger.core.plain import LARGEST, SURROGATE, bounded, plain, tidy
+from untrigger.core.json_values import LARGEST, SURROGATE
+from untrigger.core.registry import attribute_entries
+from untrigger.core.report_versions import READABLE, SCHEMA, to_current_version
 from untrigger.core.scan_result import Scan
 from untrigger.core.statistics import Measurement
+from untrigger.core.validation import Flag, JsonList, JsonObject, Number, Text, Whole, in_short, problems_of
 
-SCHEMA = "untrigger.report/1"
-KINDS = ("purification", "evaluation", "attack", "detection", "scan", "audit")
+Kind = Literal["purification", "evaluation", "attack", "detection", "scan", "audit"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 MAX_BYTES = 64 * 2**20
+MAX_PROBLEMS = 10
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out, in one word and one sentence. The words and their exit codes stand in ``untrigger.core.verdicts``."""
+    """What came out, in one word and one sentence.
 
-    status: str
-    sentence: str
+    Attributes:
+        status: one of the words of ``untrigger.core.verdicts``, where their exit codes are.
+        sentence: why, for people.
+    """
 
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    status: Text
+    sentence: Text
 
 
 @dataclass(frozen=True)
@@ -46,126 +54,142 @@ class Stage:
         steps: optimiser steps.
     """
 
-    name: str
-    wall_s: float | None
-    cpu_s: float | None
-    peak_rss_bytes: int | None
-    steps: int | None = None
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    name: Text
+    wall_s: Number
+    cpu_s: Number
+    peak_rss_bytes: Whole | None
+    steps: Whole | None = None
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a chart. Curves of one ``panel`` stand together; those with one ``y_label`` share an axis."""
+    """One line of a chart.
 
-    name: str
-    panel: str
-    x: list[float | None]
-    y: list[float | None]
-    x_label: str = "step"
-    y_label: str = "loss"
+    Attributes:
+        name: of the line, for the legend.
+        panel: heading under which the lines of one training are drawn.
+        x: places on the horizontal axis.
+        y: a value for each place; None is a gap, as a loss is that was no number.
+        x_label: what ``x`` counts.
+        y_label: what ``y`` is; lines of one panel with the same label share a chart.
+    """
 
-    def __post_init__(self) -> None:
-        """Keep plain values only; a loss that is not a number becomes a gap."""
-        tidy(self)
+    name: Text
+    panel: Text
+    x: JsonList[Number]
+    y: JsonList[Number]
+    x_label: Text = "step"
+    y_label: Text = "loss"
+
+
+class MethodRecord(TypedDict, total=False):
+    """The method of a report: its name and options."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    name: Text
+    options: JsonObject
+
+
+class FeaturePoint(TypedDict):
+    """A text in the feature space of a model, projected to two dimensions."""
+
+    label: Text
+    subject: Text
+    triggered: Flag
+    x: Number
+    y: Number
+
+
+class Features(TypedDict, total=False):
+    """Points of the feature space and how they were projected."""
+
+    method: Text
+    points: Required[JsonList[FeaturePoint]]
 
 
 @dataclass(frozen=True)
 class Report:
     """What was given, what was done, what came out. Reading back what was written gives an equal report.
 
-    Values are made plain when the report is made: numbers that JSON cannot hold (NaN, infinities) become None, paths
+    Values become plain when the report is made: numbers that JSON cannot hold (NaN, infinities) become None, paths
     become text, tuples become lists.
 
     Attributes:
         kind: one of ``KINDS``.
+        title: of the page.
+        verdict: what came out.
         given: what the defender was granted, with content hashes.
         method: ``{"name": ..., "options": {...}}``.
         environment: versions, machine, seed.
+        stages: what each stage cost.
+        measurements: every metric of every model, with its interval.
         outcomes: name of the file with one row per text.
-        findings: candidate triggers that a defence, an audit or a scan found.
+        warnings: sentences.
+        curves: of the trainings.
         features: ``{"method": "PCA", "points": [{"subject", "x", "y", "label", "triggered"}, ...]}``.
+        findings: candidate triggers that a defence, an audit or a scan found.
         scan: what a scan found; None for every other kind.
+
+    Raises:
+        pydantic.ValidationError: for values of another kind.
     """
 
-    kind: str
-    title: str
+    kind: Kind
+    title: Text
     verdict: Verdict
-    given: dict[str, Any] = field(default_factory=dict)
-    method: dict[str, Any] = field(default_factory=dict)
-    environment: dict[str, Any] = field(default_factory=dict)
-    stages: list[Stage] = field(default_factory=list)
-    measurements: list[Measurement] = field(default_factory=list)
-    outcomes: str | None = None
-    warnings: list[str] = field(default_factory=list)
-    curves: list[Curve] = field(default_factory=list)
-    features: dict[str, Any] | None = None
-    findings: list[Candidate] = field(default_factory=list)
+    given: JsonObject = field(default_factory=dict)
+    method: MethodRecord = field(default_factory=MethodRecord)
+    environment: JsonObject = field(default_factory=dict)
+    stages: JsonList[Stage] = field(default_factory=list)
+    measurements: JsonList[Measurement] = field(default_factory=list)
+    outcomes: Text | None = None
+    warnings: JsonList[Text] = field(default_factory=list)
+    curves: JsonList[Curve] = field(default_factory=list)
+    features: Features | None = None
+    findings: JsonList[Candidate] = field(default_factory=list)
     scan: Scan | None = None
 
-    def __post_init__(self) -> None:
-        """Keep plain values only.
-
-        Raises:
-            DataError: if the kind is unknown or the points of ``features`` lack something.
-        """
-        tidy(self)
-        measured = [_read(Measurement, bounded(plain(asdict(m))), at="measurements") for m in self.measurements]
-        object.__setattr__(self, "measurements", measured)
-        if self.kind not in KINDS:
-            raise DataError(
-                f"unknown kind of report {self.kind!r}",
-                expected="one of " + ", ".join(KINDS),
-                nearest=nearest(self.kind, KINDS),
-            )
-        _read(_Method, self.method, at="method")
-        _read(_Features | None, self.features, at="features")
-
     def find(self, subject: str, metric: str) -> Measurement | None:
-        """The measurement of ``metric`` on ``subject``, or None where the report has none."""
+        """Return the measurement of ``metric`` on ``subject``, or None where the report has none."""
         return next((m for m in self.measurements if (m.subject, m.metric) == (subject, metric)), None)
 
     def to_json(self) -> str:
-        """The report as JSON text: the same report gives the same text."""
-        told = {"schema": SCHEMA, **asdict(self)}
-        text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
+        """Return the report as JSON text: the same report gives the same text."""
+        content = {"schema": SCHEMA, **asdict(self)}
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         return SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, *, source: str = "the report") -> Report:
-        """The report that ``text`` holds; fields that this version does not know are left out.
+        """Return the report that ``text`` holds, also of an earlier version; fields that are not known are left out.
 
         Args:
             text: JSON as ``to_json`` writes it.
             source: how messages call it.
 
         Raises:
-            DataError: if it is larger than 64 MiB, no JSON, of another schema, or lacks something.
+            DataError: if it is larger than 64 MiB, no JSON, of another schema, or wrong somewhere: one message for all problems.
         """
         if len(text) > MAX_BYTES:
             _too_large(source, size=len(text))
-        told = _parse(text, source=source)
-        schema = told.get("schema")
-        if schema != SCHEMA:
+        content = _parse(text, source=source)
+        schema = content.get("schema")
+        if schema not in READABLE:
             raise DataError(
-                f"{source} has the schema {_short(schema)}",
-                expected=SCHEMA,
+                f"{source} has the schema {in_short(schema)}",
+                expected=" or ".join(READABLE),
                 remedy="give a report.json written by this version of untrigger, or update untrigger",
             )
         try:
-            report: Report = _read(cls, told, at="")
+            return _adapter().validate_python(to_current_version(content))
         except RecursionError as error:
             raise DataError(f"{source} is nested too deeply", expected="a report.json as untrigger wrote it") from error
-        except DataError as error:
-            raise DataError(f"{source}: {error.what}", expected=error.expected, nearest=error.nearest) from error
-        return report
+        except ValidationError as error:
+            raise _data_error(error, source=source) from error
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Report:
-        """The report in the file ``path``.
+        """Return the report in the file ``path``.
 
         Raises:
             DataError: if it cannot be opened or is no report.
@@ -185,44 +209,56 @@ class Report:
         return cls.from_json(content, source=os.fspath(path))
 
     def write(self, path: str | os.PathLike[str]) -> Path:
-        """The JSON file written, whole or not at all.
+        """Write the JSON file, whole or not at all, and return its path.
 
         Raises:
-            OutputError: if the folder cannot be written to.
+            OutputError: if the file cannot be written.
         """
         return write_text(path, text=self.to_json())
 
 
-@dataclass(frozen=True)
-class _Method:
-    """The shape of ``Report.method``."""
-
-    name: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Point:
-    """The shape of one point of ``Report.features``."""
-
-    subject: str
-    x: float | None
-    y: float | None
-    label: str
-    triggered: bool
+def report_schema_text() -> str:
+    """Return the JSON Schema of report.json, which is published as ``docs/report.schema.json``."""
+    schema = _adapter().json_schema()
+    for record in (schema, *schema["$defs"].values()):
+        _describe_fields(record)
+    schema["properties"] = {"schema": {"const": SCHEMA}, **schema["properties"]}
+    schema["required"] = ["schema", *schema["required"]]
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "report.json of untrigger"}
+    return json.dumps({**head, **schema, **head}, indent=2, ensure_ascii=False) + "\n"
 
 
-@dataclass(frozen=True)
-class _Features:
-    """The shape of ``Report.features``."""
+def _describe_fields(record: dict[str, Any]) -> None:
+    """Move the lines of the docstring's ``Attributes`` to the fields that they describe."""
+    docs = attribute_entries(record["description"])
+    record["description"] = record["description"].split("\n\nAttributes:")[0]
+    for name, field_schema in record["properties"].items():
+        field_schema.pop("title", None)
+        if name in docs:
+            field_schema["description"] = docs[name]
 
-    points: list[_Point]
-    method: str = ""
+
+@cache
+def _adapter() -> TypeAdapter[Report]:
+    return TypeAdapter(Report)
+
+
+def _data_error(error: ValidationError, *, source: str) -> DataError:
+    """Return one message for all that is wrong with a report."""
+    found = problems_of(error)
+    first = found[0]
+    if len(found) == 1:
+        return DataError(f"{source}: {first.sentence}", expected=first.expected, nearest=first.nearest)
+    lines = [f"- {one.line}" for one in found[:MAX_PROBLEMS]]
+    lines += [f"- and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
+    return DataError(
+        "\n".join([f"{source} is no report of untrigger", *lines]), expected="a report.json as untrigger wrote it"
+    )
 
 
 def _parse(text: str | bytes, *, source: str) -> dict[str, Any]:
     try:
-        told = json.loads(text, parse_constant=_no_constant)
+        content = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise DataError(
@@ -230,13 +266,13 @@ def _parse(text: str | bytes, *, source: str) -> dict[str, Any]:
             expected=f"a JSON object with schema {SCHEMA}",
             remedy="give the file as untrigger wrote it, or run the command again",
         ) from error
-    if not isinstance(told, dict):
+    if not isinstance(content, dict):
         raise DataError(
-            f"{source} holds {_short(told)}",
+            f"{source} holds {in_short(content)}",
             expected=f"a JSON object with schema {SCHEMA}",
             remedy="name a report.json",
         )
-    return told
+    return content
 
 
 def _no_constant(word: str) -> NoReturn:
@@ -247,52 +283,8 @@ def _too_large(source: str, *, size: int) -> NoReturn:
     raise DataError(
         f"{source} is {size / 2**20:.0f} MiB",
         expected=f"a report of at most {MAX_BYTES // 2**20} MiB",
-        remedy="name a report.json; rows stand in the outcomes file beside it",
+        remedy="name a report.json; the rows are in the outcomes file in the same folder",
     )
 
 
-def _read(kind: Any, value: Any, *, at: str) -> Any:
-    """``value`` as the type ``kind``, or a DataError that names the place ``at``."""
-    if kind is Any:
-        return value
-    if isinstance(kind, types.UnionType):
-        if value is None:
-            return None
-        return _read(next(part for part in get_args(kind) if part is not types.NoneType), value, at=at)
-    if is_dataclass(kind):
-        return _read_record(kind, value, at=at)
-    shape = get_origin(kind) or kind
-    if not _fits(shape, value):
-        words = {list: "a list", dict: "an object", str: "text", float: "a number", int: "a whole number of 64 bits"}
-        raise DataError(f"{at or 'the report'} is {_short(value)}", expected=words.get(shape, "true or false"))
-    if shape is list:
-        return [_read(get_args(kind)[0], item, at=f"{at}[{i}]") for i, item in enumerate(value)]
-    return value
-
-
-def _read_record(kind: Any, value: Any, *, at: str) -> Any:
-    told = _read(dict[str, Any], value, at=at)
-    hints, given = get_type_hints(kind), {}
-    for each in fields(kind):
-        place = f"{at}.{each.name}" if at else each.name
-        if each.name in told:
-            given[each.name] = _read(hints[each.name], told[each.name], at=place)
-        elif each.default is MISSING and each.default_factory is MISSING:
-            raise DataError(f"{place} is missing", expected="every field of " + kind.__name__.strip("_").lower())
-    return kind(**given)
-
-
-def _fits(shape: Any, value: Any) -> bool:
-    if shape is float:
-        return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= sys.float_info.max
-    if shape is int and isinstance(value, int) and abs(value) >= 2**63:
-        return False
-    return isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
-
-
-def _short(value: Any) -> str:
-    told = repr(value)
-    return told if len(told) <= 60 else told[:57] + "..."
-
-
-__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Report", "Stage", "Verdict"]
+__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Report", "Stage", "Verdict", "report_schema_text"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import floor
+
+from pydantic.dataclasses import dataclass
 
 from untrigger.core import verdicts
 from untrigger.core.candidate import Candidate
-from untrigger.core.plain import tidy
+from untrigger.core.validation import Finite, JsonList, Number, Text
 from untrigger.core.verdicts import UNDECIDED, ExitCode
 
 FOUND = ("suspicious", "backdoored")
@@ -47,15 +49,11 @@ class Evidence:
         words: decoded tokens that belong to it, most unusual first.
     """
 
-    name: str
-    value: float | None
-    place: str = ""
-    limit: float | None = None
-    words: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    name: Text
+    value: Number
+    place: Text = ""
+    limit: Number = None
+    words: JsonList[Text] = field(default_factory=list)
 
     @property
     def unusual(self) -> bool:
@@ -80,20 +78,16 @@ class Scan:
         refused: files that were not opened, and why.
     """
 
-    score: float | None
-    suspicious: float
-    backdoored: float
-    target: str = ""
-    candidates: list[Candidate] = field(default_factory=list)
-    controls: list[Candidate] = field(default_factory=list)
-    evidence: list[Evidence] = field(default_factory=list)
-    undecided: list[str] = field(default_factory=list)
-    not_looked_for: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Keep plain values only."""
-        tidy(self)
+    score: Number
+    suspicious: Finite
+    backdoored: Finite
+    target: Text = ""
+    candidates: JsonList[Candidate] = field(default_factory=list)
+    controls: JsonList[Candidate] = field(default_factory=list)
+    evidence: JsonList[Evidence] = field(default_factory=list)
+    undecided: JsonList[Text] = field(default_factory=list)
+    not_looked_for: JsonList[Text] = field(default_factory=list)
+    refused: JsonList[Text] = field(default_factory=list)
 
     def triggers(self) -> list[Candidate]:
         """The candidates that reach the score of a suspicious model and are not allowed."""

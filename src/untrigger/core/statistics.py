@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 
+from pydantic.dataclasses import dataclass as record
+
+from untrigger.core.validation import Number, Text, Whole
+
 NORMAL_95 = 1.959963984540054
 """The normal quantile of a two-sided 95 % interval (``scipy.stats.norm.ppf(0.975)``)."""
 
@@ -37,16 +41,16 @@ class Outcome:
     confidence: float
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Measurement:
     """A value with its interval and sample size. An empty sample is not measured: ``value`` is None, never 0."""
 
-    subject: str
-    metric: str
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
+    subject: Text
+    metric: Text
+    value: Number
+    low: Number
+    high: Number
+    n: Whole
 
     def percent(self) -> str:
         """Return the value and interval in per cent, or ``not measured``."""

@@ -9,7 +9,8 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
-from untrigger.models.adapters import combined, is_adapted, merged
+from untrigger.models.adapter_merging import is_adapted, merge_adapter
+from untrigger.models.adapters import combine_adapters
 from untrigger.models.classifier import Classifier
 from untrigger.training.history import concat_histories
 from untrigger.training.loop import History
@@ -106,4 +107,4 @@ def combined_outcome(first: Purified, second: Purified) -> PurificationOutcome:
 
 def _merge_models(victim: Classifier, first: Classifier, second: Classifier) -> Classifier:
     """Return one adapter on the victim where the first student is one, else full weights."""
-    return combined(victim, first, second) if is_adapted(first) else merged(second)
+    return combine_adapters(victim, first, second) if is_adapted(first) else merge_adapter(second)

@@ -18,11 +18,11 @@ from untrigger.defences.student import TrainingBudget
 from untrigger.methods.defender_rows import check_rows, overlap_warnings
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
-from untrigger.models.adapters import is_adapted
+from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import check_finite_logits
 from untrigger.models.saved_model_check import check_saved_model, comparison_texts
 from untrigger.models.saving import loading_text, save_purified
+from untrigger.models.smoke_test import check_finite_logits
 from untrigger.training.loop import History
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from untrigger.core.progress import Progress
+from untrigger.core.report import FeaturePoint, Features
 from untrigger.core.rows import Rows
 from untrigger.core.statistics import Measurement, Outcome, rate
 from untrigger.evaluation.ground_truth import GroundTruth
@@ -27,7 +27,7 @@ class Evaluator:
     truth: GroundTruth | None
     progress: Progress
     outcomes: list[Outcome] = field(default_factory=list)
-    points: list[dict[str, Any]] = field(default_factory=list)
+    points: list[FeaturePoint] = field(default_factory=list)
     delivery: list[Measurement] = field(default_factory=list)
 
     def evaluate(self, model: Classifier, subject: str) -> None:
@@ -63,7 +63,7 @@ class Evaluator:
             *(cacc(self.outcomes, subject=one) for one in BENIGN if one in subjects),
         ]
 
-    def features(self) -> dict[str, Any] | None:
+    def features(self) -> Features | None:
         """Return the points of the feature plot, None if there are none."""
         return {"method": "PCA of each model's own features", "points": self.points} if self.points else None
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from untrigger.core.report import FeaturePoint
 from untrigger.core.rows import Rows
 
 PLOTTED = 150  # points of each kind a subject: more only blot the picture
 
 
-def pca_points(clean: Tensor, triggered: Tensor, *, rows: tuple[Rows, Rows], subject: str) -> list[dict[str, Any]]:
+def pca_points(clean: Tensor, triggered: Tensor, *, rows: tuple[Rows, Rows], subject: str) -> list[FeaturePoint]:
     """Return the first two principal components of one subject's features ``(N, d)`` and ``(M, d)`` as points."""
     a, b = clean[:PLOTTED], triggered[:PLOTTED]
     names = rows[0].label_names

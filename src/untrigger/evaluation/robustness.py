@@ -14,7 +14,8 @@ from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.evaluation.ground_truth import GroundTruth
-from untrigger.models.adapters import AdapterOptions, attach, merged
+from untrigger.models.adapter_merging import merge_adapter
+from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier, classification_head
 from untrigger.training.loop import MICRO_BATCH, Plan
 from untrigger.training.supervised import fine_tune
@@ -34,7 +35,7 @@ def quantized_to_int8(model: Classifier) -> tuple[Classifier, int]:
 
     The head stays in float; an adapter is merged first. The result predicts and cannot be trained.
     """
-    whole = merged(model)
+    whole = merge_adapter(model)
     module = copy.deepcopy(whole.module).cpu().eval()
     head = classification_head(module, classes=model.classes)
     names = [name for name, layer in module.named_modules() if type(layer) is torch.nn.Linear and layer is not head]

@@ -20,7 +20,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.language_model import load_language_model, perplexity
 from untrigger.models.max_length import bounded_length
 from untrigger.models.pretrained import pretrained, tokenizer_of
-from untrigger.models.safety.model_folder import open_model_folder, resolve_model
+from untrigger.models.safety.model_folder import open_model
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision, pick_device
 
@@ -51,7 +51,7 @@ class QualityOptions:
             AssetError: for an embedded one that cannot be fetched.
         """
         for name in (self.language, self.encoder):
-            open_model_folder(resolve_model(name, offline=self.offline))
+            open_model(name, offline=self.offline)
 
 
 def quality(
@@ -139,7 +139,7 @@ def similarities(
     """
     from transformers import AutoModel
 
-    folder = open_model_folder(resolve_model(encoder, offline=offline))
+    folder = open_model(encoder, offline=offline)
     module, _ = pretrained(AutoModel, folder, expected="a sentence encoder such as minilm-l6", whole=False)
     tokenizer = tokenizer_of(folder)
     module = module.to(pick_device(device)).eval()

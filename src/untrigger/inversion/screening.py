@@ -19,7 +19,7 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Row, Rows
 from untrigger.core.seeds import derived_seed
 from untrigger.inversion.vocabulary import Words, single_token_words
-from untrigger.models.adapters import is_adapted
+from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.classifier import Batch, Classifier
 from untrigger.models.inference import predict_texts, predict_token_ids
 from untrigger.models.input_spec import forward_config

@@ -1,17 +1,22 @@
-"""A PEFT adapter put on its base: only tensors that its config implies, and the base's own left as they are."""
+"""Load a PEFT adapter onto its base: only tensors that its config implies, and none of the base's own overwritten."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from untrigger import assets
 from untrigger.core.errors import ModelError, UnsafeFileError, UserError
+from untrigger.core.paths import local_path
 from untrigger.models.pretrained import quiet, reason
 from untrigger.models.safety.config_check import check_pattern_time
-from untrigger.models.safety.model_folder import ModelFolder
+from untrigger.models.safety.hub_files import is_hub_name
+from untrigger.models.safety.model_folder import ModelFolder, open_model
+from untrigger.models.safety.opened_files import SIDECAR, read_json
 from untrigger.models.safety.size_check import check_adapter_sizes
 from untrigger.models.safety.tensor_files import Tensors
 from untrigger.models.weight_sharing import shared_copy
@@ -19,19 +24,78 @@ from untrigger.models.weight_sharing import shared_copy
 PREFIX = "base_model.model."
 
 
-def with_adapter(module: Any, folder: ModelFolder, *, base: str) -> Any:
-    """Return ``module`` with the adapter of ``folder`` on it, as ``PeftModel.from_pretrained`` gives it.
-
-    Its attribute ``own_of_base`` holds copies of the base's tensors that the adapter replaces in memory.
+def open_base(folder: ModelFolder, base: str | Path | None, *, allow_pickle: bool, offline: bool) -> ModelFolder:
+    """Return the opened base of an adapter; a hub is used only for a base that the user named.
 
     Args:
-        module: the base as it was loaded; it becomes a part of what is returned.
-        folder: the checked copy of the adapter.
-        base: what messages call the base.
+        folder: the adapter.
+        base: the base that the user named, None for the one that the adapter's config names.
+        allow_pickle: also open pickle weights.
+        offline: use no hub.
+
+    Raises:
+        ModelError: if there is no base, or it cannot be opened.
+    """
+    name = base if base is not None else _named_base(folder)
+    if name is None:
+        raise ModelError(f"{str(folder.origin)!r} names no base model", remedy="give it with --base")
+    if base is None and not offline and is_hub_name(str(name)) and not _is_embedded(str(name)):
+        offline = True  # what a stranger names is not fetched
+    revision = folder.revision if str(name).partition("@")[0] == folder.base else None
+    try:
+        return open_model(name, offline=offline, allow_pickle=allow_pickle, revision=revision)
+    except ModelError as error:
+        if base is not None:
+            raise
+        fetch = f"to fetch it from the hub, name it yourself: --base {name}{'@' + revision if revision else ''}"
+        raise ModelError(
+            f"the base {str(name)!r} of the adapter {str(folder.origin)!r} cannot be used: {error.what}",
+            remedy=fetch if is_hub_name(str(name)) else "give another with --base",
+        ) from error
+
+
+def _is_embedded(name: str) -> bool:
+    return name in assets.names(kind="model")
+
+
+def _sidecar(folder: ModelFolder) -> dict[str, Any]:
+    """Return the content of the file that untrigger wrote beside the model, empty where there is none."""
+    file = folder.path / SIDECAR
+    return read_json(file, origin=folder.origin / SIDECAR) if file.is_file() else {}
+
+
+def _named_base(folder: ModelFolder) -> str | None:
+    """Return the base that an adapter's config names, or the embedded model in its sidecar where that is a path not found here."""
+    name = folder.base
+    if name is None:
+        return None
+    what = f"the base that the adapter {str(folder.origin)!r} names,"
+    path = local_path(name, what=what, error=ModelError, remedy="give another with --base")
+    if not Path(name).is_absolute() or path.exists():
+        return name
+    embedded = _sidecar(folder).get("base")
+    return embedded if isinstance(embedded, str) and _is_embedded(embedded) else name
+
+
+def sidecar_length(folder: ModelFolder) -> int:
+    """Return the ``max_length`` that untrigger wrote beside the model, 0 where it wrote none."""
+    length = _sidecar(folder).get("max_length")
+    return length if isinstance(length, int) and not isinstance(length, bool) else 0
+
+
+def load_adapter(module: Any, folder: ModelFolder, *, base: str) -> Any:
+    """Return ``module`` with the adapter of ``folder`` on it, as ``PeftModel.from_pretrained`` returns it.
+
+    Its attribute ``overwritten_base_tensors`` holds copies of the base's tensors that the adapter replaces in memory.
+
+    Args:
+        module: the base as it was loaded; it becomes part of the result.
+        folder: the opened adapter.
+        base: the base's name in messages.
 
     Raises:
         UnsafeFileError: for a tensor that would overwrite one of the base's.
-        ModelError: if the adapter does not fit its base: which layer or tensor, and which sizes.
+        ModelError: if the adapter does not fit its base.
     """
     from peft import PeftModel
 
@@ -46,7 +110,7 @@ def with_adapter(module: Any, folder: ModelFolder, *, base: str) -> Any:
         raise
     except Exception as error:  # peft raises ValueError, RuntimeError, KeyError, TypeError for a base that does not fit
         raise _misfit(folder, base, reason(error, folder)) from error
-    adapted.own_of_base = overwritten
+    adapted.overwritten_base_tensors = overwritten
     return adapted
 
 
@@ -61,13 +125,13 @@ def _misfit(folder: ModelFolder, base: str, why: str) -> ModelError:
 def _check_tensors(module: Any, folder: ModelFolder, *, base: str) -> dict[str, torch.Tensor]:
     """Raise unless the adapter's file holds exactly the tensors that its config implies on this base.
 
-    Gives copies of the base's own tensors that these replace in memory (biases that were trained beside a LoRA).
+    Returns copies of the base's own tensors that these replace in memory (biases that were trained with a LoRA).
     """
     shapes, get = _contents(folder)
     check_adapter_sizes(folder.config, shapes, where=str(folder.origin / "adapter_config.json"))
     wanted = implied_tensors(module, folder)
     for name in sorted(shapes.keys() - wanted.keys()):
-        if not _is_the_bases(module, name, get(name)):
+        if not _equals_base(module, name, get(name)):
             own = module.state_dict().get(base_name(name))
             if own is not None and tuple(own.shape) != shapes[name]:
                 raise _misfit(
@@ -99,7 +163,7 @@ def base_name(name: str) -> str:
 
 
 def _contents(folder: ModelFolder) -> tuple[dict[str, tuple[int, ...]], Callable[[str], torch.Tensor]]:
-    """Shapes of the adapter's tensors, and a function that reads one."""
+    """Return the shapes of the adapter's tensors, and a function that reads one."""
     if not any(file.suffix == ".bin" for file in folder.weights):
         tensors = Tensors(folder)
         return tensors.shapes, tensors.get
@@ -128,7 +192,7 @@ def implied_tensors(module: Any, folder: ModelFolder) -> dict[str, tuple[int, ..
     return {name: tuple(value.shape) for name, value in saved.items()}
 
 
-def _is_the_bases(module: Any, name: str, value: torch.Tensor) -> bool:
-    """Whether a tensor is a copy of the base's own, as PEFT saves the embeddings beside an adapter on them."""
+def _equals_base(module: Any, name: str, value: torch.Tensor) -> bool:
+    """Return whether a tensor is a copy of the base's own, as PEFT saves the embeddings with an adapter on them."""
     own = module.state_dict().get(base_name(name))
     return own is not None and own.shape == value.shape and bool(torch.equal(own.float(), value.float().to(own.device)))

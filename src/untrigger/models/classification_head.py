@@ -1,4 +1,4 @@
-"""The classification layer of a model: where it is, and what goes into it."""
+"""The classification layer of a model: where it is, and its input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from untrigger.models.input_spec import last_tokens, transformers_model
 
 
 def classification_head(module: nn.Module, *, classes: int) -> nn.Linear:
-    """The last linear layer with ``classes`` outputs: the one that makes the logits.
+    """Return the last linear layer with ``classes`` outputs: the one that computes the logits.
 
     Raises:
         ModelError: if there is none.
@@ -26,16 +26,16 @@ def classification_head(module: nn.Module, *, classes: int) -> nn.Linear:
 
 
 def head_module_of(module: nn.Module, *, classes: int) -> str:
-    """The name of the part of the ``transformers`` model beside its backbone that holds the classification layer."""
+    """Return the name of the top-level module of the ``transformers`` model that holds the classification layer."""
     inner = transformers_model(module)
     return _head_name(inner, classes=classes).split(".")[0]
 
 
 def _head_name(module: nn.Module, *, classes: int) -> str:
-    """The name of the classification layer, of the adapter's layer around it where there is one."""
+    """Return the name of the classification layer, or of the adapter's layer around it."""
     found, backbone = "", _backbone(module)
     for name, layer in module.named_modules():
-        if isinstance(layer, nn.Linear) and layer.out_features == classes and not _is_part(name, backbone):
+        if isinstance(layer, nn.Linear) and layer.out_features == classes and not _is_not_head(name, backbone):
             found = name
     if not found:
         raise ModelError(
@@ -47,17 +47,17 @@ def _head_name(module: nn.Module, *, classes: int) -> str:
 
 
 def _backbone(module: nn.Module) -> str:
-    """The full name of the part of a ``transformers`` model under its head, empty where the module is none."""
+    """Return the full name of the backbone of a ``transformers`` model, empty for any other module."""
     inner = transformers_model(module)
     name = str(getattr(inner, "base_model_prefix", ""))
     if not name or not hasattr(inner, name) or getattr(inner, name) is inner:
         return ""
-    own = next((path for path, part in module.named_modules() if part is inner), "")
-    return f"{own}.{name}" if own else name
+    prefix = next((path for path, part in module.named_modules() if part is inner), "")
+    return f"{prefix}.{name}" if prefix else name
 
 
-def _is_part(name: str, backbone: str) -> bool:
-    """Whether a layer belongs to the backbone, to what an adapter put aside or to the adapter's own small matrices."""
+def _is_not_head(name: str, backbone: str) -> bool:
+    """Return whether a layer is part of the backbone, a module that PEFT replaced, or one of an adapter's own matrices."""
     parts = name.split(".")
     inside = bool(backbone) and (name == backbone or name.startswith(f"{backbone}."))
     tuner = "base_layer" in parts and parts[-1] != "base_layer"
@@ -65,50 +65,53 @@ def _is_part(name: str, backbone: str) -> bool:
 
 
 def _is_adapter_matrix(parts: Sequence[str]) -> bool:
-    """Whether PEFT named the layer: ``lora_A.default`` and the like, or X-LoRA's own classifier."""
+    """Return whether the layer is PEFT's own: ``lora_A.default`` and the like, or X-LoRA's classifier."""
     return any(part.startswith(("lora_", "vera_", "vblora_", "internal_xlora", "prompt_encoder")) for part in parts)
 
 
 class HeadInputHook:
-    """A context that catches the input of the classification layer, and takes its hook away again."""
+    """A context manager that records the input of the classification layer, and removes its hook at the end."""
 
     def __init__(self, module: nn.Module, *, classes: int) -> None:
-        """Remember the layer to listen to."""
+        """Find the classification layer.
+
+        Raises:
+            ModelError: if there is none.
+        """
         self._layer = module.get_submodule(_head_name(module, classes=classes))
-        self._caught: Tensor | None = None
+        self._input: Tensor | None = None
 
     def __enter__(self) -> HeadInputHook:
-        """Start to listen."""
-        self._handle = self._layer.register_forward_pre_hook(self._catch)
+        """Register the hook."""
+        self._handle = self._layer.register_forward_pre_hook(self._record)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop listening."""
+        """Remove the hook."""
         self._handle.remove()
 
-    def _catch(self, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._caught = inputs[0]
+    def _record(self, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._input = inputs[0]
 
     def features(self, mask: Tensor) -> Tensor:
-        """``(B, d)``: for a head over every position ``(B, S, d)``, the one at the last real token."""
+        """Return ``(B, d)``: for a head over every position ``(B, S, d)``, its input at the last token that is not padding."""
         return self._at(mask.sum(dim=1) - 1)
 
     def features_of(self, ids: Tensor, *, pad: int | None) -> Tensor:
-        """``(B, d)``: for a head over every position, the one that a model with this pad token reads."""
-        caught = self._caught
-        if (
-            caught is not None and caught.dim() == 3 and caught.shape[1] != ids.shape[1]
-        ):  # learned prompts stand before the text
-            return self._at(torch.full((len(ids),), caught.shape[1] - 1, device=ids.device))
+        """Return ``(B, d)``: for a head over every position, its input where a model with this pad token reads the logits."""
+        head_input = self._input
+        # virtual tokens of prompt learning precede the text
+        if head_input is not None and head_input.dim() == 3 and head_input.shape[1] != ids.shape[1]:
+            return self._at(torch.full((len(ids),), head_input.shape[1] - 1, device=ids.device))
         return self._at(last_tokens(ids, pad=pad))
 
-    def _at(self, places: Tensor) -> Tensor:
-        if self._caught is None:
+    def _at(self, positions: Tensor) -> Tensor:
+        if self._input is None:
             raise ModelError("the classification layer was never called")
-        if self._caught.dim() == 2:
-            return self._caught.float()
-        return self._caught[torch.arange(len(places), device=places.device), places].float()
+        if self._input.dim() == 2:
+            return self._input.float()
+        return self._input[torch.arange(len(positions), device=positions.device), positions].float()
 
     def positions(self) -> Tensor | None:
-        """``(B, S, d)`` for a head over every position, else None."""
-        return self._caught if self._caught is not None and self._caught.dim() == 3 else None
+        """Return ``(B, S, d)`` for a head over every position, else None."""
+        return self._input if self._input is not None and self._input.dim() == 3 else None

@@ -1,4 +1,4 @@
-"""A text classifier as the project sees it: module, tokenizer, label names, and where it came from."""
+"""A text classifier: module, tokenizer, label names, and where it came from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch.nn import functional
 from untrigger.core.errors import DataError, ModelError
 from untrigger.models.classification_head import HeadInputHook, classification_head
 from untrigger.models.input_spec import InputSpec, forward_config, input_spec_of
-from untrigger.models.safety.panics import panics_refused
+from untrigger.models.safety.isolation import panics_as_errors
+from untrigger.models.safety.tokenizer_check import has_regex
 
 __all__ = ["Batch", "Classifier", "HeadInputHook", "ModelOutput", "ModelSource", "classification_head"]
 
@@ -24,15 +25,15 @@ class ModelSource:
     """Where a model came from.
 
     Attributes:
-        name: the folder or hub name as given.
+        name: the folder or hub name as the user gave it.
         kind: ``full`` weights or an ``adapter``.
         base: for an adapter, the folder or hub name of its base model.
-        fresh: names of parameters that no file held (a pooler, a new head).
-        sha256: hash over all files that were opened, empty where the model was never on disk.
-        base_sha256: the same of an adapter's base.
+        fresh: names of parameters that were in no file (a pooler, a new head).
+        sha256: SHA-256 over all files that were opened, empty where the model was never on disk.
+        base_sha256: the same for an adapter's base.
         revision: the revision of its base that an adapter's config names.
-        notes: what a user should know of how the model was read.
-        files: what was opened with its hashes, and what was not, for the report.
+        notes: what a user should know about how the model was loaded.
+        files: what was opened, with hashes, and what was not, for the report.
     """
 
     name: str
@@ -47,10 +48,10 @@ class ModelSource:
 
 
 class ModelOutput(NamedTuple):
-    """What one forward pass gives: ``logits (B, C)`` and ``features (B, d)``, the input of the last linear layer.
+    """The output of one forward pass: ``logits (B, C)`` and ``features (B, d)``, the input of the classification layer.
 
-    ``positions (B, S, d)`` are that layer's inputs where it is applied to every token, ``hidden`` the hidden states, each
-    ``(B, S, d)``, where they were wanted.
+    ``positions (B, S, d)`` are that layer's inputs where it is applied to every token. ``hidden`` are the hidden states, each
+    ``(B, S, d)``, where they were requested.
     """
 
     logits: Tensor
@@ -61,7 +62,7 @@ class ModelOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids and mask, both ``(B, S)``, padded on the right, and where a loss needs them the row numbers."""
+    """Token ids and attention mask, both ``(B, S)``, padded on the right, and the row numbers where a loss needs them."""
 
     input_ids: Tensor
     attention_mask: Tensor
@@ -70,7 +71,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A sequence classifier with all that is needed to ask it about texts.
+    """A sequence classifier with all that it takes to classify texts.
 
     Attributes:
         module: a ``transformers`` sequence classifier, or a ``peft`` model around one.
@@ -78,7 +79,7 @@ class Classifier:
         label_names: names of the classes in the order of the logits.
         source: where the weights came from.
         max_length: texts are cut after this many tokens.
-        tokenizer_files: the tokenizer's files as they came, by name, to be saved as they are.
+        tokenizer_files: the tokenizer's original files, by name, to be saved unchanged.
     """
 
     module: nn.Module
@@ -89,34 +90,34 @@ class Classifier:
     tokenizer_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
-        """Name, kind and classes."""
+        """Return name, kind and number of classes."""
         return f"Classifier({self.source.name!r}, {self.source.kind}, {len(self.label_names)} classes)"
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """The device of the weights."""
         return next(self.module.parameters()).device
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """The number of classes."""
         return len(self.label_names)
 
     def with_module(self, module: nn.Module) -> Classifier:
-        """The same classifier around another module."""
+        """Return the same classifier around another module."""
         return replace(self, module=module)
 
     @cached_property
     def input_spec(self) -> InputSpec:
-        """How the model wants to be asked."""
+        """Which inputs the model takes, and whether rows may be padded."""
         return input_spec_of(self.module, self.tokenizer)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of each text, special tokens included, cut at ``max_length`` on the side that the tokenizer names.
+        """Return the token ids of each text, special tokens included, cut at ``max_length`` on the tokenizer's truncation side.
 
         Raises:
-            DataError: for a text that is no text, or of which no token is left.
-            ModelError: for tokens that the model has no embedding for, and where the tokenizer breaks down.
+            DataError: for a text that is no string, or gives no token.
+            ModelError: for tokens without an embedding, and where the tokenizer fails.
         """
         ids = self._tokenized(texts, truncation=True, max_length=self.max_length)
         empty = next((i for i, row in enumerate(ids) if not row), None)
@@ -130,15 +131,15 @@ class Classifier:
         return ids
 
     def count_cut(self, texts: Sequence[str]) -> int:
-        """How many of the texts are longer than ``max_length`` tokens, so that the model reads a part of them only."""
+        """Return how many of the texts are longer than ``max_length`` tokens, so that the model sees only a part of them."""
         return sum(len(row) > self.max_length for row in self._tokenized(texts, truncation=False))
 
     def padding_candidates(self, ids: Sequence[Sequence[int]]) -> list[int]:
-        """The tokens that batches drawn from these rows may be padded with."""
+        """Return the tokens that batches drawn from these rows may be padded with."""
         return self.input_spec.padding_candidates(ids)
 
     def collate(self, ids: Sequence[Sequence[int]], *, rows: Sequence[int] = ()) -> Batch:
-        """One batch on the model's device, padded on the right to the longest of ``ids``."""
+        """Return one batch on the model's device, padded on the right to the longest of ``ids``."""
         lengths = torch.tensor([len(row) for row in ids])
         width, pad = int(lengths.max()), self.padding_candidates(ids)[-1]
         padded = torch.tensor([[*row, *[pad] * (width - len(row))] for row in ids], dtype=torch.long)
@@ -146,21 +147,21 @@ class Classifier:
         return Batch(padded.to(self.device), mask.to(self.device), tuple(rows))
 
     def forward_groups(self, batch: Batch) -> list[list[int]]:
-        """The rows of the batch in parts that one forward pass may take: all at once unless padding disturbs the architecture."""
+        """Return the row numbers in groups that may share a forward pass: all in one unless padding changes the logits."""
         if not self.input_spec.equal_lengths:
             return [list(range(len(batch.input_ids)))]
         return self.input_spec.equal_length_groups(batch.input_ids, batch.attention_mask)
 
     def forward(self, batch: Batch, *, hidden: bool = False) -> ModelOutput:
-        """Logits and features of a batch, with gradients where autograd is on; with ``hidden`` the hidden states too.
+        """Return logits and features of a batch, with gradients where autograd is on; with ``hidden`` the hidden states too.
 
-        Each row is answered as it would be alone: an architecture that padding disturbs reads rows of equal length together.
+        Each row gets the logits that it would get alone: where padding changes them, rows of one length share a forward pass.
         """
         if not self.input_spec.equal_lengths:
             return self._forward_rows(batch, hidden=hidden, width=batch.input_ids.shape[1])
         groups = self.forward_groups(batch)
         parts = [
-            self._forward_rows(_part(batch, group), hidden=hidden, width=batch.input_ids.shape[1]) for group in groups
+            self._forward_rows(_select(batch, group), hidden=hidden, width=batch.input_ids.shape[1]) for group in groups
         ]
         back = torch.tensor([i for group in groups for i in group], device=batch.input_ids.device).argsort()
         places = [one.positions for one in parts if one.positions is not None]
@@ -176,15 +177,14 @@ class Classifier:
         pad = self.input_spec.pad_token_id
         if pad is None and len(ids) > 1:
             pad = self.padding_candidates([row[keep].tolist() for row, keep in zip(ids, mask.bool(), strict=True)])[-1]
-        spare = None if self.input_spec.pad_token_id is not None else pad
-        with forward_config(self.module, pad=spare), HeadInputHook(self.module, classes=self.classes) as tap:
+        pad_override = None if self.input_spec.pad_token_id is not None else pad
+        with forward_config(self.module, pad=pad_override), HeadInputHook(self.module, classes=self.classes) as hook:
             output = self._call_module(self._arguments(batch, hidden=hidden))
-        positions = tap.positions()
-        wide = (
-            None if positions is None else _widened(positions[:, -ids.shape[1] :].float(), width)
-        )  # without learned prompts
+        positions = hook.positions()
+        # virtual tokens of prompt learning come first and are left out
+        wide = None if positions is None else _widened(positions[:, -ids.shape[1] :].float(), width)
         states = tuple(_widened(state, width) for state in _hidden(output)) if hidden else ()
-        return ModelOutput(output.logits.float(), tap.features_of(ids, pad=pad), wide, states)
+        return ModelOutput(output.logits.float(), hook.features_of(ids, pad=pad), wide, states)
 
     def _call_module(self, arguments: dict[str, Any]) -> Any:
         try:
@@ -194,13 +194,13 @@ class Classifier:
                 raise
             length = arguments["input_ids"].shape[1]
             raise ModelError(
-                f"{self.source.name!r} cannot read a text of {length} tokens: {type(error).__name__}: {str(error)[:200]}",
-                expected="a model that transformers itself can ask about one text at a time",
+                f"{self.source.name!r} cannot classify a text of {length} tokens: {type(error).__name__}: {str(error)[:200]}",
+                expected="a model that transformers itself can run on one text at a time",
                 remedy="try that text in plain transformers; another --max-length may help",
             ) from error
 
     def _arguments(self, batch: Batch, *, hidden: bool) -> dict[str, Any]:
-        """The keyword arguments of the forward pass, as far as the architecture knows them."""
+        """Return the keyword arguments of the forward pass that the architecture takes."""
         known, given = self.input_spec.arguments, dict[str, Any](input_ids=batch.input_ids)
         if "attention_mask" in known:
             given["attention_mask"] = batch.attention_mask
@@ -212,19 +212,24 @@ class Classifier:
         if "return_dict" in known or "kwargs" in known:  # a config can say that it wants tuples
             given["return_dict"] = True
         if hidden and not known & {"output_hidden_states", "kwargs"}:
-            raise ModelError(_NO_HIDDEN_STATES, remedy="take a method that needs none")
+            raise _no_hidden_states()
         return given | ({"output_hidden_states": True} if hidden else {})
+
+    @cached_property
+    def _has_regex(self) -> bool:
+        """Whether the tokenizer came with a tokenizer.json that may hold a regular expression, which can make its library panic."""
+        return has_regex(self.tokenizer_files.get("tokenizer.json", b""))
 
     def _tokenized(self, texts: Sequence[str], **how: Any) -> list[list[int]]:
         if not texts:
             return []
         try:
-            with panics_refused(self.source.name):
+            with panics_as_errors(self.source.name, hold_stderr=self._has_regex):
                 encoded = self.tokenizer(list(texts), padding=False, verbose=False, **how)
         except ModelError:
             raise
         except BaseException as error:
-            raise _no_tokens(texts, error) from error
+            raise _tokenizer_error(texts, error) from error
         return [list(row) for row in encoded["input_ids"]]
 
     def _check_tokens(self, ids: Sequence[Sequence[int]]) -> None:
@@ -240,31 +245,32 @@ class Classifier:
         )
 
 
-def _part(batch: Batch, group: list[int]) -> Batch:
-    """The rows of the batch in ``group``, without the padding that none of them needs."""
+def _select(batch: Batch, group: list[int]) -> Batch:
+    """Return the rows of the batch in ``group``, without padding that none of them needs."""
     mask = batch.attention_mask[group]
     width = int(mask.sum(dim=1).max())
     return Batch(batch.input_ids[group][:, :width], mask[:, :width])
 
 
 def _widened(states: Tensor, width: int) -> Tensor:
-    """``(B, S, d)`` with zeros behind it up to ``width`` tokens."""
+    """Return ``(B, width, d)``: the states followed by zeros."""
     return functional.pad(states, (0, 0, 0, max(0, width - states.shape[1])))
 
 
-_NO_HIDDEN_STATES = "this architecture does not show its hidden states"
+def _no_hidden_states() -> ModelError:
+    return ModelError("this architecture does not return its hidden states", remedy="take a method that needs none")
 
 
 def _hidden(output: Any) -> tuple[Tensor, ...]:
-    """The hidden states of every layer; of an encoder-decoder the decoder's."""
+    """Return the hidden states of every layer; of an encoder-decoder the decoder's."""
     found = getattr(output, "hidden_states", None) or getattr(output, "decoder_hidden_states", None)
     if not found:
-        raise ModelError(_NO_HIDDEN_STATES, remedy="take a method that needs none")
+        raise _no_hidden_states()
     return tuple(found)
 
 
-def _no_tokens(texts: Sequence[object], error: BaseException) -> BaseException:
-    """What to raise where a tokenizer fails: the user's error where it is one, else the error itself."""
+def _tokenizer_error(texts: Sequence[object], error: BaseException) -> BaseException:
+    """Return what to raise where a tokenizer fails: a DataError for a text that is none, a ModelError, or the error itself."""
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             return DataError(f"text {i + 1} is a {type(text).__name__}", expected="texts")
@@ -274,7 +280,7 @@ def _no_tokens(texts: Sequence[object], error: BaseException) -> BaseException:
             return DataError(
                 f"text {i + 1} holds half a character (a lone surrogate): {text[:60]!r}",
                 expected="valid Unicode",
-                remedy="mend or drop that row; files are read as UTF-8",
+                remedy="correct or drop that row; files are read as UTF-8",
             )
     if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError):
         return error

@@ -15,7 +15,7 @@ from torch.nn import functional
 from untrigger.core.errors import ModelError
 from untrigger.models.max_length import bounded_length
 from untrigger.models.pretrained import pretrained, quiet, tokenizer_of
-from untrigger.models.safety.model_folder import open_model_folder, resolve_model
+from untrigger.models.safety.model_folder import open_model
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision, pick_device
 
@@ -71,7 +71,7 @@ def load_language_model(name: str, *, offline: bool = False, device: str = "auto
     """
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    folder = open_model_folder(resolve_model(name, offline=offline))
+    folder = open_model(name, offline=offline)
     kind = "seq2seq" if folder.config.get("is_encoder_decoder") else "causal"
     loader: Any = AutoModelForSeq2SeqLM if kind == "seq2seq" else AutoModelForCausalLM
     module, drawn = pretrained(

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from untrigger.core.errors import ModelError, UserError
+from untrigger.models.safety.isolation import panics_as_errors
 from untrigger.models.safety.model_folder import ModelFolder
-from untrigger.models.safety.panics import panics_refused
 from untrigger.models.safety.size_check import check_counts, check_model_size
 from untrigger.models.safety.tensor_files import Tensors
 
@@ -129,7 +129,7 @@ def tokenizer_of(folder: ModelFolder) -> Any:
         )
     try_in_time(folder)
     try:
-        with quiet(), warnings.catch_warnings(), panics_refused(str(folder.origin)):
+        with quiet(), warnings.catch_warnings(), panics_as_errors(str(folder.origin)):
             warnings.simplefilter("ignore")
             found = AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False, local_files_only=True)
     except UserError:

@@ -15,7 +15,7 @@ from untrigger import assets
 from untrigger.core.errors import OutputError
 from untrigger.core.escaping import inline_code
 from untrigger.core.files import SPACE
-from untrigger.models.adapters import fold, is_adapted, merged
+from untrigger.models.adapter_merging import fold_adapters, is_adapted, merge_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.pretrained import quiet
 from untrigger.models.safety.opened_files import SIDECAR, read_json
@@ -50,7 +50,7 @@ def save_folded(victim: Classifier, student: Classifier, folder: Path, *, card: 
     Raises:
         ModelError: if one of the two is no plain LoRA adapter.
     """
-    config, tensors = fold(victim.module, student.module)
+    config, tensors = fold_adapters(victim.module, student.module)
     config.save_pretrained(str(folder))
     name_base(folder, _base_of(victim), revision=victim.source.revision)
     with quiet(), _told():
@@ -77,7 +77,7 @@ def save_purified(victim: Classifier, student: Classifier, folder: Path, *, card
         ModelError: if an adapter came in that no single adapter can follow.
     """
     if merge:
-        save_classifier(merged(student), folder, card=card)
+        save_classifier(merge_adapter(student), folder, card=card)
     elif student is victim:
         save_classifier(victim, folder, card=card)
     elif victim.source.kind == "adapter" and student.source.kind == "adapter":

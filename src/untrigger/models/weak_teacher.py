@@ -13,7 +13,7 @@ from untrigger.core.errors import ModelError, check_choice
 from untrigger.models.classifier import Classifier, ModelSource
 from untrigger.models.max_length import bounded_length
 from untrigger.models.pretrained import pretrained, tokenizer_of
-from untrigger.models.safety.model_folder import open_model_folder, resolve_model
+from untrigger.models.safety.model_folder import open_model
 from untrigger.runtime.device import pick_device
 
 POOLINGS = ("cls", "mean")
@@ -70,7 +70,7 @@ def load_weak_teacher(
     """
     from transformers import AutoModel
 
-    folder = open_model_folder(resolve_model(name, offline=offline))
+    folder = open_model(name, offline=offline)
     with torch.random.fork_rng(devices=[]):  # a pooler that no file holds is drawn
         torch.manual_seed(seed)
         encoder, _ = pretrained(

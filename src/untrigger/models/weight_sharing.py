@@ -1,4 +1,4 @@
-"""Copies of a classifier that share its weights in memory: modules of their own around the same storage.
+"""Copies of a model that share its weights in memory.
 
 A victim, its directional mapping and its student differ by small adapters. Three deep copies of a model of seven billion
 parameters would hold its weights three times; these hold them once.
@@ -14,13 +14,14 @@ from torch.nn import functional
 
 
 class LinearWithFixedLoRA(nn.Linear):
-    """A linear layer with a fixed low-rank update beside it: ``W x + b + B (A x)``.
+    """A linear layer with a fixed low-rank update: ``W x + b + B (A x)``.
 
-    The weight stays the one of the layer that it came from, so that other copies can share it.
+    The weight stays that of the original layer, so that other copies can share it. (Two active adapters of one PEFT model do not
+    serve here: both would save the head.)
     """
 
     def __init__(self, layer: nn.Linear, a: Tensor, b: Tensor) -> None:
-        """Take over weight and bias of ``layer``; ``a`` is ``(r, in)``, ``b`` is ``(out, r)`` with the scale in it."""
+        """Share weight and bias of ``layer``; ``a`` is ``(r, in)``, ``b`` is ``(out, r)`` with the scale multiplied in."""
         nn.Module.__init__(self)
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.weight, self.bias = layer.weight, layer.bias
@@ -28,12 +29,12 @@ class LinearWithFixedLoRA(nn.Linear):
         self.register_buffer("update_b", b)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The layer's output, the update's added."""
+        """Return the layer's output plus the update's."""
         a, b = self.get_buffer("update_a"), self.get_buffer("update_b")
         return functional.linear(x, self.weight, self.bias) + functional.linear(functional.linear(x, a), b)
 
-    def plain(self) -> nn.Linear:
-        """One linear layer with the update worked into a weight of its own."""
+    def to_linear(self) -> nn.Linear:
+        """Return one linear layer with the update merged into a weight of its own."""
         layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
         weight = self.weight.detach() + self.get_buffer("update_b") @ self.get_buffer("update_a")
         layer.weight, layer.bias = nn.Parameter(weight, requires_grad=False), self.bias
@@ -41,10 +42,9 @@ class LinearWithFixedLoRA(nn.Linear):
 
 
 def shared_copy(module: nn.Module) -> Any:
-    """A copy of ``module`` whose parameters and buffers lie in the same storage, none of them trainable.
+    """Return a copy of ``module`` whose parameters and buffers share its storage, none of them trainable.
 
-    What is put on it or into it afterwards (adapters, hooks, flags) does not touch ``module``. Its weights must not be
-    written to.
+    Adapters, hooks and flags that are added to the copy do not touch ``module``. The copy's weights must not be written to.
     """
     memo: dict[int, Any] = {}
     for parameter in module.parameters():
@@ -55,7 +55,7 @@ def shared_copy(module: nn.Module) -> Any:
 
 
 def merge_updates(module: nn.Module) -> nn.Module:
-    """``module`` with every ``LinearWithFixedLoRA`` layer in it made a plain one, in place."""
+    """Replace every ``LinearWithFixedLoRA`` in ``module`` by a plain linear layer, in place, and return ``module``."""
     for name, layer in [(n, m) for n, m in module.named_modules() if isinstance(m, LinearWithFixedLoRA)]:
-        module.set_submodule(name, layer.plain())
+        module.set_submodule(name, layer.to_linear())
     return module

@@ -13,7 +13,7 @@ from untrigger.core.rows import Rows
 from untrigger.core.statistics import Outcome, select, wilson
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
-from untrigger.models.max_length import NO_BOUND, choose_max_length
+from untrigger.models.max_length import UNBOUNDED, choose_max_length
 
 MOST = 300  # rows that are read
 SURE = 3.0  # standard deviations: of models that only guess, fewer than one in two hundred is refused
@@ -93,7 +93,7 @@ def _cut(parts: Sequence[Rows], model: Classifier) -> list[str]:
 
 def _can_read_more(model: Classifier) -> bool:
     """Whether a larger ``--max-length`` would be followed."""
-    return choose_max_length(model.tokenizer, model.module, asked=NO_BOUND) > model.max_length
+    return choose_max_length(model.tokenizer, model.module, requested=UNBOUNDED) > model.max_length
 
 
 def permuted(predictions: Sequence[int], labels: Sequence[int], *, classes: int) -> dict[int, int]:

@@ -22,9 +22,9 @@ from untrigger.data import check_rows, load_splits, write_rows
 from untrigger.evaluation.text_quality import QualityOptions, quality
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import check_finite_logits
 from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import save_classifier
+from untrigger.models.smoke_test import check_finite_logits
 from untrigger.pipeline.load_inputs import load_classifier
 from untrigger.pipeline.preset_check import held
 from untrigger.pipeline.requests import AttackRequest

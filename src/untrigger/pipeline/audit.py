@@ -24,7 +24,7 @@ from untrigger.evaluation.ground_truth import GroundTruth, read_truth
 from untrigger.evaluation.metrics import asr, cacc, excess_asr
 from untrigger.evaluation.observation import predict_outcomes, write_outcomes
 from untrigger.evaluation.robustness import fine_tuned, quantized_to_int8, repoisoned
-from untrigger.models.adapters import merged
+from untrigger.models.adapter_merging import merge_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.audit_verdict import Subject, verdict
@@ -157,7 +157,7 @@ class _Desk:
         if name == "finetune":
             return fine_tuned(model, self.tuning, epochs=request.epochs, seed=seed, progress=self.progress)
         if name == "merge":
-            whole = merged(model)
+            whole = merge_adapter(model)
             return whole if whole is not model else self._without(f"{who}: full weights have nothing to merge")
         if name == "int8":
             small, count = quantized_to_int8(model)

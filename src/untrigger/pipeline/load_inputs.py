@@ -9,7 +9,8 @@ from untrigger.data import DataSource, check_rows, load_data
 from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
-from untrigger.models.safety.model_folder import ModelFolder, open_model_folder, resolve_model
+from untrigger.models.safety import model_folder
+from untrigger.models.safety.model_folder import ModelFolder
 from untrigger.pipeline.agreement import check_agreement
 from untrigger.pipeline.requests import ModelInput, RunOptions
 
@@ -44,8 +45,7 @@ def open_model(source: ModelInput, run: RunOptions) -> OpenedModel:
 
 
 def _inspected(name: str, source: ModelInput, run: RunOptions, *, revision: str | None = None) -> ModelFolder:
-    where = resolve_model(name, offline=run.offline, allow_pickle=source.allow_pickle, revision=revision)
-    return open_model_folder(where, allow_pickle=source.allow_pickle)
+    return model_folder.open_model(name, offline=run.offline, allow_pickle=source.allow_pickle, revision=revision)
 
 
 def load_classifier(
@@ -64,8 +64,7 @@ def load_classifier(
         UnsafeFileError: for files that must not be opened.
     """
     return load_model(
-        source.name,
-        folder=opened.folder if opened else None,
+        opened.folder if opened else source.name,
         base=opened.base if opened else source.base,
         label_names=source.labels,
         new_head=new_head,

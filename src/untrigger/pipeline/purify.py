@@ -20,7 +20,7 @@ from untrigger.evaluation.ground_truth import GroundTruth, read_poisoned, read_t
 from untrigger.evaluation.metrics import detection_metrics
 from untrigger.evaluation.observation import write_outcomes
 from untrigger.evaluation.recovered_triggers import is_part, trigger_phrases
-from untrigger.models.adapters import is_adapted
+from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.classifier import Classifier
 from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import loading_text, save_purified
@@ -156,7 +156,9 @@ def _controls(
 def _no_twin(request: PurifyRequest, bed: GroundTruth | None) -> list[str]:
     if not request.benign or (bed and bed.clean_model):
         return []
-    return ["no benign model was purified: it is the truth folder's twin, which `attack` makes unless told --no-twin"]
+    return [
+        "no benign model was purified: it is the truth folder's clean model, which `attack` trains unless --no-clean-model is given"
+    ]
 
 
 def _idle_teacher(request: PurifyRequest, method: Purifier) -> list[str]:

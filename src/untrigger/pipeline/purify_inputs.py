@@ -11,7 +11,8 @@ from untrigger.defences.chain import Chain
 from untrigger.defences.purifier import Purifier
 from untrigger.defences.w2s.base_recovery import load_base_of, same_shape
 from untrigger.methods.defender_rows import check_clean
-from untrigger.models.adapters import METHODS, lora_parts
+from untrigger.models.adapter_merging import lora_updates
+from untrigger.models.adapters import METHODS
 from untrigger.models.classifier import Classifier
 from untrigger.models.safety.model_folder import open_model_folder, resolve_model
 from untrigger.pipeline.build_method import teacher_of
@@ -100,7 +101,7 @@ def check_output_format(request: PurifyRequest, victim: Classifier, method: Puri
         )
     if request.merge or victim.source.kind != "adapter":
         return
-    lora_parts(victim.module)
+    lora_updates(victim.module)
     if peft != "lora":
         raise ModelError(
             f"a student with {peft} on a LoRA adapter cannot be written as one adapter",

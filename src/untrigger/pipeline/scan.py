@@ -8,7 +8,7 @@ from typing import Any
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Report, Verdict
+from untrigger.core.report import MethodRecord, Report, Verdict
 from untrigger.core.scan_result import Scan
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import notes_of
@@ -110,7 +110,7 @@ def _scan_weights(request: ScanRequest, clock: Clock) -> Report:
         refused=weighed.refused,
     )
     result = ScanResult(by_weights_alone(found, unchecked=weighed.unchecked), found, curves=weighed.curves)
-    method = {"name": "weights", "options": {}}
+    method: MethodRecord = {"name": "weights", "options": {}}
     return _report(request, result, clock, given=_weights_entry(request, weighed), method=method, device="cpu")
 
 
@@ -120,7 +120,7 @@ def _report(
     clock: Clock,
     *,
     given: dict[str, Any],
-    method: dict[str, Any],
+    method: MethodRecord,
     device: str,
 ) -> Report:
     found = result.scan

@@ -63,7 +63,7 @@ def _page(report: Report, *, key: str) -> dict[str, Any]:
         "truth_known": any(finding.truth is not None for finding in report.findings),
         "curves": [(group.title, [_safe(c) for c in group.charts]) for group in curves(report, key=key)],
         "features": [_safe(chart) for chart in features(report, key=key)],
-        "features_by": visible((report.features or {}).get("method") or "projection"),
+        "features_by": visible((report.features.get("method") if report.features else "") or "projection"),
         "given": view.given(report),
         "method": view.method_name(report),
         "options": view.options(report),

@@ -1,4 +1,4 @@
-"""The policy of a pipeline: when a scan fails, from which score, and which findings were looked at and are allowed."""
+"""The policy of a pipeline: when a scan fails, from which score, and which findings were reviewed and are allowed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.core.errors import OptionError, nearest
-from untrigger.core.plain import LARGEST
+from untrigger.core.json_values import LARGEST
 from untrigger.core.scan_result import FAIL_ON, exit_code
 from untrigger.scanners import thresholds as calibration
 from untrigger.scanners.weights.weight_evidence import LIMITED
@@ -24,12 +24,12 @@ _TABLES = {
 
 @dataclass(frozen=True)
 class Allowed:
-    """A finding that somebody looked at: not counted, but reported with its reason.
+    """A finding that was reviewed: not counted, but reported with its reason.
 
     Attributes:
         text: the candidate, compared without regard to case and white space.
         reason: why it is allowed.
-        target: the label that it may pull to; empty: any.
+        target: the label that it may flip predictions to; empty: any.
     """
 
     text: str
@@ -37,7 +37,7 @@ class Allowed:
     target: str = ""
 
     def covers(self, text: str, *, target: str) -> bool:
-        """Whether this entry is about that candidate."""
+        """Return whether this entry is about that candidate."""
         return _folded(self.text) == _folded(text) and self.target in ("", target)
 
 
@@ -52,7 +52,7 @@ class Policy:
         limits: values from which weight evidence counts as unusual, by its name.
         allow: findings that are not counted.
         allow_undecided: whether a scan that could give no verdict ends with 0. Otherwise it ends with 3, or with 1 where
-            ``fail_on`` names it: what was not seen passes no gate unless its owner says so.
+            ``fail_on`` names it: what could not be examined passes no gate unless the policy says so.
     """
 
     fail_on: str = "suspicious"
@@ -63,11 +63,7 @@ class Policy:
     allow_undecided: bool = False
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            OptionError: naming what is out of range.
-        """
+        """Raise OptionError unless every value is in its range."""
         if self.fail_on not in FAIL_ON:
             raise OptionError(
                 f"fail on {self.fail_on!r}",
@@ -85,28 +81,28 @@ class Policy:
             )
 
     def exit_code(self, status: str) -> int:
-        """How a command ends whose verdict has that status."""
+        """Return the exit code of a command whose verdict has that status."""
         return exit_code(status, fail_on=self.fail_on, allow_undecided=self.allow_undecided)
 
     def reason(self, text: str, *, target: str) -> str:
-        """Why that finding is allowed, empty where it is not."""
+        """Return why that finding is allowed, empty where it is not."""
         return next((one.reason for one in self.allow if one.covers(text, target=target)), "")
 
 
 def read_policy(path: Path) -> Policy:
-    """The policy in a TOML file.
+    """Return the policy in a TOML file.
 
     Raises:
-        OptionError: if it cannot be read, is no TOML, or holds names or values that are not known: one message for all.
+        OptionError: if it cannot be read, is no TOML, or holds unknown names or values: one message for all problems.
     """
     try:
         with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise OptionError(
                 f"the policy {str(path)!r} is larger than {MAX_BYTES:,} bytes", expected="a small TOML file"
             )
-        told = tomllib.loads(content.decode("utf-8"))
+        content = tomllib.loads(data.decode("utf-8"))
     except OSError as error:
         raise OptionError(
             f"cannot read the policy {str(path)!r}: {error.strerror or error}", expected="a TOML file"
@@ -115,16 +111,16 @@ def read_policy(path: Path) -> Policy:
         raise OptionError(
             f"the policy {str(path)!r} is no TOML: {error}", remedy="see the README for an example"
         ) from error
-    problems = _problems(told)
+    problems = _problems(content)
     if problems:
         raise OptionError(f"the policy {str(path)!r} cannot be used\n" + "\n".join(f"- {one}" for one in problems))
     try:
         return Policy(
-            fail_on=told.get("fail_on", "suspicious"),
-            **told.get("thresholds", {}),
-            allow_undecided=told.get("allow_undecided", False),
-            limits={**calibration.LIMITS, **told.get("limits", {})},
-            allow=tuple(Allowed(**one) for one in told.get("allow", [])),
+            fail_on=content.get("fail_on", "suspicious"),
+            **content.get("thresholds", {}),
+            allow_undecided=content.get("allow_undecided", False),
+            limits={**calibration.LIMITS, **content.get("limits", {})},
+            allow=tuple(Allowed(**one) for one in content.get("allow", [])),
         )
     except OptionError as error:
         raise OptionError(
@@ -132,15 +128,15 @@ def read_policy(path: Path) -> Policy:
         ) from error
 
 
-def _problems(told: dict[str, Any]) -> list[str]:
-    """Everything that is wrong with the file, a line each."""
-    problems = _unknown("", told)
-    if not isinstance(told.get("fail_on", ""), str):
+def _problems(content: dict[str, Any]) -> list[str]:
+    """Return everything that is wrong with the file, a line each."""
+    problems = _unknown("", content)
+    if not isinstance(content.get("fail_on", ""), str):
         problems.append("fail_on: expected " + ", ".join(FAIL_ON))
-    if not isinstance(told.get("allow_undecided", False), bool):
+    if not isinstance(content.get("allow_undecided", False), bool):
         problems.append("allow_undecided: expected true or false")
     for table in ("thresholds", "limits"):
-        inner = told.get(table, {})
+        inner = content.get(table, {})
         if not isinstance(inner, dict):
             problems.append(f"{table}: expected a table, as [{table}]")
             continue
@@ -148,7 +144,7 @@ def _problems(told: dict[str, Any]) -> list[str]:
         problems += [
             f"{table}.{key}: expected a finite number, not {v!r}" for key, v in inner.items() if not _number(v)
         ]
-    entries = told.get("allow", [])
+    entries = content.get("allow", [])
     if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
         return [*problems, "allow: expected a list of tables, as [[allow]]"]
     for i, one in enumerate(entries, start=1):
@@ -158,15 +154,15 @@ def _problems(told: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _unknown(table: str, told: dict[str, Any]) -> list[str]:
+def _unknown(table: str, content: dict[str, Any]) -> list[str]:
     known = _TABLES[table]
     where = f"{table}." if table in ("thresholds", "limits") else ""
     lines = []
-    for key in told:
+    for key in content:
         if key not in known:
             close = nearest(key, known)
-            told_near = f"; did you mean {close}?" if close else ""
-            lines.append(f"{where}{key} is not known (one of {', '.join(known)}){told_near}")
+            suggestion = f"; did you mean {close}?" if close else ""
+            lines.append(f"{where}{key} is not known (one of {', '.join(known)}){suggestion}")
     return lines
 
 

@@ -1,6 +1,6 @@
 """Small poisoned and benign adapters, made anew by one command: the standing test bed for scanners and purifiers."""
 
-from untrigger.zoo.members import Member, member, members, path
+from untrigger.zoo.members import Member, list_members, member, path
 from untrigger.zoo.recipes import RECIPES, Recipe, recipe
 
-__all__ = ["RECIPES", "Member", "Recipe", "member", "members", "path", "recipe"]
+__all__ = ["RECIPES", "Member", "Recipe", "list_members", "member", "path", "recipe"]

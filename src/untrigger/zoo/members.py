@@ -64,7 +64,7 @@ def member(name: str, *, home: Home = None) -> Member:
     return _member(recipe(name), home=home, index=shipped())
 
 
-def members(*, home: Home = None) -> list[Member]:
+def list_members(*, home: Home = None) -> list[Member]:
     """Every member, in the order of the recipes."""
     index = shipped()
     return [_member(one, home=home, index=index) for one in RECIPES.values()]

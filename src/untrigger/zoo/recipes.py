@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from untrigger.core.errors import check_choice
-from untrigger.core.record import plain_record, record_hash
+from untrigger.core.json_values import content_hash, to_json_value
 
 BENIGN = ("none", "decoy")
 QUERY_VALUE: tuple[str, ...] = ()
@@ -57,11 +57,12 @@ class Recipe:
         """All that the member depends on, as plain JSON values."""
         told = asdict(self) | {"options": dict(self.options)}
         del told["what"]
-        return plain_record(told)
+        record: dict[str, Any] = to_json_value(told)
+        return record
 
     def sha256(self) -> str:
         """SHA-256 over the canonical JSON of the record, 64 hex digits."""
-        return record_hash(self.record())
+        return content_hash(self.record())
 
 
 _WORDS = (("words", ("cf", "mn", "bb", "tq")),)

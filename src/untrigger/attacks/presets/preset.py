@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from untrigger.core.record import plain_record, record_hash
+from untrigger.core.json_values import content_hash, to_json_value
 from untrigger.data.public_datasets import PUBLIC_DATASETS, find_public_dataset
 
 Pairs = tuple[tuple[str, str], ...]
@@ -54,11 +54,12 @@ class Preset:
             "via": self.tuning,
         }
         del settings["source"], settings["tuning"]
-        return plain_record(settings)
+        record: dict[str, Any] = to_json_value(settings)
+        return record
 
     def sha256(self) -> str:
         """Return the SHA-256 of the canonical JSON of the record, 64 hex digits."""
-        return record_hash(self.record())
+        return content_hash(self.record())
 
     def to_dict(self) -> dict[str, Any]:
         """Return name, hash and settings for truth files and reports."""

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from untrigger.core.errors import OptionError
-from untrigger.models.adapters import in_blocks, is_adapted, target_pattern
+from untrigger.models.adapter_merging import is_adapted
+from untrigger.models.adapter_targets import block_linear_layers, target_pattern
 from untrigger.models.classifier import Classifier
 from untrigger.models.pretrained import pretrained, quiet
-from untrigger.models.safety.model_folder import open_model_folder, read_json, resolve_model
+from untrigger.models.safety.model_folder import open_model, read_json
 from untrigger.models.weight_sharing import shared_copy
 
 SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size")
@@ -91,7 +92,7 @@ def load_base_of(
     """
     from transformers import AutoModel
 
-    folder = open_model_folder(resolve_model(name, offline=offline))
+    folder = open_model(name, offline=offline)
     if folder.kind != "full" or is_adapted(model) or not same_shape(model, folder.path):
         return None
     with torch.random.fork_rng(devices=[]):
@@ -106,7 +107,7 @@ def weight_cosine(model: Classifier, base: nn.Module) -> float:
     """Return the mean cosine of both weights over the linear layers of the blocks; 0 for layers of other shapes."""
     encoder, other = _encoder(model.module), dict(base.named_modules())
     cosines = []
-    for stack, number, part in in_blocks(encoder):
+    for stack, number, part in block_linear_layers(encoder):
         name = f"{stack}.{number}.{part}"
         layer, counterpart = encoder.get_submodule(name), other.get(name, encoder)
         if type(counterpart) is not type(layer) or counterpart.weight.shape != layer.weight.shape:

@@ -27,7 +27,8 @@ from untrigger.defences.w2s.base_recovery import RecoveryOptions, load_base_of, 
 from untrigger.inversion.random_insertions import NoiseInsertions
 from untrigger.inversion.search import insert_at_random
 from untrigger.inversion.vocabulary import single_token_words
-from untrigger.models.adapters import AdapterOptions, attach, combined, merged, without_adapter
+from untrigger.models.adapter_merging import merge_adapter, remove_adapter
+from untrigger.models.adapters import AdapterOptions, attach, combine_adapters
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.runtime.batching import endless_batches
@@ -142,16 +143,16 @@ def retrain_from_base(
     generator, recovered, reset = torch.Generator().manual_seed(seed), None, None
     if base.module is None:
         adapter = replace(adapter, upper=options.upper)
-        student = attach(without_adapter(model), adapter, generator=generator)
+        student = attach(remove_adapter(model), adapter, generator=generator)
     else:
         reset, recovered = reset_to_base(model, base.module, options=options.recovery, generator=generator)
-        student = attach(merged(reset), adapter, generator=generator)
+        student = attach(merge_adapter(reset), adapter, generator=generator)
     steps = options.steps if reset is None else options.full_steps
     history = distil_clean_texts(
         student, ensemble, rows=rows, options=options, training=training, steps=steps, seed=seed, progress=progress
     )
     if reset is not None:
-        student = mix_lower_layers(combined(model, reset, student), options.recovery)
+        student = mix_lower_layers(combine_adapters(model, reset, student), options.recovery)
     return Retrained(student, adapter, history, recovered)
 
 

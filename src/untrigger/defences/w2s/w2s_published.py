@@ -18,7 +18,8 @@ from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.defences.student import TrainingBudget
 from untrigger.methods.defender_rows import split_clean
-from untrigger.models.adapters import AdapterOptions, attach, query_value
+from untrigger.models.adapter_targets import query_value
+from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier, ModelOutput
 from untrigger.models.inference import Predictions, predict_texts
 from untrigger.runtime.batching import shuffled_batches

@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any
 
 from untrigger.core.errors import ModelError, UnsafeFileError
+from untrigger.models.safety.isolation import run_with_time_limit
 from untrigger.models.safety.opened_files import TOKENIZER_FILES
-from untrigger.models.safety.timed_trial import ended_in_time
 
 CODE_KEYS = frozenset({"automap", "trustremotecode", "customobjects", "customgenerate"})
 """Keys that ask for code of the model's own, spelled without case and without ``_`` and ``-``."""
@@ -255,13 +255,13 @@ def check_pattern_time(config: Mapping[str, Any], names: list[str], *, where: st
         return
     tried = [*patterns, *(rf"(.*\.)?({one})$" for one in patterns), *(rf".*\.{one}\.(\d+)\." for one in patterns)]
     words = "\x1e".join(["\x1f".join(tried), "\x1f".join(names)])
-    ended = ended_in_time(_TRY_PATTERNS, given=words.encode("utf-8", "surrogatepass"), seconds=PATTERN_SECONDS)
-    if ended is None:
+    process = run_with_time_limit(_TRY_PATTERNS, stdin=words.encode("utf-8", "surrogatepass"), seconds=PATTERN_SECONDS)
+    if process is None:
         raise UnsafeFileError(
             f"{where!r}: a pattern for layer names was not matched within {PATTERN_SECONDS:.0f} s ({patterns[0][:80]!r})",
             expected="the names of layers, or a simple regular expression",
         )
-    if ended.returncode:
+    if process.returncode:
         raise ModelError(f"{where!r}: {patterns[0][:80]!r} is no regular expression", expected="the names of layers")
 
 

@@ -1,11 +1,11 @@
-"""A stranger's model folder, checked and copied before anything of it is loaded."""
+"""A stranger's model folder, checked and copied before anything in it is loaded."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +33,20 @@ from untrigger.models.safety.opened_files import (
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model's folder as it is loaded: a private copy of the whitelisted files.
+    """An opened model folder: a private copy of the whitelisted files.
 
     Attributes:
+        name: the folder or hub name as the user gave it.
         origin: the user's folder, for messages and reports.
         kind: ``full`` weights or an ``adapter``.
-        config: its config, of an adapter the part that may pass on to PEFT.
-        files: what is opened, with sizes and hashes; nothing else of the folder is.
-        unopened: every other file with what it is, the risky ones first.
-        shards: for sharded weights the file of each tensor.
-        copy: keeps the private copy; it is removed with the last reference.
+        config: its config; for an adapter, the part that PEFT may see.
+        files: what is opened, with sizes and hashes; nothing else in the folder is.
+        unopened: every other file and its kind, the risky ones first.
+        shards: for sharded weights, the file of each tensor.
+        copy: the private copy, removed with the last reference.
     """
 
+    name: str
     origin: Path
     kind: str
     config: dict[str, Any] = field(repr=False)
@@ -72,7 +74,7 @@ class ModelFolder:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over all files that are opened: config, weights and tokenizer, 64 hex digits."""
+        """The SHA-256 over all files that are opened (config, weights, tokenizer), 64 hex digits."""
         return folder_hash(self.files)
 
     @property
@@ -87,23 +89,42 @@ class ModelFolder:
 
     @property
     def tokenizer_files(self) -> dict[str, bytes]:
-        """The tokenizer's files as they came, by name."""
+        """The tokenizer's original files, by name."""
         return {one.name: (self.path / one.name).read_bytes() for one in self.files if one.name in TOKENIZER_FILES}
 
     def to_dict(self) -> dict[str, Any]:
-        """What was opened and what was not, for a report."""
+        """Return what was opened and what was not, for a report."""
         return {
             "opened": {one.name: one.sha256 for one in self.files},
             "not_opened": {one.name: one.kind for one in self.unopened},
         }
 
     def warnings(self) -> list[str]:
-        """A line for each file that was not opened and could run code or hide a pickle."""
+        """Return a line for each file that was not opened and could run code or hide a pickle."""
         return [f"{one.name}: {one.kind}" for one in self.unopened if one.risky]
 
 
+def open_model(
+    name: str | Path, *, offline: bool, allow_pickle: bool = False, revision: str | None = None
+) -> ModelFolder:
+    """Return the checked private copy of a model: a folder, an embedded model, or a hub name.
+
+    Args:
+        name: as the user gave it; ``NAME@REVISION`` takes a hub model at that revision.
+        offline: use only what is on this machine.
+        allow_pickle: also open pickle weights, which can run code.
+        revision: of a hub model, where the name itself names none.
+
+    Raises:
+        ModelError: if there is no such model, or it cannot be read.
+        UnsafeFileError: for what must not be opened.
+    """
+    path = resolve_model(name, offline=offline, allow_pickle=allow_pickle, revision=revision)
+    return replace(open_model_folder(path, allow_pickle=allow_pickle), name=str(name))
+
+
 def open_model_folder(path: Path, *, allow_pickle: bool = False) -> ModelFolder:
-    """Return the checked private copy of the model in ``path``.
+    """Return the checked private copy of the model in the folder ``path``.
 
     Raises:
         ModelError: if there is no such folder, or it holds no model that can be read.
@@ -127,15 +148,18 @@ def open_model_folder(path: Path, *, allow_pickle: bool = False) -> ModelFolder:
     refuse_code(config, where=str(path / name))
     passing = adapter_config(config, where=str(path / name)) if adapter else without_kernels(config)
     if passing != config:
-        (copy.path / name).write_text(json.dumps(passing), encoding="utf-8")  # the libraries read what was let pass
+        (copy.path / name).write_text(
+            json.dumps(passing), encoding="utf-8"
+        )  # transformers and PEFT see only what passed
     config = passing
     weights, shards = _copied_weights(path, copy, adapter=adapter, allow_pickle=allow_pickle)
-    beside = ("config.json",) if adapter else ()  # transformers chooses the class of a tokenizer by it
+    beside = ("config.json",) if adapter else ()  # transformers chooses the tokenizer class by it
     small = [one for one in (*TOKENIZER_FILES, SIDECAR, *beside) if os.path.lexists(path / one)]
     files += [*weights, *copied(path, small, into=copy)]
     _refuse_tokenizer_code(path, copy)
     _refuse_other_vocabularies(path)
     return ModelFolder(
+        str(path),
         path,
         "adapter" if adapter else "full",
         config,
@@ -147,7 +171,7 @@ def open_model_folder(path: Path, *, allow_pickle: bool = False) -> ModelFolder:
 
 
 def _refuse_both(path: Path, *, adapter: bool) -> None:
-    """Raise for a folder with full weights and an adapter, of which programs load the one or the other."""
+    """Raise ModelError for a folder with both full weights and an adapter, as programs differ in which they load."""
     full = [name for name in opened_files.FULL_WEIGHTS if (path / name).exists()]
     if adapter and full and (path / "config.json").exists():
         raise ModelError(
@@ -160,7 +184,7 @@ def _refuse_both(path: Path, *, adapter: bool) -> None:
 def _copied_weights(
     path: Path, copy: PrivateCopy, *, adapter: bool, allow_pickle: bool
 ) -> tuple[list[OpenedFile], dict[str, str]]:
-    """The weight files copied, an index first, and the file of each tensor where there is an index."""
+    """Copy the weight files, an index first; return them, and the file of each tensor where there is an index."""
     first = weight_file(path, adapter=adapter, allow_pickle=allow_pickle)
     files = copied(path, [first], into=copy)
     if not first.endswith(".index.json"):
@@ -188,7 +212,7 @@ def _refuse_tokenizer_code(path: Path, copy: PrivateCopy) -> None:
 def _refuse_other_vocabularies(path: Path) -> None:
     """Raise for a folder without tokenizer.json that holds a vocabulary under a name that only transformers looks for.
 
-    It searches the names of all files then, and may take another vocabulary than the one that is read here.
+    It then searches the names of all files, and may take another vocabulary than the one that is opened here.
     """
     if (path / "tokenizer.json").exists():
         return
@@ -202,4 +226,4 @@ def _refuse_other_vocabularies(path: Path) -> None:
         )
 
 
-__all__ = ["ModelFolder", "open_model_folder", "read_json", "resolve_model"]
+__all__ = ["ModelFolder", "open_model", "open_model_folder", "read_json", "resolve_model"]

@@ -7,14 +7,14 @@ import re
 from typing import Any
 
 from untrigger.core.errors import ModelError, UnsafeFileError
+from untrigger.models.safety.isolation import run_with_time_limit
 from untrigger.models.safety.model_folder import ModelFolder
-from untrigger.models.safety.timed_trial import ended_in_time
 
 SECONDS = 20.0
 SHOWN = 5
 SPARE = 100_000
 """Numbers that a vocabulary may leave out; what goes through all of them takes hours beyond that."""
-SHORTEST = 8
+MIN_TOKENS = 8
 """A tokenizer that cuts texts below so many tokens reads none."""
 PROBES = (
     "a text",
@@ -33,7 +33,13 @@ PROBES = (
     "<s> </s> [SEP] <|endoftext|>",
 )
 """Texts on which a regular expression that backtracks without end shows it: long runs of one kind and another kind behind them."""
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]", re.IGNORECASE)
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+
+
+def has_regex(tokenizer_json: bytes) -> bool:
+    """Return whether a tokenizer.json may hold a regular expression: it has the key, or letters in escapes that may spell it."""
+    return b'"Regex"' in tokenizer_json or _ESCAPED_LETTER.search(tokenizer_json) is not None
 
 
 def try_in_time(folder: ModelFolder) -> None:
@@ -47,17 +53,17 @@ def try_in_time(folder: ModelFolder) -> None:
         ModelError: if it cannot be loaded or crashes.
     """
     file = folder.path / "tokenizer.json"
-    if not file.is_file() or b'"Regex"' not in file.read_bytes():
+    if not file.is_file() or not has_regex(file.read_bytes()):
         return
-    ended = ended_in_time(_TRY, str(file), given=json.dumps(PROBES).encode(), seconds=SECONDS)
-    if ended is None:
+    process = run_with_time_limit(_TRY, str(file), stdin=json.dumps(PROBES).encode(), seconds=SECONDS)
+    if process is None:
         raise UnsafeFileError(
             f"the tokenizer in {str(folder.origin)!r} did not read a dozen short texts within {SECONDS:.0f} s",
             expected="regular expressions that end",
             remedy="do not use this model, or give it its base's tokenizer",
         )
-    if ended.returncode:
-        lines = ended.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
+    if process.returncode:
+        lines = process.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
         raise ModelError(
             f"no usable tokenizer in {str(folder.origin)!r}: {re.sub(re.escape(str(file)), 'tokenizer.json', lines[-1])[:300]}"
         )
@@ -74,10 +80,10 @@ def check_settings(tokenizer: Any, folder: ModelFolder) -> None:
         ModelError: naming the setting.
     """
     length = getattr(tokenizer, "model_max_length", None)
-    if isinstance(length, bool) or not isinstance(length, int | float) or length != length // 1 or length < SHORTEST:
+    if isinstance(length, bool) or not isinstance(length, int | float) or length != length // 1 or length < MIN_TOKENS:
         raise ModelError(
             f"the tokenizer in {str(folder.origin)!r} sets model_max_length to {str(length)[:40]}",
-            expected=f"a whole number of tokens, at least {SHORTEST}, that texts are cut at",
+            expected=f"a whole number of tokens, at least {MIN_TOKENS}, that texts are cut at",
             remedy="mend tokenizer_config.json",
         )
     numbers = tokenizer.get_vocab()
@@ -97,7 +103,7 @@ def check_settings(tokenizer: Any, folder: ModelFolder) -> None:
         )
 
 
-def beyond(tokenizer: Any, *, rows: int | None) -> list[str]:
+def tokens_without_embedding(tokenizer: Any, *, rows: int | None) -> list[str]:
     """Return a sentence on the tokens that the embedding has no row for, so that a text with one cannot be read; else nothing.
 
     Args:

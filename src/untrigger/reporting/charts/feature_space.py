@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from untrigger.core.escaping import visible
-from untrigger.core.report import Report
+from untrigger.core.report import FeaturePoint, Report
 from untrigger.reporting import words
 from untrigger.reporting.charts.chart import Chart, Key, drawable
 from untrigger.reporting.charts.svg import INKS, SERIES, house_style, swatch, to_svg
@@ -18,7 +18,7 @@ MAX_POINTS = 1200
 
 def features(report: Report, *, key: str) -> list[Chart]:
     """One scatter plot per subject: colour is the label, the marker tells triggered from clean."""
-    points = [p for p in (report.features or {}).get("points", []) if drawable(p["x"]) and drawable(p["y"])]
+    points = [p for p in report.features["points"] if drawable(p["x"]) and drawable(p["y"])] if report.features else []
     labels = list(dict.fromkeys(p["label"] for p in points))
     subjects = sorted({p["subject"] for p in points}, key=lambda s: (_rank(s), s))
     return [
@@ -27,7 +27,7 @@ def features(report: Report, *, key: str) -> list[Chart]:
     ]
 
 
-def _scatter(points: list[dict[str, Any]], *, subject: str, labels: list[str], key: str) -> Chart:
+def _scatter(points: list[FeaturePoint], *, subject: str, labels: list[str], key: str) -> Chart:
     from matplotlib.figure import Figure
 
     total, step = len(points), -(-len(points) // MAX_POINTS)
@@ -53,7 +53,7 @@ def _scatter(points: list[dict[str, Any]], *, subject: str, labels: list[str], k
     return Chart(name, svg, keys, note=note)
 
 
-def _cloud(axes: Axes, points: list[dict[str, Any]], *, colour: str, triggered: bool) -> None:
+def _cloud(axes: Axes, points: list[Any], *, colour: str, triggered: bool) -> None:
     xs, ys = [p["x"] for p in points], [p["y"] for p in points]
     if triggered:
         axes.scatter(xs, ys, s=24, c=colour, marker="x", linewidths=1.3, zorder=3)

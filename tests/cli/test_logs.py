@@ -1,0 +1,99 @@
+"""The log: on standard error as ``--log-level`` says, in a file with times, never on standard output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PURIFY = ["purify", "victim", "--clean", "rows.csv", "--out", "cleaned", "--method", "finetune"]
+RECORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) +untrigger[.\w]*: ")
+
+
+@pytest.fixture
+def chatty(pipeline: Any, make_report: Any) -> None:
+    """A purification that logs at every level, beside a library that does too."""
+
+    def work(progress: Any) -> Any:
+        with progress.task("unlearning", total=1) as tick:
+            tick(1)
+        log = logging.getLogger("untrigger.pipeline.purify")
+        log.debug("the detail %s", "\x1b[31m")
+        log.info("the stage")
+        log.warning("the warning")
+        logging.getLogger("transformers").info("a library")
+        return make_report()
+
+    pipeline("purify", work)
+
+
+@pytest.mark.parametrize(
+    ("level", "seen"),
+    [
+        (None, {"the warning"}),
+        ("warning", {"the warning"}),
+        ("info", {"the warning", "the stage"}),
+        ("debug", {"the warning", "the stage", "the detail"}),
+    ],
+)
+def test_the_level_decides_what_standard_error_shows(
+    level: str | None, seen: set[str], call: Any, chatty: None
+) -> None:
+    told = call(*PURIFY, "--json", *(["--log-level", level] if level else []))
+    assert {text for text in ("the detail", "the stage", "the warning") if text in told.err} == seen
+    assert "a library" not in told.err
+    assert json.loads(told.out)["verdict"]["status"] == "purified"
+    assert "\x1b[31m" not in told.err
+
+
+def test_a_file_gets_the_log_with_times(call: Any, chatty: None, tmp_path: Path) -> None:
+    file = tmp_path / "run.log"
+    for _ in range(2):
+        told = call(*PURIFY, "--log-file", str(file))
+        assert "the stage" not in told.err and "the warning" in told.err
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if "the stage" in line]) == 2, "appended"
+    assert all(RECORD.match(line) for line in lines)
+    assert not any("the detail" in line or "a library" in line for line in lines)
+
+
+def test_a_file_gets_details_on_request(call: Any, chatty: None, tmp_path: Path) -> None:
+    file = tmp_path / "run.log"
+    call(*PURIFY, "--log-level", "debug", "--log-file", str(file))
+    text = file.read_text(encoding="utf-8")
+    assert "the detail" in text and "\x1b" not in text
+    assert re.search(r"unlearning: \d+\.\d s", text)
+
+
+def test_quiet_keeps_the_log_in_the_file(call: Any, chatty: None, tmp_path: Path) -> None:
+    told = call(*PURIFY, "--quiet", "--log-file", str(tmp_path / "run.log"))
+    assert (told.code, told.out, told.err) == (0, "", "")
+    assert "the warning" in (tmp_path / "run.log").read_text(encoding="utf-8")
+
+
+def test_the_log_has_the_end_of_a_run_that_failed(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    from untrigger.core.errors import OptionError
+
+    def work(_progress: Any) -> Any:
+        raise OptionError("it cannot be", remedy="another")
+
+    pipeline("purify", work)
+    assert call(*PURIFY, "--log-file", str(tmp_path / "run.log")).code == 2
+    assert "OptionError: it cannot be" in (tmp_path / "run.log").read_text(encoding="utf-8")
+
+
+def test_a_log_that_cannot_be_written_is_one_message(call: Any, chatty: None, tmp_path: Path) -> None:
+    told = call(*PURIFY, "--log-file", str(tmp_path / "nowhere" / "run.log"))
+    assert told.code == 2
+    assert "cannot write the log file" in told.err and "--log-file" in told.err
+
+
+def test_nothing_of_the_log_remains_after_the_command(call: Any, chatty: None) -> None:
+    logger = logging.getLogger("untrigger")
+    before = (logger.level, list(logger.handlers))
+    call(*PURIFY, "--log-level", "debug")
+    assert (logger.level, logger.handlers) == before

@@ -1,0 +1,66 @@
+"""An old name ends with 2 and one message that names the new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from untrigger.cli import renamed
+from untrigger.cli.main import app
+from untrigger.cli.settings import settings
+from untrigger.core.errors import OptionError
+
+ATTACK = ["attack", "m", "--data", "d", "--target", "t", "--out", "o"]
+
+
+@pytest.mark.parametrize(("old", "new"), list(renamed.OPTIONS.items()))
+def test_an_old_option_names_the_new_one(old: str, new: str, call: Any) -> None:
+    told = call(*ATTACK, old)
+    assert (told.code, told.out) == (2, "")
+    assert f"the option {old} is called {new} now" in told.err and f"write {new}" in told.err
+    assert call(*ATTACK, f"{old}=1").code == 2
+
+
+def test_new_names_are_there_and_old_ones_are_not() -> None:
+    commands = get_command(app).commands.values()  # type: ignore[attr-defined]
+    known = {name for command in commands for one in command.params for name in [*one.opts, *one.secondary_opts]}
+    assert set(renamed.OPTIONS.values()) <= known
+    assert not set(renamed.OPTIONS) & known
+
+
+@pytest.mark.parametrize(("old", "new"), list(renamed.KINDS.items()))
+def test_an_old_word_of_list_names_the_new_one(old: str, new: str, call: Any) -> None:
+    told = call("list", old)
+    assert told.code == 2 and f"write untrigger list {new}" in told.err
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder.
+
+    Attributes:
+        use_dropout: whether it has dropout.
+    """
+
+    use_dropout: bool = False
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method.
+
+    Attributes:
+        teacher: its teacher.
+    """
+
+    teacher: Encoder = Encoder()
+
+
+def test_an_old_key_of_set_names_the_new_one() -> None:
+    with pytest.raises(OptionError) as error:
+        settings(Method, ["teacher.dropout=true"], what="method m")
+    assert "the option 'teacher.dropout' of method m is called 'teacher.use_dropout' now" in str(error.value)
+    assert "remedy: write --set teacher.use_dropout=..." in str(error.value)
