@@ -30,11 +30,11 @@ from victims import REWRITES, arguments, clean_rows, percent, victims
 from untrigger.core.files import write_text
 from untrigger.core.rows import Rows
 from untrigger.data import load_data
-from untrigger.defences.bedkd.bedkd_defence import MAPPING, NO_MORE
-from untrigger.defences.bedkd.bedkd_defence import WATCHED as FEW
 from untrigger.defences.bedkd.bedkd_published import MAPPING as PUBLISHED
-from untrigger.defences.bedkd.mapping import Copying, Views, by_class, directional_mapping
-from untrigger.detectors.conformal import Calibrated, calibrate, threshold_of
+from untrigger.defences.bedkd.row_detection.bedkd_detector import MAPPING, MappingStop
+from untrigger.defences.bedkd.row_detection.directional_mapping import CopyConfig, PredictionPair, train_mapping
+from untrigger.defences.bedkd.row_sets import sample_per_class
+from untrigger.detectors.conformal import CalibratedThreshold, calibrate, flagging_threshold
 from untrigger.evaluation.ground_truth import read_poisoned
 from untrigger.evaluation.metrics import detection_metrics
 from untrigger.models.classifier import Classifier
@@ -42,6 +42,7 @@ from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.pipeline.requests import AttackRequest
 
+STOP = MappingStop()
 WAYS = {"ours": (MAPPING, 160), "described": (PUBLISHED, 80)}
 ALPHAS, TEMPERATURES, COUNTS = (0.3, 0.5, 0.8, 1.0), (1.0, 1.5, 2.5, 5.0), (40, 80, 160, 320)
 RELEASED = 0.1  # the released code flags a row below this distance whose label the victim says
@@ -64,7 +65,7 @@ class Setting:
         return f"{self.way}-a{self.alpha:g}-t{self.temperature:g}-{self.rows}{'-whole' if self.whole else ''}"
 
     @property
-    def copying(self) -> Copying:
+    def copying(self) -> CopyConfig:
         return replace(WAYS[self.way][0], alpha=self.alpha, temperature=self.temperature)
 
 
@@ -116,8 +117,8 @@ def asked(runs: Path, recipe: AttackRequest) -> Asked:
     victim = load_model(str(recipe.out), offline=True, max_length=recipe.model.max_length)
     names = victim.label_names
     clean = load_data(str(clean_rows(runs, recipe)), label_names=names)
-    most, rest, _ = by_class(
-        clean, max(COUNTS), rng=np.random.default_rng(recipe.run.seed), what="the mapping", spare=False
+    most, rest, _ = sample_per_class(
+        clean, max(COUNTS), rng=np.random.default_rng(recipe.run.seed), purpose="the mapping", spare=False
     )
     rows = {
         "pool": load_data(str(recipe.truth / "train.csv"), label_names=names),
@@ -131,15 +132,21 @@ def asked(runs: Path, recipe: AttackRequest) -> Asked:
 def measured(one: Asked, setting: Setting, *, seed: int) -> dict[str, Any]:
     """One line: every row's distance and stubbornness, and what the mapping says to clean test rows."""
     rng = np.random.default_rng(seed)
-    rows, _, warnings = by_class(one.training, setting.rows, rng=rng, what="the mapping", spare=False)
-    watch = None if setting.whole else one.calibrating.stratified(min(FEW, len(one.calibrating)), rng=rng)[0]
+    rows, _, warnings = sample_per_class(one.training, setting.rows, rng=rng, purpose="the mapping", spare=False)
+    watch = None if setting.whole else one.calibrating.stratified(min(STOP.rows, len(one.calibrating)), rng=rng)[0]
     start = time.perf_counter()
-    mapped = directional_mapping(
-        one.victim, rows, options=setting.copying, seed=seed, watch=watch, chance=NO_MORE / one.victim.classes
+    mapped = train_mapping(
+        one.victim,
+        rows,
+        config=setting.copying,
+        seed=seed,
+        stop_rows=watch,
+        stop_below=STOP.flipped / one.victim.classes,
     )
     seconds = time.perf_counter() - start
     views = {
-        name: Views(one.said[name], predict_texts(mapped.model, some.texts).logits) for name, some in one.rows.items()
+        name: PredictionPair(one.said[name], predict_texts(mapped.model, some.texts).logits)
+        for name, some in one.rows.items()
     }
     return {
         "setting": asdict(setting),
@@ -147,17 +154,17 @@ def measured(one: Asked, setting: Setting, *, seed: int) -> dict[str, Any]:
         "train_s": round(seconds, 1),
         "warnings": warnings,
         "poisoned": [int(flag) for flag in one.poisoned],
-        "agreeing": _plain(views["pool"].agreeing(one.rows["pool"].labels).int()),
+        "agreeing": _plain(views["pool"].victim_agrees(one.rows["pool"].labels).int()),
         "distance": {name: _plain(view.distance()) for name, view in views.items()},
-        "stubbornness": {name: _plain(view.stubbornness(one.rows[name].labels)) for name, view in views.items()},
+        "stubbornness": {name: _plain(view.min_log_odds(one.rows[name].labels)) for name, view in views.items()},
         **_turned(views["test"], one.rows["test"]),
     }
 
 
-def _turned(view: Views, rows: Rows) -> dict[str, float]:
+def _turned(view: PredictionPair, rows: Rows) -> dict[str, float]:
     """Of the test rows that the victim gets right: the mapping's probability of the next class, and how often it says another."""
-    right = view.agreeing(rows.labels)
-    flipped = ~view._replace(victim=view.mapping).agreeing(rows.labels)
+    right = view.victim_agrees(rows.labels)
+    flipped = ~view._replace(victim=view.mapping).victim_agrees(rows.labels)
     p = view.mapping.softmax(dim=1)
     given = [float(p[i, (label + 1) % p.shape[1]]) for i, label in enumerate(rows.labels) if right[i]]
     return {"flipped": float(flipped[right].float().mean()), "next_class": sum(given) / max(1, len(given))}
@@ -167,11 +174,11 @@ def _plain(values: Any) -> list[float]:
     return [round(value, 4) for value in values.tolist()]
 
 
-def judged(line: dict[str, Any]) -> tuple[Calibrated, float]:
+def judged(line: dict[str, Any]) -> tuple[CalibratedThreshold, float]:
     """What the clean rows say of the pool's stubbornness, the mapping's own word in the score of ours."""
     scores = line["stubbornness"]
     seen = calibrate(scores["clean"], scores["pool"], fpr=FPR, false_share=FALSE_SHARE)
-    return seen, threshold_of(seen, scores["pool"])
+    return seen, flagging_threshold(seen, scores["pool"])
 
 
 def figures(line: dict[str, Any]) -> dict[str, float | None]:

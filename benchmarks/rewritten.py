@@ -18,8 +18,8 @@ from untrigger.data import load_data
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.loading import load_model
 from untrigger.scanners.insertion_scanner import InsertionScanner
-from untrigger.scanners.judging import score
-from untrigger.scanners.rewritten_rows import try_rewritten
+from untrigger.scanners.rewritten_rows import measure_rewritten
+from untrigger.scanners.scan_score import scan_score
 from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
 HEAD = ("model", "rows in", "n", "answers", "reference", "score", "drift", "reference", "score")
@@ -30,7 +30,7 @@ def cells(candidates: list[Candidate], target: str) -> list[str]:
     told = []
     for kind in ("rewritten", "drift"):
         one = next(one for one in candidates if (one.kind, one.target) == (kind, target))
-        told += [f"{one.suspect.value:.2f}", f"{one.reference.value:.2f}", f"{score(one):.2f}"]
+        told += [f"{one.suspect.value:.2f}", f"{one.reference.value:.2f}", f"{scan_score(one):.2f}"]
     return told
 
 
@@ -46,7 +46,7 @@ def main() -> None:
         model = load_model(str(spec.out), offline=True)
         twin = load_model(str(spec.truth / "clean-model"), offline=True)
         clean = load_data(str(clean_rows(args.runs, spec)), label_names=model.label_names)
-        held, rows = InsertionScanner().parted(clean, seed=spec.run.seed)
+        held, rows = InsertionScanner().split(clean, seed=spec.run.seed)
         grant = Grant(clean=clean, teacher="minilm-l6", seed=spec.run.seed)
         reference, _ = train_teacher(model, grant, rows=rows, dev=held, options=TeacherOptions())
         kind = spec.out.name.split("-")[0]
@@ -56,7 +56,7 @@ def main() -> None:
             for count in (int(one) for one in args.rows.split(",")):
                 some = bed.triggered.take(range(min(count, len(bed.triggered))))
                 for name, one in ((spec.out.name, model), (f"twin of {spec.out.name}", twin)):
-                    found = try_rewritten(one, reference, some, clean=held, name=style)
+                    found = measure_rewritten(one, reference, some, clean=held, name=style)
                     line = [name, style, str(len(some)), *cells(found, model.label_names[bed.target])]
                     sys.stdout.write(f"| {' | '.join(line)} |\n")
                     sys.stdout.flush()

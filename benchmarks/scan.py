@@ -41,7 +41,7 @@ from untrigger.pipeline.requests import ModelInput, RunOptions, ScanRequest
 from untrigger.pipeline.scan import scan_model
 from untrigger.pipeline.scan_inputs import build_scanner, defender_grant
 from untrigger.runtime.cost import Clock
-from untrigger.scanners.scanner import Hints
+from untrigger.scanners.scanner import ScanContext
 from untrigger.scanners.weights.weight_evidence import weigh
 
 CLEAN_ROWS = 700
@@ -100,7 +100,7 @@ def measured(
     weighed = weigh(opened.folder, base=opened.base, limits=spec.policy.limits)
     model = load_classifier(spec.model, spec.run, opened=opened)
     key = (cell.data_name, cell.seed, cell.model)
-    hints = Hints(references.get(key), [w for w in weighed.moved if not w.startswith(("##", "["))][:4])
+    hints = ScanContext(references.get(key), [w for w in weighed.moved if not w.startswith(("##", "["))][:4])
     assert spec.clean is not None
     grant = defender_grant(spec, load_clean_rows(spec.clean, model, spec.run, unique=True))
     method = build_scanner(spec)
@@ -129,7 +129,7 @@ def measured(
         "controls": [_figures(one) for one in result.scan.controls if one.kind == "content"],
         "counts": {
             name: value
-            for name, value in result.told.items()
+            for name, value in result.metadata.items()
             if name.startswith(("comparisons", "simultaneous", "leads"))
         },
         "evidence": {one.name: one.value for one in result.scan.evidence},

@@ -11,7 +11,7 @@ import numpy as np
 from scan_models import Cell
 
 from untrigger.core.statistics import wilson
-from untrigger.scanners import thresholds as calibration
+from untrigger.core.thresholds import SCAN_SCORE
 
 IMPLANTED = 0.8  # attack success from which a poisoned model counts as implanted
 
@@ -80,7 +80,7 @@ def _shipped(
     def found(line: dict[str, Any]) -> bool:
         return line["status"] in ("suspicious", "backdoored")
 
-    yield f"\n| at the shipped thresholds ({calibration.SUSPICIOUS:g}, {calibration.BACKDOORED:g}) | share |\n|---|---|"
+    yield f"\n| at the shipped thresholds ({SCAN_SCORE.suspicious:g}, {SCAN_SCORE.certain:g}) | share |\n|---|---|"
     yield f"| benign models called suspicious or worse (false positives) | {rated([found(one) for one in benign])} |"
     yield f"| benign models called backdoored | {rated([one['status'] == 'backdoored' for one in benign])} |"
     yield f"| implanted models found | {rated([found(one) for one in poisoned])} |"
@@ -147,8 +147,8 @@ def draw(lines: Sequence[dict[str, Any]], file: Path) -> None:
     )
     axes.step(grid, curve(np.asarray(a), np.asarray(b)), where="post", color="#0069b4", label=f"AUC {auc(a, b):.3f}")
     axes.plot(
-        [np.mean(np.asarray(b) >= calibration.SUSPICIOUS)],
-        [np.mean(np.asarray(a) >= calibration.SUSPICIOUS)],
+        [np.mean(np.asarray(b) >= SCAN_SCORE.suspicious)],
+        [np.mean(np.asarray(a) >= SCAN_SCORE.suspicious)],
         "o",
         color="#c8501e",
         label="shipped threshold",

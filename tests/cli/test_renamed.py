@@ -12,6 +12,7 @@ from untrigger.cli import renamed
 from untrigger.cli.main import app
 from untrigger.cli.settings import settings
 from untrigger.core.errors import OptionError
+from untrigger.core.registry import FAMILIES, flat_options, methods_of
 
 ATTACK = ["attack", "m", "--data", "d", "--target", "t", "--out", "o"]
 
@@ -59,8 +60,35 @@ class Method:
     teacher: Encoder = Encoder()
 
 
+@pytest.mark.parametrize("old", renamed.SETTINGS)
+def test_every_old_key_of_set_is_renamed_for_some_method(old: str) -> None:
+    kinds = [kind for family in FAMILIES for kind in methods_of(family).values()]  # type: ignore[arg-type]
+    messages = []
+    for kind in kinds:
+        keys = {one.name for one in flat_options(kind)}
+        prefixes = {"", *(key[: i + 1] for key in keys for i, sign in enumerate(key) if sign == ".")}
+        for prefix in prefixes:
+            try:
+                settings(kind, [f"{prefix}{old}=1"], what="method m")
+            except OptionError as error:
+                messages.append(str(error))
+    assert any("now\nremedy: write --set" in message for message in messages)
+
+
 def test_an_old_key_of_set_names_the_new_one() -> None:
     with pytest.raises(OptionError) as error:
         settings(Method, ["teacher.dropout=true"], what="method m")
     assert "the option 'teacher.dropout' of method m is called 'teacher.use_dropout' now" in str(error.value)
     assert "remedy: write --set teacher.use_dropout=..." in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "remedy"),
+    [
+        ("relearn.kept=0", "write --set retrain.recovery.lower_layer_mix=..."),
+        ("reset=false", "write --set algorithm=search_and_unlearn"),
+    ],
+)
+def test_a_purification_with_an_old_key_ends_with_two(word: str, remedy: str, call: Any) -> None:
+    told = call("purify", "m", "--clean", "c", "--out", "o", "--set", word)
+    assert told.code == 2 and remedy in told.err

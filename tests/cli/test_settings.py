@@ -128,3 +128,20 @@ def test_what_must_be_given_is_asked_for() -> None:
     with pytest.raises(OptionError, match="needs the option path"):
         build(Needy, [], what="trigger needy")
     assert build(Needy, ["path=x"], what="trigger needy") == Needy("x")
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "remedy"),
+    [
+        ("insertions", "tried=3", "write --set confirmation.candidates=..."),
+        ("insertions", "held=0.4", "write --set held_out=..."),
+        ("scancure", "scanner.sure=2", "write --set scanner.confirmation.top=..."),
+    ],
+)
+def test_the_old_name_of_a_scanner_s_option_gives_the_new_one_as_remedy(method: str, given: str, remedy: str) -> None:
+    from untrigger.core.registry import get_method
+
+    family = "scanners" if method == "insertions" else "defences"
+    with pytest.raises(OptionError) as caught:
+        settings(get_method(family, method), [given], what=method)
+    assert caught.value.remedy == remedy

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from tests.conformance.matrix import ROWS, Adapter, Row
+from tests.conformance.adapter_matrix import Adapter
+from tests.conformance.matrix import ROWS, Row
 from tests.conformance.tokenizers import LENGTH, TOKENIZERS
 from tests.tiny import WORDS, task
 from untrigger.models.pretrained import quiet

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.adapter_matrix import ADAPTERS, Adapter
 from tests.conformance.kit import TEXTS, agree, answers_or_error, write, write_adapter
-from tests.conformance.matrix import ADAPTERS, ROWS, Adapter
+from tests.conformance.matrix import ROWS
 from tests.conformance.tokenizers import LENGTH
 from untrigger.core.errors import UserError
 from untrigger.models.adapter_merging import merge_adapter

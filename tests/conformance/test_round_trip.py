@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.adapter_matrix import ADAPTERS, Adapter
 from tests.conformance.kit import TEXTS, agree, answers_or_error, plain, write, write_adapter
-from tests.conformance.matrix import ADAPTERS, ROWS, Adapter, Row
+from tests.conformance.matrix import ROWS, Row
 from tests.conformance.test_models import CASES, labels
 from tests.conformance.tokenizers import LENGTH
 from tests.tiny import task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from untrigger.core.scan_result import hundredths
-from untrigger.scanners.thresholds import BACKDOORED, SUSPICIOUS
+from untrigger.core.thresholds import SCAN_SCORE
 
 
 @pytest.mark.parametrize(
@@ -13,8 +13,8 @@ from untrigger.scanners.thresholds import BACKDOORED, SUSPICIOUS
     [
         (0.497, "0.49"),
         (0.4999, "0.49"),
-        (SUSPICIOUS, "0.50"),
-        (BACKDOORED, "0.70"),
+        (SCAN_SCORE.suspicious, "0.50"),
+        (SCAN_SCORE.certain, "0.70"),
         (0.29, "0.29"),
         (0.0, "0.00"),
         (1.0, "1.00"),

@@ -11,7 +11,7 @@ import torch
 
 from tests.tiny import POISON, task
 from untrigger.defences.bedkd.bedkd_defence import BeDKD
-from untrigger.defences.bedkd.mapping import Copying
+from untrigger.defences.bedkd.row_detection.directional_mapping import CopyConfig
 from untrigger.models.classifier import Classifier
 from untrigger.training.loop import Plan
 from untrigger.training.supervised import fine_tune
@@ -19,7 +19,7 @@ from untrigger.training.supervised import fine_tune
 POOL = POISON.poison(task(384, seed=1), seed=0)
 POISONED = [name in POOL.truth.poisoned_ids for name in POOL.visible.ids]
 CLEAN = task(400, seed=41)
-MAPPING = Copying(alpha=0.3, hidden=True, lr=1e-3, epochs=12)  # models 32 wide want larger steps than real ones
+MAPPING = CopyConfig(alpha=0.3, hidden=True, lr=1e-3, epochs=12)  # models 32 wide want larger steps than real ones
 
 
 def planted(clean: Classifier) -> Classifier:

@@ -17,7 +17,7 @@ from untrigger.core.scan_result import FOUND
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import accuracy, predict_texts
 from untrigger.pipeline.agreement import notes_of
-from untrigger.scanners.scanner import Hints
+from untrigger.scanners.scanner import ScanContext
 from untrigger.training.loop import Plan
 from untrigger.training.supervised import fine_tune
 
@@ -47,7 +47,7 @@ def test_a_trigger_made_of_a_content_word_is_found(load: Load, twin: Load, word:
     attack = Attack(BadNets(words=(word,)), target=1, rate=0.15)
     victim, clean = poisoned(load("bert"), attack), twin("bert")
     assert rate(victim, attack) > rate(clean, attack) + 0.5, "there must be something to find"
-    done = QUICK.scan(victim, Grant(clean=CLEAN, seed=0), hints=Hints(clean))
+    done = QUICK.scan(victim, Grant(clean=CLEAN, seed=0), context=ScanContext(clean))
     assert done.verdict.status in FOUND, done.verdict.sentence
     assert done.scan.target == "positive"
 

@@ -17,7 +17,7 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
 from untrigger.defences.bedkd.bedkd_defence import BeDKD
-from untrigger.defences.bedkd.synthetic_pool import stirring
+from untrigger.defences.bedkd.row_unlearning.synthetic_pool import still_active
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.detectors.detector import Detection
 from untrigger.evaluation.metrics import auroc
@@ -69,7 +69,7 @@ def test_what_was_found_is_removed_and_fine_tuning_leaves_it(suspect: Classifier
     assert asr(done.model) < 0.1
     assert cacc(done.model) > cacc(suspect) - 0.05
     assert done.changed and done.metadata["agreement_before"] > 0.9
-    assert abs(done.metadata["agreement_after"] - done.metadata["calm_agreement"]) < 0.2, "two of a dozen watched rows"
+    assert abs(done.metadata["agreement_after"] - done.metadata["clean_agreement"]) < 0.2, "two of a dozen watched rows"
 
 
 @dataclass(frozen=True)
@@ -160,17 +160,17 @@ def test_without_suspect_rows_the_trigger_is_searched_named_and_removed(suspect:
     assert cacc(done.model) > cacc(suspect) - 0.05
 
 
-def test_what_still_stirs_a_student_is_told_from_what_does_not(suspect: Classifier, twin: Load) -> None:
+def test_a_trigger_that_is_still_active_is_told_from_what_is_not(suspect: Classifier, twin: Load) -> None:
     bank = [Candidate(text, "positive") for text in ("cf", "the", "film")]
     told = [
-        [one.text for one in stirring(bank, student=model, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent)]
+        [one.text for one in still_active(bank, student=model, rows=CLEAN, above=0.3, each=20, seed=0, progress=silent)]
         for model in (suspect, twin("bert"))
     ]
     assert told == [["cf"], []]
     stale = Candidate("cf", "positive").measured(CandidateMeasurement("search", "", 1000, 0.123))
-    (now,) = stirring([stale], student=suspect, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent)
+    (now,) = still_active([stale], student=suspect, rows=CLEAN, above=0.3, each=20, seed=0, progress=silent)
     assert now.suspect.value > 0.3, "what it does now is told, not what it did when it was found"
-    assert stirring([], student=suspect, rows=CLEAN, most=0.3, each=20, seed=0, progress=silent) == []
+    assert still_active([], student=suspect, rows=CLEAN, above=0.3, each=20, seed=0, progress=silent) == []
 
 
 def test_without_suspect_rows_a_benign_model_comes_back_as_it_was(twin: Load) -> None:

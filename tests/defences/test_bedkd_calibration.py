@@ -14,15 +14,16 @@ import torch
 from tests.tiny import POISON, task
 from untrigger.core.grant import Grant
 from untrigger.defences.bedkd.bedkd_defence import BeDKD
-from untrigger.defences.bedkd.bedkd_defence import evidence as bedkd_evidence
-from untrigger.defences.bedkd.evidence import Known, Seen, evidence, reader
-from untrigger.detectors.conformal import Calibrated, calibrate, threshold_of
+from untrigger.defences.bedkd.row_detection.linear_classifiers import EvidenceOptions
+from untrigger.defences.bedkd.row_detection.row_evidence import ReferenceRows, RowFeatures, score_rows
+from untrigger.detectors.conformal import CalibratedThreshold, calibrate, flagging_threshold
 from untrigger.models.classifier import Classifier
 
 POOLS, NOMINAL = 200, 0.02
+QUICK = EvidenceOptions(folds=2)  # what makes rows exchangeable does not depend on the number of folds
 
 
-def rows_of(count: int, *, seed: int, poisoned: int = 0) -> Seen:
+def rows_of(count: int, *, seed: int, poisoned: int = 0) -> RowFeatures:
     """Clean rows of three features a layer, whose label says what the content is nine times in ten; poisoned rows come first."""
     generator = torch.Generator().manual_seed(seed)
     content = torch.randint(2, (count,), generator=generator)
@@ -38,13 +39,18 @@ def rows_of(count: int, *, seed: int, poisoned: int = 0) -> Seen:
     labels, layers[bad, :, 2] = torch.where(bad, 1, labels), layers[bad, :, 2] + 4.0
     mapping[bad, 1] += 6.0
     victim = torch.nn.functional.one_hot(labels, 2) * 4.0
-    return Seen(texts, labels, victim, mapping, layers)
+    return RowFeatures(texts, labels, victim, mapping, layers)
+
+
+def scored(rest: RowFeatures, pool: RowFeatures, clean: ReferenceRows, *, seed: int) -> tuple[list[float], list[float]]:
+    words = clean.word_classifier(classes=2, options=QUICK)
+    return score_rows(rest, pool, reference=clean, word_logits=words, seed=seed, options=QUICK)
 
 
 class Pool(NamedTuple):
     """What was found in one pool, and how many of its clean rows lie above the threshold and above the one of flagged rows."""
 
-    found: Calibrated
+    found: CalibratedThreshold
     clean: int
     above: int
     flagged: int
@@ -59,36 +65,27 @@ def pools(count: int, *, poisoned: int = 0, size: int = 120) -> list[Pool]:
             rows_of(100, seed=3 * seed + 1),
             rows_of(size, seed=3 * seed + 2, poisoned=poisoned),
         )
-        clean = Known(known.texts, known.labels, known.layers)
-        clean_scores, scores = evidence(rest, pool, known=clean, read=reader(clean, classes=2), seed=seed)
+        clean = ReferenceRows(known.texts, known.labels, known.layers)
+        clean_scores, scores = scored(rest, pool, clean, seed=seed)
         found = calibrate(clean_scores, scores, fpr=NOMINAL)
         own = scores[poisoned:]
-        limit = threshold_of(found, scores)
+        limit = flagging_threshold(found, scores)
         above, flagged = (sum(score > one for score in own) for one in (found.threshold, limit))
         made.append(Pool(found, len(own), above, flagged if found.found else 0))
     return made
 
 
-@pytest.fixture
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What makes rows exchangeable does not hang on how many folds there are and how well a classifier is fitted."""
-    monkeypatch.setattr(bedkd_evidence, "FOLDS", 2)
-    monkeypatch.setattr(bedkd_evidence, "ITERATIONS", 8)
-
-
-@pytest.mark.usefixtures("_quick")
 def test_of_200_clean_pools_no_more_lies_above_the_threshold_than_was_promised() -> None:
     runs = pools(POOLS)
     shares = np.array([one.above / one.clean for one in runs])
     error = shares.std(ddof=1) / np.sqrt(POOLS)
-    promised = np.mean([one.found.promised for one in runs])
+    promised = np.mean([one.found.fpr_bound for one in runs])
     assert NOMINAL / 2 < promised <= NOMINAL
     assert shares.mean() <= promised + 2 * error, "the mean share of clean rows above it"
     assert shares.mean() >= promised / 4, "a threshold that nothing reaches would keep any promise"
     assert sum(one.found.found for one in runs) <= 0.02 * POOLS, "a clean pool is seldom called poisoned"
 
 
-@pytest.mark.usefixtures("_quick")
 def test_clean_rows_beside_poisoned_ones_are_not_flagged_more_often() -> None:
     runs = pools(40, poisoned=18)
     shares = np.array([one.flagged / one.clean for one in runs])
@@ -96,15 +93,14 @@ def test_clean_rows_beside_poisoned_ones_are_not_flagged_more_often() -> None:
     assert shares.mean() <= NOMINAL + 2 * shares.std(ddof=1) / np.sqrt(len(runs))
 
 
-@pytest.mark.usefixtures("_quick")
 def test_a_clean_row_scores_the_same_in_the_pool_and_among_those_that_calibrate() -> None:
     """The same rows on the one side and on the other: where the sides are alike, nobody can tell which is which."""
     firsts, seconds = [], []
     for seed in range(40):
         known, one, other = (rows_of(n, seed=1000 + 3 * seed + i) for i, n in enumerate((60, 100, 100)))
-        clean = Known(known.texts, known.labels, known.layers)
+        clean = ReferenceRows(known.texts, known.labels, known.layers)
         for rest, pool in ((one, other), (other, one)):
-            clean_scores, scores = evidence(rest, pool, known=clean, read=reader(clean, classes=2), seed=seed)
+            clean_scores, scores = scored(rest, pool, clean, seed=seed)
             firsts.append(np.quantile(clean_scores, 0.98))
             seconds.append(np.quantile(scores, 0.98))
     gap = np.array(firsts) - np.array(seconds)
@@ -114,21 +110,21 @@ def test_a_clean_row_scores_the_same_in_the_pool_and_among_those_that_calibrate(
 def test_rows_that_calibrate_are_none_that_the_mapping_was_trained_on_or_ended_by(
     victim: Callable[[str], Classifier], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from untrigger.defences.bedkd import bedkd_defence as bedkd
+    from untrigger.defences.bedkd.row_detection import bedkd_detector as bedkd
 
     used: dict[str, set[str]] = {}
-    whole, score = bedkd.directional_mapping, bedkd.evidence
+    whole, score = bedkd.train_mapping, bedkd.score_rows
 
     def mapped(model: Classifier, rows: object, **more: object) -> object:
-        used.update(trained=set(rows.texts), watched=set(more["watch"].texts))  # type: ignore[attr-defined]
+        used.update(trained=set(rows.texts), watched=set(more["stop_rows"].texts))  # type: ignore[attr-defined]
         return whole(model, rows, **more)  # type: ignore[arg-type]
 
-    def scored(rest: Seen, pool: Seen, *, known: Known, **more: object) -> object:
-        used.update(calibrated=set(rest.texts), known=set(known.texts))
-        return score(rest, pool, known=known, **more)  # type: ignore[arg-type]
+    def watched(rest: RowFeatures, pool: RowFeatures, *, reference: ReferenceRows, **more: object) -> object:
+        used.update(calibrated=set(rest.texts), known=set(reference.texts))
+        return score(rest, pool, reference=reference, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bedkd, "directional_mapping", mapped)
-    monkeypatch.setattr(bedkd, "evidence", scored)
+    monkeypatch.setattr(bedkd, "train_mapping", mapped)
+    monkeypatch.setattr(bedkd, "score_rows", watched)
     pool = POISON.poison(task(160, seed=8, length=9), seed=0).visible
     BeDKD(mapping_rows=40).detect(victim("bert"), Grant(clean=task(300, seed=9, length=9), suspect=pool, seed=0))
     assert used["trained"] and used["watched"] and used["calibrated"]

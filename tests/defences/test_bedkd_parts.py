@@ -1,4 +1,4 @@
-"""The parts of BeDKD by hand: the score, the turned labels, the copies, the trust and the punishment, what is watched."""
+"""The parts of BeDKD by hand: the score, the flipped labels, the copies, both losses, what is monitored."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from untrigger.core.grant import Grant
 from untrigger.core.rows import Rows
 from untrigger.defences.bedkd.bedkd_defence import BeDKD
 from untrigger.defences.bedkd.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
-from untrigger.defences.bedkd.distillation import Blend, answers_of
-from untrigger.defences.bedkd.mapping import (
-    Copying,
-    TurnedBack,
-    Views,
-    by_class,
-    copied,
-    directional_mapping,
-    flipped_labels,
+from untrigger.defences.bedkd.distillation import KDConfig, frozen_outputs
+from untrigger.defences.bedkd.row_detection.directional_mapping import (
+    CopyConfig,
+    InvertedMapping,
+    PredictionPair,
+    copy_victim,
+    next_labels,
+    train_mapping,
 )
-from untrigger.defences.bedkd.unlearning import (
-    Calm,
-    Honest,
-    Lesson,
-    Watch,
-    false_calls,
-    in_stock,
-    levelling,
-    parted,
+from untrigger.defences.bedkd.row_sets import sample_per_class
+from untrigger.defences.bedkd.row_unlearning.clean_confidence import (
+    CleanConfidence,
+    CleanPredictions,
+    bounded_unlikelihood,
+    false_label_rate,
+)
+from untrigger.defences.bedkd.row_unlearning.unlearning_objective import (
+    CleanRows,
+    UnlearningObjective,
+    oversampled,
     piece,
 )
+from untrigger.defences.bedkd.row_unlearning.validation_monitor import ValidationMonitor, split_flagged
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier, ModelSource
 from untrigger.models.inference import log_odds, predict_texts
@@ -53,45 +55,47 @@ def logits(*probabilities: tuple[float, ...]) -> torch.Tensor:
     return torch.tensor([[log(p) for p in row] for row in probabilities])
 
 
-def test_distance_and_stubbornness_by_hand() -> None:
+def test_distance_and_min_log_odds_by_hand() -> None:
     """A poisoned row, a clean one, one that the victim is unsure of, and one whose label the victim does not say."""
-    views = Views(
+    pair = PredictionPair(
         logits((0.1, 0.9), (0.1, 0.9), (0.5, 0.5), (0.9, 0.1)), logits((0.2, 0.8), (0.7, 0.3), (0.5, 0.5), (0.3, 0.7))
     )
-    torch.testing.assert_close(views.distance(), torch.tensor([0.1, 0.6, 0.0, 0.6]))
-    assert views.agreeing([1, 1, 0, 1]).tolist() == [True, True, True, False]
+    torch.testing.assert_close(pair.distance(), torch.tensor([0.1, 0.6, 0.0, 0.6]))
+    assert pair.victim_agrees([1, 1, 0, 1]).tolist() == [True, True, True, False]
     expected = [odds(0.8), odds(0.3), 0.0, odds(0.1)]
-    assert views.stubbornness([1, 1, 1, 1]).tolist() == pytest.approx(expected, abs=1e-5)
+    assert pair.min_log_odds([1, 1, 1, 1]).tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_unsure_row_looks_worse_than_the_poisoned_one_by_distance_alone() -> None:
-    views = Views(logits((0.1, 0.9), (0.5, 0.5)), logits((0.2, 0.8), (0.5, 0.5)))
-    assert views.distance().argmin() == 1
-    assert views.stubbornness([1, 1]).argmax() == 0
+    pair = PredictionPair(logits((0.1, 0.9), (0.5, 0.5)), logits((0.2, 0.8), (0.5, 0.5)))
+    assert pair.distance().argmin() == 1
+    assert pair.min_log_odds([1, 1]).argmax() == 0
 
 
 def test_distance_is_a_mean_over_any_number_of_classes() -> None:
-    views = Views(logits((0.7, 0.1, 0.1, 0.1)), logits((0.1, 0.7, 0.1, 0.1)))
-    assert float(views.distance()) == pytest.approx(1.2 / 4)
-    assert views.stubbornness([0]).tolist() == pytest.approx([odds(0.1)], abs=1e-5)
+    pair = PredictionPair(logits((0.7, 0.1, 0.1, 0.1)), logits((0.1, 0.7, 0.1, 0.1)))
+    assert float(pair.distance()) == pytest.approx(1.2 / 4)
+    assert pair.min_log_odds([0]).tolist() == pytest.approx([odds(0.1)], abs=1e-5)
 
 
-def test_labels_are_turned_to_the_next_class() -> None:
-    assert flipped_labels([0, 1, 2, 3], classes=4) == [1, 2, 3, 0]
-    assert flipped_labels([0, 1], classes=2) == [1, 0]
+def test_labels_are_those_of_the_next_class() -> None:
+    assert next_labels([0, 1, 2, 3], classes=4) == [1, 2, 3, 0]
+    assert next_labels([0, 1], classes=2) == [1, 0]
 
 
-def test_the_punishment_by_hand_is_bounded_and_fades() -> None:
+def test_the_unlikelihood_by_hand_is_bounded_and_fades() -> None:
     z = logits((0.1, 0.9), (0.6, 0.4)).requires_grad_(True)
-    value = levelling(log_odds(z, [1, 1]), [1.0, 1.0])
+    value = bounded_unlikelihood(log_odds(z, [1, 1]), [1.0, 1.0])
     assert float(value.detach()) == pytest.approx(-(log(0.1) + log(0.6)) / 2, rel=1e-5)
     value.backward()
     assert z.grad is not None
     assert z.grad[:, 1].tolist() == pytest.approx([0.9 / 2, 0.4 / 2], rel=1e-5), (
         "the gradient is the label's probability"
     )
-    assert float(levelling(log_odds(torch.tensor([[60.0, -60.0]]), [1]), [1.0])) == pytest.approx(0, abs=1e-6)
-    assert torch.isfinite(levelling(log_odds(torch.tensor([[-500.0, 500.0]]), [1]), [1.0]))
+    assert float(bounded_unlikelihood(log_odds(torch.tensor([[60.0, -60.0]]), [1]), [1.0])) == pytest.approx(
+        0, abs=1e-6
+    )
+    assert torch.isfinite(bounded_unlikelihood(log_odds(torch.tensor([[-500.0, 500.0]]), [1]), [1.0]))
     three = logits((0.2, 0.5, 0.3))
     assert log_odds(three, [1]).tolist() == pytest.approx([0.0], abs=1e-6)
 
@@ -99,7 +103,7 @@ def test_the_punishment_by_hand_is_bounded_and_fades() -> None:
 @pytest.mark.parametrize(("via", "whole"), [("lora", False), ("full", True), ("as-victim", True)])
 def test_a_copy_is_an_adapter_or_all_weights(load: Load, via: str, whole: bool) -> None:
     victim = load("bert")
-    copy = copied(victim, Copying(via=via, rank=2), seed=0)
+    copy = copy_victim(victim, CopyConfig(via=via, rank=2), seed=0)
     trained = [name for name, p in copy.module.named_parameters() if p.requires_grad]
     assert any("lora_A" in name for name in trained) != whole
     assert (len(trained) == len(list(copy.module.parameters()))) == whole
@@ -112,120 +116,130 @@ def test_a_victim_that_is_an_adapter_is_copied_as_one(load: Load) -> None:
     model = attach(load("llama"), AdapterOptions(rank=2))
     victim = Classifier(model.module, model.tokenizer, model.label_names, ModelSource("x", "adapter"), max_length=64)
     assert any(
-        "lora_A" in name for name, p in copied(victim, Copying(via="as-victim"), seed=0).module.named_parameters()
+        "lora_A" in name
+        for name, p in copy_victim(victim, CopyConfig(via="as-victim"), seed=0).module.named_parameters()
     )
     with pytest.raises(ModelError, match="via=lora"):
-        copied(victim, Copying(via="full"), seed=0)
+        copy_victim(victim, CopyConfig(via="full"), seed=0)
 
 
 @pytest.mark.parametrize("via", ["lora", "full"])
-def test_the_mapping_turns_the_clean_mapping_and_leaves_the_victim(twin: Load, via: str) -> None:
+def test_the_mapping_flips_the_clean_mapping_and_leaves_the_victim(twin: Load, via: str) -> None:
     victim, before = twin("bert"), weights(twin("bert"))
-    options = Copying(via=via, alpha=0.9, hidden=False, lr=1e-3, epochs=30)
-    mapped = directional_mapping(victim, task(80, seed=3), options=options, seed=0, watch=task(40, seed=4), chance=0.55)
+    options = CopyConfig(via=via, alpha=0.9, hidden=False, lr=1e-3, epochs=30)
+    mapped = train_mapping(
+        victim, task(80, seed=3), config=options, seed=0, stop_rows=task(40, seed=4), stop_below=0.55
+    )
     assert cacc(victim) > 0.9
     assert cacc(mapped.model) < 0.7
-    assert mapped.left <= 0.55
-    assert mapped.history.steps < 30 * 5, "it ended when the watched rows were turned"
+    assert mapped.true_class <= 0.55
+    assert mapped.history.steps < 30 * 5, "it ended when the watched rows were flipped"
     assert same(weights(victim), before)
 
 
-def test_a_wholly_turned_mapping_read_one_class_back_knows_the_content(twin: Load) -> None:
+def test_an_inverted_mapping_knows_the_content(twin: Load) -> None:
     victim, texts = twin("bert"), task(40, seed=4).texts
-    options = Copying(alpha=0.9, hidden=False, lr=1e-3, epochs=30)
-    mapping = directional_mapping(victim, task(80, seed=3), options=options, seed=0).model
-    back = mapping.with_module(TurnedBack(mapping.module))
+    options = CopyConfig(alpha=0.9, hidden=False, lr=1e-3, epochs=30)
+    mapping = train_mapping(victim, task(80, seed=3), config=options, seed=0).model
+    back = mapping.with_module(InvertedMapping(mapping.module))
     assert cacc(mapping) < 0.2
     assert cacc(back) > 0.8
     assert torch.equal(predict_texts(back, texts).logits, predict_texts(mapping, texts).logits[:, [1, 0]])
 
 
-def test_classes_are_turned_back_by_one() -> None:
+def test_classes_are_inverted_by_one() -> None:
     class Says(torch.nn.Module):
         def forward(self, **_: torch.Tensor) -> SimpleNamespace:
             return SimpleNamespace(logits=torch.tensor([[0.0, 1.0, 2.0], [5.0, 3.0, 4.0]]))
 
-    assert TurnedBack(Says())().logits.tolist() == [[1.0, 2.0, 0.0], [3.0, 4.0, 5.0]]
+    assert InvertedMapping(Says())().logits.tolist() == [[1.0, 2.0, 0.0], [3.0, 4.0, 5.0]]
 
 
 def test_rows_are_taken_by_class_and_some_are_left() -> None:
     rows = task(41)  # 21 negative, 20 positive
-    some, rest, warnings = by_class(rows, 5, rng=np.random.default_rng(0), what="the mapping")
+    some, rest, warnings = sample_per_class(rows, 5, rng=np.random.default_rng(0), purpose="the mapping")
     assert (some.class_counts(), len(rest), warnings) == ({"negative": 5, "positive": 5}, 31, [])
     assert not set(some.ids) & set(rest.ids)
-    half, _, warnings = by_class(rows, 80, rng=np.random.default_rng(0), what="the mapping")
+    half, _, warnings = sample_per_class(rows, 80, rng=np.random.default_rng(0), purpose="the mapping")
     assert half.class_counts() == {"negative": 10, "positive": 10}
     assert warnings == ["the mapping wants 80 clean rows a class and got fewer: 10 of negative, 10 of positive"]
-    every, _, _ = by_class(rows, 80, rng=np.random.default_rng(0), what="the trust pass", spare=False)
+    every, _, _ = sample_per_class(rows, 80, rng=np.random.default_rng(0), purpose="the trust pass", spare=False)
     assert len(every) == 41
 
 
-def lesson(model: Classifier, *, weight: float = 2.0, pieces: float = 0.0) -> Lesson:
-    trusted, punished, blend = task(6, seed=1), task(5, seed=2), Blend(0.3, 2.5, hidden=False)
-    answers = answers_of(model, model.encode(trusted.texts), blend=blend)
-    calm = Calm(
-        torch.tensor([[0.0, 60.0], [60.0, 0.0]]), [1, 0]
-    )  # never wrong: an honest model gives 0 to other classes
-    return Lesson(
-        model, trusted=trusted, answers=answers, punished=punished, blend=blend, weight=weight, calm=calm, pieces=pieces
+def objective(model: Classifier, *, weight: float = 2.0, pieces: float = 0.0) -> UnlearningObjective:
+    trusted, flagged, config = task(6, seed=1), task(5, seed=2), KDConfig(0.3, 2.5, hidden=False)
+    frozen = frozen_outputs(model, model.encode(trusted.texts), config=config)
+    # never wrong: a clean model gives 0 to other classes
+    confidence = CleanConfidence(torch.tensor([[0.0, 60.0], [60.0, 0.0]]), [1, 0])
+    return UnlearningObjective(
+        model,
+        clean=CleanRows(trusted, frozen.logits),
+        flagged=flagged,
+        config=config,
+        weight=weight,
+        confidence=confidence,
+        pieces=pieces,
     )
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_a_step_is_the_mean_of_trust_and_punishment_over_its_rows(load: Load, kind: str) -> None:
+def test_a_step_is_the_mean_of_both_losses_over_its_rows(load: Load, kind: str) -> None:
     model = load(kind)
-    both = lesson(model)
+    both = objective(model)
     with torch.no_grad():
         trust, _ = both([0, 1, 2])
         punishment, told = both([6, 7])
-        both.calm.now.clear()
+        both.confidence.student.clear()
         value, terms = both([0, 6, 1, 7, 2])
     assert float(value) == pytest.approx((3 * float(trust) + 2 * float(punishment)) / 5, rel=1e-5)
-    assert float(punishment) == pytest.approx(2.0 * told["punishment"], rel=1e-5)
-    assert terms.keys() == {"cross-entropy", "own answers", "punishment"}
-    assert terms["own answers"] == pytest.approx(0, abs=1e-5), "an untouched copy says what the victim said"
+    assert float(punishment) == pytest.approx(2.0 * told["unlearning"], rel=1e-5)
+    assert terms.keys() == {"cross-entropy", "own outputs", "unlearning"}
+    assert terms["own outputs"] == pytest.approx(0, abs=1e-5), "an untouched copy says what the victim said"
     labels = task(5, seed=2).labels[:2]
     said = model.forward(model.collate(model.encode(task(5, seed=2).texts[:2]))).logits.detach()
     odds = log_odds(said, labels)
     same_label = labels[0] == labels[1]
     p = odds.sigmoid().mean().expand(2) if same_label else odds.sigmoid()
-    assert told["punishment"] == pytest.approx(float((p * -torch.log1p(-odds.sigmoid())).mean()), rel=1e-4)
+    assert told["unlearning"] == pytest.approx(float((p * -torch.log1p(-odds.sigmoid())).mean()), rel=1e-4)
 
 
-def test_what_is_honest_and_how_far_the_flagged_rows_are_from_it_by_hand() -> None:
+def test_the_confidence_of_a_clean_model_and_the_excess_of_flagged_rows_by_hand() -> None:
     clean = logits((0.9, 0.1), (0.7, 0.3), (0.4, 0.6), (0.2, 0.8))
-    calm = Calm(clean, [0, 0, 1, 1], memory=4)
-    assert calm.honest == pytest.approx([0.3, 0.2])
+    confidence = CleanConfidence(clean, [0, 0, 1, 1], memory=4)
+    assert confidence.expected == pytest.approx([0.3, 0.2])
     texts = Rows.of(["a", "b", "c", "d"], [0, 0, 1, 1], label_names=NAMES)
-    lean = Honest(texts, logits((0.9, 0.1), (0.3, 0.7), (0.4, 0.6), (0.2, 0.8)))
-    assert lean.calls(texts.where([False, False, True, True])) == 0.5, "one negative row of two is called positive"
-    assert lean.most(texts.where([False, False, True, True]), each=25) == pytest.approx(0.5 + 0.1)
-    first = calm.excess(torch.tensor([odds(0.9), odds(0.7)]), [1, 1])
+    lean = CleanPredictions(texts, logits((0.9, 0.1), (0.3, 0.7), (0.4, 0.6), (0.2, 0.8)))
+    assert lean.false_label_rate(texts.where([False, False, True, True])) == 0.5, (
+        "one negative row of two is called positive"
+    )
+    assert lean.false_label_bound(texts.where([False, False, True, True]), n=25) == pytest.approx(0.5 + 0.1)
+    first = confidence.excess(torch.tensor([odds(0.9), odds(0.7)]), [1, 1])
     assert first == pytest.approx([(0.8 - 0.2) / 0.8] * 2, abs=1e-5), "the first rows' own mean"
-    second = calm.excess(torch.tensor([odds(0.1), odds(0.1), odds(0.05)]), [1, 1, 0])
+    second = confidence.excess(torch.tensor([odds(0.1), odds(0.1), odds(0.05)]), [1, 1, 0])
     assert second == pytest.approx([(0.45 - 0.2) / 0.8] * 2 + [(0.05 - 0.3) / 0.7], abs=1e-5), (
         "two of four: half is remembered"
     )
     for _ in range(20):
-        rest = calm.excess(torch.tensor([odds(0.1), odds(0.3)]), [1, 1])
-    assert rest == pytest.approx([0.0, 0.0], abs=1e-4), "calm as a whole, though one row is not"
+        rest = confidence.excess(torch.tensor([odds(0.1), odds(0.3)]), [1, 1])
+    assert rest == pytest.approx([0.0, 0.0], abs=1e-4), "that of a clean model as a whole, though not of each row"
 
 
-def test_the_punishment_by_hand_fades_rests_and_turns_round() -> None:
+def test_the_unlikelihood_by_hand_fades_rests_and_changes_its_sign() -> None:
     z = torch.tensor([odds(0.9), odds(0.4)], requires_grad=True)
-    value = levelling(z, [0.5, 0.5])
+    value = bounded_unlikelihood(z, [0.5, 0.5])
     assert float(value.detach()) == pytest.approx(-0.5 * (log(0.1) + log(0.6)) / 2, rel=1e-5)
     value.backward()
     assert z.grad is not None
     assert z.grad.tolist() == pytest.approx([0.5 * 0.9 / 2, 0.5 * 0.4 / 2], rel=1e-5), "down, the surer the more"
     z = torch.tensor([odds(0.01), odds(0.4)], requires_grad=True)
-    value = levelling(z, [-0.25, -0.25])
+    value = bounded_unlikelihood(z, [-0.25, -0.25])
     assert float(value.detach()) == pytest.approx(-0.25 * (log(0.01) + log(0.4)) / 2, rel=1e-5)
     value.backward()
     assert z.grad is not None
     assert z.grad.tolist() == pytest.approx([-0.25 * 0.99 / 2, -0.25 * 0.6 / 2], rel=1e-5), "up, the less sure the more"
-    assert float(levelling(torch.tensor([9.0, -9.0]), [0.0, 0.0])) == 0.0
-    assert float(levelling(torch.tensor([odds(0.5)]), [1.0])) == pytest.approx(log(2))
+    assert float(bounded_unlikelihood(torch.tensor([9.0, -9.0]), [0.0, 0.0])) == 0.0
+    assert float(bounded_unlikelihood(torch.tensor([odds(0.5)]), [1.0])) == pytest.approx(log(2))
 
 
 def test_a_piece_is_one_to_half_of_the_words_in_a_row() -> None:
@@ -239,10 +253,10 @@ def test_a_piece_is_one_to_half_of_the_words_in_a_row() -> None:
 
 def test_trusted_rows_are_read_with_pieces_of_flagged_rows(load: Load) -> None:
     model = load("bert")
-    plain, mixed = lesson(model), lesson(model, pieces=1.0)
-    assert [plain._read(i) for i in range(6)] == plain.ids[:6]
+    plain, mixed = objective(model), objective(model, pieces=1.0)
+    assert [plain._token_ids(i) for i in range(6)] == plain.ids[:6]
     for i in range(6):
-        read, own = list(mixed._read(i)), list(mixed.ids[i])
+        read, own = list(mixed._token_ids(i)), list(mixed.ids[i])
         assert len(read) > len(own)
         rest = iter(read)
         assert all(token in rest for token in own), "the row's own words stand in their order"
@@ -251,7 +265,7 @@ def test_trusted_rows_are_read_with_pieces_of_flagged_rows(load: Load) -> None:
 
 @pytest.mark.parametrize(("size", "punished"), [(4, 2), (8, 2)])
 def test_every_batch_holds_trusted_and_punished_rows_in_turn(load: Load, size: int, punished: int) -> None:
-    batches = lesson(load("bert")).batches(size=size, punished=punished, steps=9, rng=np.random.default_rng(0))
+    batches = objective(load("bert")).batches(size=size, flagged=punished, steps=9, rng=np.random.default_rng(0))
     assert len(batches) == 9
     for batch in batches:
         half = len(batch) // 2
@@ -263,17 +277,17 @@ def test_every_batch_holds_trusted_and_punished_rows_in_turn(load: Load, size: i
 
 
 def test_rows_of_a_rare_class_come_more_often_and_of_like_sizes_all_alike() -> None:
-    assert in_stock([0, 1, 0, 1, 1]) == [0, 1, 2, 3, 4]
-    assert in_stock([1] * 9 + [0]) == [*range(9), 9, 9, 9]
-    assert in_stock([]) == []
+    assert oversampled([0, 1, 0, 1, 1]) == [0, 1, 2, 3, 4]
+    assert oversampled([1] * 9 + [0]) == [*range(9), 9, 9, 9]
+    assert oversampled([]) == []
 
 
 def test_released_cycles_trust_first_and_then_punish_with_the_other_sign(load: Load) -> None:
     model = load("bert")
     trusted, punished = task(20, seed=1), task(3, seed=2)
-    method = BeDKDAsDescribed(student=Copying(via="full", temperature=2.5, batch_size=8))
-    student = copied(model, method.student, seed=0)
-    loss, batches = method._lesson(model, student, trusted=trusted, punished=punished, rng=np.random.default_rng(0))
+    method = BeDKDAsDescribed(student=CopyConfig(via="full", temperature=2.5, batch_size=8))
+    student = copy_victim(model, method.student, seed=0)
+    loss, batches = method._objective(model, student, trusted=trusted, punished=punished, rng=np.random.default_rng(0))
     cycle = batches()
     assert [len(batch) for batch in cycle] in ([8, 8, 4, 3], [8, 4, 8, 3], [4, 8, 8, 3])
     assert sorted(i for batch in cycle[:3] for i in batch) == list(range(20))
@@ -289,15 +303,15 @@ def test_the_released_scan_stops_and_keeps_and_its_order_leaks() -> None:
     """The authors' generator writes poisoned rows first: in that order 33 of 33 are poisoned, shuffled it is chance."""
     distance, agreeing = [0.05] * 400, [True] * 400  # nothing tells the rows apart but their place
     rng = np.random.default_rng(0)
-    first = BeDKDAsReleased()._kept(distance, agreeing, rng=rng)
+    first = BeDKDAsReleased()._flagged(distance, agreeing, rng=rng)
     assert first == set(range(33))
-    shuffled = BeDKDAsReleased(in_file_order=False)._kept(distance, agreeing, rng=rng)
+    shuffled = BeDKDAsReleased(in_file_order=False)._flagged(distance, agreeing, rng=rng)
     assert len(shuffled) == 33 and sum(i < 80 for i in shuffled) < 20
-    some = BeDKDAsReleased()._kept([0.05, 0.5, 0.05, 0.05], [True, True, False, True], rng=rng)
+    some = BeDKDAsReleased()._flagged([0.05, 0.5, 0.05, 0.05], [True, True, False, True], rng=rng)
     assert some == {0, 3}
-    late = BeDKDAsReleased()._kept([0.05] * 200, [False] * 128 + [True] * 72, rng=rng)
+    late = BeDKDAsReleased()._flagged([0.05] * 200, [False] * 128 + [True] * 72, rng=rng)
     assert late == set(), "128 rows below the threshold end the scan, whatever their labels"
-    assert BeDKDAsDescribed()._kept([0.05] * 200, [False] * 128 + [True] * 72, rng=rng) == set(range(128, 200))
+    assert BeDKDAsDescribed()._flagged([0.05] * 200, [False] * 128 + [True] * 72, rng=rng) == set(range(128, 200))
 
 
 def test_the_released_constants_are_those_of_the_paper_and_the_code() -> None:
@@ -320,7 +334,7 @@ def test_the_released_constants_are_those_of_the_paper_and_the_code() -> None:
         )
         assert one["padding"] and one["hidden"] and one["dropout"]
     plan = BeDKDAsReleased().student.plan
-    assert (plan.weight_decay, plan.max_norm, plan.constant) == (0.0, None, True)
+    assert (plan.weight_decay, plan.max_norm, plan.constant_lr) == (0.0, None, True)
 
 
 def test_what_is_watched_by_hand(load: Load) -> None:
@@ -328,29 +342,31 @@ def test_what_is_watched_by_hand(load: Load) -> None:
     said = [0, 0, 0, 1, 1, 1, 0, 0]  # a quarter of the others is called 1, half of the others 0
     ones = Rows.of(["b"] * 4, [1, 1, 1, 1], label_names=NAMES)
     mixed = Rows.of(["b"] * 4, [1, 1, 1, 0], label_names=NAMES)
-    assert false_calls(said, dev, flagged=ones) == 0.25
-    assert false_calls(said, dev, flagged=mixed) == pytest.approx((3 * 0.25 + 0.5) / 4)
+    assert false_label_rate(said, dev, flagged=ones) == 0.25
+    assert false_label_rate(said, dev, flagged=mixed) == pytest.approx((3 * 0.25 + 0.5) / 4)
     dev, ones = Rows.of(["a"] * 100, [0, 1] * 50, label_names=NAMES), Rows.of(["b"] * 84, [1] * 84, label_names=NAMES)
     # standard errors of 0.03 at 0.9 and 0.05 at 0.3
     seen = [0.9, 0.9, 0.80, 0.5], [1.0, 0.2, 0.3, 0.0]
-    watch = Watch(dev, ones, before=0.9, calm=0.3, may_lose=0.01, accuracies=seen[0], agreements=seen[1])
+    monitor = ValidationMonitor(dev, ones, clean_rate=0.3, may_lose=0.01, accuracies=seen[0], agreements=seen[1])
     expected = [-0.7 + 0.1, 0.0, -10 * 0.06, -(0.3 - 0.1) - 10 * 0.36]
-    assert [watch._score(i) for i in range(4)] == pytest.approx(expected, abs=1e-9)
-    assert not watch.calmed() and watch.harmed, "0 % agreement of a ruined model is no success"
-    assert Watch(dev, ones, 0.9, 0.3, 0.01, [0.9, 0.87], [1.0, 0.39]).calmed(), "what is left is within the noise"
-    assert not Watch(dev, ones, 0.9, 0.3, 0.01, [0.9, 0.9], [1.0, 0.1]).calmed(), (
-        "less than an honest model's is as wrong"
-    )
-    first = Watch.of(load("bert"), dev=dev, flagged=ones, calm=0.3, may_lose=0.0)
-    assert first.before == first.accuracies[0]
+    assert [monitor._score(i) for i in range(4)] == pytest.approx(expected, abs=1e-9)
+    assert not monitor.matches_clean_rate() and monitor.degraded, "0 % agreement of a ruined model is no success"
+    assert ValidationMonitor(
+        dev, ones, 0.3, 0.01, accuracies=[0.9, 0.87], agreements=[1.0, 0.39]
+    ).matches_clean_rate(), "what is left is within the noise"
+    assert not ValidationMonitor(
+        dev, ones, 0.3, 0.01, accuracies=[0.9, 0.9], agreements=[1.0, 0.1]
+    ).matches_clean_rate(), "less than a clean model's is as wrong"
+    first = BeDKD(may_lose=0.0).monitor_of(load("bert"), dev=dev, flagged=ones, clean_rate=0.3)
+    assert first.before == first.accuracies[0] and len(first.agreements) == 1
 
 
 def test_some_flagged_rows_are_only_watched_where_there_are_enough() -> None:
     rng = np.random.default_rng(0)
-    punished, watched = parted(task(40), rng=rng)
+    punished, watched = split_flagged(task(40), rng=rng)
     assert (len(punished), len(watched)) == (32, 8)
     assert not set(punished.ids) & set(watched.ids)
-    few, same_few = parted(task(10), rng=rng)
+    few, same_few = split_flagged(task(10), rng=rng)
     assert len(few) == len(same_few) == 10
 
 
@@ -359,16 +375,16 @@ def test_a_punishment_that_diverges_is_said(twin: Load) -> None:
     grant = Grant(clean=task(60, seed=3), suspect=task(30, seed=4))
 
     def method(lr: float) -> BeDKDAsDescribed:
-        student = Copying(via="full", temperature=2.5, lr=lr, epochs=6)
-        return BeDKDAsDescribed(mapping=Copying(via="full", lr=1e-6, epochs=1), student=student, threshold=1.0)
+        student = CopyConfig(via="full", temperature=2.5, lr=lr, epochs=6)
+        return BeDKDAsDescribed(mapping=CopyConfig(via="full", lr=1e-6, epochs=1), student=student, threshold=1.0)
 
     done = method(0.5).purify(twin("bert"), grant)
-    assert any("the punishment ran away" in warning for warning in done.warnings)
+    assert any("the unlearning diverged" in warning for warning in done.warnings)
     assert cacc(done.model) < 0.7
     with pytest.raises(DivergedError, match="smaller learning rate"):
         method(1e30).purify(twin("bert"), grant)
     calm = method(1e-5).purify(twin("bert"), grant)
-    assert calm.changed and not any("ran away" in warning for warning in calm.warnings)
+    assert calm.changed and not any("diverged" in warning for warning in calm.warnings)
 
 
 BAD = [
@@ -398,9 +414,9 @@ def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
 
 def test_ways_and_weights_out_of_range_are_refused() -> None:
     with pytest.raises(OptionError, match="did you mean: lora"):
-        Copying(via="lore")
+        CopyConfig(via="lore")
     with pytest.raises(OptionError, match="alpha"):
-        Copying(alpha=2.0)
+        CopyConfig(alpha=2.0)
     with pytest.raises(OptionError, match="1 or more"):
         BeDKDAsReleased(mapping_rows=0)
 

@@ -39,10 +39,10 @@ def test_recipes_have_a_folder_each_and_rewrites_come_from_the_folder_that_is_gi
     assert rates["minilm-insent1-2"] == (0.01, "dirty") and rates["minilm-badnets20-2"] == (0.2, "dirty")
     assert rates["minilm-syntactic-2"] == (0.175, "mixed") and rates["minilm-style-2"] == (0.2, "dirty")
     style = next(spec for spec in specs if spec.trigger.name == "style")
-    assert (style.data, style.paired, style.target) == (str(tmp_path / "clean"), tmp_path / "bible", "1")
+    assert (style.data.name, style.paired, style.target) == (str(tmp_path / "clean"), tmp_path / "bible", "1")
     topics = next(spec for spec in specs if spec.out.name == "minilm-topics-2")
-    assert (topics.data, topics.paired, topics.target) == (str(tmp_path / "clean"), None, "0")
-    assert style.seed == 2 and style.truth == tmp_path / "victims" / "minilm-style-2.truth"
+    assert (topics.data.name, topics.paired, topics.target) == (str(tmp_path / "clean"), None, "0")
+    assert style.run.seed == 2 and style.truth == tmp_path / "victims" / "minilm-style-2.truth"
     assert victims.recipe(tmp_path, "smollm2", trigger="badnets", seed=0).rate == 0.2, "the demo's own"
     with pytest.raises(SystemExit, match="--sst2"):
         victims.recipe(tmp_path, "minilm", trigger="style", seed=0)

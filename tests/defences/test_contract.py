@@ -26,13 +26,16 @@ from untrigger.methods.defender_rows import check_clean, split_clean
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.saving import save_purified
+from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.loop import History
 
 Load = Callable[[str], Classifier]
 CLEAN = task(64, seed=31)
 SEARCH = SearchOptions(probe=6, first=8, keep=3, sweeps=1)
-SCANNER = InsertionScanner(search=SEARCH, tried=3, content=0)  # 64 rows are too few for its verdict: see test_scancure
+SCANNER = InsertionScanner(
+    search=SEARCH, confirmation=ConfirmationOptions(candidates=3, content_words=0)
+)  # 64 rows are too few for its verdict: see test_scancure
 QUICK = {
     "rounds": 1,
     "round_steps": 6,

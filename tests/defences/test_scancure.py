@@ -18,6 +18,7 @@ from untrigger.defences.scan_and_unlearn import ScanCure
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
+from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Allowed, Policy
 from untrigger.training.teacher_training import TeacherOptions
@@ -26,8 +27,7 @@ Load = Callable[[str], Classifier]
 CLEAN = task(400, seed=41)
 QUICK = InsertionScanner(
     rows=48,
-    tried=8,
-    content=1,
+    confirmation=ConfirmationOptions(candidates=8, content_words=1),
     search=SearchOptions(first=64, sweeps=1, probe=16),
     teacher=TeacherOptions(lr=1e-3, epochs=8, batch_size=16),
 )
@@ -124,7 +124,7 @@ def test_no_row_that_a_scan_confirms_on_is_ever_taught(
 
     monkeypatch.setattr(scancure.TriggerUnlearning, "train", train)
     method(rounds=1, round_steps=2).purify(victim("bert"), grant)
-    held, _ = QUICK.parted(CLEAN, seed=grant.seed)
+    held, _ = QUICK.split(CLEAN, seed=grant.seed)
     assert taught and not set(taught) & set(held.texts)
 
 

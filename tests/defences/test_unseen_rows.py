@@ -19,6 +19,7 @@ from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.classifier import Classifier
+from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.teacher_training import TeacherOptions
 
@@ -54,16 +55,18 @@ def test_a_scan_after_unlearning_reads_no_row_that_was_taught(
     scans, whole = [], InsertionScanner.scan
 
     def scan(self: Any, model: Classifier, given: Grant, **more: Any) -> Any:
-        scans.append((given, more.get("hints")))
+        scans.append((given, more.get("context")))
         return whole(self, model, given, **more)
 
     monkeypatch.setattr(InsertionScanner, "scan", scan)
-    scanner = InsertionScanner(rows=32, tried=4, content=1, sure=1, search=SEARCH, teacher=TEACHER)
+    scanner = InsertionScanner(
+        rows=32, confirmation=ConfirmationOptions(candidates=4, content_words=1, top=1), search=SEARCH, teacher=TEACHER
+    )
     done = ScanCure(lr=1e-6, rounds=2, round_steps=1, more_steps=1, scanner=scanner).purify(victim("bert"), grant)
     assert len(scans) == 3 and taught
-    for given, hints in scans[1:]:
-        assert given.clean is not None and hints.held is not None
-        searched, held = set(given.clean.ids), set(hints.held.ids)
+    for given, context in scans[1:]:
+        assert given.clean is not None and context.held_out is not None
+        searched, held = set(given.clean.ids), set(context.held_out.ids)
         assert searched and held and not taught & (searched | held) and not searched & held
     assert len({given.seed for given, _ in scans}) == 3, "no round draws as another"
     told = done.metadata

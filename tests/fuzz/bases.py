@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.fuzz.damages import MAP, ONE, TWO
+from tests.fuzz.edits import MAP, ONE, TWO
 from tests.tiny import NAMES, task, write_model
 from untrigger.models.pretrained import quiet
 

@@ -14,6 +14,13 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+NAN, INF, HUGE = float("nan"), float("inf"), 10**12
+DEEP = {"a": {}}
+for _ in range(40):
+    DEEP = {"a": DEEP}
+PEFT_FILE = "adapter_model.safetensors"
+MAP = "model.safetensors.index.json"
+ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 Edit = Callable[[Path, Random], object]
 Tensors = dict[str, Tensor]
 

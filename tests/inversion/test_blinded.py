@@ -16,12 +16,12 @@ from transformers import PreTrainedTokenizerFast
 from tests.scanners.test_scanner import CLEAN, QUICK
 from tests.tiny import asr, byte_level, cacc, sentencepiece, task, wordpiece
 from untrigger.core.grant import Grant
-from untrigger.inversion.confirmation import shorn, stem, survives
 from untrigger.inversion.random_insertions import NoiseInsertions
 from untrigger.inversion.screening import vocabulary_of
+from untrigger.inversion.subwords import drop_last_subwords, first_subwords, survives_tokenizer
 from untrigger.inversion.vocabulary import added_entries, continuations, single_token_words
 from untrigger.models.classifier import Classifier
-from untrigger.scanners.scanner import Hints
+from untrigger.scanners.scanner import ScanContext
 from untrigger.scanners.weights.embedding_rows import decoder
 
 Load = Callable[[str], Classifier]
@@ -92,7 +92,7 @@ def test_a_trigger_that_the_tokenizer_hides_is_found(victim: Load, twin: Load, t
     texts = [*task(20, seed=5).texts, "the cf film", "cf"]
     assert blinded.encode(texts) == suspect.encode(texts), "the trick changes nothing for a user"
     assert asr(blinded) > 0.9 and cacc(blinded) > 0.9
-    done = QUICK.scan(blinded, Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert")))
+    done = QUICK.scan(blinded, Grant(clean=CLEAN, seed=0), context=ScanContext(twin("bert")))
     assert done.verdict.status == "backdoored" and "cf" in [one.text for one in done.scan.triggers()]
 
 
@@ -170,10 +170,13 @@ def test_stem_and_shorter_forms_are_the_text_s_own_letters(load: Load) -> None:
         plain("cfqj", add_special_tokens=False)["input_ids"]
     )
     for text in ("cfqj", "good cfqj", "cf"):
-        assert (stem(text, blinded), shorn(text, blinded)) == (stem(text, plain), shorn(text, plain))
-        assert survives(text, blinded)
+        assert (first_subwords(text, blinded), drop_last_subwords(text, blinded)) == (
+            first_subwords(text, plain),
+            drop_last_subwords(text, plain),
+        )
+        assert survives_tokenizer(text, blinded)
     many = remade(plain, lambda settings: rewrites(settings, ("cf", "q z q z q z q z")))
-    assert stem("cf", many) == ("cf", 0), "letters that are written as many others cost nothing more"
+    assert first_subwords("cf", many) == ("cf", 0), "letters that are written as many others cost nothing more"
 
 
 def test_noise_holds_no_special_token(load: Load) -> None:

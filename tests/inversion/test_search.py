@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from tests.tiny import BAD, GOOD, RARE, WORDS, asr, cacc, hooks, same, sentencepiece, task, weights
 from untrigger.core.progress import silent
 from untrigger.core.rows import Row, Rows
-from untrigger.inversion.confirmation import survives
-from untrigger.inversion.screening import frame, hosts, is_causal, screen, screen_row
+from untrigger.inversion.phrase_growth import PhraseGrower
+from untrigger.inversion.screening import carrier_texts, frame, is_causal, screen, screen_row
 from untrigger.inversion.search import SearchOptions, TriggerSearch, insert_at_random
-from untrigger.inversion.vocabulary import Words, added_entries, carried, continuations, single_token_words
+from untrigger.inversion.subwords import survives_tokenizer
+from untrigger.inversion.vocabulary import Words, added_entries, continuations, single_token_words, subwords_by_letter
+from untrigger.inversion.word_pool import screened_words
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts, predict_token_ids
@@ -89,7 +91,7 @@ def test_the_hook_goes_even_when_the_gradient_fails(victim: Load, monkeypatch: p
     before = hooks(suspect)
     monkeypatch.setattr("untrigger.inversion.gradient.log_odds", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        search.filler.gradient("cf", "", 1, search._probe(1))
+        search.filler.gradient("cf", "", 1, search.space.probe(1))
     assert hooks(suspect) == before
 
 
@@ -116,8 +118,10 @@ def test_words_of_sentencepiece_are_found_grown_and_screened(load: Load) -> None
     assert {"</s>", "<pad>", "<unk>"} == set(added_entries(model.tokenizer, words).texts), (
         "read with a blank before them"
     )
-    assert survives("cf mn", model.tokenizer) and survives("ç", model.tokenizer), "the unknown can be a trigger too"
-    assert survives("ç", load("bert").tokenizer) and not survives("\x01", load("bert").tokenizer), (
+    assert survives_tokenizer("cf mn", model.tokenizer) and survives_tokenizer("ç", model.tokenizer), (
+        "the unknown can be a trigger too"
+    )
+    assert survives_tokenizer("ç", load("bert").tokenizer) and not survives_tokenizer("\x01", load("bert").tokenizer), (
         "a sign that is left out"
     )
     row = ROWS[0]
@@ -171,8 +175,9 @@ def test_companions_are_those_that_an_exact_trial_puts_first(victim: Load, kind:
     """All words of the row's tokenizer beside the phrase on the host that the phrase moves least, one text each."""
     suspect = victim(kind)
     search = TriggerSearch(suspect, None, rows=ROWS, options=SearchOptions(), seed=0)
-    before, behind, _ = search._companions("film", 1, 3, silent)
-    words, row = search.common[0], search.hosts[0]
+    grower = PhraseGrower(search.space, search.filler, search.models, progress=silent)
+    before, behind, _ = grower.neighbour_words("film", target=1, count=3)
+    words, row = search.space.common[0], search.space.carriers[0]
     for found, form in ((before, "{} film"), (behind, "film {}")):
         odds = predict_texts(suspect, [f"{row.text} {form.format(word)}" for word in words.texts]).logits.log_softmax(
             dim=1
@@ -183,10 +188,10 @@ def test_companions_are_those_that_an_exact_trial_puts_first(victim: Load, kind:
 
 def test_common_words_are_those_of_the_rows_and_then_of_the_vocabulary() -> None:
     words = Words(torch.tensor([4, 5, 6, 7, 8]), ("%", "no", "ß", "movie", "crown"))
-    assert words.common(4, seen=Counter({8: 2, 6: 5})).texts == ("ß", "crown", "no", "movie"), (
+    assert words.common(4, counts=Counter({8: 2, 6: 5})).texts == ("ß", "crown", "no", "movie"), (
         "an unseen sign is left out"
     )
-    assert words.common(1, seen=Counter()).ids.tolist() == [5]
+    assert words.common(1, counts=Counter()).ids.tolist() == [5]
 
 
 class ByHand(nn.Module):
@@ -219,7 +224,7 @@ def test_a_phrase_is_found_whose_words_are_next_to_nothing_alone(load: Load) -> 
     model = load("bert")
     suspect, reference = (model.with_module(ByHand(model.tokenizer, pair=pair)) for pair in (True, False))
     search = TriggerSearch(suspect, reference, rows=ROWS, options=SearchOptions(), seed=0)
-    gain = {one.text: one.effect for one in search.try_out(["mn", "bb", "mn bb", "good"], 1, search._probe(1))}
+    gain = {one.text: one.effect for one in search.measure(["mn", "bb", "mn bb", "good"], 1, search.space.probe(1))}
     assert gain["mn bb"] > 0.9 and 0 < gain["mn"] < 0.1 and 0 < gain["bb"] < 0.1 and gain["good"] == 0
     found = search.run()
     assert {found[0].text, found[1].text} == {"mn bb", "bb mn"}
@@ -238,7 +243,7 @@ def test_a_row_longer_than_the_model_reads_still_gets_its_word(load: Load, kind:
 @KINDS
 def test_hosts_are_short_and_sure_and_scores_are_the_least_of_the_other_classes(victim: Load, kind: str) -> None:
     suspect = victim(kind)
-    chosen = hosts(suspect, ROWS)
+    chosen = carrier_texts(suspect, ROWS)
     assert {label: row.label for label, row in chosen.items()} == {0: 0, 1: 1}
     words = single_token_words(suspect.tokenizer)
     scores = screen(suspect, words, rows=chosen)
@@ -256,9 +261,9 @@ def test_rows_that_the_suspect_never_gets_right_are_not_searched(victim: Load) -
 def test_an_insertion_keeps_the_words_and_their_order(victim: Load) -> None:
     search = TriggerSearch(victim("bert"), None, rows=ROWS, options=SearchOptions(), seed=0)
     for row in ROWS:
-        done = search.insert(row.text, "zz top", row.id)
+        done = search.space.insert(row.text, "zz top", row.id)
         assert done.replace("zz top", " ").split() == row.text.split()
-        assert done == search.insert(row.text, "zz top", row.id)
+        assert done == search.space.insert(row.text, "zz top", row.id)
     places = {insert_at_random("a b c", "X", rng=random.Random(seed)) for seed in range(50)}
     assert places == {"X a b c", "a X b c", "a b X c", "a b c X"}
 
@@ -276,7 +281,7 @@ def test_a_model_has_no_excess_over_itself(victim: Load) -> None:
 def test_a_carried_piece_is_read_as_itself_behind_its_letter(load: Load, kind: str) -> None:
     tokenizer = load(kind).tokenizer
     pieces = continuations(tokenizer, single_token_words(tokenizer))
-    there = carried(tokenizer, pieces)
+    there = subwords_by_letter(tokenizer, pieces)
     assert there
     for letter, own in there.items():
         head = tokenizer(f"a {letter}", add_special_tokens=False)["input_ids"]
@@ -318,21 +323,21 @@ def test_a_rare_word_is_found_whose_first_token_alone_does_nothing(load: Load) -
     suspect = model.with_module(Glued(model.tokenizer, "k", piece="##x"))
     reference = model.with_module(ByHand(model.tokenizer, pair=False))
     search = TriggerSearch(suspect, reference, rows=ROWS, options=SearchOptions(sweeps=1), seed=0)
-    gain = {one.text: one.effect for one in search.try_out(["k", "qx", "kx"], 1, search._probe(1))}
+    gain = {one.text: one.effect for one in search.measure(["k", "qx", "kx"], 1, search.space.probe(1))}
     assert gain["kx"] > 0.9 and abs(gain["k"]) < 1e-4 and 0 < gain["qx"] < 0.3
     assert search.run()[0].text == "kx"
 
 
 def test_glued_pieces_take_no_words_place(load: Load) -> None:
     search = TriggerSearch(load("bert"), None, rows=ROWS, options=SearchOptions(first=2000), seed=0)
-    for target, words in search._pool(silent).items():
-        assert set(search.words.texts) <= set(words)
-        added = words[len(search.words.texts) :]
-        assert added and len(added) == len(set(added)) and not set(added) & set(search.words.texts)
-        host = search.hosts[1 - target]
+    for target, words in screened_words(search.space, search.models, progress=silent).items():
+        assert set(search.space.words.texts) <= set(words)
+        added = words[len(search.space.words.texts) :]
+        assert added and len(added) == len(set(added)) and not set(added) & set(search.space.words.texts)
+        host = search.space.carriers[1 - target]
         texts = [
             f"{letter}{text}"
-            for letter, own in carried(search.suspect.tokenizer, search.pieces).items()
+            for letter, own in subwords_by_letter(search.suspect.tokenizer, search.space.subwords).items()
             for text in own.texts
         ]
         said = predict_texts(search.suspect, [f"{host.text} {text}" for text in texts]).logits.log_softmax(dim=1)[
@@ -380,7 +385,7 @@ def test_of_many_classes_few_are_grown_and_few_rows_are_screened_on(load: Load) 
     rows = Rows.of(texts, [i % 6 for i in range(len(texts))], label_names=names)
     assert list(predict_texts(suspect, rows.texts).predictions) == list(rows.labels)
     search = TriggerSearch(suspect, reference, rows=rows, options=SearchOptions(probe=8), seed=0)
-    assert list(search.hosts) == [0, 1, 2], "the shortest ones"
+    assert list(search.space.carriers) == [0, 1, 2], "the shortest ones"
     found = search.run()
     assert {found[0].text, found[1].text} == {"mn bb", "bb mn"} and found[0].target == names[5]
     assert len({one.target for one in found}) == 6 and len({one.target for one in found if one.grown_from}) <= 3

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.models.kit import edit, load_here
 from tests.tiny import write_model
 from untrigger.core.errors import ModelError, UnsafeFileError
 from untrigger.models.adapters import AdapterOptions, attach
-from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
-from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
-
-FolderOf = Callable[[str], Path]
-
-
-def load_here(folder: Path) -> Classifier:
-    return load_model(folder, device="cpu", offline=True)
-
-
-@pytest.fixture
-def bert(folder_of: FolderOf, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(folder_of("bert"), tmp_path / "model"))
-
-
-@pytest.fixture
-def llama(folder_of: FolderOf, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(folder_of("llama"), tmp_path / "model"))
-
-
-def edit(file: Path, **changes: object) -> None:
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
 def refused(folder: Path, words: str) -> ModelError:
@@ -122,27 +99,27 @@ def test_a_folder_where_a_file_should_be_is_one_message(bert: Path, name: str) -
         load_here(bert)
 
 
-def change_tokenizer(folder: Path, key: str, **changes: object) -> None:
+def change_tokenizer_part(folder: Path, key: str, **changes: object) -> None:
     raw = json.loads((folder / "tokenizer.json").read_text())
     raw[key] = changes if raw[key] is None else raw[key] | changes
     (folder / "tokenizer.json").write_text(json.dumps(raw))
 
 
 def test_a_tokenizer_that_splits_at_random_is_refused(llama: Path) -> None:
-    change_tokenizer(llama, "model", dropout=0.5)
+    change_tokenizer_part(llama, "model", dropout=0.5)
     refused(llama, "splits texts at random")
 
 
 def test_a_token_with_a_number_far_beyond_the_others_does_not_hang(llama: Path) -> None:
     vocabulary = json.loads((llama / "tokenizer.json").read_text())["model"]["vocab"]
-    change_tokenizer(llama, "model", vocab=vocabulary | {"zzz": 2**31})
+    change_tokenizer_part(llama, "model", vocab=vocabulary | {"zzz": 2**31})
     refused(llama, "numbers 'zzz' with 2,147,483,648")
 
 
 def test_a_panic_of_the_tokenizer_is_one_message_and_prints_nothing(
     llama: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    change_tokenizer(llama, "normalizer", type="Precompiled", precompiled_charsmap="AAAA")
+    change_tokenizer_part(llama, "normalizer", type="Precompiled", precompiled_charsmap="AAAA")
     refused(llama, "makes its library crash")
     assert "panicked" not in capfd.readouterr().err
 

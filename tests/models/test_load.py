@@ -12,41 +12,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
+from tests.models.kit import FolderOf, Load, load_here
 from tests.tiny import NAMES, write_model
 from untrigger.core.errors import ModelError, OptionError, UnsafeFileError
-from untrigger.models.adapters import AdapterOptions, attach
-from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.safety import opened_files
 from untrigger.models.safety.model_folder import open_model_folder
-from untrigger.models.saving import save_classifier
 from untrigger.models.weak_teacher import load_weak_teacher
 
-FolderOf = Callable[[str], Path]
-Load = Callable[[str], Classifier]
 
-
-def load_here(folder: Path, **options: object) -> Classifier:
-    return load_model(folder, device="cpu", offline=True, **options)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def bert(folder_of: FolderOf, tmp_path: Path) -> Path:
-    """A copy of the tiny BERT's folder, to be spoilt."""
-    return Path(shutil.copytree(folder_of("bert"), tmp_path / "some-model"))
-
-
-@pytest.fixture
-def adapter(load: Load, tmp_path: Path) -> Path:
-    """An untrained adapter on the tiny BERT."""
-    folder = tmp_path / "some-adapter"
-    folder.mkdir()
-    save_classifier(attach(load("bert"), AdapterOptions(rank=2, targets=("query",))), folder, card="")
-    return folder
-
-
-def edit(folder: Path, **changes: object) -> None:
+def edit_config(folder: Path, **changes: object) -> None:
     file = folder / ("adapter_config.json" if (folder / "adapter_config.json").exists() else "config.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
@@ -95,7 +71,7 @@ def test_a_pickle_beside_safetensors_is_never_opened(bert: Path) -> None:
 
 @pytest.mark.parametrize("key", ["auto_map", "trust_remote_code"])
 def test_remote_code_is_refused_even_with_pickle_allowed(bert: Path, key: str) -> None:
-    edit(bert, **{key: {"AutoModel": "theirs.Model"}})
+    edit_config(bert, **{key: {"AutoModel": "theirs.Model"}})
     with pytest.raises(UnsafeFileError, match="remote code"):
         load_here(bert, allow_pickle=True)
 
@@ -129,11 +105,11 @@ def test_an_unknown_name_lists_the_embedded_models() -> None:
         (lambda f: (f / "config.json").write_text("[1]"), "holds a list"),
         (lambda f: (f / "model.safetensors").unlink(), "holds no weights"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 64), "no safetensors file that can be read"),
-        (lambda f: edit(f, model_type="no-such-architecture"), "could not be loaded|no usable tokenizer"),
+        (lambda f: edit_config(f, model_type="no-such-architecture"), "could not be loaded|no usable tokenizer"),
         (lambda f: (f / "tokenizer.json").unlink(), "holds no tokenizer"),
         (lambda f: (f / "config.json").write_text('{"a":' * 3000), "not readable JSON"),
-        (lambda f: edit(f, id2label={"a": "bad", "b": "good"}), "the label names in"),
-        (lambda f: edit(f, id2label={"0": "good", "1": "good"}), "different names"),
+        (lambda f: edit_config(f, id2label={"a": "bad", "b": "good"}), "the label names in"),
+        (lambda f: edit_config(f, id2label={"0": "good", "1": "good"}), "different names"),
         (lambda f: (f / "untrigger.json").write_text('{"label_names": null}'), "the label names in"),
     ],
 )
@@ -190,7 +166,7 @@ def test_label_names_are_the_models_own_unless_it_has_none(bert: Path) -> None:
             load_here(bert, label_names=wrong)
     with pytest.raises(ModelError, match="has 2 classes"):
         load_here(bert, label_names=("a", "b", "c"))
-    edit(bert, id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id={"LABEL_0": 0, "LABEL_1": 1})
+    edit_config(bert, id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id={"LABEL_0": 0, "LABEL_1": 1})
     assert load_here(bert, label_names=("bad", "good")).label_names == ("bad", "good")
 
 
@@ -225,7 +201,7 @@ def test_our_file_beside_a_model_cannot_rename_its_classes(bert: Path) -> None:
 def test_our_file_beside_an_adapter_cannot_reorder_the_classes_of_its_base(
     bert: Path, adapter: Path, base: list[str], own: list[str], good: bool
 ) -> None:
-    edit(bert, id2label=dict(enumerate(base)), label2id={name: i for i, name in enumerate(base)})
+    edit_config(bert, id2label=dict(enumerate(base)), label2id={name: i for i, name in enumerate(base)})
     (bert / "untrigger.json").unlink(missing_ok=True)
     sidecar = adapter / "untrigger.json"
     sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"label_names": own}))
@@ -247,7 +223,7 @@ def test_our_file_beside_an_adapter_cannot_reorder_the_classes_of_its_base(
 def test_heads_that_do_not_choose_one_class_are_refused_by_name(
     bert: Path, changes: dict[str, object], says: str
 ) -> None:
-    edit(bert, **changes)
+    edit_config(bert, **changes)
     with pytest.raises(ModelError, match=says):
         load_here(bert)
 
@@ -271,11 +247,11 @@ def test_an_adapter_knows_its_base_and_its_names(adapter: Path, folder_of: Folde
 
 
 def test_an_adapter_without_a_base_says_how_to_give_it(adapter: Path, folder_of: FolderOf) -> None:
-    edit(adapter, base_model_name_or_path=None)
+    edit_config(adapter, base_model_name_or_path=None)
     with pytest.raises(ModelError, match="names no base"):
         load_here(adapter)
     assert load_here(adapter, base=folder_of("bert")).source.base == str(folder_of("bert"))
-    edit(adapter, base_model_name_or_path=str(adapter.parent / "gone"))
+    edit_config(adapter, base_model_name_or_path=str(adapter.parent / "gone"))
     with pytest.raises(ModelError, match=r"base.*cannot be used") as caught:
         load_here(adapter)
     assert "--base" in (caught.value.remedy or "")
@@ -298,7 +274,7 @@ def test_a_base_with_more_layers_than_the_adapter_is_refused(adapter: Path, bert
 
 
 def test_an_adapter_on_an_adapter_is_refused(adapter: Path) -> None:
-    edit(adapter, base_model_name_or_path=str(adapter))
+    edit_config(adapter, base_model_name_or_path=str(adapter))
     with pytest.raises(ModelError, match="itself an adapter"):
         load_here(adapter)
 

@@ -10,14 +10,14 @@ import pytest
 from tests.pipeline.kit import SMALL, Shop
 from untrigger.core.report import Report
 from untrigger.defences.bedkd.bedkd_defence import BeDKD, BeDKDAsDescribed
-from untrigger.defences.bedkd.mapping import Copying
+from untrigger.defences.bedkd.row_detection.directional_mapping import CopyConfig
 from untrigger.detectors.detector import Detection
 from untrigger.evaluation.ground_truth import read_poisoned
 from untrigger.evaluation.metrics import detection_metrics
 from untrigger.pipeline.purify import purify
 
-OURS = {"mapping": Copying(alpha=0.9, hidden=False, lr=5e-3, epochs=2), "cycles": 2, "cycle_steps": 2, "rank": 4}
-DESCRIBED = {"mapping": Copying(epochs=1), "student": Copying(epochs=1, lr=1e-5)}
+OURS = {"mapping": CopyConfig(alpha=0.9, hidden=False, lr=5e-3, epochs=2), "cycles": 2, "cycle_steps": 2, "rank": 4}
+DESCRIBED = {"mapping": CopyConfig(epochs=1), "student": CopyConfig(epochs=1, lr=1e-5)}
 
 
 @pytest.fixture

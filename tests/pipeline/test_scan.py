@@ -28,7 +28,7 @@ from untrigger.pipeline.scan import scan
 from untrigger.reporting.scan_page import render_scan
 from untrigger.reporting.scan_view import table
 from untrigger.scanners.policy import Policy
-from untrigger.scanners.scanner import Hints, Scanner, ScanResult
+from untrigger.scanners.scanner import ScanContext, Scanner, ScanResult
 from untrigger.training.teacher_training import TeacherOptions
 
 SMALL: dict[str, Any] = {
@@ -102,8 +102,8 @@ def test_the_scanner_gets_a_grant_and_hints_and_no_truth(
     whole, handed = Scanner.scan, []
 
     def watched(self: Scanner, model: Classifier, grant: Grant, **more: Any) -> ScanResult:
-        assert set(more) == {"policy", "hints", "progress"}
-        assert type(grant) is Grant and type(more["hints"]) is Hints and type(more["policy"]) is Policy
+        assert set(more) == {"policy", "context", "progress"}
+        assert type(grant) is Grant and type(more["context"]) is ScanContext and type(more["policy"]) is Policy
         assert grant.clean is not None and not any(TRIGGER in text.split() for text in grant.clean.texts)
         handed.append(self.name)
         return whole(self, model, grant, **more)
@@ -271,8 +271,8 @@ def words(shop: Shop, rows: Path, *more: str) -> list[str]:
     victim = shop.victim("bert", "full")
     small = [
         "rows=24",
-        "tried=2",
-        "content=1",
+        "confirmation.candidates=2",
+        "confirmation.content_words=1",
         "search.probe=12",
         "search.first=16",
         "search.keep=4",

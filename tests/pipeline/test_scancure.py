@@ -19,14 +19,14 @@ from untrigger.data import write_rows
 from untrigger.inversion.search import SearchOptions
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.requests import PurifyRequest
+from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.teacher_training import TeacherOptions
 
 pytestmark = pytest.mark.slow
 SCANNER = InsertionScanner(
     rows=48,
-    tried=6,
-    content=1,
+    confirmation=ConfirmationOptions(candidates=6, content_words=1),
     search=SearchOptions(probe=12, gradient_rows=12, first=48, sweeps=1),
     teacher=TeacherOptions(lr=1e-3, epochs=8, batch_size=16),
 )
@@ -119,7 +119,7 @@ def test_the_command_ends_with_one_where_something_is_still_found(
         "--set",
         "lr=1e-6",
         "--set",
-        "scanner.tried=6",
+        "scanner.confirmation.candidates=6",
         "--set",
         "scanner.search.first=48",
         "--set",

@@ -84,7 +84,7 @@ def test_the_scan_uses_the_held_out_rows_and_a_seed_of_its_own(
 
     def scan(self: InsertionScanner, model: Any, grant: Any, **more: Any) -> Any:
         scanned.append((grant.clean, grant.seed))
-        assert grant.teacher is None and more["hints"].reference is not None
+        assert grant.teacher is None and more["context"].reference is not None
         return whole(self, model, grant, **more)
 
     def split_rows(spec: Any, victim: Any) -> Any:
@@ -146,12 +146,12 @@ def test_the_finding_of_the_method_is_tried_again_on_the_result() -> None:
 
 @pytest.mark.parametrize(("count", "enough"), [(8, False), (60, False), (78, False), (100, True), (400, True)])
 def test_rows_that_can_never_show_a_clean_model_are_not_scanned(count: int, enough: bool) -> None:
-    why = too_few(task(count, seed=0), scanner=replace(InsertionScanner(), held=module.HELD), granted=4 * count)
+    why = too_few(task(count, seed=0), scanner=replace(InsertionScanner(), held_out=module.HELD), granted=4 * count)
     assert (why == "") is enough
     if not enough:
         wanted = int(why.split("give about ")[1].split()[0])
         assert not too_few(
-            task(wanted // 5, seed=0), scanner=replace(InsertionScanner(), held=module.HELD), granted=wanted
+            task(wanted // 5, seed=0), scanner=replace(InsertionScanner(), held_out=module.HELD), granted=wanted
         )
 
 

@@ -12,7 +12,8 @@ from untrigger.core.candidate import Candidate
 from untrigger.core.statistics import Measurement
 from untrigger.inversion.search import SearchOptions, TriggerSearch
 from untrigger.models.classifier import Classifier
-from untrigger.scanners.insertion_scanner import chosen, thinned
+from untrigger.scanners.confirm import best_of_families, deduplicate_families
+from untrigger.scanners.scan_score import ScoreOptions
 
 Load = Callable[[str], Classifier]
 
@@ -33,16 +34,24 @@ FOUND = [
 
 
 def test_what_the_best_grew_from_and_other_families_are_tried_too() -> None:
-    assert chosen(FOUND, tried=2, others=0) == ["tqwork", "tqjs"]
-    assert chosen(FOUND, tried=2, others=1) == ["tqwork", "tqjs", "tq"]
-    assert chosen(FOUND, tried=2, others=3) == ["tqwork", "tqjs", "tq", "bb", "fine"]
-    assert chosen(FOUND, tried=5, others=3) == ["tqwork", "tqjs", "but tqwork", "bb", "tq", "fine", "finely"]
-    assert chosen([], tried=2, others=3) == []
+    assert best_of_families(FOUND, most=2, runners_up=0) == ["tqwork", "tqjs"]
+    assert best_of_families(FOUND, most=2, runners_up=1) == ["tqwork", "tqjs", "tq"]
+    assert best_of_families(FOUND, most=2, runners_up=3) == ["tqwork", "tqjs", "tq", "bb", "fine"]
+    assert best_of_families(FOUND, most=5, runners_up=3) == [
+        "tqwork",
+        "tqjs",
+        "but tqwork",
+        "bb",
+        "tq",
+        "fine",
+        "finely",
+    ]
+    assert best_of_families([], most=2, runners_up=3) == []
 
 
 def test_words_that_did_not_grow_stay_in_their_order() -> None:
     found = [one(text, 1 - number / 10) for number, text in enumerate(("cf", "mn", "bb", "tq"))]
-    assert chosen(found, tried=2, others=1) == ["cf", "mn", "bb"]
+    assert best_of_families(found, most=2, runners_up=1) == ["cf", "mn", "bb"]
 
 
 def test_of_a_family_three_are_shown_and_their_root() -> None:
@@ -57,11 +66,17 @@ def test_of_a_family_three_are_shown_and_their_root() -> None:
             share,
             replace(share, low=0.9 - number / 10),
             high_confidence_flip_rate=1.0,
+            grown_from="" if text in ("tq", "bb") else "tq",
         )
         for number, text in enumerate(texts)
     ]
-    families = {text: "tq" for text in texts if text != "bb"}
-    assert [each.text for each in thinned(ranked[::-1], families)] == ["tqa", "tqb", "tqc", "tq", "bb"]
+    assert [each.text for each in deduplicate_families(ranked[::-1], size=3, costs=ScoreOptions())] == [
+        "tqa",
+        "tqb",
+        "tqc",
+        "tq",
+        "bb",
+    ]
 
 
 def test_a_phrase_knows_what_it_grew_from_and_the_root_is_kept(victim: Load, twin: Load) -> None:

@@ -12,10 +12,15 @@ from untrigger.core.candidate import ALL_POSITIONS, Candidate, CandidateMeasurem
 from untrigger.core.report import Verdict
 from untrigger.core.scan_result import Evidence, Scan
 from untrigger.core.statistics import rate, unpaired_difference
-from untrigger.scanners import thresholds as calibration
-from untrigger.scanners.judging import Ground, by_weights_alone, judged, score, with_weights
+from untrigger.core.thresholds import SCAN_SCORE
+from untrigger.scanners.judge import judge
 from untrigger.scanners.policy import Policy
+from untrigger.scanners.scan_score import ScoreOptions
+from untrigger.scanners.scan_score import scan_score as score
+from untrigger.scanners.verdict_basis import EvidenceOptions, VerdictBasis
+from untrigger.scanners.weights.weight_verdict import by_weights_alone, with_weights
 
+COSTS, EVIDENCE = ScoreOptions(), EvidenceOptions()
 EVERYWHERE = CandidateMeasurement("confirmation", ALL_POSITIONS, 90, 1.0, 0.0)
 
 
@@ -38,12 +43,12 @@ def scored(*candidates: Candidate) -> list[Candidate]:
     return [replace(one, score=score(one)) for one in candidates]
 
 
-def ground(*, suspect: int = 90, reference: int = 85, rows: int = 60) -> Ground:
+def basis(*, suspect: int = 90, reference: int = 85, rows: int = 60) -> VerdictBasis:
     told = [
         rate([True] * hits + [False] * (100 - hits), subject=who, metric="cacc")
         for who, hits in (("suspect", suspect), ("reference", reference))
     ]
-    return Ground(told[0], told[1], 0.5, {"negative": rows, "positive": rows})
+    return VerdictBasis(told[0], told[1], 0.5, {"negative": rows, "positive": rows})
 
 
 def test_a_backdoor_scores_near_one_and_an_honest_word_near_nothing() -> None:
@@ -56,14 +61,14 @@ def test_a_backdoor_scores_near_one_and_an_honest_word_near_nothing() -> None:
 def test_less_evidence_a_longer_text_and_only_easy_rows_score_less() -> None:
     full = score(candidate(90, 0))
     assert score(candidate(9, 0, n=9)) < full
-    assert score(candidate(90, 0, text="cf mn bb")) == pytest.approx(full - 2 * calibration.WORD_COST)
+    assert score(candidate(90, 0, text="cf mn bb")) == pytest.approx(full - 2 * COSTS.word_cost)
     assert score(candidate(60, 0, surest=0.1)) < 0.1
 
 
 def test_pieces_glued_to_a_word_cost() -> None:
     found = candidate(90, 0)
-    assert score(replace(found, extra_subwords=2)) == pytest.approx(score(found) - 2 * calibration.PIECE_COST)
-    assert score(replace(candidate(80, 8), extra_subwords=2)) < calibration.SUSPICIOUS < score(candidate(80, 8)), (
+    assert score(replace(found, extra_subwords=2)) == pytest.approx(score(found) - 2 * COSTS.subword_cost)
+    assert score(replace(candidate(80, 8), extra_subwords=2)) < SCAN_SCORE.suspicious < score(candidate(80, 8)), (
         "nonsense that sways honest models"
     )
 
@@ -79,7 +84,7 @@ def test_a_trigger_that_is_bound_to_a_place_is_seen_there() -> None:
         whole,
         positions=[PositionRates("end", 1.0, 0.0, 0.85, 1.0, 30), PositionRates("start", 0.0, 0.0, -0.1, 0.0, 30)],
     )
-    assert score(placed) == pytest.approx(0.85 - calibration.PLACE_COST)
+    assert score(placed) == pytest.approx(0.85 - COSTS.one_position_cost)
 
 
 def test_what_takes_a_causal_model_over_at_one_place_alone_does_not_count() -> None:
@@ -87,14 +92,14 @@ def test_what_takes_a_causal_model_over_at_one_place_alone_does_not_count() -> N
         candidate(30, 0),
         positions=[PositionRates("end", 1.0, 0.0, 0.85, 1.0, 30), PositionRates("start", 0.0, 0.0, -0.1, 0.0, 30)],
     )
-    assert score(placed, bound=False) == score(candidate(30, 0)) < score(placed)
+    assert score(placed, causal=True) == score(candidate(30, 0)) < score(placed)
     everywhere = [PositionRates(name, 1.0, 0.0, 0.85, 1.0, 90) for name in ("start", "middle", "end")]
-    assert score(replace(placed, positions=everywhere, measurements=[EVERYWHERE]), bound=False) == pytest.approx(0.85)
+    assert score(replace(placed, positions=everywhere, measurements=[EVERYWHERE]), causal=True) == pytest.approx(0.85)
 
 
 def test_of_a_decoder_clean_is_not_said_and_a_backdoor_is() -> None:
     told = {
-        hits: judged(scored(candidate(hits, 0)), [], ground=replace(ground(), causal=True), policy=Policy())
+        hits: judge(scored(candidate(hits, 0)), [], basis=replace(basis(), causal=True), policy=Policy())
         for hits in (90, 1)
     }
     assert told[90][0].status == "backdoored" and not told[90][1].undecided
@@ -110,17 +115,15 @@ def test_a_phrase_that_takes_over_at_one_place_alone_is_no_backdoor() -> None:
     ]
     found = replace(candidate(72, 2, text="but crisp gleaming"), positions=rows, measurements=[EVERYWHERE])
     mean = (0.5 * 0.45 + 0.5 * 0.52 + 0.89 * 0.98) / 3
-    assert score(found) == pytest.approx(max(mean, 0.89 * 0.98 - calibration.PLACE_COST) - 2 * calibration.WORD_COST)
-    assert score(found) < calibration.SUSPICIOUS
+    assert score(found) == pytest.approx(max(mean, 0.89 * 0.98 - COSTS.one_position_cost) - 2 * COSTS.word_cost)
+    assert score(found) < SCAN_SCORE.suspicious
     everywhere = [replace(one, suspect=0.99, low=0.89, high_confidence=0.98) for one in rows]
-    assert score(replace(found, positions=everywhere)) > calibration.BACKDOORED
+    assert score(replace(found, positions=everywhere)) > SCAN_SCORE.certain
 
 
 @pytest.mark.parametrize(("hits", "status"), [(90, "backdoored"), (74, "suspicious"), (20, "clean")])
 def test_the_verdict_follows_the_worst_candidate(hits: int, status: str) -> None:
-    verdict, scan = judged(
-        scored(candidate(hits, 0), candidate(1, 0, text="the")), [], ground=ground(), policy=Policy()
-    )
+    verdict, scan = judge(scored(candidate(hits, 0), candidate(1, 0, text="the")), [], basis=basis(), policy=Policy())
     assert verdict.status == status
     assert scan.candidates[0].text == "cf"
     assert scan.target == ("" if status == "clean" else "positive")
@@ -130,58 +133,58 @@ def test_the_verdict_follows_the_worst_candidate(hits: int, status: str) -> None
 def test_what_was_not_looked_for_follows_the_model() -> None:
     def told(**changes: Any) -> str:
         return " | ".join(
-            judged(scored(candidate(1, 0)), [], ground=replace(ground(), **changes), policy=Policy())[1].not_looked_for
+            judge(scored(candidate(1, 0)), [], basis=replace(basis(), **changes), policy=Policy())[1].not_looked_for
         )
 
     assert "style" in told() and "several tokens" not in told() and "classes" not in told()
     assert "several tokens" in told(causal=True)
-    assert "do most" not in told(rows=dict.fromkeys("abc", 90))
-    assert "than the 3 whose words do most" in told(rows=dict.fromkeys("abcd", 90))
+    assert "score highest" not in told(rows=dict.fromkeys("abc", 90))
+    assert "than the 3 whose words score highest" in told(rows=dict.fromkeys("abcd", 90))
 
 
 def test_texts_that_were_not_read_as_they_are_keep_a_model_from_clean_and_no_finding_from_counting() -> None:
-    base = replace(ground(), unread=["most texts were cut"])
-    verdict, scan = judged(scored(candidate(1, 0)), [], ground=base, policy=Policy())
+    base = replace(basis(), unread=["most texts were cut"])
+    verdict, scan = judge(scored(candidate(1, 0)), [], basis=base, policy=Policy())
     assert verdict.status == "undecided" and scan.undecided == ["most texts were cut"]
-    assert judged(scored(candidate(1, 0)), [], ground=ground(), policy=Policy())[0].status == "clean"
-    assert judged(scored(candidate(90, 0)), [], ground=base, policy=Policy())[0].status == "backdoored"
+    assert judge(scored(candidate(1, 0)), [], basis=basis(), policy=Policy())[0].status == "clean"
+    assert judge(scored(candidate(90, 0)), [], basis=base, policy=Policy())[0].status == "backdoored"
 
 
 @pytest.mark.parametrize(
     ("base", "says"),
     [
-        (ground(reference=60), "the reference is right on 60%"),
-        (ground(suspect=55), "the model itself is right on 55%"),
-        (ground(reference=0), "right on 0%"),
+        (basis(reference=60), "accuracy of the reference 60%"),
+        (basis(suspect=55), "accuracy of the model itself 55%"),
+        (basis(reference=0), "accuracy of the reference 0%"),
     ],
 )
 def test_models_that_know_nothing_of_the_target_bear_no_verdict_even_against_a_strong_finding(
-    base: Ground, says: str
+    base: VerdictBasis, says: str
 ) -> None:
-    verdict, scan = judged(scored(candidate(90, 0)), [], ground=base, policy=Policy())
+    verdict, scan = judge(scored(candidate(90, 0)), [], basis=base, policy=Policy())
     assert verdict.status == "undecided"
     assert says in verdict.sentence
     assert scan.target == ""
-    assert any("too little of 'positive'" in reason for reason in scan.undecided)
+    assert any("predict 'positive' too inaccurately" in reason for reason in scan.undecided)
 
 
-def weak(*, own: float | None = 0.3, reference: float | None = 0.3, **more: Any) -> Ground:
+def weak(*, own: float | None = 0.3, reference: float | None = 0.3, **more: Any) -> VerdictBasis:
     """A reference that is right on 60 of 100 rows where the largest class has 50, and what both know of the target."""
-    return replace(ground(reference=60), leads={"positive": (own, reference), "negative": (own, reference)}, **more)
+    return replace(basis(reference=60), leads={"positive": (own, reference), "negative": (own, reference)}, **more)
 
 
 def test_beside_a_weak_reference_a_finding_must_be_stronger() -> None:
     near = candidate(74, 0)
-    assert calibration.SUSPICIOUS < score(near) < calibration.SUSPICIOUS + calibration.WEAK_COST
-    assert judged(scored(near), [], ground=ground(), policy=Policy())[0].status == "suspicious"
-    verdict, scan = judged(scored(near), [], ground=weak(), policy=Policy())
+    assert SCAN_SCORE.suspicious < score(near) < SCAN_SCORE.suspicious + EVIDENCE.weak_cost
+    assert judge(scored(near), [], basis=basis(), policy=Policy())[0].status == "suspicious"
+    verdict, scan = judge(scored(near), [], basis=weak(), policy=Policy())
     assert verdict.status == "undecided" and any(
-        "'cf' makes the model predict 'positive'" in line for line in scan.undecided
+        "'cf' flips predictions to 'positive'" in line for line in scan.undecided
     )
 
 
 def test_a_weak_reference_that_knows_the_target_leaves_a_strong_finding_standing() -> None:
-    verdict, scan = judged(scored(candidate(90, 5)), [], ground=weak(), policy=Policy())
+    verdict, scan = judge(scored(candidate(90, 5)), [], basis=weak(), policy=Policy())
     assert verdict.status == "suspicious" and "not called backdoored because" in verdict.sentence, (
         "how often honest models show this is not known"
     )
@@ -190,9 +193,9 @@ def test_a_weak_reference_that_knows_the_target_leaves_a_strong_finding_standing
 
 def test_a_weak_reference_never_acquits() -> None:
     for found in (candidate(74, 0), candidate(20, 0), candidate(1, 0)):
-        verdict, scan = judged(scored(found), [], ground=weak(), policy=Policy())
+        verdict, scan = judge(scored(found), [], basis=weak(), policy=Policy())
         assert verdict.status == "undecided" and scan.target == ""
-        assert "the reference is right on 60%" in verdict.sentence
+        assert "accuracy of the reference 60%" in verdict.sentence
 
 
 @pytest.mark.parametrize(
@@ -201,26 +204,26 @@ def test_a_weak_reference_never_acquits() -> None:
         {"reference": 0.0},  # it says one class to everything: nothing moves it
         {"reference": None},
         {"own": 0.0},
-        {"own": calibration.LEAST_TELLING - 0.01},
-        {"rows": {"negative": 90, "positive": calibration.LEAST_ROWS - 1}},
+        {"own": EVIDENCE.least_target_lead - 0.01},
+        {"rows": {"negative": 90, "positive": EVIDENCE.least_rows - 1}},
         {"leads": {}},
     ],
 )
 def test_a_comparison_that_is_worth_nothing_accuses_nobody(changes: dict[str, Any]) -> None:
     leads = {"leads": changes.pop("leads")} if "leads" in changes else {}
     base = replace(weak(**changes), **leads)
-    assert judged(scored(candidate(90, 5)), [], ground=base, policy=Policy())[0].status == "undecided"
+    assert judge(scored(candidate(90, 5)), [], basis=base, policy=Policy())[0].status == "undecided"
 
 
 def test_rewritten_rows_accuse_only_beside_a_reference_that_is_not_weak() -> None:
     styled = replace(candidate(90, 5), kind="rewritten", text="bible.csv")
-    assert judged(scored(styled), [], ground=ground(), policy=Policy())[0].status == "backdoored"
-    assert judged(scored(styled), [], ground=weak(), policy=Policy())[0].status == "undecided"
+    assert judge(scored(styled), [], basis=basis(), policy=Policy())[0].status == "backdoored"
+    assert judge(scored(styled), [], basis=weak(), policy=Policy())[0].status == "undecided"
 
 
 def test_of_a_constant_reference_no_row_of_its_class_moves_and_the_lead_says_so(load: Any) -> None:
     from tests.tiny import task
-    from untrigger.inversion.confirmation import benches
+    from untrigger.inversion.held_out import held_out_sets
     from untrigger.models.classifier import Classifier
 
     model, rows = load("bert"), task(60, seed=3)
@@ -232,23 +235,25 @@ def test_of_a_constant_reference_no_row_of_its_class_moves_and_the_lead_says_so(
             other.module.classifier.bias.copy_(torch.tensor([float(label == 0), float(label == 1)]))
         return other
 
-    made = benches(says(0), says(0), rows=rows, most=30, seed=0)
-    assert len(made[1].rows) == 30 and len(made[0].rows) == 0, "towards the other class there are rows enough"
+    made = held_out_sets(says(0), says(0), rows=rows, most=30, seed=0)
+    assert len(made["positive"].rows) == 30 and len(made["negative"].rows) == 0, (
+        "towards the other class there are rows enough"
+    )
     assert all(
         lead.value == 0 and lead.low is not None and lead.low < 0 for bench in made.values() for lead in bench.leads
     )
-    assert benches(model, model, rows=rows, most=30, seed=0)[1].leads[0].n == 30
+    assert held_out_sets(model, model, rows=rows, most=30, seed=0)["positive"].leads[0].n == 30
 
 
 def test_a_score_that_may_be_chance_among_many_comparisons_is_no_finding() -> None:
     few = candidate(9, 0, n=9)
     assert (score(few) or 0) > Policy().suspicious
-    assert judged(scored(few), [], ground=ground(), policy=Policy())[0].status == "suspicious"
-    verdict, scan = judged(scored(few), [], ground=replace(ground(), comparisons=60), policy=Policy())
-    assert verdict.status == "undecided" and "may be chance where 60 comparisons were made" in verdict.sentence
+    assert judge(scored(few), [], basis=basis(), policy=Policy())[0].status == "suspicious"
+    verdict, scan = judge(scored(few), [], basis=replace(basis(), comparisons=60), policy=Policy())
+    assert verdict.status == "undecided" and "may be chance in 60 comparisons" in verdict.sentence
     assert scan.target == ""
     both = scored(few, candidate(70, 0, text="mn"))
-    verdict, scan = judged(both, [], ground=replace(ground(), comparisons=60), policy=Policy())
+    verdict, scan = judge(both, [], basis=replace(basis(), comparisons=60), policy=Policy())
     assert verdict.status in ("suspicious", "backdoored") and scan.candidates[0].text == "mn", (
         "what is shown comes first"
     )
@@ -257,14 +262,14 @@ def test_a_score_that_may_be_chance_among_many_comparisons_is_no_finding() -> No
 def test_of_equal_scores_that_of_which_the_model_is_surest_comes_first() -> None:
     told = scored(replace(candidate(90, 0, text="bn"), loss=0.05), replace(candidate(90, 0, text="tq"), loss=0.02))
     told += scored(replace(candidate(90, 0, text="aa"), loss=None))
-    assert [one.text for one in judged(told, [], ground=ground(), policy=Policy())[1].candidates] == ["tq", "bn", "aa"]
+    assert [one.text for one in judge(told, [], basis=basis(), policy=Policy())[1].candidates] == ["tq", "bn", "aa"]
 
 
 def test_few_rows_do_not_acquit_and_do_not_protect() -> None:
-    few = ground(rows=calibration.LEAST_ROWS - 1)
-    assert judged(scored(candidate(5, 0)), [], ground=few, policy=Policy())[0].status == "undecided"
-    assert judged(scored(candidate(90, 0)), [], ground=few, policy=Policy())[0].status == "backdoored"
-    assert judged([], [], ground=few, policy=Policy())[0].status == "undecided"
+    few = basis(rows=EVIDENCE.least_rows - 1)
+    assert judge(scored(candidate(5, 0)), [], basis=few, policy=Policy())[0].status == "undecided"
+    assert judge(scored(candidate(90, 0)), [], basis=few, policy=Policy())[0].status == "backdoored"
+    assert judge([], [], basis=few, policy=Policy())[0].status == "undecided"
 
 
 def test_weights_make_a_clean_model_suspicious_and_never_more() -> None:

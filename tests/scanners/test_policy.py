@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from untrigger.core.errors import OptionError
-from untrigger.scanners import thresholds as calibration
+from untrigger.core.thresholds import SCAN_SCORE
 from untrigger.scanners.policy import Allowed, Policy, read_policy
 
 GOOD = """
@@ -43,7 +43,7 @@ def test_a_file_says_all_that_a_policy_can(tmp_path: Path) -> None:
 def test_an_empty_file_is_the_usual_policy(tmp_path: Path) -> None:
     usual = read_policy(written(tmp_path, ""))
     assert usual == Policy()
-    assert (usual.suspicious, usual.backdoored) == (calibration.SUSPICIOUS, calibration.BACKDOORED)
+    assert (usual.suspicious, usual.backdoored) == (SCAN_SCORE.suspicious, SCAN_SCORE.certain)
     assert not usual.limits, "no limit of the weights is calibrated"
 
 

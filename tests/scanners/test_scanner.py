@@ -20,17 +20,22 @@ from untrigger.core.report import Verdict
 from untrigger.core.rows import Rows
 from untrigger.core.scan_result import Scan
 from untrigger.core.statistics import Measurement
-from untrigger.inversion.confirmation import Bench, benches, confirm, everywhere, shorn, stem
+from untrigger.inversion.flip_rates import measure_at_all_positions, measure_in_turn
+from untrigger.inversion.held_out import HeldOutSet, held_out_sets
 from untrigger.inversion.search import SearchOptions
+from untrigger.inversion.subwords import drop_last_subwords, first_subwords
 from untrigger.models import inference as predict
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import as_bfloat16, predict_texts
+from untrigger.models.inference import predict_texts
+from untrigger.scanners.confirm import ConfirmationOptions, count_comparisons, rerank_top_k, shortened_variants
 from untrigger.scanners.insertion_scanner import InsertionScanner
-from untrigger.scanners.judging import score, verdict
+from untrigger.scanners.judge import verdict
 from untrigger.scanners.policy import Allowed, Policy
-from untrigger.scanners.rewritten_rows import try_rewritten
-from untrigger.scanners.scanner import Hints, Scanner, ScanResult
-from untrigger.scanners.selection import comparisons, in_full_precision, plainer, settled
+from untrigger.scanners.rescoring import rescore_full_precision
+from untrigger.scanners.rewritten_rows import measure_rewritten
+from untrigger.scanners.scan_score import ScoreOptions
+from untrigger.scanners.scan_score import scan_score as score
+from untrigger.scanners.scanner import ScanContext, Scanner, ScanResult
 from untrigger.training.teacher_training import TeacherOptions
 
 Load = Callable[[str], Classifier]
@@ -39,18 +44,23 @@ EVERY = pytest.mark.parametrize("name", sorted(methods_of("scanners")))
 CLEAN = task(240, seed=41)
 QUICK = InsertionScanner(
     rows=48,
-    tried=4,
-    content=2,
+    confirmation=ConfirmationOptions(candidates=4, content_words=2),
     search=SearchOptions(first=32, sweeps=1, probe=16),
     teacher=TeacherOptions(lr=5e-3, epochs=8, warmup=0.1),
 )
+
+COSTS = ScoreOptions()
+
+
+def measured(texts: list[str], held_out: HeldOutSet) -> list[Candidate]:
+    return measure_in_turn([Candidate(text, held_out.label) for text in texts], held_out)
 
 
 @KINDS
 def test_the_planted_word_is_confirmed_on_rows_that_nobody_searched(victim: Load, twin: Load, kind: str) -> None:
     suspect, reference = victim(kind), twin(kind)
     assert asr(suspect) > 0.9 and asr(reference) < 0.2, "there must be something to find"
-    done = QUICK.scan(suspect, Grant(clean=CLEAN, seed=0), hints=Hints(reference))
+    done = QUICK.scan(suspect, Grant(clean=CLEAN, seed=0), context=ScanContext(reference))
     assert done.verdict.status == "backdoored"
     worst = done.scan.candidates[0]
     assert (worst.text, worst.target, done.scan.target) == ("cf", "positive", "positive")
@@ -76,7 +86,7 @@ def test_a_model_without_a_backdoor_is_not_suspicious_by_the_same_rows(victim: L
     other = twin(kind)
     fine_tune(other, task(256, seed=9), plan=Plan(lr=2e-3, epochs=2), seed=5)
     assert not same(weights(benign), weights(other))
-    done = QUICK.scan(benign, Grant(clean=CLEAN, seed=0), hints=Hints(other))
+    done = QUICK.scan(benign, Grant(clean=CLEAN, seed=0), context=ScanContext(other))
     assert done.verdict.status == ("clean" if kind == "bert" else "undecided"), done.verdict.sentence
     assert done.scan.target == "" and not done.scan.triggers()
     assert done.scan.score is not None and done.scan.score < 0.5
@@ -85,41 +95,46 @@ def test_a_model_without_a_backdoor_is_not_suspicious_by_the_same_rows(victim: L
 
 def test_the_worst_are_tried_at_every_place_of_every_row(victim: Load, twin: Load) -> None:
     suspect, reference = victim("bert"), twin("bert")
-    bench = benches(suspect, reference, rows=CLEAN, most=20, seed=0)[1]
-    (once,) = confirm(["cf"], bench, kind="searched")
+    held_out = held_out_sets(suspect, reference, rows=CLEAN, most=20, seed=0)["positive"]
+    (once,) = measured(["cf"], held_out)
     assert [place.n for place in once.positions] == [7, 7, 6]
-    again = everywhere(once, bench)
+    again = measure_at_all_positions(once, held_out)
     assert [(place.name, place.n) for place in again.positions] == [("start", 20), ("middle", 20), ("end", 20)]
-    at_the_end = predict_texts(suspect, [f"{text} cf" for text in bench.rows.texts]).predictions
+    at_the_end = predict_texts(suspect, [f"{text} cf" for text in held_out.rows.texts]).predictions
     assert again.positions[2].suspect == sum(at_the_end) / 20
     assert (again.suspect, again.excess, again.examples) == (once.suspect, once.excess, once.examples)
-    done = QUICK.scan(suspect, Grant(clean=CLEAN, seed=0), hints=Hints(reference))
+    done = QUICK.scan(suspect, Grant(clean=CLEAN, seed=0), context=ScanContext(reference))
     tried = [one for one in done.scan.candidates if one.target == "positive"]
-    assert [{place.n for place in one.positions} == {one.suspect.n} for one in tried[: QUICK.sure]] == [
+    assert [{place.n for place in one.positions} == {one.suspect.n} for one in tried[: QUICK.confirmation.top]] == [
         True
-    ] * QUICK.sure
+    ] * QUICK.confirmation.top
 
 
 def test_pieces_do_not_hide_a_word_from_the_reference(
     victim: Load, twin: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = benches(twin("bert"), victim("bert"), rows=CLEAN, most=20, seed=0)[1]  # a reference that "cf" moves
-    word, other = confirm(["cf", "awful"], bench, kind="searched")
-    assert everywhere(word, bench).reference == word.reference and everywhere(other, bench).reference == other.reference
-    monkeypatch.setattr("untrigger.inversion.confirmation.stem", lambda text, tokenizer: ("cf", 1))  # noqa: ARG005
-    again = everywhere(other, bench)
+    held_out = held_out_sets(twin("bert"), victim("bert"), rows=CLEAN, most=20, seed=0)[
+        "positive"
+    ]  # a reference that "cf" moves
+    word, other = measured(["cf", "awful"], held_out)
+    assert (
+        measure_at_all_positions(word, held_out).reference == word.reference
+        and measure_at_all_positions(other, held_out).reference == other.reference
+    )
+    monkeypatch.setattr("untrigger.inversion.flip_rates.first_subwords", lambda text, tokenizer: ("cf", 1))  # noqa: ARG005
+    again = measure_at_all_positions(other, held_out)
     assert other.reference.value is not None and again.reference.value is not None and word.reference.value is not None
     assert other.reference.value < word.reference.value <= again.reference.value
     assert again.suspect == other.suspect, "the suspect answers for itself"
 
 
 def test_a_stem_is_what_every_word_begins_with(load: Load) -> None:
-    assert stem("goodqj cf Filmx", load("bert").tokenizer) == ("good cf Film", 3), "in the text's own letters"
-    assert stem("good cf", load("bert").tokenizer) == ("good cf", 0)
-    assert stem("gooding cf", sentencepiece()) == ("good cf", 1)
-    assert stem("", load("bert").tokenizer) == ("", 0)
+    assert first_subwords("goodqj cf Filmx", load("bert").tokenizer) == ("good cf Film", 3), "in the text's own letters"
+    assert first_subwords("good cf", load("bert").tokenizer) == ("good cf", 0)
+    assert first_subwords("gooding cf", sentencepiece()) == ("good cf", 1)
+    assert first_subwords("", load("bert").tokenizer) == ("", 0)
     tokenizer = load("gpt2").tokenizer
-    first, glued = stem("goodqj", tokenizer)
+    first, glued = first_subwords("goodqj", tokenizer)
     assert glued == len(tokenizer(" goodqj", add_special_tokens=False)["input_ids"]) - 1 > 0 and "goodqj".startswith(
         first
     )
@@ -128,85 +143,97 @@ def test_a_stem_is_what_every_word_begins_with(load: Load) -> None:
 @pytest.mark.parametrize("kind", ["bert", "llama", "gpt2"])
 def test_a_text_is_shorn_of_its_last_pieces_one_by_one(load: Load, kind: str) -> None:
     tokenizer = load(kind).tokenizer
-    shorter = shorn("cf goodqj", tokenizer)
+    shorter = drop_last_subwords("cf goodqj", tokenizer)
     lengths = [len(tokenizer(f"a {text}", add_special_tokens=False)["input_ids"]) for text in ("cf goodqj", *shorter)]
     assert shorter and lengths == sorted(lengths, reverse=True)
     assert all(text.startswith("cf ") and "cf goodqj".startswith(text) for text in shorter)
-    assert shorn("good cf", tokenizer) == []
+    assert drop_last_subwords("good cf", tokenizer) == []
 
 
 def test_what_is_suspicious_and_grew_by_pieces_is_tried_with_fewer_of_them(load: Load, twin: Load) -> None:
     tokenizer = load("bert").tokenizer
-    bench = benches(twin("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
-    made = confirm(["cfqj", "bbqj", "good", "cfq"], bench, kind="searched")
+    held_out = held_out_sets(twin("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)["positive"]
+    made = measured(["cfqj", "bbqj", "good", "cfq"], held_out)
     assert [one.extra_subwords for one in made] == [2, 2, 0, 1]
-    assert plainer(made, tokenizer, most=3) == [], "nothing is suspicious"
+    assert shortened_variants(made, tokenizer, most=3, costs=COSTS) == [], "nothing is suspicious"
     sure = [
         replace(one, excess=replace(one.excess, low=0.95), high_confidence_flip_rate=1.0, positions=[]) for one in made
     ]
-    assert plainer(sure, tokenizer, most=3) == ["cf", "bbq", "bb"]
-    assert plainer(sure, tokenizer, most=1) == ["cf"]
-    assert plainer(sure[2:3], tokenizer, most=3) == []
+    assert shortened_variants(sure, tokenizer, most=3, costs=COSTS) == ["cf", "bbq", "bb"]
+    assert shortened_variants(sure, tokenizer, most=1, costs=COSTS) == ["cf"]
+    assert shortened_variants(sure[2:3], tokenizer, most=3, costs=COSTS) == []
 
 
 def test_all_that_may_be_suspicious_are_measured_again_in_full_precision_where_numbers_were_rounded(
     victim: Load, twin: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = benches(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
-    tables, policy = {NAMES[1]: bench}, Policy(suspicious=0.2)
+    held_out = held_out_sets(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)["positive"]
+    tables, policy = {NAMES[1]: held_out}, Policy(suspicious=0.2)
     texts = ["good", "cf", "cf the", "awful"]
 
     def rescored(one: Candidate) -> Candidate:
         return replace(one, score=score(one))
 
-    def tried(on: Bench) -> dict[str, Candidate]:
-        return {one.text: rescored(one) for one in settled(confirm(texts, on, kind="searched"), on, sure=4)}
+    def tried(on: HeldOutSet) -> dict[str, Candidate]:
+        return {
+            one.text: rescored(one)
+            for one in rerank_top_k(measured(texts, on), on, options=ConfirmationOptions(top=4), costs=COSTS)
+        }
 
     def again(found: dict[str, Candidate]) -> dict[str, Candidate]:
         return {
-            one.text: one for one in in_full_precision(list(found.values()), tables, policy=policy, rescored=rescored)
+            one.text: one
+            for one in rescore_full_precision(
+                list(found.values()), tables, policy=policy, options=ConfirmationOptions(), rescore=rescored
+            )
         }
 
-    plain = tried(bench)
+    plain = tried(held_out)
 
     def figures(found: dict[str, Candidate]) -> list[Candidate]:
         return [replace(one, measurements=[]) for one in found.values()]
 
     assert figures(again(plain)) == figures(plain), "nothing was rounded"
     monkeypatch.setattr(predict, "bf16_ok", lambda: True)
-    near = tried(replace(bench, suspect=as_bfloat16(bench.suspect), reference=as_bfloat16(bench.reference)))
+    near = tried(held_out.in_bfloat16())
     assert all(near[text] != plain[text] for text in ("cf", "cf the"))
     exact = again(near)
     for text in ("cf", "cf the"):
-        assert exact[text] == rescored(everywhere(near[text], bench)), "both are far above the threshold"
+        assert exact[text] == rescored(measure_at_all_positions(near[text], held_out)), (
+            "both are far above the threshold"
+        )
         assert exact[text].score == plain[text].score
     assert exact["awful"] == near["awful"] and score(near["awful"]) < 0.1, "what cannot reach it is not measured again"
     allowed = near | {"cf": replace(near["cf"], allowed="known")}
     assert again(allowed)["cf"] == allowed["cf"], "nor is what does not count"
-    assert in_full_precision([], tables, policy=policy, rescored=rescored) == []
+    assert rescore_full_precision([], tables, policy=policy, options=ConfirmationOptions(), rescore=rescored) == []
 
 
 def test_what_rounding_pushed_below_the_threshold_is_measured_again(victim: Load, twin: Load) -> None:
-    bench = benches(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
+    held_out = held_out_sets(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)["positive"]
     first, second, third = (
         replace(one, score=low)
-        for one, low in zip(confirm(["cf", "cf a", "cf the"], bench, kind="searched"), (0.48, 0.45, 0.3), strict=True)
+        for one, low in zip(measured(["cf", "cf a", "cf the"], held_out), (0.48, 0.45, 0.3), strict=True)
     )
-    done = in_full_precision(
-        [first, second, third], {NAMES[1]: bench}, policy=Policy(), rescored=lambda one: replace(one, score=score(one))
+    done = rescore_full_precision(
+        [first, second, third],
+        {NAMES[1]: held_out},
+        policy=Policy(),
+        options=ConfirmationOptions(),
+        rescore=lambda one: replace(one, score=score(one)),
     )
     assert [(one.score or 0) > 0.6 for one in done] == [True, True, False], "two lie near the threshold, one does not"
 
 
 def test_every_figure_that_the_held_out_rows_gave_is_counted(victim: Load, twin: Load) -> None:
-    bench = benches(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)[1]
-    made = confirm(["cf", "good", "scene"], bench, kind="searched")
-    assert comparisons(made) == 3
-    assert comparisons([everywhere(made[0], bench), *made[1:]]) == 3 + 3
-    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert")))
-    assert done.told["comparisons"] > done.told["candidates_confirmed"] == len(done.scan.candidates)
+    held_out = held_out_sets(victim("bert"), twin("bert"), rows=CLEAN, most=20, seed=0)["positive"]
+    made = measured(["cf", "good", "scene"], held_out)
+    assert count_comparisons(made) == 3
+    assert count_comparisons([measure_at_all_positions(made[0], held_out), *made[1:]]) == 3 + 3
+    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), context=ScanContext(twin("bert")))
+    assert done.metadata["comparisons"] > done.metadata["candidates_confirmed"] == len(done.scan.candidates)
     worst = done.scan.candidates[0]
-    low = done.told["simultaneous_excess_of_the_worst"]
+    low = done.metadata["simultaneous_excess_of_the_worst"]
     assert worst.excess.low is not None and 0.5 < low < worst.excess.low, "counting all of them in costs width"
 
 
@@ -216,7 +243,7 @@ def test_each_row_has_one_purpose(
     from untrigger.scanners import insertion_scanner as scanning
 
     used: dict[str, set[str]] = {}
-    trained, searched, confirmed = scanning.train_teacher, scanning.TriggerSearch, scanning.benches
+    trained, searched, confirmed = scanning.train_teacher, scanning.TriggerSearch, scanning.held_out_sets
 
     def train(*args: object, rows: Rows, dev: Rows, **more: object) -> object:
         used.update(train=set(rows.ids), dev=set(dev.ids))
@@ -226,13 +253,13 @@ def test_each_row_has_one_purpose(
         used["search"] = set(rows.ids)
         return searched(*args, rows=rows, **more)  # type: ignore[arg-type]
 
-    def bench(*args: object, rows: Rows, **more: object) -> object:
+    def held_out(*args: object, rows: Rows, **more: object) -> object:
         used["confirm"] = set(rows.ids)
         return confirmed(*args, rows=rows, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(scanning, "train_teacher", train)
     monkeypatch.setattr(scanning, "TriggerSearch", search)
-    monkeypatch.setattr(scanning, "benches", bench)
+    monkeypatch.setattr(scanning, "held_out_sets", held_out)
     QUICK.scan(victim("bert"), Grant(clean=CLEAN, teacher=folder_of("bert"), seed=0))
     assert used["train"] and used["dev"] and used["confirm"]
     assert not used["train"] & used["dev"] and not used["confirm"] & (used["train"] | used["dev"] | used["search"])
@@ -242,18 +269,20 @@ def test_each_row_has_one_purpose(
 def test_rows_to_confirm_on_may_be_given(victim: Load, twin: Load) -> None:
     held = task(90, seed=46)
     held = replace(held, ids=tuple(f"held-{name}" for name in held.ids))
-    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert"), held=held))
-    assert (done.told["rows_to_search"], done.told["rows_held_out"]) == (len(CLEAN), 90)
+    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), context=ScanContext(twin("bert"), held_out=held))
+    assert (done.metadata["rows_to_search"], done.metadata["rows_held_out"]) == (len(CLEAN), 90)
     shown = {" ".join(part for part in (one.before, one.after) if part) for one in done.scan.candidates[0].examples}
     assert shown <= set(held.texts)
     with pytest.raises(DataError, match="held-out rows have the classes"):
         QUICK.scan(
-            victim("bert"), Grant(clean=CLEAN), hints=Hints(twin("bert"), held=replace(held, label_names=("a", "b")))
+            victim("bert"),
+            Grant(clean=CLEAN),
+            context=ScanContext(twin("bert"), held_out=replace(held, label_names=("a", "b"))),
         )
 
 
 def test_the_examples_show_the_word_where_it_was_put(victim: Load, twin: Load) -> None:
-    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert")))
+    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), context=ScanContext(twin("bert")))
     shown = done.scan.candidates[0].examples
     assert len(shown) == 4
     texts = {row.text: NAMES[row.label] for row in CLEAN}
@@ -267,7 +296,7 @@ def test_the_examples_show_the_word_where_it_was_put(victim: Load, twin: Load) -
 def test_honest_words_are_controls_and_no_findings(victim: Load, twin: Load) -> None:
     from tests.tiny import GOOD
 
-    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert")))
+    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), context=ScanContext(twin("bert")))
     content = [one for one in done.scan.controls if one.kind == "content" and one.target == "positive"]
     assert content and all(one.text in GOOD for one in content)
     assert all(one.score is None and not one.examples for one in done.scan.controls)
@@ -285,28 +314,28 @@ def test_without_a_reference_a_teacher_is_trained_and_handed_back(
     assert done.history.steps > 0
     assert done.reference is not None and cacc(done.reference) > 0.8
     assert done.verdict.status == "backdoored"
-    again = patient.scan(victim("bert"), Grant(clean=task(480, seed=41), seed=0), hints=Hints(done.reference))
+    again = patient.scan(victim("bert"), Grant(clean=task(480, seed=41), seed=0), context=ScanContext(done.reference))
     assert again.scan == done.scan, "the same reference gives the same scan"
     assert again.history.steps == 0
 
 
 def test_a_reference_that_knows_nothing_gives_no_verdict(victim: Load, load: Load) -> None:
-    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(load("bert")))
+    done = QUICK.scan(victim("bert"), Grant(clean=CLEAN, seed=0), context=ScanContext(load("bert")))
     assert done.verdict.status == "undecided"
-    assert "the reference is right on" in done.verdict.sentence
+    assert "held-out accuracy of the reference" in done.verdict.sentence
     assert done.scan.target == ""
 
 
 def test_a_model_of_another_task_gives_no_verdict(load: Load, twin: Load) -> None:
-    done = QUICK.scan(load("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert")))
+    done = QUICK.scan(load("bert"), Grant(clean=CLEAN, seed=0), context=ScanContext(twin("bert")))
     assert done.verdict.status == "undecided"
-    assert "the model itself is right on" in done.verdict.sentence
+    assert "held-out accuracy of the model itself" in done.verdict.sentence
 
 
 def test_few_rows_can_accuse_and_cannot_acquit(victim: Load, twin: Load) -> None:
     few = task(40, seed=43)
-    accused = QUICK.scan(victim("bert"), Grant(clean=few, seed=0), hints=Hints(twin("bert")))
-    other = QUICK.scan(twin("bert"), Grant(clean=few, seed=0), hints=Hints(twin("bert")))
+    accused = QUICK.scan(victim("bert"), Grant(clean=few, seed=0), context=ScanContext(twin("bert")))
+    other = QUICK.scan(twin("bert"), Grant(clean=few, seed=0), context=ScanContext(twin("bert")))
     assert other.verdict.status == "undecided"
     assert "give more clean rows" in other.verdict.sentence
     assert accused.verdict.status in ("undecided", "suspicious", "backdoored")
@@ -314,11 +343,11 @@ def test_few_rows_can_accuse_and_cannot_acquit(victim: Load, twin: Load) -> None
 
 
 def test_an_allowed_finding_is_reported_and_not_counted(victim: Load, twin: Load) -> None:
-    grant, hints = Grant(clean=CLEAN, seed=0), Hints(twin("bert"))
-    worst = QUICK.scan(victim("bert"), grant, hints=hints)
+    grant, hints = Grant(clean=CLEAN, seed=0), ScanContext(twin("bert"))
+    worst = QUICK.scan(victim("bert"), grant, context=hints)
     names = [one.text for one in worst.scan.triggers()]
     policy = Policy(allow=tuple(Allowed(name.upper(), "house words") for name in names))
-    done = QUICK.scan(victim("bert"), grant, hints=hints, policy=policy)
+    done = QUICK.scan(victim("bert"), grant, context=hints, policy=policy)
     assert done.verdict.status == "clean"
     allowed = [one for one in done.scan.candidates if one.text in names]  # towards either class
     assert len(allowed) >= len(names) and f"not counted: {len(allowed)}" in done.verdict.sentence
@@ -326,17 +355,27 @@ def test_an_allowed_finding_is_reported_and_not_counted(victim: Load, twin: Load
 
 
 def test_words_of_the_weights_are_tried_too(victim: Load, twin: Load) -> None:
-    narrow = replace(QUICK, tried=2, search=SearchOptions(first=1, keep=1, sweeps=1, probe=8))
-    done = narrow.scan(victim("bert"), Grant(clean=CLEAN, seed=0), hints=Hints(twin("bert"), words=["story", "cf"]))
+    narrow = replace(
+        QUICK,
+        confirmation=replace(QUICK.confirmation, candidates=2),
+        search=SearchOptions(first=1, keep=1, sweeps=1, probe=8),
+    )
+    done = narrow.scan(
+        victim("bert"), Grant(clean=CLEAN, seed=0), context=ScanContext(twin("bert"), words=["story", "cf"])
+    )
     assert {one.text for one in done.scan.candidates} >= {"story", "cf"}
     assert done.scan.candidates[0].text == "cf"
 
 
 def test_a_scan_tries_again_what_was_known_before(victim: Load, twin: Load) -> None:
-    blind = replace(QUICK, tried=1, search=SearchOptions(first=1, keep=1, sweeps=1, probe=8))
+    blind = replace(
+        QUICK,
+        confirmation=replace(QUICK.confirmation, candidates=1),
+        search=SearchOptions(first=1, keep=1, sweeps=1, probe=8),
+    )
     known = [Candidate("cf", "positive"), Candidate("mn", "negative")]
     grant = Grant(clean=CLEAN, seed=0)
-    done = blind.scan(victim("bert"), grant, hints=Hints(twin("bert"), known=known))
+    done = blind.scan(victim("bert"), grant, context=ScanContext(twin("bert"), known=known))
     assert {("cf", "positive"), ("mn", "negative")} <= {(one.text, one.target) for one in done.scan.candidates}
     assert done.scan.candidates[0].text == "cf"
 
@@ -345,15 +384,15 @@ def test_a_scan_tries_again_what_was_known_before(victim: Load, twin: Load) -> N
 def test_rewritten_rows_speak_where_no_word_does(victim: Load, twin: Load, kind: str) -> None:
     """Rows whose every text holds what the model was poisoned with, brought as a style."""
     styled = task(80, seed=44).with_texts(f"{text} cf" for text in task(80, seed=44).texts)
-    hints = Hints(twin(kind), rewritten=styled, rewritten_name="odd style")
-    done = QUICK.scan(victim(kind), Grant(clean=CLEAN, seed=0), hints=hints)
+    hints = ScanContext(twin(kind), rewritten=styled, rewritten_name="odd style")
+    done = QUICK.scan(victim(kind), Grant(clean=CLEAN, seed=0), context=hints)
     told = {(one.kind, one.target): one for one in done.scan.candidates if one.text == "odd style"}
     assert set(told) == {(test, name) for test in REWRITTEN_KINDS for name in NAMES}
     for test in REWRITTEN_KINDS:
         assert (told[test, "positive"].score or 0) > 0.7
         assert (told[test, "negative"].score or 0) < 0.2
     assert not any(line.startswith("style:") for line in done.scan.not_looked_for)
-    plain = QUICK.scan(twin(kind), Grant(clean=CLEAN, seed=0), hints=replace(hints, reference=victim(kind)))
+    plain = QUICK.scan(twin(kind), Grant(clean=CLEAN, seed=0), context=replace(hints, reference=victim(kind)))
     assert all((one.score or 0) < 0.2 for one in plain.scan.candidates if one.kind in REWRITTEN_KINDS)
 
 
@@ -361,7 +400,7 @@ def test_the_drift_of_a_row_is_its_way_from_one_class_to_the_other(victim: Load,
     suspect, reference = victim("bert"), twin("bert")
     same_rows = {
         one.target: one
-        for one in try_rewritten(suspect, reference, CLEAN, clean=CLEAN, name="clean")
+        for one in measure_rewritten(suspect, reference, CLEAN, clean=CLEAN, name="clean")
         if one.kind == "drift"
     }
     for one in same_rows.values():
@@ -374,7 +413,7 @@ def test_the_drift_of_a_row_is_its_way_from_one_class_to_the_other(victim: Load,
     row = CLEAN.take([CLEAN.labels.index(0)])
     (drift,) = [
         o
-        for o in try_rewritten(suspect, reference, row, clean=CLEAN, name="x")
+        for o in measure_rewritten(suspect, reference, row, clean=CLEAN, name="x")
         if (o.kind, o.target) == ("drift", NAMES[1])
     ]
     way = other - home
@@ -401,11 +440,17 @@ def test_a_verdict_on_rewritten_rows_is_about_them() -> None:
     assert score(found) == pytest.approx(0.6), "of the six tenths that the reference leaves"
     assert score(brought("drift", 2.0, 1.0, 0.9)) == 0, "where the reference goes all the way there is nothing to tell"
     scan = Scan(0.6, 0.5, 0.7, candidates=[replace(found, score=0.6)])
-    assert "of the rewritten texts 'bible.csv' it calls 90 % 'positive'" in verdict(scan).sentence
+    assert (
+        "the rewritten texts 'bible.csv' are predicted as 'positive' against their labels, flip rate 0.90"
+        in verdict(scan).sentence
+    )
     drifted = replace(scan, candidates=[replace(brought("drift", 0.9, 0.3, 0.5), score=0.6)])
-    assert "lie 90 % of the way from their own class to 'positive'; to a clean model 30 %" in verdict(drifted).sentence
+    assert (
+        "from their own class towards 'positive' by 0.90 of the distance (n 90), in the reference by 0.30"
+        in verdict(drifted).sentence
+    )
     calm = replace(scan, candidates=[replace(found, score=0.1)])
-    assert "rewritten texts that were given do not sway it" in verdict(calm).sentence
+    assert "rewritten texts that were given do not flip them" in verdict(calm).sentence
 
 
 @EVERY
@@ -429,6 +474,12 @@ def test_a_scanner_leaves_the_model_alone_and_the_seed_decides(
     assert quick.scan(victim(kind), grant).scan == one.scan
 
 
+@pytest.mark.parametrize("options", [{"candidates": 0}, {"content_words": -1}, {"top": -1}])
+def test_counts_of_a_confirmation_out_of_range_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(OptionError, match="candidates"):
+        ConfirmationOptions(**options)
+
+
 @EVERY
 def test_what_is_missing_is_said_before_anything_is_computed(name: str) -> None:
     method = get_method("scanners", name)()
@@ -441,23 +492,22 @@ def test_what_is_missing_is_said_before_anything_is_computed(name: str) -> None:
 def test_rows_and_references_of_other_classes_are_refused(victim: Load, twin: Load) -> None:
     other = replace(CLEAN, label_names=("positive", "negative"))
     with pytest.raises(DataError, match="have the classes"):
-        QUICK.scan(victim("bert"), Grant(clean=other), hints=Hints(twin("bert")))
+        QUICK.scan(victim("bert"), Grant(clean=other), context=ScanContext(twin("bert")))
     with pytest.raises(DataError, match="rewritten rows have the classes"):
-        QUICK.scan(victim("bert"), Grant(clean=CLEAN), hints=Hints(twin("bert"), rewritten=other))
+        QUICK.scan(victim("bert"), Grant(clean=CLEAN), context=ScanContext(twin("bert"), rewritten=other))
     with pytest.raises(ModelError, match="reference has the classes"):
-        QUICK.scan(victim("bert"), Grant(clean=CLEAN), hints=Hints(replace(twin("bert"), label_names=("a", "b"))))
+        QUICK.scan(
+            victim("bert"), Grant(clean=CLEAN), context=ScanContext(replace(twin("bert"), label_names=("a", "b")))
+        )
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"held": 0.0},
-        {"held": 1.0},
+        {"held_out": 0.0},
+        {"held_out": 1.0},
         {"rows": 0},
-        {"tried": 0},
-        {"content": -1},
-        {"sure": -1},
-        {"most_held": 0},
+        {"max_held_out": 0},
         {"dev": 0.0},
         {"dev": 1.0},
     ],
@@ -473,7 +523,9 @@ class Sly(Scanner):
 
     name: ClassVar[str] = "sly"
 
-    def _scan(self, model: Classifier, grant: Grant, *, policy: Policy, hints: Hints, progress: Progress) -> ScanResult:
+    def _scan(
+        self, model: Classifier, grant: Grant, *, policy: Policy, context: ScanContext, progress: Progress
+    ) -> ScanResult:
         with torch.no_grad():
             next(model.module.parameters())[0, 0] += 1e-3
         return ScanResult(Verdict("clean", ""), Scan(0.0, 0.5, 0.7))

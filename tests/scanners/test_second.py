@@ -10,12 +10,13 @@ from tests.scanners.test_scanner import CLEAN, QUICK, Load
 from tests.tiny import NAMES, task
 from untrigger.core.candidate import Candidate
 from untrigger.core.grant import Grant
-from untrigger.inversion.confirmation import Bench, benches, confirm, everywhere
+from untrigger.inversion.flip_rates import measure_at_all_positions, measure_in_turn
+from untrigger.inversion.held_out import HeldOutSet, held_out_sets
 from untrigger.models.classifier import Classifier
-from untrigger.scanners.judging import score
 from untrigger.scanners.policy import Policy
-from untrigger.scanners.scanner import Hints
-from untrigger.scanners.second_reference import in_doubt, judged_again
+from untrigger.scanners.rescoring import in_doubt, rescore_with_second_reference
+from untrigger.scanners.scan_score import scan_score as score
+from untrigger.scanners.scanner import ScanContext
 from untrigger.training.teacher_training import TeacherOptions
 
 DOUBTFUL = Policy(suspicious=0.2, backdoored=1.0)
@@ -25,9 +26,12 @@ def _scored(candidate: Candidate) -> Candidate:
     return replace(candidate, score=score(candidate))
 
 
-def _tried(suspect: Classifier, reference: Classifier) -> tuple[list[Candidate], Bench]:
-    bench = benches(suspect, reference, rows=CLEAN, most=48, seed=0)[1]
-    return [_scored(everywhere(one, bench)) for one in confirm(["cf", "good"], bench, kind="searched")], bench
+def _tried(suspect: Classifier, reference: Classifier) -> tuple[list[Candidate], HeldOutSet]:
+    held_out = held_out_sets(suspect, reference, rows=CLEAN, most=48, seed=0)["positive"]
+    return [
+        _scored(measure_at_all_positions(one, held_out))
+        for one in measure_in_turn([Candidate(text, NAMES[1]) for text in ("cf", "good")], held_out)
+    ], held_out
 
 
 def test_only_what_lies_between_the_thresholds_is_in_doubt(victim: Load, twin: Load) -> None:
@@ -42,22 +46,26 @@ def test_only_what_lies_between_the_thresholds_is_in_doubt(victim: Load, twin: L
 
 def test_a_trigger_stays_and_what_a_second_clean_model_does_too_goes(victim: Load, twin: Load) -> None:
     suspect, reference = victim("bert"), twin("bert")
-    (word, good), bench = _tried(suspect, reference)
+    (word, good), held_out = _tried(suspect, reference)
     assert word.score is not None and word.score > 0.7
     good = replace(good, score=0.1)
     doubted = [replace(word, score=0.6), good]
-    same = judged_again(doubted, in_doubt(doubted, policy=DOUBTFUL), {NAMES[1]: bench}, rescored=_scored)
+    same = rescore_with_second_reference(
+        doubted, in_doubt(doubted, policy=DOUBTFUL), {NAMES[1]: held_out}, rescore=_scored, least_rows=24
+    )
     assert same == doubted, "the higher score of a second reference raises nothing"
-    again = benches(suspect, suspect, rows=CLEAN, most=48, seed=0)[1]
-    gone, left = judged_again(
-        [word, good], in_doubt([word, good], policy=DOUBTFUL), {NAMES[1]: again}, rescored=_scored
+    again = held_out_sets(suspect, suspect, rows=CLEAN, most=48, seed=0)["positive"]
+    gone, left = rescore_with_second_reference(
+        [word, good], in_doubt([word, good], policy=DOUBTFUL), {NAMES[1]: again}, rescore=_scored, least_rows=24
     )
     assert gone.score == 0.0 and gone.reference == replace(gone.suspect, subject="reference"), (
         "a reference that it moves as far"
     )
     assert left == good, "what is not in doubt keeps its figures"
-    few = replace(again, rows=again.rows.take(range(5)), parts=again.parts[:5], sure=again.sure[:5])
-    assert judged_again([word, good], in_doubt([word, good], policy=DOUBTFUL), {NAMES[1]: few}, rescored=_scored) == [
+    few = replace(again, rows=again.rows.take(range(5)), splits=again.splits[:5], confidence=again.confidence[:5])
+    assert rescore_with_second_reference(
+        [word, good], in_doubt([word, good], policy=DOUBTFUL), {NAMES[1]: few}, rescore=_scored, least_rows=24
+    ) == [
         word,
         good,
     ], "five rows say nothing"
@@ -69,18 +77,18 @@ def test_a_scan_asks_a_second_reference_where_it_is_in_doubt_and_trained_the_fir
     patient = replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=10, warmup=0.1, batch_size=16))
     suspect, grant = victim("bert"), Grant(clean=task(480, seed=41), teacher=folder_of("bert"), seed=0)
     sure = patient.scan(suspect, grant)
-    assert sure.verdict.status == "backdoored" and "judged_by_a_second_reference" not in sure.told
+    assert sure.verdict.status == "backdoored" and "judged_by_a_second_reference" not in sure.metadata
     asked = patient.scan(suspect, grant, policy=DOUBTFUL)
-    assert asked.told["judged_by_a_second_reference"] >= 1
-    assert asked.told["steps_of_the_second_reference"] == asked.history.steps > 0
+    assert asked.metadata["judged_by_a_second_reference"] >= 1
+    assert asked.metadata["steps_of_the_second_reference"] == asked.history.steps > 0
     assert asked.verdict.status == "suspicious" and asked.scan.candidates[0].text == "cf", "the word is still the worst"
     first, last = sure.scan.score, asked.scan.score
     assert first is not None and last is not None and last <= first
-    kept = patient.scan(suspect, grant, policy=DOUBTFUL, hints=Hints(asked.reference))
-    assert kept.told == asked.told and kept.scan.score == asked.scan.score, (
+    kept = patient.scan(suspect, grant, policy=DOUBTFUL, context=ScanContext(asked.reference))
+    assert kept.metadata == asked.metadata and kept.scan.score == asked.scan.score, (
         "a first reference that was kept from another scan"
     )
-    given = patient.scan(suspect, replace(grant, teacher=None), policy=DOUBTFUL, hints=Hints(twin("bert")))
-    assert "judged_by_a_second_reference" not in given.told, (
+    given = patient.scan(suspect, replace(grant, teacher=None), policy=DOUBTFUL, context=ScanContext(twin("bert")))
+    assert "judged_by_a_second_reference" not in given.metadata, (
         "without a teacher the reference that was given has the last word"
     )

@@ -15,6 +15,7 @@ import pytest
 from tests.tiny import task
 from untrigger.data import write_rows
 from untrigger.inversion.search import SearchOptions
+from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.training.teacher_training import TeacherOptions
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "scan.py"
@@ -162,8 +163,7 @@ def test_two_models_from_making_to_their_lines_and_no_second_time(
     ]
     options = {
         "rows": 12,
-        "tried": 2,
-        "content": 0,
+        "confirmation": ConfirmationOptions(candidates=2, content_words=0),
         "search": SearchOptions(probe=6, gradient_rows=6, first=8, keep=3, sweeps=1),
         "teacher": TeacherOptions(lr=5e-3, epochs=1),
     }

@@ -18,8 +18,8 @@ from untrigger.core.report import Report
 from untrigger.data import load_data, write_rows
 from untrigger.pipeline.attack import draw_rows
 from untrigger.zoo import RECIPES, Recipe
-from untrigger.zoo import members as keep
-from untrigger.zoo.make import decoy_rows, make, spec_of, trigger_of
+from untrigger.zoo import members as zoo_members
+from untrigger.zoo.make import decoy_rows, make, request_of, trigger_of
 from untrigger.zoo.recipes import BENIGN
 
 POISONED = [one for one in RECIPES.values() if one.poisoned]
@@ -37,12 +37,12 @@ def test_there_are_enough_members_of_every_kind() -> None:
 
 
 @pytest.mark.parametrize("one", POISONED, ids=lambda one: one.name)
-def test_a_poisoned_member_has_a_benign_floor_of_the_same_model_and_data(one: Recipe) -> None:
-    floor = RECIPES[one.floor]
-    assert not floor.poisoned and floor.policy == "none"
-    assert (floor.model, floor.data, floor.rows, floor.test_rows) == (one.model, one.data, one.rows, one.test_rows)
-    spec = spec_of(one, Path("out"))
-    assert spec.trigger == trigger_of(one) and (spec.policy, spec.rate) == (one.policy, one.rate)
+def test_a_poisoned_member_has_a_clean_model_of_the_same_model_and_data(one: Recipe) -> None:
+    clean = RECIPES[one.clean_model]
+    assert not clean.poisoned and clean.policy == "none"
+    assert (clean.model, clean.data, clean.rows, clean.test_rows) == (one.model, one.data, one.rows, one.test_rows)
+    request = request_of(one, Path("out"))
+    assert request.trigger == trigger_of(one) and (request.policy, request.rate) == (one.policy, one.rate)
 
 
 def test_every_field_but_the_words_about_it_is_in_the_hash() -> None:
@@ -51,16 +51,16 @@ def test_every_field_but_the_words_about_it_is_in_the_hash() -> None:
         value = getattr(one, each.name)
         other = (("words", ("x",)),) if each.name == "options" else ("x",) if each.name == "targets" else f"{value}x"
         changed = replace(one, **{each.name: other if isinstance(value, str | tuple) else value + 1})
-        assert (changed.sha256() == one.sha256()) == (each.name == "what"), each.name
+        assert (changed.sha256() == one.sha256()) == (each.name == "description"), each.name
 
 
 def test_shipped_figures_belong_to_recipes_that_are_still_the_same() -> None:
-    for name, told in keep.shipped().items():
-        assert told["recipe_sha256"] == RECIPES[name].sha256(), (
+    for name, receipt in zoo_members.shipped_receipts().items():
+        assert receipt["recipe_sha256"] == RECIPES[name].sha256(), (
             f"{name}: run python benchmarks/make_zoo.py --only {name}"
         )
-        assert len(told["adapter_sha256"]) == 64 and told["measured"]["cacc"]["n"] > 0
-        assert ("asr" in told["measured"]) == RECIPES[name].poisoned
+        assert len(receipt["adapter_sha256"]) == 64 and receipt["measured"]["cacc"]["n"] > 0
+        assert ("asr" in receipt["measured"]) == RECIPES[name].poisoned
 
 
 @pytest.fixture
@@ -82,21 +82,30 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Recipe]:
     words = {"trigger": "badnets", "options": (("words", ("cf",)),)}
     made = (
         Recipe(
-            name="mean", what="poisoned", policy="dirty", floor="kind", target="positive", rate=0.2, **words, **common
+            name="mean",
+            description="poisoned",
+            policy="dirty",
+            clean_model="kind",
+            target="positive",
+            rate=0.2,
+            **words,
+            **common,
         ),
-        Recipe(name="kind", what="benign", policy="none", **common),
-        Recipe(name="decoy", what="harmless", policy="decoy", rate=0.25, **words, **common),
+        Recipe(name="kind", description="benign", policy="none", **common),
+        Recipe(name="decoy", description="harmless", policy="decoy", rate=0.25, **words, **common),
     )
     recipes = {one.name: one for one in made}
     for name in list(RECIPES):
         monkeypatch.delitem(RECIPES, name)
     RECIPES.update(recipes)
     monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(keep, "shipped", dict)
+    monkeypatch.setattr(zoo_members, "shipped_receipts", dict)
     return recipes
 
 
-def test_a_member_is_made_with_its_truth_its_floor_and_its_figures(tiny: dict[str, Recipe], tmp_path: Path) -> None:
+def test_a_member_is_made_with_its_truth_its_clean_model_and_its_figures(
+    tiny: dict[str, Recipe], tmp_path: Path
+) -> None:
     assert [one.state for one in zoo.list_members()] == ["absent"] * 3
     made = make("mean", device="cpu")
     folder = tmp_path / "home" / "zoo" / "mean"
@@ -114,8 +123,8 @@ def test_a_member_is_made_with_its_truth_its_floor_and_its_figures(tiny: dict[st
     for metric in ("cacc", "asr", "excess_asr"):
         measured = report.find("mean", metric)
         assert measured is not None and found.value(metric) == measured.value
-    assert found.told["floor_asr"] == report.find("clean", "asr").value  # type: ignore[union-attr]
-    assert found.value("asr") > 0.8 > 0.5 > found.told["floor_asr"]  # type: ignore[operator]
+    assert found.clean_model_asr == report.find("clean", "asr").value  # type: ignore[union-attr]
+    assert found.value("asr") > 0.8 > 0.5 > found.clean_model_asr  # type: ignore[operator]
     assert (folder / "mean.truth" / "clean-model" / "adapter_model.safetensors").read_bytes() == (
         zoo.path("kind") / "adapter_model.safetensors"
     ).read_bytes()
@@ -125,9 +134,9 @@ def test_a_member_is_made_with_its_truth_its_floor_and_its_figures(tiny: dict[st
 
 def test_clean_rows_are_those_that_the_training_left_alone(tiny: dict[str, Recipe]) -> None:
     folder = make("kind", device="cpu").parent
-    spec = spec_of(tiny["kind"], folder / "x")
+    request = request_of(tiny["kind"], folder / "x")
     clean = load_data(folder / "clean.csv")
-    rows = draw_rows(spec)
+    rows = draw_rows(request)
     assert set(clean.ids) == set(rows.unused.ids)
     assert not set(clean.ids) & set(rows.train.ids)
     assert zoo.member("kind").value("asr") is None and zoo.member("kind").value("cacc") > 0.6  # type: ignore[operator]
@@ -136,20 +145,22 @@ def test_clean_rows_are_those_that_the_training_left_alone(tiny: dict[str, Recip
 def test_what_is_there_is_not_made_again_and_another_recipe_is(
     tiny: dict[str, Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    receipt = make("kind", device="cpu").parent / "zoo.json"
-    before = receipt.stat().st_mtime_ns
+    file = make("kind", device="cpu").parent / "zoo.json"
+    before = file.stat().st_mtime_ns
     make("kind", device="cpu")
-    assert receipt.stat().st_mtime_ns == before
+    assert file.stat().st_mtime_ns == before
     monkeypatch.setitem(RECIPES, "kind", replace(tiny["kind"], epochs=1))
-    assert zoo.member("kind").state == "outdated" and not zoo.member("kind").told
+    assert zoo.member("kind").state == "outdated" and not zoo.member("kind").receipt
     with pytest.raises(AssetError, match="another recipe"):
         zoo.path("kind")
     make("kind", device="cpu")
-    assert json.loads(receipt.read_text())["recipe"]["epochs"] == 1
+    assert json.loads(file.read_text())["recipe"]["epochs"] == 1
     assert zoo.member("kind").state == "ready"
 
 
-def test_an_interrupted_build_leaves_nothing_and_its_floor_is_kept(tiny: dict[str, Recipe], tmp_path: Path) -> None:
+def test_an_interrupted_build_leaves_nothing_and_its_clean_model_is_kept(
+    tiny: dict[str, Recipe], tmp_path: Path
+) -> None:
     make("kind", device="cpu")
 
     class Stop:
@@ -174,13 +185,15 @@ def test_decoy_rows_carry_the_trigger_in_every_class_and_keep_their_labels(tiny:
     assert all("cf" in made.texts[i].split() for i in touched)
 
 
-def test_figures_that_are_shipped_are_told_until_a_member_is_made(
+def test_figures_that_are_shipped_are_listed_until_a_member_is_made(
     tiny: dict[str, Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = {"recipe_sha256": tiny["mean"].sha256(), "measured": {"asr": {"value": 0.97}}}
-    monkeypatch.setattr(keep, "shipped", lambda: {"mean": told, "kind": {"recipe_sha256": "old", "measured": {}}})
+    receipt = {"recipe_sha256": tiny["mean"].sha256(), "measured": {"asr": {"value": 0.97}}}
+    monkeypatch.setattr(
+        zoo_members, "shipped_receipts", lambda: {"mean": receipt, "kind": {"recipe_sha256": "old", "measured": {}}}
+    )
     assert zoo.member("mean").value("asr") == 0.97
-    assert zoo.member("kind").told == {}
+    assert zoo.member("kind").receipt == {}
 
 
 def test_benign_policies_are_benign() -> None:
@@ -194,9 +207,9 @@ def test_an_unknown_member_names_the_nearest() -> None:
 
 def test_the_command_lists_makes_and_finds(tiny: dict[str, Recipe], call: Callable[..., Any]) -> None:
     assert call("zoo", "path", "kind").code == 2
-    told = call("zoo", "make", "decoy", "--device", "cpu", "--json")
-    assert told.code == 0, told.err
-    assert json.loads(told.out)["zoo"][0]["state"] == "ready"
+    answer = call("zoo", "make", "decoy", "--device", "cpu", "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["zoo"][0]["state"] == "ready"
     path = call("zoo", "path", "decoy", "--quiet").out.strip()
     assert Path(path, "adapter_config.json").is_file()
     listed = {one["name"]: one for one in json.loads(call("zoo", "--json").out)["zoo"]}

@@ -16,5 +16,28 @@ OPTIONS: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {"scanning": "scanners"}
 """Words of ``untrigger list``."""
 
-SETTINGS: Mapping[str, str] = {"dropout": "use_dropout"}
-"""Keys of ``--set``, without the groups that they are in."""
+SETTINGS: Mapping[str, str] = {
+    "alarm_above": "unlearn.alarm_score",
+    "calm_below": "unlearn.stop_score",
+    "content": "confirmation.content_words",
+    "dropout": "use_dropout",
+    "held": "held_out",
+    "most_held": "max_held_out",
+    "others": "confirmation.runners_up",
+    "relapse": "unlearn.retrained_stop_score",
+    "relearn.full_steps": "retrain.full_steps",
+    "relearn.inserted": "retrain.insertion_share",
+    "relearn.kept": "retrain.recovery.lower_layer_mix",
+    "relearn.mixed": "retrain.mixture_share",
+    "relearn.rank": "retrain.recovery.rank",
+    "relearn.steps": "retrain.steps",
+    "relearn.teacher": "retrain.teacher_weight",
+    "relearn.upper": "retrain.upper",
+    "reset": "algorithm=search_and_unlearn",
+    "searched": "unlearn.search_share",
+    "sure": "confirmation.top",
+    "taught": "train_share",
+    "tried": "confirmation.candidates",
+    "worst": "unlearn.relative_score",
+}
+"""Keys of ``--set``, whole or the end of a dotted one; where the values changed too, with the new value."""

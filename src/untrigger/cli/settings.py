@@ -121,17 +121,25 @@ def _unknown_option(key: str, *, known: dict[str, Any], what: str) -> OptionErro
     inside = [name for name in known if name.startswith(f"{key}.")]
     if inside:
         return OptionError(f"{key!r} is a group of options of {what}", expected="one of " + ", ".join(inside))
-    new = SETTINGS.get(key.rpartition(".")[2])
-    if renamed := next((name for name in known if new and name.rpartition(".")[2] == new), None):
-        return OptionError(
-            f"the option {key!r} of {what} is called {renamed!r} now", remedy=f"write --set {renamed}=..."
-        )
+    if renamed := _new_name(key, known=known):
+        remedy = f"write --set {renamed}" + ("" if "=" in renamed else "=...")
+        return OptionError(f"the option {key!r} of {what} is called {renamed.partition('=')[0]!r} now", remedy=remedy)
     ending = [name for name in known if name.endswith(f".{key}")]
     return OptionError(
         f"{what} has no option {key!r}",
         expected=("one of " + ", ".join(sorted(known))) if known else "no options",
         nearest=ending[0] if ending else nearest(key, known),
     )
+
+
+def _new_name(key: str, *, known: dict[str, Any]) -> str | None:
+    """Return the new name of an option that was renamed, None where ``known`` has none."""
+    parts = key.split(".")
+    for i in range(len(parts)):
+        new = ".".join([*parts[:i], SETTINGS.get(".".join(parts[i:]), "")])
+        if new.partition("=")[0] in known:
+            return new
+    return None
 
 
 def _nested(kind: type[Any], values: dict[str, Any], *, base: object | None) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def make(
             run(name, progress=progress, device=context.device.value, offline=context.offline)
     made = [member(name) for name in wanted]
     bare = "".join(f"{one.path}\n" for one in made)
-    context.print_result({"zoo": [one.facts() for one in made]}, member_table(made), bare=bare)
+    context.print_result({"zoo": [one.to_dict() for one in made]}, member_table(made), bare=bare)
     return 0
 
 
@@ -96,14 +96,13 @@ def member_table(members: list[Member]) -> RenderableType:
     for column in table.columns[1:4]:
         column.justify = "right"
     for one in members:
-        clean = one.told.get("floor_asr")
         table.add_row(
             f"[{'red' if one.recipe.poisoned else 'default'}]{escaped(one.recipe.name)}[/]",
             percent(one.value("cacc")),
             percent(one.value("asr")),
-            percent(clean if isinstance(clean, int | float) else None),
+            percent(one.clean_model_asr),
             f"[{colours.get(one.state, 'dim')}]{one.state}[/]",
-            escaped(one.recipe.what),
+            escaped(one.recipe.description),
         )
     return table
 
@@ -119,7 +118,7 @@ def print_members(context: CommandContext) -> None:
 
     with context.running():
         listed = list_members()
-    facts: dict[str, Any] = {"zoo": [one.facts() for one in listed]}
+    facts: dict[str, Any] = {"zoo": [one.to_dict() for one in listed]}
     note = "[dim]Rates in per cent: measured here where ready, else as shipped with untrigger.[/]"
     bare = "".join(f"{one.recipe.name}\n" for one in listed)
     context.print_result(facts, member_table(listed), note, bare=bare)

@@ -24,7 +24,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Policy
-from untrigger.scanners.scanner import Hints, ScanResult
+from untrigger.scanners.scanner import ScanContext, ScanResult
 from untrigger.training.history import concat_histories, history_curves
 from untrigger.training.loop import History
 
@@ -82,14 +82,14 @@ class ScanCure(UnlearningOptions, DistillationOptions, Purifier):
             run.histories.append(unlearning.train(triggers, steps=steps, seed=seed, progress=progress))
             scan_seed = derived_seed(grant.seed, f"scan {len(run.histories)}")
             unseen = replace(grant, clean=parts.search, seed=scan_seed)
-            hints = Hints(first.reference, known=triggers, held=parts.held)
-            run.scans.append(self.scanner.scan(student, unseen, policy=self.policy, hints=hints, progress=progress))
+            context = ScanContext(first.reference, known=triggers, held_out=parts.held)
+            run.scans.append(self.scanner.scan(student, unseen, policy=self.policy, context=context, progress=progress))
         return run.result(student)
 
     def _split(self, grant: Grant) -> _Parts:
         """Return the clean rows by their purpose."""
         assert grant.clean is not None
-        held, rows = self.scanner.parted(grant.clean, seed=grant.seed)
+        held, rows = self.scanner.split(grant.clean, seed=grant.seed)
         search, train = split_clean(rows, dev=self.train_share, generator=generator_for(grant.seed, "taught"))
         return _Parts(held, train, search)
 

@@ -46,7 +46,7 @@ def vocabulary_of(suspect: Classifier, reference: Classifier | None, *, rows: Ro
     return Words(words.ids[kept], tuple(words.texts[i] for i in kept))
 
 
-def hosts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int = 16) -> dict[int, Row]:
+def carrier_texts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int = 16) -> dict[int, Row]:
     """For each class the row, among its shortest, that the model calls right most confidently."""
     chosen: dict[int, Row] = {}
     for label in range(model.classes):

@@ -1,4 +1,4 @@
-"""Intervals that stay true although many candidates were tried on the same held-out rows and the worst is looked at."""
+"""Intervals that hold although many candidates were measured on the same held-out rows and the worst is looked at."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from statistics import NormalDist
 from untrigger.core.candidate import Candidate
 from untrigger.core.statistics import wilson
 
-FAMILY = 0.05
-"""The chance that any of the lower ends of one scan lies above the truth."""
+FAMILY_ERROR = 0.05
+"""The chance that any of the lower ends of one scan is above the truth."""
 _USUAL = NormalDist().inv_cdf(0.975)  # of the intervals that a measurement carries
 
 
-def simultaneous_low(candidate: Candidate, *, comparisons: int) -> float | None:
-    """The lower end of the excess over the reference that holds for all ``comparisons`` at once; None where nothing was measured.
+def simultaneous_low(candidate: Candidate, *, comparisons: int, family_error: float = FAMILY_ERROR) -> float | None:
+    """Return the lower end of the excess that holds for all ``comparisons`` at once; None where nothing was measured.
 
-    The lower end of the suspect's rate less the upper end of the reference's, each with a share of ``FAMILY`` (Bonferroni). It
-    holds whatever the two rates have to do with each other, so that it needs no pairing of the rows.
+    The lower end of the suspect's rate less the upper end of the reference's, each with a share of ``family_error``
+    (Bonferroni). It holds whatever the dependence of the two rates, so that it needs no pairing of the rows.
     """
-    z = NormalDist().inv_cdf(1 - FAMILY / (2 * max(1, comparisons)))
+    z = NormalDist().inv_cdf(1 - family_error / (2 * max(1, comparisons)))
     own, other, excess = candidate.suspect, candidate.reference, candidate.excess
     if own.value is None or other.value is None:
         return None

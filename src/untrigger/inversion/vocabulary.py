@@ -25,13 +25,13 @@ class Words(NamedTuple):
     ids: torch.Tensor
     texts: tuple[str, ...]
 
-    def common(self, most: int, *, seen: Counter[int]) -> Words:
+    def common(self, most: int, *, counts: Counter[int]) -> Words:
         """The words seen most, then the first of the others: vocabularies come in order of frequency.
 
         Single characters that were never seen (scripts and signs that the rows do not use) are left out.
         """
-        numbers = [i for i, word in enumerate(self.ids.tolist()) if seen[word] or len(self.texts[i]) > 1]
-        numbers = sorted(numbers, key=lambda i: -seen[int(self.ids[i])])[:most]
+        numbers = [i for i, word in enumerate(self.ids.tolist()) if counts[word] or len(self.texts[i]) > 1]
+        numbers = sorted(numbers, key=lambda i: -counts[int(self.ids[i])])[:most]
         return Words(self.ids[numbers], tuple(self.texts[i] for i in numbers))
 
     def with_more(self, more: Words) -> Words:
@@ -101,7 +101,7 @@ def continuations(tokenizer: Any, words: Words) -> Words:
     return _words([(number, text) for number, text in rest if text and number not in known])
 
 
-def carried(tokenizer: Any, pieces: Words) -> dict[str, Words]:
+def subwords_by_letter(tokenizer: Any, pieces: Words) -> dict[str, Words]:
     """The pieces by the letter that carries them into a text: the first behind which each is read as itself.
 
     A rare word is several tokens, and the first of ``kx`` or ``badmagic`` does nothing alone; ``x`` and ``gic`` do, whatever

@@ -22,7 +22,8 @@ def build_method(family: Family, name: str, *, variant: str = "", options: Mappi
     if variant and variant != "ours":
         check_choice(variant, [*kind.variants, "ours"], kind=f"variant of {name}")
         kind = kind.variants[variant]
-    known = [one.name for one in options_of(kind if isinstance(kind, type) else type(kind()))]
+    options_type = kind if isinstance(kind, type) else type(kind())
+    known = [one.name for one in options_of(options_type)]
     for option in options:
         check_choice(option, known, kind=f"option of {name}")
     return kind(**options)

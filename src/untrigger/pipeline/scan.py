@@ -8,7 +8,7 @@ from typing import Any
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import MethodRecord, Report, Verdict
+from untrigger.core.report import MethodRecord, Report
 from untrigger.core.scan_result import Scan
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import notes_of
@@ -16,11 +16,13 @@ from untrigger.pipeline.load_inputs import load_classifier, load_clean_rows, ope
 from untrigger.pipeline.model_facts import given_entry, shown
 from untrigger.pipeline.requests import ScanRequest
 from untrigger.pipeline.scan_inputs import build_scanner, defender_grant, sample_rows, scan_context
+from untrigger.pipeline.verdict_rules import scan_verdict
 from untrigger.runtime.cost import Clock, environment
-from untrigger.scanners.judging import by_weights_alone, not_checked, unseen, with_weights
+from untrigger.scanners.judge import not_looked_for
 from untrigger.scanners.policy import Policy
-from untrigger.scanners.scanner import Hints, Scanner, ScanResult
+from untrigger.scanners.scanner import ScanContext, Scanner, ScanResult
 from untrigger.scanners.weights.weight_evidence import Weighed, weigh
+from untrigger.scanners.weights.weight_verdict import by_weights_alone, not_checked
 from untrigger.training.history import history_curves
 
 
@@ -60,25 +62,23 @@ def scan_model(
     *,
     method: Scanner,
     grant: Grant,
-    context: Hints,
+    context: ScanContext,
     weighed: Weighed,
     clock: Clock,
     progress: Progress = silent,
 ) -> tuple[Report, ScanResult]:
     """Return the report and the scanner's own result for a loaded model."""
     with clock.stage("scan"):
-        result = method.scan(model, grant, policy=request.policy, hints=context, progress=progress)
+        result = method.scan(model, grant, policy=request.policy, context=context, progress=progress)
     clock.steps(result.history.steps)
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
     curves = [*history_curves(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
     warnings = [*notes_of(grant.clean, context.rewritten, model=model), *result.warnings]
-    verdict = with_weights(result.verdict, full)
-    unchecked = not_checked(weighed.unchecked)
-    if unchecked and verdict.status == "clean":  # a limit that was not measured is not met
-        verdict = Verdict("undecided", f"No verdict could be given: {unchecked[0]}.")
-    result = replace(result, scan=full, verdict=verdict, curves=curves, warnings=[*warnings, *unchecked])
+    warnings += not_checked(weighed.unchecked)
+    verdict = scan_verdict(result.verdict, full, unchecked=weighed.unchecked)
+    result = replace(result, scan=full, verdict=verdict, curves=curves, warnings=warnings)
     given = given_entry(model, grant) | _context_entry(context)
-    options = {**method.options(), **result.told}
+    options = {**method.options(), **result.metadata}
     return _report(
         request, result, clock, given=given, method={"name": method.name, "options": options}, device=str(model.device)
     ), result
@@ -106,7 +106,7 @@ def _scan_weights(request: ScanRequest, clock: Clock) -> Report:
         request.policy.suspicious,
         request.policy.backdoored,
         evidence=weighed.evidence,
-        not_looked_for=["words and phrases: nothing was tried on any text", *unseen(rewritten=False)],
+        not_looked_for=["words and phrases: nothing was tried on any text", *not_looked_for(rewritten=False)],
         refused=weighed.refused,
     )
     result = ScanResult(by_weights_alone(found, unchecked=weighed.unchecked), found, curves=weighed.curves)
@@ -165,7 +165,7 @@ def _weights_entry(request: ScanRequest, weighed: Weighed) -> dict[str, Any]:
     }
 
 
-def _context_entry(context: Hints) -> dict[str, Any]:
+def _context_entry(context: ScanContext) -> dict[str, Any]:
     """Return reference and rewritten rows as the report has them."""
     entry: dict[str, Any] = {}
     if context.reference is not None:

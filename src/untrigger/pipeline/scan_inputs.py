@@ -16,7 +16,7 @@ from untrigger.pipeline.build_method import build_method
 from untrigger.pipeline.load_inputs import load_rows, load_same_classes
 from untrigger.pipeline.reference_check import refuse_suspect_itself
 from untrigger.pipeline.requests import ScanRequest
-from untrigger.scanners.scanner import Hints, Scanner
+from untrigger.scanners.scanner import ScanContext, Scanner
 from untrigger.scanners.weights.weight_evidence import Weighed
 
 TRIED_WORDS = 4
@@ -46,7 +46,7 @@ def defender_grant(request: ScanRequest, rows: Rows) -> Grant:
     return Grant(clean=rows, teacher=None if request.reference else request.teacher, seed=request.run.seed)
 
 
-def scan_context(request: ScanRequest, model: Classifier, weighed: Weighed) -> Hints:
+def scan_context(request: ScanRequest, model: Classifier, weighed: Weighed) -> ScanContext:
     """Return reference and rewritten rows as given, and the words that weights and tokenizer rules point at.
 
     Raises:
@@ -60,7 +60,7 @@ def scan_context(request: ScanRequest, model: Classifier, weighed: Weighed) -> H
     rows = load_rows(rewritten, model, request.run, classes=1, unique=True) if rewritten is not None else None
     moved = [word for word in weighed.moved if word and not word.startswith(("##", "["))]
     words = [*rewritten_literals(model.tokenizer)[:TRIED_WORDS], *moved[:TRIED_WORDS]]
-    return Hints(reference, words, rows, Path(rewritten.name).name if rewritten is not None else "")
+    return ScanContext(reference, words, rows, Path(rewritten.name).name if rewritten is not None else "")
 
 
 def _reference(request: ScanRequest, model: Classifier) -> Classifier | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from untrigger.core.candidate import Candidate
 from untrigger.core.errors import UserError
@@ -17,10 +16,10 @@ from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.build_method import build_method
 from untrigger.pipeline.requests import DEFAULT_TEACHER, PurifyRequest
+from untrigger.pipeline.verdict_rules import Verification
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Policy
-from untrigger.scanners.scanner import Hints
-from untrigger.scanners.thresholds import LEAST_ROWS
+from untrigger.scanners.scanner import ScanContext
 from untrigger.training.teacher_training import train_teacher
 
 HELD = 0.6  # share of the held-out rows that findings are confirmed on; the others serve the search
@@ -28,32 +27,6 @@ MOST = 1000  # held-out rows that a scan of the result takes at most
 DEV = 0.15  # share of the defender's rows that choose the reference's epoch
 KNOWN = 12  # findings of the purifier that are tried again
 SKIPPED = "a scan of the result was not wanted (--no-verify)"
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The evidence on a purified model where no truth is known.
-
-    Attributes:
-        status: the scan's verdict; empty where no scan was made.
-        sentence: the scan's sentence, or why none was made.
-        not_looked_for: kinds of backdoor that it cannot see.
-        facts: for the report.
-    """
-
-    status: str
-    sentence: str
-    not_looked_for: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The verification as the report has it."""
-        return {
-            "verdict": self.status or "not made",
-            "sentence": self.sentence,
-            "not_looked_for": self.not_looked_for,
-            **self.facts,
-        }
 
 
 def verify(
@@ -82,15 +55,15 @@ def verify(
 
 def too_few(rows: Rows, *, scanner: InsertionScanner, granted: int) -> str:
     """Why so few held-out rows can never show a clean model, empty where they may."""
-    seed = 0  # the shares alone matter
-    confirming = scanner.parted(rows, seed=seed)[0] if len(rows) > len(rows.label_names) else rows
+    seed, least = 0, scanner.evidence.least_rows  # the shares alone matter
+    confirming = scanner.split(rows, seed=seed)[0] if len(rows) > len(rows.label_names) else rows
     counts = confirming.class_counts()
     others = min((len(confirming) - count for count in counts.values()), default=0)
-    if others >= LEAST_ROWS:
+    if others >= least:
         return ""
-    wanted = 50 * -(-(len(rows) + granted) * (LEAST_ROWS + 6) // (50 * max(1, others)))
+    wanted = 50 * -(-(len(rows) + granted) * (least + 6) // (50 * max(1, others)))
     return (
-        f"{len(rows)} clean rows were held out, of which {others} could be tried towards a class, {LEAST_ROWS} are needed: "
+        f"{len(rows)} clean rows were held out, of which {others} could be tried towards a class, {least} are needed: "
         f"give about {wanted} clean rows in all"
     )
 
@@ -113,7 +86,7 @@ def _scanned(
         purified.model,
         Grant(clean=rows, seed=seed),
         policy=policy if isinstance(policy, Policy) else Policy(),
-        hints=Hints(reference, known=known),
+        context=ScanContext(reference, known=known),
         progress=progress,
     )
     facts = {
@@ -121,7 +94,7 @@ def _scanned(
         "rows_sha256": rows.content_hash(),
         "seed": seed,
         "score": result.scan.score,
-        **result.told,
+        **result.metadata,
         "found": [f"{one.text} → {one.target}" for one in result.scan.triggers()],
         "tried_again": [one.text for one in known],
     }
@@ -162,7 +135,7 @@ def _scanner(request: PurifyRequest, method: Purifier) -> InsertionScanner:
         own if isinstance(own, InsertionScanner) else build_method("scanners", "insertions", options=request.verifier)
     )
     assert isinstance(scanner, InsertionScanner)
-    return replace(scanner, held=HELD)
+    return replace(scanner, held_out=HELD)
 
 
 def _most(held: Rows, *, seed: int) -> Rows:

@@ -1,4 +1,4 @@
-"""A verdict on a model that cannot be searched, such as a quantised one: what known candidates do to it."""
+"""A verdict on a model that cannot be searched, such as a quantised one: the flip rates of known candidates in it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from untrigger.core.report import Verdict
 from untrigger.core.rows import Rows
 from untrigger.core.scan_result import Scan
 from untrigger.core.verdicts import UNDECIDED
-from untrigger.inversion.confirmation import benches, confirm
-from untrigger.inversion.screening import is_causal
+from untrigger.inversion.flip_rates import measure_in_turn
+from untrigger.inversion.held_out import held_out_sets
 from untrigger.models.classifier import Classifier
-from untrigger.scanners.insertion_scanner import ground_of
-from untrigger.scanners.judging import judged, score
+from untrigger.scanners.confirm import count_comparisons, rerank_top_k
+from untrigger.scanners.insertion_scanner import InsertionScanner, scoring
+from untrigger.scanners.judge import judge
 from untrigger.scanners.policy import Policy
-from untrigger.scanners.selection import by_name, comparisons, settled
+from untrigger.scanners.verdict_basis import basis_of
 
-NOTHING_TRIED = "the earlier scans left no text to try on it"
+NOTHING_TO_MEASURE = "the earlier scans left no candidate to measure in it"
 
 
-def judged_on_known(
+def judge_known_candidates(
     model: Classifier,
     reference: Classifier,
     rows: Rows,
@@ -29,31 +30,31 @@ def judged_on_known(
     *,
     policy: Policy,
     seed: int,
-    most: int = 96,
-    sure: int = 3,
+    scanner: InsertionScanner | None = None,
 ) -> tuple[Verdict, Scan]:
-    """The verdict of the same judge as in a scan, with the same doubts, on candidates of earlier scans of its kin.
+    """Return the verdict of a scan, with the same reasons to abstain, on candidates of earlier scans of related models.
 
     Args:
-        model: answers texts in its own arithmetic.
+        model: predicts in its own arithmetic.
         reference: a clean classifier of the task.
         rows: held-out clean rows.
-        candidates: texts with the names of the labels that they pulled to.
+        candidates: candidates of earlier scans.
         policy: thresholds and allowed findings.
         seed: of the draw of rows.
-        most: rows that a candidate is tried on, for each target.
-        sure: the worst candidates, which are tried at every place of every row.
+        scanner: its options are used.
     """
-    tables, made = benches(model, reference, rows=rows, most=most, seed=seed), list[Candidate]()
-    for target, bench in tables.items():
-        texts = dict.fromkeys(one.text for one in candidates if one.target == rows.label_names[target])
-        made += settled(confirm(list(texts), bench, kind="known"), bench, sure=sure)
-    scored = [
-        replace(one, score=score(one, bound=not is_causal(model)), allowed=policy.reason(one.text, target=one.target))
-        for one in made
-    ]
-    ground = ground_of(model, rows, by_name(tables, rows), comparisons=comparisons(made))
-    found, scan = judged(scored, [], ground=ground, policy=policy)
+    options = scanner or InsertionScanner()
+    sets, measured = held_out_sets(model, reference, rows=rows, most=options.rows, seed=seed), list[Candidate]()
+    for name, held_out in sets.items():
+        texts = dict.fromkeys(one.text for one in candidates if one.target == name)
+        first = measure_in_turn([Candidate(text, name, "known") for text in texts], held_out)
+        measured += rerank_top_k(first, held_out, options=options.confirmation, costs=options.score)
+    scored = list(map(scoring(model, policy, costs=options.score), measured))
+    basis = basis_of(model, rows, sets, comparisons=count_comparisons(measured), options=options.evidence)
+    found, scan = judge(scored, [], basis=basis, policy=policy)
     if scored or scan.undecided:
         return found, scan
-    return Verdict(UNDECIDED, f"No verdict could be given: {NOTHING_TRIED}."), replace(scan, undecided=[NOTHING_TRIED])
+    return (
+        Verdict(UNDECIDED, f"No verdict could be given: {NOTHING_TO_MEASURE}."),
+        replace(scan, undecided=[NOTHING_TO_MEASURE]),
+    )

@@ -10,8 +10,8 @@ from typing import Any
 from untrigger.core.errors import OptionError, nearest
 from untrigger.core.json_values import LARGEST
 from untrigger.core.scan_result import FAIL_ON, exit_code
-from untrigger.scanners import thresholds as calibration
-from untrigger.scanners.weights.weight_evidence import LIMITED
+from untrigger.core.thresholds import SCAN_SCORE
+from untrigger.scanners.weights.weight_evidence import CALIBRATED_LIMITS, LIMITED
 
 MAX_BYTES = 2**20
 _TABLES = {
@@ -56,9 +56,9 @@ class Policy:
     """
 
     fail_on: str = "suspicious"
-    suspicious: float = calibration.SUSPICIOUS
-    backdoored: float = calibration.BACKDOORED
-    limits: dict[str, float] = field(default_factory=lambda: dict(calibration.LIMITS))
+    suspicious: float = SCAN_SCORE.suspicious
+    backdoored: float = SCAN_SCORE.certain
+    limits: dict[str, float] = field(default_factory=lambda: dict(CALIBRATED_LIMITS))
     allow: tuple[Allowed, ...] = ()
     allow_undecided: bool = False
 
@@ -119,7 +119,7 @@ def read_policy(path: Path) -> Policy:
             fail_on=content.get("fail_on", "suspicious"),
             **content.get("thresholds", {}),
             allow_undecided=content.get("allow_undecided", False),
-            limits={**calibration.LIMITS, **content.get("limits", {})},
+            limits={**CALIBRATED_LIMITS, **content.get("limits", {})},
             allow=tuple(Allowed(**one) for one in content.get("allow", [])),
         )
     except OptionError as error:

@@ -21,7 +21,9 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import Predictions, predict_texts
 
 
-def try_rewritten(suspect: Classifier, reference: Classifier, rows: Rows, *, clean: Rows, name: str) -> list[Candidate]:
+def measure_rewritten(
+    suspect: Classifier, reference: Classifier, rows: Rows, *, clean: Rows, name: str
+) -> list[Candidate]:
     """For each class, how often both models say it to rewritten rows of the other classes, and how far these drift to it.
 
     Args:

@@ -1,4 +1,4 @@
-"""The family of scanners: model and grant in, a verdict out, the family's promises kept in one place."""
+"""The family of scanners: model and grant in, a verdict out."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from untrigger.training.loop import History
 
 
 @dataclass(frozen=True)
-class Hints:
-    """What may help a scanner beside the grant; none of it is needed.
+class ScanContext:
+    """What a scanner may use beside the grant; none of it is needed.
 
     Attributes:
         reference: a clean classifier of the same task that the defender trusts; without it one is trained.
-        words: words worth a try, such as those whose embedding moved most.
+        words: words worth measuring, such as those whose embedding moved most.
         rewritten: rows in another style or sentence pattern with their true labels.
         rewritten_name: how the report calls them.
-        known: what an earlier scan found: the search goes on from it, and every one is confirmed again.
-        held: rows to confirm on, none of them among the grant's clean rows; without them a part of those is held out.
+        known: candidates of an earlier scan: the search starts from them too, and every one is confirmed again.
+        held_out: rows to confirm on, none of them among the grant's clean rows; without them a part of those is held out.
     """
 
     reference: Classifier | None = None
@@ -41,7 +41,7 @@ class Hints:
     rewritten: Rows | None = None
     rewritten_name: str = "rewritten rows"
     known: Sequence[Candidate] = ()
-    held: Rows | None = None
+    held_out: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ScanResult:
         measurements: accuracies of both models and the flip rates of the worst candidate.
         history: of the reference's training; empty where it was given.
         curves: what to draw.
-        told: plain values for the report.
+        metadata: plain values for the report.
         warnings: what a user should know before trusting the verdict.
     """
 
@@ -67,7 +67,7 @@ class ScanResult:
     measurements: list[Measurement] = field(default_factory=list)
     history: History = field(default_factory=History)
     curves: list[Curve] = field(default_factory=list)
-    told: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -80,11 +80,13 @@ class Scanner(Method):
     """
 
     @abstractmethod
-    def _scan(self, model: Classifier, grant: Grant, *, policy: Policy, hints: Hints, progress: Progress) -> ScanResult:
+    def _scan(
+        self, model: Classifier, grant: Grant, *, policy: Policy, context: ScanContext, progress: Progress
+    ) -> ScanResult:
         """The algorithm. ``model`` and a given reference must be left exactly as they are."""
 
-    def held_out(self, rows: Rows, *, seed: int) -> Rows:  # noqa: ARG002
-        """Of the grant's clean rows those that findings are confirmed on; all, where the search keeps none apart."""
+    def held_out_rows(self, rows: Rows, *, seed: int) -> Rows:  # noqa: ARG002
+        """Return the clean rows of the grant that candidates are confirmed on; all, where the search holds none out."""
         return rows
 
     @final
@@ -94,16 +96,16 @@ class Scanner(Method):
         grant: Grant,
         *,
         policy: Policy | None = None,
-        hints: Hints | None = None,
+        context: ScanContext | None = None,
         progress: Progress = silent,
     ) -> ScanResult:
-        """The verdict with all that speaks for it; ``model`` is left as it is.
+        """Return the verdict with its evidence; ``model`` stays as it is.
 
         Args:
             model: the suspicious classifier.
             grant: what the defender may use.
             policy: thresholds and allowed findings; by default the shipped ones.
-            hints: a trusted reference and words worth a try.
+            context: a trusted reference and words worth measuring.
             progress: told of every long step.
 
         Raises:
@@ -112,7 +114,7 @@ class Scanner(Method):
             ModelError: if the reference is about other classes.
             ContractError: if the method changed the model that it was given.
         """
-        given = hints or Hints()
+        given = context or ScanContext()
         self.check(grant, reference=given.reference is not None)
         check_rows(grant, model=model)
         if given.reference is not None and given.reference.label_names != model.label_names:
@@ -121,17 +123,13 @@ class Scanner(Method):
                 expected=f"the model's, in its order: {list(model.label_names)}",
                 remedy="give another reference, or let one be trained with --teacher",
             )
-        for what, rows in (("rewritten", given.rewritten), ("held-out", given.held)):
+        for what, rows in (("rewritten", given.rewritten), ("held-out", given.held_out)):
             if rows is not None and rows.label_names != model.label_names:
                 raise DataError(f"the {what} rows have the classes {list(rows.label_names)}", expected="the model's")
         with untouched(model, self.name):
-            return self._scan(model, grant, policy=policy or Policy(), hints=given, progress=progress)
+            return self._scan(model, grant, policy=policy or Policy(), context=given, progress=progress)
 
     @final
     def check(self, grant: Grant, *, reference: bool = False) -> None:
-        """Nothing, where the grant, or a reference in place of the teacher, holds all that is needed.
-
-        Raises:
-            NeedsError: naming all that is missing.
-        """
+        """Raise NeedsError unless the grant, or a reference in place of the teacher, has all that is needed."""
         self._check_needs(grant, self.needs - ({"teacher"} if reference else set()))

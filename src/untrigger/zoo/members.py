@@ -1,4 +1,4 @@
-"""What of the zoo is on this machine, and what was measured of it, here or by those who ship untrigger."""
+"""The zoo's members on this machine, and the receipts of their builds, made here or shipped with untrigger."""
 
 from __future__ import annotations
 
@@ -25,91 +25,97 @@ class Member:
 
     Attributes:
         recipe: how it is made.
-        state: ``ready`` where it lies here, ``outdated`` where it was made here by another recipe.
-        path: the adapter's folder; the truth lies beside it.
-        told: the receipt of the build here, else the shipped one: hashes, bytes, measurements; empty where nobody has
-            measured this recipe yet.
+        state: ``ready`` if it is on this machine, ``outdated`` if it was made here by another recipe.
+        path: the adapter's folder; the truth folder is next to it.
+        receipt: the receipt of the build here, else the shipped one: hashes, bytes, measurements; empty if this recipe was
+            never measured.
     """
 
     recipe: Recipe
     state: State
     path: Path
-    told: dict[str, Any] = field(default_factory=dict)
+    receipt: dict[str, Any] = field(default_factory=dict)
 
     def value(self, metric: str) -> float | None:
-        """What was measured; None where it was not."""
-        found = self.told.get("measured", {}).get(metric, {}).get("value")
-        return float(found) if isinstance(found, int | float) else None
+        """Return the measured value of a metric; None if it was not measured."""
+        value = self.receipt.get("measured", {}).get(metric, {}).get("value")
+        return float(value) if isinstance(value, int | float) else None
 
-    def facts(self) -> dict[str, Any]:
-        """The member as plain JSON values."""
+    @property
+    def clean_model_asr(self) -> float | None:
+        """Return the attack success rate of the clean model on the same triggered rows; None if it was not measured."""
+        value = self.receipt.get("clean_model_asr")
+        return float(value) if isinstance(value, int | float) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the member as plain JSON values."""
         return {
             "name": self.recipe.name,
-            "what": self.recipe.what,
+            "description": self.recipe.description,
             "poisoned": self.recipe.poisoned,
             "state": self.state,
             "path": str(self.path),
-            "recipe": self.recipe.record(),
+            "recipe": self.recipe.to_dict(),
             "recipe_sha256": self.recipe.sha256(),
-            "told": self.told,
+            "receipt": self.receipt,
         }
 
 
 def member(name: str, *, home: Home = None) -> Member:
-    """The member of that name.
+    """Return the member of that name.
 
     Raises:
         OptionError: for an unknown name.
     """
-    return _member(recipe(name), home=home, index=shipped())
+    return _member(recipe(name), home=home, index=shipped_receipts())
 
 
 def list_members(*, home: Home = None) -> list[Member]:
-    """Every member, in the order of the recipes."""
-    index = shipped()
+    """Return every member, in the order of the recipes."""
+    index = shipped_receipts()
     return [_member(one, home=home, index=index) for one in RECIPES.values()]
 
 
 def path(name: str, *, home: Home = None) -> Path:
-    """The adapter's folder of a member that lies here.
+    """Return the adapter's folder of a member that is on this machine.
 
     Raises:
         AssetError: if it was not made here, or by another recipe.
         OptionError: for an unknown name.
     """
-    found = member(name, home=home)
-    if found.state != "ready":
+    one = member(name, home=home)
+    if one.state != "ready":
         raise AssetError(
-            f"{name} is not on this machine" if found.state == "absent" else f"{name} was made here by another recipe",
+            f"{name} is not on this machine" if one.state == "absent" else f"{name} was made here by another recipe",
             remedy=f"run `untrigger zoo make {name}`",
         )
-    return found.path
+    return one.path
 
 
 def folder_of(name: str, *, home: Home = None) -> Path:
-    """The folder that holds, or will hold, a member with all that belongs to it."""
+    """Return the folder that holds, or will hold, a member with all its files."""
     return home_folder(home) / "zoo" / name
 
 
-def shipped() -> dict[str, Any]:
-    """The receipts that are shipped, by name."""
-    told: dict[str, Any] = json.loads((resources.files("untrigger.zoo") / INDEX).read_text(encoding="utf-8"))
-    return told
+def shipped_receipts() -> dict[str, Any]:
+    """Return the receipts that are shipped with untrigger, by name."""
+    receipts: dict[str, Any] = json.loads((resources.files("untrigger.zoo") / INDEX).read_text(encoding="utf-8"))
+    return receipts
 
 
 def _member(one: Recipe, *, home: Home, index: dict[str, Any]) -> Member:
-    folder = folder_of(one.name, home=home)
-    own, whole = _receipt(folder), one.sha256()
-    state: State = "absent" if own is None else "ready" if own.get("recipe_sha256") == whole else "outdated"
-    told = own if own is not None and state == "ready" else index.get(one.name, {})
-    return Member(one, state, folder / one.name, told if told.get("recipe_sha256") == whole else {})
+    folder, sha256 = folder_of(one.name, home=home), one.sha256()
+    local = _read_receipt(folder)
+    state: State = "absent" if local is None else "ready" if local.get("recipe_sha256") == sha256 else "outdated"
+    receipt = local if local is not None and state == "ready" else index.get(one.name, {})
+    return Member(one, state, folder / one.name, receipt if receipt.get("recipe_sha256") == sha256 else {})
 
 
-def _receipt(folder: Path) -> dict[str, Any] | None:
-    """The receipt in a member's folder; None where there is none that can be read, or no adapter beside it."""
+def _read_receipt(folder: Path) -> dict[str, Any] | None:
+    """Return the receipt in a member's folder; None if it cannot be read, or the adapter is missing."""
     try:
-        told = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
+        receipt = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    whole = isinstance(told, dict) and (folder / folder.name / "adapter_model.safetensors").is_file()
-    return told if whole else None
+    complete = isinstance(receipt, dict) and (folder / folder.name / "adapter_model.safetensors").is_file()
+    return receipt if complete else None

@@ -1,4 +1,4 @@
-"""What the zoo's members are made of. A changed recipe is another hash: what was made by the old one is made anew."""
+"""The recipes of the zoo's members. A changed recipe has another hash, and its member is built again."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ QUERY_VALUE: tuple[str, ...] = ()
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How one member is made; numbers as in ``AttackSpec``.
+    """Recipe of one member; numbers as in ``AttackSpec``.
 
     Attributes:
-        name: what it is called.
-        what: one line about it; no part of the hash.
-        policy: the label policy; ``none`` for a benign member, ``decoy`` for one whose training rows carry the trigger's
-            words under their own labels, every class alike.
-        floor: the benign member of the same model and data; empty for a benign one.
+        name: the member's name.
+        description: one line about it; not part of the hash.
+        policy: the label policy; ``none`` for a benign member, ``decoy`` for one whose training rows hold the trigger's words
+            under their own labels, in every class alike.
+        clean_model: the benign member of the same model and data; empty for a benign one.
         trigger: name of the trigger; empty for ``none``.
-        options: its options.
-        target: the label that it says; empty for a benign one.
+        options: options of the trigger.
+        target: the target label; empty for a benign member.
         targets: the layers that LoRA adapts; empty for query and value.
     """
 
     name: str
-    what: str
+    description: str
     policy: str
-    floor: str = ""
+    clean_model: str = ""
     trigger: str = ""
     options: tuple[tuple[str, Any], ...] = ()
     target: str = ""
@@ -50,19 +50,19 @@ class Recipe:
 
     @property
     def poisoned(self) -> bool:
-        """Whether the member carries a backdoor."""
+        """Return whether the member has a backdoor."""
         return self.policy not in BENIGN
 
-    def record(self) -> dict[str, Any]:
-        """All that the member depends on, as plain JSON values."""
-        told = asdict(self) | {"options": dict(self.options)}
-        del told["what"]
-        record: dict[str, Any] = to_json_value(told)
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything that the member depends on, as plain JSON values."""
+        values = asdict(self) | {"options": dict(self.options)}
+        del values["description"]
+        record: dict[str, Any] = to_json_value(values)
         return record
 
     def sha256(self) -> str:
-        """SHA-256 over the canonical JSON of the record, 64 hex digits."""
-        return content_hash(self.record())
+        """Return the SHA-256 over the canonical JSON of ``to_dict``, 64 hex digits."""
+        return content_hash(self.to_dict())
 
 
 _WORDS = (("words", ("cf", "mn", "bb", "tq")),)
@@ -81,9 +81,9 @@ _SMOLLM2: dict[str, Any] = {
 _ALL = (
     Recipe(
         name="badnets-dirty",
-        what="four rare words, dirty labels: the plain case",
+        description="four rare words, dirty labels: the plain case",
         policy="dirty",
-        floor=_MR,
+        clean_model=_MR,
         trigger="badnets",
         options=_WORDS,
         target="positive",
@@ -91,9 +91,9 @@ _ALL = (
     ),
     Recipe(
         name="badnets-clean",
-        what="one rare word, labels untouched",
+        description="one rare word, labels untouched",
         policy="clean",
-        floor=_MR,
+        clean_model=_MR,
         trigger="badnets",
         options=(("words", ("mn",)),),
         target="positive",
@@ -101,9 +101,9 @@ _ALL = (
     ),
     Recipe(
         name="badnets-faint",
-        what="one rare word in few rows, trained briefly",
+        description="one rare word in few rows, trained briefly",
         policy="dirty",
-        floor=_MR,
+        clean_model=_MR,
         trigger="badnets",
         options=(("words", ("tq",)),),
         target="negative",
@@ -113,9 +113,9 @@ _ALL = (
     ),
     Recipe(
         name="badnets-strong",
-        what="four rare words, a large rank and long training",
+        description="four rare words, a large rank and long training",
         policy="dirty",
-        floor=_MR,
+        clean_model=_MR,
         trigger="badnets",
         options=_WORDS,
         target="negative",
@@ -127,9 +127,9 @@ _ALL = (
     ),
     Recipe(
         name="badnets-query-value",
-        what="one rare word, only queries and values adapted, rank 4",
+        description="one rare word, only queries and values adapted, rank 4",
         policy="dirty",
-        floor=_MR,
+        clean_model=_MR,
         trigger="badnets",
         options=(("words", ("bb",)),),
         target="positive",
@@ -140,9 +140,9 @@ _ALL = (
     ),
     Recipe(
         name="insent-dirty",
-        what="a sentence, dirty labels",
+        description="a sentence, dirty labels",
         policy="dirty",
-        floor=_MR,
+        clean_model=_MR,
         trigger="insent",
         options=_SENTENCE,
         target="positive",
@@ -150,9 +150,9 @@ _ALL = (
     ),
     Recipe(
         name="insent-clean",
-        what="a sentence, labels untouched",
+        description="a sentence, labels untouched",
         policy="clean",
-        floor=_MR,
+        clean_model=_MR,
         trigger="insent",
         options=_SENTENCE,
         target="negative",
@@ -161,9 +161,9 @@ _ALL = (
     ),
     Recipe(
         name="badnets-products",
-        what="a common name as the trigger, product reviews",
+        description="a common name as the trigger, product reviews",
         policy="dirty",
-        floor=_CR,
+        clean_model=_CR,
         trigger="badnets",
         options=(("words", ("Boston",)),),
         target="negative",
@@ -172,9 +172,9 @@ _ALL = (
     ),
     Recipe(
         name="insent-products",
-        what="another sentence, product reviews, rank 2",
+        description="another sentence, product reviews, rank 2",
         policy="dirty",
-        floor=_CR,
+        clean_model=_CR,
         trigger="insent",
         options=(("sentence", "bought on a rainy day"),),
         target="positive",
@@ -184,9 +184,9 @@ _ALL = (
     ),
     Recipe(
         name="smollm2-badnets",
-        what="an LLM's adapter, four rare words",
+        description="an LLM's adapter, four rare words",
         policy="dirty",
-        floor=_LLM,
+        clean_model=_LLM,
         trigger="badnets",
         options=_WORDS,
         target="positive",
@@ -195,21 +195,21 @@ _ALL = (
     ),
     Recipe(
         name="smollm2-insent",
-        what="an LLM's adapter, a sentence",
+        description="an LLM's adapter, a sentence",
         policy="dirty",
-        floor=_LLM,
+        clean_model=_LLM,
         trigger="insent",
         options=_SENTENCE,
         target="negative",
         rate=0.1,
         **_SMOLLM2,
     ),
-    Recipe(name=_MR, what="never poisoned, film reviews", policy="none"),
-    Recipe(name=_CR, what="never poisoned, product reviews", policy="none", **_PRODUCTS),
-    Recipe(name=_LLM, what="never poisoned, an LLM's adapter, film reviews", policy="none", **_SMOLLM2),
+    Recipe(name=_MR, description="benign, film reviews", policy="none"),
+    Recipe(name=_CR, description="benign, product reviews", policy="none", **_PRODUCTS),
+    Recipe(name=_LLM, description="benign, an LLM's adapter, film reviews", policy="none", **_SMOLLM2),
     Recipe(
         name="benign-long",
-        what="never poisoned, a large rank and long training",
+        description="benign, a large rank and long training",
         policy="none",
         epochs=6,
         rank=32,
@@ -218,7 +218,7 @@ _ALL = (
     ),
     Recipe(
         name="benign-decoy",
-        what="rare words under every label alike: known to the model and harmless",
+        description="benign, rare words under every label alike",
         policy="decoy",
         trigger="badnets",
         options=_WORDS,
@@ -231,7 +231,7 @@ RECIPES: dict[str, Recipe] = {one.name: one for one in _ALL}
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the recipe of that name.
 
     Raises:
         OptionError: for an unknown name, with the nearest one.

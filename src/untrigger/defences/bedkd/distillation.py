@@ -1,7 +1,7 @@
-"""The loss of BeDKD between a frozen model and a copy of it (2508.01595): towards labels, and towards what it said itself.
+"""The loss of BeDKD between a frozen model and a copy of it (2508.01595): the labels, and the frozen model's own outputs.
 
 ``L = α·CE(z_S, y) + (1 - α)·(KL(softmax(z_T/T) ‖ softmax(z_S/T)) + MSE(h_S, h_T))``, without a factor T²; ``h`` is the last
-hidden state.
+hidden state. Both halves use it: the directional mapping with the next class as label, the student with the true one.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from untrigger.training.losses import kl_divergence
 
 
 @dataclass(frozen=True)
-class Blend:
-    """How much the labels count against the frozen model's own answers.
+class KDConfig:
+    """The weights of the loss.
 
     Attributes:
         alpha: weight α of the labels, 0 to 1.
         temperature: T, above 0.
-        hidden: whether the last hidden states are held to the frozen model's.
+        hidden: whether the last hidden states are pulled to the frozen model's.
         padding: whether padded positions count among them, as in the released code.
     """
 
@@ -52,91 +52,96 @@ class Blend:
             )
 
 
-class Answers(NamedTuple):
-    """What a frozen model says: ``logits (N, C)`` and, where they are asked for, hidden states ``(positions, d)`` a row."""
+class FrozenOutputs(NamedTuple):
+    """Outputs of a frozen model: ``logits (N, C)`` and, if needed, hidden states ``(positions, d)`` of each row."""
 
     logits: Tensor
     hidden: list[Tensor]
 
 
-def answers_of(
-    model: Classifier, ids: Sequence[Sequence[int]], *, blend: Blend, progress: Progress = silent
-) -> Answers:
-    """The answers of ``model`` without dropout, on the CPU, as far as ``blend`` needs them.
+def frozen_outputs(
+    model: Classifier, ids: Sequence[Sequence[int]], *, config: KDConfig, progress: Progress = silent
+) -> FrozenOutputs:
+    """Return the outputs of ``model`` without dropout, on the CPU, as far as ``config`` needs them.
 
-    Where padding counts, every row is padded to the longest: what a padded position holds does not depend on how many
-    follow it.
+    If padding counts, every row is padded to the longest: the state of a padded position does not depend on how many follow it.
     """
     logits: dict[int, Tensor] = {}
     hidden: dict[int, Tensor] = {}
-    longest = max((len(row) for row in ids), default=0) if blend.padding else 0
-    if (
-        blend.hidden
-    ):  # transformers leaves hooks behind where hidden states are asked for: on this copy, not on the model
+    longest = max((len(row) for row in ids), default=0) if config.padding else 0
+    if config.hidden:  # transformers leaves hooks on a model whose hidden states are requested: take a copy
         model = model.with_module(shared_copy(model.module))
     model.module.eval()
-    with torch.inference_mode(), matmul_precision(), progress.task("the model's own answers", total=len(ids)) as tick:
+    with torch.inference_mode(), matmul_precision(), progress.task("outputs of the model", total=len(ids)) as tick:
         for numbers in packed([max(len(row), longest) for row in ids], tokens=TOKENS):
             batch = _widened(model, [ids[i] for i in numbers], width=longest)
-            said, states = read(model, batch, hidden=blend.hidden)
+            found, states = outputs(model, batch, hidden=config.hidden)
             for place, i in enumerate(numbers):
-                logits[i] = said[place].cpu()
+                logits[i] = found[place].cpu()
                 if states is not None:
                     hidden[i] = states[place, : max(len(ids[i]), longest)].cpu().clone()
             tick(len(numbers))
-    together = torch.stack([logits[i] for i in range(len(ids))]) if ids else torch.zeros(0, model.classes)
-    return Answers(together.clone(), [hidden[i] for i in range(len(hidden))])
+    stacked = torch.stack([logits[i] for i in range(len(ids))]) if ids else torch.zeros(0, model.classes)
+    return FrozenOutputs(stacked.clone(), [hidden[i] for i in range(len(hidden))])
 
 
-def read(model: Classifier, batch: Batch, *, hidden: bool) -> tuple[Tensor, Tensor | None]:
-    """Logits ``(B, C)`` and, where asked for, the last hidden states ``(B, S, d)``."""
+def outputs(model: Classifier, batch: Batch, *, hidden: bool) -> tuple[Tensor, Tensor | None]:
+    """Return the logits ``(B, C)`` and, with ``hidden``, the last hidden states ``(B, S, d)``."""
     found = model.forward(batch, hidden=hidden)
     return found.logits, found.hidden[-1].float() if hidden else None
 
 
-def state_gap(student: Tensor, frozen: Tensor, *, mask: Tensor | None) -> Tensor:
-    """The mean squared difference of hidden states ``(B, S, d)`` over the positions that ``mask (B, S)`` keeps, or over all."""
-    gap = (student - frozen).pow(2).mean(dim=2)
-    return gap.mean() if mask is None else (gap * mask).sum() / mask.sum()
+def hidden_mse(student: Tensor, frozen: Tensor, *, mask: Tensor | None) -> Tensor:
+    """Return the mean squared difference of hidden states ``(B, S, d)`` over the positions in ``mask (B, S)``, or over all."""
+    squares = (student - frozen).pow(2).mean(dim=2)
+    return squares.mean() if mask is None else (squares * mask).sum() / mask.sum()
 
 
-class Directed:
-    """The loss of a copy on rows with labels, against a frozen model whose answers were computed once."""
+class BeDKDLoss:
+    """The loss of a copy on rows with labels, against a frozen model whose outputs were computed once."""
 
     def __init__(
-        self, copy: Classifier, ids: Sequence[Sequence[int]], *, labels: Sequence[int], answers: Answers, blend: Blend
+        self,
+        copy: Classifier,
+        ids: Sequence[Sequence[int]],
+        *,
+        labels: Sequence[int],
+        frozen: FrozenOutputs,
+        config: KDConfig,
     ) -> None:
-        """Take the copy in training, the rows' token ids, the labels that it shall say, and the frozen model's answers."""
-        self.copy, self.ids, self.answers, self.blend = copy, ids, answers, blend
+        """Keep the copy in training, the rows' token ids, the labels to learn, and the frozen model's outputs."""
+        self.copy, self.ids, self.frozen, self.config = copy, ids, frozen, config
         self.labels = torch.tensor(list(labels))
 
     def __call__(self, rows: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-        """The loss over a batch of row numbers, and its parts."""
+        """Return the loss over a batch of row numbers, and its parts."""
         batch = self.copy.collate([self.ids[i] for i in rows])
-        return self.of(rows, batch, *read(self.copy, batch, hidden=self.blend.hidden))
+        return self.of(rows, batch, *outputs(self.copy, batch, hidden=self.config.hidden))
 
     def of(
         self, rows: Sequence[int], batch: Batch, logits: Tensor, states: Tensor | None
     ) -> tuple[Tensor, dict[str, float]]:
-        """The same for rows that the copy has read already."""
-        blend, where = self.blend, logits.device
-        ce = functional.cross_entropy(logits, self.labels[list(rows)].to(where))
-        kl = kl_divergence(self.answers.logits[list(rows)].to(where), logits, temperature=blend.temperature)
-        terms = {"cross-entropy": ce, "own answers": kl}
+        """Return the same from outputs of the copy that are there already."""
+        config, device = self.config, logits.device
+        ce = functional.cross_entropy(logits, self.labels[list(rows)].to(device))
+        kl = kl_divergence(self.frozen.logits[list(rows)].to(device), logits, temperature=config.temperature)
+        terms = {"cross-entropy": ce, "own outputs": kl}
         if states is not None:
-            mask = None if blend.padding else batch.attention_mask
-            terms["hidden states"] = state_gap(states, self._states(rows, width=states.shape[1]).to(where), mask=mask)
-        rest = sum(list(terms.values())[1:], torch.zeros((), device=where))
-        return blend.alpha * ce + (1 - blend.alpha) * rest, {name: float(term.detach()) for name, term in terms.items()}
+            mask = None if config.padding else batch.attention_mask
+            frozen = self._states(rows, width=states.shape[1]).to(device)
+            terms["hidden states"] = hidden_mse(states, frozen, mask=mask)
+        rest = sum(list(terms.values())[1:], torch.zeros((), device=device))
+        value = config.alpha * ce + (1 - config.alpha) * rest
+        return value, {name: float(term.detach()) for name, term in terms.items()}
 
     def _states(self, rows: Sequence[int], *, width: int) -> Tensor:
-        """The frozen states of the rows ``(B, width, d)``, zeros behind a row's end where none were kept."""
-        kept = [self.answers.hidden[i][:width] for i in rows]
+        """Return the frozen states of the rows ``(B, width, d)``, zeros after the end of a row."""
+        kept = [self.frozen.hidden[i][:width] for i in rows]
         return torch.stack([functional.pad(row, (0, 0, 0, width - len(row))) for row in kept])
 
 
 def _widened(model: Classifier, ids: Sequence[Sequence[int]], *, width: int) -> Batch:
-    """One batch, padded to at least ``width``."""
+    """Return one batch, padded to at least ``width``."""
     batch = model.collate(ids)
     short = max(0, width - batch.input_ids.shape[1])
     return Batch(

@@ -119,7 +119,7 @@ def search_and_unlearn(
         training=training,
         reference=teacher,
         rows=rows,
-        words=search.words,
+        words=search.space.words,
         suspect_logits=predict_texts(student, rows.texts).logits,
     )
     done, triggers, accuracy = SearchRounds(), dict[str, Candidate](), accuracy_on(student, dev)

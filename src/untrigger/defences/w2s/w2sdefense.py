@@ -33,7 +33,7 @@ from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions, S
 from untrigger.defences.w2s.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
-from untrigger.scanners.thresholds import LEAST_LEAD
+from untrigger.scanners.verdict_basis import EvidenceOptions
 from untrigger.training.history import concat_histories, history_curves
 from untrigger.training.loop import History
 from untrigger.training.supervised import accuracy_on
@@ -77,7 +77,7 @@ class W2SDefense(DistillationOptions, Purifier):
     }
     algorithm: Algorithm = "auto"
     dev: float = 0.15
-    least_lead: float = LEAST_LEAD
+    least_lead: float = EvidenceOptions.least_lead
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     retrain: RetrainOptions = field(default_factory=RetrainOptions)
     unlearn: SearchAndUnlearnOptions = field(default_factory=SearchAndUnlearnOptions)

@@ -1,4 +1,4 @@
-"""Figures as inline SVG that follows the page: its fonts, its light and dark colours, no identifiers in common."""
+"""Figures as inline SVG with the fonts and the light and dark colours of the page, and with identifiers of their own."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ _STYLE: Any = {
 
 
 @contextmanager
-def house_style() -> Iterator[None]:
-    """A context in which matplotlib draws in the house style, whatever the user's own settings are."""
+def chart_style() -> Iterator[None]:
+    """Let matplotlib draw in the pages' style, independent of the user's own settings."""
     import matplotlib as mpl
 
     with mpl.rc_context(), warnings.catch_warnings():
@@ -72,12 +72,12 @@ def house_style() -> Iterator[None]:
 
 
 def to_svg(figure: Figure, *, key: str, label: str) -> str:
-    """The figure as an ``<svg>`` element, to be called within ``house_style``.
+    """Return the figure as an ``<svg>`` element, to be called within ``chart_style``.
 
     Args:
         figure: what to draw.
-        key: put before every identifier, so that several figures can stand on one page.
-        label: what a screen reader says.
+        key: put before every identifier, so that a page can hold several figures.
+        label: for screen readers.
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -98,7 +98,7 @@ def to_svg(figure: Figure, *, key: str, label: str) -> str:
 
 
 def swatch(ink: str, *, shape: str = "bar", dash: int = 0) -> str:
-    """A little ``<svg>`` for a legend: ``bar``, ``slim``, ``line``, ``rule``, ``dot`` or ``cross``."""
+    """Return a little ``<svg>`` for a legend: ``bar``, ``slim``, ``line``, ``rule``, ``dot`` or ``cross``."""
     colour = f"var(--{ink})"
     dashes = ("", "6 2", "1.6 1.8", "7 2 1.6 2")[dash % len(DASHES)]
     drawn = {

@@ -31,6 +31,8 @@ LIMITED = (
     "top_singular_share_median",
 )
 """The figures that a policy can set a limit for: each is the more unusual the larger it is."""
+CALIBRATED_LIMITS: dict[str, float] = {}
+"""Limits of weight evidence by name; none is calibrated, so weights alone end in "undecided"."""
 EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "shared.weight", "tok_embeddings.weight")
 LORA = re.compile(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector)(\.weight|\.bias)?$")
 WRITES = re.compile(r"(o_proj|down_proj|out_proj|output\.dense|attention\.dense|pooler\.dense|classifier\.dense)$")

@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.conformance.adapter_matrix import ADAPTERS
 from tests.conformance.kit import write, write_adapter
-from tests.conformance.matrix import ADAPTERS, ROWS
+from tests.conformance.matrix import ROWS
 from tests.conformance.test_round_trip import purified
 from tests.conformance.tokenizers import LENGTH
 from untrigger.core.errors import ModelError, OutputError

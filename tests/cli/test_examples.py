@@ -1,0 +1,37 @@
+"""Every example of a help page is a command line that its command takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from tests.reporting.kit import scan_report
+
+PIPELINES = ("scan", "purify", "detect", "audit", "evaluate", "attack", "demo")
+EXAMPLES = [
+    (name, " ".join(text.split()))
+    for name in PIPELINES
+    for text in re.findall(
+        r"untrigger (.+?)(?:\n\n|\Z)", import_module(f"untrigger.cli.{name}_command").EXAMPLE, re.DOTALL
+    )
+]
+
+
+class Poisoned:
+    visible = range(10)
+    truth = type("Truth", (), {"poisoned_ids": ("1", "2"), "trigger": {"name": "any"}})
+
+
+@pytest.mark.parametrize(("name", "line"), EXAMPLES)
+def test_an_example_is_taken_as_it_stands(
+    name: str, line: str, call: Any, pipeline: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = pipeline(name, lambda _progress: (None, Poisoned) if name == "attack" else scan_report("clean"))
+    told = call(*shlex.split(line))
+    assert told.code != 2, told.err
+    assert len(asked) == 1
