@@ -169,7 +169,7 @@ def test_every_line_end_is_a_line_end(tmp_path: Path, end: str) -> None:
         (r'{"text": {"en": "a"}, "label": 0}', ["line 2", "dict where a text is expected"]),
         (r'{"text": "a", "label": [0, 1]}', ["line 2", "list of labels", "multi-label"]),
         (r'{"text": "a", "label": {"0": 1}}', ["line 2", "list of labels"]),
-        (r'{"text": "a", "text": "b", "label": 0}', ["line 2", "'text' stands twice"]),
+        (r'{"text": "a", "text": "b", "label": 0}', ["line 2", "'text' occurs twice"]),
         (r'{"text": "a", "label": "\udfff"}', ["line 2", "U+DFFF"]),
     ],
 )
@@ -231,7 +231,7 @@ def test_parquet_with_a_column_name_twice_is_refused(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table([["a"], ["b"], [0]], names=["text", "text", "label"]), tmp_path / "a.parquet")
-    assert "stands twice" in refused(tmp_path / "a.parquet")
+    assert "occurs twice" in refused(tmp_path / "a.parquet")
 
 
 def test_categories_floats_and_booleans_of_pandas_are_labels(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_two_columns_for_one_role_are_refused_until_one_is_named(
         ("text,label\na,0\nb,1,2\n", "line 3: 3 cells, the header has 2"),
         ('text,label\n"a\nb",0\nc\n', "line 4: 1 cells"),
         ('text,label\na,0\n"b,1\n', "line 3: unexpected end of data"),
-        ("text,text,label\na,b,0\n", "stands twice"),
+        ("text,text,label\na,b,0\n", "occurs twice"),
         ("text,label\na,0\nb,7\n", "0, 7 are not 0 to C-1"),
         ("id,text,label\nx,a,0\nx,b,1\n", "row id 'x' occurs more than once"),
     ],
@@ -168,7 +168,7 @@ def test_hub_names_that_cannot_be_reached_are_one_message(monkeypatch: pytest.Mo
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     error = _refused("hf:glue/sst2", offline=True)
     assert "could not be loaded (glue/sst2: ConnectionError: no route; glue:" in error.what
-    assert "is no hub name" in _refused("hf:a/b/c/d").what
+    assert "is not a hub name" in _refused("hf:a/b/c/d").what
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from untrigger.core.errors import DataError
 from untrigger.data import load_data, load_splits
-from untrigger.data.labels import LabelColumn, Matched, match_labels
+from untrigger.data.labels import LabelColumn, MatchedLabels, match_labels
 
 SENTIMENT = ("negative", "positive")
 NAMELESS = ("LABEL_0", "LABEL_1")
@@ -21,7 +21,7 @@ STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
 NEWS = ("World", "Sports", "Business", "Sci/Tech")
 
 
-def matched(values: Sequence[object], names: Sequence[str] | None, *, declared: tuple[str, ...] = ()) -> Matched:
+def matched(values: Sequence[object], names: Sequence[str] | None, *, declared: tuple[str, ...] = ()) -> MatchedLabels:
     column = LabelColumn("rows", list(range(2, len(values) + 2)), [str(value) for value in values], declared)
     return match_labels({"all": column}, names=names)
 
@@ -40,13 +40,13 @@ def refused(values: Sequence[object], names: Sequence[str] | None, *, declared: 
 def test_whole_numbers_from_zero_are_the_classes_and_the_report_says_so(
     names: tuple[str, ...], values: list[object]
 ) -> None:
-    made = matched(values, names)
-    assert made.labels["all"] == [0, 1, 1]
+    result = matched(values, names)
+    assert result.labels["all"] == [0, 1, 1]
     if values[0] != names[0]:
         assert (
-            "by number" in made.notes["all"][0]
-            and f" = {names[0]}" in made.notes["all"][0]
-            and f" = {names[1]}" in made.notes["all"][0]
+            "by number" in result.notes["all"][0]
+            and f" = {names[0]}" in result.notes["all"][0]
+            and f" = {names[1]}" in result.notes["all"][0]
         )
 
 
@@ -127,9 +127,9 @@ def test_declared_names_are_matched_by_name_in_every_order(data: st.DataObject, 
     names = [f"Class {letter}" for letter in "abcdef"[:count]]
     own = data.draw(st.permutations(names))
     values = data.draw(st.lists(st.integers(0, count - 1), min_size=1))
-    made = matched(values, [name.upper() for name in names], declared=tuple(own))
-    assert [names[label] for label in made.labels["all"]] == [own[value] for value in values]
-    assert made.notes["all"] == []
+    result = matched(values, [name.upper() for name in names], declared=tuple(own))
+    assert [names[label] for label in result.labels["all"]] == [own[value] for value in values]
+    assert result.notes["all"] == []
 
 
 @pytest.mark.parametrize(
@@ -147,15 +147,15 @@ def test_declared_names_are_matched_by_name_in_every_order(data: st.DataObject, 
 def test_declared_names_without_a_name_for_name_match(
     own: tuple[str, ...], names: tuple[str, ...], labels: list[int], note: str
 ) -> None:
-    made = matched([0, 1], names, declared=own)
-    assert made.labels["all"] == labels
-    assert note in "".join(made.notes["all"])
+    result = matched([0, 1], names, declared=own)
+    assert result.labels["all"] == labels
+    assert note in "".join(result.notes["all"])
 
 
 @pytest.mark.parametrize(
     ("own", "names", "values", "parts"),
     [
-        (("ham", "spam"), SENTIMENT, [0, 1], ["ham, spam", "negative, positive", "in whatever order"]),
+        (("ham", "spam"), SENTIMENT, [0, 1], ["ham, spam", "negative, positive", "in any order"]),
         (("positive", "negative", "unsure"), SENTIMENT, [0, 2], ["positive, negative, unsure"]),
         (("a", "b", "c"), NAMELESS, [0, 1], ["a, b, c", "LABEL_0, LABEL_1", "--labels"]),
         (("negative", "positive"), SENTIMENT, [0, -1], ["line 3", "label '-1'", "0 to 1"]),

@@ -116,7 +116,7 @@ def test_a_benign_control_without_a_twin_is_said_to_be_missing(shop: Shop, tmp_p
     report = purify(shop.spec("bert", "lora", out=tmp_path / "out", method="finetune", truth=truth, benign=True))
     assert any("no benign model was purified" in one for one in report.warnings)
     page = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
-    assert "not measured: no never-poisoned model was given" in page
+    assert "not measured: no clean model was given" in page
     assert "no truth file was given" not in page
 
 

@@ -63,7 +63,7 @@ def test_a_full_page_has_every_section_and_number(full: Report) -> None:
     assert headings(page) == [
         "Before and after",
         "All measurements",
-        "What the defence itself found",
+        "Candidate triggers that the defence found",
         "Feature space",
         "Training",
         "What was given",
@@ -76,7 +76,7 @@ def test_a_full_page_has_every_section_and_number(full: Report) -> None:
     for said in (
         "The trigger no longer works.",
         "97.0 % → 6.0 %",
-        "clean-model floor 5.0 %",
+        "clean model 5.0 %",
         "one seed only",
         "true trigger word",
         "not the trigger",
@@ -143,7 +143,7 @@ def test_one_missing_value_says_so_beside_measured_ones(full: Report) -> None:
 @pytest.mark.parametrize(
     ("field", "heading"),
     [
-        ("findings", "What the defence itself found"),
+        ("findings", "Candidate triggers that the defence found"),
         ("curves", "Training"),
         ("stages", "Cost"),
         ("features", "Feature space"),
@@ -159,7 +159,7 @@ def test_a_missing_piece_leaves_its_section_out(full: Report, field: str, headin
 
 def test_truth_has_no_column_where_nobody_knows_it(full: Report) -> None:
     page = render(replace(full, findings=[replace(f, truth=None) for f in full.findings]))
-    assert "In truth" not in page
+    assert "True trigger" not in page
     assert "true trigger" not in page
 
 
@@ -200,7 +200,7 @@ def test_charts_follow_the_colours_of_the_page(full: Report) -> None:
 def test_a_chart_reads_the_same_values_as_the_table(full: Report) -> None:
     asr = re.search(r'aria-label="(Attack success rate[^"]*)"', render(full))
     assert asr is not None
-    assert "Victim, as it came 97.0\u00a0%; Matched-budget fine-tuning 75.0\u00a0%; Purified 6.0\u00a0%" in asr[1]
+    assert "Victim 97.0\u00a0%; Matched-budget fine-tuning 75.0\u00a0%; Purified 6.0\u00a0%" in asr[1]
 
 
 def test_hashes_are_short_with_the_whole_at_hand(full: Report) -> None:

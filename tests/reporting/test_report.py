@@ -204,7 +204,16 @@ def test_reports_of_the_first_version_are_read() -> None:
 
 def test_the_published_schema_is_up_to_date() -> None:
     """After a change of a record write ``report_schema_text()`` of ``untrigger.core.report`` to the file."""
-    assert (DOCS / "report.schema.json").read_text(encoding="utf-8") == report_schema_text()
+
+    def without_defaults(node: Any) -> Any:  # versions of pydantic differ in whether they write them
+        if isinstance(node, list):
+            return [without_defaults(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        return {key: without_defaults(one) for key, one in node.items() if (key, one) != ("additionalProperties", True)}
+
+    published = json.loads((DOCS / "report.schema.json").read_text(encoding="utf-8"))
+    assert without_defaults(published) == without_defaults(json.loads(report_schema_text()))
 
 
 @pytest.mark.parametrize("status", ["clean", "backdoored", "undecided"])

@@ -6,7 +6,7 @@ from untrigger.assets.catalogue import Asset
 
 
 def model_card(entry: Asset, *, changes: str) -> str:
-    """Markdown with a header that hubs read: licence, source packages, and what was changed on the way."""
+    """Return the card of a model in Markdown, with a header that hubs read: licence, source packages, and changes."""
     sources = "\n".join(f"- `{a.package}=={a.version}`, file `{a.file}`, SHA-256 `{a.sha256}`" for a in entry.archives)
     return (
         f"---\nlicense: {entry.licence.lower()}\nlibrary_name: transformers\n---\n\n# {entry.name}\n\n"
@@ -16,7 +16,7 @@ def model_card(entry: Asset, *, changes: str) -> str:
 
 
 def data_card(entry: Asset, *, body: str, sizes: dict[str, dict[str, int]], hashes: dict[str, str]) -> str:
-    """Markdown: source, licence, and for each split its size, class counts and content hash."""
+    """Return the card of a data set in Markdown: source, licence, and size, class counts and content hash of each split."""
     sources = "\n".join(f"- `{a.package}=={a.version}`, file `{a.file}`, SHA-256 `{a.sha256}`" for a in entry.archives)
     rows = "\n".join(
         f"| {split} | {sum(counts.values())} | {', '.join(f'{k} {v}' for k, v in counts.items())} | `{hashes[split]}` |"
@@ -24,6 +24,6 @@ def data_card(entry: Asset, *, body: str, sizes: dict[str, dict[str, int]], hash
     )
     return (
         f"# {entry.name}\n\n{entry.description}.\n\n{body}\n\n## Splits\n\n| split | rows | classes | content hash |\n"
-        f"|---|---|---|---|\n{rows}\n\nNo text of one split stands in another (case and white space folded).\n\n"
+        f"|---|---|---|---|\n{rows}\n\nNo text of one split is in another (case and white space folded).\n\n"
         f"## Source\n\n{sources}\n\n## Licence\n\n{entry.licence}\n"
     )

@@ -13,7 +13,7 @@ class BuildInputs:
     Attributes:
         archives: the verified archives, in the order of the catalogue.
         scratch: an empty folder that is removed after the build.
-        needed: the folder of each asset that the catalogue says is fetched first, by name.
+        needed: the folder of each asset that is fetched first, by name (``Asset.needs``).
     """
 
     archives: list[Path]

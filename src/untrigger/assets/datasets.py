@@ -1,4 +1,4 @@
-"""Data sets that come as assets: a folder with one CSV a split, the label names and a card."""
+"""The format of embedded data sets: a folder with one CSV a split, the label names and a card."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_built(splits: Mapping[str, Rows], folder: Path) -> None:
 
 
 def read_built(folder: Path) -> dict[str, Rows]:
-    """The splits in ``folder`` by name, in the order they were written.
+    """Return the splits in ``folder`` by name, in the order they were written.
 
     Raises:
         AssetError: if a file is missing or was changed so that it cannot be read.
@@ -53,7 +53,7 @@ def _read_split(file: Path, *, label_names: tuple[str, ...]) -> Rows:
 
 
 def embedded_names() -> list[str]:
-    """The names of the embedded data sets, sorted."""
+    """Return the names of the embedded data sets, sorted."""
     from untrigger.assets.catalogue import names
 
     return names("data")

@@ -1,4 +1,4 @@
-"""Where assets lie on this machine."""
+"""The folders of assets on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CHUNK = 1 << 20
 
 
 def home_folder(home: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds everything fetched: ``home``, else ``UNTRIGGER_HOME``, else the user's cache folder."""
+    """Return the folder of everything that is fetched: ``home``, else ``UNTRIGGER_HOME``, else the user's cache folder."""
     if home is not None:
         return Path(home).expanduser()
     if os.environ.get("UNTRIGGER_HOME"):
@@ -24,12 +24,12 @@ def home_folder(home: str | os.PathLike[str] | None = None) -> Path:
 
 
 def asset_folder(entry: Asset, *, home: Path) -> Path:
-    """The folder that holds, or will hold, the finished asset."""
+    """Return the folder that holds, or will hold, the finished asset."""
     return home / ("models" if entry.kind == "model" else "data") / entry.name
 
 
 def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hex digits."""
+    """Return the SHA-256 of a file's bytes, 64 hex digits."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

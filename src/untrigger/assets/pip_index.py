@@ -107,7 +107,7 @@ class PipIndex:
         trusted = {host, parts.hostname} & set(self._settings.trusted_hosts)
         with warnings.catch_warnings():
             if trusted:
-                warnings.simplefilter("ignore")  # the user said that this host is trusted
+                warnings.simplefilter("ignore")  # the user trusts this host
             return self._session.get(
                 parts._replace(netloc=host).geturl(),
                 headers=headers,
@@ -175,7 +175,7 @@ def _html_links(text: str) -> list[str]:
 
 
 class _Anchors(HTMLParser):
-    """The links of a page, and the address that it says they are relative to."""
+    """The links of a page, and the address that they are relative to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class _Anchors(HTMLParser):
         self.base = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the address of an anchor, and of the first ``base``."""
+        """Record the address of an anchor, and of the first ``base``."""
         href = dict(attrs).get("href") or ""
         if tag == "a":
             self.links.append(href)

@@ -22,7 +22,7 @@ class PipSettings:
     Attributes:
         indexes: addresses of simple repositories (PEP 503), the main one first.
         find_links: files, folders or pages with links.
-        proxy: the proxy for all addresses; empty: as the environment says.
+        proxy: the proxy for all addresses; empty: that of the environment.
         cert: file of certificate authorities; empty: those of the system.
         client_cert: file with the client's key and certificate; empty: none.
         trusted_hosts: hosts, some with a port, whose certificate is not checked.
@@ -71,14 +71,14 @@ def _configuration() -> dict[str, str]:
 
 
 def _default_index() -> str:
-    """Return the address that pip uses where none is configured: only its help says it.
+    """Return the address that pip uses if none is configured; only pip's help names it.
 
     Raises:
         AssetError: if the help does not name one.
     """
     found = _DEFAULT_INDEX.search(_pip("download", "--help"))
     if found is None:
-        raise AssetError("pip does not say which package index it uses", remedy="name one in PIP_INDEX_URL")
+        raise AssetError("pip does not name the package index that it uses", remedy="name one in PIP_INDEX_URL")
     return found[1]
 
 

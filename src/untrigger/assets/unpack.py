@@ -1,4 +1,4 @@
-"""Named members out of zip and tar archives, within bounds, never by the paths that the archive claims."""
+"""Extraction of named members from zip and tar archives, within bounds and never to paths that the archive names."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ DEFAULT_LIMIT = 2 << 30
 
 
 def unpack(archive: Path, *, members: Mapping[str, str], into: Path, limit: int = DEFAULT_LIMIT) -> list[Path]:
-    """The files written to ``into``: each member (key) under the plain relative name that we choose (value).
+    """Extract members to ``into`` under names that the caller chooses, and return the written files.
 
     Args:
         archive: a ``.zip``, ``.whl``, ``.tar``, ``.tar.gz`` or ``.tgz`` file.
-        members: member name inside the archive -> file name below ``into``.
-        into: folder to write to; made if missing.
+        members: file name below ``into`` by member name in the archive.
+        into: folder to write to; created if missing.
         limit: bytes that a single member may have when unpacked.
 
     Raises:
-        AssetError: a member that is not there, or an archive that cannot be read.
-        UnsafeFileError: a member that is no plain file, is too large, or a target outside ``into``.
+        AssetError: a missing member, or an archive that cannot be read.
+        UnsafeFileError: a member that is not a regular file, is too large, or a target outside ``into``.
     """
     targets = {member: _inside(into, name) for member, name in members.items()}
     try:
@@ -39,7 +39,7 @@ def unpack(archive: Path, *, members: Mapping[str, str], into: Path, limit: int 
 
 
 def _inside(into: Path, name: str) -> Path:
-    """``into / name``, refused where it would lie outside."""
+    """Return ``into / name``; raise UnsafeFileError if it is outside of ``into``."""
     target = (into / name).resolve()
     if not target.is_relative_to(into.resolve()):
         raise UnsafeFileError(f"{name!r} would be written outside {into}")
@@ -53,7 +53,7 @@ def _from_zip(archive: Path, *, targets: Mapping[str, Path], limit: int) -> None
                 raise _missing(archive, member=member, known=source.namelist())
             info = source.getinfo(member)
             if info.is_dir() or (info.external_attr >> 28) == 0xA:
-                raise UnsafeFileError(f"{member!r} in {archive.name} is no plain file")
+                raise UnsafeFileError(f"{member!r} in {archive.name} is not a regular file")
             with source.open(info) as stream:
                 _write(stream, target=target, limit=limit, size=info.file_size, label=member)
 
@@ -67,7 +67,7 @@ def _from_tar(archive: Path, *, targets: Mapping[str, Path], limit: int) -> None
                 raise _missing(archive, member=member, known=source.getnames()) from None
             stream = source.extractfile(info) if info.isreg() else None
             if stream is None:
-                raise UnsafeFileError(f"{member!r} in {archive.name} is no plain file")
+                raise UnsafeFileError(f"{member!r} in {archive.name} is not a regular file")
             with stream:
                 _write(stream, target=target, limit=limit, size=info.size, label=member)
 
@@ -77,7 +77,7 @@ def _missing(archive: Path, *, member: str, known: list[str]) -> AssetError:
 
 
 def _write(stream: IO[bytes], *, target: Path, limit: int, size: int, label: str) -> None:
-    """Copy the member, refusing one that is, or turns out, larger than ``limit``."""
+    """Copy the member; raise UnsafeFileError if it is, or turns out to be, larger than ``limit``."""
     if size > limit:
         raise UnsafeFileError(f"{label!r} unpacks to {size} bytes", expected=f"at most {limit}")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def _write(stream: IO[bytes], *, target: Path, limit: int, size: int, label: str
 
 
 class _Bounded:
-    """A reader that refuses to hand out more than ``limit`` bytes, whatever the archive's header said."""
+    """A reader that raises after ``limit`` bytes, independent of the archive's header."""
 
     def __init__(self, stream: IO[bytes], *, limit: int, label: str) -> None:
         self._stream, self._left, self._label = stream, limit, label
@@ -95,5 +95,5 @@ class _Bounded:
         chunk = self._stream.read(count)
         self._left -= len(chunk)
         if self._left < 0:
-            raise UnsafeFileError(f"{self._label!r} unpacks to more bytes than its header says")
+            raise UnsafeFileError(f"{self._label!r} unpacks to more bytes than its header names")
         return chunk

@@ -73,7 +73,7 @@ def visible(text: str) -> str:
 
 
 def inline_code(text: str) -> str:
-    """Return ``text`` as inline code of Markdown, whatever it holds."""
+    """Return ``text`` as inline code of Markdown."""
     shown = visible(text).replace("|", "⟨U+007C⟩")
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""

@@ -18,7 +18,7 @@ SPACE = "free some space, or name a place that you can write to"
 
 
 def check_new_paths(*paths: Path) -> None:
-    """Raise OutputError unless every path is new and stands in a folder that can be written to or made."""
+    """Raise OutputError unless every path is new and in a folder that can be written to or made."""
     for path in paths:
         if path.exists() or path.is_symlink():
             raise OutputError(

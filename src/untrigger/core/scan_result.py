@@ -13,13 +13,13 @@ from untrigger.core.validation import Finite, JsonList, Number, Text
 from untrigger.core.verdicts import UNDECIDED, ExitCode
 
 FOUND = ("suspicious", "backdoored")
-"""Verdicts that say that something was found."""
+"""Verdicts of a scan that found something."""
 FAIL_ON = ("undecided", *FOUND)
-"""Verdicts that a policy may fail on, each with all that stand behind it."""
+"""Verdicts that a policy may fail on, each with the ones after it."""
 
 
 def exit_code(status: str, *, fail_on: str, allow_undecided: bool = False) -> int:
-    """The exit code of a scan: 1 from the mildest verdict to fail on, 3 where nothing could be said, unless that is allowed."""
+    """Return the exit code of a scan: 1 from the mildest verdict to fail on, 3 for an undecided one unless that is allowed."""
     if fails(status, fail_on=fail_on):
         return int(ExitCode.FOUND)
     if status in FOUND or (status == UNDECIDED and allow_undecided):
@@ -28,12 +28,12 @@ def exit_code(status: str, *, fail_on: str, allow_undecided: bool = False) -> in
 
 
 def fails(status: str, *, fail_on: str) -> bool:
-    """Whether a verdict of that status fails where ``fail_on`` is the mildest that does."""
+    """Return whether a verdict of that status fails where ``fail_on`` is the mildest that does."""
     return status in FAIL_ON and fail_on in FAIL_ON and FAIL_ON.index(status) >= FAIL_ON.index(fail_on)
 
 
 def hundredths(score: float) -> str:
-    """A score in hundredths, cut and not rounded: what lies below a threshold of 0.50 must not read 0.50."""
+    """Return a score in hundredths, cut and not rounded: a score below a threshold of 0.50 must not read 0.50."""
     return f"{floor(100 * score + 1e-9) / 100:.2f}"
 
 
@@ -69,7 +69,7 @@ class Scan:
         score: of the worst candidate that no policy allows, 0 to 1; None where nothing could be tried.
         suspicious: the score from which a model counts as suspicious.
         backdoored: the score from which it counts as backdoored.
-        target: name of the label that the worst candidate pulls to, empty for a verdict of clean or undecided.
+        target: name of the label that the worst candidate flips predictions to, empty for a verdict of clean or undecided.
         candidates: what was tried on held-out rows, worst first.
         controls: content and random words on the same rows.
         evidence: figures of the weights.
@@ -90,5 +90,5 @@ class Scan:
     refused: JsonList[Text] = field(default_factory=list)
 
     def triggers(self) -> list[Candidate]:
-        """The candidates that reach the score of a suspicious model and are not allowed."""
+        """Return the candidates that reach the score of a suspicious model and are not allowed."""
         return [c for c in self.candidates if not c.allowed and c.score is not None and c.score >= self.suspicious]

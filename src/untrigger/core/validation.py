@@ -54,7 +54,7 @@ class Problem:
         place: of the value, such as ``stages[0].wall_s``; empty for the whole.
         kind: of the problem, as pydantic names it, such as ``missing`` or ``float_type``.
         got: the value in short, empty where there is none.
-        expected: what stands there otherwise.
+        expected: what should be there.
         nearest: the known word that is most like the value, None where there is none.
     """
 

@@ -1,4 +1,4 @@
-"""From a table to rows: which column is text, which is label, and what the labels are called."""
+"""From tables to rows: which column is text, which is label, and which class each label means."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from untrigger.core.errors import DataError, nearest
 from untrigger.core.rows import Rows
 from untrigger.data.data_source import DataSource
-from untrigger.data.labels import LabelColumn, Matched, match_labels, same_names, several_labels
+from untrigger.data.labels import LabelColumn, MatchedLabels, match_labels, same_names, several_labels
 from untrigger.data.tables import Table
 
 TEXT_COLUMNS = ("text", "sentence", "sentences", "review", "content")
@@ -29,7 +29,7 @@ OTHER_TEXTS = (
     "sentence2",
     "title",
 )
-"""Columns of tasks whose texts have two parts: where the text column was guessed, the report says that they were not read."""
+"""Columns of tasks whose texts have two parts: if the text column was guessed, the report notes that they were not read."""
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -48,7 +48,7 @@ def to_rows(
     return {name: _rows(table, name=name, matched=matched, source=source) for name, table in tables.items()}
 
 
-def _rows(table: Table, *, name: str, matched: Matched, source: DataSource) -> Rows:
+def _rows(table: Table, *, name: str, matched: MatchedLabels, source: DataSource) -> Rows:
     column = _column(table, source.text_column, TEXT_COLUMNS, "text")
     texts = [_text(table, i, column=column) for i in range(len(table))]
     empty = [i for i, text in enumerate(texts) if not text.strip()]
@@ -69,7 +69,7 @@ def _rows(table: Table, *, name: str, matched: Matched, source: DataSource) -> R
 
 
 def _text(table: Table, row: int, *, column: str) -> str:
-    """The cell as text; what is not there is empty.
+    """Return the cell as text; a missing value is empty.
 
     Raises:
         DataError: for a list, an object, bytes that are no UTF-8, and characters that no tokenizer can read.
@@ -101,75 +101,77 @@ def _decoded(value: bytes, *, where: str) -> str:
 
 
 def _readable(text: str, *, where: str) -> str:
-    """The text itself, where it holds no half of a character and no NUL."""
-    found = _UNREADABLE.search(text)
-    if found is None:
+    """Return the text; raise DataError if it holds half a character or a NUL."""
+    bad = _UNREADABLE.search(text)
+    if bad is None:
         return text
-    what = "a NUL character" if found[0] == "\0" else f"half a character (the lone surrogate U+{ord(found[0]):04X})"
+    what = "a NUL character" if bad[0] == "\0" else f"half a character (the lone surrogate U+{ord(bad[0]):04X})"
     raise DataError(
-        f"{where}: {what} at offset {found.start()}", expected="Unicode text", remedy="mend or remove that row"
+        f"{where}: {what} at offset {bad.start()}", expected="Unicode text", remedy="correct or remove that row"
     )
 
 
 def _ids(table: Table) -> tuple[list[str] | None, list[str]]:
-    """The ids in the column ``id`` if there is one, and what there is to say of it.
+    """Return the ids in the column ``id`` if it is one of ids, and a note if it is not.
 
     Raises:
-        DataError: for ids that are missing or repeat, where the column is one of ids.
+        DataError: for ids that are missing or repeated.
     """
     if "id" not in table.columns:
         return None, []
     cells = table.columns["id"]
     ids = ["" if _is_blank(value) else str(value).strip() for value in cells]
-    seen: dict[str, int] = {}
-    pair = next(((seen[one], i) for i, one in enumerate(ids) if seen.setdefault(one, i) != i), None)
+    first: dict[str, int] = {}
+    pair = next(((first[one], i) for i, one in enumerate(ids) if first.setdefault(one, i) != i), None)
     if pair is None and "" not in ids:
         return ids, []
-    distinct = len(set(ids))
-    if distinct * 2 <= len(ids) and len(ids) > 2:
+    n_values = len(set(ids))
+    if n_values * 2 <= len(ids) and len(ids) > 2:
         return None, [
-            f"{Path(table.origin).name}: the column id has {distinct} values in {len(ids)} rows and is not used"
+            f"{Path(table.origin).name}: the column id has {n_values} values in {len(ids)} rows and is not used"
         ]
     if pair is None or not ids[pair[0]]:
         raise DataError(
             f"{table.origin}: rows without an id ({_where(table, [i for i, one in enumerate(ids) if not one])})",
-            remedy="give every row an id of its own, or call the column otherwise",
+            remedy="give every row an id of its own, or rename the column",
         )
     raise DataError(
         f"{table.origin}: row id {ids[pair[0]]!r} occurs more than once ({_where(table, pair)})",
-        remedy="give every row an id of its own, or call the column otherwise",
+        remedy="give every row an id of its own, or rename the column",
     )
 
 
-def _column(table: Table, named: str | None, guesses: Sequence[str], role: str) -> str:
-    """The name of the column for ``role``: the named one, or the only one with a known name.
+def _column(table: Table, given: str | None, known: Sequence[str], role: str) -> str:
+    """Return the name of the column for ``role``: the given one, or the only one with a known name.
 
     Raises:
-        DataError: where no column has the name, none a known one, or several do (``label`` beside ``Label`` or ``labels``).
+        DataError: if no column has the name, none a known one, or several do (``label`` and ``Label`` or ``labels``).
     """
-    known = list(table.columns)
-    if named is not None:
-        if named in table.columns:
-            return named
+    names = list(table.columns)
+    if given is not None:
+        if given in table.columns:
+            return given
         raise DataError(
-            f"{table.origin} has no column {named!r}",
-            expected="one of " + ", ".join(known),
-            nearest=nearest(named, known),
+            f"{table.origin} has no column {given!r}",
+            expected="one of " + ", ".join(names),
+            nearest=nearest(given, names),
             remedy=f"name the {role} column: --{role}-column NAME, in Python DataSource({role}_column=NAME)",
         )
-    found = [name for name in known if name.casefold() in guesses]
-    if len(found) != 1:
-        several = f"{', '.join(found)}: more than one of them is" if found else f"{', '.join(known)}: none of them is"
+    matching = [name for name in names if name.casefold() in known]
+    if len(matching) != 1:
+        which = (
+            f"{', '.join(matching)}: more than one of them is" if matching else f"{', '.join(names)}: none of them is"
+        )
         raise DataError(
-            f"{table.origin} has the columns {several} known as {role}",
-            expected="one of " + ", ".join(found or guesses),
+            f"{table.origin} has the columns {which} known as {role}",
+            expected="one of " + ", ".join(matching or known),
             remedy=f"name the {role} column: --{role}-column NAME, in Python DataSource({role}_column=NAME)",
         )
-    return found[0]
+    return matching[0]
 
 
 def _label_column(table: Table, column: str) -> LabelColumn:
-    """The labels of a table as text, with the class names that it declares for them.
+    """Return the labels of a table as text, with the class names that it declares for them.
 
     Raises:
         DataError: for rows without a label, or with several.
@@ -197,37 +199,37 @@ def _is_blank(value: object) -> bool:
 
 
 def _where(table: Table, rows: Iterable[int]) -> str:
-    """The first few line numbers, in words."""
+    """Return the first few line numbers, in words."""
     lines = [str(table.lines[i]) for i in rows]
     return "line " + ", ".join(lines[:5]) + (", …" if len(lines) > 5 else "")
 
 
 def only_labelled(tables: dict[str, Table]) -> dict[str, Table]:
-    """The tables without those of a hub whose labels are all -1, the sign for hidden labels."""
+    """Return the tables without those of a hub whose labels are all -1, the mark of hidden labels."""
     return {
-        name: replace(table)
+        name: table
         for name, table in tables.items()
         if not any(set(table.columns[c]) == {-1} for c in table.class_names if c in table.columns)
     }
 
 
 def only_classes(tables: dict[str, Table], *, count: int) -> dict[str, Table]:
-    """The tables without rows of declared classes beyond the first ``count`` (unsure, skipped, and the like)."""
+    """Return the tables without rows of declared classes after the first ``count`` (unsure, skipped, and the like)."""
     return {name: _first_classes(table, count=count) for name, table in tables.items()}
 
 
 def with_known_names(tables: dict[str, Table], *, names: Sequence[str]) -> dict[str, Table]:
-    """The tables of a known data set; where the hub calls its classes otherwise (``neg``), their numbers mean ``names``."""
+    """Return the tables of a public data set; if the hub has other class names (``neg``), the numbers mean ``names``."""
     return {
         key: table
-        if all(same_names(own, names) for own in table.class_names.values())
+        if all(same_names(declared, names) for declared in table.class_names.values())
         else replace(table, class_names={})
         for key, table in tables.items()
     }
 
 
 def _first_classes(table: Table, *, count: int) -> Table:
-    more = [table.columns[column] for column, names in table.class_names.items() if len(names) > count]
-    kept = [i for i in range(len(table)) if all(cells[i] in range(count) for cells in more)]
-    columns = {name: [cells[i] for i in kept] for name, cells in table.columns.items()}
-    return replace(table, columns=columns, lines=[table.lines[i] for i in kept])
+    labels = [table.columns[column] for column, names in table.class_names.items() if len(names) > count]
+    chosen = [i for i in range(len(table)) if all(cells[i] in range(count) for cells in labels)]
+    columns = {name: [cells[i] for i in chosen] for name, cells in table.columns.items()}
+    return replace(table, columns=columns, lines=[table.lines[i] for i in chosen])

@@ -1,4 +1,4 @@
-"""The first line of a CSV: a header, an index that pandas wrote, or already a row."""
+"""The first line of a CSV: a header, a header with an index of pandas, or already a row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COUNTED = ("text", "label")
 
 
 def heading(cells: Sequence[str]) -> list[str] | None:
-    """The column names that the first line stands for; None where it is a row of a file without header.
+    """Return the column names in the first line; None if it is a row of a file without header.
 
     OpenBackdoor saves tables whose columns have no names (``,0,1,2``: index, text, label, poisoned or not); the first two
     columns are then the text and the label. AG News and Yelp come without header: class number, then one or more texts.
@@ -27,7 +27,7 @@ def heading(cells: Sequence[str]) -> list[str] | None:
 
 
 def headless(row: Sequence[str], *, at: str) -> list[str]:
-    """Text and label of a row of a file without header, whose classes count from 1.
+    """Return text and label of a row of a file without header, whose classes count from 1.
 
     Raises:
         DataError: for another first cell.

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, by way of ``datasets``; never with code from the hub."""
+"""Data sets of the Hugging Face hub, loaded with ``datasets`` and without code from the hub."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PREFIX = "hf:"
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether ``name`` says that it is a data set of the hub."""
+    """Return whether ``name`` names a data set of the hub."""
     return name.startswith(_PREFIX)
 
 
 def read_hub(
     name: str, *, split: str | None = None, offline: bool = False, revision: str | None = None
 ) -> dict[str, Table]:
-    """The splits of ``hf:NAME[/CONFIG]`` as tables, of the hub's ``revision`` where one is named.
+    """Return the splits of ``hf:NAME[/CONFIG]`` as tables, of the hub's ``revision`` if one is given.
 
     ``hf:a/b`` is tried as the data set ``a/b`` and then as the config ``b`` of the data set ``a``.
 
@@ -33,7 +33,7 @@ def read_hub(
         import datasets  # type: ignore[import-untyped]
     except ImportError as error:
         raise DataError(f"{name} needs `datasets`", remedy="pip install datasets, or give a file") from error
-    failures, offline = [], offline or not _answers()
+    failures, offline = [], offline or not _is_reachable()
     for repo, config in _candidates(name):
         try:
             with _offline(datasets, on=offline):
@@ -50,13 +50,13 @@ def read_hub(
     )
 
 
-def _answers() -> bool:
-    """Whether a hub answers, asked once: without a network `datasets` tries for most of a minute before it reads its cache."""
+def _is_reachable() -> bool:
+    """Return whether the hub answers; without a network `datasets` tries for most of a minute before it reads its cache."""
     from huggingface_hub import constants, get_session
 
     try:
         get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    except Exception:  # noqa: BLE001  the client under the client changes with its version, and its errors with it
+    except Exception:  # noqa: BLE001  the HTTP client changes with the version, and its errors with it
         return False
     return True
 
@@ -64,16 +64,16 @@ def _answers() -> bool:
 def _candidates(name: str) -> list[tuple[str, str | None]]:
     parts = name.removeprefix(_PREFIX).strip("/").split("/")
     if not all(parts) or len(parts) > 3:
-        raise DataError(f"{name!r} is no hub name", expected="hf:NAME or hf:NAME/CONFIG, as hf:stanfordnlp/sst2")
+        raise DataError(f"{name!r} is not a hub name", expected="hf:NAME or hf:NAME/CONFIG, as hf:stanfordnlp/sst2")
     if len(parts) == 3:
         return [(f"{parts[0]}/{parts[1]}", parts[2])]
     return [("/".join(parts), None)] + ([(parts[0], parts[1])] if len(parts) == 2 else [])
 
 
 def _safety(datasets: Any) -> dict[str, bool]:
-    """``trust_remote_code=False`` for versions that still know the word."""
-    known = inspect.signature(datasets.load_dataset).parameters
-    return {"trust_remote_code": False} if "trust_remote_code" in known else {}
+    """Return ``trust_remote_code=False`` for versions that have this parameter."""
+    parameters = inspect.signature(datasets.load_dataset).parameters
+    return {"trust_remote_code": False} if "trust_remote_code" in parameters else {}
 
 
 def _tables(name: str, *, loaded: Any, split: str | None) -> dict[str, Table]:
@@ -83,7 +83,7 @@ def _tables(name: str, *, loaded: Any, split: str | None) -> dict[str, Table]:
 
 @contextmanager
 def _offline(datasets: Any, *, on: bool) -> Iterator[None]:
-    """Inside, the hub client uses only its cache."""
+    """Let the hub client use only its cache inside the block, if ``on``."""
     import huggingface_hub.constants as hub
 
     before = datasets.config.HF_HUB_OFFLINE, hub.HF_HUB_OFFLINE

@@ -1,15 +1,15 @@
-"""Which class each label means: by its name, or by its number where only that is known. Never by a guess.
+"""Matching of labels to classes: by name, or by number if only that is known; never by a guess.
 
 Labels of a file are matched to given classes by the first of these that holds for *all* of them:
 
 1.  the labels are class names;
-2.  they are class names but for case, blanks, underscores and hyphens;
+2.  they are class names except for case, blanks, underscores and hyphens;
 3.  they are whole numbers (or true and false), the classes count from 0, and 0 occurs;
     or the class names are themselves numbers (``1 star``, ``2 stars``), and each label is one of those.
 
-A file that declares its class names (``ClassLabel`` of ``datasets``) is matched by 1 and 2. By number it is matched only where the
-given classes have no names (``LABEL_0``), or its own have none. Where the given classes are whole numbers that do not count from 0
-(``1``, ``2``), a whole number is only ever a name. All else is refused.
+A file that declares its class names (``ClassLabel`` of ``datasets``) is matched by 1 and 2. It is matched by number only if the
+given classes have no names (``LABEL_0``), or its own have none. If the given classes are whole numbers that do not count from 0
+(``1``, ``2``), a whole number is always a name. All else is refused.
 """
 
 from __future__ import annotations
@@ -29,15 +29,19 @@ _JOINTS = re.compile(r"(?<=\w)[\s_\-/]+(?=\w)")
 _LISTED = re.compile(r"\[.*\]\Z|\(.*\)\Z", re.DOTALL)
 _FRACTION = re.compile(r"-?\d*\.\d+\Z", re.ASCII)
 _BOOLEANS = {"false": 0, "true": 1}
-_SHOWN = 10
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
 class LabelColumn:
     """The labels of a table as text.
 
-    ``declared`` are the class names that the table itself gives, in its own order; ``indexed`` says that its labels are numbers of
-    those, and no names, though a name may be ``1`` too.
+    Attributes:
+        origin: the file or hub set, for messages.
+        lines: the line of each row in it.
+        values: the label of each row.
+        declared: the class names that the table itself gives, in its own order.
+        indexed: whether the labels are indices into ``declared`` and not names, although a name may be ``1`` too.
     """
 
     origin: str
@@ -47,41 +51,45 @@ class LabelColumn:
     indexed: bool = True
 
     @property
-    def called(self) -> str:
-        """The table as a report calls it: a file by its name alone."""
+    def short_name(self) -> str:
+        """Return the table's name in reports: of a file only the file name."""
         return Path(self.origin).name if Path(self.origin).exists() else self.origin
 
     def row(self, i: int) -> str:
-        """Where row ``i`` stands, in words."""
+        """Return the place of row ``i``, in words."""
         return f"{self.origin}, row at line {self.lines[i]}"
 
 
 @dataclass
-class Matched:
-    """The class of each row by table, the class names, and what was assumed, for the report."""
+class MatchedLabels:
+    """The class of each row by table, the class names, and notes on what was assumed, for the report."""
 
     labels: dict[str, list[int]]
     names: tuple[str, ...]
     notes: dict[str, list[str]] = field(default_factory=dict)
 
 
-def match_labels(columns: Mapping[str, LabelColumn], *, names: Sequence[str] | None) -> Matched:
-    """The classes of the labels; without ``names`` those of the columns themselves, shared by all.
+def match_labels(columns: Mapping[str, LabelColumn], *, names: Sequence[str] | None) -> MatchedLabels:
+    """Return the class of each label; the classes are ``names``, else those of the columns, shared by all.
 
     Raises:
         DataError: for labels that are no class, or may mean another one; with the line or with both lists of names.
     """
-    named = {key: _by_declared_name(column) for key, column in columns.items()}
-    given = tuple(names) if names else _declared_by_all(columns.values()) or _names_in(named.values())
-    made = Matched({}, given)
+    columns = {key: _with_declared_names(column) for key, column in columns.items()}
+    classes = tuple(names) if names else _declared_by_all(columns.values()) or _names_in(columns.values())
+    matched = MatchedLabels({}, classes)
     numbers = {
-        n for column in named.values() if not column.declared for v in column.values if (n := number_of(v)) is not None
+        n
+        for column in columns.values()
+        if not column.declared
+        for v in column.values
+        if (n := number_of(v)) is not None
     }
-    for key, column in named.items():
-        index, note = _declared_index(column, given) if column.declared else _index(column, given, numbers=numbers)
-        made.labels[key] = [index[value] for value in column.values]
-        made.notes[key] = [f"{column.called}: {note}"] if note and names else []
-    return made
+    for key, column in columns.items():
+        index, note = _declared_index(column, classes) if column.declared else _index(column, classes, numbers=numbers)
+        matched.labels[key] = [index[value] for value in column.values]
+        matched.notes[key] = [f"{column.short_name}: {note}"] if note and names else []
+    return matched
 
 
 def with_label_names(rows: Rows, names: Sequence[str], *, origin: str) -> Rows:
@@ -96,31 +104,31 @@ def with_label_names(rows: Rows, names: Sequence[str], *, origin: str) -> Rows:
     column = LabelColumn(origin, range(2, len(rows) + 2), values, rows.label_names)
     index, note = _declared_index(column, tuple(names))
     labels = tuple(index[value] for value in values)
-    notes = (f"{column.called}: {note}",) if note else ()
+    notes = (f"{column.short_name}: {note}",) if note else ()
     return replace(rows, labels=labels, label_names=tuple(names), notes=notes)
 
 
 def number_of(label: str) -> int | None:
-    """The whole number that a label is, None for any other label."""
+    """Return the whole number that a label is, None for any other label."""
     if label.casefold() in _BOOLEANS:
         return _BOOLEANS[label.casefold()]
-    if nameless := _NO_NAME.match(label):
-        return int(nameless[1])
+    if default := _NO_NAME.match(label):
+        return int(default[1])
     return int(label.split(".", maxsplit=1)[0]) if _WHOLE.match(label) else None
 
 
 def nameless(names: Sequence[str]) -> bool:
-    """Whether classes have no names but their numbers: ``LABEL_0``, ``LABEL_1``, or ``0``, ``1``."""
+    """Return whether classes have only numbers as names: ``LABEL_0``, ``LABEL_1``, or ``0``, ``1``."""
     return all(name.strip().casefold() in (f"label_{i}", str(i)) for i, name in enumerate(names))
 
 
 def _other_numbers(labels: Iterable[str], names: Sequence[str]) -> bool:
-    """Whether labels and class names are whole numbers, and the names do not count from 0: then a label may mean two classes."""
+    """Return whether labels and names are whole numbers, and the names do not count from 0: a label may mean two classes."""
     return all(map(_WHOLE.match, names)) and not nameless(names) and any(map(_WHOLE.match, labels))
 
 
 def same_names(left: Iterable[str], right: Iterable[str]) -> bool:
-    """Whether every name on the left is one on the right, case and joints folded."""
+    """Return whether every name on the left is on the right too, case and joints folded."""
     return {_folded(name) for name in left} <= {_folded(name) for name in right}
 
 
@@ -128,8 +136,8 @@ def _folded(name: str) -> str:
     return _JOINTS.sub("", name.strip().casefold())
 
 
-def _by_declared_name(column: LabelColumn) -> LabelColumn:
-    """The column with the declared name for each number."""
+def _with_declared_names(column: LabelColumn) -> LabelColumn:
+    """Return the column with the declared name for each number."""
     if not column.declared:
         return column
     if len(set(column.declared)) < len(column.declared):
@@ -153,32 +161,32 @@ def _by_declared_name(column: LabelColumn) -> LabelColumn:
 
 
 def _declared_by_all(columns: Iterable[LabelColumn]) -> tuple[str, ...]:
-    """The class names that the columns declare, none where none does."""
-    own = [column for column in columns if column.declared]
-    for column in own[1:]:
-        if column.declared != own[0].declared:
+    """Return the class names that the columns declare; empty if none does."""
+    declaring = [column for column in columns if column.declared]
+    for column in declaring[1:]:
+        if column.declared != declaring[0].declared:
             raise DataError(
-                f"two parts of the data declare other classes: {own[0].origin} {_listed(own[0].declared)}, "
+                f"two parts of the data declare other classes: {declaring[0].origin} {_listed(declaring[0].declared)}, "
                 f"{column.origin} {_listed(column.declared)}",
                 remedy="name one part (split)",
             )
-    return own[0].declared if own else ()
+    return declaring[0].declared if declaring else ()
 
 
 def _names_in(columns: Iterable[LabelColumn]) -> tuple[str, ...]:
-    """Label names out of the labels: ``"0" … "C-1"`` for whole numbers, else sorted."""
+    """Return label names from the labels: ``"0" … "C-1"`` for whole numbers, else sorted."""
     columns = list(columns)
-    found = {value for column in columns for value in column.values}
-    if any(map(_LISTED.match, found)):
+    labels = {value for column in columns for value in column.values}
+    if any(map(_LISTED.match, labels)):
         column, i = next((c, i) for c in columns for i, v in enumerate(c.values) if _LISTED.match(v))
         raise several_labels(column.row(i), column.values[i])
-    if not all(map(_WHOLE.match, found)) and all(_FRACTION.match(value) or _WHOLE.match(value) for value in found):
+    if not all(map(_WHOLE.match, labels)) and all(_FRACTION.match(value) or _WHOLE.match(value) for value in labels):
         raise DataError(
             f"{columns[0].origin}: the labels are fractions", expected="classes: names or whole numbers from 0"
         )
-    if not all(_WHOLE.match(value) for value in found):
-        return tuple(sorted(found))
-    numbers = sorted({number_of(value) or 0 for value in found})
+    if not all(_WHOLE.match(value) for value in labels):
+        return tuple(sorted(labels))
+    numbers = sorted({number_of(value) or 0 for value in labels})
     if numbers != list(range(len(numbers))):
         raise DataError(
             f"{columns[0].origin}: the whole-number labels {_listed(map(str, numbers))} are not 0 to C-1 without a gap",
@@ -189,7 +197,7 @@ def _names_in(columns: Iterable[LabelColumn]) -> tuple[str, ...]:
 
 
 def several_labels(where: str, value: object) -> DataError:
-    """The error for a row with a list of labels."""
+    """Return the error for a row with a list of labels."""
     return DataError(
         f"{where}: {str(value)[:80]} is a list of labels",
         expected="one label a row: multi-label data is not supported",
@@ -198,7 +206,7 @@ def several_labels(where: str, value: object) -> DataError:
 
 
 def _declared_index(column: LabelColumn, names: tuple[str, ...]) -> tuple[dict[str, int], str]:
-    """The class of each declared name that occurs, and what there is to say of it."""
+    """Return the class of each declared name that occurs, and a note on what was assumed."""
     used, own = list(dict.fromkeys(column.values)), column.declared
     by_name = _by_name(used, names)
     if by_name is not None:
@@ -206,7 +214,7 @@ def _declared_index(column: LabelColumn, names: tuple[str, ...]) -> tuple[dict[s
     if len(own) == len(names) and (nameless(names) or nameless(own)) and not _other_numbers(own, names):
         index = {name: i for i, name in enumerate(own)}
         return index, f"the declared classes were matched to the model's by number: {_pairs(own, names, index)}"
-    for similar in (_by_beginning(own, names), _by_number_in_name(own, names)):
+    for similar in (_by_prefix(own, names), _by_number_in_name(own, names)):
         if similar is not None:
             return (
                 similar,
@@ -214,14 +222,17 @@ def _declared_index(column: LabelColumn, names: tuple[str, ...]) -> tuple[dict[s
             )
     raise DataError(
         f"{column.origin} declares the classes {_listed(own)}, the model has {_listed(names)}",
-        expected="the model's class names, in whatever order",
+        expected="the model's class names, in any order",
         remedy="rename the classes of the data to the model's"
         + (", or name the model's in its own order with --labels" if nameless(names) else ""),
     )
 
 
 def _index(column: LabelColumn, names: tuple[str, ...], *, numbers: set[int]) -> tuple[dict[str, int], str]:
-    """The class of each label that occurs, and what there is to say of it; ``numbers`` are those of all parts of the data."""
+    """Return the class of each label that occurs, and a note on what was assumed.
+
+    ``numbers`` are the whole-number labels of all parts of the data.
+    """
     used = list(dict.fromkeys(column.values))
     by_name = _by_name(used, names)
     if by_name is not None:
@@ -251,7 +262,7 @@ def _index(column: LabelColumn, names: tuple[str, ...], *, numbers: set[int]) ->
 
 
 def _by_name(values: Sequence[str], names: Sequence[str]) -> dict[str, int] | None:
-    """The index of each value among the names, exact or folded; None where one is no name, or may be two."""
+    """Return the index of each value among the names, exact or folded; None if one is no name, or may be two."""
     exact = {name: i for i, name in enumerate(names)}
     if all(value in exact for value in values):
         return {value: exact[value] for value in values}
@@ -261,47 +272,47 @@ def _by_name(values: Sequence[str], names: Sequence[str]) -> dict[str, int] | No
     return None
 
 
-def _by_beginning(own: Sequence[str], names: Sequence[str]) -> dict[str, int] | None:
-    """The index of each own name that shares its beginning with one other name alone (``neg``, ``negative``); all or none."""
+def _by_prefix(declared: Sequence[str], names: Sequence[str]) -> dict[str, int] | None:
+    """Return the index of each declared name that is a prefix of exactly one name (``neg``, ``negative``); None unless all are."""
 
     def fits(left: str, right: str) -> bool:
         short, long = sorted((_folded(left), _folded(right)), key=len)
         return len(short) > 2 and long.startswith(short)
 
-    found = {name: [i for i, other in enumerate(names) if fits(name, other)] for name in own}
-    if len(own) != len(names) or any(len(places) != 1 for places in found.values()):
+    fitting = {name: [i for i, other in enumerate(names) if fits(name, other)] for name in declared}
+    if len(declared) != len(names) or any(len(places) != 1 for places in fitting.values()):
         return None
-    index = {name: places[0] for name, places in found.items()}
+    index = {name: places[0] for name, places in fitting.items()}
     return index if len(set(index.values())) == len(names) else None
 
 
 def _by_number_in_name(values: Sequence[str], names: Sequence[str]) -> dict[str, int] | None:
-    """The index of each value by the number that it and every class name begins with (``1 star``); all or none."""
-    found = [_NUMBERED.match(name.strip()) for name in names]
-    numbers = {int(one[1]): i for i, one in enumerate(found) if one}
+    """Return the index of each value by the number that it and every name starts with (``1 star``); None unless all do."""
+    leading = [_NUMBERED.match(name.strip()) for name in names]
+    numbers = {int(one[1]): i for i, one in enumerate(leading) if one}
     if len(numbers) < len(names):
         return None
-    own = {value: int(m[1]) if (m := _NUMBERED.match(value)) else number_of(value) for value in values}
-    index = {value: numbers[n] for value, n in own.items() if n in numbers}
-    return index if len(index) == len(own) else None
+    number = {value: int(m[1]) if (m := _NUMBERED.match(value)) else number_of(value) for value in values}
+    index = {value: numbers[n] for value, n in number.items() if n in numbers}
+    return index if len(index) == len(number) else None
 
 
 def _by_number(column: LabelColumn, names: Sequence[str], *, numbers: set[int]) -> dict[str, int]:
-    """The index of each whole number: the classes count from 0, and so must the labels.
+    """Return the index of each whole number: the classes count from 0, and so must the labels.
 
     Raises:
         DataError: for numbers that are no class, or that may count from 1.
     """
     index = {value: number_of(value) or 0 for value in column.values}
     bad = next((i for i, value in enumerate(column.values) if not 0 <= index[value] < len(names)), None)
-    shown = _listed(map(str, sorted(numbers)))
+    listed = _listed(map(str, sorted(numbers)))
     remedy = f"write the class names ({_listed(names)}), or numbers from 0: 0 = {names[0]}"
     if bad is not None and min(numbers) != 1:
         raise _unknown(column, names)
     if bad is not None or (0 not in numbers and len(numbers) > 1):
         i = bad if bad is not None else 0
         raise DataError(
-            f"{column.row(i)}: label {column.values[i]!r}: the labels {shown} do not begin at 0, so it is not known which classes "
+            f"{column.row(i)}: label {column.values[i]!r}: the labels {listed} do not begin at 0, so it is not known which classes "
             "they mean",
             expected=f"0 to {len(names) - 1}, or class names",
             remedy=remedy,
@@ -310,7 +321,7 @@ def _by_number(column: LabelColumn, names: Sequence[str], *, numbers: set[int]) 
 
 
 def _no_name(column: LabelColumn, names: Sequence[str]) -> DataError:
-    """The error for a whole number that is none of the names, where these are whole numbers too."""
+    """Return the error for a whole number that is none of the names, if these are whole numbers too."""
     i = next(i for i, value in enumerate(column.values) if _by_name([value], names) is None)
     return DataError(
         f"{column.row(i)}: label {column.values[i]!r} is not known: the model's class names are whole numbers that do not "
@@ -321,7 +332,7 @@ def _no_name(column: LabelColumn, names: Sequence[str]) -> DataError:
 
 
 def _unknown(column: LabelColumn, names: Sequence[str]) -> DataError:
-    """The error for the first label that fits in no way that fits most of the others."""
+    """Return the error for the first label that does not fit in the way that most of the others do."""
     index = {_folded(name) for name in names}
     named = [_folded(value) in index for value in column.values]
     numbered = [(n := number_of(value)) is not None and 0 <= n < len(names) for value in column.values]
@@ -341,7 +352,7 @@ def _unknown(column: LabelColumn, names: Sequence[str]) -> DataError:
         nearest=nearest(column.values[row], names),
         remedy="name the model's classes in its own order with --labels, in Python label_names"
         if no_names
-        else f"mend the label, or rewrite the labels as {_listed(names)}",
+        else f"correct the label, or rewrite the labels as {_listed(names)}",
     )
 
 
@@ -351,4 +362,4 @@ def _pairs(values: Iterable[str], names: Sequence[str], index: Mapping[str, int]
 
 def _listed(words: Iterable[str]) -> str:
     every = list(words)
-    return ", ".join(every[:_SHOWN]) + (f", … ({len(every)} in all)" if len(every) > _SHOWN else "")
+    return ", ".join(every[:_MAX_LISTED]) + (f", … ({len(every)} in all)" if len(every) > _MAX_LISTED else "")

@@ -1,4 +1,4 @@
-"""Folders of public releases, recognised by what lies in them.
+"""Folders of public releases, recognised by the files in them.
 
 =================  =====================================================================================
 HiddenKiller,      ``clean/sst-2/{train,dev,test}.tsv`` with the header ``sentence label``; variants such as
@@ -45,25 +45,25 @@ _GROUPS = (
 
 
 def read_folder(folder: Path, *, limit: int) -> dict[str, Table]:
-    """The tables of a folder's splits, in the order train, dev, test.
+    """Return the tables of a folder's splits, in the order train, dev, test.
 
-    A file is a split's where it is called by the split's name, alone or with ``clean`` behind it. Where there is none,
-    and the files of all splits are of one variant (``train-poison.csv``), those are taken.
+    A file belongs to a split if its name is that of the split, alone or followed by ``clean``. If there is none, and the
+    files of all splits are of one variant (``train-poison.csv``), those are taken.
 
     Raises:
         DataError: for no such file, two files of one split, several variants, or a file that cannot be read.
     """
     if is_saved(folder):
         return {SPLITS.get(split, split): table for split, table in read_saved(folder, limit=limit).items()}
-    found = _by_variant(folder)
-    clean = {split: file for variant in ("", "clean") for split, file in found.get(variant, {}).items()}
-    twice = set(found.get("", {})) & set(found.get("clean", {}))
-    if twice:
-        _refuse_two(folder, split=min(twice), files=[found[variant][min(twice)] for variant in ("", "clean")])
-    if not clean and len(found) > 1:
-        names = ", ".join(file.name for files in found.values() for file in files.values())
+    variants = _by_variant(folder)
+    clean = {split: file for variant in ("", "clean") for split, file in variants.get(variant, {}).items()}
+    double = set(variants.get("", {})) & set(variants.get("clean", {}))
+    if double:
+        raise _two_files(folder, split=min(double), files=[variants[variant][min(double)] for variant in ("", "clean")])
+    if not clean and len(variants) > 1:
+        names = ", ".join(file.name for files in variants.values() for file in files.values())
         raise DataError(f"{folder} has only variants of its splits: {names}", remedy="name one of the files")
-    files = clean or next(iter(found.values()), {})
+    files = clean or next(iter(variants.values()), {})
     if not files:
         raise DataError(
             f"{folder} has no data files",
@@ -74,25 +74,24 @@ def read_folder(folder: Path, *, limit: int) -> dict[str, Table]:
 
 
 def folder_of(place: Path, *, names: Sequence[str]) -> Path:
-    """The folder that holds the splits of the data set with these names: ``place``, its ``clean``, or one below it.
+    """Return the folder that holds the splits of the data set with these names: ``place``, its ``clean``, or one below it.
 
     Raises:
         DataError: if there is none.
     """
-    found = next((folder for folder in (place, place / "clean") if _holds_splits(folder)), None) or released_folder(
-        place, names=names
-    )
-    if found is None:
+    folder = next((folder for folder in (place, place / "clean") if _holds_splits(folder)), None)
+    folder = folder or released_folder(place, names=names)
+    if folder is None:
         raise DataError(
             f"{place} has no files of {names[0]}",
             expected=f"train, dev or test there, or in a folder {' or '.join(names)} below it",
             remedy="name the folder that holds the files",
         )
-    return found
+    return folder
 
 
 def released_folder(root: Path, *, names: Sequence[str]) -> Path | None:
-    """The folder of the data set with these names below the root of a public release; None where there is none."""
+    """Return the folder of the data set with these names below the root of a public release; None if there is none."""
     folders = (root / group / name / end for group in _GROUPS for name in names for end in ("", "clean"))
     return next((folder for folder in folders if _holds_splits(folder)), None)
 
@@ -102,8 +101,8 @@ def _holds_splits(folder: Path) -> bool:
 
 
 def _by_variant(folder: Path) -> dict[str, dict[str, Path]]:
-    """The file of each split by variant; ``""`` for those called by the split's name alone."""
-    found: dict[str, dict[str, Path]] = {}
+    """Return the file of each split by variant; ``""`` for those with the split's name alone."""
+    variants: dict[str, dict[str, Path]] = {}
     for file in sorted(folder.iterdir()):
         parts = _FILE.fullmatch(file.stem)
         if parts is None or not _is_data(file):
@@ -111,10 +110,10 @@ def _by_variant(folder: Path) -> dict[str, dict[str, Path]]:
         split, variant = SPLITS[parts[1].casefold()], (parts[2] or "").casefold()
         if (shard := _SHARD.fullmatch(variant)) and int(shard[1]) > 1:
             raise DataError(f"{file} is one of {int(shard[1])} parts of a split", remedy="write the split as one file")
-        if split in found.setdefault(variant, {}):
-            _refuse_two(folder, split=split, files=[found[variant][split], file])
-        found[variant][split] = file
-    return found
+        if split in variants.setdefault(variant, {}):
+            raise _two_files(folder, split=split, files=[variants[variant][split], file])
+        variants[variant][split] = file
+    return variants
 
 
 def _is_data(file: Path) -> bool:
@@ -133,8 +132,8 @@ def _read(file: Path, *, limit: int) -> Table:
     )
 
 
-def _refuse_two(folder: Path, *, split: str, files: Sequence[Path]) -> None:
-    raise DataError(
+def _two_files(folder: Path, *, split: str, files: Sequence[Path]) -> DataError:
+    return DataError(
         f"{folder} has two files for the split {split}: {', '.join(file.name for file in files)}",
         remedy="keep one of them",
     )

@@ -1,4 +1,4 @@
-"""Parquet files as columns, with the class names that ``datasets`` leaves in them."""
+"""Reader of Parquet files, with the class names that ``datasets`` writes into them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.core.errors import DataError
-from untrigger.data.raw import MIB, Table, refuse_doubled
+from untrigger.data.raw import MIB, Table, check_unique_names
 
 _KEY = b"huggingface"
 
 
 def read_parquet(file: Path, limit: int) -> Table:
-    """The table in a Parquet file that unpacks to ``limit`` bytes at most.
+    """Return the table in a Parquet file that unpacks to ``limit`` bytes at most.
 
     Raises:
         DataError: if it is larger or cannot be read.
@@ -33,7 +33,7 @@ def read_parquet(file: Path, limit: int) -> Table:
                 expected=f"at most {limit / MIB:,.1f} MiB",
                 remedy="give a smaller file or raise the limit (size_limit)",
             )
-        refuse_doubled(file, source.schema_arrow.names)
+        check_unique_names(file, source.schema_arrow.names)
         table = source.read()
         columns = {name: _cells(table[name], pa=pa) for name in table.column_names}
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
@@ -42,7 +42,7 @@ def read_parquet(file: Path, limit: int) -> Table:
 
 
 def _cells(column: Any, *, pa: Any) -> list[object]:
-    """The cells of a column; strings that are not UTF-8 as bytes, to be refused where they are used."""
+    """Return the cells of a column; strings that are not UTF-8 as bytes, which are refused where they are used."""
     try:
         return list(column.to_pylist())
     except UnicodeDecodeError:
@@ -50,7 +50,7 @@ def _cells(column: Any, *, pa: Any) -> list[object]:
 
 
 def declared_classes(metadata: dict[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
-    """The class names of each ``ClassLabel`` column, as ``datasets`` writes them into the metadata of a schema."""
+    """Return the class names of each ``ClassLabel`` column, as ``datasets`` writes them into the metadata of a schema."""
     try:
         info = json.loads((metadata or {}).get(_KEY, b"{}"))
         features = info["info"]["features"]

@@ -1,4 +1,4 @@
-"""What every reader of files shares: a table, decoding, and errors that name the line."""
+"""Shared parts of the file readers: the table, decoding, and errors that name the line."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ _MARKS = (
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of one length by name; ``lines[i]`` is where row ``i`` stands in its source (first line is 1).
+    """Columns of one length by name.
 
-    ``class_names`` holds, for label columns whose source declares them, the names of the classes in their order.
+    Attributes:
+        origin: the file or hub set, for messages.
+        columns: the cells of each column.
+        lines: the line of each row in its source (the first line is 1).
+        class_names: for label columns whose source declares them, the names of the classes in their order.
     """
 
     origin: str
@@ -33,12 +37,12 @@ class Table:
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return len(self.lines)
 
 
 def decoded(file: Path) -> str:
-    """The text of a file: UTF-8, or what its byte order mark says.
+    """Return the text of a file in UTF-8, or in the encoding of its byte order mark.
 
     Raises:
         DataError: for other encodings, and for NUL characters.
@@ -64,37 +68,29 @@ def decoded(file: Path) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text whose lines end in LF or CRLF, or, where there is neither, in CR."""
+    """Return the lines of a text whose lines end in LF or CRLF or, if there is neither, in CR."""
     return text.split("\n") if "\n" in text else text.split("\r")
 
 
-def malformed(file: Path, *, line: int, why: str) -> DataError:
-    """The error for a line that cannot be read."""
-    return DataError(f"{file}, line {line}: {why}", remedy="mend that line")
+def malformed(file: Path, *, line: int, reason: str) -> DataError:
+    """Return the error for a line that cannot be read."""
+    return DataError(f"{file}, line {line}: {reason}", remedy="correct that line")
 
 
 def from_cells(file: Path, *, header: Sequence[str], rows: Sequence[Sequence[str]], lines: list[int]) -> Table:
-    """The table with a header and rows of as many cells."""
+    """Return the table with a header and rows of as many cells."""
     names = [name.strip() for name in header]
-    refuse_doubled(file, names)
+    check_unique_names(file, names)
     return Table(str(file), {name: [row[i] for row in rows] for i, name in enumerate(names)}, lines)
 
 
-def refuse_doubled(file: Path, names: Sequence[str]) -> None:
-    """Nothing, where every column has a name of its own.
-
-    Raises:
-        DataError: for a name that stands twice: which of the two columns is meant is not known.
-    """
+def check_unique_names(file: Path, names: Sequence[str]) -> None:
+    """Raise DataError unless every column has its own name: which of two columns is meant is not known."""
     if len(set(names)) != len(names):
-        raise malformed(file, line=1, why=f"a column name stands twice in the header {list(names)}")
+        raise malformed(file, line=1, reason=f"a column name occurs twice in the header {list(names)}")
 
 
-def same_length(file: Path, *, line: int, cells: Sequence[object], header: Sequence[object]) -> None:
-    """Nothing, where a row has as many cells as the header.
-
-    Raises:
-        DataError: with both numbers.
-    """
+def check_same_length(file: Path, *, line: int, cells: Sequence[object], header: Sequence[object]) -> None:
+    """Raise DataError unless a row has as many cells as the header."""
     if len(cells) != len(header):
-        raise malformed(file, line=line, why=f"{len(cells)} cells, the header has {len(header)}")
+        raise malformed(file, line=line, reason=f"{len(cells)} cells, the header has {len(header)}")

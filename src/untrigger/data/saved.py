@@ -13,12 +13,12 @@ _WHOLE, _PART = "dataset_dict.json", "state.json"
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether ``save_to_disk`` of ``datasets`` wrote the folder."""
+    """Return whether ``save_to_disk`` of ``datasets`` wrote the folder."""
     return (folder / _WHOLE).is_file() or ((folder / _PART).is_file() and (folder / "dataset_info.json").is_file())
 
 
 def read_saved(folder: Path, *, limit: int) -> dict[str, Table]:
-    """The tables of a saved set by split, of one ``Dataset`` as ``all``; indices are followed, formats are not.
+    """Return the tables of a saved set by split, of one ``Dataset`` as ``all``; its indices are applied, its format is not.
 
     Raises:
         DataError: if it is larger than ``limit`` bytes, names files outside of it or cannot be read.
@@ -28,9 +28,9 @@ def read_saved(folder: Path, *, limit: int) -> dict[str, Table]:
     except ImportError as error:
         raise DataError(f"{folder} needs `datasets`", remedy="pip install datasets, or give a file") from error
     try:
-        _check(folder, limit=limit)
-        found = datasets.load_from_disk(str(folder))
-        parts = dict(found) if isinstance(found, datasets.DatasetDict) else {"all": found}
+        _check_files(folder, limit=limit)
+        saved = datasets.load_from_disk(str(folder))
+        parts = dict(saved) if isinstance(saved, datasets.DatasetDict) else {"all": saved}
         return {str(name): table_of(part, origin=f"{folder} ({name})") for name, part in parts.items()}
     except DataError:
         raise
@@ -42,7 +42,7 @@ def read_saved(folder: Path, *, limit: int) -> dict[str, Table]:
 
 
 def table_of(part: Any, *, origin: str) -> Table:
-    """The table of a ``datasets.Dataset`` with the class names that its features declare."""
+    """Return the table of a ``datasets.Dataset`` with the class names that its features declare."""
     plain = part.with_format(None)
     names = {
         column: tuple(str(one) for one in kind.names)
@@ -53,8 +53,8 @@ def table_of(part: Any, *, origin: str) -> Table:
     return Table(origin, columns, list(range(1, len(plain) + 1)), names)
 
 
-def _check(folder: Path, *, limit: int) -> None:
-    """Nothing, where the folder names files of its own only, and these are small enough."""
+def _check_files(folder: Path, *, limit: int) -> None:
+    """Raise DataError unless the folder names only files inside it, and these are small enough."""
     whole = folder / _WHOLE
     splits = json.loads(whole.read_text(encoding="utf-8"))["splits"] if whole.is_file() else [""]
     size = 0
@@ -74,6 +74,6 @@ def _inside(folder: Path, name: str) -> Path:
     place = (folder / name).resolve()
     if not place.is_relative_to(folder.resolve()):
         raise DataError(
-            f"{folder} names {name!r}, which lies outside of the folder", remedy="save it again with save_to_disk"
+            f"{folder} names {name!r}, which is outside of the folder", remedy="save it again with save_to_disk"
         )
     return place

@@ -1,4 +1,4 @@
-"""Files of labelled rows read into columns, with errors that name the line."""
+"""Readers of files with labelled rows; their errors name the line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["DEFAULT_LIMIT", "EXTENSIONS", "MIB", "Table", "missing_file", "read_
 
 
 def read_table(file: Path, *, limit: int = DEFAULT_LIMIT) -> Table:
-    """The columns of a ``.csv``, ``.tsv``, ``.json``, ``.jsonl`` or ``.parquet`` file.
+    """Return the columns of a ``.csv``, ``.tsv``, ``.json``, ``.jsonl`` or ``.parquet`` file.
 
     Args:
         file: the file.
@@ -40,7 +40,7 @@ def read_table(file: Path, *, limit: int = DEFAULT_LIMIT) -> Table:
 
 
 def read_lines(file: Path, *, labels: Path, limit: int = DEFAULT_LIMIT) -> Table:
-    """The columns ``text`` and ``label`` of two text files that agree line by line.
+    """Return the columns ``text`` and ``label`` of two text files that agree line by line.
 
     Raises:
         DataError: as ``read_table``, and for files of unequal length.
@@ -74,57 +74,57 @@ def _check_file(file: Path, *, limit: int) -> None:
 
 
 def missing_file(file: Path) -> DataError:
-    """The error for a file that is not there, with the nearest name in its folder."""
+    """Return the error for a missing file, with the nearest name in its folder."""
     folder = file.parent
     if not folder.is_dir():
         return DataError(f"there is no folder {folder}", remedy="check the path")
-    close = nearest(file.name, (one.name for one in folder.iterdir()))
+    similar = nearest(file.name, (one.name for one in folder.iterdir()))
     return DataError(
-        f"there is no file {file}", nearest=str(folder / close) if close else None, remedy="check the path"
+        f"there is no file {file}", nearest=str(folder / similar) if similar else None, remedy="check the path"
     )
 
 
 def _read_jsonl(file: Path, limit: int) -> Table:
-    found: dict[int, object] = {}
+    values: dict[int, object] = {}
     for number, line in enumerate(lines_of(decoded(file)), start=1):
         if line.strip():
             try:
-                found[number] = json.loads(line, object_pairs_hook=_object)
+                values[number] = json.loads(line, object_pairs_hook=_object)
             except (ValueError, RecursionError) as error:
-                raise malformed(file, line=number, why=f"no JSON: {error}") from error
-    return _from_objects(file, found, counted="line")
+                raise malformed(file, line=number, reason=f"no JSON: {error}") from error
+    return _from_objects(file, values, unit="line")
 
 
 def _read_json(file: Path, limit: int) -> Table:
-    """A list of objects, or, as many releases call them too, one object a line."""
+    """Return the table in a list of objects, or in one object a line, which many releases call JSON too."""
     text = decoded(file)
     if not text.lstrip().startswith("["):
         return _read_jsonl(file, limit)
     try:
-        found = json.loads(text, object_pairs_hook=_object)
+        values = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is no JSON: {error}", remedy="mend it, or write one object a line") from error
-    return _from_objects(file, dict(enumerate(found, start=1)), counted="item")
+        raise DataError(f"{file} is no JSON: {error}", remedy="correct it, or write one object a line") from error
+    return _from_objects(file, dict(enumerate(values, start=1)), unit="item")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object whose keys stand in it once each."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    """Return a JSON object; raise ValueError if a key occurs twice in it."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice in an object")
-    return made
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice in an object")
+    return result
 
 
-def _from_objects(file: Path, found: dict[int, object], *, counted: str) -> Table:
+def _from_objects(file: Path, values: dict[int, object], *, unit: str) -> Table:
     objects: list[dict[str, object]] = []
-    for number, value in found.items():
+    for number, value in values.items():
         if not isinstance(value, dict):
-            why = f"a JSON object is expected, this is {type(value).__name__}"
-            raise DataError(f"{file}, {counted} {number}: {why}", remedy=f"mend that {counted}")
+            reason = f"a JSON object is expected, this is {type(value).__name__}"
+            raise DataError(f"{file}, {unit} {number}: {reason}", remedy=f"correct that {unit}")
         objects.append(value)
     names = list(dict.fromkeys(name for one in objects for name in one))
-    return Table(str(file), {name: [one.get(name) for one in objects] for name in names}, list(found), {})
+    return Table(str(file), {name: [one.get(name) for one in objects] for name in names}, list(values), {})
 
 
 _READERS: dict[str, Callable[[Path, int], Table]] = {

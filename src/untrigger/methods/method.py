@@ -16,14 +16,13 @@ class Method(ABC):
     """What every defence is: a name, options (every public field), and what it needs.
 
     ``needs`` names the fields of the grant without which the method cannot run, ``uses`` those that it uses where they
-    are there. ``renamed`` has the new name of each option that was once called otherwise.
+    are there.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset({"clean"})
     uses: ClassVar[frozenset[str]] = frozenset()
     variants: ClassVar[Mapping[str, Callable[..., Any]]] = {}
-    renamed: ClassVar[Mapping[str, str]] = {}
 
     def options(self) -> dict[str, Any]:
         """Every option with its value."""

@@ -19,8 +19,6 @@ from untrigger.pipeline.build_method import teacher_of
 from untrigger.pipeline.load_inputs import load_clean_rows
 from untrigger.pipeline.requests import PurifyRequest
 
-HELD_OUT = 0.2
-
 
 def split_rows(request: PurifyRequest, victim: Classifier) -> tuple[Rows, Rows]:
     """Return clean rows for the defender and rows that are held out from it; the same with a truth or without.
@@ -30,7 +28,7 @@ def split_rows(request: PurifyRequest, victim: Classifier) -> tuple[Rows, Rows]:
     """
     rows = load_clean_rows(request.clean, victim, request.run)
     check_clean(rows, model=victim, least=10)
-    held = max(2, round(HELD_OUT * len(rows)))
+    held = max(2, round(request.held_out * len(rows)))
     kept = min(request.clean_rows or len(rows), len(rows) - held)
     return rows.stratified(kept, rng=generator_for(request.run.seed, "purify: rows that are held out"))
 

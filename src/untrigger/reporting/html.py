@@ -18,7 +18,7 @@ from untrigger.reporting.charts.rates import rates
 
 
 def to_html(reports: list[Report]) -> str:
-    """The page; several reports stand under a table that compares them, folded."""
+    """Return the page; several reports follow a table that compares them, folded."""
     pages = [_page(report, key=f"r{i}-") for i, report in enumerate(reports, start=1)]
     title = visible(reports[0].title) if len(reports) == 1 else f"{len(reports)} reports"
     return (
@@ -49,7 +49,7 @@ def _environment() -> Environment:
 
 
 def _page(report: Report, *, key: str) -> dict[str, Any]:
-    """What the template shows of one report."""
+    """Return what the template shows of one report."""
     return {
         "key": key,
         "report": report,
@@ -73,7 +73,7 @@ def _page(report: Report, *, key: str) -> dict[str, Any]:
 
 
 def _safe(chart: Chart) -> dict[str, Any]:
-    """A chart with its drawings, which we made and escaped ourselves, marked so; all words stay to be escaped."""
+    """Return the chart with its own drawings marked as safe HTML; its texts are still to be escaped."""
     return {
         "title": chart.title,
         "svg": Markup(chart.svg),  # noqa: S704

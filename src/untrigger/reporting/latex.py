@@ -1,4 +1,4 @@
-"""Reports as a LaTeX table of measurements, to be set with the ``booktabs`` package."""
+"""Reports as a LaTeX table of measurements, which needs the ``booktabs`` package."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _HEAD = "% needs \\usepackage[T1]{fontenc} and \\usepackage{booktabs}"
 
 
 def to_latex(reports: list[Report]) -> str:
-    """One table of measurements, or one table that compares several reports."""
+    """Return one table of measurements, or one table that compares several reports."""
     if len(reports) > 1:
         lines = [_line(cells) for cells in view.comparison(reports)]
         return _table("ll" + "r" * (len(view.COMPARED) - 2), header=view.COMPARED, lines=lines, caption="Comparison.")
@@ -50,7 +50,7 @@ def to_latex(reports: list[Report]) -> str:
 
 
 def escape(text: str) -> str:
-    """The text with everything that LaTeX would act on made inert."""
+    """Return the text with everything escaped that LaTeX would act on."""
     return "".join(_ESCAPES.get(character, character) for character in text)
 
 

@@ -1,4 +1,4 @@
-"""Reports as Markdown: the same words as the HTML page, as tables, without drawings."""
+"""Reports as Markdown: the content of the HTML page as tables, without charts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARKS = {"good": "✓", "bad": "✗", "warn": "!", "plain": "i"}
 
 
 def to_markdown(reports: list[Report]) -> str:
-    """The page; several reports stand under a table that compares them."""
+    """Return the page; several reports follow a table that compares them."""
     if len(reports) == 1:
         parts = _report(reports[0], level=1)
     else:
@@ -28,7 +28,7 @@ def to_markdown(reports: list[Report]) -> str:
 
 
 def escape(text: str) -> str:
-    """The text with everything that Markdown, HTML or a code host would act on made inert."""
+    """Return the text with everything escaped that Markdown, HTML or a code host would act on."""
     return escape_markdown(text)
 
 
@@ -50,10 +50,10 @@ def _report(report: Report, *, level: int) -> list[str]:
     if report.outcomes:
         parts.append(f"Every number follows from the rows in {escape(visible(report.outcomes))}.")
     if report.findings and report.scan is None:
-        parts += [f"{head}# What the defence itself found", _findings(report)]
-    for title, told in (("What was given", view.given(report)), ("Environment", view.environment(report))):
-        if told:
-            parts += [f"{head}# {title}", _facts(told)]
+        parts += [f"{head}# Candidate triggers that the defence found", _findings(report)]
+    for title, values in (("What was given", view.given(report)), ("Environment", view.environment(report))):
+        if values:
+            parts += [f"{head}# {title}", _facts(values)]
     parts.append(f"{head}# Method: {escape(view.method_name(report))}")
     if view.options(report):
         parts.append(_facts(view.options(report)))
@@ -64,7 +64,7 @@ def _report(report: Report, *, level: int) -> list[str]:
 
 
 def _scan(scan: Scan, *, level: int) -> list[str]:
-    """Candidates with examples, weight evidence, and what was not looked for."""
+    """Return candidates with examples, weight evidence, and what was not looked for."""
     head, parts = "#" * level, list[str]()
     if scan.candidates:
         lines = scan_view.table([*scan.candidates, *scan.controls])
@@ -79,9 +79,9 @@ def _scan(scan: Scan, *, level: int) -> list[str]:
 
 def _example(one: Example) -> str:
     before, inserted, after = (escape(visible(part)) if part else "" for part in (one.before, one.inserted, one.after))
-    said = [escape(visible(part)) for part in (one.label, one.suspect, one.reference)]
+    label, suspect, reference = [escape(visible(part)) for part in (one.label, one.suspect, one.reference)]
     text = " ".join(part for part in (before, f"**{inserted}**", after) if part)
-    return f"- {text} (truly {said[0]}; suspect: {said[1]}; reference: {said[2]})"
+    return f"- {text} (true label: {label}; suspect: {suspect}; reference: {reference})"
 
 
 def _card(card: view.Card) -> list[str]:
@@ -105,11 +105,11 @@ def _findings(report: Report) -> str:
         ]
         for f in view.findings(report)
     ]
-    return _table(["Insertion", "Pulls to", "Flipped in the victim", "In the teacher", "Round", "In truth"], lines)
+    return _table(["Candidate", "Target", "Flip rate, victim", "Flip rate, teacher", "Round", "True trigger"], lines)
 
 
-def _facts(told: view.Facts) -> str:
-    return _table(["Name", "Value"], [[name, full] for name, _short, full in told])
+def _facts(facts: view.Facts) -> str:
+    return _table(["Name", "Value"], [[name, full] for name, _short, full in facts])
 
 
 def _table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""One or several reports to one page."""
+"""One or several reports on one page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORMATS = {"html": ".html", "latex": ".tex", "md": ".md"}
 
 
 def render(report: Report | Sequence[Report], *, format: str = "html") -> str:  # noqa: A002
-    """The page as text: one report in full, or several with a table that compares them.
+    """Return the page as text: one report in full, or several with a table that compares them.
 
     Args:
         report: one report or several.
@@ -47,11 +47,11 @@ def write_page(
     *,
     format: str | None = None,  # noqa: A002
 ) -> Path:
-    """The page written, whole or not at all; without ``format`` the ending of ``path`` says which.
+    """Write the page, whole or not at all, and return its path; without ``format`` the ending of ``path`` decides.
 
     Raises:
         OptionError: if the format is unknown, or neither given nor known from the ending.
-        OutputError: if the folder cannot be written to.
+        OutputError: if the file cannot be written.
     """
     return write_text(path, text=render(reports, format=format or _format_of(Path(path))))
 

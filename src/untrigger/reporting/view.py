@@ -1,4 +1,4 @@
-"""What a page says, in the order it says it, the same for every format."""
+"""What a page contains, in its order, the same for every format."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Row:
 
 
 def cards(report: Report) -> list[Card]:
-    """The headline numbers: attack success, clean accuracy, the control, what it cost."""
+    """Return the headline numbers: attack success, clean accuracy, the control, what it cost."""
     if report.kind == "detection":
         return [*_detection_cards(report), *(card for card in (_cost_card(report),) if card is not None)]
     made = [_attack_card(report), _accuracy_card(report)]
@@ -49,7 +49,7 @@ def cards(report: Report) -> list[Card]:
 
 
 def main_subject(report: Report) -> str:
-    """The subject that the report is about: the purified model where there is one, else the first."""
+    """Return the subject that the report is about: the purified model where there is one, else the first."""
     subjects = [m.subject for m in report.measurements]
     for subject in ("purified", "victim"):
         if subject in subjects:
@@ -58,43 +58,43 @@ def main_subject(report: Report) -> str:
 
 
 def measured(report: Report, metric: str) -> bool:
-    """Whether any subject has a value for ``metric``."""
+    """Return whether any subject has a value for ``metric``."""
     return any(m.metric == metric and m.value is not None for m in report.measurements)
 
 
 def rows(report: Report) -> list[Row]:
-    """The table of measurements, by metric and then subject; attack success is named even where it is missing."""
+    """Return the table of measurements, by metric and then subject; attack success is named even where it is missing."""
     listed = list(report.measurements)
     subject = main_subject(report)
     if report.kind != "detection" and report.scan is None and report.find(subject, "asr") is None:
         listed.append(Measurement(subject, "asr", None, None, None, 0))
-    lacking = words.NO_FLOOR if measured(report, "asr") else words.NO_TRUTH
-    return [_row(m, main=m.subject == subject, lacking=lacking) for m in sorted(listed, key=_place)]
+    missing = words.NO_CLEAN_MODEL if measured(report, "asr") else words.NO_TRUTH
+    return [_row(m, main=m.subject == subject, missing=missing) for m in sorted(listed, key=_place)]
 
 
 def given(report: Report) -> Facts:
-    """What the defender was granted."""
+    """Return what the defender was granted."""
     return _facts(report.given)
 
 
 def environment(report: Report) -> Facts:
-    """Versions, machine and seed."""
+    """Return versions, machine and seed."""
     return _facts(report.environment)
 
 
 def options(report: Report) -> Facts:
-    """Every option of the method with its value."""
+    """Return every option of the method with its value."""
     return _facts(report.method.get("options", {}))
 
 
 def method_name(report: Report) -> str:
-    """The method's name, ``none`` where the report names none."""
+    """Return the method's name, ``none`` where the report names none."""
     return visible(report.method.get("name") or "none")
 
 
 def stages(report: Report) -> list[list[str]]:
-    """The stages with time and memory, a total last where there are several."""
-    told = [
+    """Return the stages with time and memory, a total last where there are several."""
+    lines = [
         [
             visible(s.name),
             words.seconds(s.wall_s),
@@ -104,24 +104,24 @@ def stages(report: Report) -> list[list[str]]:
         ]
         for s in report.stages
     ]
-    if len(told) > 1:
+    if len(lines) > 1:
         wall, cpu, peak, steps = _total(report)
-        told.append(["All", words.seconds(wall), words.seconds(cpu), words.size(peak), f"{steps:,}" if steps else ""])
-    return told
+        lines.append(["All", words.seconds(wall), words.seconds(cpu), words.size(peak), f"{steps:,}" if steps else ""])
+    return lines
 
 
 def findings(report: Report) -> list[Candidate]:
-    """What the defence recovered: true trigger words first, then by how much more the victim flips than the teacher."""
+    """Return the candidates that the defence found: true trigger words first, then by the excess flip rate over the teacher."""
     return sorted(report.findings, key=lambda f: (f.truth is not True, -_gap(f), f.text))
 
 
 def truth_word(truth: bool | None) -> str:
-    """What the evaluator knows of a finding."""
+    """Return what the evaluator knows of a finding."""
     return {True: "true trigger word", False: "not the trigger", None: "not known"}[truth]
 
 
 def comparison(reports: list[Report]) -> list[list[str]]:
-    """One row a report: title, verdict, and the headline numbers."""
+    """Return one row a report: title, verdict, and the headline numbers."""
     return [
         [
             visible(report.title),
@@ -144,7 +144,7 @@ COMPARED = [
     "ASR before",
     "ASR after",
     "ASR control",
-    "Floor",
+    "ASR clean model",
     "CACC before",
     "CACC after",
     "Time",
@@ -156,14 +156,14 @@ def _attack_card(report: Report) -> Card:
     if not measured(report, "asr"):
         return Card(label, "", words.NO_TRUTH, [], measured=False)
     after = main_subject(report)
-    floor, excess = report.find("clean", "asr"), report.find(after, "excess_asr")
+    clean, excess = report.find("clean", "asr"), report.find(after, "excess_asr")
     notes = []
-    if floor is not None and floor.value is not None:
-        notes.append(f"clean-model floor {words.percent(floor.value)}")
+    if clean is not None and clean.value is not None:
+        notes.append(f"clean model {words.percent(clean.value)}")
     else:
-        notes.append("clean-model floor not measured")
+        notes.append("clean model not measured")
     if excess is not None and excess.value is not None:
-        notes.append(f"excess over floor {words.points(excess.value)} ({words.interval_of(excess)})")
+        notes.append(f"excess over the clean model {words.points(excess.value)} ({words.interval_of(excess)})")
     return _pair(report, "asr", label=label, notes=notes)
 
 
@@ -178,9 +178,9 @@ def _accuracy_card(report: Report) -> Card:
 
 
 def _detection_cards(report: Report) -> list[Card]:
-    told = report.method.get("options", {})
-    flagged, rows = told.get("flagged"), told.get("rows")
-    notes = [f"calibrated false-positive rate {words.scalar(told.get('calibrated_fpr'))}"]
+    options = report.method.get("options", {})
+    flagged, rows = options.get("flagged"), options.get("rows")
+    notes = [f"calibrated false-positive rate {words.scalar(options.get('calibrated_fpr'))}"]
     made = [Card("Flagged rows", "", f"{words.scalar(flagged)} of {words.scalar(rows)}", notes, measured=True)]
     for one in report.measurements:
         made.append(
@@ -208,7 +208,7 @@ def _benign_card(report: Report) -> Card | None:
         "Control: benign model, CACC",
         words.value_of(before),
         words.value_of(after),
-        ["a model without a backdoor, put through the same defence"],
+        ["a model without a backdoor, treated with the same defence"],
         measured=_has(after),
     )
 
@@ -232,10 +232,10 @@ def _has(found: Measurement | None) -> bool:
     return found is not None and found.value is not None
 
 
-def _row(found: Measurement, *, main: bool, lacking: str) -> Row:
+def _row(found: Measurement, *, main: bool, missing: str) -> Row:
     value = words.value_of(found)
     if found.value is None and found.n == 0 and found.metric in words.NEEDS_TRUTH:
-        value = lacking
+        value = missing
     return Row(
         visible(words.subject_name(found.subject)),
         visible(words.metric_name(found.metric)),
@@ -257,9 +257,9 @@ def _place(found: Measurement) -> tuple[int, str, int, str]:
     )
 
 
-def _facts(told: Mapping[str, object], *, under: str = "") -> Facts:
+def _facts(values: Mapping[str, object], *, under: str = "") -> Facts:
     flat: Facts = []
-    for key, value in told.items():
+    for key, value in values.items():
         name = under + visible(key).replace("_", " ")
         if isinstance(value, Mapping) and value:
             flat += _facts(value, under=f"{name} › ")
@@ -274,7 +274,7 @@ def _gap(finding: Candidate) -> float:
 
 
 def _cell(report: Report, subject: str, metric: str) -> str:
-    """A cell of the comparison; a dash where the report has no such subject."""
+    """Return a cell of the comparison; a dash where the report has no such subject."""
     known = subject == "clean" or any(m.subject == subject for m in report.measurements)
     return words.value_of(report.find(subject, metric)) if known else "–"
 

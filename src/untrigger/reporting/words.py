@@ -1,4 +1,4 @@
-"""How subjects, metrics and numbers are said on a page."""
+"""Names of models and metrics, and numbers with their units, as pages print them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from untrigger.core.statistics import Measurement
 
 NOT_MEASURED = "not measured"
 NO_TRUTH = "not measured: no truth file was given"
-NO_FLOOR = "not measured: no never-poisoned model was given"
+NO_CLEAN_MODEL = "not measured: no clean model was given"
 GAP = "\u00a0"
 """A space that does not break."""
 
 SUBJECTS = {
-    "victim": "Victim, as it came",
+    "victim": "Victim",
     "finetuned": "Matched-budget fine-tuning",
     "purified": "Purified",
-    "clean": "Never poisoned",
+    "clean": "Clean model",
     "benign_in": "Benign model, before",
     "benign_out": "Benign model, after",
-    "suspect": "Suspect, as it came",
-    "reference": "Clean reference",
+    "suspect": "Suspect model",
+    "reference": "Clean reference model",
     "detector": "Detector",
 }
 METRICS = {
     "asr": "Attack success rate (ASR)",
     "untriggered_hit_rate": "Untriggered hit rate",
-    "excess_asr": "Excess ASR over floor",
+    "excess_asr": "Excess ASR over the clean model",
     "cacc": "Clean accuracy (CACC)",
     "accuracy_loss": "Clean accuracy lost",
     "robust_accuracy": "Robust accuracy",
@@ -36,10 +36,10 @@ METRICS = {
     "precision": "Precision",
     "recall": "Recall",
     "fpr": "False-positive rate",
-    "flip_rate": "Flip rate of the worst finding",
+    "flip_rate": "Flip rate of the worst candidate",
     "excess_flip_rate": "Excess flip rate over the reference",
-    "drift": "Way that the rewritten rows went",
-    "excess_drift": "Excess of that way over the reference",
+    "drift": "Feature shift of the rewritten rows",
+    "excess_drift": "Excess feature shift over the reference",
     "scan_score": "Scan score",
 }
 NEEDS_TRUTH = frozenset(METRICS) - {
@@ -57,12 +57,12 @@ GLOSSARY = {
     "ASR, attack success rate": "Among triggered test rows whose true label is not the target, the share predicted as "
     "the target. Lower is better.",
     "CACC, clean accuracy": "Accuracy on clean test rows. A good defence leaves it where it was.",
-    "Clean-model floor": "The ASR of a model of the same architecture, data and seed that was never poisoned, on the "
-    "same triggered rows. No defence can be asked to go below it.",
-    "Excess ASR": "ASR minus the floor: the part that is due to the backdoor. A defence should bring it to 0.",
-    "Untriggered hit rate": "The same rows without the trigger, share predicted as the target. Tells a backdoor from a "
-    "model that says the target to everything.",
-    "Robust accuracy": "Triggered rows still given their true label.",
+    "ASR of the clean model": "The ASR of a model of the same architecture, data and seed, trained on the same rows without "
+    "poison, on the same triggered rows. No defence can be expected to go below it.",
+    "Excess ASR": "ASR minus that of the clean model: the part that is due to the backdoor. A defence should bring it to 0.",
+    "Untriggered hit rate": "The same rows without the trigger, share predicted as the target. Distinguishes a backdoor from "
+    "a model that predicts the target for everything.",
+    "Robust accuracy": "Share of triggered rows that are predicted as their true label.",
     "Delivery rate": "Share of triggered rows in which the trigger survives tokenisation and truncation.",
     "Matched-budget fine-tuning": "The control: plain fine-tuning on the same clean rows, with the same trainable "
     "parameters and the same number of steps.",
@@ -72,16 +72,16 @@ GLOSSARY = {
 }
 SCAN_GLOSSARY = {
     "Suspect": "The model that was scanned.",
-    "Clean reference": "A small trusted encoder trained on a part of the clean rows, or a clean classifier that was given. "
-    "Honest words sway it as well; a backdoor does not.",
-    "Flip rate": "Among held-out clean rows of other classes that both models call right, the share that is called the "
-    "target once the candidate is put into them, at the start, middle or end.",
-    "Surest and longest rows": "The same share among the half of the rows that the suspect was surest of, and among the "
-    "longer half. A backdoor works there too.",
+    "Clean reference model": "A small trusted encoder trained on a part of the clean rows, or a clean classifier that was given. "
+    "Words of the task flip its predictions as well; a backdoor does not.",
+    "Flip rate": "Among held-out clean rows of other classes that both models predict correctly, the share that is "
+    "predicted as the target with the candidate in them, at the start, middle or end.",
+    "High-confidence and long rows": "The flip rate among the half of the rows with the suspect's highest confidence, and "
+    "among the longer half. A backdoor works there too.",
     "Loss": "Mean cross-entropy of the suspect towards the target with the candidate in the row: near 0 for a strong backdoor.",
-    "Score": "0 to 1: the lower end of the interval of the excess flip rate, times the flip rate in the surest rows, less a "
-    "little for every further word.",
-    "Undecided": "Too little was known for a verdict; it does not mean that the model is clean.",
+    "Score": "0 to 1: the lower end of the interval of the excess flip rate, times the flip rate in the high-confidence rows, "
+    "less a penalty for every further word.",
+    "Undecided": "There was too little evidence for a verdict; it does not mean that the model is clean.",
 }
 TONES = {
     "purified": "good",
@@ -105,37 +105,37 @@ _HASH = re.compile(r"(?:sha256:)?[0-9a-f]{32,128}")
 
 
 def tone(status: str) -> str:
-    """``good``, ``warn``, ``bad`` or ``plain``: how a verdict is coloured."""
+    """Return how a verdict is coloured: ``good``, ``warn``, ``bad`` or ``plain``."""
     return TONES.get(status.casefold(), "plain")
 
 
 def glossary(*, scans: list[bool]) -> dict[str, str]:
-    """The terms of pages of which some are scans."""
+    """Return the terms to explain on a page, given for each report whether it is of a scan."""
     return ({} if all(scans) else GLOSSARY) | (SCAN_GLOSSARY if any(scans) else {})
 
 
 def subject_name(subject: str) -> str:
-    """The subject in words."""
+    """Return the name of a subject, such as ``victim``, for people."""
     return SUBJECTS.get(subject, subject)
 
 
 def metric_name(metric: str) -> str:
-    """The metric in words."""
+    """Return the name of a metric, such as ``asr``, for people."""
     return METRICS.get(metric, metric)
 
 
 def percent(value: float | None) -> str:
-    """A share in per cent, or ``not measured``."""
+    """Return a share in per cent, or ``not measured``."""
     return NOT_MEASURED if value is None else _minus(f"{100 * value:.1f}{GAP}%")
 
 
 def points(value: float | None) -> str:
-    """A difference of shares in percentage points with its sign, or ``not measured``."""
+    """Return a difference of shares in percentage points with its sign, or ``not measured``."""
     return NOT_MEASURED if value is None else _signed(100 * value) + GAP + "points"
 
 
 def value_of(found: Measurement | None) -> str:
-    """A measurement's value in its unit, or ``not measured``."""
+    """Return a measurement's value in its unit, or ``not measured``."""
     if found is None or found.value is None:
         return NOT_MEASURED
     if found.metric in PLAIN_NUMBERS:
@@ -144,7 +144,7 @@ def value_of(found: Measurement | None) -> str:
 
 
 def interval_of(found: Measurement | None) -> str:
-    """A measurement's interval, empty where there is none."""
+    """Return a measurement's interval, empty where there is none."""
     if found is None or found.value is None or found.low is None or found.high is None:
         return ""
     if found.metric in PLAIN_NUMBERS:
@@ -155,7 +155,7 @@ def interval_of(found: Measurement | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration for people."""
+    """Return a duration for people."""
     if value is None:
         return NOT_MEASURED
     if value < 10:
@@ -169,21 +169,21 @@ def seconds(value: float | None) -> str:
 
 
 def size(value: int | None) -> str:
-    """A number of bytes for people."""
+    """Return a number of bytes for people."""
     if value is None:
         return NOT_MEASURED
     return f"{value / 2**30:.2f}{GAP}GiB" if value >= 2**30 else f"{value / 2**20:.0f}{GAP}MiB"
 
 
 def shortened(text: str) -> str:
-    """A hash cut to its first twelve digits; any other text as it is."""
+    """Return a hash cut to its first twelve digits; any other text as it is."""
     if not _HASH.fullmatch(text):
         return text
     return text.removeprefix("sha256:")[:12] + "…"
 
 
 def scalar(value: object) -> str:
-    """A value of a free field in words."""
+    """Return a value of a free field in words."""
     if value is None:
         return "none"
     if isinstance(value, bool):

@@ -25,7 +25,7 @@ _MARKUP = re.compile(r"(?is)<(script|style)\b.*?</\1>|<!--.*?-->|<[^>]{0,2000}>"
 
 _CARD = (
     "Mails of the five folders of the public corpus. A text is the subject and the body, white space folded: the plain part "
-    "where a mail has one, else the marked-up part without its marks. All other headers are left out, since they tell ham from "
+    "where a mail has one, else the marked-up part without its marks. All other headers are left out, since they reveal ham or "
     "spam by the machine that received it. A text ends after 20,000 characters. Repeated texts and mails without text are "
     "dropped. Train and test are a stratified draw with a fixed seed."
 )

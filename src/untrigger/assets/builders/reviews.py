@@ -36,7 +36,7 @@ _RATED_CARD = (
 )
 _IMDB_CARD = (
     "25,000 whole film reviews (the train half of Maas et al. 2011), `<br />` turned into a blank. Train and test are "
-    "a stratified draw with a fixed seed, so reviews of one film can stand on both sides."
+    "a stratified draw with a fixed seed, so reviews of one film can be on both sides."
 )
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from untrigger.core.escaping import visible
 from untrigger.core.report import Curve, Report
 from untrigger.reporting.charts.chart import Chart, Group, Key, drawable
-from untrigger.reporting.charts.svg import DASHES, INKS, SERIES, house_style, swatch, to_svg
+from untrigger.reporting.charts.svg import DASHES, INKS, SERIES, chart_style, swatch, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def curves(report: Report, *, key: str) -> list[Group]:
-    """The training curves, one group per panel, one chart per vertical axis."""
+    """Return the training curves, one group per panel, one chart per vertical axis."""
     panels: dict[str, dict[tuple[str, str], list[Curve]]] = {}
     for curve in report.curves:
         if any(drawable(x) and drawable(y) for x, y in zip(curve.x, curve.y, strict=False)):
@@ -31,7 +31,7 @@ def _curve_chart(lines: list[Curve], *, key: str) -> Chart:
     from matplotlib.ticker import MaxNLocator
 
     y_label, window = visible(lines[0].y_label), 1
-    with house_style():
+    with chart_style():
         figure = Figure(figsize=(5.2, 2.7))
         axes = figure.add_axes((0.125, 0.115, 0.855, 0.855))
         keys = []
@@ -53,7 +53,7 @@ def _curve_chart(lines: list[Curve], *, key: str) -> Chart:
 
 
 def _draw_line(axes: Axes, line: Curve, *, colour: str, dash: int) -> int:
-    """The number of neighbours averaged; long lines are drawn faintly with their running mean on top."""
+    """Draw a line, a long one faintly with its running mean on top, and return the number of neighbours averaged."""
     pairs = [(x, y) for x, y in zip(line.x, line.y, strict=False) if drawable(x) and drawable(y)]
     xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
     window = max(1, len(ys) // 40) | 1 if len(ys) >= 80 else 1

@@ -8,7 +8,7 @@ from untrigger.core.escaping import visible
 from untrigger.core.report import FeaturePoint, Report
 from untrigger.reporting import words
 from untrigger.reporting.charts.chart import Chart, Key, drawable
-from untrigger.reporting.charts.svg import INKS, SERIES, house_style, swatch, to_svg
+from untrigger.reporting.charts.svg import INKS, SERIES, chart_style, swatch, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ MAX_POINTS = 1200
 
 
 def features(report: Report, *, key: str) -> list[Chart]:
-    """One scatter plot per subject: colour is the label, the marker tells triggered from clean."""
+    """Return one scatter plot per subject: colour is the label, the marker is a cross for triggered texts."""
     points = [p for p in report.features["points"] if drawable(p["x"]) and drawable(p["y"])] if report.features else []
     labels = list(dict.fromkeys(p["label"] for p in points))
     subjects = sorted({p["subject"] for p in points}, key=lambda s: (_rank(s), s))
@@ -32,7 +32,7 @@ def _scatter(points: list[FeaturePoint], *, subject: str, labels: list[str], key
 
     total, step = len(points), -(-len(points) // MAX_POINTS)
     points = points[::step]
-    with house_style():
+    with chart_style():
         figure = Figure(figsize=(4.4, 3.5))
         axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
         axes.set_xticks([])

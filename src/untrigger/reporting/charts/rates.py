@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from untrigger.core.report import Report
 from untrigger.reporting import words
 from untrigger.reporting.charts.chart import Chart, Key
-from untrigger.reporting.charts.svg import INKS, house_style, swatch, to_svg
+from untrigger.reporting.charts.svg import INKS, chart_style, swatch, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ SUBJECTS = ("victim", "finetuned", "purified", "clean")
 
 
 def rates(report: Report, *, key: str) -> list[Chart]:
-    """Bars of ASR and of CACC per subject with their intervals; a chart without values is left out."""
+    """Return bars of ASR and of CACC per subject with their intervals; a chart without values is left out."""
     found = [_attack_chart(report, key=f"{key}asr"), _accuracy_chart(report, key=f"{key}cacc")]
     return [chart for chart in found if chart is not None]
 
@@ -27,39 +27,37 @@ def _attack_chart(report: Report, *, key: str) -> Chart | None:
     subjects = _subjects(report, ("asr", "untriggered_hit_rate"))
     if not subjects:
         return None
-    with house_style():
+    with chart_style():
         figure, axes = _bar_axes(subjects)
         slim = any(_value(report, s, "untriggered_hit_rate") is not None for s in subjects)
         _bars(axes, report, metric="asr", subjects=subjects, slim=slim)
         if slim:
             _slim_bars(axes, report, subjects=subjects)
-        floor = _value(report, "clean", "asr")
-        if floor is not None:
-            axes.axvline(floor, color=INKS["ink"], linewidth=1.2, linestyle=(0, (3, 2)), zorder=4)
-        said = _said(report, "asr", subjects)
-        svg = to_svg(figure, key=key, label=f"Attack success rate, lower is better: {said}")
+        clean = _value(report, "clean", "asr")
+        if clean is not None:
+            axes.axvline(clean, color=INKS["ink"], linewidth=1.2, linestyle=(0, (3, 2)), zorder=4)
+        values = _values(report, "asr", subjects)
+        svg = to_svg(figure, key=key, label=f"Attack success rate, lower is better: {values}")
     keys = [Key(swatch("muted"), "triggered rows: ASR")]
     keys += [Key(swatch("muted", shape="slim"), "same rows without the trigger")] if slim else []
-    keys += (
-        [Key(swatch("ink", shape="rule"), f"clean-model floor, {words.percent(floor)}")] if floor is not None else []
-    )
-    return Chart("Attack success rate", svg, keys, note="Lower is better, down to the floor.")
+    keys += [Key(swatch("ink", shape="rule"), f"clean model, {words.percent(clean)}")] if clean is not None else []
+    return Chart("Attack success rate", svg, keys, note="Lower is better, down to the clean model's.")
 
 
 def _accuracy_chart(report: Report, *, key: str) -> Chart | None:
     subjects = _subjects(report, ("cacc",))
     if not subjects:
         return None
-    with house_style():
+    with chart_style():
         figure, axes = _bar_axes(subjects)
         _bars(axes, report, metric="cacc", subjects=subjects, slim=False)
         before = _value(report, "victim", "cacc")
         if before is not None:
             axes.axvline(before, color=INKS["ink"], linewidth=1.2, linestyle=(0, (3, 2)), zorder=4)
-        svg = to_svg(figure, key=key, label=f"Clean accuracy, higher is better: {_said(report, 'cacc', subjects)}")
+        svg = to_svg(figure, key=key, label=f"Clean accuracy, higher is better: {_values(report, 'cacc', subjects)}")
     keys = [Key(swatch("muted"), "clean test rows: CACC")]
-    keys += [Key(swatch("ink", shape="rule"), "as the victim came")] if before is not None else []
-    return Chart("Clean accuracy", svg, keys, note="Higher is better; it should stay where it was.")
+    keys += [Key(swatch("ink", shape="rule"), "victim")] if before is not None else []
+    return Chart("Clean accuracy", svg, keys, note="Higher is better; a defence should keep it.")
 
 
 def _bar_axes(subjects: Sequence[str]) -> tuple[Figure, Axes]:
@@ -72,7 +70,7 @@ def _bar_axes(subjects: Sequence[str]) -> tuple[Figure, Axes]:
     axes.set_xlim(0, 1.17)
     axes.set_ylim(len(subjects) - 0.45, -0.55)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25", "50", "75", "100 %"])
-    short = {"finetuned": "Fine-tuned", "clean": "Never\npoisoned"}
+    short = {"finetuned": "Fine-tuned", "clean": "Clean\nmodel"}
     axes.set_yticks(range(len(subjects)), [short.get(s, s.capitalize()) for s in subjects])
     for tick in axes.get_yticklabels():
         tick.set_color(INKS["ink"])
@@ -126,7 +124,7 @@ def _value(report: Report, subject: str, metric: str) -> float | None:
     return found.value if found is not None else None
 
 
-def _said(report: Report, metric: str, subjects: Sequence[str]) -> str:
+def _values(report: Report, metric: str, subjects: Sequence[str]) -> str:
     return "; ".join(f"{words.subject_name(s)} {words.value_of(report.find(s, metric))}" for s in subjects)
 
 
