@@ -81,7 +81,7 @@ def weigh(
     tensors, origin = Tensors(folder), None
     if base is not None:
         origin = Tensors(base)
-        if folder.kind == "full" and not tensors.twins(origin):
+        if folder.kind == "full" and not tensors.matching_names(origin):
             raise ModelError(
                 f"the base {base.origin.name!r} has no tensor in common with the model",
                 expected="the model that it was made from",
@@ -142,7 +142,7 @@ def _lora(tensors: Tensors) -> Iterator[tuple[str, Spectrum]]:
 
 def _updates(tensors: Tensors, base: Tensors | None) -> Iterator[tuple[str, Spectrum]]:
     """Yield the spectrum of each matrix's difference from its base; none without a base."""
-    for name, counterpart in tensors.twins(base).items() if base is not None else ():
+    for name, counterpart in tensors.matching_names(base).items() if base is not None else ():
         if len(tensors.shapes[name]) != 2 or "embed" in name or base is None:
             continue
         own, other = tensors.get(name), base.get(counterpart)
@@ -186,7 +186,7 @@ def _embedding(tensors: Tensors, base: Tensors | None, decode: Decode) -> tuple[
         return [], []
     z, rows = outliers(own)
     found = [Evidence("embedding_norm_outlier", z, name, words=[decode(i) for i in rows])]
-    counterpart = tensors.twins(base).get(name) if base is not None else None
+    counterpart = tensors.matching_names(base).get(name) if base is not None else None
     if base is None or counterpart is None:
         return found, []
     lead, rows = moved(own, base.get(counterpart).nan_to_num())
