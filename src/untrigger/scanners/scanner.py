@@ -15,7 +15,7 @@ from untrigger.core.report import Curve, Verdict
 from untrigger.core.rows import Rows
 from untrigger.core.scan_result import Scan
 from untrigger.core.statistics import Measurement
-from untrigger.methods.defender_rows import check_rows
+from untrigger.methods.defender_rows import check_granted_rows
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.classifier import Classifier
@@ -116,7 +116,7 @@ class Scanner(Method):
         """
         given = context or ScanContext()
         self.check(grant, reference=given.reference is not None)
-        check_rows(grant, model=model)
+        check_granted_rows(grant, model=model)
         if given.reference is not None and given.reference.label_names != model.label_names:
             raise ModelError(
                 f"the reference has the classes {list(given.reference.label_names)}",
