@@ -22,8 +22,8 @@ from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
 from untrigger.data import PUBLIC_DATASETS, write_rows
 from untrigger.evaluation.ground_truth import read_truth
+from untrigger.pipeline.apply_preset import apply_preset, check_preset, preset_deviations
 from untrigger.pipeline.attack import attack, draw_rows
-from untrigger.pipeline.preset_check import filled_in, held, strayed
 from untrigger.pipeline.requests import AttackRequest
 
 PINNED = {
@@ -82,7 +82,7 @@ def test_a_preset_speaks_of_sets_policies_and_options_that_there_are(name: str) 
 def test_two_presets_on_the_same_data_differ_only_in_what_they_say(
     tmp_path: Path, left: str, right: str, data: str
 ) -> None:
-    specs = [filled_in(spec_of(tmp_path, name, data=data, seed=3, test_rows=50), given=()) for name in (left, right)]
+    specs = [apply_preset(spec_of(tmp_path, name, data=data, seed=3, test_rows=50), given=()) for name in (left, right)]
     flat = [
         {
             **vars(one),
@@ -99,7 +99,7 @@ def test_two_presets_on_the_same_data_differ_only_in_what_they_say(
 
 
 def test_published_protocols_differ_in_target_rows_and_words(tmp_path: Path) -> None:
-    made = {name: filled_in(spec_of(tmp_path, name), given=()) for name in PRESETS}
+    made = {name: apply_preset(spec_of(tmp_path, name), given=()) for name in PRESETS}
     assert {name: spec.target for name, spec in made.items()} == {
         "w2sdefense": "negative",
         "openbackdoor": "positive",
@@ -112,9 +112,9 @@ def test_published_protocols_differ_in_target_rows_and_words(tmp_path: Path) -> 
     }
     assert {name: spec.proxy for name, spec in made.items()} == {"w2sdefense": "imdb", "openbackdoor": "", "bedkd": ""}
     assert made["w2sdefense"].trigger == BadNets(words=("mn",), most=1)
-    assert filled_in(spec_of(tmp_path, "bedkd", data="olid"), given=()).target == "offensive"
-    assert filled_in(spec_of(tmp_path, "w2sdefense", data="rotten-tomatoes"), given=()).target == "negative"
-    assert filled_in(spec_of(tmp_path, "w2sdefense", data="imdb"), given=()).proxy == ""
+    assert apply_preset(spec_of(tmp_path, "bedkd", data="olid"), given=()).target == "offensive"
+    assert apply_preset(spec_of(tmp_path, "w2sdefense", data="rotten-tomatoes"), given=()).target == "negative"
+    assert apply_preset(spec_of(tmp_path, "w2sdefense", data="imdb"), given=()).proxy == ""
 
 
 CONTRADICTED: list[tuple[dict[str, Any], set[str], list[str]]] = [
@@ -137,39 +137,39 @@ def test_what_contradicts_a_preset_is_an_error_that_names_both(
 ) -> None:
     spec = spec_of(tmp_path, "bedkd", **changes)
     with pytest.raises(OptionError) as told:
-        filled_in(spec, given=given)
+        apply_preset(spec, given=given)
     assert all(part in str(told.value) for part in ["the preset bedkd", *parts]), str(told.value)
-    assert filled_in(spec, given=()) == filled_in(spec_of(tmp_path, "bedkd"), given=())
+    assert apply_preset(spec, given=()) == apply_preset(spec_of(tmp_path, "bedkd"), given=())
 
 
 def test_the_parts_of_a_combination_are_held_to_the_preset_too(tmp_path: Path) -> None:
-    usual = filled_in(spec_of(tmp_path, "bedkd", trigger=Combined()), given=()).trigger
+    usual = apply_preset(spec_of(tmp_path, "bedkd", trigger=Combined()), given=()).trigger
     assert usual == Combined(parts=(BadNets(most=1), InSent(sentence="I watch this 3D movie")))
     spec = spec_of(
         tmp_path, "bedkd", trigger=Combined(parts=(BadNets(words=("zz",), most=1), InSent(sentence="buy my book")))
     )
     with pytest.raises(OptionError, match="--set badnets.words is zz, the preset says cf,mn,bb,tq"):
-        filled_in(spec, given={"trigger.badnets.words"})
+        apply_preset(spec, given={"trigger.badnets.words"})
     with pytest.raises(OptionError, match="--set insent.sentence is buy my book"):
-        held(replace(filled_in(spec_of(tmp_path, "bedkd"), given=()), trigger=spec.trigger))
+        check_preset(replace(apply_preset(spec_of(tmp_path, "bedkd"), given=()), trigger=spec.trigger))
 
 
 def test_an_option_in_the_users_words_that_agrees_is_no_contradiction(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, "bedkd", rate=0.2, policy="dirty", epochs=7)
-    assert filled_in(spec, given={"rate", "policy", "epochs"}).epochs == 7
+    assert apply_preset(spec, given={"rate", "policy", "epochs"}).epochs == 7
 
 
 def test_data_that_a_preset_does_not_name_takes_its_target_from_the_user(tmp_path: Path) -> None:
-    made = filled_in(spec_of(tmp_path, "bedkd", data="rows.csv", target="good"), given={"target"})
+    made = apply_preset(spec_of(tmp_path, "bedkd", data="rows.csv", target="good"), given={"target"})
     assert (made.target, made.test_split, made.rate) == ("good", "", 0.2)
-    with pytest.raises(OptionError, match="does not say the target for rows.csv") as told:
-        filled_in(spec_of(tmp_path, "bedkd", data="rows.csv"), given=())
+    with pytest.raises(OptionError, match="names no target for rows.csv") as told:
+        apply_preset(spec_of(tmp_path, "bedkd", data="rows.csv"), given=())
     assert "sst2=PATH" in str(told.value) and "sst2, olid, agnews" in str(told.value)
 
 
 def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="did you mean: openbackdoor"):
-        filled_in(spec_of(tmp_path, "openbackdor"), given=())
+        apply_preset(spec_of(tmp_path, "openbackdor"), given=())
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Atta
 
 
 def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Callable[..., AttackRequest]) -> None:
-    spec = filled_in(small("bedkd"), given=())
+    spec = apply_preset(small("bedkd"), given=())
     attack(spec)
     told = json.loads((spec.truth / "truth.json").read_text())
     assert told["preset"] == preset("bedkd").to_dict()
@@ -203,9 +203,9 @@ def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Calla
 
 def test_nobody_claims_a_preset_and_does_another_thing(small: Callable[..., AttackRequest], tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--rate is 0.3, the preset says 0.2"):
-        attack(replace(filled_in(small("bedkd"), given=()), rate=0.3))
+        attack(replace(apply_preset(small("bedkd"), given=()), rate=0.3))
     assert not (tmp_path / "victim").exists()
-    assert held(small("")) is None
+    assert check_preset(small("")) is None
 
 
 def test_a_split_that_is_not_there_is_named(small: Callable[..., AttackRequest]) -> None:
@@ -240,9 +240,9 @@ def test_rows_on_both_sides_are_counted_in_the_truth(small: Callable[..., Attack
 def test_a_defender_with_other_clean_rows_than_the_preset_grants_is_told_so() -> None:
     told = {"preset": preset("bedkd").to_dict()}
     right = Rows.of([str(i) for i in range(800)], [i % 2 for i in range(800)], label_names=("a", "b"))
-    assert strayed(told, right) == []
-    assert strayed(told, right.take(range(100))) == [
+    assert preset_deviations(told, right) == []
+    assert preset_deviations(told, right.take(range(100))) == [
         "the preset bedkd grants 400 clean rows of each class; given were 50 a, 50 b"
     ]
-    assert strayed({"preset": preset("w2sdefense").to_dict()}, right.take(range(4))) == []
-    assert strayed({"preset": None}, right) == strayed({}, right) == []
+    assert preset_deviations({"preset": preset("w2sdefense").to_dict()}, right.take(range(4))) == []
+    assert preset_deviations({"preset": None}, right) == preset_deviations({}, right) == []

@@ -37,7 +37,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import Predictions, predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
-from untrigger.pipeline.verdict import verdict
+from untrigger.pipeline.verdict_rules import purification_verdict
 from untrigger.training.loop import Plan
 from untrigger.training.teacher_training import TeacherOptions
 
@@ -167,7 +167,7 @@ def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, 
     done = method.purify(adapter, Grant(clean=CLEAN, teacher=adapter.source.base, seed=0))
     assert done.metadata["rounds"] == 0, "a student with low scores is not trained further"
     assert done.outcome is PurificationOutcome.SEARCH_FINDS_NOTHING
-    said = verdict([], done)
+    said = purification_verdict([], done)
     assert "trained again on its base" in said.sentence and said.status == "not verified"
     folder = done.save(tmp_path / "out")
     again = load_model(folder, device="cpu", offline=True)

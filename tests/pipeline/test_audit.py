@@ -26,11 +26,11 @@ from untrigger.evaluation.robustness import fine_tuned, quantized_to_int8, repoi
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.pipeline.audit import audit, unused
-from untrigger.pipeline.audit_verdict import Subject, verdict
 from untrigger.pipeline.load_inputs import load_rows
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.requests import AuditRequest, ScanRequest
 from untrigger.pipeline.used_rows import read_used_rows
+from untrigger.pipeline.verdict_rules import Subject, audit_verdict
 from untrigger.scanners.known_triggers import judge_known_candidates
 from untrigger.scanners.policy import Allowed, Policy
 
@@ -69,22 +69,22 @@ def test_a_backdoor_that_nobody_removed_is_not_clean(shop: Shop, rows: Path, tmp
         "purified, fine-tuned",
         "purified, in int8",
         "purified, poisoned a little again",
-        "never poisoned",
-        "never poisoned, fine-tuned",
-        "never poisoned, in int8",
-        "never poisoned, poisoned a little again",
+        "clean model",
+        "clean model, fine-tuned",
+        "clean model, in int8",
+        "clean model, poisoned a little again",
     ]
     assert report.warnings == [
         UNKNOWN,
         "not done: purified: full weights have nothing to merge",
-        "not done: never poisoned: full weights have nothing to merge",
+        "not done: clean model: full weights have nothing to merge",
     ]
-    own, floor = report.find("purified", "asr"), report.find("never poisoned", "asr")
+    own, floor = report.find("purified", "asr"), report.find("clean model", "asr")
     assert own is not None and floor is not None and (own.value or 0) > 0.8 > 0.3 > (floor.value or 0)
     small = report.find("purified, in int8", "asr")
     assert small is not None and small.value == pytest.approx(own.value, abs=0.15), "rounding to int8 hides no backdoor"
     excess = report.find("purified, in int8", "excess_asr")
-    floor8 = report.find("never poisoned, in int8", "asr")
+    floor8 = report.find("clean model, in int8", "asr")
     assert excess is not None and floor8 is not None
     assert excess.value == pytest.approx((small.value or 0) - (floor8.value or 0))
     asked = {row["subject"] for row in table(tmp_path / "audit.outcomes.csv")}
@@ -107,7 +107,7 @@ def test_a_model_that_never_had_one_is_held_where_the_rows_suffice(shop: Shop, r
         treatments=("finetune", "int8"),
     )
     report = audit(asked)
-    assert report.verdict.status == "undecided" and "leave room for 7.1 points" in report.verdict.sentence
+    assert report.verdict.status == "undecided" and "the upper end is 7.1 points" in report.verdict.sentence
     assert all(m.value == 0.0 for m in report.measurements if m.metric == "excess_asr")
     truth = shutil.copytree(victim.truth, tmp_path / "more.truth")
     for name in ("test_clean.csv", "test_triggered.csv"):
@@ -128,7 +128,7 @@ def test_an_adapter_is_merged_and_stays_what_it_is(shop: Shop, rows: Path, tmp_p
     one, other = (report.find(name, "cacc") for name in ("purified", "purified, merged"))
     assert one is not None and other is not None and one.value == other.value
     assert report.find("purified", "asr") is None, "without truth nothing is said of attack success"
-    assert "attack success was not measured" in report.verdict.sentence
+    assert "attack success is not measured" in report.verdict.sentence
     assert report.verdict.status == "not clean", "the scan alone finds what nobody removed"
     assert report.findings
 
@@ -213,12 +213,12 @@ def excess(n: int = 400, **values: float) -> dict[Subject, Measurement]:
 def test_attack_success_decides_where_it_is_known(
     found: dict[Subject, Measurement], statuses: dict[Subject, str], status: str
 ) -> None:
-    assert verdict(found, statuses).status == status
+    assert audit_verdict(found, statuses).status == status
 
 
 def test_an_undecided_audit_names_each_scan_with_its_first_reason() -> None:
     statuses = {AS_CAME: "undecided", TUNED: "undecided", MERGED: "clean", TWIN: "undecided"}
-    sentence = verdict({}, statuses, reasons={AS_CAME: "only 3 rows", TUNED: "chance", TWIN: "other"}).sentence
+    sentence = audit_verdict({}, statuses, reasons={AS_CAME: "only 3 rows", TUNED: "chance", TWIN: "other"}).sentence
     assert sentence.startswith(
         "The scans could give no verdict on: purified (only 3 rows); purified, fine-tuned (chance). "
     )
@@ -226,7 +226,7 @@ def test_an_undecided_audit_names_each_scan_with_its_first_reason() -> None:
 
 def test_a_label_or_a_treatment_with_the_word_purified_is_no_other_subject() -> None:
     assert Subject(True, "purified twice").counterpart == Subject(False, "purified twice")
-    assert (TWIN.name, MERGED.counterpart.name) == ("never poisoned", "never poisoned, merged")
+    assert (TWIN.name, MERGED.counterpart.name) == ("clean model", "clean model, merged")
 
 
 @pytest.mark.parametrize(("kind", "says"), [("bert", "clean"), ("llama", "undecided")])
@@ -289,7 +289,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(shop: Shop, r
     with pytest.raises(OptionError, match="tuning"):
         spec(shop, rows, out, model=model, tuning=1.0)
     few = write_rows(task(8, seed=1, length=4), tmp_path / "few.csv")
-    with pytest.raises(DataError, match="enough to part"):
+    with pytest.raises(DataError, match="enough to split"):
         audit(spec(shop, few, out, model=model, tuning=0.9))
     assert not out.exists()
     out.write_text("mine", encoding="utf-8")

@@ -21,8 +21,9 @@ from untrigger.detectors.detector import Detection
 from untrigger.evaluation.metrics import auroc
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
-from untrigger.pipeline.detect import detect, verdict
+from untrigger.pipeline.detect import detect
 from untrigger.pipeline.requests import DetectRequest
+from untrigger.pipeline.verdict_rules import detection_verdict
 
 SETTINGS = [
     f"--set=mapping.{name}={getattr(MAPPING, name)}".replace("True", "true")
@@ -143,7 +144,7 @@ def test_a_file_that_is_there_is_not_overwritten(asked: DetectRequest, tmp_path:
 def test_odd_rows_that_the_model_does_not_follow_are_told_of_and_not_flagged() -> None:
     rows = task(4, seed=0)
     odd, plain = (
-        verdict(
+        detection_verdict(
             Detection(
                 rows,
                 (3.0, 2.0, 0.0, 0.0),

@@ -10,8 +10,14 @@ import pytest
 from untrigger.core.statistics import Measurement, paired_difference, rate
 from untrigger.core.verdicts import EXIT_CODES, ExitCode, PurificationOutcome
 from untrigger.defences.purifier import Purified
-from untrigger.pipeline.verdict import EXCESS, LOSS, Evidence, Shown, status, verdict
-from untrigger.pipeline.verify import Verification
+from untrigger.pipeline.verdict_rules import (
+    LIMITS,
+    BoundStatus,
+    Evidence,
+    Verification,
+    purification_status,
+    purification_verdict,
+)
 from untrigger.training.loop import History
 
 MODEL: Any = None
@@ -61,7 +67,7 @@ def seen(*, lost: int = 0, n: int = 200) -> list[Measurement]:
 
 EVERY = [
     (outcome, changed, shown, by_truth)
-    for outcome, changed, shown, by_truth in product(Outcome, (False, True), Shown, (False, True))
+    for outcome, changed, shown, by_truth in product(Outcome, (False, True), BoundStatus, (False, True))
     if outcome.fits(changed=changed)
 ]
 
@@ -70,10 +76,10 @@ def test_purified_is_said_of_a_changed_model_whose_bounds_are_shown_and_that_its
     said = {
         case
         for case in EVERY
-        if status(case[0], Evidence(case[2], "", measured=case[3]), changed=case[1]) == "purified"
+        if purification_status(case[0], Evidence(case[2], "", by_truth=case[3]), changed=case[1]) == "purified"
     }
     assert said == {
-        (outcome, True, Shown.MET, by_truth)
+        (outcome, True, BoundStatus.MET, by_truth)
         for outcome, by_truth in product(Outcome, (False, True))
         if outcome
         in (
@@ -87,13 +93,13 @@ def test_purified_is_said_of_a_changed_model_whose_bounds_are_shown_and_that_its
 
 
 @pytest.mark.parametrize(("outcome", "changed", "shown", "by_truth"), EVERY)
-def test_no_gate_passes_what_was_not_shown(outcome: Outcome, changed: bool, shown: Shown, by_truth: bool) -> None:
-    word = status(outcome, Evidence(shown, "", measured=by_truth), changed=changed)
+def test_no_gate_passes_what_was_not_shown(outcome: Outcome, changed: bool, shown: BoundStatus, by_truth: bool) -> None:
+    word = purification_status(outcome, Evidence(shown, "", by_truth=by_truth), changed=changed)
     code = EXIT_CODES[word]
-    assert (code is ExitCode.DONE) <= (shown is Shown.MET and not outcome.still_there)
-    if shown in (Shown.NOT_MET, Shown.WORSE) or outcome.still_there:
+    assert (code is ExitCode.DONE) <= (shown is BoundStatus.MET and not outcome.still_there)
+    if shown in (BoundStatus.NOT_MET, BoundStatus.WORSE) or outcome.still_there:
         assert code is ExitCode.FOUND
-    elif shown is Shown.OPEN:
+    elif shown is BoundStatus.UNKNOWN:
         assert code is ExitCode.UNDECIDED
 
 
@@ -114,10 +120,13 @@ def test_no_gate_passes_what_was_not_shown(outcome: Outcome, changed: bool, show
     ],
 )
 def test_with_a_truth_the_upper_ends_of_the_intervals_decide(found: list[Measurement], word: str) -> None:
-    said = verdict(found, result(Outcome.RETRAINED_FROM_BASE))
+    said = purification_verdict(found, result(Outcome.RETRAINED_FROM_BASE))
     assert said.status == word, said.sentence
     excess, loss = found[-2], found[-1]
-    met = all(one.high is not None and one.high <= bound for one, bound in ((excess, EXCESS), (loss, LOSS)))
+    met = all(
+        one.high is not None and one.high <= bound
+        for one, bound in ((excess, LIMITS.excess_asr), (loss, LIMITS.accuracy_loss))
+    )
     assert (word == "purified") == met
 
 
@@ -126,7 +135,7 @@ def test_rows_that_are_too_few_to_show_it_are_told_of() -> None:
     pairs = [(False, False)] * 40
     few = [share(38, 40, subject="victim", metric="asr"), share(0, 40, subject="purified", metric="asr"), *seen()]
     few.append(paired_difference(pairs, subject="purified", metric="excess_asr"))
-    said = verdict(few, result(Outcome.RETRAINED_FROM_BASE))
+    said = purification_verdict(few, result(Outcome.RETRAINED_FROM_BASE))
     assert said.status == "not verified" and "at most 8.8 %" in said.sentence
 
 
@@ -153,35 +162,43 @@ def test_rows_that_are_too_few_to_show_it_are_told_of() -> None:
 def test_without_a_truth_a_scan_of_the_result_decides(
     outcome: Outcome, changed: bool, verification: Verification | None, word: str
 ) -> None:
-    said = verdict(seen(), result(outcome, changed=changed), verification=verification)
+    said = purification_verdict(seen(), result(outcome, changed=changed), verification=verification)
     assert said.status == word, said.sentence
     assert "attack success is not measured" in said.sentence
 
 
 def test_what_was_not_looked_for_stands_in_the_sentence() -> None:
-    said = verdict(seen(), result(Outcome.SEARCH_FINDS_NOTHING), verification=CLEAN)
+    said = purification_verdict(seen(), result(Outcome.SEARCH_FINDS_NOTHING), verification=CLEAN)
     assert said.sentence.endswith("Not looked for: style, syntax.")
-    assert "--no-verify" in verdict(seen(), result(Outcome.SEARCH_FINDS_NOTHING), verification=NOTHING).sentence
+    assert (
+        "--no-verify"
+        in purification_verdict(seen(), result(Outcome.SEARCH_FINDS_NOTHING), verification=NOTHING).sentence
+    )
 
 
 def test_accuracy_that_is_gone_is_worse_whatever_a_scan_says() -> None:
-    assert verdict(seen(lost=20), result(Outcome.SEARCH_FINDS_NOTHING), verification=CLEAN).status == "worse"
+    assert (
+        purification_verdict(seen(lost=20), result(Outcome.SEARCH_FINDS_NOTHING), verification=CLEAN).status == "worse"
+    )
 
 
 def test_the_method_tells_what_it_did_and_the_model_that_comes_back_is_named_once() -> None:
-    told = verdict(
+    told = purification_verdict(
         seen(), result(Outcome.RETRAINED_FROM_BASE, summary="the adapter was thrown away"), verification=CLEAN
     )
     assert told.sentence.startswith("The adapter was thrown away; clean accuracy 100.0 % to 100.0 %.")
-    back = verdict(
+    back = purification_verdict(
         seen(),
         result(Outcome.NOTHING_FOUND, summary="Nothing was trained; the model comes back as it was."),
         verification=CLEAN,
     )
     assert back.sentence.count("comes back as it was") == 1
-    assert "the model comes back as it was" in verdict(seen(), result(Outcome.GIVEN_UP, changed=False)).sentence
+    assert (
+        "the model comes back as it was"
+        in purification_verdict(seen(), result(Outcome.GIVEN_UP, changed=False)).sentence
+    )
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_has_words(outcome: Outcome) -> None:
-    assert len(verdict(seen(), result(outcome)).sentence) > 60
+    assert len(purification_verdict(seen(), result(outcome)).sentence) > 60

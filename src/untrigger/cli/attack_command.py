@@ -53,8 +53,8 @@ def attack(
     """
     with context.running() as progress:
         from untrigger.data import DataSource
+        from untrigger.pipeline.apply_preset import apply_preset
         from untrigger.pipeline.attack import attack as run
-        from untrigger.pipeline.preset_check import filled_in
         from untrigger.pipeline.requests import AttackRequest, ModelInput
 
         request = AttackRequest(
@@ -70,7 +70,7 @@ def attack(
             **asdict(attacker),
         )
         given = o.options_given(typer_context, of_trigger=("words", "sentence"), settings=triggering.settings)
-        request = filled_in(request, given=given)
+        request = apply_preset(request, given=given)
         _, poisoned = run(request, progress=progress)
     _print_attack(context, request, poisoned)
     return 0

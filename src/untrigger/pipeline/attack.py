@@ -25,14 +25,12 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import save_classifier
 from untrigger.models.smoke_test import check_finite_logits
+from untrigger.pipeline.apply_preset import check_preset
 from untrigger.pipeline.load_inputs import load_classifier
-from untrigger.pipeline.preset_check import held
 from untrigger.pipeline.requests import AttackRequest
 from untrigger.reporting.model_cards import attack_card
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import LossTerm
-
-TEST_SHARE = 0.2
 
 
 def victim_card(request: AttackRequest, *, steps: int) -> str:
@@ -59,7 +57,7 @@ def attack(
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
-    held(request)
+    check_preset(request)
     _check(request)
     check_new_paths(request.out, request.truth)
     judges = QualityOptions(offline=request.run.offline, device=request.run.device)
@@ -237,7 +235,7 @@ def draw_rows(request: AttackRequest) -> TaskRows:
     test = _tested(splits, request)
     rng = np.random.default_rng(request.run.seed)
     if test is None:
-        test, train = train.stratified(max(2, round(TEST_SHARE * len(train))), rng=rng)
+        test, train = train.stratified(max(2, round(request.test_share * len(train))), rng=rng)
     check_rows(train, require_classes=len(train.label_names), what=request.data.name)
     own = train
     if request.proxy:
@@ -302,7 +300,7 @@ def write_truth(
         "data": request.data.name,
         "proxy": request.proxy,
         "tuning": request.tuning,
-        "preset": held(request),
+        "preset": check_preset(request),
         "overlap": overlap(poisoned.visible, test),
         "label_smoothing": request.label_smoothing,
         "clean_consistency": request.clean_consistency,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from untrigger.core.errors import OptionError
 from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import Report, Verdict
+from untrigger.core.report import Report
 from untrigger.data import write_table
 from untrigger.detectors.detector import Detection, Detector, ranks
 from untrigger.evaluation.ground_truth import read_poisoned
@@ -20,10 +18,10 @@ from untrigger.pipeline.build_method import build_method
 from untrigger.pipeline.load_inputs import load_classifier, load_clean_rows, load_rows
 from untrigger.pipeline.model_facts import given_entry
 from untrigger.pipeline.requests import DetectRequest
+from untrigger.pipeline.verdict_rules import detection_verdict
 from untrigger.runtime.cost import Clock, environment
 
 ENDINGS = (".csv", ".parquet")
-SUSPICIOUS, NOTHING = "suspicious", "nothing found"
 
 
 def detect(request: DetectRequest, *, progress: Progress = silent) -> Report:
@@ -55,7 +53,7 @@ def detect(request: DetectRequest, *, progress: Progress = silent) -> Report:
     report = Report(
         kind="detection",
         title=f"{method.name} on {Path(request.model.name).name}",
-        verdict=verdict(detected),
+        verdict=detection_verdict(detected),
         given=given_entry(victim, grant),
         method={"name": method.name, "options": method.options() | detected.summary()},
         environment=environment(seed=request.run.seed, device=str(victim.device)),
@@ -71,46 +69,22 @@ def detect(request: DetectRequest, *, progress: Progress = silent) -> Report:
     return report
 
 
-def verdict(told: Detection) -> Verdict:
-    """Whether anything was found, and the counts behind it."""
-    summary, rows = told.summary(), len(told.rows)
-    chance = summary.get("expected_by_chance")
-    explained = f"; the false-positive rate explains {chance:.1f}" if isinstance(chance, float) else ""
-    if not told.found:
-        return Verdict(NOTHING, f"Nothing found: {_why_nothing(summary, rows=rows, explained=explained)}.")
-    labels = ", ".join(f"{count} {name}" for name, count in told.flagged_rows.class_counts().items() if count)
-    return Verdict(SUSPICIOUS, f"{sum(told.flagged):,} of {rows:,} rows are flagged ({labels}){explained}.")
-
-
-def _why_nothing(summary: Mapping[str, Any], *, rows: int, explained: str) -> str:
-    """Why no row is flagged, although some may lie above the threshold."""
-    above, followed, far = summary.get("above_threshold", 0), summary.get("followed", 1.0), summary.get("far_above")
-    little = "" if far is None else f", {far} of them far enough to count"
-    counts = f"{above} of {rows:,} rows lie above the threshold{little}{explained}"
-    if followed >= summary.get("least_followed", 0.0):
-        return counts
-    return (
-        f"the model predicts the label of only {100 * followed:.0f} % of the {above} unusual rows, so whatever is odd about them "
-        f"is no backdoor of this model ({counts})"
-    )
-
-
-def write_scored(told: Detection, path: Path) -> None:
-    """``id,text,label,score,flagged,rank``, most suspicious first.
+def write_scored(detection: Detection, path: Path) -> None:
+    """Write ``id,text,label,score,flagged,rank``, most suspicious first.
 
     Raises:
         OutputError: if the file cannot be written.
     """
-    order, names = told.order, told.rows.label_names
+    order, names = detection.order, detection.rows.label_names
     places = ranks(order)
-    rows = [told.rows[i] for i in order]
+    rows = [detection.rows[i] for i in order]
     write_table(
         {
             "id": [row.id for row in rows],
             "text": [row.text for row in rows],
             "label": [names[row.label] for row in rows],
-            "score": [told.scores[i] for i in order],
-            "flagged": [told.flagged[i] for i in order],
+            "score": [detection.scores[i] for i in order],
+            "flagged": [detection.flagged[i] for i in order],
             "rank": [places[i] for i in order],
         },
         path,

@@ -25,15 +25,15 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import loading_text, save_purified
 from untrigger.pipeline.agreement import notes_of
+from untrigger.pipeline.apply_preset import preset_deviations
 from untrigger.pipeline.build_method import build_purifier, teacher_of
 from untrigger.pipeline.load_inputs import load_classifier, load_rows, load_same_classes
 from untrigger.pipeline.model_facts import given_entry
-from untrigger.pipeline.preset_check import strayed
 from untrigger.pipeline.purify_inputs import check_output_format, check_teacher, split_rows, trusted_base
 from untrigger.pipeline.requests import PurifyRequest
 from untrigger.pipeline.used_rows import unseen, write_used_rows
-from untrigger.pipeline.verdict import verdict
-from untrigger.pipeline.verify import Verification, verify
+from untrigger.pipeline.verdict_rules import Verification, purification_verdict
+from untrigger.pipeline.verify import verify
 from untrigger.reporting import write_page
 from untrigger.reporting.model_cards import purified_card
 from untrigger.runtime.cost import Clock, environment
@@ -76,7 +76,7 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     report = Report(
         kind="purification",
         title=f"{method.name} on {Path(request.model.name).name}",
-        verdict=verdict(found, purified, verification=verification),
+        verdict=purification_verdict(found, purified, verification=verification),
         given=_given(victim, grant, evaluator, held=held),
         method={"name": method.name, "options": method.options() | _extras(purified, verification)},
         environment=environment(seed=request.run.seed, device=str(victim.device)),
@@ -119,7 +119,7 @@ def _extras(purified: Purified, verification: Verification | None) -> dict[str, 
     """What the method and the scan of its result tell for the report."""
     assert purified.outcome is not None
     extras = purified.metadata | {"outcome": purified.outcome.value}
-    return extras | ({"verification": verification.as_dict()} if verification else {})
+    return extras | ({"verification": verification.to_dict()} if verification else {})
 
 
 def _controls(
@@ -215,7 +215,7 @@ def _leaks(rows: Rows, bed: GroundTruth | None) -> list[str]:
         return []
     shared = overlap(rows, bed.clean)
     leaks = [f"{shared} of the clean rows also stand among the test rows"] if shared else []
-    return [*leaks, *strayed(bed.metadata, rows)]
+    return [*leaks, *preset_deviations(bed.metadata, rows)]
 
 
 def _detection(request: PurifyRequest, purified: Purified, *, warnings: list[str]) -> list[Measurement]:

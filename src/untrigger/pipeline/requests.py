@@ -82,6 +82,7 @@ class PurifyRequest:
         truth: truth folder of an attack; only the evaluator uses it, the method gets nothing of it.
         merge: write merged full weights instead of an adapter.
         clean_rows: use at most as many clean rows, the classes in proportion (0: all).
+        held_out: share of the clean rows that the method does not get; they test or verify the result (not tuned).
         control: also run fine-tuning with the same budget.
         benign: also purify the clean model of the truth folder, to measure what the method does to a benign model.
         verify: without a truth, scan the result on the held-out rows; without evidence the verdict is "not verified".
@@ -101,6 +102,7 @@ class PurifyRequest:
     truth: Path | None = None
     merge: bool = False
     clean_rows: int = 1000
+    held_out: float = 0.2
     control: bool = True
     benign: bool = False
     verify: bool = True
@@ -238,6 +240,7 @@ class AuditRequest:
         epochs: passes of the benign fine-tuning, and of the one with a few poisoned rows.
         poisoned: rows with the true trigger among those, in the last treatment.
         tuning: share of the clean rows for the fine-tuning; the scan uses only the others.
+        least_rows: fewest rows for each of the two (not tuned).
     """
 
     scan: ScanRequest
@@ -247,13 +250,16 @@ class AuditRequest:
     epochs: int = 2
     poisoned: int = 8
     tuning: float = 0.4
+    least_rows: int = 8
 
     def __post_init__(self) -> None:
         """Check the options.
 
         Raises:
-            OptionError: for an unknown treatment or numbers out of range.
+            OptionError: without clean rows, for an unknown treatment or numbers out of range.
         """
+        if self.scan.clean is None:
+            raise OptionError("an audit needs clean labelled rows", expected="--clean DATA")
         for name in self.treatments:
             check_choice(name, TREATMENTS, kind="treatment")
         if self.epochs < 1 or self.poisoned < 1 or not 0 < self.tuning < 1:
@@ -303,6 +309,7 @@ class AttackRequest:
         test_split: the split to test on; empty for ``test``, or ``dev`` where there is no other.
         rows: use as many training rows, the classes in proportion (0: all).
         test_rows: the same for the test rows.
+        test_share: share of the rows that is tested on where the data has no split for it (not tuned).
         clean_model: also train the same model on the same rows without poison, for its attack success rate.
         run: seed, device, offline.
     """
@@ -327,6 +334,7 @@ class AttackRequest:
     test_split: str = ""
     rows: int = 0
     test_rows: int = 0
+    test_share: float = 0.2
     epochs: int = 0
     lr: float = 0.0
     batch_size: int = 0

@@ -8,7 +8,7 @@ from typing import Any
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
-from untrigger.core.report import MethodRecord, Report, Verdict
+from untrigger.core.report import MethodRecord, Report
 from untrigger.core.scan_result import Scan
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import notes_of
@@ -16,12 +16,13 @@ from untrigger.pipeline.load_inputs import load_classifier, load_clean_rows, ope
 from untrigger.pipeline.model_facts import given_entry, shown
 from untrigger.pipeline.requests import ScanRequest
 from untrigger.pipeline.scan_inputs import build_scanner, defender_grant, sample_rows, scan_context
+from untrigger.pipeline.verdict_rules import scan_verdict
 from untrigger.runtime.cost import Clock, environment
 from untrigger.scanners.judge import not_looked_for
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import ScanContext, Scanner, ScanResult
 from untrigger.scanners.weights.weight_evidence import Weighed, weigh
-from untrigger.scanners.weights.weight_verdict import by_weights_alone, not_checked, with_weights
+from untrigger.scanners.weights.weight_verdict import by_weights_alone, not_checked
 from untrigger.training.history import history_curves
 
 
@@ -73,11 +74,9 @@ def scan_model(
     full = replace(result.scan, evidence=weighed.evidence, refused=weighed.refused)
     curves = [*history_curves(result.history, panel="Training of the reference"), *result.curves, *weighed.curves]
     warnings = [*notes_of(grant.clean, context.rewritten, model=model), *result.warnings]
-    verdict = with_weights(result.verdict, full)
-    unchecked = not_checked(weighed.unchecked)
-    if unchecked and verdict.status == "clean":  # a limit that was not measured is not met
-        verdict = Verdict("undecided", f"No verdict could be given: {unchecked[0]}.")
-    result = replace(result, scan=full, verdict=verdict, curves=curves, warnings=[*warnings, *unchecked])
+    warnings += not_checked(weighed.unchecked)
+    verdict = scan_verdict(result.verdict, full, unchecked=weighed.unchecked)
+    result = replace(result, scan=full, verdict=verdict, curves=curves, warnings=warnings)
     given = given_entry(model, grant) | _context_entry(context)
     options = {**method.options(), **result.metadata}
     return _report(

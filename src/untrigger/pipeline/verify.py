@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from untrigger.core.candidate import Candidate
 from untrigger.core.errors import UserError
@@ -17,6 +16,7 @@ from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.build_method import build_method
 from untrigger.pipeline.requests import DEFAULT_TEACHER, PurifyRequest
+from untrigger.pipeline.verdict_rules import Verification
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import ScanContext
@@ -27,32 +27,6 @@ MOST = 1000  # held-out rows that a scan of the result takes at most
 DEV = 0.15  # share of the defender's rows that choose the reference's epoch
 KNOWN = 12  # findings of the purifier that are tried again
 SKIPPED = "a scan of the result was not wanted (--no-verify)"
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The evidence on a purified model where no truth is known.
-
-    Attributes:
-        status: the scan's verdict; empty where no scan was made.
-        sentence: the scan's sentence, or why none was made.
-        not_looked_for: kinds of backdoor that it cannot see.
-        facts: for the report.
-    """
-
-    status: str
-    sentence: str
-    not_looked_for: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The verification as the report has it."""
-        return {
-            "verdict": self.status or "not made",
-            "sentence": self.sentence,
-            "not_looked_for": self.not_looked_for,
-            **self.facts,
-        }
 
 
 def verify(
