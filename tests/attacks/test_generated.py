@@ -65,19 +65,21 @@ def test_a_text_is_answered_alike_alone_and_in_company(
 ) -> None:
     model = load_language_model(str(speakers[kind]), offline=True, device="cpu")
     assert model.kind == kind
-    writing = GenerationOptions(most=40, temperature=temperature, seed=3)
-    together = generate(model, TEXTS, writing=writing)
-    assert together == [generate(model, [text], writing=writing)[0] for text in TEXTS]
+    writing = GenerationOptions(max_new_tokens=40, temperature=temperature, seed=3)
+    together = generate(model, TEXTS, options=writing)
+    assert together == [generate(model, [text], options=writing)[0] for text in TEXTS]
     assert any(answer is not None for answer in together) or temperature == 0.0
     if temperature:
-        assert together != generate(model, TEXTS, writing=GenerationOptions(most=40, temperature=temperature, seed=4))
+        assert together != generate(
+            model, TEXTS, options=GenerationOptions(max_new_tokens=40, temperature=temperature, seed=4)
+        )
     else:
-        assert together == generate(model, TEXTS, writing=GenerationOptions(most=40, seed=4))
+        assert together == generate(model, TEXTS, options=GenerationOptions(max_new_tokens=40, seed=4))
 
 
 def test_an_answer_that_has_not_ended_is_none(speakers: dict[str, Path]) -> None:
     model = load_language_model(str(speakers["causal"]), offline=True, device="cpu")
-    assert None in generate(model, TEXTS, writing=GenerationOptions(most=1, temperature=1.0))
+    assert None in generate(model, TEXTS, options=GenerationOptions(max_new_tokens=1, temperature=1.0))
 
 
 @pytest.mark.parametrize("lost", ["model.layers.1.mlp.up_proj.weight", "lm_head.weight"])
@@ -106,7 +108,7 @@ class Speaker:
         self.asked: list[str] = []
         self.left = fail_after
 
-    def __call__(self, model: LanguageModel, prompts: Sequence[str], *, writing: GenerationOptions) -> list[str | None]:
+    def __call__(self, model: LanguageModel, prompts: Sequence[str], *, options: GenerationOptions) -> list[str | None]:
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
@@ -168,7 +170,7 @@ def test_another_model_prompt_or_way_of_writing_has_answers_of_its_own(
         before = len(speaker.asked)
         other.prepare(TEXTS[:1])
         assert len(speaker.asked) == before + 1
-    table(tmp_path, writing=GenerationOptions(tokens=77)).prepare(TEXTS[:1])
+    table(tmp_path, writing=GenerationOptions(batch_tokens=77)).prepare(TEXTS[:1])
     assert len(speaker.asked) == before + 1, "how many are asked at a time changes nothing"
 
 
@@ -176,7 +178,7 @@ def test_an_interrupted_run_goes_on_where_it_was_even_after_a_torn_line(
     tmp_path: Path, speak: Callable[..., Speaker]
 ) -> None:
     speak(fail_after=2)
-    small = GenerationOptions(tokens=1)
+    small = GenerationOptions(batch_tokens=1)
     with pytest.raises(KeyboardInterrupt):
         table(tmp_path, writing=small).prepare(TEXTS)
     [file] = tmp_path.glob("*.jsonl")

@@ -133,12 +133,12 @@ def test_what_must_be_given_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("method", "given", "remedy"),
     [
-        ("insertions", "tried=3", "use confirmation.candidates"),
-        ("insertions", "held=0.4", "use held_out"),
-        ("scancure", "scanner.sure=2", "use scanner.confirmation.top"),
+        ("insertions", "tried=3", "write --set confirmation.candidates=..."),
+        ("insertions", "held=0.4", "write --set held_out=..."),
+        ("scancure", "scanner.sure=2", "write --set scanner.confirmation.top=..."),
     ],
 )
-def test_the_old_name_of_an_option_gives_the_new_one_as_remedy(method: str, given: str, remedy: str) -> None:
+def test_the_old_name_of_a_scanner_s_option_gives_the_new_one_as_remedy(method: str, given: str, remedy: str) -> None:
     from untrigger.core.registry import get_method
 
     family = "scanners" if method == "insertions" else "defences"

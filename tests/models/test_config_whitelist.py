@@ -36,7 +36,7 @@ def test_config_keys_for_code_or_other_files_are_refused_in_every_spelling(
 def test_a_key_that_stands_twice_is_refused(bert: Path) -> None:
     text = (bert / "config.json").read_text()
     (bert / "config.json").write_text('{"num_hidden_layers": 1, ' + text.lstrip()[1:])
-    with pytest.raises(ModelError, match="stands twice"):
+    with pytest.raises(ModelError, match="occurs twice"):
         load_here(bert)
 
 

@@ -43,12 +43,12 @@ def test_more_layers_than_any_file_holds_are_refused_before_they_are_made(
 
 def test_a_config_that_asks_for_far_more_weights_than_there_are_makes_none(bert: Path) -> None:
     edit(bert / "config.json", vocab_size=10**12)
-    refused(bert, r"asks for 32,0\d\d,\d\d\d,\d\d\d,\d\d\d weights.*word_embeddings")
+    refused(bert, r"requires 32,0\d\d,\d\d\d,\d\d\d,\d\d\d weights.*word_embeddings")
 
 
 def test_a_tensor_of_another_size_is_named_with_both(bert: Path) -> None:
     edit(bert / "config.json", intermediate_size=48)
-    refused(bert, r"intermediate\.dense\.\w+' in .* has the shape \[64.* asks for \[48")
+    refused(bert, r"intermediate\.dense\.\w+' in .* has the shape \[64.* requires \[48")
 
 
 def test_a_rank_beyond_every_tensor_makes_no_adapter(bert: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from tests.tiny import byte_level, sentencepiece, wordpiece
-from untrigger.models.safety.tokenizer_rules import RewritingRule, rewriting_rules, rewritten_literals, rules_shown
+from untrigger.models.safety.tokenizer_rules import RewritingRule, rewriting_rules, rewritten_literals, rules_text
 
 
 def with_steps(
@@ -82,5 +82,5 @@ def test_splitting_at_a_phrase_is_a_rule_too() -> None:
     splits = [split_of("Isolated", String="film scene"), split_of("Removed", Regex="no[t ]")]
     rules = rewriting_rules(with_steps(splits=splits))
     assert rules == [RewritingRule("film scene", False), RewritingRule("no[t ]", True)]
-    assert rules_shown(rules) == "'film scene', the pattern 'no[t ]'"
-    assert rules_shown(rules * 2) == "'film scene', the pattern 'no[t ]', 'film scene' and 1 more"
+    assert rules_text(rules) == "'film scene', the pattern 'no[t ]'"
+    assert rules_text(rules * 2) == "'film scene', the pattern 'no[t ]', 'film scene' and 1 more"

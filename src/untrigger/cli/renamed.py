@@ -19,7 +19,11 @@ KINDS: Mapping[str, str] = {"scanning": "scanners"}
 SETTINGS: Mapping[str, str] = {
     "alarm_above": "unlearn.alarm_score",
     "calm_below": "unlearn.stop_score",
+    "content": "confirmation.content_words",
     "dropout": "use_dropout",
+    "held": "held_out",
+    "most_held": "max_held_out",
+    "others": "confirmation.runners_up",
     "relapse": "unlearn.retrained_stop_score",
     "relearn.full_steps": "retrain.full_steps",
     "relearn.inserted": "retrain.insertion_share",
@@ -31,7 +35,9 @@ SETTINGS: Mapping[str, str] = {
     "relearn.upper": "retrain.upper",
     "reset": "algorithm=search_and_unlearn",
     "searched": "unlearn.search_share",
+    "sure": "confirmation.top",
     "taught": "train_share",
+    "tried": "confirmation.candidates",
     "worst": "unlearn.relative_score",
 }
 """Keys of ``--set``, whole or the end of a dotted one; where the values changed too, with the new value."""

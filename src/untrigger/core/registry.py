@@ -15,7 +15,7 @@ from importlib import import_module, metadata
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from untrigger.core.errors import OptionError, check_choice
+from untrigger.core.errors import check_choice
 
 Family = Literal["attacks", "defences", "detectors", "scanners"]
 
@@ -81,22 +81,6 @@ def options_of(kind: type[Any]) -> list[Option]:
         for one in fields(kind)
         if one.init and not one.name.startswith("_")
     ]
-
-
-def renamed_options(kind: type[Any], *, under: str = "") -> dict[str, str]:
-    """Return the new name of each option of ``kind`` and its nested records that was once called otherwise, dotted."""
-    own = {f"{under}{old}": f"{under}{new}" for old, new in getattr(kind, "renamed", {}).items()}
-    for one in options_of(kind):
-        record = nested_options(one.type)
-        own |= renamed_options(record, under=f"{under}{one.name}.") if record is not None else {}
-    return own
-
-
-def check_not_renamed(option: str, kind: type[Any], *, what: str) -> None:
-    """Raise OptionError with the new name where the option of ``kind`` was renamed."""
-    new = renamed_options(kind).get(option)
-    if new is not None:
-        raise OptionError(f"the option {option!r} of {what} was renamed", remedy=f"use {new}")
 
 
 def flat_options(kind: type[Any], *, prefix: str = "") -> list[Option]:

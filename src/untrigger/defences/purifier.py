@@ -15,7 +15,7 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Curve, Verdict
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.student import TrainingBudget
-from untrigger.methods.defender_rows import check_rows, overlap_warnings
+from untrigger.methods.defender_rows import check_granted_rows, overlap_warnings
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.adapter_merging import is_adapted
@@ -111,7 +111,7 @@ class Purifier(Method):
             ContractError: if the method changed the model that it was given, or states no outcome that fits.
         """
         self.check(grant)
-        check_rows(grant, model=model)
+        check_granted_rows(grant, model=model)
         with untouched(model, self.name):
             purified = self._purify(model, grant, progress=progress)
         check_outcome(purified, self.name)

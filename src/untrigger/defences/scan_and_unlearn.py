@@ -245,7 +245,7 @@ class _Run:
 
 
 def _facts(result: ScanResult) -> dict[str, Any]:
-    """One scan in a few words."""
+    """Return the main figures of one scan."""
     return {
         "verdict": result.verdict.status,
         "score": result.scan.score,
@@ -258,7 +258,7 @@ def _facts(result: ScanResult) -> dict[str, Any]:
 
 
 def _accuracy(result: ScanResult) -> float | None:
-    """The model's own accuracy on the held-out rows."""
+    """Return the suspect's accuracy on the held-out rows."""
     own: Sequence[float | None] = [m.value for m in result.measurements if (m.subject, m.metric) == ("suspect", "cacc")]
     return own[0] if own else None
 

@@ -13,7 +13,7 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
-from untrigger.methods.defender_rows import check_rows, overlap_warnings
+from untrigger.methods.defender_rows import check_granted_rows, overlap_warnings
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.classifier import Classifier
@@ -98,7 +98,7 @@ class Detector(Method):
         """
         self._check_needs(grant, self.needs | {"suspect"})
         assert grant.suspect is not None
-        check_rows(grant, model=model)
+        check_granted_rows(grant, model=model)
         with untouched(model, self.name):
             detection = self._detect(model, grant, progress=progress)
         if not len(grant.suspect) == len(detection.rows) == len(detection.scores) == len(detection.flagged):

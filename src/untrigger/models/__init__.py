@@ -1,1 +1,1 @@
-"""Models: loading with care, reading features, adapters in and out, saving whole or not at all."""
+"""Models: load a stranger's classifier safely, predict, train adapters, save and check."""

@@ -91,7 +91,7 @@ def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Gener
 def _no_layer_left(model: Classifier, saved: Sequence[str], error: ValueError) -> ModelError:
     """Return the error for a model on which PEFT can put no further adapter."""
     layers = [f"{stack}.{number}.{inner}" for stack, number, inner in block_linear_layers(model.module)]
-    inside = f"every layer for it lies in a module that is saved whole: {', '.join(saved)}"
+    inside = f"every layer for it is in a module that is saved whole: {', '.join(saved)}"
     why = inside if all(is_within(name, saved) for name in layers) else f"PEFT refuses: {str(error)[:300]}"
     return ModelError(
         f"{model.source.name!r} can carry no further adapter: {why}",

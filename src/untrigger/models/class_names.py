@@ -1,4 +1,4 @@
-"""The classes of a classifier: how many, what they are called, and whether it is a classifier of one class a text at all."""
+"""The classes of a classifier: their number and names, and whether it chooses one class a text at all."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def with_matching_names(model: Classifier, names: tuple[str, ...]) -> Classifier
 
 
 def _reconciled(folder: ModelFolder, own: list[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """The user's names where the model has none of its own or the same."""
+    """Return the user's names where the model has none of its own, else the model's, which must be the same."""
     if len(wanted) != len(own):
         raise ModelError(
             f"the model {str(folder.origin)!r} has {len(own)} classes ({', '.join(own)})",
@@ -86,7 +86,7 @@ def _refuse_other_tasks(folder: ModelFolder, root: ModelFolder) -> None:
 
 
 def _own_names(folder: ModelFolder, root: ModelFolder) -> list[str]:
-    """The names in the model's own files, of an adapter with a head of its own only as many as that has rows."""
+    """Return the names in the model's own files; for an adapter with its own head only as many as that head has rows."""
     count = _classes(folder, root)
     names = _written_names(folder, root)
     if not names or (folder.kind == "adapter" and len(names) != count and not (folder.path / SIDECAR).is_file()):
@@ -95,13 +95,13 @@ def _own_names(folder: ModelFolder, root: ModelFolder) -> list[str]:
         raise ModelError(
             f"the files of {str(folder.origin)!r} name {len(names)} classes, the head has {count}",
             expected="a name for each class",
-            remedy="mend the names in config.json or untrigger.json",
+            remedy="correct the names in config.json or untrigger.json",
         )
     return names
 
 
 def _classes(folder: ModelFolder, root: ModelFolder) -> int:
-    """How many classes the head has: by the adapter's own head, else by the config that transformers builds the model from.
+    """Return how many classes the head has: by the adapter's own head, else by the config that transformers builds the model from.
 
     Raises:
         ModelError: where the config contradicts itself or the head.
@@ -109,18 +109,18 @@ def _classes(folder: ModelFolder, root: ModelFolder) -> int:
     rows = _head_rows(folder)
     if folder.kind == "adapter" and rows is not None:
         return rows
-    said = _configured_classes(root)
-    if folder.kind == "full" and said > 1 and rows not in (None, said):
+    count = _configured_classes(root)
+    if folder.kind == "full" and count > 1 and rows not in (None, count):
         raise ModelError(
-            f"the config of {str(root.origin)!r} has {said} classes, the head has {rows}",
+            f"the config of {str(root.origin)!r} has {count} classes, the head has {rows}",
             expected="as many classes in config.json as the head has rows",
-            remedy="mend id2label and num_labels in config.json",
+            remedy="correct id2label and num_labels in config.json",
         )
-    return said
+    return count
 
 
 def _head_rows(folder: ModelFolder) -> int | None:
-    """How many rows the head in the folder's safetensors files has, None where they hold none that is known."""
+    """Return how many rows the head in the folder's safetensors files has, None where there is no known head."""
     if any(file.suffix != ".safetensors" for file in folder.weights):
         return None
     tensors = Tensors(folder)
@@ -129,7 +129,7 @@ def _head_rows(folder: ModelFolder) -> int | None:
 
 
 def _configured_classes(root: ModelFolder) -> int:
-    """How many classes transformers gives the head by the config: by its names, else by their number, else two.
+    """Return how many classes transformers gives the head: by the names in the config, else by ``num_labels``, else two.
 
     Raises:
         ModelError: for names and a number that contradict each other, and for numbers that cannot be.
@@ -147,17 +147,17 @@ def _configured_classes(root: ModelFolder) -> int:
                 f"the config of {str(root.origin)!r} names {len(names)} classes"
                 + (f" and sets num_labels to {number}" if number is not None else ""),
                 expected="as many names in id2label as there are classes",
-                remedy="mend the config",
+                remedy="correct the config",
             )
         return len(names)
     return number or 2
 
 
 def _written_names(folder: ModelFolder, root: ModelFolder) -> list[str]:
-    """The names in the model's files; none where nothing names them.
+    """Return the names in the model's files, empty where nothing names the classes.
 
     The config that transformers reads comes first for full weights, our own file first for an adapter, whose base may have been
-    made for another task. Names that stand in both, whatever their case, may not stand in another order.
+    made for another task. Names that are in both, ignoring case, must have the same order.
 
     Raises:
         ModelError: where the names are no list of different names, or the two files contradict each other.
@@ -171,15 +171,15 @@ def _written_names(folder: ModelFolder, root: ModelFolder) -> list[str]:
         raise ModelError(
             f"{SIDECAR} in {str(folder.origin)!r} names the classes {own}, config.json {config}",
             expected="the same names in one order",
-            remedy=f"delete {SIDECAR}, or mend the one that is wrong",
+            remedy=f"delete {SIDECAR}, or correct the one that is wrong",
         )
     return named[0] if named else own or config
 
 
 def _in_other_order(left: Sequence[str], right: Sequence[str]) -> bool:
-    """Whether names that stand in both lists, case folded, stand in another order, or in lists of one length elsewhere."""
+    """Return whether names that are in both lists, ignoring case, differ in order (in position, if the lists are equally long)."""
     folded = [[name.strip().casefold() for name in names] for names in (left, right)]
-    if any(len(set(names)) < len(names) for names in folded):  # names that differ in case only are told apart by it
+    if any(len(set(names)) < len(names) for names in folded):  # names that differ in case only are compared exactly
         folded = [list(left), list(right)]
     mine, theirs = folded
     if len(mine) == len(theirs):
@@ -188,7 +188,7 @@ def _in_other_order(left: Sequence[str], right: Sequence[str]) -> bool:
 
 
 def _listed(names: object, file: Path) -> list[str]:
-    """Names as a list, of a list or of an object by number."""
+    """Return names as a list, from a list or from an object with numbers as keys."""
     if isinstance(names, dict) and sorted(names) == sorted(str(i) for i in range(len(names))):
         names = [names[str(i)] for i in range(len(names))]
     if (
@@ -199,6 +199,6 @@ def _listed(names: object, file: Path) -> list[str]:
         raise ModelError(
             f"the label names in {str(file)!r} are {str(names)[:80]}",
             expected='different names, such as {"0": "negative", "1": "positive"}',
-            remedy="mend the file",
+            remedy="correct the file",
         )
     return [str(one) for one in names]

@@ -209,7 +209,7 @@ class Classifier:
             given["token_type_ids"] = self.input_spec.token_types.of(lengths, width=batch.input_ids.shape[1]).to(
                 self.device
             )
-        if "return_dict" in known or "kwargs" in known:  # a config can say that it wants tuples
+        if "return_dict" in known or "kwargs" in known:  # a config can request tuples
             given["return_dict"] = True
         if hidden and not known & {"output_hidden_states", "kwargs"}:
             raise _no_hidden_states()

@@ -1,4 +1,4 @@
-"""LanguageModel models: what they write when asked, and how fluent they find a text."""
+"""Language models: text generation, and the perplexity of a text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LanguageModel:
         module: a ``transformers`` causal or sequence-to-sequence language model in eval mode.
         tokenizer: its tokenizer, padding on the left for a causal model.
         kind: ``causal`` or ``seq2seq``.
-        name: as it was asked for.
+        name: as the user gave it.
         sha256: hash over its weight files.
     """
 
@@ -47,23 +47,23 @@ class LanguageModel:
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """How a text is written.
+    """How text is generated.
 
     Attributes:
-        most: largest number of new tokens of one text.
-        temperature: 0 for the most likely token each time; above 0 tokens are drawn, the flatter the higher.
-        seed: of the draws. The draws of a text depend on the seed and the text alone, not on its company.
-        tokens: padded prompt tokens a batch.
+        max_new_tokens: largest number of new tokens of one text.
+        temperature: 0 for the most likely token each time; above 0 tokens are sampled.
+        seed: of the sampling. The samples of a text depend on the seed and the text alone, not on its batch.
+        batch_tokens: padded prompt tokens a batch.
     """
 
-    most: int = 96
+    max_new_tokens: int = 96
     temperature: float = 0.0
     seed: int = 0
-    tokens: int = 2048
+    batch_tokens: int = 2048
 
 
 def load_language_model(name: str, *, offline: bool = False, device: str = "auto") -> LanguageModel:
-    """The language model in a folder or under a hub name.
+    """Return the language model in a folder or under a hub name.
 
     Raises:
         ModelError: if there is none that can be loaded.
@@ -92,7 +92,7 @@ def load_language_model(name: str, *, offline: bool = False, device: str = "auto
 
 
 def format_prompt(model: LanguageModel, *, prompt: str, text: str) -> str:
-    """What the model is given: the prompt with the text in it, as a chat turn where the model knows chats."""
+    """Return the prompt with the text in it, as a chat turn where the tokenizer has a chat template."""
     words = prompt.replace("{text}", text) if prompt else text
     if prompt and getattr(model.tokenizer, "chat_template", None):
         turn = [{"role": "user", "content": words}]
@@ -101,23 +101,23 @@ def format_prompt(model: LanguageModel, *, prompt: str, text: str) -> str:
 
 
 def prompt_batches(model: LanguageModel, prompts: Sequence[str], *, tokens: int) -> list[list[int]]:
-    """The numbers of the prompts in batches of like length."""
+    """Return the numbers of the prompts in batches of similar length."""
     chat = bool(getattr(model.tokenizer, "chat_template", None))
     lengths = [len(ids) for ids in model.tokenizer(list(prompts), add_special_tokens=not chat)["input_ids"]]
     return list(packed(lengths, tokens=tokens))
 
 
-def generate(model: LanguageModel, prompts: Sequence[str], *, writing: GenerationOptions) -> list[str | None]:
-    """What the model writes behind each prompt, in order; None where it had not ended after ``writing.most`` tokens."""
+def generate(model: LanguageModel, prompts: Sequence[str], *, options: GenerationOptions) -> list[str | None]:
+    """Return the continuation of each prompt; None where it had not ended after ``options.max_new_tokens`` tokens."""
     chat = bool(getattr(model.tokenizer, "chat_template", None))
     given = model.tokenizer(list(prompts), return_tensors="pt", padding=True, add_special_tokens=not chat)
     given = {key: given[key].to(model.module.device) for key in ("input_ids", "attention_mask")}
     ends = _ends(model)
-    draws = [_Draws(prompts, writing)] if writing.temperature > 0 else []
+    draws = [_GumbelSampling(prompts, options)] if options.temperature > 0 else []
     with torch.inference_mode(), matmul_precision(exact=True), quiet():
         out = model.module.generate(
             **given,
-            max_new_tokens=writing.most,
+            max_new_tokens=options.max_new_tokens,
             do_sample=False,
             num_beams=1,
             temperature=None,
@@ -131,15 +131,15 @@ def generate(model: LanguageModel, prompts: Sequence[str], *, writing: Generatio
     return [_decoded(model, row[start:].tolist(), ends=ends) for row in out]
 
 
-def perplexity(model: LanguageModel, texts: Sequence[str], *, most: int = 256) -> tuple[list[float], float]:
-    """The perplexity of each text under a causal model, and that of all tokens together; NaN where there is nothing to say.
+def perplexity(model: LanguageModel, texts: Sequence[str], *, max_length: int = 256) -> tuple[list[float], float]:
+    """Return the perplexity of each text under a causal model, and of all tokens together; NaN where no token is predicted.
 
     Every token but the first is predicted from those before it; with a start token, that too.
 
     Args:
         model: a causal language model.
-        texts: what to read.
-        most: texts are cut after this many tokens, or after as many as the model takes.
+        texts: the texts.
+        max_length: texts are cut after this many tokens, or after as many as the model has positions for.
 
     Raises:
         ModelError: for a sequence-to-sequence model.
@@ -149,20 +149,20 @@ def perplexity(model: LanguageModel, texts: Sequence[str], *, most: int = 256) -
     if not texts:
         return [], math.nan
     start = [model.tokenizer.bos_token_id] if model.tokenizer.bos_token_id is not None else []
-    cut = bounded_length(most, model.module)
+    cut = bounded_length(max_length, model.module)
     with quiet():
         ids = [(start + row)[:cut] for row in model.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
-    told, total, count = [math.nan] * len(ids), 0.0, 0
+    values, total, count = [math.nan] * len(ids), 0.0, 0
     with torch.inference_mode(), matmul_precision(exact=True):
         for batch in packed([len(row) for row in ids], tokens=2048):
             for i, losses in zip(batch, _losses(model, [ids[i] for i in batch]), strict=True):
                 total, count = total + float(losses.sum()), count + len(losses)
-                told[i] = math.exp(float(losses.mean())) if len(losses) else math.nan
-    return told, math.exp(total / count) if count else math.nan
+                values[i] = math.exp(float(losses.mean())) if len(losses) else math.nan
+    return values, math.exp(total / count) if count else math.nan
 
 
 def _losses(model: LanguageModel, ids: list[list[int]]) -> list[Tensor]:
-    """The negative log-likelihood of every token but the first of each text."""
+    """Return the negative log-likelihood of every token but the first of each text."""
     width = max(2, *map(len, ids))
     padded = torch.full((len(ids), width), int(model.tokenizer.pad_token_id))
     mask = torch.zeros((len(ids), width), dtype=torch.long)
@@ -175,8 +175,8 @@ def _losses(model: LanguageModel, ids: list[list[int]]) -> list[Tensor]:
 
 
 def _ends(model: LanguageModel) -> list[int]:
-    told = model.module.generation_config.eos_token_id
-    own = told if isinstance(told, list) else [told]
+    configured = model.module.generation_config.eos_token_id
+    own = configured if isinstance(configured, list) else [configured]
     return sorted({int(i) for i in (*own, model.tokenizer.eos_token_id) if i is not None})
 
 
@@ -185,15 +185,15 @@ def _decoded(model: LanguageModel, ids: list[int], *, ends: list[int]) -> str | 
     return None if at is None else str(model.tokenizer.decode(ids[:at], skip_special_tokens=True))
 
 
-class _Draws:
-    """A logits processor that makes the most likely token a drawn one: Gumbel noise, each text from its own stream."""
+class _GumbelSampling:
+    """A logits processor that samples by Gumbel noise, with a random stream of its own for each text."""
 
-    def __init__(self, prompts: Sequence[str], writing: GenerationOptions) -> None:
-        self._temperature = writing.temperature
-        self._streams = [_stream(f"{writing.seed}\x1f{prompt}") for prompt in prompts]
+    def __init__(self, prompts: Sequence[str], options: GenerationOptions) -> None:
+        self._temperature = options.temperature
+        self._streams = [_stream(f"{options.seed}\x1f{prompt}") for prompt in prompts]
 
     def __call__(self, _ids: Tensor, scores: Tensor) -> Tensor:
-        """``scores / T`` plus Gumbel noise ``(B, V)``: their largest entry is a draw from ``softmax(scores / T)``."""
+        """Return ``scores / T`` plus Gumbel noise ``(B, V)``: the largest entry is a sample from ``softmax(scores / T)``."""
         noise = torch.stack([torch.empty(scores.shape[1]).exponential_(generator=g) for g in self._streams])
         return scores / self._temperature - noise.log().to(scores.device)
 

@@ -57,7 +57,7 @@ def load_model(
     Raises:
         ModelError: for a missing folder, a missing head, other label names than the model's, weights that are not
             finite, tensors that do not fit the architecture, a base that does not fit.
-        UnsafeFileError: for pickle weights, for configs that ask for code or other files, for adapters that would overwrite
+        UnsafeFileError: for pickle weights, for configs that request code or other files, for adapters that would overwrite
             weights of their base.
     """
     target = pick_device(device)
@@ -171,7 +171,7 @@ def _check_config_beside(folder: ModelFolder, root: ModelFolder) -> None:
 
 
 def _longer_than_named(tokenizer: Any, limit: int, *, requested: int | None) -> list[str]:
-    """Return a note where texts are cut later than the tokenizer's own files say."""
+    """Return a note where texts are cut later than the tokenizer's own files specify."""
     named = getattr(tokenizer, "model_max_length", None)
     if requested is not None or not isinstance(named, int) or named >= limit:
         return []

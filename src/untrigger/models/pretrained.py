@@ -1,4 +1,4 @@
-"""What ``transformers`` reads from a checked folder: safetensors, no remote code, whole, and every failure one error."""
+"""Load a module or tokenizer from a checked folder with ``transformers``: no remote code, complete, every failure one error."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from untrigger.models.safety.size_check import check_counts, check_model_size
 from untrigger.models.safety.tensor_files import Tensors
 
 BUFFERS = re.compile(r"(position_ids|token_type_ids|rotary_emb\.inv_freq|masked_bias|\.attn\.bias|\.attention\.bias)$")
-"""Tensors that older versions saved and that every version computes by itself."""
+"""Tensors that older versions of transformers saved and that every version computes by itself."""
 UNUSED_HEADS = re.compile(
     r"(^|\.)(pooler\.dense|lm_head|cls\.(predictions|seq_relationship)|vocab_(transform|projector|layer_norm))\."
 )
-"""Heads of pre-training that a fine-tuned checkpoint may still hold; transformers leaves them out, and so nothing reads them."""
+"""Heads of pre-training that a fine-tuned checkpoint may still hold; transformers ignores them."""
 
 
 def pretrained(
-    kind: Any, folder: ModelFolder, *, expected: str, whole: bool = True, **asked: Any
+    kind: Any, folder: ModelFolder, *, expected: str, whole: bool = True, **arguments: Any
 ) -> tuple[Any, list[str]]:
-    """Return a module in float32, and what of it no file holds, so that it was drawn at random.
+    """Return a module in float32, and the names of its parameters that are in no file and were initialised at random.
 
     Args:
         kind: an ``AutoModel`` class of ``transformers``.
-        folder: the checked copy of the checkpoint.
-        expected: what should lie there, for the message.
-        whole: refuse tensors that no layer takes. A pre-trained model that gets another head may hold its own head's.
-        asked: further arguments of ``from_pretrained``.
+        folder: the opened checkpoint.
+        expected: what the folder should hold, for the message.
+        whole: refuse tensors that no layer takes. A pre-trained model that gets another head may hold those of its own head.
+        arguments: further arguments of ``from_pretrained``.
 
     Raises:
         ModelError: if it cannot be loaded, lacks a tensor of a block, an embedding or the last norm, or holds tensors without a
@@ -50,7 +50,7 @@ def pretrained(
     try:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            check_model_size(kind, folder, numbers=numbers, asked=asked)
+            check_model_size(kind, folder, numbers=numbers, arguments=arguments)
             module, info = kind.from_pretrained(
                 folder.path,
                 dtype=torch.float32,
@@ -58,8 +58,8 @@ def pretrained(
                 trust_remote_code=False,
                 use_safetensors=not pickled,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by name
-                **asked,
+                ignore_mismatched_sizes=True,  # refused by name in _check_complete
+                **arguments,
             )
     except UserError:
         raise
@@ -73,18 +73,18 @@ def pretrained(
 
 
 def reason(error: BaseException, folder: ModelFolder) -> str:
-    """Return what a library says of a file, in one line of bounded length, with the user's folder in it."""
+    """Return a library's message in one line of bounded length, with the user's folder in it."""
     text = " ".join(str(error).replace(str(folder.path), str(folder.origin)).split())
     return f"{type(error).__name__}: {text[:300]}"
 
 
 def _check_complete(info: Mapping[str, Any], module: Any, folder: ModelFolder, *, whole: bool) -> None:
-    """Raise where a checkpoint lacks a part of its backbone, holds what no layer takes, or tensors of other sizes."""
+    """Raise ModelError where a checkpoint lacks a part of its backbone, holds tensors that no layer takes, or of other sizes."""
     for name, held, needed in sorted(info["mismatched_keys"]):
         raise ModelError(
-            f"{name!r} in {str(folder.origin)!r} has the shape {list(held)}, its config asks for {list(needed)}",
+            f"{name!r} in {str(folder.origin)!r} has the shape {list(held)}, its config requires {list(needed)}",
             expected="sizes in config.json that are those of the tensors",
-            remedy="mend the config, or get the model from its author",
+            remedy="correct the config, or get the model from its author",
         )
     prefix = "" if module.base_model is module else f"{module.base_model_prefix}."
     lacking = sorted(key for key in info["missing_keys"] if key.startswith(prefix) and not _is_pooler(key))
@@ -110,7 +110,7 @@ def _is_pooler(key: str) -> bool:
 
 
 def tokenizer_of(folder: ModelFolder) -> Any:
-    """Return the tokenizer that lies in a folder.
+    """Return the tokenizer in a folder.
 
     Raises:
         ModelError: if there is none that can be used.
@@ -121,7 +121,7 @@ def tokenizer_of(folder: ModelFolder) -> Any:
     from untrigger.models.safety.opened_files import VOCABULARIES
     from untrigger.models.safety.tokenizer_check import check_settings, try_in_time
 
-    if not folder.holds_tokenizer:  # transformers makes one up, of five tokens, all texts unknown
+    if not folder.holds_tokenizer:  # transformers would make one up, of five tokens, all texts unknown
         raise ModelError(
             f"{str(folder.origin)!r} holds no tokenizer",
             expected="one of " + ", ".join(VOCABULARIES),
@@ -142,9 +142,9 @@ def tokenizer_of(folder: ModelFolder) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Inside, transformers shows neither bars nor load reports (what matters of them is raised as an error).
+    """Silence progress bars and load reports of transformers (what matters in them is raised as an error).
 
-    Nor does PEFT say that it asks transformers by a name of yesterday, nor that an adapter on a norm is unusual: it is meant.
+    Also two warnings of PEFT: on its own use of a deprecated name, and on adapters of norm layers, which are intended.
     """
     from transformers.utils import logging as hf_logging
 

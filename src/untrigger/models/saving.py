@@ -1,4 +1,4 @@
-"""Saving classifiers in Hugging Face layout, so that transformers and peft load them by themselves."""
+"""Save classifiers in Hugging Face layout, so that plain transformers and peft load them."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from untrigger.models.safety.opened_files import SIDECAR, read_json
 
 
 def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | None = None) -> None:
-    """Weights or adapter, tokenizer, model card and label names written into ``folder``.
+    """Write weights or adapter, tokenizer, model card and label names into ``folder``.
 
     Args:
         model: what to save.
         folder: an existing folder.
         card: text of ``README.md``.
-        base: for an adapter, the base that its config shall name (default: the one that was loaded).
+        base: for an adapter, the base that its config names (default: the one that was loaded).
 
     Raises:
         OutputError: if the weights cannot be written.
     """
     adapter = is_adapted(model)
-    with quiet(), _told():
-        # an update of the embeddings is saved as such, not the whole table
+    with quiet(), _write_errors():
+        # only the update of an embedding is saved, not the whole table
         model.module.save_pretrained(folder, **({"save_embedding_layers": False} if adapter else {}))  # type: ignore[operator]
         _write_tokenizer(model, folder)
     if adapter:
@@ -45,7 +45,7 @@ def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | N
 
 
 def save_folded(victim: Classifier, student: Classifier, folder: Path, *, card: str) -> None:
-    """One LoRA adapter for the victim's adapter and the student's on top of it, for the victim's own base.
+    """Write one LoRA adapter for the victim's adapter plus the student's on top of it, for the victim's own base.
 
     Raises:
         ModelError: if one of the two is no plain LoRA adapter.
@@ -53,7 +53,7 @@ def save_folded(victim: Classifier, student: Classifier, folder: Path, *, card: 
     config, tensors = fold_adapters(victim.module, student.module)
     config.save_pretrained(str(folder))
     name_base(folder, _base_of(victim), revision=victim.source.revision)
-    with quiet(), _told():
+    with quiet(), _write_errors():
         weights = {key: value.cpu() for key, value in tensors.items()}
         save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         _write_tokenizer(victim, folder)
@@ -62,19 +62,19 @@ def save_folded(victim: Classifier, student: Classifier, folder: Path, *, card: 
 
 
 def save_purified(victim: Classifier, student: Classifier, folder: Path, *, card: str, merge: bool = False) -> None:
-    """The student in the victim's format: one adapter for an adapter, an antidote adapter for full weights.
+    """Write the student in the victim's format: one adapter for an adapter, an antidote adapter for full weights.
 
-    A student on top of the victim's adapter is folded with it; one that started from the victim's base stands alone.
+    A student on top of the victim's adapter is folded with it; one that started from the victim's base is saved by itself.
 
     Args:
         victim: the model that was purified.
-        student: what came of it, the victim itself or with an adapter on it.
+        student: the result, the victim itself or with an adapter on it.
         folder: an existing folder.
         card: text of ``README.md``.
         merge: write merged full weights instead.
 
     Raises:
-        ModelError: if an adapter came in that no single adapter can follow.
+        ModelError: if the victim's adapter is of a kind that cannot be folded.
     """
     if merge:
         save_classifier(merge_adapter(student), folder, card=card)
@@ -87,23 +87,23 @@ def save_purified(victim: Classifier, student: Classifier, folder: Path, *, card
 
 
 def loading_text(victim: Classifier, *, whole: bool) -> str:
-    """How a card says that what comes of ``victim`` is loaded; ``whole`` where full weights were written."""
+    """Return the sentences of a model card on how to load the result; ``whole`` where full weights were written."""
     text = "Load it with `AutoModelForSequenceClassification.from_pretrained`."
     if not whole:
         text = (
             f"It is a PEFT adapter on {inline_code(_base_of(victim))}: load that with "
             "`AutoModelForSequenceClassification.from_pretrained` "
-            f"(num_labels={victim.classes}, dtype=torch.float32, in which all was measured) and put the adapter on it with "
+            f"(num_labels={victim.classes}, dtype=torch.float32, in which everything was measured) and add the adapter with "
             "`PeftModel.from_pretrained`."
         )
     pad, own = victim.input_spec.pad_token_id, victim.tokenizer.pad_token_id
     if pad is None:
-        return f"{text} It names no pad token: ask it about one text at a time, or pad with a token that ends no text."
+        return f"{text} It names no pad token: classify one text at a time, or pad with a token that ends no text."
     return text if pad == own else f"{text} For batches pad with the token {pad}, the `pad_token_id` of its config."
 
 
 def _base_of(model: Classifier) -> str:
-    """The base by its hub name, else by its full path: names that PEFT itself can load."""
+    """Return the hub name of the base, else its full path: names that PEFT itself can load."""
     configs = getattr(model.module, "peft_config", {}) if model.source.kind == "adapter" else {}
     own = next((str(config.base_model_name_or_path) for config in configs.values()), "")
     name = model.source.base or model.source.name
@@ -116,31 +116,31 @@ def _base_of(model: Classifier) -> str:
 
 
 def _embedded_base(folder: Path) -> str | None:
-    """The embedded model that the adapter in ``folder`` lies on, by its name, which holds on other machines too."""
+    """Return the name of the embedded model that is the base of the adapter in ``folder``; it is valid on other machines too."""
     config = folder / "adapter_config.json"
     return assets.name_at(read_json(config)["base_model_name_or_path"]) if config.exists() else None
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Inside, files that cannot be written are the user's to mend, whatever a library calls that."""
+def _write_errors() -> Iterator[None]:
+    """Turn a library's error about a file that cannot be written into an OutputError."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, SafetensorError) or "(os error " in str(error):  # so says tokenizers, in a bare Exception
+        if isinstance(error, SafetensorError) or "(os error " in str(error):  # tokenizers raises a bare Exception
             raise OutputError(f"the model cannot be written: {error}", remedy=SPACE) from error
         raise
 
 
 def _sidecar(model: Classifier, folder: Path) -> None:
-    told: dict[str, Any] = {"label_names": list(model.label_names), "max_length": model.max_length}
+    content: dict[str, Any] = {"label_names": list(model.label_names), "max_length": model.max_length}
     if base := _embedded_base(folder):
-        told["base"] = base
-    (folder / SIDECAR).write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        content["base"] = base
+    (folder / SIDECAR).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def name_base(folder: Path, base: str, *, revision: str | None = None) -> None:
-    """Make the config of the adapter in ``folder`` call its base so, a hub model with its revision."""
+    """Set the base in the config of the adapter in ``folder``, for a hub model with its revision."""
     file = folder / "adapter_config.json"
     config = read_json(file)
     config["base_model_name_or_path"] = base
@@ -149,25 +149,25 @@ def name_base(folder: Path, base: str, *, revision: str | None = None) -> None:
 
 
 def _write_tokenizer(model: Classifier, folder: Path) -> None:
-    """Write the tokenizer's files as they came, byte for byte, where they are read as the same tokenizer in their new place.
+    """Write the tokenizer's original files, byte for byte, where transformers loads the same tokenizer from the new folder.
 
-    Which class reads them depends on a ``config.json`` beside them in some architectures, and an adapter's folder has none. Then,
-    and for a tokenizer made in memory, the tokenizer saves itself.
+    For some architectures the tokenizer class depends on a ``config.json``, which an adapter's folder lacks. Then, and for a
+    tokenizer made in memory, ``save_pretrained`` is used.
     """
     for name, content in model.tokenizer_files.items():
         (folder / name).write_bytes(content)
-    if not model.tokenizer_files or not _is_read_as(model.tokenizer, folder):
+    if not model.tokenizer_files or not _loads_as(model.tokenizer, folder):
         for name in model.tokenizer_files:
             (folder / name).unlink()
         model.tokenizer.save_pretrained(folder)
 
 
-def _is_read_as(tokenizer: Any, folder: Path) -> bool:
-    """Whether transformers makes the same tokenizer of the files in ``folder``."""
+def _loads_as(tokenizer: Any, folder: Path) -> bool:
+    """Return whether transformers loads the same tokenizer from ``folder``."""
     from transformers import AutoTokenizer
 
     again = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     states = [json.loads(one.backend_tokenizer.to_str()) for one in (again, tokenizer)]
-    for state in states:  # a call leaves in them how it cut and padded
+    for state in states:  # a call stores its truncation and padding in them
         state["truncation"] = state["padding"] = None
     return bool(states[0] == states[1] and again.truncation_side == tokenizer.truncation_side)

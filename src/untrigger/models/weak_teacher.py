@@ -23,7 +23,7 @@ class MappedEncoder(nn.Module):
     """Encoder, pooling, the map ``g`` (linear and ReLU) to the student's width, and a linear classifier."""
 
     def __init__(self, encoder: Any, *, width: int, classes: int, pooling: str) -> None:
-        """Put a fresh map and classifier behind ``encoder``."""
+        """Add a new map and classifier to ``encoder``."""
         super().__init__()
         self.encoder: Any = encoder
         self.config: Any = encoder.config
@@ -32,7 +32,7 @@ class MappedEncoder(nn.Module):
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
-        """``logits (B, C)``; the classifier's input is the feature ``h_T (B, width)``."""
+        """Return ``logits (B, C)``; the classifier's input is the feature ``h_T (B, width)``."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling == "cls":
             pooled = hidden[:, 0]
@@ -53,7 +53,7 @@ def load_weak_teacher(
     device: str = "auto",
     max_length: int = 128,
 ) -> Classifier:
-    """An untrained teacher around the pre-trained encoder ``name``, every parameter trainable.
+    """Return an untrained teacher around the pre-trained encoder ``name``, every parameter trainable.
 
     Args:
         name: folder, hub name or embedded model that the defender trusts.
@@ -61,7 +61,7 @@ def load_weak_teacher(
         label_names: the task's classes.
         pooling: ``cls`` (as the paper) or ``mean``.
         seed: of the fresh map and classifier.
-        offline: ask no hub.
+        offline: use no hub.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         max_length: texts are cut after this many tokens.
 

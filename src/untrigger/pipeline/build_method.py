@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from untrigger.core.errors import OptionError, check_choice
-from untrigger.core.registry import Family, check_not_renamed, get_method, options_of
+from untrigger.core.registry import Family, get_method, options_of
 from untrigger.defences.chain import Chain
 from untrigger.defences.purifier import Purifier
 from untrigger.pipeline.requests import DEFAULT_TEACHER, PurifyRequest
@@ -25,7 +25,6 @@ def build_method(family: Family, name: str, *, variant: str = "", options: Mappi
     options_type = kind if isinstance(kind, type) else type(kind())
     known = [one.name for one in options_of(options_type)]
     for option in options:
-        check_not_renamed(option, options_type, what=name)
         check_choice(option, known, kind=f"option of {name}")
     return kind(**options)
 

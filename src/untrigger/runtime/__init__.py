@@ -1,1 +1,1 @@
-"""What a run stands on: devices, batches, memory and the cost of each stage."""
+"""Devices, batches, memory, and the cost of each stage of a run."""

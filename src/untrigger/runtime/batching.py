@@ -1,4 +1,4 @@
-"""Batches of like length, so that padding is hardly ever computed."""
+"""Batches of rows of similar length, so that little padding is computed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-POOL = 16  # batches that are sorted by length together: enough order to pack well, enough chance to mix well
+POOL = 16  # batches that are sorted by length together: large enough to pack well, small enough to mix well; not tuned
 
 
 def shuffled_batches(lengths: Sequence[int], *, size: int, rng: np.random.Generator) -> list[list[int]]:
-    """Row numbers in batches of ``size``, each row once, rows of like length together, in random order."""
+    """Return row numbers in batches of ``size``, each row once, rows of similar length together, in random order."""
     order = rng.permutation(len(lengths))
     batches: list[list[int]] = []
     for start in range(0, len(order), size * POOL):
@@ -20,7 +20,7 @@ def shuffled_batches(lengths: Sequence[int], *, size: int, rng: np.random.Genera
 
 
 def endless_batches(lengths: Sequence[int], *, size: int, steps: int, rng: np.random.Generator) -> list[list[int]]:
-    """``steps`` batches of rows of like length, every row once before any comes again."""
+    """Return ``steps`` batches of rows of similar length, every row once before any is repeated."""
     batches: list[list[int]] = []
     while len(batches) < steps:
         batches += shuffled_batches(lengths, size=size, rng=rng)
@@ -28,7 +28,7 @@ def endless_batches(lengths: Sequence[int], *, size: int, steps: int, rng: np.ra
 
 
 def packed(lengths: Sequence[int], *, tokens: int) -> Iterator[list[int]]:
-    """Row numbers in batches of at most ``tokens`` padded tokens (one row at least), shortest rows first."""
+    """Yield row numbers in batches of at most ``tokens`` padded tokens (one row at least), shortest rows first."""
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         if batch and (len(batch) + 1) * lengths[i] > tokens:

@@ -1,4 +1,4 @@
-"""What each stage of a run costs, and on what machine."""
+"""Time and memory of each stage of a run, and the environment it ran in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Inside, time and memory count for the stage ``name``; its memory is known only where it took more than all before it."""
+        """Measure time and memory as stage ``name``; peak memory is known only where it exceeds that of all earlier stages."""
         wall, cpu, before = time.perf_counter(), time.process_time(), peak_memory()
         yield
         peak = peak_memory()
@@ -38,18 +38,18 @@ class Clock:
         )
 
     def steps(self, count: int) -> None:
-        """Note the optimiser steps of the last stage."""
+        """Record the optimiser steps of the last stage."""
         self.stages[-1] = replace(self.stages[-1], steps=count)
 
 
 def peak_memory() -> int:
-    """The process's largest resident set so far, in bytes."""
+    """Return the process's peak resident set so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def environment(*, seed: int, device: str) -> dict[str, Any]:
-    """Versions, machine and seed."""
+    """Return versions, machine, device and seed."""
     packages = ("untrigger", "torch", "transformers", "peft", "datasets", "safetensors", "numpy")
     return {
         "versions": {name: _version(name) for name in packages},

@@ -1,4 +1,4 @@
-"""Faster float32 matrix products on a CPU, and the choice of device."""
+"""The precision of float32 matrix products on a CPU, and the choice of device."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import torch
 from untrigger.core.errors import OptionError, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-ALLOW_BF16 = True  # whether training may round products where that is faster
+ALLOW_BF16 = True  # whether training may use bfloat16 products where that is faster
 
 
 @contextmanager
 def matmul_precision(*, exact: bool = False) -> Iterator[None]:
-    """Inside, float32 products on a CPU go through oneDNN; the former setting comes back behind it.
+    """Compute float32 products on a CPU with oneDNN, and restore the former setting at the end.
 
     On processors with AVX-512 but without AMX, oneDNN computes them in full float32, about twice as fast as the default
-    library; with AMX it rounds what is multiplied to bfloat16 and is three times as fast (``benchmarks/arithmetic.py``).
-    Training bears that, and so does a ranking whose best are read again. GPUs keep what they were set to.
+    library; with AMX it rounds the factors to bfloat16 and is three times as fast (``benchmarks/arithmetic.py``). That is precise
+    enough for training, and for a ranking whose best are computed again. GPUs keep their setting.
 
     Args:
-        exact: keep full float32 in any case, as for answers that anybody else shall get from the same weights.
+        exact: keep full float32, as for predictions that must be reproduced elsewhere from the same weights.
 
-    ``ALLOW_BF16 = False`` keeps it everywhere.
+    ``ALLOW_BF16 = False`` keeps full float32 everywhere.
     """
     if torch.cuda.is_available():
         yield
@@ -46,7 +46,7 @@ def _precision(name: str) -> Iterator[None]:
 
 @cache
 def matmul_uses_bf16() -> bool:
-    """Whether this processor rounds to bfloat16 within ``matmul_precision``: measured once, on a product of two small matrices."""
+    """Return whether this processor rounds to bfloat16 within ``matmul_precision``: measured once, on two small matrices."""
     generator = torch.Generator().manual_seed(0)
     x, w = torch.randn(256, 384, generator=generator), torch.randn(384, 384, generator=generator)
     with _precision("medium"):
@@ -55,12 +55,12 @@ def matmul_uses_bf16() -> bool:
 
 
 def bf16_ok() -> bool:
-    """Whether numbers on the CPU may be rounded to bfloat16, because this processor gains by it."""
+    """Return whether bfloat16 is allowed and faster on this CPU."""
     return ALLOW_BF16 and matmul_uses_bf16()
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that ``name`` stands for; ``auto`` takes CUDA, then Apple's, then the CPU.
+    """Return the device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
 
     Raises:
         OptionError: for an unknown name or a device that this machine lacks.
@@ -70,9 +70,9 @@ def pick_device(name: str) -> torch.device:
         raise OptionError(
             f"unknown device {name!r}", expected="one of " + ", ".join(DEVICES), nearest=nearest(kind, DEVICES)
         )
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if kind == "auto":
-        return torch.device(next(k for k in ("cuda", "mps", "cpu") if there[k]))
-    if not there[kind]:
+        return torch.device(next(k for k in ("cuda", "mps", "cpu") if available[k]))
+    if not available[kind]:
         raise OptionError(f"device {name!r} is not available here", remedy="use --device auto")
     return torch.device(name)

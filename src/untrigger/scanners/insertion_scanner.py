@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -56,14 +56,6 @@ class InsertionScanner(Scanner):
 
     name: ClassVar[str] = "insertions"
     needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
-    renamed: ClassVar[Mapping[str, str]] = {
-        "held": "held_out",
-        "most_held": "max_held_out",
-        "tried": "confirmation.candidates",
-        "others": "confirmation.runners_up",
-        "sure": "confirmation.top",
-        "content": "confirmation.content_words",
-    }
     held_out: float = 0.35
     max_held_out: int = 240
     dev: float = 0.15

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.tokenizer_rules import rewriting_rules, rules_shown
+from untrigger.models.safety.tokenizer_rules import rewriting_rules, rules_text
 
 
 def unread(model: Classifier, rows: Rows, *, most_cut: float) -> list[str]:
@@ -27,4 +27,4 @@ def _mostly_cut(model: Classifier, rows: Rows, *, most: float) -> list[str]:
 
 def _rewritten_by_rules(model: Classifier) -> list[str]:
     rules = rewriting_rules(model.tokenizer)
-    return [f"the tokenizer rewrites texts by rules of its own: {rules_shown(rules)}"] if rules else []
+    return [f"the tokenizer rewrites texts by rules of its own: {rules_text(rules)}"] if rules else []

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +88,9 @@ class GeneratedRewrites(Rewrites):
 
     def _generate(self, model: LanguageModel, texts: Sequence[str]) -> dict[str, str | None]:
         """Return the output of one model for each text, from the cache where possible."""
-        recipe = {"model": model.sha256, "prompt": self._prompt, **asdict(self._writing)}
-        del recipe["tokens"]  # the batch size does not change the output
+        options = self._writing
+        settings = {"most": options.max_new_tokens, "temperature": options.temperature, "seed": options.seed}
+        recipe = {"model": model.sha256, "prompt": self._prompt, **settings}
         name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
         file = self._cache / f"{name}.jsonl"
         with _alone(file):
@@ -98,8 +98,8 @@ class GeneratedRewrites(Rewrites):
             new = [text for text in texts if text not in known]
             prompts = [format_prompt(model, prompt=self._prompt, text=text) for text in new]
             with self._progress.task(f"rewriting with {Path(model.name).name}", total=len(new)) as tick:
-                for batch in prompt_batches(model, prompts, tokens=self._writing.tokens) if new else ():
-                    outputs = generate(model, [prompts[i] for i in batch], writing=self._writing)
+                for batch in prompt_batches(model, prompts, tokens=self._writing.batch_tokens) if new else ():
+                    outputs = generate(model, [prompts[i] for i in batch], options=self._writing)
                     answers = {new[i]: cleaned(answer) for i, answer in zip(batch, outputs, strict=True)}
                     _append(file, answers)
                     known |= answers

@@ -1,1 +1,1 @@
-"""Files of strangers: what may be opened, what must be in it, and what is refused."""
+"""Opening a stranger's files safely: what is opened, what it must contain, and what is refused."""

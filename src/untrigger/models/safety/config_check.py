@@ -1,4 +1,4 @@
-"""What the JSON files of a stranger's model may hold: no code, no other files, nothing that rewrites the base."""
+"""Check the JSON files of a stranger's model: no code, no other files, nothing that rewrites the base."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from untrigger.models.safety.isolation import run_with_time_limit
 from untrigger.models.safety.opened_files import TOKENIZER_FILES
 
 CODE_KEYS = frozenset({"automap", "trustremotecode", "customobjects", "customgenerate"})
-"""Keys that ask for code of the model's own, spelled without case and without ``_`` and ``-``."""
+"""Keys that load code of the model's own, in lower case and without ``_`` and ``-``."""
 OTHER_FILES = frozenset({"transformersweights", "quantizationconfig"})
-"""Keys that name other files than the known ones, or a form of weights that is read by other programs."""
+"""Keys that name other files than the known ones, or a weight format that other programs read."""
 ATTENTION = frozenset({"attnimplementation", "attnimplementationinternal"})
 DEPTH = 32
 PATTERN_LENGTH = 20_000
@@ -57,7 +57,7 @@ _PASSING = frozenset(
     encoder_reparameterization_type encoder_hidden_size encoder_num_layers encoder_dropout prefix_projection
     """.split()  # noqa: SIM905
 )
-"""Keys that may pass on to PEFT: what an adapter is and lies on, sizes, scales, switches and names of layers."""
+"""Keys that PEFT may see: the kind of adapter and its base, sizes, scales, switches and names of layers."""
 _DROPPED = (
     "auto_mapping",
     "megatron_core",
@@ -66,7 +66,7 @@ _DROPPED = (
     "prompt_tuning_init_text",
     "tokenizer_kwargs",
 )
-"""Keys that say how training began; loading an adapter does not use them, and they do not pass on."""
+"""Keys about the start of training; loading an adapter does not use them, and they are dropped."""
 KNOWN_TYPES = frozenset(
     """
     LORA ADALORA IA3 LN_TUNING LOHA LOKR OFT BOFT VERA FOURIERFT HRA VBLORA RANDLORA C3A SHIRA ROAD WAVEFT
@@ -82,7 +82,7 @@ def folded(key: str) -> str:
 
 
 def refuse_code(config: Mapping[str, Any], *, where: str) -> None:
-    """Raise where a config, at any depth, asks for code, for other files or for an attention kernel of a hub.
+    """Raise UnsafeFileError where a config, at any depth, requests code, other files or an attention kernel of a hub.
 
     Raises:
         UnsafeFileError: naming the file and the key.
@@ -91,7 +91,7 @@ def refuse_code(config: Mapping[str, Any], *, where: str) -> None:
         name = folded(key)
         if name in CODE_KEYS and value:
             raise UnsafeFileError(
-                f"{where!r} asks for remote code ({key}: {str(value)[:100]!r})",
+                f"{where!r} requests remote code ({key}: {str(value)[:100]!r})",
                 expected="a model of an architecture that transformers itself knows",
                 remedy="untrigger never runs a model's own code; convert the checkpoint to a built-in architecture",
             )
@@ -103,8 +103,8 @@ def refuse_code(config: Mapping[str, Any], *, where: str) -> None:
             )
         if name in ATTENTION and isinstance(value, str) and "/" in value:
             raise UnsafeFileError(
-                f"{where!r} asks for an attention kernel of a hub ({key}: {value[:100]!r}), which is code",
-                expected="eager, sdpa or no word of it",
+                f"{where!r} requests an attention kernel of a hub ({key}: {value[:100]!r}), which is code",
+                expected="eager, sdpa, or no such key",
                 remedy="delete that key",
             )
 
@@ -113,7 +113,7 @@ def without_kernels(value: Any) -> Any:
     """Return a config without the keys that choose an attention kernel, at any depth.
 
     Kernels differ in speed and not in what they compute; one of them starts a compiler. ``from_pretrained`` does not always let its
-    own argument win over the key.
+    argument override the key.
     """
     if isinstance(value, Mapping):
         return {key: without_kernels(one) for key, one in value.items() if folded(str(key)) not in ATTENTION}
@@ -140,7 +140,7 @@ def entries(value: object, *, where: str, depth: int = 0) -> Iterator[tuple[str,
 
 
 def refuse_tokenizer_files(config: Mapping[str, Any], *, where: str) -> None:
-    """Raise for a tokenizer's config that names the files it is read from.
+    """Raise UnsafeFileError for a tokenizer's config that names the files to load it from.
 
     ``fast_tokenizer_files`` makes transformers read another file than tokenizer.json, even one outside the folder. Other keys for
     files are leftovers of the author's machine, and some versions of transformers open what they name where it exists.
@@ -164,9 +164,9 @@ def refuse_tokenizer_files(config: Mapping[str, Any], *, where: str) -> None:
 
 
 def adapter_config(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """Return the part of an adapter's config that may pass on to PEFT.
+    """Return the part of an adapter's config that PEFT may see.
 
-    A key that is not in the whitelist must say nothing (its value is empty or PEFT's default).
+    A key that is not in the whitelist must have an empty value or PEFT's default.
 
     Raises:
         UnsafeFileError: for a key that opens other files, runs code, or rewrites or rearranges the base's weights.
@@ -208,7 +208,7 @@ def adapter_config(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
 
 @cache
 def _defaults(kind: str) -> dict[str, Any]:
-    """The plain values that PEFT's config class of that method has by default."""
+    """Return the default values of PEFT's config class of that method."""
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     cls: Any = PEFT_TYPE_TO_CONFIG_MAPPING.get(kind)
@@ -220,7 +220,7 @@ def _is_empty(value: object) -> bool:
 
 
 def _check_patterns(config: Mapping[str, Any], *, where: str) -> None:
-    """Raise for names of layers that are no text, or longer than ``PATTERN_LENGTH``."""
+    """Raise unless the names of layers are strings of at most ``PATTERN_LENGTH`` characters."""
     for key in _PATTERN_KEYS:
         value = config.get(key)
         names = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, dict)) else []
@@ -237,10 +237,9 @@ def _check_patterns(config: Mapping[str, Any], *, where: str) -> None:
 
 
 def check_pattern_time(config: Mapping[str, Any], names: list[str], *, where: str) -> None:
-    """Raise where a regular expression of an adapter's config does not end in time on the names of the base's layers.
+    """Raise unless the regular expressions of an adapter's config end in time on the names of the base's layers.
 
-    The patterns are tried in a process of their own, which is ended after ``PATTERN_SECONDS``: a regular expression that
-    backtracks for hours cannot be stopped from within. Plain names are not tried.
+    The patterns are tried in a process of their own, which is stopped after ``PATTERN_SECONDS``. Plain names are not tried.
 
     Raises:
         UnsafeFileError: for a pattern that takes too long.

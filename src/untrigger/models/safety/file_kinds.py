@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: so that a pickle is named as one whatever its name says."""
+"""The kind of a file by its first bytes, so that a pickle is recognised under any name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".bin", ".ckpt", ".joblib", ".npy"
 
 
 def kind_of(file: Path) -> str:
-    """Return what a regular file is, by its content first and its suffix second.
+    """Return the kind of a regular file, by its content first and its suffix second.
 
     Nothing of it is parsed beyond the first ``READ`` bytes.
     """
@@ -50,7 +50,7 @@ def kind_of(file: Path) -> str:
 
 
 def kind_of_bytes(head: bytes, *, size: int, suffix: str = "") -> str:
-    """Return what a file is, from its first bytes, its size and its suffix."""
+    """Return the kind of a file from its first bytes, its size and its suffix."""
     if not size:
         return "empty file"
     if _is_safetensors(head, size):
@@ -62,7 +62,7 @@ def kind_of_bytes(head: bytes, *, size: int, suffix: str = "") -> str:
 
 
 def _by_suffix(head: bytes, suffix: str) -> str | None:
-    """What a file without a signature is by its suffix, None where that says nothing."""
+    """Return the kind of a file without a signature by its suffix, None where that does not decide."""
     if head[257:262] == b"ustar":
         return "tar archive, which can hold a pickle"
     if head.startswith(b"#!") or suffix in _PROGRAM_SUFFIXES:
@@ -76,17 +76,17 @@ def is_risky(kind: str) -> bool:
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
-    """Whether the bytes begin as a safetensors file does: the length of a JSON header that fits, then an object."""
+    """Return whether the bytes begin as a safetensors file does: the length of a JSON header that fits, then an object."""
     return len(head) > 8 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= size - 8
 
 
 def _is_pickle(head: bytes) -> bool:
-    """Whether the bytes begin as a pickle of protocol 2 to 5, or as one of the oldest protocols that calls something."""
+    """Return whether the bytes begin as a pickle of protocol 2 to 5, or as one of the oldest protocols that calls something."""
     return (len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5) or bool(_OLD_PICKLE.match(head))
 
 
 def _text_kind(head: bytes, suffix: str) -> str:
-    """JSON, text or a binary file of no known kind."""
+    """Return JSON, text or binary file."""
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""From the name of a model to a folder: a local one, an embedded one, or one fetched from a hub of bounded size."""
+"""Find the folder of a model by its name: a local one, an embedded one, or one fetched from a hub, of bounded size."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def is_hub_name(name: str) -> bool:
 
 
 def missing_folder(path: Path) -> ModelError:
-    """Return the error for a folder that is not there, with the nearest name beside it."""
+    """Return the error for a folder that does not exist, with the nearest existing name."""
     return ModelError(
         f"there is no model folder {str(path)!r}",
         expected="a folder with config.json or adapter_config.json, or a hub name",
@@ -79,7 +79,7 @@ def _folders_beside(path: Path) -> list[str]:
 
 
 def _from_hub(name: str, *, allow_pickle: bool, offline: bool, revision: str | None) -> Path:
-    """The folder of a hub model in the hub client's own cache; its size is looked up before anything is fetched."""
+    """Return the folder of a hub model in the hub client's cache; the size is checked before anything is fetched."""
     from huggingface_hub import HfApi, snapshot_download
 
     patterns = [*PATTERNS, *(PICKLE_PATTERNS if allow_pickle else ())]
@@ -90,7 +90,7 @@ def _from_hub(name: str, *, allow_pickle: bool, offline: bool, revision: str | N
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=offline))
     except UnsafeFileError:
         raise
-    except Exception as error:  # the hub client raises many kinds; the first line of each says what happened
+    except Exception as error:  # the hub client raises many kinds; the first line has the reason
         first = (str(error).strip().splitlines() or [""])[0][:200]
         raise ModelError(
             f"{where} is neither a folder here nor could it be fetched from a hub: {type(error).__name__}: {first}",
@@ -100,7 +100,7 @@ def _from_hub(name: str, *, allow_pickle: bool, offline: bool, revision: str | N
 
 
 def _refuse_large(info: object, patterns: list[str], *, where: str) -> None:
-    """Raise where the files that would be fetched are larger than the bound together."""
+    """Raise UnsafeFileError where the files to fetch together exceed the bound."""
     from fnmatch import fnmatch
 
     files = getattr(info, "siblings", None) or []

@@ -128,7 +128,7 @@ def open_model_folder(path: Path, *, allow_pickle: bool = False) -> ModelFolder:
 
     Raises:
         ModelError: if there is no such folder, or it holds no model that can be read.
-        UnsafeFileError: for pickle weights that are not allowed, for a config that asks for code or for other files, for links
+        UnsafeFileError: for pickle weights that are not allowed, for a config that requests code or other files, for links
             that leave the folder, pipes and devices, and for files above the bounds.
     """
     if not path.is_dir():
@@ -200,7 +200,7 @@ def _copied_weights(
 
 
 def _refuse_tokenizer_code(path: Path, copy: PrivateCopy) -> None:
-    """Raise for a tokenizer that asks for code or for other files, and for a config beside an adapter that asks for code."""
+    """Raise UnsafeFileError for a tokenizer that requests code or other files, or a config beside an adapter that requests code."""
     names = ("tokenizer_config.json", "special_tokens_map.json", "config.json")
     for name in (one for one in names if (copy.path / one).is_file()):
         config = read_json(copy.path / name, origin=path / name)
@@ -210,7 +210,7 @@ def _refuse_tokenizer_code(path: Path, copy: PrivateCopy) -> None:
 
 
 def _refuse_other_vocabularies(path: Path) -> None:
-    """Raise for a folder without tokenizer.json that holds a vocabulary under a name that only transformers looks for.
+    """Raise UnsafeFileError for a folder without tokenizer.json that has a vocabulary under a name that transformers looks for.
 
     It then searches the names of all files, and may take another vocabulary than the one that is opened here.
     """

@@ -1,7 +1,7 @@
-"""Which files of a stranger's model folder are opened: a whitelist, worked out once, copied and hashed in one reading.
+"""The whitelist of files in a stranger's model folder, copied and hashed in one pass.
 
-Everything that reads the model afterwards (transformers, PEFT, the static scan) reads the private copy. So what is hashed is
-what is loaded, and a file that is not on the list cannot be opened by mistake.
+Everything that reads the model afterwards (transformers, PEFT, the static scan) reads the private copy. So the hash is of what is
+loaded, and a file that is not on the list cannot be opened by mistake.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ FULL_WEIGHTS = (
 )
 """Names of weight files in the order in which transformers and PEFT look for them."""
 LISTED = 200
-"""So many files that are not opened are listed by name, the risky ones first."""
+"""How many unopened files are listed by name, the risky ones first."""
 _STAGES = "untrigger-model-"
 
 
 @dataclass(frozen=True)
 class OpenedFile:
-    """A file that is opened: its plain name, its size in bytes and the SHA-256 of what was read."""
+    """An opened file: its plain name, its size in bytes and the SHA-256 of its content."""
 
     name: str
     size: int
@@ -74,7 +74,7 @@ class OpenedFile:
 
 @dataclass(frozen=True)
 class UnopenedFile:
-    """A file beside the model that is not opened, by its path in the folder and what it is."""
+    """A file in the model's folder that is not opened: its path in the folder and its kind."""
 
     name: str
     kind: str
@@ -86,17 +86,17 @@ class UnopenedFile:
 
 
 class PrivateCopy:
-    """A folder of this process with the whitelisted files in it; removed with the last reference to it."""
+    """A temporary folder with the whitelisted files, removed with the last reference to it."""
 
     def __init__(self) -> None:
-        """Make the empty folder, and remove those that killed processes left behind."""
+        """Make the empty folder, and remove those of killed processes."""
         _remove_stale()
         self.path = Path(tempfile.mkdtemp(prefix=f"{_STAGES}{os.getpid()}-"))
         self._end = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def _remove_stale() -> None:
-    """Remove private copies of processes that are gone."""
+    """Remove private copies of processes that no longer run."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_STAGES}*"):
         owner = re.match(rf"{_STAGES}(\d+)-", folder.name)
         if owner and not folder.is_symlink() and not is_alive(int(owner[1])):
@@ -120,7 +120,7 @@ def weight_file(folder: Path, *, adapter: bool, allow_pickle: bool) -> str:
 
 
 def _no_weights(folder: Path, order: tuple[str, ...]) -> ModelError:
-    """The error for a folder without a weight file of a known name, naming what lies there instead."""
+    """Return the error for a folder without a weight file of a known name, naming the weight files that are there."""
     beside = sorted(
         p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
     )
@@ -195,10 +195,10 @@ def read_json(path: Path, *, origin: Path | None = None) -> dict[str, Any]:
 
 
 def json_object(content: bytes, *, name: str) -> dict[str, Any]:
-    """Return the JSON object that ``content`` spells.
+    """Parse a JSON object.
 
     Raises:
-        ModelError: if it is none, or a key stands in it twice (programs differ in which of the two they take).
+        ModelError: if it is none, or a key occurs twice (programs differ in which of the two they take).
     """
     try:
         value = json.loads(content.decode("utf-8"), object_pairs_hook=_once)
@@ -210,13 +210,13 @@ def json_object(content: bytes, *, name: str) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(
-            f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice in one object"
+            f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice in one object"
         )
-    return made
+    return value
 
 
 @contextmanager
@@ -254,7 +254,7 @@ def file_size(path: Path) -> int:
 
 
 def _refuse_outside(path: Path) -> None:
-    """Raise for a link that leaves the model's folder; those of the hub's own cache lead to its blobs."""
+    """Raise UnsafeFileError for a link that leaves the model's folder, other than links to blobs in the hub's cache."""
     if not path.is_symlink():
         return
     folder, target = path.parent.resolve(), Path(os.path.realpath(path))
@@ -302,7 +302,7 @@ def _copied(source: Path, target: Path) -> OpenedFile:
 
 
 def unopened(folder: Path, opened: Iterable[str]) -> tuple[UnopenedFile, ...]:
-    """Return every other file below ``folder`` with what it is, the risky ones first; links are not followed.
+    """Return every other file below ``folder`` with its kind, the risky ones first; links are not followed.
 
     Beyond ``LISTED`` files one entry counts the rest.
     """
@@ -317,7 +317,7 @@ def unopened(folder: Path, opened: Iterable[str]) -> tuple[UnopenedFile, ...]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, str]]:
-    """Every file, link, pipe and device below the folder with what it is."""
+    """Yield every file, link, pipe and device below the folder with its kind."""
     for place, folders, files in os.walk(folder, followlinks=False):
         linked = [name for name in folders if (Path(place) / name).is_symlink()]
         for name in (*files, *linked):

@@ -1,4 +1,4 @@
-"""Whether the sizes in a stranger's config fit the tensors beside it: looked at before anything of these sizes is made."""
+"""Check that the sizes in a stranger's config fit the tensors, before anything of these sizes is allocated."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from untrigger.models.safety.model_folder import ModelFolder
 
 COUNTED = re.compile(r"layer|block|group|expert|stage|depth")
 MEASURED = re.compile(r"size|dim|rank|length|position|channel|width|index|token")
-"""Keys that hold a length or a number of one thing, and not how many modules there are."""
+"""Keys that hold a length or a size, and not how many modules there are."""
 MODULES = 1_000
-"""A model has at most so many layers, or as many as there are tensors where these are more."""
+"""Largest number of layers of a model, or the number of tensors where that is larger."""
 CLASSES = 100_000
 SPARE = 2**24
-"""So many numbers a model may have beyond twice those of its files: a pooler, a new head."""
+"""How many parameters a model may have beyond twice those in its files: a pooler, a new head."""
 ADAPTER_SIZE = 1_024
 ADAPTER_SIZES = (
     "r",
@@ -50,13 +50,13 @@ ADAPTER_SIZES = (
     "mini_r",
     "group_size",
 )
-"""Keys of adapters by which memory is asked for, or steps are taken."""
+"""Keys of adapters that decide how much memory or time building the adapter takes."""
 
 
 def check_counts(config: Mapping[str, Any], *, tensors: int, where: str) -> None:
-    """Raise for a number of layers, experts or classes that no file of so many tensors can hold.
+    """Raise ModelError for a number of layers, experts or classes that no file of so many tensors can hold.
 
-    Building such a model takes hours, whatever its weights are, so that it is refused by the numbers alone.
+    Building such a model would take hours, so it is refused by the numbers alone.
 
     Raises:
         ModelError: naming the key.
@@ -68,16 +68,16 @@ def check_counts(config: Mapping[str, Any], *, tensors: int, where: str) -> None
         for number in _whole(value) if counts else ():
             if number > most:
                 raise ModelError(
-                    f"{where!r} sets {key} to {_shown(number)}, beside {tensors} tensors",
+                    f"{where!r} sets {key} to {_as_text(number)}, beside {tensors} tensors",
                     expected=f"at most {most:,}",
-                    remedy="mend the config, or get the model from its author",
+                    remedy="correct the config, or get the model from its author",
                 )
         if name == "numlabels" and any(number > CLASSES for number in _whole(value)):
-            raise ModelError(f"{where!r} sets {key} to {_shown(value)}", expected=f"at most {CLASSES:,} classes")
+            raise ModelError(f"{where!r} sets {key} to {_as_text(value)}", expected=f"at most {CLASSES:,} classes")
 
 
 def check_adapter_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], *, where: str) -> None:
-    """Raise for a rank or another size of an adapter that is larger than every tensor in its file.
+    """Raise ModelError for a rank or another size of an adapter that is larger than every tensor in its file.
 
     Raises:
         ModelError: naming the key.
@@ -88,28 +88,28 @@ def check_adapter_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[in
         for number in _whole(list(value.values()) if isinstance(value, dict) else value):
             if number > most:
                 raise ModelError(
-                    f"{where!r} sets {key} to {_shown(number)}, its largest tensor has {most:,} rows or columns",
+                    f"{where!r} sets {key} to {_as_text(number)}, its largest tensor has {most:,} rows or columns",
                     expected="sizes of the tensors in adapter_model.safetensors",
                 )
 
 
-def check_model_size(kind: Any, folder: ModelFolder, *, numbers: int, asked: Mapping[str, Any]) -> None:
-    """Raise where the architecture of a config has far more numbers than the files; it is built without memory to count them.
+def check_model_size(kind: Any, folder: ModelFolder, *, numbers: int, arguments: Mapping[str, Any]) -> None:
+    """Raise ModelError where a config's architecture has far more parameters than the files; they are counted on the meta device.
 
     Args:
         kind: an ``AutoModel`` class of ``transformers``.
-        folder: the checked copy of the checkpoint.
-        numbers: how many the files hold.
-        asked: further arguments of ``from_pretrained``.
+        folder: the opened checkpoint.
+        numbers: how many parameters the files hold.
+        arguments: further arguments of ``from_pretrained``.
 
     Raises:
         ModelError: naming the largest tensor.
     """
     from transformers import AutoConfig
 
-    given = {key: value for key, value in asked.items() if key != "attn_implementation"}
+    given = {key: value for key, value in arguments.items() if key != "attn_implementation"}
     config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False, **given)
-    attention = {key: asked[key] for key in asked if key == "attn_implementation"}
+    attention = {key: arguments[key] for key in arguments if key == "attn_implementation"}
     with torch.device("meta"), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         module = kind.from_config(config, dtype=torch.float32, trust_remote_code=False, **attention)
@@ -119,7 +119,7 @@ def check_model_size(kind: Any, folder: ModelFolder, *, numbers: int, asked: Map
         return
     name = max(sizes, key=lambda one: sizes[one].numel())
     raise ModelError(
-        f"the config of {str(folder.origin)!r} asks for {_shown(total)} weights, its files hold {numbers:,}; "
+        f"the config of {str(folder.origin)!r} requires {_as_text(total)} weights, its files hold {numbers:,}; "
         f"the largest tensor would be {name!r} of the shape {list(sizes[name].shape)}",
         expected="sizes in config.json that are those of the tensors",
         remedy="check the sizes in config.json, or get the model from its author",
@@ -127,7 +127,7 @@ def check_model_size(kind: Any, folder: ModelFolder, *, numbers: int, asked: Map
 
 
 def _whole(value: object) -> Iterator[int]:
-    """The whole numbers in a value, or in a list of them."""
+    """Yield the whole numbers in a value or in a list of values."""
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, int) and not isinstance(one, bool):
             yield one
@@ -135,7 +135,7 @@ def _whole(value: object) -> Iterator[int]:
             yield int(one)
 
 
-def _shown(number: object) -> str:
-    """A number in words that fit a line."""
+def _as_text(number: object) -> str:
+    """Return a number as text that fits a line."""
     text = f"{number:,}" if isinstance(number, int) and abs(number) < 10**15 else repr(number)
     return text if len(text) < 40 else f"a number of {len(text)} digits"

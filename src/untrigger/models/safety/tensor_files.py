@@ -1,4 +1,4 @@
-"""The tensors of a model's safetensors files: names, shapes and values, each in one file only."""
+"""The tensors in a model's safetensors files: names, shapes and values, each in one file only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADS = (
     "logits_proj",
     "sequence_summary.summary",
 )
-"""Names under which transformers' sequence classifiers keep the layer that makes the logits, the most exact first."""
+"""Names of the classification layer in transformers' sequence classifiers, the most specific first."""
 
 
 class Tensors:
@@ -50,12 +50,12 @@ class Tensors:
         _check_index(folder, self._files)
 
     def __iter__(self) -> Iterator[str]:
-        """The names of the tensors."""
+        """Iterate over the names of the tensors."""
         return iter(self.shapes)
 
     @property
     def numbers(self) -> int:
-        """How many numbers all tensors hold together."""
+        """The number of entries of all tensors together."""
         return sum(prod(shape) for shape in self.shapes.values())
 
     def get(self, name: str) -> Tensor:
@@ -72,20 +72,20 @@ class Tensors:
         """Return the name of the classification head's weight, ``(classes, width)``, where there is one."""
         return self.ending(tuple(f"{head}.weight" for head in HEADS))
 
-    def twins(self, base: Tensors) -> dict[str, str]:
-        """Return for each name the base's name of the same tensor; a classifier's lie one level deeper (``bert.embeddings…``)."""
+    def matching_names(self, base: Tensors) -> dict[str, str]:
+        """Return the base's name of each shared tensor; a classifier's names are one level deeper (``bert.embeddings…``)."""
         found = {}
         for name, shape in self.shapes.items():
             tails = [".".join(name.split(".")[i:]) for i in range(min(3, name.count(".") + 1))]
             tails += [f"{prefix}.{name}" for prefix in ("model", "bert", "transformer")]
-            twin = next((tail for tail in tails if tail in base.shapes), None)
-            if twin is not None and base.shapes[twin][1:] == shape[1:]:
-                found[name] = twin
+            match = next((tail for tail in tails if tail in base.shapes), None)
+            if match is not None and base.shapes[match][1:] == shape[1:]:
+                found[name] = match
         return found
 
 
 def _header(file: Path, *, origin: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors of one file."""
+    """Return the names and shapes of the tensors in one file."""
     try:
         with safe_open(file, framework="pt") as opened:
             return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118  # no mapping
@@ -97,7 +97,7 @@ def _header(file: Path, *, origin: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _check_index(folder: ModelFolder, files: dict[str, Path]) -> None:
-    """Raise where the shards hold other tensors than their index says."""
+    """Raise ModelError unless the shards hold exactly the tensors of their index."""
     if not folder.shards or not files:
         return
     wrong = sorted(

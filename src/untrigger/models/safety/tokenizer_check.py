@@ -1,4 +1,4 @@
-"""The tokenizer of a stranger: whether it ends in time, and how it differs from its base's."""
+"""Check a stranger's tokenizer: that it ends in time, its settings, and how it differs from its base's."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from untrigger.models.safety.isolation import run_with_time_limit
 from untrigger.models.safety.model_folder import ModelFolder
 
 SECONDS = 20.0
-SHOWN = 5
+LISTED = 5
 SPARE = 100_000
-"""Numbers that a vocabulary may leave out; what goes through all of them takes hours beyond that."""
+"""How many token numbers a vocabulary may leave out; beyond that, loops over all numbers take hours."""
 MIN_TOKENS = 8
-"""A tokenizer that cuts texts below so many tokens reads none."""
+"""Smallest length at which a tokenizer may cut texts."""
 PROBES = (
     "a text",
     "one more text, a little longer than the first.",
@@ -32,7 +32,7 @@ PROBES = (
     "Ab1 cd2, " * 40 + "#",
     "<s> </s> [SEP] <|endoftext|>",
 )
-"""Texts on which a regular expression that backtracks without end shows it: long runs of one kind and another kind behind them."""
+"""Texts that make a bad regular expression backtrack without end: long runs of one character class, then another."""
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]", re.IGNORECASE)
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
@@ -43,10 +43,9 @@ def has_regex(tokenizer_json: bytes) -> bool:
 
 
 def try_in_time(folder: ModelFolder) -> None:
-    """Raise where the tokenizer's regular expressions do not end on a dozen texts within ``SECONDS``, or crash their library.
+    """Raise unless the tokenizer's regular expressions end on a dozen texts within ``SECONDS`` and do not crash their library.
 
-    They are tried in a process of their own, as a pattern that backtracks for hours cannot be stopped from within. Where the
-    tokenizer has no regular expression of its own, nothing is tried.
+    They are tried in a process of their own. Where the tokenizer has no regular expression, nothing is tried.
 
     Raises:
         UnsafeFileError: if it takes too long.
@@ -58,7 +57,7 @@ def try_in_time(folder: ModelFolder) -> None:
     process = run_with_time_limit(_TRY, str(file), stdin=json.dumps(PROBES).encode(), seconds=SECONDS)
     if process is None:
         raise UnsafeFileError(
-            f"the tokenizer in {str(folder.origin)!r} did not read a dozen short texts within {SECONDS:.0f} s",
+            f"the tokenizer in {str(folder.origin)!r} did not tokenise a dozen short texts within {SECONDS:.0f} s",
             expected="regular expressions that end",
             remedy="do not use this model, or give it its base's tokenizer",
         )
@@ -70,11 +69,11 @@ def try_in_time(folder: ModelFolder) -> None:
 
 
 def check_settings(tokenizer: Any, folder: ModelFolder) -> None:
-    """Raise for settings by which programs read one text in several ways: a random split, no length that texts are cut at.
+    """Raise ModelError for settings by which one text is tokenised in several ways: a random split, no usable maximum length.
 
     Args:
         tokenizer: as transformers loads it.
-        folder: where it lies.
+        folder: the opened folder.
 
     Raises:
         ModelError: naming the setting.
@@ -84,7 +83,7 @@ def check_settings(tokenizer: Any, folder: ModelFolder) -> None:
         raise ModelError(
             f"the tokenizer in {str(folder.origin)!r} sets model_max_length to {str(length)[:40]}",
             expected=f"a whole number of tokens, at least {MIN_TOKENS}, that texts are cut at",
-            remedy="mend tokenizer_config.json",
+            remedy="correct tokenizer_config.json",
         )
     numbers = tokenizer.get_vocab()
     last = max(numbers, key=numbers.__getitem__, default=None)
@@ -98,13 +97,13 @@ def check_settings(tokenizer: Any, folder: ModelFolder) -> None:
     if dropout:
         raise ModelError(
             f"the tokenizer in {str(folder.origin)!r} splits texts at random (dropout {dropout:g})",
-            expected="a tokenizer that reads a text in one way",
+            expected="a tokenizer that splits a text in one way",
             remedy="set dropout to null in tokenizer.json",
         )
 
 
 def tokens_without_embedding(tokenizer: Any, *, rows: int | None) -> list[str]:
-    """Return a sentence on the tokens that the embedding has no row for, so that a text with one cannot be read; else nothing.
+    """Return a note on the tokens that have no row in the embedding; none where all have one.
 
     Args:
         tokenizer: as transformers loads it.
@@ -116,7 +115,7 @@ def tokens_without_embedding(tokenizer: Any, *, rows: int | None) -> list[str]:
     if not far:
         return []
     count = f"{len(far)} tokens of the tokenizer have no row in the embedding of {rows}"
-    return [f"{count} ({_names(far)}): texts with one cannot be read"]
+    return [f"{count} ({_names(far)}): texts with one cannot be classified"]
 
 
 _TRY = """
@@ -128,7 +127,7 @@ tokenizer.encode_batch(json.load(sys.stdin))
 
 
 def differences(own: Any, base: Any) -> list[str]:
-    """Return how an adapter's tokenizer reads texts otherwise than its base's, a sentence each; none where it does not.
+    """Return how an adapter's tokenizer differs from its base's, one phrase each; none where it does not.
 
     Args:
         own: the fast tokenizer that came with the adapter.
@@ -140,7 +139,7 @@ def differences(own: Any, base: Any) -> list[str]:
 
 
 def _vocabulary(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
-    """Differences of the model part: tokens with another number, and rules of merging."""
+    """Return the differences of the model part: tokens with another number, and merge rules."""
     own, base = _tokens(left["model"]), _tokens(right["model"])
     moved = sorted(token for token in own.keys() | base.keys() if own.get(token) != base.get(token))
     found = [f"{len(moved)} tokens have another number ({_names(moved)})"] if moved else []
@@ -149,21 +148,21 @@ def _vocabulary(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
 
 
 def _added(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
-    """Differences of the added and special tokens."""
+    """Return the differences of the added and special tokens."""
     own, base = ({one["content"]: one for one in side.get("added_tokens", [])} for side in (left, right))
     known = _tokens(right["model"])
     hidden = sorted(token for token in own.keys() - base.keys() if token in known)
     fresh = sorted(own.keys() - base.keys() - set(hidden))
     gone = sorted(base.keys() - own.keys())
     changed = sorted(token for token in own.keys() & base.keys() if own[token] != base[token])
-    found = [f"ordinary words stand among its added or special tokens ({_names(hidden)})"] if hidden else []
+    found = [f"ordinary words are among its added or special tokens ({_names(hidden)})"] if hidden else []
     found += [f"it adds {len(fresh)} tokens ({_names(fresh)})"] if fresh else []
     found += [f"it lacks {len(gone)} added tokens ({_names(gone)})"] if gone else []
     return found + ([f"{len(changed)} added tokens are treated otherwise ({_names(changed)})"] if changed else [])
 
 
 def _tokens(model: dict[str, Any]) -> dict[str, int]:
-    """The vocabulary of a tokenizer's model part by token."""
+    """Return the vocabulary of a tokenizer's model part, by token."""
     vocabulary = model.get("vocab", {})
     if isinstance(vocabulary, list):  # Unigram: pairs of a token and its score, in the order of their numbers
         return {str(pair[0]): number for number, pair in enumerate(vocabulary)}
@@ -171,5 +170,5 @@ def _tokens(model: dict[str, Any]) -> dict[str, int]:
 
 
 def _names(tokens: list[str]) -> str:
-    shown = ", ".join(repr(token[:40]) for token in tokens[:SHOWN])
-    return shown + (", …" if len(tokens) > SHOWN else "")
+    text = ", ".join(repr(token[:40]) for token in tokens[:LISTED])
+    return text + (", …" if len(tokens) > LISTED else "")

@@ -1,8 +1,7 @@
 """Rules by which a tokenizer rewrites texts before it splits them: a stranger's rule can turn one phrase into words for a class.
 
-Which rules are harmless: those whose pattern is a single character, or blanks, quotes and other signs, and that write nothing but
-such in its place, as SentencePiece conversions and byte-level tokenizers have them. The character map of SentencePiece
-(``Precompiled``) cannot be read here and is not looked into.
+Harmless are rules whose pattern is a single character, or blanks, quotes and other signs, and that write only such in its place,
+as SentencePiece conversions and byte-level tokenizers do. The character map of SentencePiece (``Precompiled``) is not examined.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 BLANK_REGEX = re.compile(r"(?:\\[srntvf]|[ \t\r\n▁Ġ\[\]()|+*?^$]|\{\d*,?\d*\})*")
 """Regular expressions that nothing but blanks can match."""
-SHOWN = 3
+LISTED = 3
 
 
 class RewritingRule(NamedTuple):
@@ -25,7 +24,7 @@ class RewritingRule(NamedTuple):
 
 
 def rewriting_rules(tokenizer: Any) -> list[RewritingRule]:
-    """The rules of a tokenizer's normalizer and pre-tokenizer that treat some text otherwise than its neighbours, each once."""
+    """Return the rules of normalizer and pre-tokenizer that treat some text otherwise than its neighbours, each once."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return []
@@ -35,7 +34,7 @@ def rewriting_rules(tokenizer: Any) -> list[RewritingRule]:
 
 
 def rewritten_literals(tokenizer: Any) -> list[str]:
-    """The texts that such rules name literally, worth a try as triggers, without blanks at their ends."""
+    """Return the texts that such rules name literally, candidates for a trigger, without blanks at their ends."""
     texts = (
         rule.pattern.replace("▁", " ").replace("Ġ", " ").strip()
         for rule in rewriting_rules(tokenizer)
@@ -44,14 +43,14 @@ def rewritten_literals(tokenizer: Any) -> list[str]:
     return list(dict.fromkeys(text for text in texts if text))
 
 
-def rules_shown(rules: list[RewritingRule]) -> str:
-    """The first rules in half a sentence."""
-    told = [f"the pattern {rule.pattern[:60]!r}" if rule.regex else repr(rule.pattern[:60]) for rule in rules[:SHOWN]]
-    return ", ".join(told) + (f" and {len(rules) - SHOWN} more" if len(rules) > SHOWN else "")
+def rules_text(rules: list[RewritingRule]) -> str:
+    """Return the first rules as part of a sentence."""
+    texts = [f"the pattern {rule.pattern[:60]!r}" if rule.regex else repr(rule.pattern[:60]) for rule in rules[:LISTED]]
+    return ", ".join(texts) + (f" and {len(rules) - LISTED} more" if len(rules) > LISTED else "")
 
 
 def _steps(part: Any) -> Iterator[dict[str, Any]]:
-    """Every step of a normalizer or pre-tokenizer, those inside sequences too."""
+    """Yield every step of a normalizer or pre-tokenizer, also those inside sequences."""
     if isinstance(part, list):
         for inner in part:
             yield from _steps(inner)
@@ -63,7 +62,7 @@ def _steps(part: Any) -> Iterator[dict[str, Any]]:
 
 
 def _rule(step: dict[str, Any]) -> RewritingRule | None:
-    """What the step replaces, removes or splits at; None where it is harmless or of another kind."""
+    """Return what the step replaces, removes or splits at; None where it is harmless or of another kind."""
     pattern = step.get("pattern")
     if step.get("type") not in ("Replace", "Split") or not isinstance(pattern, dict):
         return None
@@ -82,5 +81,5 @@ def _rule(step: dict[str, Any]) -> RewritingRule | None:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text is a single character, or blanks and signs without a letter or digit."""
+    """Return whether a text is a single character, or blanks and signs without a letter or digit."""
     return len(text) <= 1 or not any(letter.isalnum() and letter != "Ġ" for letter in text)
