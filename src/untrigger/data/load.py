@@ -100,12 +100,12 @@ def _tables(location: Location, *, source: DataSource, offline: bool) -> dict[st
         return read_folder(Path(location.place), limit=source.size_limit)
     dataset = location.dataset
     try:
-        found = read_hub(
+        loaded = read_hub(
             location.place, split=source.split, offline=offline, revision=dataset.hub_revision if dataset else None
         )
     except DataError as error:
         raise not_available(dataset, reason=error.what) if dataset else error from error
-    tables = {SPLITS.get(key, key): table for key, table in only_labelled(found).items()}
+    tables = {SPLITS.get(key, key): table for key, table in only_labelled(loaded).items()}
     if dataset is None:
         return tables
     return with_known_names(only_classes(tables, count=len(dataset.label_names)), names=dataset.label_names)
