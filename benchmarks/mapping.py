@@ -130,7 +130,7 @@ def asked(runs: Path, recipe: AttackRequest) -> Asked:
 
 
 def measured(one: Asked, setting: Setting, *, seed: int) -> dict[str, Any]:
-    """One line: every row's distance and stubbornness, and what the mapping says to clean test rows."""
+    """One line: every row's distance and smaller log-odds, and what the mapping says to clean test rows."""
     rng = np.random.default_rng(seed)
     rows, _, warnings = sample_per_class(one.training, setting.rows, rng=rng, purpose="the mapping", spare=False)
     watch = None if setting.whole else one.calibrating.stratified(min(STOP.rows, len(one.calibrating)), rng=rng)[0]
@@ -156,7 +156,7 @@ def measured(one: Asked, setting: Setting, *, seed: int) -> dict[str, Any]:
         "poisoned": [int(flag) for flag in one.poisoned],
         "agreeing": _plain(views["pool"].victim_agrees(one.rows["pool"].labels).int()),
         "distance": {name: _plain(view.distance()) for name, view in views.items()},
-        "stubbornness": {name: _plain(view.min_log_odds(one.rows[name].labels)) for name, view in views.items()},
+        "min_log_odds": {name: _plain(view.min_log_odds(one.rows[name].labels)) for name, view in views.items()},
         **_turned(views["test"], one.rows["test"]),
     }
 
@@ -175,15 +175,15 @@ def _plain(values: Any) -> list[float]:
 
 
 def judged(line: dict[str, Any]) -> tuple[CalibratedThreshold, float]:
-    """What the clean rows say of the pool's stubbornness, the mapping's own word in the score of ours."""
-    scores = line["stubbornness"]
+    """What the clean rows say of the pool's smaller log-odds, the mapping's part in the score of ours."""
+    scores = line["min_log_odds"]
     seen = calibrate(scores["clean"], scores["pool"], fpr=FPR, false_share=FALSE_SHARE)
     return seen, flagging_threshold(seen, scores["pool"])
 
 
 def figures(line: dict[str, Any]) -> dict[str, float | None]:
     """AUROC, precision, recall and FPR of the released rule and of ours, and the share of clean test rows that ours flags."""
-    d, s, poisoned = line["distance"], line["stubbornness"], [bool(flag) for flag in line["poisoned"]]
+    d, s, poisoned = line["distance"], line["min_log_odds"], [bool(flag) for flag in line["poisoned"]]
     low = [x < RELEASED and bool(agrees) for x, agrees in zip(d["pool"], line["agreeing"], strict=True)]
     seen, threshold = judged(line)
     high = [seen.found and x > threshold for x in s["pool"]]
@@ -219,7 +219,7 @@ def table(runs: Path) -> Iterator[str]:
 
 
 def draw(folder: Path) -> None:
-    """``folder.svg``: distance and stubbornness of poisoned rows, of the other training rows and of clean test rows, by way."""
+    """``folder.svg``: distance and smaller log-odds of poisoned rows, of the other training rows and of clean test rows, by way."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -231,7 +231,7 @@ def draw(folder: Path) -> None:
     for row, (way, file) in zip(figure.subplots(len(files), 2, squeeze=False), files, strict=True):
         line = json.loads(file.read_text(encoding="utf-8"))
         poisoned = np.asarray(line["poisoned"], dtype=bool)
-        for axes, score, limits in zip(row, ("distance", "stubbornness"), ((0, 1), (-6, 6)), strict=True):
+        for axes, score, limits in zip(row, ("distance", "min_log_odds"), ((0, 1), (-6, 6)), strict=True):
             pool, test = np.asarray(line[score]["pool"]), np.asarray(line[score]["test"])
             kinds = (
                 ("poisoned", pool[poisoned], "#c8501e"),

@@ -3,7 +3,7 @@
     python benchmarks/w2sdefense.py --runs runs/w2sdefense [--only smollm2,minilm] [--seeds 0,1,2] [--variants ours]
     python benchmarks/w2sdefense.py --runs runs/w2sdefense --table
 
-Resumable: a victim or a purification whose folder is there is not made again. One job at a time; `--table` draws what is there.
+Resumable: a victim or a purification whose folder exists is not made again. Run one job at a time; `--table` prints what there is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COLUMNS = (
 log = logging.getLogger("series")
 
 
-def cure(
+def purify_victim(
     runs: Path,
     recipe: AttackRequest,
     *,
@@ -50,7 +50,7 @@ def cure(
     given: Sequence[str] = (),
     called: str = "",
 ) -> None:
-    """One purification of one victim, made where it is not there yet."""
+    """Purify one victim, unless its report exists."""
     out = runs / (called or variant) / recipe.out.name
     if out.exists():
         return
@@ -81,8 +81,8 @@ def table(runs: Path) -> Iterator[str]:
     for file in sorted(runs.glob("*/*/report.json")):
         report, variant = Report.read(file), file.parent.parent.name
         name, seed = file.parent.name.rsplit("-", 1)
-        told = {column: m.value if (m := report.find(*column)) else None for column in COLUMNS}
-        values, before, after = list(told.values()), told["victim", "cacc"], told["purified", "cacc"]
+        measured = {column: m.value if (m := report.find(*column)) else None for column in COLUMNS}
+        values, before, after = list(measured.values()), measured["victim", "cacc"], measured["purified", "cacc"]
         values.append(before - after if before is not None and after is not None else None)
         groups[variant, name].append(values)
         counts = [str(m.n) if (m := report.find("victim", metric)) else "–" for metric in ("asr", "cacc")]
@@ -96,7 +96,7 @@ def table(runs: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run what is asked for and is not there yet."""
+    """Run the requested cells that have no report yet."""
     parser = arguments(__doc__, runs="runs/w2sdefense")
     parser.set_defaults(only="minilm,smollm2", attacks="badnets,insent")
     parser.add_argument("--variants", default="ours", help="ours,as_described,as_released")
@@ -104,14 +104,14 @@ def main() -> None:
     parser.add_argument(
         "--called", default="", help="folder of --runs for what --set makes, by default that of the variant"
     )
-    parser.add_argument("--benign", action="store_true", help="also purify the clean twin")
+    parser.add_argument("--benign", action="store_true", help="also purify the clean model")
     parser.add_argument("--victims-only", action="store_true")
     args = parser.parse_args()
     if args.set and not args.called:
         parser.error("--set needs --called NAME, so that its runs are not taken for those of the defaults")
     for recipe in victims(args) if not args.table else ():
         for variant in [] if args.victims_only else args.variants.split(","):
-            cure(
+            purify_victim(
                 args.runs,
                 recipe,
                 variant=variant,

@@ -219,7 +219,7 @@ def test_fewer_clean_rows_than_asked_are_said_and_used(suspect: Classifier) -> N
 def test_rows_that_are_clean_and_suspect_are_said(suspect: Classifier) -> None:
     leaking = task(64, seed=1)  # the first rows of the pool, before some of them were poisoned
     told = method().detect(suspect, Grant(clean=leaking, suspect=POOL.visible))
-    [warning] = [one for one in told.warnings if "also stand among the suspect rows" in one]
+    [warning] = [one for one in told.warnings if "are also suspect rows" in one]
     count = int(warning.split()[0])
     assert 40 < count <= 64
     done = method().purify(suspect, Grant(clean=leaking, suspect=POOL.visible))

@@ -152,7 +152,7 @@ def test_a_classifier_is_at_the_optimum_of_its_loss() -> None:
     """The weighted loss plus the penalty has no slope there: neither solver nor scaling of scikit-learn changes the objective."""
     rng = np.random.default_rng(0)
     known, rows = torch.tensor(rng.normal(size=(60, 3))), torch.tensor(rng.normal(size=(40, 3)) + 0.5)
-    options = EvidenceOptions(folds=1)
+    options = EvidenceOptions()
     everyone = np.ones(40, dtype=bool)
     space = FeatureSpace(known.numpy(), rows.numpy())
     model = _fit_against(space, (np.ones(60), np.ones(40)), positive=everyone, negative=~everyone, options=options)

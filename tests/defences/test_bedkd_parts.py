@@ -18,6 +18,7 @@ from untrigger.core.rows import Rows
 from untrigger.defences.bedkd.bedkd_defence import BeDKD
 from untrigger.defences.bedkd.bedkd_published import BeDKDAsDescribed, BeDKDAsReleased
 from untrigger.defences.bedkd.distillation import KDConfig, frozen_outputs
+from untrigger.defences.bedkd.row_detection.bedkd_detector import MappingStop
 from untrigger.defences.bedkd.row_detection.directional_mapping import (
     CopyConfig,
     InvertedMapping,
@@ -26,6 +27,7 @@ from untrigger.defences.bedkd.row_detection.directional_mapping import (
     next_labels,
     train_mapping,
 )
+from untrigger.defences.bedkd.row_detection.linear_classifiers import EvidenceOptions
 from untrigger.defences.bedkd.row_sets import sample_per_class
 from untrigger.defences.bedkd.row_unlearning.clean_confidence import (
     CleanConfidence,
@@ -39,7 +41,11 @@ from untrigger.defences.bedkd.row_unlearning.unlearning_objective import (
     oversampled,
     piece,
 )
-from untrigger.defences.bedkd.row_unlearning.validation_monitor import ValidationMonitor, split_flagged
+from untrigger.defences.bedkd.row_unlearning.validation_monitor import (
+    UnlearningOptions,
+    ValidationMonitor,
+    split_flagged,
+)
 from untrigger.models.adapters import AdapterOptions, attach
 from untrigger.models.classifier import Classifier, ModelSource
 from untrigger.models.inference import log_odds, predict_texts
@@ -410,6 +416,23 @@ BAD = [
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="counts of 1 or more"):
         BeDKD(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("record", "options"),
+    [
+        (EvidenceOptions, {"folds": 1}),
+        (EvidenceOptions, {"leaders": 0.5}),
+        (EvidenceOptions, {"penalty": 0.0}),
+        (MappingStop, {"rows": 0}),
+        (MappingStop, {"flipped": 0.0}),
+        (UnlearningOptions, {"held_back": 1.0}),
+        (UnlearningOptions, {"memory": 0}),
+    ],
+)
+def test_constants_out_of_range_are_refused(record: type[object], options: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match=next(iter(options))):
+        record(**options)
 
 
 def test_ways_and_weights_out_of_range_are_refused() -> None:

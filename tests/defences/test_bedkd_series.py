@@ -126,7 +126,7 @@ def line() -> dict[str, Any]:
         "poisoned": poisoned,
         "agreeing": [1] * 99 + [0],
         "distance": {"pool": [0.05] * 9 + [0.2] + [0.5] * 88 + [0.05] * 2, "clean": [0.5] * 199, "test": [0.5] * 50},
-        "stubbornness": {
+        "min_log_odds": {
             "pool": [3.0] * 10 + [-1.0] * 90,
             "clean": [i / 1000 for i in range(199)],
             "test": [9.0] + [-1.0] * 49,

@@ -22,7 +22,7 @@ from untrigger.defences.purifier import Purified, Purifier
 from untrigger.defences.w2s.retrain_from_base import RetrainOptions
 from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.inversion.search import SearchOptions
-from untrigger.methods.defender_rows import check_clean, split_clean
+from untrigger.methods.defender_rows import check_clean_rows, split_clean
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.saving import save_purified
@@ -236,4 +236,4 @@ def test_a_dev_share_that_leaves_nothing_is_refused(share: float) -> None:
 
 
 def test_check_clean_lets_good_rows_pass(load: Load) -> None:
-    check_clean(CLEAN, model=load("bert"))
+    check_clean_rows(CLEAN, model=load("bert"))

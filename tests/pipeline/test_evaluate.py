@@ -194,5 +194,7 @@ def test_a_report_that_is_there_stays(shop: Shop, tmp_path: Path) -> None:
 
 
 def test_outcomes_that_cannot_be_written_are_the_users_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="remedy"):
-        write_outcomes([], tmp_path / "nowhere" / "outcomes.csv")
+        write_outcomes([], tmp_path / "file" / "outcomes.csv")
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]

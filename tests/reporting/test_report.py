@@ -270,3 +270,8 @@ def test_a_report_is_light_to_import() -> None:
     code = "import sys, untrigger.core.report, untrigger.reporting; print([m for m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout  # noqa: S603
     assert not [name for name in ("'torch'", "'matplotlib'", "'jinja2'", "'numpy'") if name in loaded]
+
+
+def test_the_command_line_loads_no_pydantic_before_it_needs_it() -> None:
+    code = "import sys, untrigger, untrigger.cli.main; sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from untrigger.core.candidate import Candidate
 from untrigger.core.errors import DataError
 from untrigger.core.files import write_text
-from untrigger.core.json_values import LARGEST, SURROGATE
+from untrigger.core.json_values import SURROGATE
 from untrigger.core.registry import attribute_entries
 from untrigger.core.report_versions import READABLE, SCHEMA, to_current_version
 from untrigger.core.scan_result import Scan
@@ -287,4 +287,4 @@ def _too_large(source: str, *, size: int) -> NoReturn:
     )
 
 
-__all__ = ["KINDS", "LARGEST", "MAX_BYTES", "SCHEMA", "Curve", "Report", "Stage", "Verdict", "report_schema_text"]
+__all__ = ["KINDS", "MAX_BYTES", "SCHEMA", "Curve", "Report", "Stage", "Verdict", "report_schema_text"]

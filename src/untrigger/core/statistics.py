@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 
-from pydantic.dataclasses import dataclass as record
+import pydantic.dataclasses
 
 from untrigger.core.validation import Number, Text, Whole
 
@@ -41,7 +41,7 @@ class Outcome:
     confidence: float
 
 
-@record(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True)
 class Measurement:
     """A value with its interval and sample size. An empty sample is not measured: ``value`` is None, never 0."""
 

@@ -1,4 +1,4 @@
-"""What a run can end with: the facts that a purifier must state, the statuses of verdicts, and the exit code of each."""
+"""Outcomes of purifiers, statuses of verdicts, and exit codes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ends."""
+    """Exit code of a command."""
 
     DONE = 0
     FOUND = 1
@@ -17,36 +17,36 @@ class ExitCode(IntEnum):
 
 
 class PurificationOutcome(StrEnum):
-    """What a purifier knows about the model that it gives back. Every purifier states one; none of them is a verdict."""
+    """What a purifier knows about the model that it returns. Every purifier states one; none is a verdict."""
 
     NOTHING_FOUND = "nothing found"
-    """It looked and found nothing to remove; the model comes back as it was."""
+    """Nothing to remove was found; the model is unchanged."""
     GIVEN_UP = "given up"
-    """It found something that it could not remove, and gives an earlier model back."""
+    """Something was found that could not be removed; an earlier model is returned."""
     RETRAINED_FROM_BASE = "retrained from a trusted base"
-    """What was trained into a trusted base was removed, and the task trained again on that base."""
+    """The model was reset to a trusted base, and the task trained again on it."""
     SEARCH_FINDS_NOTHING = "last search finds nothing"
     """The model was trained, and a search of the result found nothing that calls for more."""
     SEARCH_STILL_FINDS = "last search still finds something"
     """The model was trained, and the last search still found something."""
     ROWS_NO_LONGER_FOLLOWED = "suspect rows no longer followed"
-    """The model was trained, and predicts the labels of suspect rows no more often than an honest model would."""
+    """The model was trained, and predicts the labels of suspect rows no more often than a clean model would."""
     ROWS_STILL_FOLLOWED = "suspect rows still followed"
     """The model was trained, and still predicts the labels of suspect rows."""
     NOT_DECIDED = "not decided"
-    """It looked, and could not say whether there is something."""
+    """The method could not decide whether there is something to remove."""
     TRAINED_ON_CLEAN_ROWS = "trained on clean rows alone"
     """Plain fine-tuning, which is known to leave backdoors in place: no evidence makes it *purified*."""
     NOT_CHECKED = "not checked"
-    """The model was trained, and the result was not looked at."""
+    """The model was trained, and the result was not checked."""
 
     @property
     def still_there(self) -> bool:
-        """Whether the method itself says that the backdoor, or a part of it, may still be there."""
+        """Whether the method itself states that the backdoor, or a part of it, may still be there."""
         return self in (self.GIVEN_UP, self.SEARCH_STILL_FINDS, self.ROWS_STILL_FOLLOWED)
 
     def fits(self, *, changed: bool) -> bool:
-        """Whether it can be true of a model that was changed, or of one that was not."""
+        """Return whether the outcome can be true of a model that was changed, or of one that was not."""
         if self in (self.GIVEN_UP, self.NOT_DECIDED):
             return True
         return changed != (self is self.NOTHING_FOUND)
@@ -84,5 +84,5 @@ EXIT_CODES = {
 
 
 def exit_code(status: str) -> int:
-    """The exit code of a verdict; one that is not known counts as undecided, never as passed."""
+    """Return the exit code of a verdict; an unknown status counts as undecided, never as passed."""
     return int(EXIT_CODES.get(status, ExitCode.UNDECIDED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Curve, Verdict
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.student import TrainingBudget
-from untrigger.methods.defender_rows import check_rows, overlap_warnings
+from untrigger.methods.defender_rows import check_granted_rows, overlap_warnings
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.adapter_merging import is_adapted
@@ -27,6 +28,8 @@ from untrigger.training.loop import History
 
 if TYPE_CHECKING:
     from untrigger.detectors.detector import Detection
+
+logger = logging.getLogger(__name__)
 
 PLAIN_CARD = (
     "# Output of an untrigger purifier: not evaluated\n\nMade through the Python interface, without an evaluation: nothing here "
@@ -111,10 +114,11 @@ class Purifier(Method):
             ContractError: if the method changed the model that it was given, or states no outcome that fits.
         """
         self.check(grant)
-        check_rows(grant, model=model)
+        check_granted_rows(grant, model=model)
         with untouched(model, self.name):
             purified = self._purify(model, grant, progress=progress)
         check_outcome(purified, self.name)
+        logger.info("%s: %s, %d steps", self.name, purified.outcome, purified.history.steps)
         if grant.clean is not None:
             check_finite_logits(purified.model, grant.clean)
         return replace(

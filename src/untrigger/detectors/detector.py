@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,11 +14,13 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
-from untrigger.methods.defender_rows import check_rows, overlap_warnings
+from untrigger.methods.defender_rows import check_granted_rows, overlap_warnings
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.classifier import Classifier
 from untrigger.training.loop import History
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,14 @@ class Detector(Method):
         """
         self._check_needs(grant, self.needs | {"suspect"})
         assert grant.suspect is not None
-        check_rows(grant, model=model)
+        check_granted_rows(grant, model=model)
         with untouched(model, self.name):
             detection = self._detect(model, grant, progress=progress)
         if not len(grant.suspect) == len(detection.rows) == len(detection.scores) == len(detection.flagged):
             raise ContractError(f"{self.name} was given {len(grant.suspect)} rows and scored {len(detection.scores)}")
         if not all(map(isfinite, detection.scores)):
             raise DivergedError("a score is no number", remedy="use a smaller learning rate")
+        logger.info("%s flags %d of %d rows", self.name, sum(detection.flagged), len(detection.rows))
         return replace(detection, warnings=[*overlap_warnings(grant), *detection.warnings])
 
 

@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from untrigger.core.errors import DataError, OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.rows import Rows, overlap
 from untrigger.models.classifier import Classifier
 
-if TYPE_CHECKING:
-    pass
 
-
-def check_rows(grant: Grant, *, model: Classifier) -> None:
-    """Nothing, where the rows that are granted fit the model.
-
-    Raises:
-        DataError: for clean rows that cannot teach it, or suspect rows of other classes.
-    """
+def check_granted_rows(grant: Grant, *, model: Classifier) -> None:
+    """Raise DataError unless the granted rows fit the model: enough clean rows, and the model's classes in both sets."""
     if grant.clean is not None:
-        check_clean(grant.clean, model=model)
+        check_clean_rows(grant.clean, model=model)
     if grant.suspect is not None:
         _check_classes(grant.suspect, model=model, what="suspect")
 
 
 def overlap_warnings(grant: Grant) -> list[str]:
-    """What there is to say of clean rows that are suspect rows too."""
+    """Return a warning about clean rows that are suspect rows too; none where there are none."""
     if grant.clean is None or grant.suspect is None:
         return []
     shared = overlap(grant.clean, grant.suspect)
     if not shared:
         return []
     return [
-        f"{shared} of the {len(grant.clean)} clean rows also stand among the suspect rows: what was learned or calibrated "
-        "on them says too little about the others"
+        f"{shared} of the {len(grant.clean)} clean rows are also suspect rows: what was learned or calibrated on them "
+        "says too little about the others"
     ]
 
 
-def check_clean(rows: Rows, *, model: Classifier, least: int = 8) -> None:
-    """Nothing, where the clean rows can teach this model.
-
-    Raises:
-        DataError: for other classes than the model's, a class without rows, or too few rows.
-    """
+def check_clean_rows(rows: Rows, *, model: Classifier, least: int = 8) -> None:
+    """Raise DataError unless the clean rows have the model's classes, two rows of each, and ``least`` rows in all."""
     _check_classes(rows, model=model, what="clean")
     empty = [name for name, count in rows.class_counts().items() if count < 2]
     if empty:
@@ -64,7 +53,7 @@ def _check_classes(rows: Rows, *, model: Classifier, what: str) -> None:
 
 
 def split_clean(rows: Rows, *, dev: float, generator: Any) -> tuple[Rows, Rows]:
-    """Rows to train on and rows to choose by: a stratified share ``dev`` (0 to 1) of at least one row a class.
+    """Return rows to train on, and a stratified share ``dev`` of the rows (0 to 1), at least one of each class, to choose by.
 
     Raises:
         OptionError: for a share outside (0, 1).

@@ -1,4 +1,4 @@
-"""What every method of a defender is: a name, options, and what it needs."""
+"""The base class of purifiers, detectors and scanners: a name, options, and the fields of the grant that they need."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from untrigger.core.grant import Grant
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """What every defence is: a name, options (every public field), and what it needs.
+    """A method of the defender. Every public field is an option.
 
-    ``needs`` names the fields of the grant without which the method cannot run, ``uses`` those that it uses where they
-    are there.
+    ``needs`` names the fields of the grant without which the method cannot run, ``uses`` optional ones. ``variants`` are other
+    versions of the method by name, such as the published one.
     """
 
     name: ClassVar[str]
@@ -25,10 +25,11 @@ class Method(ABC):
     variants: ClassVar[Mapping[str, Callable[..., Any]]] = {}
 
     def options(self) -> dict[str, Any]:
-        """Every option with its value."""
+        """Return every option with its value."""
         return asdict(self)
 
     def _check_needs(self, grant: Grant, needs: frozenset[str]) -> None:
+        """Raise NeedsError unless the grant has the fields ``needs``."""
         missing = sorted(needs - grant.has())
         if missing:
             raise NeedsError(f"{self.name} needs {', '.join(missing)}", remedy="grant it, or take another method")

@@ -1,28 +1,20 @@
-"""The promise that a method leaves the model that it was given as it is."""
+"""The check that a method leaves the model that it was given as it was."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 
 from untrigger.core.errors import ContractError
 from untrigger.models.classifier import Classifier
 
-if TYPE_CHECKING:
-    pass
-
 
 @contextmanager
 def untouched(model: Classifier, name: str) -> Iterator[None]:
-    """Inside, the method ``name`` works; behind it the model is as it was.
-
-    Raises:
-        ContractError: if it is not.
-    """
+    """Raise ContractError unless the model is the same after the block, in which the method ``name`` runs."""
     before = fingerprint(model)
     yield
     if fingerprint(model) != before:
@@ -30,7 +22,7 @@ def untouched(model: Classifier, name: str) -> Iterator[None]:
 
 
 def fingerprint(model: Classifier) -> str:
-    """A hash over the bytes of every weight and buffer."""
+    """Return a hash of the bytes of every weight and buffer."""
     digest = hashlib.blake2b()
     for name, value in model.module.state_dict().items():
         digest.update(name.encode())

@@ -10,7 +10,7 @@ from untrigger.core.seeds import generator_for
 from untrigger.defences.chain import Chain
 from untrigger.defences.purifier import Purifier
 from untrigger.defences.w2s.base_recovery import load_base_of, same_shape
-from untrigger.methods.defender_rows import check_clean
+from untrigger.methods.defender_rows import check_clean_rows
 from untrigger.models.adapter_merging import lora_updates
 from untrigger.models.adapters import METHODS
 from untrigger.models.classifier import Classifier
@@ -27,7 +27,7 @@ def split_rows(request: PurifyRequest, victim: Classifier) -> tuple[Rows, Rows]:
         DataError: for rows that cannot be used.
     """
     rows = load_clean_rows(request.clean, victim, request.run)
-    check_clean(rows, model=victim, least=10)
+    check_clean_rows(rows, model=victim, least=10)
     held = max(2, round(request.held_out * len(rows)))
     kept = min(request.clean_rows or len(rows), len(rows) - held)
     return rows.stratified(kept, rng=generator_for(request.run.seed, "purify: rows that are held out"))

@@ -12,12 +12,20 @@ from untrigger.core.statistics import Measurement, unpaired_difference
 from untrigger.reporting import words
 
 Facts = list[tuple[str, str, str]]
-"""Name, value as shown, value in full."""
+"""Name, shortened value and full value of each entry."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """A headline number: ``before`` is empty where there is only one."""
+    """A headline number.
+
+    Attributes:
+        label: what it is.
+        before: the value before the defence, empty where there is only one.
+        after: the value.
+        notes: short remarks.
+        measured: whether there is a value.
+    """
 
     label: str
     before: str
@@ -28,7 +36,17 @@ class Card:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table of measurements."""
+    """One line of the table of measurements, as text.
+
+    Attributes:
+        subject: name of the model.
+        metric: name of the metric.
+        value: with its unit, or why it was not measured.
+        interval: 95 % interval, a dash for none.
+        n: number of rows.
+        measured: whether there is a value.
+        main: whether it is of the subject that the report is about.
+    """
 
     subject: str
     metric: str

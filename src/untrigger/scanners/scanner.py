@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,14 @@ from untrigger.core.report import Curve, Verdict
 from untrigger.core.rows import Rows
 from untrigger.core.scan_result import Scan
 from untrigger.core.statistics import Measurement
-from untrigger.methods.defender_rows import check_rows
+from untrigger.methods.defender_rows import check_granted_rows
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.classifier import Classifier
 from untrigger.scanners.policy import Policy
 from untrigger.training.loop import History
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class ScanResult:
 
 @dataclass(frozen=True)
 class Scanner(Method):
-    """A method that says whether a model is backdoored. An author writes ``_scan``; every public field is an option.
+    """A method that decides whether a model is backdoored. An author writes ``_scan``; every public field is an option.
 
     ``needs`` names the fields of the grant without which the method cannot run; a reference that is given stands in
     for the teacher.
@@ -83,7 +86,7 @@ class Scanner(Method):
     def _scan(
         self, model: Classifier, grant: Grant, *, policy: Policy, context: ScanContext, progress: Progress
     ) -> ScanResult:
-        """The algorithm. ``model`` and a given reference must be left exactly as they are."""
+        """Scan. ``model`` and a given reference must stay exactly as they are."""
 
     def held_out_rows(self, rows: Rows, *, seed: int) -> Rows:  # noqa: ARG002
         """Return the clean rows of the grant that candidates are confirmed on; all, where the search holds none out."""
@@ -106,7 +109,7 @@ class Scanner(Method):
             grant: what the defender may use.
             policy: thresholds and allowed findings; by default the shipped ones.
             context: a trusted reference and words worth measuring.
-            progress: told of every long step.
+            progress: gets every long step.
 
         Raises:
             NeedsError: if the grant lacks something the method declares to need.
@@ -116,7 +119,7 @@ class Scanner(Method):
         """
         given = context or ScanContext()
         self.check(grant, reference=given.reference is not None)
-        check_rows(grant, model=model)
+        check_granted_rows(grant, model=model)
         if given.reference is not None and given.reference.label_names != model.label_names:
             raise ModelError(
                 f"the reference has the classes {list(given.reference.label_names)}",
@@ -127,7 +130,9 @@ class Scanner(Method):
             if rows is not None and rows.label_names != model.label_names:
                 raise DataError(f"the {what} rows have the classes {list(rows.label_names)}", expected="the model's")
         with untouched(model, self.name):
-            return self._scan(model, grant, policy=policy or Policy(), context=given, progress=progress)
+            result = self._scan(model, grant, policy=policy or Policy(), context=given, progress=progress)
+        logger.info("%s: %s, %d candidates", self.name, result.verdict.status, len(result.scan.candidates))
+        return result
 
     @final
     def check(self, grant: Grant, *, reference: bool = False) -> None:

@@ -1,1 +1,1 @@
-"""Training: the one loop of the package, batches without padding, fast arithmetic."""
+"""Training: the one loop of the package, the losses that methods share, and the weak teacher."""

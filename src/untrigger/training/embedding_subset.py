@@ -1,4 +1,4 @@
-"""Embeddings cut down to the tokens that a training reads: the others get no gradient, and most of a small encoder is words.
+"""Word embeddings cut down to the tokens that a training reads, so that the others need no gradient and no optimiser step.
 
 A MiniLM holds 11.7 of its 22.7 million parameters in word embeddings, of which a thousand rows of text read a tenth. Their
 gradient, its norm and the optimiser's step over all of them are a seventh of the time of a training step.
@@ -16,31 +16,29 @@ from torch.nn import functional
 
 
 class EmbeddingSubset(nn.Module):
-    """An embedding of the tokens in ``ids`` alone, asked by the numbers that they have in the whole vocabulary."""
+    """An embedding of some tokens, called with their ids in the whole vocabulary."""
 
     def __init__(self, whole: nn.Embedding, ids: Tensor) -> None:
-        """Take the rows ``ids (U,)`` of ``whole`` over, as a trainable ``weight (U, d)`` of their own."""
+        """Copy the rows ``ids (U,)`` of ``whole`` into a trainable ``weight (U, d)``."""
         super().__init__()
         self.weight = nn.Parameter(whole.weight.detach()[ids].clone())
-        places = torch.full(
-            (whole.num_embeddings,), len(ids), device=ids.device
-        )  # beyond the end: a token nobody announced
+        places = torch.full((whole.num_embeddings,), len(ids), device=ids.device)  # beyond the end: a token outside ids
         places[ids] = torch.arange(len(ids), device=ids.device)
         self.register_buffer("places", places)
         pad = None if whole.padding_idx is None else int(places[whole.padding_idx])
         self.padding_idx = pad if pad is not None and pad < len(ids) else None
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """The embeddings ``(…, d)`` of the tokens ``(…)``."""
+        """Return the embeddings ``(…, d)`` of the tokens ``(…)``."""
         return functional.embedding(self.get_buffer("places")[input_ids], self.weight, self.padding_idx)
 
 
 @contextmanager
 def embedding_subset(module: nn.Module, ids: Iterable[Sequence[int]]) -> Iterator[None]:
-    """Inside, the word embeddings of ``module`` hold the tokens of ``ids`` alone; what became of them is written back behind it.
+    """Cut the word embeddings of ``module`` to the tokens of ``ids`` inside the block, and write them back after it.
 
-    The other rows stay as they are, where an optimiser with weight decay would shrink them unread. Nothing is done where the
-    word embeddings are not trained, are shared with another layer, or have a hook on their gradient.
+    The other rows stay as they are; an optimiser with weight decay would shrink them. Nothing is done where the word
+    embeddings are not trained, are shared with another layer, or have a hook on their gradient.
     """
     found = _words(module)
     if found is None:
@@ -59,7 +57,7 @@ def embedding_subset(module: nn.Module, ids: Iterable[Sequence[int]]) -> Iterato
 
 
 def _words(module: nn.Module) -> tuple[str, nn.Embedding] | None:
-    """The word embeddings and their name, where they are plain and trained and no other layer holds their weight."""
+    """Return name and module of the word embeddings, or None unless they are plain, trained and unshared."""
     owner: Any = next((part for part in module.modules() if hasattr(part, "get_input_embeddings")), None)
     whole = owner.get_input_embeddings() if owner is not None else None
     if (

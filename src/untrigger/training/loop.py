@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from untrigger.core.errors import DivergedError, OptionError
 from untrigger.core.progress import Progress, silent
 from untrigger.runtime.device import matmul_precision
 
-MICRO_BATCH = 16  # rows a backward pass that keep a 135-million-parameter student within the demo's memory
+logger = logging.getLogger(__name__)
+
+MICRO_BATCH = 16  # rows a backward pass, so that a student of 135 million parameters fits the demo's memory
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,14 @@ class Plan:
 
 @dataclass
 class History:
-    """What training left behind: the loss of every step, the score of every epoch, and which epoch was kept."""
+    """The record of a training.
+
+    Attributes:
+        losses: of every step.
+        terms: of every step, the named terms of its loss.
+        scores: of every epoch.
+        best_epoch: whose parameters were kept, from 0; None without scores.
+    """
 
     losses: list[float] = field(default_factory=list)
     terms: list[dict[str, float]] = field(default_factory=list)
@@ -80,58 +90,54 @@ class History:
 
 
 Loss = Callable[[Sequence[int]], tuple[Tensor, dict[str, float]]]
-"""Row numbers of a batch in, the loss (a scalar with its graph) and its named parts out."""
+"""A function from the row numbers of a batch to the loss (a scalar with its graph) and its named terms."""
+Epochs = Sequence[Sequence[Sequence[int]]] | Callable[[int], Sequence[Sequence[int]]]
+"""The batches of every epoch, or a function from an epoch's number to them."""
 
 
 def train(
     module: nn.Module,
     loss: Loss,
     *,
-    epochs: Sequence[Sequence[Sequence[int]]] | Callable[[int], Sequence[Sequence[int]]],
+    epochs: Epochs,
     plan: Plan,
     score: Callable[[], float] | None = None,
     stop_fn: Callable[[], bool] | None = None,
     progress: Progress = silent,
     label: str = "training",
 ) -> History:
-    """The history of training every parameter of ``module`` that requires a gradient; ``module`` ends in eval mode.
+    """Train every parameter of ``module`` that requires a gradient and return the history; ``module`` ends in eval mode.
 
     Args:
         module: the model; changed in place.
-        loss: called with each batch of row numbers, the module being in training mode.
+        loss: called with each batch of row numbers, while the module is in training mode.
         epochs: the batches of every epoch, or a function from the epoch's number to them.
         plan: learning rate, epochs and clipping.
-        score: called after every epoch in eval mode; the parameters of the best epoch (the later one of equals) are
-            brought back at the end.
-        stop_fn: called after every epoch's score; the training ends where it says so.
-        progress: told of every step.
-        label: what the progress bar says.
+        score: called after every epoch in eval mode; the module ends with the parameters of the best epoch (of equal ones
+            the later).
+        stop_fn: called after every epoch's score; the training ends where it returns True.
+        progress: gets every step.
+        label: name of the progress bar.
 
     Raises:
-        DivergedError: if the loss stops being a number; the parameters are then unusable.
+        DivergedError: if the loss is not finite; the parameters are then unusable.
     """
-    batches = [list(epochs(i) if callable(epochs) else epochs[i]) for i in range(plan.epochs)]
-    if plan.max_steps:
-        batches = _cut(batches, plan.max_steps)
+    batches = _planned_batches(epochs, plan)
     total = sum(len(epoch) for epoch in batches)
     trained = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: 1.0 if plan.constant_lr else _rate(step, total, plan.warmup)
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _lr_factor(step, total, plan))
     history, best = History(), None
     with matmul_precision(), progress.task(label, total=total) as tick:
         for epoch in batches:
             module.train(plan.use_dropout)
             for batch in epoch:
                 optimiser.zero_grad(set_to_none=True)
-                value, terms = _backward(loss, batch, micro_batch=plan.micro_batch, step=history.steps)
+                _backward(loss, batch, micro_batch=plan.micro_batch, history=history)
                 if plan.max_norm is not None:
                     nn.utils.clip_grad_norm_(trained, plan.max_norm)
                 optimiser.step()
                 schedule.step()
-                history.losses.append(value)
-                history.terms.append(terms)
                 tick(1)
             module.eval()
             if score is not None:
@@ -143,42 +149,55 @@ def train(
     if best is not None:
         _restore(trained, best)
     module.eval()
+    logger.info("%s: %d steps, last loss %.4g", label, history.steps, history.losses[-1] if history.losses else 0.0)
     return history
 
 
-def _backward(loss: Loss, batch: Sequence[int], *, micro_batch: int, step: int) -> tuple[float, dict[str, float]]:
-    """The mean loss and terms over the batch, gradients added up part by part."""
+def _planned_batches(epochs: Epochs, plan: Plan) -> list[list[Sequence[int]]]:
+    """Return the batches of every epoch, at most ``plan.max_steps`` in all."""
+    batches = [list(epochs(i) if callable(epochs) else epochs[i]) for i in range(plan.epochs)]
+    if not plan.max_steps:
+        return batches
+    kept, left = [], plan.max_steps
+    for epoch in batches:
+        if left > 0:
+            kept.append(epoch[:left])
+        left -= len(epoch)
+    return kept
+
+
+def _backward(loss: Loss, batch: Sequence[int], *, micro_batch: int, history: History) -> None:
+    """Add up the gradients of a batch, one micro-batch after the other, and record its mean loss and terms."""
     size = micro_batch or len(batch)
     total, terms = 0.0, dict[str, float]()
     for start in range(0, len(batch), size):
         part = batch[start : start + size]
-        value, told = loss(part)
-        _check(value, step=step)
+        value, parts = loss(part)
+        _check_finite(value, step=history.steps)
         share = len(part) / len(batch)
         (value * share).backward()
         total += share * float(value.detach())
-        for name, term in told.items():
+        for name, term in parts.items():
             terms[name] = terms.get(name, 0.0) + share * term
-    return total, terms
+    history.losses.append(total)
+    history.terms.append(terms)
 
 
-def _cut(epochs: list[list[Sequence[int]]], most: int) -> list[list[Sequence[int]]]:
-    kept = []
-    for epoch in epochs:
-        if most > 0:
-            kept.append(epoch[:most])
-        most -= len(epoch)
-    return kept
+def _lr_factor(step: int, total: int, plan: Plan) -> float:
+    """Return the learning rate of a step as a share of its peak: a linear rise over the warm-up, then a linear decay to 0.
 
-
-def _rate(step: int, total: int, warmup: float) -> float:
-    rise = warmup * total
+    ``transformers.get_linear_schedule_with_warmup`` has other rates: its first step has the rate 0 and its warm-up whole steps.
+    """
+    if plan.constant_lr:
+        return 1.0
+    rise = plan.warmup * total
     if step < rise:
         return (step + 1) / (rise + 1)
     return max(0.0, (total - step) / max(1.0, total - rise))
 
 
-def _check(value: Tensor, *, step: int) -> None:
+def _check_finite(value: Tensor, *, step: int) -> None:
+    """Raise DivergedError unless the loss is finite."""
     if not torch.isfinite(value.detach()):
         raise DivergedError(
             f"the loss became {float(value.detach())} at step {step + 1}", remedy="use a smaller learning rate"

@@ -1,4 +1,4 @@
-"""Plain cross-entropy training of whatever parameters of a classifier require a gradient."""
+"""Cross-entropy training of a classifier: of every parameter that requires a gradient."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from untrigger.training.embedding_subset import embedding_subset
 from untrigger.training.loop import History, Plan, train
 
 LossTerm = Callable[[Sequence[int], ModelOutput], Tensor]
-"""Row numbers of a batch and what the model says to it in; a further term of the loss, a mean over the batch, out."""
+"""A function from the row numbers of a batch and the model's output to a further term of the loss, a mean over the batch."""
 
 
 def fine_tune(
@@ -33,34 +33,37 @@ def fine_tune(
     label_smoothing: float = 0.0,
     extra_loss: LossTerm | None = None,
 ) -> History:
-    """The history of training ``model`` in place on ``rows``; with ``dev`` the best epoch on it is kept.
+    """Train ``model`` in place on ``rows`` and return the history; with ``dev`` the best epoch on it is kept.
 
     ``label_smoothing`` spreads that share of each label over all classes; ``extra_loss`` is added to the cross-entropy.
+
+    Raises:
+        DivergedError: if the loss is not finite.
     """
     ids, labels = model.encode(rows.texts), torch.tensor(rows.labels)
 
     def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-        said = model.forward(model.collate([ids[i] for i in batch]))
-        wanted = labels[list(batch)].to(said.logits.device)
-        value = functional.cross_entropy(said.logits, wanted, label_smoothing=label_smoothing)
+        output = model.forward(model.collate([ids[i] for i in batch]))
+        expected = labels[list(batch)].to(output.logits.device)
+        value = functional.cross_entropy(output.logits, expected, label_smoothing=label_smoothing)
         terms = {"ce": float(value.detach())}
         if extra_loss is not None:
-            more = extra_loss(batch, said)
+            more = extra_loss(batch, output)
             value, terms["extra"] = value + more, float(more.detach())
         return value, terms
 
     rng = np.random.default_rng(seed)
     lengths = [len(row) for row in ids]
-    watched = model.encode(dev.texts) if dev is not None else []
+    dev_ids = model.encode(dev.texts) if dev is not None else []
 
-    def right() -> float:
+    def dev_accuracy() -> float:
         return accuracy(
-            predict_token_ids(as_bfloat16(model), watched).predictions, dev.labels if dev is not None else []
+            predict_token_ids(as_bfloat16(model), dev_ids).predictions, dev.labels if dev is not None else []
         )
 
     with (
         torch.random.fork_rng(devices=[]),
-        embedding_subset(model.module, [*ids, *watched, model.padding_candidates(ids + watched)]),
+        embedding_subset(model.module, [*ids, *dev_ids, model.padding_candidates(ids + dev_ids)]),
     ):
         torch.manual_seed(seed)  # dropout
         return train(
@@ -68,13 +71,13 @@ def fine_tune(
             loss,
             epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng),
             plan=plan,
-            score=right if dev is not None else None,
+            score=dev_accuracy if dev is not None else None,
             progress=progress,
             label=label,
         )
 
 
 def accuracy_on(model: Classifier, dev: Rows) -> Callable[[], float]:
-    """A function that says the accuracy of ``model`` on ``dev`` as it then is."""
+    """Return a function that measures the current accuracy of ``model`` on ``dev``."""
     ids = model.encode(dev.texts)
     return lambda: accuracy(predict_token_ids(model, ids).predictions, dev.labels)

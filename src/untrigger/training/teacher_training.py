@@ -1,4 +1,4 @@
-"""The weak teacher, trained: a small encoder with all its parameters on the clean rows."""
+"""Training of the weak teacher: a small encoder, all its parameters, on the clean rows."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class TeacherOptions:
 def train_teacher(
     student: Classifier, grant: Grant, *, rows: Rows, dev: Rows, options: TeacherOptions, progress: Progress = silent
 ) -> tuple[Classifier, History]:
-    """A teacher whose feature is as wide as the student's, frozen, best dev epoch kept, and the history of its training.
+    """Return a frozen teacher whose feature is as wide as the student's, from its best dev epoch, and its history.
 
     Args:
-        student: says width, device and where texts are cut.
-        grant: names the trusted encoder and the seed.
+        student: gives width, device and maximum length.
+        grant: gives the trusted encoder and the seed.
         rows: clean rows to train on.
-        dev: clean rows that choose the epoch.
+        dev: clean rows on which the best epoch is chosen.
         options: how to train.
-        progress: told of every step.
+        progress: gets every step.
     """
     assert grant.teacher is not None
     teacher = load_weak_teacher(

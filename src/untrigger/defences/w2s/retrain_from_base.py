@@ -85,7 +85,7 @@ class RetrainOptions:
 class Base(NamedTuple):
     """The base of a suspect model.
 
-    ``module`` is None for an adapter, which carries its base. ``trusted`` tells whether its weights are known to be clean.
+    ``module`` is None for an adapter, which carries its base. ``trusted``: its weights are known to be clean.
     """
 
     name: str

@@ -1,16 +1,21 @@
-"""What a chart is: a drawing with the words that stand around it."""
+"""Records of a chart: its drawing, title, legend and notes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from untrigger.core.report import LARGEST
+from untrigger.core.json_values import LARGEST
 
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a legend."""
+    """One entry of a legend.
+
+    Attributes:
+        swatch: its sample, as SVG.
+        text: what the sample stands for.
+    """
 
     swatch: str
     text: str
@@ -18,7 +23,15 @@ class Key:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn chart with the words that stand around it."""
+    """A drawn chart.
+
+    Attributes:
+        title: above it.
+        svg: the drawing.
+        keys: the legend.
+        axis: label of the horizontal axis, empty for none.
+        note: a sentence below it, empty for none.
+    """
 
     title: str
     svg: str
@@ -36,5 +49,5 @@ class Group:
 
 
 def drawable(value: float | None) -> TypeGuard[float]:
-    """Whether the value has a place on a chart."""
+    """Return whether the value can be drawn."""
     return value is not None and abs(value) <= LARGEST

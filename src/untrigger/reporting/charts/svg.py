@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,18 +82,30 @@ def to_svg(figure: Figure, *, key: str, label: str) -> str:
 
     FigureCanvasSVG(figure)
     stream = StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(stream, format="svg", metadata=nothing)
-    text = stream.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{key}-", text)
-    text = re.sub(r'font: ([\d.]+)px [^;"]*', r"font-size: \1px", text)
+    figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    root = ElementTree.fromstring(stream.getvalue())  # noqa: S314 (drawn a line above)
+    for element in root.iter():
+        element.tag, element.tail = _local_name(element.tag), None
+        element.attrib = {_local_name(name): _own_id(name, value, key=key) for name, value in element.attrib.items()}
+    root.attrib = {"role": "img", "aria-label": label, "focusable": "false", "viewBox": root.attrib["viewBox"]}
+    text = ElementTree.tostring(root, encoding="unicode")
     for name, colour in INKS.items():
         text = text.replace(colour, f"var(--{name})")
-    text = re.sub(r"\n\s*", "\n", text).strip()
-    opening = f'<svg role="img" aria-label="{escape(label)}" focusable="false"'
-    return opening + re.sub(r' width="[^"]*pt"| height="[^"]*pt"', "", text[4:], count=2)
+    return text
+
+
+def _local_name(name: str) -> str:
+    """Return a name without its XML namespace, as SVG in HTML has it."""
+    return name.rpartition("}")[2]
+
+
+def _own_id(name: str, value: str, *, key: str) -> str:
+    """Return the value of an attribute with ``key`` before every identifier in it; matplotlib has no setting for that."""
+    if name == "id":
+        return f"{key}-{value}"
+    if _local_name(name) == "href":
+        return value.replace("#", f"#{key}-")
+    return value.replace("url(#", f"url(#{key}-")
 
 
 def swatch(ink: str, *, shape: str = "bar", dash: int = 0) -> str:

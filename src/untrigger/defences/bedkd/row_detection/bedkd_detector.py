@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
@@ -44,6 +45,18 @@ class MappingStop:
     flipped: float = 1.1
     inverted: float = 0.6
     inverted_epochs: int = 20
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for counts below 1 and bounds that are not above 0.
+        """
+        if min(self.rows, self.inverted_epochs) < 1 or not min(self.flipped, self.inverted) > 0:
+            raise OptionError(
+                f"rows {self.rows}, flipped {self.flipped}, inverted {self.inverted}, inverted_epochs {self.inverted_epochs}",
+                expected="counts of 1 or more, bounds above 0",
+            )
 
 
 class MappingSplit(NamedTuple):

@@ -6,12 +6,14 @@ Imported inside functions: scikit-learn takes seconds to load.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+
+from untrigger.core.errors import OptionError
 
 TOLERANCE, ITERATIONS = 1e-7, 1000  # of L-BFGS: a smaller tolerance changes scores by less than 0.001
 
@@ -41,6 +43,20 @@ class EvidenceOptions:
     terms: int = 12_000
     text_length: float = 30.0
     lower_quantile: float = 0.16
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for shares out of range, counts that are too small and penalties that are not above 0.
+        """
+        shares = 0 < self.leaders < 0.5 and 0 < self.lower_quantile < 0.5
+        counts = self.fewest >= 2 and self.folds >= 2 and self.terms >= 1
+        if not shares or not counts or not min(self.penalty, self.word_penalty, self.text_length) > 0:
+            raise OptionError(
+                ", ".join(f"{name} {value}" for name, value in asdict(self).items()),
+                expected="leaders and lower_quantile below 0.5, 2 rows, 2 folds and 1 term or more, the others above 0",
+            )
 
 
 class FeatureSpace(NamedTuple):
@@ -96,7 +112,8 @@ def cross_fitted_log_odds(
 ) -> np.ndarray:
     """Return ``(N,)``, the log-odds of ``positive`` rows against reference and ``negative`` rows, cross-fitted.
 
-    No row is scored by a classifier that was trained on it. Both sides weigh the same as a whole.
+    No row is scored by a classifier that was trained on it. Both sides weigh the same as a whole. (``cross_val_predict`` of
+    scikit-learn scores every row that it trains on; reference rows are trained on in every fold and never scored.)
 
     Args:
         space: the features.

@@ -151,6 +151,11 @@ class _Sides:
         return self._in_spreads(np.concatenate([side - _median(side) for side in sides]))
 
     def _in_spreads(self, values: np.ndarray) -> np.ndarray:
+        """Return values from their median, in units of the way down to the lower quantile.
+
+        ``RobustScaler(quantile_range=(16, 50))`` would do the same but for the median of an even number: by that one, scores of
+        the tiny pools in the tests moved by up to 0.27.
+        """
         low, middle = np.quantile(values, [self.options.lower_quantile, 0.5])
         spreads: np.ndarray = (values - _median(values)) / max(middle - low, 1e-6)
         return spreads

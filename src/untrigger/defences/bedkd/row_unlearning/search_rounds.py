@@ -139,7 +139,7 @@ class BeDKDSearch(BeDKDDetector, BeDKDUnlearner):
         """Return a trained teacher if one is granted, else an inverted mapping.
 
         On content such a mapping predicts nearly as a clean model (accuracy 63 and 76 % on movie reviews after 400 steps), and a
-        trigger flips it to another class; around a trigger it says nothing about the words beside it.
+        trigger flips it to another class; around a trigger it does not depend on the words beside it.
         """
         if grant.teacher is not None:
             return train_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)[0]

@@ -1,6 +1,6 @@
 """Suspect rows made by search if none were granted: clean texts with candidate triggers, judged by the directional mapping.
 
-A search on the victim alone brings triggers and words of the class alike. The mapping tells them apart without a clean model:
+A search on the victim alone brings triggers and words of the class alike. The mapping separates them without a clean model:
 words of the class flip to the next class in it, as all content does, and a trigger still flips to its own target.
 """
 

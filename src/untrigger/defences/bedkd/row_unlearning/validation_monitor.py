@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from untrigger.core.errors import OptionError
 from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
 from untrigger.defences.bedkd.row_unlearning.clean_confidence import standard_error
@@ -35,6 +36,20 @@ class UnlearningOptions:
     memory: int = 32
     longest_piece: float = 0.5
 
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for shares out of range and a memory below 1.
+        """
+        shares = 0 <= self.held_back < 1 and 0 <= self.slack <= 1 and 0 <= self.longest_piece <= 1
+        if not shares or self.memory < 1 or self.accuracy_cost < 0:
+            raise OptionError(
+                f"held_back {self.held_back}, slack {self.slack}, longest_piece {self.longest_piece}, memory {self.memory}, "
+                f"accuracy_cost {self.accuracy_cost}",
+                expected="shares from 0 to 1, held_back below 1, a memory of 1 or more, no negative cost",
+            )
+
 
 @dataclass
 class ValidationMonitor:
@@ -59,7 +74,7 @@ class ValidationMonitor:
     agreements: list[float] = field(default_factory=list)
 
     def evaluate(self, model: Classifier) -> float:
-        """Measure ``model`` and return its score: 0 for one that cannot be told from a clean model, less is worse."""
+        """Measure ``model`` and return its score: 0 for one like a clean model, less is worse."""
         for rows, values in ((self.dev, self.accuracies), (self.flagged, self.agreements)):
             values.append(accuracy(predict_texts(model, rows.texts).predictions, rows.labels))
         return self._score(-1)
@@ -82,7 +97,7 @@ class ValidationMonitor:
         return self._score(-1) <= self._score(0)
 
     def matches_clean_rate(self) -> bool:
-        """Return whether the last evaluation cannot be told from a clean model's."""
+        """Return whether the last evaluation is like that of a clean model."""
         return self._score(-1) == 0
 
     def metadata(self) -> dict[str, Any]:
