@@ -96,7 +96,7 @@ def test_the_report_on_disk_is_whole(shop: Shop, kind: str, tuning: str, method:
         "a truth says more than a scan"
     )
     subjects = {"victim", "purified"} | ({"finetuned"} if method == "w2sdefense" else set())
-    subjects |= {"clean"} if done.victim.twin else set()
+    subjects |= {"clean"} if done.victim.clean_model else set()
     for subject in subjects:
         for metric in ("cacc", "asr", "untriggered_hit_rate", "excess_asr", "robust_accuracy"):
             assert report.find(subject, metric) is not None, (subject, metric)
