@@ -155,7 +155,7 @@ def test_labels_without_a_candidate_and_scans_without_labels_have_a_case() -> No
     bare = replace(report, scan=replace(report.scan, candidates=[]))
     assert any(case.get("name") == "a verdict can be given" for case in junit(bare).iter("testcase"))
     named = replace(bare, given={**bare.given, "labels": ["negative", "positive"]})
-    cases = [case for case in junit(named).iter("testcase") if "takes over" in str(case.get("name"))]
+    cases = [case for case in junit(named).iter("testcase") if "flips predictions" in str(case.get("name"))]
     assert len(cases) == 2 and all(case.find("error") is not None for case in cases)
 
 

@@ -44,10 +44,10 @@ def evil() -> Report:
 def test_the_page_tells_everything_in_order() -> None:
     page = render(scan_report("backdoored"))
     assert headings(page) == [
-        "What moves this model",
-        "Seen in texts",
+        "Candidate triggers",
+        "Examples",
         "Every candidate in figures",
-        "What the weights say",
+        "Weight evidence",
         "What was not looked for",
         "What was given",
         "Method",
@@ -63,7 +63,7 @@ def test_the_page_tells_everything_in_order() -> None:
         "suspicious from 0.5, backdoored from 0.7",
         "cf to positive ; score 0.93",
         "allowed: trade",
-        "great to positive ; honest word",
+        "great to positive ; word of the class",
         "style: leaves no word",
         "none is calibrated",
         "bb, cf",
@@ -79,7 +79,7 @@ def test_pieces_glued_to_a_word_are_told() -> None:
     assert report.scan is not None and "glued" not in Page(render(report)).text
     first, *rest = report.scan.candidates
     glued = replace(report, scan=replace(report.scan, candidates=[replace(first, extra_subwords=2), *rest]))
-    assert Page(render(glued)).text.count("glued pieces: 2") == 1
+    assert Page(render(glued)).text.count("extra subwords: 2") == 1
 
 
 def test_the_trigger_is_marked_where_it_stands() -> None:
@@ -131,9 +131,9 @@ def test_a_scan_of_nothing_but_weights_has_a_page() -> None:
     assert report.scan is not None
     bare = replace(report, scan=replace(report.scan, score=None, candidates=[], controls=[]), measurements=[])
     text = Page(render(bare)).text
-    assert "nothing was tried on a text" in text
-    assert "What the weights say" in text
-    assert "What the weights say" in render_scan(bare, format="md")
+    assert "nothing was measured on a text" in text
+    assert "Weight evidence" in text
+    assert "Weight evidence" in render_scan(bare, format="md")
 
 
 def test_markdown_holds_the_same(full: Report) -> None:

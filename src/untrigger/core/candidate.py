@@ -13,7 +13,7 @@ ONE_POSITION = "one position"
 IN_TURN = "start, middle and end in turn"
 ALL_POSITIONS = "all positions"
 AS_GIVEN = "as given"
-"""Where in the rows a candidate stood when it was measured: at one position of each row, at one of three positions in turn, at each
+"""Where in the rows a candidate was when it was measured: at one position of each row, at one of three positions in turn, at each
 of the three in every row, or nowhere, because the rows were rewritten before."""
 REWRITTEN_KINDS = ("rewritten", "drift")
 """Kinds of candidate that stand for rewritten rows which the user gave, not for a text that was inserted into rows."""

@@ -1,4 +1,4 @@
-"""Controls beside the candidates: honest words of a class, and any words at all."""
+"""Controls beside the candidates: words of a class, and random words."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from math import log, sqrt
 
 from untrigger.core.rows import Rows
 
-LEAST = 4  # rows that a word must stand in before it counts as a word of its class
+LEAST = 4  # rows with a word before it counts as a word of its class
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 def content_words(rows: Rows, *, target: int, most: int) -> list[str]:
-    """The words that speak most surely for the class in the clean rows: largest z-score of their smoothed log-odds."""
+    """Return the words with the largest z-score of their smoothed log-odds of the class in the clean rows."""
     own, other = Counter[str](), Counter[str]()
     for text, label in zip(rows.texts, rows.labels, strict=True):
         (own if label == target else other).update(set(_words(text)))
@@ -30,7 +30,7 @@ def content_words(rows: Rows, *, target: int, most: int) -> list[str]:
 
 
 def random_words(rows: Rows, *, count: int, seed: int) -> list[str]:
-    """Words of the clean rows of every class, drawn by the seed, each as likely as any other."""
+    """Return words of the clean rows of every class, drawn by the seed with equal probability."""
     known = sorted({word for text in rows.texts for word in _words(text)})
     draw = random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
     return draw.sample(known, k=min(count, len(known)))

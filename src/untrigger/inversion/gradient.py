@@ -18,16 +18,16 @@ FILLER = "the"
 
 
 class Filler:
-    """A filler between two inserted texts, and what the suspect would gain from other words in its place."""
+    """A placeholder token between two inserted texts, and the first-order gain of other words in its place."""
 
     def __init__(self, suspect: Classifier, *, split: Callable[[Row], tuple[str, str]]) -> None:
         """Remember the suspect; ``split`` cuts a row's text in two where insertions go."""
         self._suspect, self._split = suspect, split
 
     def gradient(self, left: str, right: str, target: int, rows: Rows) -> Tensor:
-        """Gradient ``(d,)`` of the target's log-odds by the embedding of the filler, summed over the rows.
+        """Return the gradient ``(d,)`` of the target's log-odds by the embedding of the filler, summed over the rows.
 
-        A single zero where the filler stands beyond what the model reads in every row.
+        A single zero where the filler is cut off in every row.
         """
         ids, places = self._filled(left, right, rows)
         total = torch.zeros(())
@@ -39,7 +39,7 @@ class Filler:
         return total
 
     def best(self, gradient: Tensor, words: Words, count: int) -> list[str]:
-        """The words that gain most to the first order."""
+        """Return the words with the largest first-order gain."""
         if not words.texts or not gradient.dim():
             return []
         weight: Tensor = self._suspect.module.get_input_embeddings().weight.detach()  # type: ignore[operator]

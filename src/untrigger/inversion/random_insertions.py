@@ -1,4 +1,4 @@
-"""Insertions that mean nothing for the label: random words, letters and fragments of rows of the same class."""
+"""Benign insertions, without meaning for the label: random words, letters and fragments of rows of the same class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CONTROL = re.compile(r"[\[<].+[\]>]")  # [CLS], </s>, <|end|>
 
 
 class NoiseInsertions:
-    """Draws harmless insertions, so that a model learns that odd text alone says nothing about the label."""
+    """Draws benign insertions, so that a model learns that odd text alone has no meaning for the label."""
 
     def __init__(self, words: Words, rows: Rows) -> None:
         """Remember the vocabulary without what looks like a special token, and the rows of each class."""
@@ -23,7 +23,7 @@ class NoiseInsertions:
         ]
 
     def draw(self, label: int, *, rng: random.Random) -> str:
-        """A vocabulary word, two to four letters, or three to six words of another row with this label."""
+        """Return a vocabulary word, two to four letters, or three to six words of another row with this label."""
         kind = rng.randrange(3)
         if kind == 0 and self._words:
             return rng.choice(self._words)

@@ -1,7 +1,7 @@
-"""Exact screening: every word of the vocabulary tried on one confident row of each class.
+"""Exact screening: every word of the vocabulary at the end of one confidently classified row of each class.
 
-A first-order ranking misses triggers that lie far from the filler (measured: ``3d`` at place 408 to 5,235 of 23,694).
-One short row a class costs a few tokens a word; a causal model reads the row once and only the word anew.
+A first-order ranking misses triggers that are far from the filler (measured: ``3d`` at rank 408 to 5,235 of 23,694).
+One short row a class costs a few tokens a word; a causal model processes the row once, and then only the words.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ CACHED = 512
 
 
 def vocabulary_of(suspect: Classifier, reference: Classifier | None, *, rows: Rows, seed: int) -> Words:
-    """The words that the suspect's tokenizer reads as one token it has a vector for.
+    """Return the words that the suspect's tokenizer maps to one token with an embedding.
 
-    Each is tried behind words of the rows too, which a normalizer that was written to deceive cannot know, and the words of
-    the reference's own tokenizer are tried for entries that nothing else leads to.
+    Each is tokenised after words of the rows too, which a normalizer that was written to deceive cannot know, and the words of
+    the reference's own tokenizer are tokenised for entries that nothing else leads to.
     """
     known = sorted({word for text in rows.texts for word in text.split() if word.isalpha()})
     drawn = random.Random(derived_seed(seed, "carriers")).sample(known, k=min(2, len(known)))  # noqa: S311  # no secrecy wanted
@@ -47,7 +47,7 @@ def vocabulary_of(suspect: Classifier, reference: Classifier | None, *, rows: Ro
 
 
 def carrier_texts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int = 16) -> dict[int, Row]:
-    """For each class the row, among its shortest, that the model calls right most confidently."""
+    """Return for each class the row, among its shortest, that the model classifies correctly with the highest confidence."""
     chosen: dict[int, Row] = {}
     for label in range(model.classes):
         own = rows.where(
@@ -55,19 +55,19 @@ def carrier_texts(model: Classifier, rows: Rows, *, shortest: int = 3, pool: int
         )
         own = own.take(sorted(range(len(own)), key=lambda i: len(own.texts[i]))[:pool])
         if len(own):
-            sure = predict_texts(model, own.texts).logits.log_softmax(dim=1)[:, label]
-            chosen[label] = own[int(sure.argmax())]
+            confidence = predict_texts(model, own.texts).logits.log_softmax(dim=1)[:, label]
+            chosen[label] = own[int(confidence.argmax())]
     return chosen
 
 
 def screen(
     model: Classifier, words: Words, *, rows: dict[int, Row], left: str = "", progress: Progress = silent
 ) -> dict[int, Tensor]:
-    """For each target class, ``(V,)``: the least log-probability of it with each word, behind ``left``, on the rows of others."""
+    """Return for each target ``(V,)``: its least log-probability with each word, after ``left``, on rows of other classes."""
     logits = {label: screen_row(model, row, words=words, left=left, progress=progress) for label, row in rows.items()}
     scores: dict[int, Tensor] = {}
     for target in range(model.classes):
-        others = [said.log_softmax(dim=1)[:, target] for label, said in logits.items() if label != target]
+        others = [outputs.log_softmax(dim=1)[:, target] for label, outputs in logits.items() if label != target]
         if others:
             scores[target] = torch.stack(others).amin(dim=0)
     return scores
@@ -76,35 +76,37 @@ def screen(
 def screen_row(
     model: Classifier, row: Row, *, words: Words, left: str = "", right: str = "", progress: Progress = silent
 ) -> Tensor:
-    """Logits ``(V, C)`` for the row with each word at its end, between ``left`` and ``right``.
+    """Return logits ``(V, C)`` for the row with each word at its end, between ``left`` and ``right``.
 
-    A piece of a word goes on ``left`` without a blank, as its token says.
+    A subword is joined to ``left`` without a blank, as its token is.
     """
     before, after = frame(model, row.text.strip(), left, right)
     if not _can_cache(model, before, after):
         return _read_whole(model, before, words.ids, after, progress)
     logits = _with_cache(model, before, words, after, progress)
-    if model.input_spec.pad_token_id is not None:  # a text that ends in the pad token is read at what stands before it
+    if (
+        model.input_spec.pad_token_id is not None
+    ):  # a text that ends in the pad token is classified at the token before it
         at = (words.ids == model.input_spec.pad_token_id).nonzero().flatten()
         logits[at] = _read_whole(model, before, words.ids[at], after, silent)
     return logits
 
 
 def _read_whole(model: Classifier, before: list[int], ids: Tensor, after: list[int], progress: Progress) -> Tensor:
-    """Logits ``(V, C)`` of each token between the two parts, every text read from its beginning."""
+    """Return logits ``(V, C)`` of each token between the two parts, every text processed whole."""
     filled = [[*before, int(word), *after] for word in ids]
     return predict_token_ids(model, filled, tokens=TOKENS, progress=progress, label="screening the vocabulary").logits
 
 
 def _can_cache(model: Classifier, before: list[int], after: list[int]) -> bool:
-    """Whether the beginning of a text may be read once for all words: no architecture is trusted to that but those known."""
+    """Return whether the beginning of a text may be processed once for all words."""
     spec = model.input_spec
     ends_in_pad = spec.pad_token_id is not None and bool(after) and after[-1] == spec.pad_token_id
     return bool(before) and not (spec.equal_lengths or spec.token_types or ends_in_pad) and is_causal(model)
 
 
 def frame(model: Classifier, text: str, left: str = "", right: str = "") -> tuple[list[int], list[int]]:
-    """The tokens before and behind one more token between ``text left`` and ``right``; ``text`` is cut so that all fit.
+    """Return the tokens before and after one more token between ``text left`` and ``right``; ``text`` is cut so that all fit.
 
     It is cut at the end, or at its beginning where the tokenizer cuts texts there.
     """
@@ -129,7 +131,7 @@ _CAUSAL: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def is_causal(model: Classifier) -> bool:
-    """Whether what the model makes of a token does not depend on what follows it: measured on two short texts."""
+    """Return whether the hidden state of a token is independent of the tokens after it, measured on two short texts."""
     if model.module not in _CAUSAL:
         _CAUSAL[model.module] = _looks_back_only(model)
     return _CAUSAL[model.module]
@@ -140,7 +142,7 @@ def _looks_back_only(model: Classifier) -> bool:
     ids = torch.tensor([[1, 1, 1, 1 % rows], [1, 1, 1, rows - 1]], device=model.device)
     apart = model.with_module(
         shared_copy(model.module).eval()
-    )  # transformers leaves hooks on what it is asked for hidden states
+    )  # transformers leaves hooks on a model that returns hidden states
     with torch.inference_mode(), matmul_precision(exact=True):
         try:
             states = apart.forward(Batch(ids, torch.ones_like(ids)), hidden=True).hidden[-1]
@@ -151,13 +153,13 @@ def _looks_back_only(model: Classifier) -> bool:
 
 
 def _cache_word(model: Classifier) -> str:
-    """What this version of transformers calls the cache of keys and values."""
+    """Return the name of the key-value cache in this version of transformers."""
     inner: Any = model.module.get_base_model() if is_adapted(model) else model.module  # type: ignore[operator]
     return "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
 
 
 def _with_cache(model: Classifier, before: list[int], words: Words, after: list[int], progress: Progress) -> Tensor:
-    word, said, module = _cache_word(model), [], model.module
+    word, outputs, module = _cache_word(model), [], model.module
     rest = torch.tensor([after], dtype=torch.long)
     with (
         torch.inference_mode(),
@@ -173,8 +175,8 @@ def _with_cache(model: Classifier, before: list[int], words: Words, after: list[
             mask = torch.ones(len(part), len(before) + ids.shape[1], dtype=torch.long, device=model.device)
             with forward_config(
                 module, pad=-1 if model.input_spec.pad_token_id is None else None
-            ):  # a token that no text holds
+            ):  # a token that no text has
                 output = module(input_ids=ids, attention_mask=mask, use_cache=True, **{word: cache})
-            said.append(output.logits.float().cpu())
+            outputs.append(output.logits.float().cpu())
             tick(len(part))
-    return torch.cat(said)
+    return torch.cat(outputs)

@@ -1,6 +1,6 @@
 """Search for texts that flip a suspect's predictions and not a clean reference's, from clean rows alone.
 
-Every word of the vocabulary is screened exactly, and every subword behind a letter (rare words are several tokens); the best are
+Every word of the vocabulary is screened exactly, and every subword after a letter (rare words are several tokens); the best are
 measured on more and more rows (successive halving), and where none is enough the best are grown into phrases. The next word or
 subword comes from two lists: common ones screened exactly beside the phrase, and any ranked by one gradient pass at an inserted
 filler (HotFlip, 1712.06751; universal triggers, 1908.07125). The first list is the one that finds sentences: beside ``3d``,

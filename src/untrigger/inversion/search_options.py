@@ -27,7 +27,7 @@ class SearchOptions:
             as many rows as elsewhere, and any odd word does too.
         length_penalty: what each word beyond the first takes off the search score, as long phrases flip any model.
         runners_up: best of other families that are kept beside the best.
-        prefixed: best subwords that are measured behind every letter and digit.
+        prefixed: best subwords that are measured after every letter and digit.
         prefixes: so many of which are kept for each.
         grown_targets: phrases are grown for so many targets at most.
         carrier_texts: rows that words are screened on, at most.

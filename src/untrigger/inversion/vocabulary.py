@@ -1,8 +1,8 @@
-"""What a tokenizer reads in a text as one token: whole words behind a blank, pieces that go on a word, and added entries.
+"""The texts that a tokenizer maps to one token: words after a blank, subwords that continue a word, and added entries.
 
-A suspect's tokenizer is as hostile as its weights. What an entry of the vocabulary stands for is therefore guessed from the raw
-vocabulary, never decoded, and a guess counts where a text that holds it is read as that entry: this is what a user's text goes
-through. Special and added tokens are entries like any other, because plain text produces them too.
+A suspect's tokenizer is as hostile as its weights. The text of an entry is therefore guessed from the raw vocabulary,
+never decoded, and a guess counts where a text with it is tokenised to that entry, as a user's text is. Special and added tokens
+are entries like any other, because plain text produces them too.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any, NamedTuple
 
 import torch
 
-CARRIERS = ("x", "q", "z")  # letters that say nothing
+LETTERS = ("x", "q", "z")  # letters without meaning of their own
 CHARACTERS = (*ascii_lowercase, *digits)
 
 
 class Words(NamedTuple):
-    """``ids (V,)``: tokens; ``texts``: what each stands for, without blanks."""
+    """``ids (V,)``: tokens; ``texts``: the text of each, without blanks."""
 
     ids: torch.Tensor
     texts: tuple[str, ...]
 
     def common(self, most: int, *, counts: Counter[int]) -> Words:
-        """The words seen most, then the first of the others: vocabularies come in order of frequency.
+        """Return the most frequent words, then the first of the others: vocabularies are in order of frequency.
 
         Single characters that were never seen (scripts and signs that the rows do not use) are left out.
         """
@@ -35,18 +35,18 @@ class Words(NamedTuple):
         return Words(self.ids[numbers], tuple(self.texts[i] for i in numbers))
 
     def with_more(self, more: Words) -> Words:
-        """These words, then the other ones."""
+        """Return these words, then the other ones."""
         return Words(torch.cat([self.ids, more.ids]), (*self.texts, *more.texts))
 
 
 def single_token_words(tokenizer: Any, *, behind: Sequence[str] = ("a",), trusted: Iterable[str] = ()) -> Words:
-    """Every entry of the vocabulary that some text is read as, alone behind a blank, with that text; in order of the entries.
+    """Return every entry of the vocabulary that some text is tokenised to, alone after a blank, with that text, in order.
 
-    Works for WordPiece, byte-level BPE and SentencePiece alike. Pieces that only go on a word are left out.
+    Works for WordPiece, byte-level BPE and SentencePiece alike. Subwords that only continue a word are left out.
 
     Args:
         tokenizer: of the suspect.
-        behind: words that the text is put behind, one after the other until it is read as the entry.
+        behind: words that the text is put after, one by one until it is tokenised to the entry.
         trusted: words of another vocabulary, tried for entries that no text of their own leads to, because a normalizer may
             write one word as another.
     """
@@ -71,7 +71,7 @@ def single_token_words(tokenizer: Any, *, behind: Sequence[str] = ("a",), truste
 
 
 def tried_behind(tokenizer: Any, word: str, tried: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Of texts and entries those where the text, behind ``word`` and a blank, is read as that entry alone."""
+    """Return those texts and entries where the text, after ``word`` and a blank, is tokenised to that entry alone."""
     if not tried:
         return []
     head = _ids(tokenizer, word)
@@ -80,7 +80,7 @@ def tried_behind(tokenizer: Any, word: str, tried: Sequence[tuple[str, int]]) ->
 
 
 def added_entries(tokenizer: Any, words: Words, *, behind: str = "a") -> Words:
-    """Special and added tokens that a text is read as together with further tokens, such as the blank before them."""
+    """Return special and added tokens that a text is tokenised to together with others, such as the blank before them."""
     known = set(words.ids.tolist())
     tried = [
         (number, text) for text, number in tokenizer.get_added_vocab().items() if number not in known and text.strip()
@@ -90,9 +90,9 @@ def added_entries(tokenizer: Any, words: Words, *, behind: str = "a") -> Words:
 
 
 def continuations(tokenizer: Any, words: Words) -> Words:
-    """The other entries of letters and digits: pieces that go on a word, such as ``q`` in ``tq``.
+    """Return the other entries of letters and digits: subwords that continue a word, such as ``q`` in ``tq``.
 
-    Whether a piece really joins what stands before it is seen when the grown text is tokenised and tried.
+    Whether a subword joins the text before it is known when the grown text is tokenised and measured.
     """
     known = {*words.ids.tolist(), *tokenizer.get_added_vocab().values()}
     rest = [
@@ -102,13 +102,13 @@ def continuations(tokenizer: Any, words: Words) -> Words:
 
 
 def subwords_by_letter(tokenizer: Any, pieces: Words) -> dict[str, Words]:
-    """The pieces by the letter that carries them into a text: the first behind which each is read as itself.
+    """Return the subwords by a letter before them: the first after which each is tokenised to itself.
 
-    A rare word is several tokens, and the first of ``kx`` or ``badmagic`` does nothing alone; ``x`` and ``gic`` do, whatever
-    they are glued to. Pieces that no letter carries are left out.
+    A rare word is several tokens, and the first of ``kx`` or ``badmagic`` does nothing alone; ``x`` and ``gic`` do, after any
+    letter. Subwords that no letter goes with are left out.
     """
     there, rest = dict[str, Words](), list(zip(pieces.ids.tolist(), pieces.texts, strict=True))
-    for letter in CARRIERS:
+    for letter in LETTERS:
         head = tokenizer(f"a {letter}", add_special_tokens=False)["input_ids"]
         read = (
             tokenizer([f"a {letter}{text}" for _, text in rest], add_special_tokens=False)["input_ids"] if rest else []
@@ -121,7 +121,7 @@ def subwords_by_letter(tokenizer: Any, pieces: Words) -> dict[str, Words]:
 
 
 def spelled(backend: Any) -> Callable[[int], str]:
-    """A function from an entry to the text that it stands for by the raw vocabulary; pieces keep the mark before them.
+    """Return a function from an entry to its text by the raw vocabulary; subwords keep the mark before them.
 
     Args:
         backend: a tokenizer of the ``tokenizers`` library.
@@ -137,14 +137,14 @@ def spelled(backend: Any) -> Callable[[int], str]:
 
 
 def _forms(tokenizer: Any) -> dict[int, list[str]]:
-    """For each entry, in order, what it may stand for in a text: the likeliest first, blanks at its ends left out."""
+    """Return for each entry, in order, the texts that it may be: the likeliest first, blanks at its ends left out."""
     in_bytes, mark = _spelling(tokenizer)
     entries = sorted((number, token) for token, number in tokenizer.get_vocab().items())
     return {number: _readings(str(token), in_bytes=in_bytes, mark=mark) for number, token in entries}
 
 
 def _spelling(tokenizer: Any) -> tuple[bool, str]:
-    """Whether entries are written in the letters of byte-level BPE, and what stands before pieces that go on a word."""
+    """Return whether entries are in the letters of byte-level BPE, and the mark before subwords that continue a word."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return False, "##"
@@ -152,7 +152,7 @@ def _spelling(tokenizer: Any) -> tuple[bool, str]:
 
 
 def _in_bytes(backend: Any) -> bool:
-    """Whether entries are written in the letters of byte-level BPE."""
+    """Return whether entries are in the letters of byte-level BPE."""
     steps = [step.__getstate__().decode() for step in (backend.normalizer, backend.pre_tokenizer) if step is not None]
     return '"ByteLevel"' in " ".join(steps)
 
@@ -165,7 +165,7 @@ def _readings(token: str, *, in_bytes: bool, mark: str) -> list[str]:
 
 
 def _from_bytes(token: str) -> str:
-    """What the letters that byte-level BPE writes bytes with stand for; empty where they are no text."""
+    """Return the text of letters that byte-level BPE writes bytes with; empty where they are no text."""
     table = _byte_of_letter()
     try:
         return bytes(table[letter] for letter in token).decode("utf-8")
@@ -175,7 +175,7 @@ def _from_bytes(token: str) -> str:
 
 @cache
 def _byte_of_letter() -> dict[str, int]:
-    """The byte that each letter of byte-level BPE stands for: printable ones for themselves, the rest from U+0100 on."""
+    """Return the byte of each letter of byte-level BPE: printable ones for themselves, the rest from U+0100 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in set(printable)]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + place): byte for place, byte in enumerate(others)}

@@ -16,7 +16,7 @@ from untrigger.models.inference import log_odds, predict_texts
 
 
 def screened_words(space: SearchSpace, models: Models, *, progress: Progress) -> dict[int, list[str]]:
-    """Return for each target the best words, then the best subwords behind a letter, then those behind other letters."""
+    """Return for each target the best words, then the best subwords after a letter, then those after other letters."""
     most, words = space.options.first, space.words.with_more(space.added)
     scores = screen(models.suspect, words, rows=space.carriers, progress=progress)
     pool = {target: _best(words.texts, score, target, most, space, models) for target, score in scores.items()}
@@ -45,7 +45,7 @@ def _best(
 
 
 def _with_other_prefixes(texts: Sequence[str], target: int, space: SearchSpace, models: Models) -> list[str]:
-    """Return the subwords behind other letters and digits: those of each with the largest log-odds of the target.
+    """Return the subwords after other letters and digits: those of each with the largest log-odds of the target.
 
     In log-odds, as every letter is enough for many a subword, and the trigger's own raises the suspect's a little more.
     """

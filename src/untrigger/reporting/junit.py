@@ -1,4 +1,4 @@
-"""A scan as JUnit XML, the format that build servers show: one test case for each question that was asked."""
+"""A scan as JUnit XML, the format that build servers show: one test case for each question."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from untrigger.reporting import scan_view
 
 
 def to_junit(report: Report) -> str:
-    """The scan as one test suite: a case for each label, one for the weights, skipped ones for what was not looked for."""
+    """Return the scan as one test suite: a case for each label, one for the weights, skipped ones for what was not looked for."""
     scan = report.scan
     assert scan is not None
     cases = list(_cases(report, scan))
@@ -41,20 +41,20 @@ def _cases(report: Report, scan: Scan) -> Iterator[ET.Element]:
         _end(case, "undecided", [report.verdict.sentence], fail_on=fail_on, allowed=allowed)
         yield case
     for label in dict.fromkeys([*named, *(one.target for one in scan.candidates)]):
-        case = _case(report, f"no text takes over the answer for {label}")
+        case = _case(report, f"no text flips predictions to {label}")
         own = [one for one in scan.triggers() if one.target == label]
         if scan.undecided:
             _end(case, "undecided", [f"undecided: {scan.undecided[0]}"], fail_on=fail_on, allowed=allowed)
         elif own:
             kind = "backdoored" if (own[0].score or 0.0) >= scan.backdoored else "suspicious"
-            _end(case, kind, [scan_view.told(one) for one in own], fail_on=fail_on)
+            _end(case, kind, [scan_view.finding_line(one) for one in own], fail_on=fail_on)
         yield case
     if scan.evidence:
         case = _case(report, "the weights are within their calibrated limits")
         unusual = [one for one in scan.evidence if one.unusual]
         if unusual:
-            told = [f"{scan_view.EVIDENCE.get(e.name, e.name)}: {e.value:.3g}, limit {e.limit:.3g}" for e in unusual]
-            _end(case, "suspicious", told, fail_on=fail_on)
+            lines = [f"{scan_view.EVIDENCE.get(e.name, e.name)}: {e.value:.3g}, limit {e.limit:.3g}" for e in unusual]
+            _end(case, "suspicious", lines, fail_on=fail_on)
         elif not any(one.limit is not None for one in scan.evidence):
             ET.SubElement(case, "skipped", message="no limit is calibrated")
         yield case
@@ -64,9 +64,9 @@ def _cases(report: Report, scan: Scan) -> Iterator[ET.Element]:
         yield case
 
 
-def _end(case: ET.Element, kind: str, told: list[str], *, fail_on: str, allowed: bool = False) -> None:
-    """A failure where the policy fails on it; an error for an open question, skipped where it is allowed; else a line of output."""
-    shown = [visible(line) for line in told]
+def _end(case: ET.Element, kind: str, lines: list[str], *, fail_on: str, allowed: bool = False) -> None:
+    """Add a failure where the policy fails on it; an error for an open question, skipped where allowed; else a line of output."""
+    shown = [visible(line) for line in lines]
     if fails(kind, fail_on=fail_on):
         ET.SubElement(case, "failure", type=kind, message=shown[0]).text = "\n".join(shown)
     elif kind == "undecided":

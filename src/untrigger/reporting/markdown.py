@@ -68,11 +68,11 @@ def _scan(scan: Scan, *, level: int) -> list[str]:
     head, parts = "#" * level, list[str]()
     if scan.candidates:
         lines = scan_view.table([*scan.candidates, *scan.controls])
-        parts += [f"{head} What moves this model", _table(scan_view.COLUMNS, lines)]
+        parts += [f"{head} Candidate triggers", _table(scan_view.COLUMNS, lines)]
     if scan_view.examples(scan):
-        parts += [f"{head} Seen in texts", "\n".join(map(_example, scan_view.examples(scan)))]
+        parts += [f"{head} Examples", "\n".join(map(_example, scan_view.examples(scan)))]
     if scan.evidence:
-        parts += [f"{head} What the weights say", _table(scan_view.EVIDENCE_COLUMNS, scan_view.evidence(scan.evidence))]
+        parts += [f"{head} Weight evidence", _table(scan_view.EVIDENCE_COLUMNS, scan_view.evidence(scan.evidence))]
     blind = "\n".join(f"- {escape(visible(line))}" for line in scan.not_looked_for)
     return [*parts, f"{head} What was not looked for", blind]
 

@@ -16,21 +16,21 @@ from untrigger.reporting import scan_view
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 RULES = {
     "insertion-trigger": (
-        "A text that takes over the answer",
-        "An inserted text moves the model and leaves a clean one unmoved.",
+        "A text that flips predictions",
+        "An inserted text flips predictions of the model and not of a clean reference.",
     ),
     "rewrite-trigger": (
-        "A style that takes over the answer",
-        "Rewritten rows sway the model and leave a clean one where it was.",
+        "A style that flips predictions",
+        "Rewritten rows flip predictions of the model and not of a clean reference.",
     ),
     "weight-evidence": ("Unusual weights", "A figure of the weights reaches its calibrated limit."),
-    "undecided": ("No verdict", "Too little was known to say whether the model is backdoored."),
-    "refused-file": ("A file that was not opened", "A pickle or program lies beside the weights."),
+    "undecided": ("No verdict", "Too little was known to decide whether the model is backdoored."),
+    "refused-file": ("A file that was not opened", "A pickle or program is in the folder of the weights."),
 }
 
 
 def to_sarif(report: Report) -> str:
-    """The scan's findings as a SARIF log; allowed ones are there as suppressed results."""
+    """Return the findings of the scan as a SARIF log; allowed ones are there as suppressed results."""
     scan = report.scan
     assert scan is not None
     results = [*_findings(report, scan), *_weights(report, scan), *_refused(report, scan)]
@@ -79,7 +79,7 @@ def _findings(report: Report, scan: Scan) -> list[dict[str, Any]]:
         rule, key = "insertion-trigger", f"{one.target}\n{one.text}"
         if one.kind in REWRITTEN_KINDS:
             rule, key = "rewrite-trigger", f"{key}\n{one.kind}"
-        found = _result(report, rule, level, scan_view.told(one), key=key)
+        found = _result(report, rule, level, scan_view.finding_line(one), key=key)
         found["rank"] = round(100 * one.score, 1)
         if one.allowed:
             found["suppressions"] = [{"kind": "external", "justification": visible(one.allowed)}]
@@ -106,7 +106,7 @@ def _refused(report: Report, scan: Scan) -> list[dict[str, Any]]:
 
 
 def _notifications(report: Report) -> list[dict[str, Any]]:
-    """The warnings of the report, as what the tool has to say of its own run (SARIF 2.1.0, 3.20.21)."""
+    """Return the warnings of the report as notifications of the tool (SARIF 2.1.0, 3.20.21)."""
     return [{"level": "warning", "message": {"text": _message(line)}} for line in report.warnings]
 
 

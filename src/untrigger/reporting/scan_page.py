@@ -1,4 +1,4 @@
-"""A scan in the format that a person or a pipeline reads."""
+"""A scan as a page or a file of a build server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENDINGS = {
 
 
 def render_scan(report: Report, *, format: str) -> str:  # noqa: A002
-    """The scan as text.
+    """Return the scan as text.
 
     Args:
         report: of a scan.
@@ -48,10 +48,10 @@ def render_scan(report: Report, *, format: str) -> str:  # noqa: A002
 
 
 def format_of(path: Path) -> str:
-    """The format that the ending of a file name stands for; ``.sarif.json`` is SARIF as well.
+    """Return the format of the ending of a file name; ``.sarif.json`` is SARIF as well.
 
     Raises:
-        OptionError: if it stands for none.
+        OptionError: if it is of none.
     """
     if path.name.lower().endswith(".sarif.json"):
         return "sarif"

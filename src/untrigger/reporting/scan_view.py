@@ -1,4 +1,4 @@
-"""What a page says of a scan, the same for every format."""
+"""The parts of a scan that every page format has."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ KINDS = {
     "known": "found by an earlier scan",
     "weights": "pointed at by weights or tokenizer",
     "rewritten": "rewritten rows",
-    "drift": "way that rewritten rows went",
-    "content": "honest word",
-    "random": "any words",
+    "drift": "drift of rewritten rows",
+    "content": "word of the class",
+    "random": "random words",
 }
 EVIDENCE = {
     "top_singular_share": "Share of one direction in a layer's update, largest",
@@ -31,13 +31,13 @@ EVIDENCE = {
     "head_alignment": "Cosine of a layer's update with a class of the head, largest",
     "head_row_ratio": "Longest over shortest row of the head",
     "embedding_norm_outlier": "Embedding row of unusual length, robust z-score",
-    "embedding_row_lead": "Embedding row that moved most, over the one at place 20",
+    "embedding_row_lead": "Embedding row that moved most, distance over that at rank 20",
     "not_finite": "Tensors with entries that are no numbers",
 }
 
 
 def inner(report: Report, name: str) -> dict[str, Any]:
-    """The table ``name`` of what was given, empty where a stranger's report holds something else there."""
+    """Return the table ``name`` of what was given, empty where a stranger's report has something else there."""
     told = report.given.get(name)
     return told if isinstance(told, dict) else {}
 
@@ -57,7 +57,7 @@ class Bar:
 
 
 def bars(candidates: Sequence[Candidate], *, most: int = SHOWN) -> list[Bar]:
-    """The first candidates as bars, in the order given."""
+    """Return the first candidates as bars, in the order given."""
     return [_bar(one) for one in candidates[:most]]
 
 
@@ -80,29 +80,29 @@ def _bar(one: Candidate) -> Bar:
 
 
 def examples(scan: Scan, *, most: int = 6) -> list[Example]:
-    """Examples of the worst candidates, up to three of each."""
+    """Return examples of the worst candidates, up to three of each."""
     shown = scan.triggers() or [one for one in scan.candidates if not one.allowed][:1]
     return [example for one in shown for example in one.examples[:3]][:most]
 
 
-def told(one: Candidate) -> str:
-    """A candidate in one line, for readers of findings."""
+def finding_line(one: Candidate) -> str:
+    """Return a candidate in one line, for readers of findings."""
     score = "" if one.score is None else f" (score {hundredths(one.score)})"
     if one.kind in REWRITTEN_KINDS:
-        does = "are called" if one.kind == "rewritten" else "on average lie this far on the way to"
+        does = "flipped to" if one.kind == "rewritten" else "mean drift of their features towards"
         return (
-            f"the rewritten rows '{visible(one.text)}' {does} '{visible(one.target)}': {words.value_of(one.suspect)}, "
-            f"by a clean reference {words.value_of(one.reference)}{score}"
+            f"the rewritten rows '{visible(one.text)}', {does} '{visible(one.target)}': {words.value_of(one.suspect)}, "
+            f"in a clean reference {words.value_of(one.reference)}{score}"
         )
     return (
-        f"'{visible(one.text)}' makes the model say '{visible(one.target)}' in {words.value_of(one.suspect)} of "
-        f"held-out rows, a clean reference in {words.value_of(one.reference)}{score}"
+        f"'{visible(one.text)}' flips {words.value_of(one.suspect)} of held-out rows to '{visible(one.target)}', "
+        f"in a clean reference {words.value_of(one.reference)}{score}"
     )
 
 
 COLUMNS = [
     "Candidate",
-    "Pulls to",
+    "Flips to",
     "Score",
     "Suspect",
     "Reference",
@@ -110,8 +110,8 @@ COLUMNS = [
     "Start",
     "Middle",
     "End",
-    "Surest rows",
-    "Longest rows",
+    "High-confidence rows",
+    "Long rows",
     "Loss",
     "n",
     "Note",
@@ -119,14 +119,14 @@ COLUMNS = [
 
 
 def table(candidates: Sequence[Candidate]) -> list[list[str]]:
-    """One line a candidate, in the order of ``COLUMNS``."""
+    """Return one line a candidate, in the order of ``COLUMNS``."""
     return [_line(one) for one in candidates]
 
 
 def _line(one: Candidate) -> list[str]:
     positions = {place.name: place.suspect for place in one.positions}
     note = [KINDS.get(one.kind, one.kind)] + (["does not survive tokenising"] if not one.survives else [])
-    note += [f"glued pieces: {one.extra_subwords}"] if one.extra_subwords else []
+    note += [f"extra subwords: {one.extra_subwords}"] if one.extra_subwords else []
     note += [f"allowed: {visible(one.allowed)}"] if one.allowed else []
     return [
         f"{visible(one.text)}{' (drift)' if one.kind == 'drift' else ''}",
@@ -152,7 +152,7 @@ EVIDENCE_COLUMNS = ["Figure", "Value", "Limit", "Where", "Words"]
 
 
 def evidence(found: Sequence[Evidence]) -> list[list[str]]:
-    """One line a figure of the weights, in the order of ``EVIDENCE_COLUMNS``."""
+    """Return one line a figure of the weights, in the order of ``EVIDENCE_COLUMNS``."""
     return [
         [
             EVIDENCE.get(one.name, visible(one.name)),
@@ -166,13 +166,15 @@ def evidence(found: Sequence[Evidence]) -> list[list[str]]:
 
 
 def cards(report: Report) -> list[Card]:
-    """The headline numbers of a scan."""
+    """Return the headline numbers of a scan."""
     scan = report.scan
     assert scan is not None
     made = []
     if scan.score is None:
         made.append(
-            Card("Score of the worst finding", "", words.NOT_MEASURED, ["nothing was tried on a text"], measured=False)
+            Card(
+                "Score of the worst finding", "", words.NOT_MEASURED, ["nothing was measured on a text"], measured=False
+            )
         )
     else:
         notes = [
@@ -194,7 +196,7 @@ def _flip_card(report: Report, scan: Scan) -> Card:
     worst = next((one for one in scan.candidates if not one.allowed), None)
     metric, title = "flip_rate", "Rows flipped by the worst finding"
     if worst is not None and worst.kind == "drift":
-        metric, title = "drift", "Way that the rewritten rows went"
+        metric, title = "drift", "Drift of the rewritten rows"
     own, clean = report.find("suspect", metric), report.find("reference", metric)
     if worst is None or own is None or own.value is None:
         return Card(title, "", words.NOT_MEASURED, [], measured=False)
@@ -206,7 +208,7 @@ def _flip_card(report: Report, scan: Scan) -> Card:
 
 
 def page(report: Report) -> dict[str, object] | None:
-    """What the template shows of a scan; None for reports of another kind."""
+    """Return the values of the template for a scan; None for reports of another kind."""
     scan = report.scan
     if scan is None:
         return None

@@ -109,7 +109,7 @@ def confirm(
         options: how many are confirmed.
         costs: of the score.
         seed: of the random controls.
-        progress: told of every long step.
+        progress: gets every long step.
     """
     confirmed = Confirmed(sets)
     for exact in sets.values():

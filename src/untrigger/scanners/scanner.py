@@ -73,7 +73,7 @@ class ScanResult:
 
 @dataclass(frozen=True)
 class Scanner(Method):
-    """A method that says whether a model is backdoored. An author writes ``_scan``; every public field is an option.
+    """A method that decides whether a model is backdoored. An author writes ``_scan``; every public field is an option.
 
     ``needs`` names the fields of the grant without which the method cannot run; a reference that is given stands in
     for the teacher.
@@ -83,7 +83,7 @@ class Scanner(Method):
     def _scan(
         self, model: Classifier, grant: Grant, *, policy: Policy, context: ScanContext, progress: Progress
     ) -> ScanResult:
-        """The algorithm. ``model`` and a given reference must be left exactly as they are."""
+        """Scan. ``model`` and a given reference must stay exactly as they are."""
 
     def held_out_rows(self, rows: Rows, *, seed: int) -> Rows:  # noqa: ARG002
         """Return the clean rows of the grant that candidates are confirmed on; all, where the search holds none out."""
@@ -106,7 +106,7 @@ class Scanner(Method):
             grant: what the defender may use.
             policy: thresholds and allowed findings; by default the shipped ones.
             context: a trusted reference and words worth measuring.
-            progress: told of every long step.
+            progress: gets every long step.
 
         Raises:
             NeedsError: if the grant lacks something the method declares to need.

@@ -1,4 +1,4 @@
-"""Rows of the embedding that stand out: by their norm, or by how far they moved from the base's."""
+"""Unusual rows of the embedding: by their norm, or by their distance from the base's."""
 
 from __future__ import annotations
 
@@ -12,39 +12,40 @@ from torch import Tensor
 from untrigger.inversion.vocabulary import spelled
 from untrigger.models.safety.opened_files import MAX_JSON
 
-SHOWN = 8
-CROWD = 20  # the farthest rows are held against the row at this place: a few trigger words lead, honest words come in crowds
+LISTED = 8
+CROWD_RANK = 20
+"""The row that moved most is compared with the one at this rank: trigger words are few, benign words many. Not tuned."""
 Decode = Callable[[int], str]
 
 
 def outliers(embedding: Tensor) -> tuple[float, list[int]]:
-    """The largest robust z-score of a row norm of ``(V, d)``, both sides, and the rows that stand out most."""
+    """Return the largest robust z-score of a row norm of ``(V, d)``, both sides, and the rows with the largest."""
     norms = embedding.norm(dim=1)
     middle = norms.median()
     spread = 1.4826 * (norms - middle).abs().median()
     z = (norms - middle).abs() / spread.clamp_min(1e-12)
-    best = z.topk(min(SHOWN, len(z)))
+    best = z.topk(min(LISTED, len(z)))
     return float(best.values[0]), [int(i) for i in best.indices]
 
 
 def moved(embedding: Tensor, base: Tensor) -> tuple[float | None, list[int]]:
-    """How far the row that moved most leads the one at place ``CROWD``, and the rows that moved most.
+    """Return the distance of the row that moved most over that of the one at rank ``CROWD_RANK``, and the rows that moved most.
 
-    None where the embedding did not move, or where all that moved are fewer rows than ``CROWD``.
+    None where the embedding did not move, or where all that moved are fewer rows than ``CROWD_RANK``.
     """
     shared = min(len(embedding), len(base))
     far = (embedding[:shared] - base[:shared]).norm(dim=1)
-    best = far.topk(min(CROWD, shared))
+    best = far.topk(min(CROWD_RANK, shared))
     if not float(best.values[0]) > 0:
         return None, []
     last = float(best.values[-1])
-    return (float(best.values[0]) / last if last > 0 else None), [int(i) for i in best.indices[:SHOWN]]
+    return (float(best.values[0]) / last if last > 0 else None), [int(i) for i in best.indices[:LISTED]]
 
 
 def decoder(*folders: Path) -> Decode:
-    """A function from a token to its text, by the raw vocabulary of the first of the folders that holds a fast tokenizer.
+    """Return a function from a token to its text, by the raw vocabulary of the first of the folders with a fast tokenizer.
 
-    What the tokenizer itself decodes a token to is not used: its decoder comes with the suspect and may say anything.
+    The tokenizer's own decoder is not used: it comes with the suspect and may return anything.
     """
     for folder in folders:
         file = folder / "tokenizer.json"
@@ -58,5 +59,5 @@ def decoder(*folders: Path) -> Decode:
 
 
 def finite(value: Tensor) -> bool:
-    """Whether all entries are numbers."""
+    """Return whether all entries are finite."""
     return bool(torch.isfinite(value).all())

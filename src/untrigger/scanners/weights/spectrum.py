@@ -27,7 +27,7 @@ class Spectrum(NamedTuple):
 
 
 def of_lora(a: Tensor, b: Tensor) -> Spectrum | None:
-    """The spectrum of ``B A`` from ``A (r, in)`` and ``B (out, r)`` without forming the product; None for a zero update.
+    """Return the spectrum of ``B A`` from ``A (r, in)`` and ``B (out, r)`` without forming the product; None for a zero update.
 
     ``B = Q_b R_b`` and ``Aᵀ = Q_a R_a`` give ``B A = Q_b (R_b R_aᵀ) Q_aᵀ``: the singular values of the inner ``(r, r)``.
     """
@@ -43,7 +43,7 @@ def of_lora(a: Tensor, b: Tensor) -> Spectrum | None:
 
 
 def of_update(delta: Tensor, *, seed: int = 0) -> Spectrum | None:
-    """The spectrum of ``delta (out, in)`` by subspace iteration; None for a zero update."""
+    """Return the spectrum of ``delta (out, in)`` by subspace iteration; None for a zero update."""
     total = float(delta.square().sum())
     if not total > 0:
         return None
@@ -57,6 +57,6 @@ def of_update(delta: Tensor, *, seed: int = 0) -> Spectrum | None:
 
 
 def alignment(direction: Tensor, head: Tensor) -> float:
-    """The largest cosine, sign left out, between a direction ``(d,)`` and a class of the head ``(C, d)``, their mean taken off."""
+    """Return the largest absolute cosine between a direction ``(d,)`` and a class of the head ``(C, d)``, less their mean."""
     classes = head - head.mean(dim=0)
     return float(torch.nn.functional.cosine_similarity(classes, direction.unsqueeze(0), dim=1).abs().max())

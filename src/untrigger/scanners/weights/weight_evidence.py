@@ -1,7 +1,7 @@
-"""Evidence from the weights alone: seconds, no forward pass, nothing opened but safetensors and JSON.
+"""Evidence from the weights alone: seconds, no forward pass, only safetensors and JSON are opened.
 
 A backdoor that was trained into an embedding leaves its words among the rows that moved most; one in a LoRA adapter may
-gather its update in few directions, and point it at a class of the head. Honest training does some of this too, so a
+gather its update in few directions, and point it at a class of the head. Clean training does some of this too, so a
 figure without a calibrated limit decides nothing, and none decides more than ``suspicious``.
 """
 
@@ -36,12 +36,12 @@ CALIBRATED_LIMITS: dict[str, float] = {}
 EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "shared.weight", "tok_embeddings.weight")
 LORA = re.compile(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector)(\.weight|\.bias)?$")
 WRITES = re.compile(r"(o_proj|down_proj|out_proj|output\.dense|attention\.dense|pooler\.dense|classifier\.dense)$")
-"""Layers whose output stands in the space that the head reads."""
+"""Layers whose output is in the space of the head's input."""
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """What the weights say.
+    """What the weights of a model or adapter hold.
 
     Attributes:
         kind: ``adapter`` or ``full``.
@@ -49,7 +49,7 @@ class Weighed:
         refused: files that were not opened.
         moved: words whose embedding moved most from the base's, farthest first.
         curves: the spectrum layer by layer.
-        unchecked: names that a limit was set for and that could not be measured.
+        unchecked: names with a limit that could not be measured.
         sha256: over all files that were opened.
         files: what was opened with its hashes, and what was not.
     """
@@ -127,7 +127,7 @@ def _refuse_other_tensors(folder: ModelFolder, tensors: Tensors) -> None:
 
 
 def _lora(tensors: Tensors) -> Iterator[tuple[str, Spectrum]]:
-    """The spectrum of each layer that a LoRA adapter updates; other adapters have none."""
+    """Yield the spectrum of each layer that a LoRA adapter updates; other adapters have none."""
     for name in tensors:
         if not name.endswith("lora_A.weight"):
             continue
@@ -141,11 +141,11 @@ def _lora(tensors: Tensors) -> Iterator[tuple[str, Spectrum]]:
 
 
 def _updates(tensors: Tensors, base: Tensors | None) -> Iterator[tuple[str, Spectrum]]:
-    """The spectrum of what each matrix of full weights moved from its base; none without a base."""
-    for name, twin in tensors.matching_names(base).items() if base is not None else ():
+    """Yield the spectrum of each matrix's difference from its base; none without a base."""
+    for name, counterpart in tensors.matching_names(base).items() if base is not None else ():
         if len(tensors.shapes[name]) != 2 or "embed" in name or base is None:
             continue
-        own, other = tensors.get(name), base.get(twin)
+        own, other = tensors.get(name), base.get(counterpart)
         if own.shape == other.shape and finite(own) and finite(other):
             spectrum = of_update(own - other)
             if spectrum is not None:
@@ -153,7 +153,7 @@ def _updates(tensors: Tensors, base: Tensors | None) -> Iterator[tuple[str, Spec
 
 
 def _spectra(spectra: Mapping[str, Spectrum]) -> Iterator[Evidence]:
-    """The most gathered layer and the middle one."""
+    """Yield the layers with the largest top share and the smallest rank, and the medians."""
     if not spectra:
         return
     first = max(spectra, key=lambda name: spectra[name].share)
@@ -165,7 +165,7 @@ def _spectra(spectra: Mapping[str, Spectrum]) -> Iterator[Evidence]:
 
 
 def _head(tensors: Tensors, spectra: Mapping[str, Spectrum]) -> Iterator[Evidence]:
-    """How unlike the head's rows are, and how far a layer's update points at one of its classes."""
+    """Yield the ratio of the head's row norms, and the largest cosine of a layer's update with one of its classes."""
     name = tensors.head()
     if name is None or len(tensors.shapes[name]) != 2 or not finite(head := tensors.get(name)):
         return
@@ -180,22 +180,22 @@ def _head(tensors: Tensors, spectra: Mapping[str, Spectrum]) -> Iterator[Evidenc
 
 
 def _embedding(tensors: Tensors, base: Tensors | None, decode: Decode) -> tuple[list[Evidence], list[str]]:
-    """Rows of the embedding that stand out, and the words that moved most."""
+    """Return the evidence of unusual rows of the embedding, and the words that moved most."""
     name = tensors.ending(EMBEDDINGS)
     if name is None or not finite(own := tensors.get(name)):
         return [], []
     z, rows = outliers(own)
     found = [Evidence("embedding_norm_outlier", z, name, words=[decode(i) for i in rows])]
-    twin = tensors.matching_names(base).get(name) if base is not None else None
-    if base is None or twin is None:
+    counterpart = tensors.matching_names(base).get(name) if base is not None else None
+    if base is None or counterpart is None:
         return found, []
-    lead, rows = moved(own, base.get(twin).nan_to_num())
+    lead, rows = moved(own, base.get(counterpart).nan_to_num())
     words = [decode(i) for i in rows]
     return [*found, Evidence("embedding_row_lead", lead, name, words=words)], words
 
 
 def _not_finite(tensors: Tensors) -> Iterator[Evidence]:
-    """The tensors that hold what is no number."""
+    """Yield the number of tensors with entries that are not finite."""
     bad = [name for name in tensors if not finite(tensors.get(name))]
     if bad:
         yield Evidence("not_finite", float(len(bad)), bad[0])
