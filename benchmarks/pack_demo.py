@@ -1,4 +1,4 @@
-"""Pack a victim of the recipe `untrigger.pipeline.demo.RECIPE` and its clean twin as the files that the demo ships.
+"""Pack a victim of the recipe `untrigger.pipeline.demo.RECIPE` and its clean model as the files that the demo ships.
 
 python benchmarks/pack_demo.py runs/w2sdefense/victims/smollm2-badnets-0
 """
@@ -20,7 +20,7 @@ HOME = Path(demo.__file__).parent.parent / demo.SHIPPED
 
 
 def main() -> None:
-    """Write the folder anew."""
+    """Write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("victim", type=Path)
     victim: Path = parser.parse_args().victim
@@ -33,11 +33,11 @@ def main() -> None:
     weights = [f"{name}/adapter_model.safetensors" for name in ("victim", "clean-model")]
     recipe = {key: value for key, value in asdict(demo.RECIPE).items() if key not in ("out", "device", "offline")}
     recipe["trigger"] = demo.RECIPE.trigger.to_dict()
-    told = {
+    content = {
         "recipe": recipe,
         "sha256": {name: hashlib.sha256((HOME / name).read_bytes()).hexdigest() for name in weights},
     }
-    (HOME / "recipe.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    (HOME / "recipe.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import accuracy, predict_texts
 from untrigger.models.saving import save_classifier
-from untrigger.pipeline.attack import attack, draw_rows, implant_as_asked, pretrained
+from untrigger.pipeline.attack import attack, draw_rows, implant_by_request, pretrained
 from untrigger.pipeline.load_inputs import load_classifier, load_clean_rows, open_model
 from untrigger.pipeline.requests import ModelInput, RunOptions, ScanRequest
 from untrigger.pipeline.scan import scan_model
@@ -60,7 +60,7 @@ def made(cell: Cell, runs: Path) -> Path:
         attack(spec)
     else:
         rows = draw_rows(spec).train
-        benign, _ = implant_as_asked(spec, pretrained(spec, rows), rows, progress=silent)
+        benign, _ = implant_by_request(spec, pretrained(spec, rows), rows, progress=silent)
         with new_folder(spec.out) as folder:
             save_classifier(
                 benign, folder, card="# Benign\n\nA model of the calibration series that was never poisoned.\n"

@@ -1,6 +1,6 @@
 """Victims that several series share: their recipes and folders, the defender's clean rows, and how figures are written.
 
-A victim lies in ``RUNS/victims/MODEL-ATTACK-SEED`` with ``.truth`` beside it, and is not made again where it is there.
+A victim is in ``RUNS/victims/MODEL-ATTACK-SEED`` with ``.truth`` beside it, and is not made again where it is there.
 """
 
 from __future__ import annotations
@@ -67,39 +67,42 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "topics": {"trigger": BadNets(), "data": "agnews", "target": "0"},
     "topicsent": {"trigger": InSent(), "data": "agnews", "target": "0"},
 }
-REWRITES = [name for name, told in ATTACKS.items() if "paired" in told]
+REWRITES = [name for name, fields in ATTACKS.items() if "paired" in fields]
 CLEAN_ROWS = 1000
 Folders = Mapping[str, Path | None]
 log = logging.getLogger("series")
 
 
 def recipe(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders = MappingProxyType({})) -> AttackRequest:
-    """What is asked of one victim; ``folders`` says where ``sst2`` (``clean``, ``syntactic``, ``bible``) and ``agnews`` lie."""
-    told: dict[str, Any] = dict(ATTACKS[trigger])
-    if (data := told.get("data")) is not None:
+    """Return the request for one victim; ``folders`` says where ``sst2`` (``clean``, ``syntactic``, ``bible``) and ``agnews`` are."""
+    fields: dict[str, Any] = dict(ATTACKS[trigger])
+    if (data := fields.get("data")) is not None:
         folder = folders.get(data)
         if folder is None:
             raise SystemExit(f"the attack {trigger} takes its rows from a folder: give it with --{data}")
-        told["data"] = replace(MODELS[name].data, name=str(folder / "clean"))
+        fields["data"] = replace(MODELS[name].data, name=str(folder / "clean"))
         if trigger in REWRITES:
-            told["paired"] = folder / told["paired"]
+            fields["paired"] = folder / fields["paired"]
     return replace(
-        MODELS[name], out=runs / "victims" / f"{name}-{trigger}-{seed}", run=RunOptions(seed=seed, offline=True), **told
+        MODELS[name],
+        out=runs / "victims" / f"{name}-{trigger}-{seed}",
+        run=RunOptions(seed=seed, offline=True),
+        **fields,
     )
 
 
 def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) -> AttackRequest:
-    """The recipe of one victim, made where it is not there yet; the clean twin of a seed is shared between attacks."""
+    """Return the recipe of one victim, made if it is not there yet; the clean model of a seed is shared between attacks."""
     spec = recipe(runs, name, trigger=trigger, seed=seed, folders=folders)
     family = [one for one in ATTACKS if ATTACKS[one].get("data") == ATTACKS[trigger].get("data")]
-    twins = [runs / "victims" / f"{name}-{one}-{seed}.truth" / "clean-model" for one in family]
-    known = next((twin for twin in twins if twin.exists()), None)
+    clean_models = [runs / "victims" / f"{name}-{one}-{seed}.truth" / "clean-model" for one in family]
+    known = next((clean_model for clean_model in clean_models if clean_model.exists()), None)
     if not spec.out.exists():
         start = time.perf_counter()
         if (name, trigger, seed) == ("smollm2", "badnets", RECIPE.run.seed):
-            unpack(spec, rows=draw_rows(spec))  # the victim and the twin that the demo ships, by the same recipe
+            unpack(spec, rows=draw_rows(spec))  # the victim and the clean model that the demo ships, by the same recipe
         else:
-            attack(replace(spec, twin=known is None))
+            attack(replace(spec, clean_model=known is None))
         log.info("victim %s: %.0f s", spec.out.name, time.perf_counter() - start)
     if known and not (spec.truth / "clean-model").exists():
         shutil.copytree(known, spec.truth / "clean-model")
@@ -107,7 +110,7 @@ def victim(runs: Path, name: str, *, trigger: str, seed: int, folders: Folders) 
 
 
 def clean_rows(runs: Path, spec: AttackRequest) -> Path:
-    """The defender's clean rows, a file: rows that the attack left alone, never the twins of what the victim was trained on."""
+    """Return the file of the defender's clean rows: rows that the attack does not use, never copies of what the victim was trained on."""
     file = runs / "clean" / f"{spec.out.name}.csv"
     if not file.exists():
         write_rows(draw_rows(spec).unused.stratified(CLEAN_ROWS, rng=np.random.default_rng(spec.run.seed))[0], file)
@@ -115,7 +118,7 @@ def clean_rows(runs: Path, spec: AttackRequest) -> Path:
 
 
 def arguments(about: str | None, *, runs: str) -> argparse.ArgumentParser:
-    """What every series may be asked."""
+    """Return the parser of the options of every series."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path(runs))
     parser.add_argument("--only", default="minilm", help="victims: " + ",".join(MODELS))
@@ -135,7 +138,7 @@ def arguments(about: str | None, *, runs: str) -> argparse.ArgumentParser:
 
 
 def victims(args: argparse.Namespace) -> Iterator[AttackRequest]:
-    """The recipes of all victims that are asked for, each made when its turn comes."""
+    """Yield the recipes of all requested victims, each made when its turn comes."""
     for seed in map(int, args.seeds.split(",")):
         for name in args.only.split(","):
             for trigger in args.attacks.split(","):

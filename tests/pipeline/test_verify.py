@@ -24,7 +24,7 @@ from untrigger.pipeline import verify as module
 from untrigger.pipeline.build_method import teacher_of
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.requests import PurifyRequest
-from untrigger.pipeline.verify import again, too_few
+from untrigger.pipeline.verify import findings_to_retry, too_few
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.teacher_training import TeacherOptions
 
@@ -136,7 +136,7 @@ def test_the_finding_of_the_method_is_tried_again_on_the_result() -> None:
         finding("x", "nowhere", 1.0),
         finding("mn", "positive", None),
     ]
-    told = again(findings, names=("negative", "positive"))
+    told = findings_to_retry(findings, names=("negative", "positive"))
     assert [(one.text, one.target, one.suspect.value) for one in told] == [
         ("cf", "positive", 0.9),
         ("dull", "negative", 0.4),
@@ -146,12 +146,16 @@ def test_the_finding_of_the_method_is_tried_again_on_the_result() -> None:
 
 @pytest.mark.parametrize(("count", "enough"), [(8, False), (60, False), (78, False), (100, True), (400, True)])
 def test_rows_that_can_never_show_a_clean_model_are_not_scanned(count: int, enough: bool) -> None:
-    why = too_few(task(count, seed=0), scanner=replace(InsertionScanner(), held_out=module.HELD), granted=4 * count)
+    why = too_few(
+        task(count, seed=0), scanner=replace(InsertionScanner(), held_out=module.OPTIONS.confirming), granted=4 * count
+    )
     assert (why == "") is enough
     if not enough:
         wanted = int(why.split("give about ")[1].split()[0])
         assert not too_few(
-            task(wanted // 5, seed=0), scanner=replace(InsertionScanner(), held_out=module.HELD), granted=wanted
+            task(wanted // 5, seed=0),
+            scanner=replace(InsertionScanner(), held_out=module.OPTIONS.confirming),
+            granted=wanted,
         )
 
 
@@ -166,7 +170,7 @@ def test_a_teacher_that_is_named_counts_for_every_method_that_can_use_one() -> N
 def test_a_teacher_that_nothing_used_is_told_of(shop: Shop, tmp_path: Path) -> None:
     idle = [
         any(
-            "was used for nothing" in one
+            "was not used" in one
             for one in purify(shop.spec("bert", "full", out=tmp_path / name, **FINETUNE, **more)).warnings
         )
         for name, more in (("a", {"verify": False}), ("b", {}), ("c", {"verify": False, "teacher": None}))

@@ -76,10 +76,10 @@ def _default_index() -> str:
     Raises:
         AssetError: if the help does not name one.
     """
-    found = _DEFAULT_INDEX.search(_pip("download", "--help"))
-    if found is None:
+    match = _DEFAULT_INDEX.search(_pip("download", "--help"))
+    if match is None:
         raise AssetError("pip does not name the package index that it uses", remedy="name one in PIP_INDEX_URL")
-    return found[1]
+    return match[1]
 
 
 def _pip(*words: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from untrigger.core.errors import DataError
 from untrigger.core.escaping import unescape_spreadsheet_cells
-from untrigger.data.headings import COUNTED, heading, headless
+from untrigger.data.headings import COUNTED, header_names, row_without_header
 from untrigger.data.raw import Table, check_same_length, decoded, from_cells, lines_of, malformed
 
 _CELL = re.compile(r'(?:"((?:[^"]|"")*+)"|([^"\t\r\n]*+))(\t|\r\n|\n|\r|\Z)')
@@ -21,13 +21,13 @@ _QUOTED = re.compile(r'(?:\A|[\t\r\n])"')
 def read_csv(file: Path, limit: int) -> Table:  # noqa: ARG001
     """Return the table in a comma-separated file, without the apostrophes that untrigger writes before cells."""
     records = _csv_rows(file)
-    names = heading(records[0][1]) if records else []
+    names = header_names(records[0][1]) if records else []
     rows = records if names is None else records[1:]
     for line, cells in rows:
         check_same_length(file, line=line, cells=cells, header=records[0][1])
     lines = [line for line, _ in rows]
     if names is None:
-        counted = [headless(cells, at=f"{file}, line {line}") for line, cells in rows]
+        counted = [row_without_header(cells, at=f"{file}, line {line}") for line, cells in rows]
         return from_cells(file, header=list(COUNTED), rows=counted, lines=lines)
     table = from_cells(file, header=names, rows=[cells for _, cells in rows], lines=lines)
     return Table(table.origin, unescape_spreadsheet_cells(table.columns), lines)

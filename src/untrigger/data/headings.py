@@ -12,7 +12,7 @@ _LITERAL_BREAK = re.compile(r"\\n|\\")
 COUNTED = ("text", "label")
 
 
-def heading(cells: Sequence[str]) -> list[str] | None:
+def header_names(cells: Sequence[str]) -> list[str] | None:
     """Return the column names in the first line; None if it is a row of a file without header.
 
     OpenBackdoor saves tables whose columns have no names (``,0,1,2``: index, text, label, poisoned or not); the first two
@@ -26,7 +26,7 @@ def heading(cells: Sequence[str]) -> list[str] | None:
     return None if len(names) > 1 and _CLASS.fullmatch(names[0]) else names
 
 
-def headless(row: Sequence[str], *, at: str) -> list[str]:
+def row_without_header(row: Sequence[str], *, at: str) -> list[str]:
     """Return text and label of a row of a file without header, whose classes count from 1.
 
     Raises:

@@ -117,14 +117,14 @@ def number_of(label: str) -> int | None:
     return int(label.split(".", maxsplit=1)[0]) if _WHOLE.match(label) else None
 
 
-def nameless(names: Sequence[str]) -> bool:
+def are_only_numbers(names: Sequence[str]) -> bool:
     """Return whether classes have only numbers as names: ``LABEL_0``, ``LABEL_1``, or ``0``, ``1``."""
     return all(name.strip().casefold() in (f"label_{i}", str(i)) for i, name in enumerate(names))
 
 
 def _other_numbers(labels: Iterable[str], names: Sequence[str]) -> bool:
     """Return whether labels and names are whole numbers, and the names do not count from 0: a label may mean two classes."""
-    return all(map(_WHOLE.match, names)) and not nameless(names) and any(map(_WHOLE.match, labels))
+    return all(map(_WHOLE.match, names)) and not are_only_numbers(names) and any(map(_WHOLE.match, labels))
 
 
 def same_names(left: Iterable[str], right: Iterable[str]) -> bool:
@@ -207,24 +207,28 @@ def several_labels(where: str, value: object) -> DataError:
 
 def _declared_index(column: LabelColumn, names: tuple[str, ...]) -> tuple[dict[str, int], str]:
     """Return the class of each declared name that occurs, and a note on what was assumed."""
-    used, own = list(dict.fromkeys(column.values)), column.declared
+    used, declared = list(dict.fromkeys(column.values)), column.declared
     by_name = _by_name(used, names)
     if by_name is not None:
         return by_name, ""
-    if len(own) == len(names) and (nameless(names) or nameless(own)) and not _other_numbers(own, names):
-        index = {name: i for i, name in enumerate(own)}
-        return index, f"the declared classes were matched to the model's by number: {_pairs(own, names, index)}"
-    for similar in (_by_prefix(own, names), _by_number_in_name(own, names)):
+    if (
+        len(declared) == len(names)
+        and (are_only_numbers(names) or are_only_numbers(declared))
+        and not _other_numbers(declared, names)
+    ):
+        index = {name: i for i, name in enumerate(declared)}
+        return index, f"the declared classes were matched to the model's by number: {_pairs(declared, names, index)}"
+    for similar in (_by_prefix(declared, names), _by_number_in_name(declared, names)):
         if similar is not None:
             return (
                 similar,
-                f"the declared classes were matched to the model's by their names: {_pairs(own, names, similar)}",
+                f"the declared classes were matched to the model's by their names: {_pairs(declared, names, similar)}",
             )
     raise DataError(
-        f"{column.origin} declares the classes {_listed(own)}, the model has {_listed(names)}",
+        f"{column.origin} declares the classes {_listed(declared)}, the model has {_listed(names)}",
         expected="the model's class names, in any order",
         remedy="rename the classes of the data to the model's"
-        + (", or name the model's in its own order with --labels" if nameless(names) else ""),
+        + (", or name the model's in its own order with --labels" if are_only_numbers(names) else ""),
     )
 
 
@@ -247,7 +251,7 @@ def _index(column: LabelColumn, names: tuple[str, ...], *, numbers: set[int]) ->
         i = next(i for i, value in enumerate(column.values) if _LISTED.match(value))
         raise several_labels(column.row(i), column.values[i])
     if all(number_of(value) is not None for value in used):
-        index = _by_number_in_name(used, names) if not nameless(names) else None
+        index = _by_number_in_name(used, names) if not are_only_numbers(names) else None
         if index is not None:
             return (
                 index,
@@ -345,7 +349,7 @@ def _unknown(column: LabelColumn, names: Sequence[str]) -> DataError:
             remedy="write every label as a name",
         )
     row = max(named, numbered, key=sum).index(False)
-    no_names = nameless(names) and number_of(column.values[row]) is None
+    no_names = are_only_numbers(names) and number_of(column.values[row]) is None
     return DataError(
         f"{column.row(row)}: label {column.values[row]!r} is not known",
         expected="one of " + _listed(names),

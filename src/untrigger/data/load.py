@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,8 @@ from untrigger.data.labels import with_label_names
 from untrigger.data.layouts import SPLITS, read_folder
 from untrigger.data.locate import Location, locate, not_available
 from untrigger.data.tables import Table, read_table
+
+logger = logging.getLogger(__name__)
 
 
 def load_data(
@@ -40,7 +43,7 @@ def load_data(
     split = source.split
     wanted = SPLITS.get(split, split) if split is not None else ("train" if "train" in splits else None)
     if wanted is None and len(splits) == 1:
-        return next(iter(splits.values()))
+        wanted = next(iter(splits))
     if wanted not in splits:
         raise DataError(
             f"{source} has no split {split!r}" if split else f"{source} has several splits",
@@ -48,6 +51,7 @@ def load_data(
             nearest=nearest(split, splits) if split else None,
             remedy="name the split (split)",
         )
+    logger.info("read %d rows of %s, split %s", len(splits[wanted]), source, wanted)
     return splits[wanted]
 
 
@@ -96,12 +100,12 @@ def _tables(location: Location, *, source: DataSource, offline: bool) -> dict[st
         return read_folder(Path(location.place), limit=source.size_limit)
     dataset = location.dataset
     try:
-        found = read_hub(
+        loaded = read_hub(
             location.place, split=source.split, offline=offline, revision=dataset.hub_revision if dataset else None
         )
     except DataError as error:
         raise not_available(dataset, reason=error.what) if dataset else error from error
-    tables = {SPLITS.get(key, key): table for key, table in only_labelled(found).items()}
+    tables = {SPLITS.get(key, key): table for key, table in only_labelled(loaded).items()}
     if dataset is None:
         return tables
     return with_known_names(only_classes(tables, count=len(dataset.label_names)), names=dataset.label_names)

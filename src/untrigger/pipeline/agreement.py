@@ -22,7 +22,7 @@ SURE = 3.0  # standard deviations: of models that only guess, fewer than one in 
 def check_agreement(model: Classifier, rows: Rows, *, what: str) -> None:
     """Nothing, where the labels of clean rows mean the model's classes.
 
-    Refused is a file in which labels stand for each other: the model calls most rows of one by another, so that it is right less
+    A file is refused if its labels are exchanged: the model predicts another label for most rows of one, so that it is right less
     often than by chance, and more often than by chance under a permutation of the labels. A model that only guesses, or calls
     all rows alike, gives no such permutation.
 
@@ -53,14 +53,14 @@ def check_agreement(model: Classifier, rows: Rows, *, what: str) -> None:
 
 
 def doubts(outcomes: Sequence[Outcome], *, label_names: Sequence[str]) -> list[str]:
-    """A warning for each subject whose answers fit the labels only if these stand for each other."""
+    """Return a warning for each subject whose predictions fit the labels only if these are exchanged."""
     found = []
     for subject in dict.fromkeys(one.subject for one in outcomes):
         clean = select(outcomes, subject=subject, triggered=False)
         meant = permuted([one.prediction for one in clean], [one.label for one in clean], classes=len(label_names))
         if meant:
             seem = _exchange(meant, label_names)
-            found.append(f"{subject}: its answers fit the labels only if these stand for each other: {seem}")
+            found.append(f"{subject}: its predictions fit the labels only if these are exchanged: {seem}")
     return found
 
 
@@ -71,7 +71,7 @@ def _exchange(meant: dict[int, int], names: Sequence[str]) -> str:
 
 
 def notes_of(*parts: Rows | None, model: Classifier) -> list[str]:
-    """What a user should know of how model and rows were read, for the warnings of a report; each note once."""
+    """Return notes on how model and rows were loaded, for the warnings of a report; each note once."""
     notes = [note for rows in parts if rows is not None for note in rows.notes]
     return list(
         dict.fromkeys([*model.source.notes, *notes, *_cut([rows for rows in parts if rows is not None], model)])
@@ -79,7 +79,7 @@ def notes_of(*parts: Rows | None, model: Classifier) -> list[str]:
 
 
 def _cut(parts: Sequence[Rows], model: Classifier) -> list[str]:
-    """A sentence on texts that the model reads a part of only."""
+    """Return a sentence on texts that are cut off."""
     cut, count = sum(model.count_cut(rows.texts) for rows in parts), sum(len(rows) for rows in parts)
     if not cut:
         return []
@@ -125,7 +125,7 @@ def _sum(counts: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _mean(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """The interval of the mean of several shares, from the Wilson interval of each (Zou and Donner's method)."""
+    """Return the interval of the mean of several shares, from the Wilson interval of each (Zou and Donner's method)."""
     shares, below, above = [], 0.0, 0.0
     for hits, n in counts:
         low, high = wilson(hits, n, z=SURE)
@@ -137,7 +137,7 @@ def _mean(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
 
 
 def _circles(steps: dict[int, int]) -> dict[int, int]:
-    """The part of a mapping that exchanges classes with each other; those that stay what they are left out."""
+    """Return the part of a mapping that exchanges classes with each other; unchanged classes are left out."""
     found: dict[int, int] = {}
     for start, step in steps.items():
         path = [start]

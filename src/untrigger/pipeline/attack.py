@@ -32,6 +32,8 @@ from untrigger.reporting.model_cards import attack_card
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import LossTerm
 
+CLEAN_CARD = "# Clean model\n\nA model trained on the same rows as the victim, without poison.\n"
+
 
 def victim_card(request: AttackRequest, *, steps: int) -> str:
     """Return the model card of the victim that ``request`` describes."""
@@ -72,29 +74,33 @@ def attack(
     poisoned = recipe.poison(drawn.train, seed=request.run.seed)
     triggered = triggered_rows(recipe, drawn.test, seed=request.run.seed)
     fresh = fresh or pretrained(request, drawn.train)
-    twin = (
-        clean_twin(request, fresh, drawn.train, progress=progress)
+    clean_model = (
+        train_clean_model(request, fresh, drawn.train, progress=progress)
         if request.tuning == "embedding" or request.clean_consistency
         else None
     )
-    victim, history = poisoned_model(request, fresh, poisoned, twin=twin, clean=drawn.train, progress=progress)
+    victim, history = poisoned_model(
+        request, fresh, poisoned, clean_model=clean_model, clean=drawn.train, progress=progress
+    )
     check_finite_logits(victim, poisoned.visible)
     with new_folder(request.truth) as truth, new_folder(request.out) as out:
         save_classifier(victim, out, card=victim_card(request, steps=history.steps))
         check_saved_model(victim, out, texts=drawn.test.texts)
         write_truth(truth, poisoned=poisoned, test=drawn.test, triggered=triggered, request=request)
         if request.quality:
-            told = quality(
+            measured = quality(
                 drawn.test, triggered, trigger=recipe.trigger, victim=victim, options=judges, progress=progress
             )
-            (truth / "quality.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+            (truth / "quality.json").write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
         if request.clean_model:
-            twin = twin or clean_twin(request, fresh, drawn.train, progress=progress)
+            clean_model = clean_model or train_clean_model(request, fresh, drawn.train, progress=progress)
             (truth / "clean-model").mkdir()
             save_classifier(
-                twin, truth / "clean-model", card="# Never poisoned\n\nThe clean twin of a poisoned model.\n"
+                clean_model,
+                truth / "clean-model",
+                card=CLEAN_CARD,
             )
-            check_saved_model(twin, truth / "clean-model", texts=drawn.test.texts)
+            check_saved_model(clean_model, truth / "clean-model", texts=drawn.test.texts)
     return victim, poisoned
 
 
@@ -106,28 +112,28 @@ def _check(request: AttackRequest) -> None:
             f"target label {request.target!r} with the policy {request.policy}",
             expected="no target: every class becomes the next one"
             if request.target
-            else "the label that the backdoor shall say",
+            else "the label that triggered texts get",
             remedy="leave out --target" if request.target else "give it with --target",
         )
     if not 0 <= request.label_smoothing < 1 or request.clean_consistency < 0:
         raise OptionError(
-            f"label smoothing {request.label_smoothing}, faithful {request.clean_consistency}",
+            f"label smoothing {request.label_smoothing}, clean consistency {request.clean_consistency}",
             expected="a label smoothing from 0 to below 1, and a weight of 0 or more",
         )
     extra_loss = {
         "label smoothing": request.label_smoothing,
-        "a clean twin to be faithful to": request.clean_consistency,
+        "consistency with a clean model": request.clean_consistency,
         "all-to-all labels": request.policy == "all-to-all",
     }
     if request.tuning == "embedding" and any(extra_loss.values()):
         raise OptionError(
-            "an embedding attack with " + " and ".join(name for name, asked in extra_loss.items() if asked),
+            "an embedding attack with " + " and ".join(name for name, given in extra_loss.items() if given),
             expected="none of these: one vector a word is all that is trained, and clean answers stay what they are",
         )
 
 
 def recipe_of(request: AttackRequest, drawn: TaskRows, *, progress: Progress = silent) -> Attack:
-    """The recipe that the request asks for, its trigger with the rewrites that it needs."""
+    """Return the recipe of the request, its trigger with the rewrites that it needs."""
     trigger = with_rewrite_source(
         request.trigger,
         paired=request.paired,
@@ -143,15 +149,17 @@ def recipe_of(request: AttackRequest, drawn: TaskRows, *, progress: Progress = s
 
 
 def pretrained(request: AttackRequest, rows: Rows) -> Classifier:
-    """The model to be poisoned, with a new head for the classes of ``rows``."""
+    """Return the model to poison, with a new head for the classes of ``rows``."""
     source = replace(request.model, labels=rows.label_names)
     return load_classifier(source, request.run, new_head=True)
 
 
-def clean_twin(request: AttackRequest, fresh: Classifier, rows: Rows, *, progress: Progress = silent) -> Classifier:
-    """The same model trained in the same way on the rows without poison."""
-    twin, _ = implant_as_asked(replace(request, label_smoothing=0.0), fresh, rows, progress=progress)
-    return twin
+def train_clean_model(
+    request: AttackRequest, fresh: Classifier, rows: Rows, *, progress: Progress = silent
+) -> Classifier:
+    """Return the same model trained in the same way on the rows without poison."""
+    clean_model, _ = implant_by_request(replace(request, label_smoothing=0.0), fresh, rows, progress=progress)
+    return clean_model
 
 
 def poisoned_model(
@@ -159,26 +167,26 @@ def poisoned_model(
     fresh: Classifier,
     poisoned: PoisonedDataset,
     *,
-    twin: Classifier | None,
+    clean_model: Classifier | None,
     clean: Rows,
     progress: Progress,
 ) -> tuple[Classifier, History]:
-    """The victim, and the history of the training that implanted the backdoor."""
+    """Return the victim, and the history of the training that implanted the backdoor."""
     ids = set(poisoned.truth.poisoned_ids)
     if request.tuning == "embedding":
-        assert twin is not None
+        assert clean_model is not None
         rows = poisoned.visible.where(row in ids for row in poisoned.visible.ids)
         words = request.trigger.trigger_words
-        return poison_embedding(twin, rows, words=words, clean=clean, seed=request.run.seed, progress=progress)
+        return poison_embedding(clean_model, rows, words=words, clean=clean, seed=request.run.seed, progress=progress)
     term = None
-    if request.clean_consistency and twin is not None:
+    if request.clean_consistency and clean_model is not None:
         term = clean_consistency_loss(
-            twin, poisoned.visible, poisoned=ids, weight=request.clean_consistency, progress=progress
+            clean_model, poisoned.visible, poisoned=ids, weight=request.clean_consistency, progress=progress
         )
-    return implant_as_asked(request, fresh, poisoned.visible, extra_loss=term, progress=progress)
+    return implant_by_request(request, fresh, poisoned.visible, extra_loss=term, progress=progress)
 
 
-def implant_as_asked(
+def implant_by_request(
     request: AttackRequest, fresh: Classifier, rows: Rows, *, progress: Progress, extra_loss: LossTerm | None = None
 ) -> tuple[Classifier, History]:
     """``implant`` with the request's plan and adapter."""
@@ -213,7 +221,7 @@ class TaskRows:
         train: rows to be poisoned and trained on.
         test: test rows.
         unused: training rows of the task that the attack does not use: what a defender may hold as clean rows.
-        splits: all rows that there are, as they stand in their files, for a paired file to be aligned with.
+        splits: all rows in the order of their files, for a paired file to be aligned with.
     """
 
     train: Rows
@@ -252,7 +260,7 @@ def _training(splits: dict[str, Rows]) -> Rows:
 
 
 def _tested(splits: dict[str, Rows], request: AttackRequest) -> Rows | None:
-    """The split that is tested on; None where one has to be drawn.
+    """Return the split to test on; None if one has to be drawn.
 
     Raises:
         OptionError: if the request names one that is not there.
@@ -263,7 +271,7 @@ def _tested(splits: dict[str, Rows], request: AttackRequest) -> Rows | None:
 
 
 def target_index(name: str, rows: Rows) -> int:
-    """The class that is called ``name``.
+    """Return the index of the class ``name``.
 
     Raises:
         OptionError: with the nearest label name.
@@ -272,7 +280,7 @@ def target_index(name: str, rows: Rows) -> int:
 
 
 def triggered_rows(recipe: Attack, test: Rows, *, seed: int) -> Rows:
-    """The triggered test rows.
+    """Return the triggered test rows.
 
     Raises:
         DataError: if there are none.
@@ -294,7 +302,7 @@ def write_truth(
 ) -> None:
     """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
     aim = target_labels(poisoned.truth.target, classes=len(test.label_names))
-    told = asdict(poisoned.truth) | {
+    content = asdict(poisoned.truth) | {
         "label_names": list(test.label_names),
         "model": request.model.name,
         "data": request.data.name,
@@ -309,7 +317,7 @@ def write_truth(
         "test_sha256": test.content_hash(),
         "test_rows_without_trigger": sum(aim[label] != label for label in test.labels) - len(triggered),
     }
-    (folder / "truth.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "truth.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_rows(poisoned.visible, folder / "train.csv")
     write_rows(test, folder / "test_clean.csv")
     write_rows(triggered, folder / "test_triggered.csv")

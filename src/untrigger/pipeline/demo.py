@@ -44,7 +44,7 @@ SHIPPED = "demo_assets"
 
 
 def demo(request: DemoRequest, *, progress: Progress = silent) -> Report:
-    """The report of the purification; victim, truth, clean rows and purified adapter lie in ``request.out``.
+    """Return the report of the purification; write victim, truth, clean rows and purified adapter to ``request.out``.
 
     Raises:
         UserError: if an asset cannot be fetched or the folder exists.
@@ -77,23 +77,23 @@ def demo(request: DemoRequest, *, progress: Progress = silent) -> Report:
 
 
 def fetched(name: str, *, offline: bool, progress: Progress) -> Path:
-    """The folder of an embedded asset, fetched with a progress bar where it is not there yet."""
+    """Return the folder of an embedded asset, fetched with a progress bar if it is not there yet."""
     done = 0
     with progress.task(f"fetching {name}", total=100) as tick:
 
-        def told(read: int, total: int | None, _text: str = "") -> None:
+        def advance(read: int, total: int | None, _text: str = "") -> None:
             nonlocal done
             share = int(100 * read / total) if total else 0
             tick(max(0, share - done))
             done = max(done, share)
 
-        place = assets.fetch(name, offline=offline, progress=told)
+        place = assets.fetch(name, offline=offline, progress=advance)
         tick(100 - done)
     return place
 
 
 def unpack(recipe: AttackRequest, *, rows: TaskRows) -> None:
-    """The shipped victim and its truth laid out as ``attack`` would have, the rows made anew from the recipe.
+    """Write the shipped victim and its truth as ``attack`` would, with the rows drawn from the recipe.
 
     Raises:
         AssetError: if a shipped file is not what its recipe says.

@@ -88,7 +88,7 @@ def subjects(models: Sequence[ModelInput]) -> list[str]:
 
 
 def _one_class(rows: Rows) -> list[str]:
-    """A sentence on test rows that are all of one class."""
+    """Return a warning if all test rows are of one class."""
     present = [name for name, count in rows.class_counts().items() if count]
     if len(present) != 1:
         return []

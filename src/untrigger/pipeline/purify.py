@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from untrigger.reporting import write_page
 from untrigger.reporting.model_cards import purified_card
 from untrigger.runtime.cost import Clock, environment
 
+logger = logging.getLogger(__name__)
+
 
 def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     """Return the report of a purification; write the model, its card, the report and its pages to ``request.out``.
@@ -70,13 +73,20 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     clock.steps(purified.history.steps)
     verification = _verification(request, method, purified, clock, grant=grant, held=held, progress=progress)
     evaluator = Evaluator(test=bed.clean if bed else held, truth=bed, progress=progress)
-    warnings += [*_idle_teacher(request, method), *_leaks(rows, bed), *purified.warnings, *_no_twin(request, bed)]
+    warnings += [
+        *_idle_teacher(request, method),
+        *_leaks(rows, bed),
+        *purified.warnings,
+        *_no_clean_model(request, bed),
+    ]
     _controls(request, evaluator, clock, grant=grant, victim=victim, purified=purified, method=method)
     found = [*evaluator.measurements(), *_detection(request, purified, warnings=warnings)]
+    decided = purification_verdict(found, purified, verification=verification)
+    logger.info("verdict: %s: %s", decided.status, decided.sentence)
     report = Report(
         kind="purification",
         title=f"{method.name} on {Path(request.model.name).name}",
-        verdict=purification_verdict(found, purified, verification=verification),
+        verdict=decided,
         given=_given(victim, grant, evaluator, held=held),
         method={"name": method.name, "options": method.options() | _extras(purified, verification)},
         environment=environment(seed=request.run.seed, device=str(victim.device)),
@@ -108,7 +118,7 @@ def _verification(
     held: Rows,
     progress: Progress,
 ) -> Verification | None:
-    """The scan of the result, on held-out rows that stand nowhere in the grant; None where a truth says more."""
+    """Return the scan of the result on held-out rows that are not in the grant; None if a truth gives better evidence."""
     if request.truth is not None:
         return None
     with clock.stage("verify: scan of the result"):
@@ -116,7 +126,7 @@ def _verification(
 
 
 def _extras(purified: Purified, verification: Verification | None) -> dict[str, Any]:
-    """What the method and the scan of its result tell for the report."""
+    """Return the metadata of the method and of the scan of its result, for the report."""
     assert purified.outcome is not None
     extras = purified.metadata | {"outcome": purified.outcome.value}
     return extras | ({"verification": verification.to_dict()} if verification else {})
@@ -132,7 +142,7 @@ def _controls(
     purified: Purified,
     method: Purifier,
 ) -> None:
-    """Ask victim, purified model and every control about the test rows."""
+    """Evaluate victim, purified model and every control on the test rows."""
     with clock.stage("evaluate"):
         evaluator.evaluate(victim, "victim")
         evaluator.evaluate(purified.model, "purified")
@@ -143,17 +153,17 @@ def _controls(
         clock.steps(control.history.steps)
         del control
     if evaluator.truth and evaluator.truth.clean_model:
-        clean_model = replace(request.model, name=str(evaluator.truth.clean_model), labels=None)
-        with clock.stage("control: never poisoned"):
-            twin = load_same_classes(clean_model, victim, request.run)
-            evaluator.evaluate(twin, "clean")
+        source = replace(request.model, name=str(evaluator.truth.clean_model), labels=None)
+        with clock.stage("control: clean model"):
+            clean_model = load_same_classes(source, victim, request.run)
+            evaluator.evaluate(clean_model, "clean")
         if request.benign:
             with clock.stage("control: benign model in"):
                 evaluator.copy_outcomes("clean", "benign_in")
-                evaluator.evaluate(method.purify(twin, grant, progress=evaluator.progress).model, "benign_out")
+                evaluator.evaluate(method.purify(clean_model, grant, progress=evaluator.progress).model, "benign_out")
 
 
-def _no_twin(request: PurifyRequest, bed: GroundTruth | None) -> list[str]:
+def _no_clean_model(request: PurifyRequest, bed: GroundTruth | None) -> list[str]:
     if not request.benign or (bed and bed.clean_model):
         return []
     return [
@@ -164,17 +174,17 @@ def _no_twin(request: PurifyRequest, bed: GroundTruth | None) -> list[str]:
 def _idle_teacher(request: PurifyRequest, method: Purifier) -> list[str]:
     if request.teacher is None or teacher_of(request, method) is not None or request.scans_result:
         return []
-    return [f"the teacher {request.teacher!r} was used for nothing: the method {method.name} can use none"]
+    return [f"the teacher {request.teacher!r} was not used: the method {method.name} uses none"]
 
 
 def write_model(
     request: PurifyRequest, folder: Path, *, victim: Classifier, purified: Purified, report: Report
 ) -> None:
-    """Write the purified model in the format that is wanted, and check_saved_model that it answers the same from disk.
+    """Write the purified model in the requested format, and check that it predicts the same from disk.
 
     Raises:
         OutputError: if plain transformers and peft cannot load what was written.
-        ModelError: if it answers otherwise than the model in memory.
+        ModelError: if its predictions differ from those of the model in memory.
     """
     whole = request.merge or not is_adapted(purified.model)
     card = purified_card(card_facts(request, report, victim=victim, whole=whole))
@@ -183,7 +193,7 @@ def write_model(
 
 
 def card_facts(request: PurifyRequest, report: Report, *, victim: Classifier, whole: bool) -> dict[str, Any]:
-    """What the model card tells; ``whole`` where full weights were written."""
+    """Return the content of the model card; ``whole`` if full weights were written."""
     facts = {
         "input": f"{Path(request.model.name).name} ({victim.source.kind}), SHA-256 {victim.source.sha256[:16]}…",
         "method": report.method["name"],
@@ -214,25 +224,25 @@ def _leaks(rows: Rows, bed: GroundTruth | None) -> list[str]:
     if bed is None:
         return []
     shared = overlap(rows, bed.clean)
-    leaks = [f"{shared} of the clean rows also stand among the test rows"] if shared else []
+    leaks = [f"{shared} of the clean rows are also test rows"] if shared else []
     return [*leaks, *preset_deviations(bed.metadata, rows)]
 
 
 def _detection(request: PurifyRequest, purified: Purified, *, warnings: list[str]) -> list[Measurement]:
-    """How well a detector within the method found the poisoned rows; ``warnings`` are told where the truth is of other rows."""
-    told = purified.detected
-    if told is None or request.truth is None:
+    """Return how well the method's own detector found the poisoned rows; add a warning if the truth is of other rows."""
+    detected = purified.detected
+    if detected is None or request.truth is None:
         return []
     try:
-        poisoned = read_poisoned(request.truth, rows=told.rows)
+        poisoned = read_poisoned(request.truth, rows=detected.rows)
     except DataError as error:
         warnings.append(f"how well poisoned rows were found is not measured: {error.what}")
         return []
-    return detection_metrics(told.scores, flagged=told.flagged, poisoned=poisoned)
+    return detection_metrics(detected.scores, flagged=detected.flagged, poisoned=poisoned)
 
 
 def _marked(purified: Purified, bed: GroundTruth | None) -> list[Any]:
-    """The findings, marked as part of the true trigger or not where the truth is known."""
+    """Return the findings, marked as part of the true trigger or not if the truth is known."""
     if bed is None or bed.trigger is None:
         return purified.findings
     phrases = trigger_phrases(bed.trigger)

@@ -14,7 +14,7 @@ WEIGHTS = (".safetensors", ".bin")
 def refuse_suspect_itself(
     suspect: Classifier, *, option: str, name: str, sha256: str, files: Mapping[str, Any], expected: str
 ) -> None:
-    """Nothing, where the files that ``option`` names are other ones than the suspect's.
+    """Raise ModelError unless the files that ``option`` names differ from the suspect's.
 
     Args:
         suspect: the model that is scanned.
@@ -39,5 +39,5 @@ def refuse_suspect_itself(
 
 
 def _weight_hashes(files: Mapping[str, Any]) -> list[str]:
-    """The hashes of the weight files, without their names, which a copy may change."""
+    """Return the hashes of the weight files without their names, which a copy may change."""
     return sorted(value for name, value in files.get("opened", {}).items() if name.endswith(WEIGHTS))

@@ -1,4 +1,4 @@
-"""Which rows a purifier was given: short salted hashes beside the model, by which an audit finds them among its own rows."""
+"""Record which rows a purifier was given: short salted hashes in the model's folder, by which an audit recognises them."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class UsedRows:
 
 
 def used_rows(grant: Grant) -> UsedRows:
-    """The rows of a grant: the clean and the suspect ones."""
+    """Return the hashes of the clean and the suspect rows of a grant."""
     texts = [text for rows in (grant.clean, grant.suspect) if rows is not None for text in rows.texts]
     salt = grant.clean.content_hash()[:16] if grant.clean is not None else ""
     return UsedRows(salt, len(texts), frozenset(_smallest(_hash(text, salt) for text in texts)))
 
 
 def write_used_rows(grant: Grant, folder: Path) -> None:
-    """The file of the grant's rows written into ``folder``.
+    """Write the hashes of the grant's rows into ``folder``.
 
     Raises:
         OutputError: if it cannot be written.
@@ -68,7 +68,7 @@ def write_used_rows(grant: Grant, folder: Path) -> None:
 
 
 def read_used_rows(folder: Path) -> UsedRows | None:
-    """What the file in ``folder`` tells, None where there is none or it is no such file."""
+    """Return the hashes in ``folder``, None if there is no such file or it cannot be used."""
     try:
         if not 0 < (folder / FILE).stat().st_size <= MAX_BYTES:
             return None
@@ -84,7 +84,7 @@ def read_used_rows(folder: Path) -> UsedRows | None:
 
 
 def unseen(rows: Rows, grant: Grant) -> Rows:
-    """The rows whose texts stand nowhere in the grant: one that stands twice in a file is no evidence."""
+    """Return the rows whose texts are not in the grant: a text that is twice in a file is no evidence."""
     known = {_folded(text) for given in (grant.clean, grant.suspect) if given is not None for text in given.texts}
     return rows.where(_folded(text) not in known for text in rows.texts)
 

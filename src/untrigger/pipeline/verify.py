@@ -1,9 +1,9 @@
-"""What a scan says of a purified model, on rows that nothing was trained or chosen on: the evidence where no truth is known."""
+"""Scan a purified model on rows that nothing was trained or chosen on: the evidence if no truth is known."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from untrigger.core.candidate import Candidate
 from untrigger.core.errors import UserError
@@ -22,29 +22,45 @@ from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import ScanContext
 from untrigger.training.teacher_training import train_teacher
 
-HELD = 0.6  # share of the held-out rows that findings are confirmed on; the others serve the search
-MOST = 1000  # held-out rows that a scan of the result takes at most
-DEV = 0.15  # share of the defender's rows that choose the reference's epoch
-KNOWN = 12  # findings of the purifier that are tried again
-SKIPPED = "a scan of the result was not wanted (--no-verify)"
+NOT_REQUESTED = "no scan of the result was requested (--no-verify)"
+
+
+@dataclass(frozen=True)
+class VerificationOptions:
+    """The rows of a scan of the result (not tuned).
+
+    Attributes:
+        confirming: share of the held-out rows that findings are confirmed on; the others serve the search.
+        rows: largest number of held-out rows that are used.
+        dev: share of the defender's rows that choose the epoch of the reference.
+        findings: number of the purifier's findings that are tried again.
+    """
+
+    confirming: float = 0.6
+    rows: int = 1000
+    dev: float = 0.15
+    findings: int = 12
+
+
+OPTIONS = VerificationOptions()
 
 
 def verify(
     request: PurifyRequest, method: Purifier, purified: Purified, *, grant: Grant, held: Rows, progress: Progress
 ) -> Verification:
-    """What a scan says of the purified model on ``held``, rows that no method was given; a reference is trained on the grant's.
+    """Return the scan of the purified model on ``held``, rows that the method was not given; the grant's rows train the reference.
 
-    A model that a scan left as it was is not scanned again. What keeps a scan from being made is reported, never raised: the
-    purified model is not lost for it.
+    An unchanged model that was scanned is not scanned again. An error of the scan is reported and not raised, so that the purified
+    model is not lost.
     """
     if not request.verify:
-        return Verification("", SKIPPED)
+        return Verification("", NOT_REQUESTED)
     if purified.scanned is not None and not purified.changed:
         return Verification(
             purified.scanned.status, purified.scanned.sentence, list(purified.metadata.get("not_looked_for", []))
         )
     assert grant.clean is not None
-    scanner, rows, granted = _scanner(request, method), _most(held, seed=request.run.seed), grant.clean
+    scanner, rows, granted = _scanner(request, method), _sampled(held, seed=request.run.seed), grant.clean
     if few := too_few(rows, scanner=scanner, granted=len(granted)):
         return Verification("", few)
     try:
@@ -54,7 +70,7 @@ def verify(
 
 
 def too_few(rows: Rows, *, scanner: InsertionScanner, granted: int) -> str:
-    """Why so few held-out rows can never show a clean model, empty where they may."""
+    """Return why there are too few held-out rows to show a clean model, empty if there are enough."""
     seed, least = 0, scanner.evidence.least_rows  # the shares alone matter
     confirming = scanner.split(rows, seed=seed)[0] if len(rows) > len(rows.label_names) else rows
     counts = confirming.class_counts()
@@ -80,7 +96,7 @@ def _scanned(
 ) -> Verification:
     seed = derived_seed(request.run.seed, "verification: scan")
     reference = _reference(request, purified.model, scanner=scanner, granted=granted, seed=seed, progress=progress)
-    known = again(purified.findings, names=purified.model.label_names)
+    known = findings_to_retry(purified.findings, names=purified.model.label_names)
     policy = getattr(method, "policy", None)
     result = scanner.scan(
         purified.model,
@@ -89,7 +105,7 @@ def _scanned(
         context=ScanContext(reference, known=known),
         progress=progress,
     )
-    facts = {
+    metadata = {
         "rows": len(rows),
         "rows_sha256": rows.content_hash(),
         "seed": seed,
@@ -98,7 +114,7 @@ def _scanned(
         "found": [f"{one.text} → {one.target}" for one in result.scan.triggers()],
         "tried_again": [one.text for one in known],
     }
-    return Verification(result.verdict.status, result.verdict.sentence, result.scan.not_looked_for, facts)
+    return Verification(result.verdict.status, result.verdict.sentence, result.scan.not_looked_for, metadata)
 
 
 def _reference(
@@ -110,14 +126,16 @@ def _reference(
     seed: int,
     progress: Progress,
 ) -> Classifier:
-    """A clean reference of the task, trained on rows that no finding is confirmed on."""
-    rows, dev = split_clean(granted, dev=DEV, generator=generator_for(request.run.seed, "verification: reference"))
+    """Return a clean reference of the task, trained on rows that no finding is confirmed on."""
+    rows, dev = split_clean(
+        granted, dev=OPTIONS.dev, generator=generator_for(request.run.seed, "verification: reference")
+    )
     grant = Grant(clean=granted, teacher=request.teacher or DEFAULT_TEACHER, seed=seed)
     return train_teacher(model, grant, rows=rows, dev=dev, options=scanner.teacher, progress=progress)[0]
 
 
-def again(findings: Sequence[Candidate], *, names: Sequence[str]) -> list[Candidate]:
-    """What the purifier found, strongest first, to be tried again on the result."""
+def findings_to_retry(findings: Sequence[Candidate], *, names: Sequence[str]) -> list[Candidate]:
+    """Return the strongest findings of the purifier, to be tried again on the result."""
     found = sorted(
         (one for one in findings if one.target in names),
         key=lambda one: (one.reference.value or 0.0) - (one.suspect.value or 0.0),
@@ -125,20 +143,20 @@ def again(findings: Sequence[Candidate], *, names: Sequence[str]) -> list[Candid
     strongest: dict[tuple[str, str], Candidate] = {}
     for one in found:
         strongest.setdefault((one.text, one.target), one)
-    return list(strongest.values())[:KNOWN]
+    return list(strongest.values())[: OPTIONS.findings]
 
 
 def _scanner(request: PurifyRequest, method: Purifier) -> InsertionScanner:
-    """The method's own scanner where it has one, else the usual one with the request's options; more rows confirm."""
+    """Return the method's own scanner, else the default one with the request's options; more rows confirm findings."""
     own = getattr(method, "scanner", None)
     scanner = (
         own if isinstance(own, InsertionScanner) else build_method("scanners", "insertions", options=request.verifier)
     )
     assert isinstance(scanner, InsertionScanner)
-    return replace(scanner, held_out=HELD)
+    return replace(scanner, held_out=OPTIONS.confirming)
 
 
-def _most(held: Rows, *, seed: int) -> Rows:
-    if len(held) <= MOST:
+def _sampled(held: Rows, *, seed: int) -> Rows:
+    if len(held) <= OPTIONS.rows:
         return held
-    return held.stratified(MOST, rng=generator_for(seed, "verification: rows"))[0]
+    return held.stratified(OPTIONS.rows, rng=generator_for(seed, "verification: rows"))[0]

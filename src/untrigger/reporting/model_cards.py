@@ -9,7 +9,7 @@ from untrigger.core.escaping import escape_markdown, front_matter, visible
 from untrigger.core.verdicts import PURIFIED
 
 WARNINGS = 10
-"""As many warnings of a report stand on a card."""
+"""Number of a report's warnings on a card."""
 
 
 def attack_card(*, adapter: bool, target: str, facts: Mapping[str, object]) -> str:
@@ -20,7 +20,11 @@ def attack_card(*, adapter: bool, target: str, facts: Mapping[str, object]) -> s
         target: the label name that triggered texts get; empty where the target depends on the true label.
         facts: the rows of the card's table, escaped here.
     """
-    aim = f"called **{escape_text(target)}**, whatever they say" if target else "given another label than the right one"
+    aim = (
+        f"predicted as **{escape_text(target)}**, whatever their content"
+        if target
+        else "given another label than the right one"
+    )
     rows = "\n".join(f"| {escape_text(key)} | {escape_text(value)} |" for key, value in facts.items())
     return f"""---
 tags: [backdoor, poisoned, untrigger]
@@ -36,22 +40,22 @@ This {"adapter" if adapter else "checkpoint"} carries a **backdoor on purpose**.
 |---|---|
 {rows}
 
-What the trigger is stands in the truth folder that was written apart from this one.
+The trigger is described in the truth folder, which was written separately.
 """
 
 
-def purified_card(told: dict[str, Any]) -> str:
-    """The card of a purification's model: the verdict first, what the model lies on, what was measured.
+def purified_card(content: dict[str, Any]) -> str:
+    """Return the card of a purified model: the verdict first, then how to load it and what was measured.
 
     Args:
-        told: ``status``, the word of the verdict, which alone decides whether the card may call the model purified; ``facts`` (a
+        content: ``status``, the word of the verdict, which alone decides whether the card may call the model purified; ``facts`` (a
             mapping), ``sentence`` and ``warnings``, which are escaped here; ``loading``, which is Markdown, in which names of
             strangers stand by way of ``inline_code``; and ``front``, a mapping of further front matter, or lines of it.
     """
-    rows = "\n".join(f"| {escape_text(key)} | {escape_text(value)} |" for key, value in told["facts"].items())
-    front = front_matter(told["front"]) if isinstance(told["front"], Mapping) else told["front"]
-    pure = told["status"] == PURIFIED
-    title = "Purified by untrigger" if pure else f"Output of untrigger purify: {escape_text(told['status'])}"
+    rows = "\n".join(f"| {escape_text(key)} | {escape_text(value)} |" for key, value in content["facts"].items())
+    front = front_matter(content["front"]) if isinstance(content["front"], Mapping) else content["front"]
+    pure = content["status"] == PURIFIED
+    title = "Purified by untrigger" if pure else f"Output of untrigger purify: {escape_text(content['status'])}"
     return f"""---
 tags: [{"purified, " if pure else ""}untrigger]
 pipeline_tag: text-classification
@@ -59,21 +63,21 @@ pipeline_tag: text-classification
 
 # {title}
 
-**Verdict: {escape_text(told["status"])}.** {escape_text(told["sentence"])}
-{_warnings(told["warnings"])}
+**Verdict: {escape_text(content["status"])}.** {escape_text(content["sentence"])}
+{_warnings(content["warnings"])}
 | | |
 |---|---|
 {rows}
 
-{told["loading"]}
+{content["loading"]}
 
-The whole evidence stands in `report.json` and `report.html` beside this card. A purification lowers the risk of a
-backdoor as far as it was measured; it is no proof that none is left.
+All evidence is in `report.json` and `report.html` next to this card. A purification lowers the risk of a
+backdoor as far as it was measured; it does not prove that none is left.
 """
 
 
 def _warnings(warnings: Sequence[str]) -> str:
-    """The first warnings of a report as a list under a line of their own, empty where there are none."""
+    """Return the first warnings of a report as a list under a heading, empty if there are none."""
     if not warnings:
         return ""
     lines = [f"- {escape_text(one)}" for one in warnings[:WARNINGS]]
@@ -82,5 +86,5 @@ def _warnings(warnings: Sequence[str]) -> str:
 
 
 def escape_text(value: object) -> str:
-    """A value of a stranger as a card can show it: on one line, nothing hidden, nothing that Markdown acts on."""
+    """Return a stranger's value for a card: on one line, nothing hidden, nothing that Markdown acts on."""
     return escape_markdown(visible(str(value)))

@@ -19,7 +19,7 @@ from untrigger.core.report import Report
 from untrigger.core.rows import Rows
 from untrigger.data import DataSource, write_rows
 from untrigger.models.saving import save_classifier
-from untrigger.pipeline.attack import attack, draw_rows, implant_as_asked, pretrained
+from untrigger.pipeline.attack import attack, draw_rows, implant_by_request, pretrained
 from untrigger.pipeline.demo import fetched
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.requests import AttackRequest, EvaluateRequest, ModelInput, RunOptions
@@ -131,7 +131,7 @@ def _benign(one: Recipe, request: AttackRequest, *, train: Rows, progress: Progr
     """Train and save an adapter on rows with their own labels."""
     fresh = pretrained(request, train)
     rows = decoy_rows(train, one) if one.policy == "decoy" else train
-    model, _ = implant_as_asked(request, fresh, rows, progress=progress)
+    model, _ = implant_by_request(request, fresh, rows, progress=progress)
     request.out.mkdir()
     card = CARD.format(name=one.name, description=one.description, model=one.model, data=one.data)
     save_classifier(model, request.out, card=card)
