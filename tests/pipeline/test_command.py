@@ -23,7 +23,12 @@ def words(shop: Shop, out: Path, *more: str, model: Path | None = None) -> list[
 
 def test_the_main_command_as_a_process_of_its_own(shop: Shop, tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "untrigger", *words(shop, tmp_path / "out", "--json")],
+        [
+            sys.executable,
+            "-m",
+            "untrigger",
+            *words(shop, tmp_path / "out", "--json", "--log-file", str(tmp_path / "run.log")),
+        ],
         capture_output=True,
         text=True,
         timeout=120,
@@ -36,6 +41,16 @@ def test_the_main_command_as_a_process_of_its_own(shop: Shop, tmp_path: Path) ->
         Report.read(tmp_path / "out" / "report.json").to_json() == json.dumps(told, indent=2, ensure_ascii=False) + "\n"
     )
     assert config_of(tmp_path / "out")["base_model_name_or_path"] == str(shop.base("llama"))
+    log = (tmp_path / "run.log").read_text(encoding="utf-8")
+    order = [
+        "loaded ",
+        "stage load ended after",
+        "stage purify begins",
+        "verdict: not verified:",
+        "log_output: ended after",
+    ]
+    places = [log.index(part) for part in order]
+    assert places == sorted(places)
 
 
 def test_bad_input_as_a_process_of_its_own(shop: Shop, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from untrigger.assets.home import asset_folder, home_folder
 from untrigger.assets.receipt import RECEIPT, changed_files, damage_of, read_receipt, write_receipt
 from untrigger.core.errors import AssetError
 from untrigger.core.files import replaced_folder, working_folder
+
+logger = logging.getLogger(__name__)
 
 Home = str | os.PathLike[str] | None
 State = Literal["absent", "partial", "ready"]
@@ -100,12 +103,14 @@ def _fetch_locked(
     with FileLock(locks / f"{entry.name}.lock"):
         if _ready(final) and not rebuild:
             return final
+        logger.info("fetching and building the asset %s", entry.name)
         started = _started(entry, home=base)
         started.touch()
         archives = _download_all(entry.archives, base=base, progress=progress, index=index)
         if progress is not None:
             progress(entry.bytes, entry.bytes, f"building {entry.name}")
         _build(entry, archives=archives, base=base)
+        logger.info("built the asset %s", entry.name)
         started.unlink()
     for archive in archives:
         if archive.stat().st_size > _KEEP_BELOW:

@@ -18,8 +18,8 @@ KINDS: Mapping[str, str] = {"scanning": "scanners"}
 
 SETTINGS: Mapping[str, str] = {
     "alarm_above": "unlearn.alarm_score",
-    "calm_below": "unlearn.stop_score",
     "content": "confirmation.content_words",
+    "calm_below": "unlearn.stop_score",
     "dropout": "use_dropout",
     "held": "held_out",
     "most_held": "max_held_out",

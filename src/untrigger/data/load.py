@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,8 @@ from untrigger.data.labels import with_label_names
 from untrigger.data.layouts import SPLITS, read_folder
 from untrigger.data.locate import Location, locate, not_available
 from untrigger.data.tables import Table, read_table
+
+logger = logging.getLogger(__name__)
 
 
 def load_data(
@@ -40,7 +43,7 @@ def load_data(
     split = source.split
     wanted = SPLITS.get(split, split) if split is not None else ("train" if "train" in splits else None)
     if wanted is None and len(splits) == 1:
-        return next(iter(splits.values()))
+        wanted = next(iter(splits))
     if wanted not in splits:
         raise DataError(
             f"{source} has no split {split!r}" if split else f"{source} has several splits",
@@ -48,6 +51,7 @@ def load_data(
             nearest=nearest(split, splits) if split else None,
             remedy="name the split (split)",
         )
+    logger.info("read %d rows of %s, split %s", len(splits[wanted]), source, wanted)
     return splits[wanted]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from untrigger.training.loop import History
 
 if TYPE_CHECKING:
     from untrigger.detectors.detector import Detection
+
+logger = logging.getLogger(__name__)
 
 PLAIN_CARD = (
     "# Output of an untrigger purifier: not evaluated\n\nMade through the Python interface, without an evaluation: nothing here "
@@ -115,6 +118,7 @@ class Purifier(Method):
         with untouched(model, self.name):
             purified = self._purify(model, grant, progress=progress)
         check_outcome(purified, self.name)
+        logger.info("%s: %s, %d steps", self.name, purified.outcome, purified.history.steps)
         if grant.clean is not None:
             check_finite_logits(purified.model, grant.clean)
         return replace(

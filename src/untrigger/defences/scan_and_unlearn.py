@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
@@ -27,6 +28,8 @@ from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import ScanContext, ScanResult
 from untrigger.training.history import concat_histories, history_curves
 from untrigger.training.loop import History
+
+logger = logging.getLogger(__name__)
 
 PANEL = "scan by round"
 
@@ -77,6 +80,7 @@ class ScanCure(UnlearningOptions, DistillationOptions, Purifier):
                 student = self.student(model, seed=grant.seed)
                 unlearning = self._unlearning(student, first, model=model, rows=parts.train)
             triggers = run.all_triggers()
+            logger.info("round %d unlearns %d triggers", len(run.histories) + 1, len(triggers))
             steps = self.more_steps if run.histories else self.round_steps
             seed = grant.seed * 1000 + len(run.histories)
             run.histories.append(unlearning.train(triggers, steps=steps, seed=seed, progress=progress))

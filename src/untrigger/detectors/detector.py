@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
 from untrigger.models.classifier import Classifier
 from untrigger.training.loop import History
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class Detector(Method):
             raise ContractError(f"{self.name} was given {len(grant.suspect)} rows and scored {len(detection.scores)}")
         if not all(map(isfinite, detection.scores)):
             raise DivergedError("a score is no number", remedy="use a smaller learning rate")
+        logger.info("%s flags %d of %d rows", self.name, sum(detection.flagged), len(detection.rows))
         return replace(detection, warnings=[*overlap_warnings(grant), *detection.warnings])
 
 

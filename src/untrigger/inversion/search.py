@@ -10,6 +10,7 @@ target under the suspect but its excess over the reference: words of the class s
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -26,6 +27,8 @@ from untrigger.inversion.search_space import Models, SearchSpace
 from untrigger.inversion.word_pool import screened_words
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_token_ids
+
+logger = logging.getLogger(__name__)
 
 Best = dict[str, Candidate]
 """The candidates of one target by their text."""
@@ -75,7 +78,9 @@ class TriggerSearch:
                 best[target] = {one.text: one for one in halved}
         for target in self._to_grow(best, before) if grow else ():
             self._grow(best[target], before[target], target, probes[target], models=models, progress=progress)
-        return ranked([one for found in best.values() for one in self._kept(found)])
+        kept = ranked([one for found in best.values() for one in self._kept(found)])
+        logger.info("search: %d candidates, largest score %.3f", len(kept), _score(kept[0]) if kept else 0.0)
+        return kept
 
     def measure(
         self,

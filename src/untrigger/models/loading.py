@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from untrigger.models.safety.tensor_files import Tensors
 from untrigger.models.safety.tokenizer_check import MIN_TOKENS, differences, tokens_without_embedding
 from untrigger.models.smoke_test import check_predicts
 from untrigger.runtime.device import pick_device
+
+logger = logging.getLogger(__name__)
 
 EAGER_DIFFERS = ("falcon",)
 """Architectures whose eager attention gives other logits than the attention that transformers uses by default."""
@@ -81,6 +84,7 @@ def load_model(
         tokenizer_files=(folder if folder.holds_tokenizer else root).tokenizer_files,
     )
     check_predicts(model, name=str(folder.origin))
+    logger.info("loaded %s on %s: %d classes, texts of %d tokens", folder.origin, target, len(names), limit)
     return model
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ from untrigger.pipeline.verify import verify
 from untrigger.reporting import write_page
 from untrigger.reporting.model_cards import purified_card
 from untrigger.runtime.cost import Clock, environment
+
+logger = logging.getLogger(__name__)
 
 
 def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
@@ -78,10 +81,12 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     ]
     _controls(request, evaluator, clock, grant=grant, victim=victim, purified=purified, method=method)
     found = [*evaluator.measurements(), *_detection(request, purified, warnings=warnings)]
+    decided = purification_verdict(found, purified, verification=verification)
+    logger.info("verdict: %s: %s", decided.status, decided.sentence)
     report = Report(
         kind="purification",
         title=f"{method.name} on {Path(request.model.name).name}",
-        verdict=purification_verdict(found, purified, verification=verification),
+        verdict=decided,
         given=_given(victim, grant, evaluator, held=held),
         method={"name": method.name, "options": method.options() | _extras(purified, verification)},
         environment=environment(seed=request.run.seed, device=str(victim.device)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import resource
@@ -15,6 +16,8 @@ from typing import Any
 
 from untrigger.core.report import Stage
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class Clock:
@@ -26,6 +29,7 @@ class Clock:
     def stage(self, name: str) -> Iterator[None]:
         """Measure time and memory as stage ``name``; peak memory is known only where it exceeds that of all earlier stages."""
         wall, cpu, before = time.perf_counter(), time.process_time(), peak_memory()
+        logger.info("stage %s begins", name)
         yield
         peak = peak_memory()
         self.stages.append(
@@ -36,6 +40,7 @@ class Clock:
                 peak if peak > before else None,
             )
         )
+        logger.info("stage %s ended after %.1f s", name, self.stages[-1].wall_s)
 
     def steps(self, count: int) -> None:
         """Record the optimiser steps of the last stage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from untrigger.methods.untouched import untouched
 from untrigger.models.classifier import Classifier
 from untrigger.scanners.policy import Policy
 from untrigger.training.loop import History
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,9 @@ class Scanner(Method):
             if rows is not None and rows.label_names != model.label_names:
                 raise DataError(f"the {what} rows have the classes {list(rows.label_names)}", expected="the model's")
         with untouched(model, self.name):
-            return self._scan(model, grant, policy=policy or Policy(), context=given, progress=progress)
+            result = self._scan(model, grant, policy=policy or Policy(), context=given, progress=progress)
+        logger.info("%s: %s, %d candidates", self.name, result.verdict.status, len(result.scan.candidates))
+        return result
 
     @final
     def check(self, grant: Grant, *, reference: bool = False) -> None:

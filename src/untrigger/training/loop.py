@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from untrigger.core.errors import DivergedError, OptionError
 from untrigger.core.progress import Progress, silent
 from untrigger.runtime.device import matmul_precision
+
+logger = logging.getLogger(__name__)
 
 MICRO_BATCH = 16  # rows a backward pass, so that a student of 135 million parameters fits the demo's memory
 
@@ -146,6 +149,7 @@ def train(
     if best is not None:
         _restore(trained, best)
     module.eval()
+    logger.info("%s: %d steps, last loss %.4g", label, history.steps, history.losses[-1] if history.losses else 0.0)
     return history
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 
 from untrigger.core.candidate import Candidate
@@ -15,6 +16,8 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.training.loop import History
 from untrigger.training.supervised import accuracy_on
+
+logger = logging.getLogger(__name__)
 
 REPORTED = 12  # findings of each search in the report
 
@@ -127,6 +130,7 @@ def search_and_unlearn(
         found = search.run(known=sorted(triggers.values(), key=_score, reverse=True), progress=progress)
         largest = _score(found[0]) if found else 0.0
         done.largest_scores.append(largest)
+        logger.info("round %d: %d candidates, largest score %.3f", number + 1, len(found), largest)
         done.findings += [replace(one, round=number + 1) for one in found[:REPORTED]]
         done.has_searched = bool(found)
         done.finished = _is_finished(largest, options, number=number, retrained=retrained, known=bool(triggers))

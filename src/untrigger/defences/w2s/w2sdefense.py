@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
@@ -38,6 +39,8 @@ from untrigger.training.history import concat_histories, history_curves
 from untrigger.training.loop import History
 from untrigger.training.supervised import accuracy_on
 from untrigger.training.teacher_training import TeacherOptions, train_teacher
+
+logger = logging.getLogger(__name__)
 
 Algorithm = Literal["auto", "retrain_from_base", "search_and_unlearn"]
 RETRAIN, SEARCH = "retrain_from_base", "search_and_unlearn"
@@ -100,6 +103,7 @@ class W2SDefense(DistillationOptions, Purifier):
 
     def _purify(self, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
         base, reason = self._choose(model, grant)
+        logger.info("%s, because %s", RETRAIN if base else SEARCH, reason)
         setup = self._prepare(model, grant, progress=progress)
         retrained = self._retrain(model, grant, base, setup=setup, progress=progress) if base else None
         student = retrained.student if retrained else self.student(model, seed=grant.seed)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from untrigger.core.errors import ModelError, UnsafeFileError, nearest
 from untrigger.core.paths import local_path
 from untrigger.models.safety.opened_files import MAX_WEIGHTS, TOKENIZER_FILES
+
+logger = logging.getLogger(__name__)
 
 MAX_DOWNLOAD = 64 * 2**30
 PATTERNS = (
@@ -84,6 +87,7 @@ def _from_hub(name: str, *, allow_pickle: bool, offline: bool, revision: str | N
 
     patterns = [*PATTERNS, *(PICKLE_PATTERNS if allow_pickle else ())]
     where = f"{name!r}" + (f" at revision {revision!r}" if revision else "")
+    logger.info("fetching %s from the hub", where)
     try:
         if not offline:
             _refuse_large(HfApi().model_info(name, revision=revision, files_metadata=True), patterns, where=where)
