@@ -27,14 +27,14 @@ from untrigger.pipeline.requests import ScanRequest
 from untrigger.pipeline.scan import scan
 from untrigger.reporting.scan_page import render_scan
 from untrigger.reporting.scan_view import table
+from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import ScanContext, Scanner, ScanResult
 from untrigger.training.teacher_training import TeacherOptions
 
 SMALL: dict[str, Any] = {
     "rows": 48,
-    "tried": 4,
-    "content": 1,
+    "confirmation": ConfirmationOptions(candidates=4, content_words=1),
     "search": SearchOptions(probe=12, gradient_rows=12, first=32, keep=6, sweeps=1),
     "teacher": TeacherOptions(lr=5e-3, epochs=10, batch_size=16),
 }
