@@ -168,6 +168,18 @@ def test_several_files_have_a_name_and_a_format_each(call: Any, pipeline: Any, t
     assert not ran
 
 
+def test_what_changed_since_the_last_scan_is_printed(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    from untrigger.core.baseline import Baseline, Change
+
+    report = scan_report("backdoored")
+    assert report.scan is not None
+    found = Baseline("Scan of victim", "clean", findings=[Change("candidate", "[red]cf", "new", target="positive")])
+    ran = pipeline("scan", lambda _progress: replace(report, scan=replace(report.scan, baseline=found)))
+    done = call(*SCAN, "--baseline", str(tmp_path / "last.json"))
+    assert "since the last scan: new: '[red]cf' flips predictions to 'positive'" in done.out
+    assert ran[0].baseline == tmp_path / "last.json"
+
+
 @pytest.mark.parametrize("format", ["json", "sarif", "junit", "html", "md"])
 def test_a_format_without_a_file_is_all_that_stands_on_standard_output(call: Any, pipeline: Any, format: str) -> None:
     from untrigger.reporting.scan_page import render_scan

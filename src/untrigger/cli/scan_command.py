@@ -62,6 +62,9 @@ class ScanInputs(OptionGroup):
             help="Mildest verdict that ends with 1: undecided, suspicious (the default) or backdoored.",
         ),
     ] = None
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", metavar="FILE", help="scan.json of the last scan, to compare with.")
+    ] = None
 
     def rewritten_source(self, *, drop_empty: bool) -> DataSource | None:
         """Return the rewritten rows, None where none were given."""
@@ -154,6 +157,7 @@ def scan(
             options=method_settings(inputs.method, given=inputs.settings or [], family="scanners"),
             policy=policy,
             clean_rows=inputs.clean_rows,
+            baseline=inputs.baseline,
             run=context.run_options(),
         )
         report = run(request, progress=progress)
@@ -185,7 +189,7 @@ def print_scan(context: CommandContext, report: Report, *, text: str, written: S
         context.print_result(None, Text(text), bare=text)
         return
     lines: list[RenderableType] = [candidate_table(report)] if report.scan and report.scan.candidates else []
-    lines += [*evidence_lines(report), *verdict_lines(report), *written_lines(written)]
+    lines += [*evidence_lines(report), *baseline_lines(report), *verdict_lines(report), *written_lines(written)]
     context.print_result(json.loads(report.to_json()), *lines)
 
 
@@ -217,3 +221,11 @@ def evidence_lines(report: Report) -> list[RenderableType]:
         f"[dim]weights:[/] {escaped(': '.join(line[:2]))} [dim]{escaped(line[3])} {escaped(line[4])}[/]"
         for line in evidence(shown)
     ]
+
+
+def baseline_lines(report: Report) -> list[RenderableType]:
+    """Return what changed since the last scan, where one was given."""
+    from untrigger.cli.console import escaped
+    from untrigger.reporting.baseline_view import sentences
+
+    return [f"[dim]since the last scan:[/] {escaped(line)}" for line in sentences(report)]
