@@ -38,8 +38,8 @@ EVIDENCE = {
 
 def inner(report: Report, name: str) -> dict[str, Any]:
     """Return the table ``name`` of what was given, empty where a stranger's report has something else there."""
-    told = report.given.get(name)
-    return told if isinstance(told, dict) else {}
+    facts = report.given.get(name)
+    return facts if isinstance(facts, dict) else {}
 
 
 @dataclass(frozen=True)
