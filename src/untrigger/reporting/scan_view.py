@@ -11,6 +11,7 @@ from untrigger.core.escaping import visible
 from untrigger.core.report import Report
 from untrigger.core.scan_result import Evidence, Scan, hundredths
 from untrigger.reporting import words
+from untrigger.reporting.baseline_view import sentences
 from untrigger.reporting.view import Card
 
 SHOWN = 10
@@ -221,4 +222,5 @@ def page(report: Report) -> dict[str, object] | None:
         "evidence_columns": EVIDENCE_COLUMNS,
         "evidence": evidence(scan.evidence),
         "not_looked_for": scan.not_looked_for,
+        "baseline": sentences(report),
     }
