@@ -55,7 +55,11 @@ def check_json_file(path: Path) -> Path:
 
 
 SuspectModel = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspect model or adapter.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="The suspect model or adapter: a folder, hf:NAME@REVISION or models:/NAME/VERSION (MLflow).",
+    ),
 ]
 CleanData = Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")]
 CleanRows = Annotated[int, typer.Option("--clean-rows", metavar="N", min=0, help="Use at most N clean rows; 0: all.")]
