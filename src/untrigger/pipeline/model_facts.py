@@ -17,7 +17,8 @@ def shown(name: str) -> str:
 def model_facts(model: Classifier) -> dict[str, Any]:
     """Return the entry of a model in a report's ``given``.
 
-    ``revision`` is the commit that a hub name stood for. ``sha256`` covers config, weights and tokenizer, ``base_sha256`` the same files of an adapter's base.
+    ``sha256`` covers config, weights and tokenizer, ``base_sha256`` the same files of an adapter's base. ``revision`` is the commit
+    that a hub name stood for.
     """
     source = model.source
     facts: dict[str, Any] = {
