@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from untrigger.data import DataSource
 
 EXAMPLE = "Example: untrigger scan suspicious-model --clean rows.csv --fail-on suspicious --out scan.html"
+WAY_IN = """untrigger scan MODEL, to see which rows a scan of it needs
+untrigger scan MODEL --clean rows.csv, for a verdict in minutes
+untrigger scan MODEL --static-only, for hints in seconds
+untrigger demo, to see a whole run; untrigger doctor, to check this installation"""
 _COLUMNS = range(6)
 """The columns of the report's table of candidates that fit a terminal."""
 
@@ -105,7 +109,7 @@ class ScanOutput(OptionGroup):
 @with_option_groups
 def scan(
     *,
-    model: o.SuspectModel,
+    model: o.OptionalSuspectModel = None,
     inputs: ScanInputs,
     output: ScanOutput,
     scanning: o.ScanOptions,
@@ -118,6 +122,8 @@ def scan(
     Ends with 0 where the verdict is clean, with 1 where it is suspicious or backdoored (--fail-on says from which), with 3
     where it is undecided, unless --allow-undecided is given.
     """
+    if model is None:
+        raise OptionError("no model was named", expected=o.MODEL_NAMES, remedy=WAY_IN)
     with context.running() as progress:
         from untrigger.cli.settings import method_settings
         from untrigger.pipeline.requests import ScanRequest

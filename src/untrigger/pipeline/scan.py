@@ -15,6 +15,7 @@ from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.load_inputs import OpenedModel, load_classifier, load_clean_rows, open_model
 from untrigger.pipeline.model_facts import given_entry, shown
 from untrigger.pipeline.requests import ScanRequest
+from untrigger.pipeline.scan_guide import missing_rows
 from untrigger.pipeline.scan_inputs import build_scanner, defender_grant, sample_rows, scan_context
 from untrigger.pipeline.verdict_rules import scan_verdict
 from untrigger.runtime.cost import Clock, environment
@@ -36,11 +37,7 @@ def scan(request: ScanRequest, *, progress: Progress = silent) -> Report:
     if request.static_only:
         return _scan_weights(request, clock)
     if request.clean is None:
-        raise OptionError(
-            "a scan needs clean labelled rows",
-            expected="--clean DATA",
-            remedy="or analyse the weights alone with --static-only",
-        )
+        raise missing_rows(request)
     method = build_scanner(request)
     with clock.stage("weights"):
         opened = open_model(request.model, request.run)
