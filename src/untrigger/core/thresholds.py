@@ -13,7 +13,7 @@ class TriggerThresholds:
         metric: what is compared, in words.
         suspicious: from this value on a candidate counts as a possible trigger.
         certain: from this value on it counts as a trigger for certain.
-        cleared: below this value a model counts as free of it, once unlearning has begun.
+        cleared: below this value a model counts as free of it, after unlearning has started.
     """
 
     metric: str
@@ -23,4 +23,4 @@ class TriggerThresholds:
 
 
 SCAN_SCORE = TriggerThresholds("score of a scan", suspicious=0.5, certain=0.7, cleared=0.5)
-"""Set by hand before the series of ``benchmarks/scan.md`` was run, which measures what they are worth."""
+"""Set by hand before the series of ``docs/results/scan.md#minilm-l6`` was run, which measures what they are worth."""

@@ -19,7 +19,8 @@ from untrigger.models.adapter_merging import fold_adapters, is_adapted, merge_ad
 from untrigger.models.classifier import Classifier
 from untrigger.models.pretrained import quiet
 from untrigger.models.safety.hub_files import hub_name_parts, is_hub_name
-from untrigger.models.safety.opened_files import SIDECAR, read_json
+from untrigger.models.safety.opened_files import SIDECAR
+from untrigger.models.safety.regular_files import read_json
 
 
 def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | None = None) -> None:
