@@ -99,6 +99,11 @@ class ScanOutput(OptionGroup):
         """The files to write."""
         return self.out or []
 
+    @property
+    def log_owner(self) -> Path | None:
+        """The file that gets the log beside it: the first."""
+        return self.paths[0] if self.paths else None
+
     def formats(self, *, as_json: bool) -> list[str]:
         """Return the format of each file; without a file, that of standard output if one is named.
 
@@ -145,7 +150,7 @@ def scan(
     """
     if model is None:
         raise OptionError("no model was named", expected=o.MODEL_NAMES, remedy=WAY_IN)
-    with context.running() as progress:
+    with context.running(out=output.log_owner) as progress:
         from untrigger.cli.settings import method_settings
         from untrigger.pipeline.requests import ScanRequest
         from untrigger.pipeline.scan import scan as run
