@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
+from untrigger.cli.evidence_files import EvidenceFiles
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
 
@@ -108,6 +110,7 @@ def scan(
     model: o.SuspectModel,
     inputs: ScanInputs,
     output: ScanOutput,
+    statements: EvidenceFiles,
     scanning: o.ScanOptions,
     reading: o.ModelOptions,
     rows: o.DataOptions,
@@ -125,6 +128,7 @@ def scan(
 
         policy = scanning.merged_policy(fail_on=inputs.fail_on)
         format_name = output.format_name(as_json=context.json)
+        statements.check(folders=[model, reading.base], others=[output.out] if output.out else [])
         request = ScanRequest(
             model=reading.model(model),
             clean=rows.source(inputs.clean) if inputs.clean is not None else None,
@@ -140,7 +144,8 @@ def scan(
         )
         report = run(request, progress=progress)
         text = rendered(report, format_name, out=output.out)
-    print_scan(context, report, text=text if output.out is None else "", out=output.out)
+        written = [*([output.out] if output.out else []), *statements.write(report)]
+    print_scan(context, report, text=text if output.out is None else "", written=written)
     return policy.exit_code(report.verdict.status)
 
 
@@ -157,8 +162,8 @@ def rendered(report: Report, format_name: str | None, *, out: Path | None) -> st
     return text
 
 
-def print_scan(context: CommandContext, report: Report, *, text: str, out: Path | None) -> None:
-    """Print ``text`` if a format was chosen for standard output, else candidates, evidence, verdict and written path."""
+def print_scan(context: CommandContext, report: Report, *, text: str, written: Sequence[Path]) -> None:
+    """Print ``text`` if a format was chosen for standard output, else candidates, evidence, verdict and written files."""
     from rich.text import Text
 
     from untrigger.cli.results import verdict_lines, written_lines
@@ -167,7 +172,7 @@ def print_scan(context: CommandContext, report: Report, *, text: str, out: Path 
         context.print_result(None, Text(text), bare=text)
         return
     lines: list[RenderableType] = [candidate_table(report)] if report.scan and report.scan.candidates else []
-    lines += [*evidence_lines(report), *verdict_lines(report), *written_lines([out] if out else [])]
+    lines += [*evidence_lines(report), *verdict_lines(report), *written_lines(written)]
     context.print_result(json.loads(report.to_json()), *lines)
 
 
