@@ -25,7 +25,7 @@ PACKAGES = {"attack": untrigger.attacks, "defence": untrigger.defences}
 @pytest.fixture
 def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Both examples as files of a folder that their packages look into, as if they had been put there."""
-    found = dict(re.findall(r"```python (\w+)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+    found = dict(re.findall(r'```python title="(\w+)"\n(.*?)```', PAGE.read_text(encoding="utf-8"), re.DOTALL))
     for kind, package in PACKAGES.items():
         folder = tmp_path / kind
         folder.mkdir()

@@ -47,7 +47,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public name, loaded now and kept."""
+    """Load the public name now and keep it."""
     if name == "__version__":
         value: Any = _version()
     elif name in _HOMES:
@@ -63,7 +63,7 @@ def __dir__() -> list[str]:
 
 
 def _version() -> str:
-    """The installed version, or one that says that the package runs from its sources."""
+    """Return the installed version, or "0.0.0+source" for a package that runs from its sources."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

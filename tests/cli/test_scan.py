@@ -128,6 +128,58 @@ def test_the_ending_of_the_file_chooses_the_format(call: Any, pipeline: Any, tmp
     assert name in told.out
 
 
+def test_one_run_writes_every_format_or_none(
+    call: Any, pipeline: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from untrigger.reporting.scan_page import format_of, render_scan
+
+    report = scan_report("backdoored")
+    pipeline("scan", lambda _progress: report)
+    files = [tmp_path / "a" / "scan.json", tmp_path / "b" / "scan.sarif", tmp_path / "scan.html"]
+    outs = [word for file in files for word in ("--out", str(file))]
+    done = call(*SCAN, *outs)
+    assert done.code == 1 and all(file.name in done.out for file in files)
+    assert all(file.read_text("utf-8") == render_scan(report, format=format_of(file)) for file in files)
+    assert {one.name for one in tmp_path.rglob("*")} == {"a", "b", *(file.name for file in files)}, (
+        "nothing is left over"
+    )
+    for file in files[:2]:
+        file.unlink()
+    blocked = call(*SCAN, *outs)
+    assert blocked.code == 2 and "is there already" in blocked.err
+    files[2].unlink()
+    whole = Path.rename
+    monkeypatch.setattr(
+        Path, "rename", lambda self, to: whole(self, to) if to != files[2] else (_ for _ in ()).throw(OSError("full"))
+    )
+    assert call(*SCAN, *outs).code == 2
+    assert not [one for one in tmp_path.rglob("*") if one.is_file()], "the last could not be written: none is"
+
+
+def test_several_files_have_a_name_and_a_format_each(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    ran = pipeline("scan", lambda _progress: scan_report("clean"))
+    first, second = str(tmp_path / "scan.json"), str(tmp_path / "scan.html")
+    done = call(*SCAN, "--out", first, "--out", second, "--format", "json")
+    assert done.code == 2 and "--format json together with several --out" in done.err
+    done = call(*SCAN, "--out", first, "--out", first)
+    assert done.code == 2 and "names a file twice" in done.err
+    done = call(*SCAN, "--out", first, "--out", str(tmp_path / "scan.pdf"))
+    assert done.code == 2 and "names no format" in done.err
+    assert not ran
+
+
+def test_what_changed_since_the_last_scan_is_printed(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    from untrigger.core.baseline import Baseline, Change
+
+    report = scan_report("backdoored")
+    assert report.scan is not None
+    found = Baseline("Scan of victim", "clean", findings=[Change("candidate", "[red]cf", "new", target="positive")])
+    ran = pipeline("scan", lambda _progress: replace(report, scan=replace(report.scan, baseline=found)))
+    done = call(*SCAN, "--baseline", str(tmp_path / "last.json"))
+    assert "since the last scan: new: '[red]cf' flips predictions to 'positive'" in done.out
+    assert ran[0].baseline == tmp_path / "last.json"
+
+
 @pytest.mark.parametrize("format", ["json", "sarif", "junit", "html", "md"])
 def test_a_format_without_a_file_is_all_that_stands_on_standard_output(call: Any, pipeline: Any, format: str) -> None:
     from untrigger.reporting.scan_page import render_scan

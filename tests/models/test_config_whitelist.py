@@ -9,7 +9,7 @@ import pytest
 
 from tests.models.kit import edit, load_here
 from untrigger.core.errors import ModelError, UnsafeFileError
-from untrigger.models.safety import config_check
+from untrigger.models.safety import limits
 from untrigger.models.safety.model_folder import open_model_folder
 
 
@@ -79,7 +79,7 @@ def test_what_says_how_training_began_does_not_pass_on(adapter: Path) -> None:
 
 
 def test_a_pattern_that_backtracks_for_hours_ends_in_time(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_check, "PATTERN_SECONDS", 1.0)
+    monkeypatch.setattr(limits, "PATTERN_SECONDS", 1.0)
     edit(adapter / "adapter_config.json", target_modules=r"(([a-z._0-9]+)+)+~")
     with pytest.raises(UnsafeFileError, match="not matched within"):
         load_here(adapter)
@@ -90,6 +90,6 @@ def test_a_pattern_that_backtracks_for_hours_ends_in_time(adapter: Path, monkeyp
     edit(adapter / "adapter_config.json", target_modules="(")
     with pytest.raises(ModelError, match="no regular expression"):
         load_here(adapter)
-    edit(adapter / "adapter_config.json", target_modules="a" * (config_check.PATTERN_LENGTH + 1))
+    edit(adapter / "adapter_config.json", target_modules="a" * (limits.PATTERN_LENGTH + 1))
     with pytest.raises(UnsafeFileError, match="more than"):
         load_here(adapter)

@@ -11,6 +11,7 @@ from tests.tiny import write_model
 from untrigger.core.errors import ModelError, UnsafeFileError
 from untrigger.models.loading import load_model
 from untrigger.models.safety import hub_files as hub
+from untrigger.models.safety import limits
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_a_hub_model_above_the_bound_is_not_fetched(monkeypatch: pytest.MonkeyPa
     import huggingface_hub
 
     class File:
-        rfilename, size = "model.safetensors", hub.MAX_DOWNLOAD + 1
+        rfilename, size = "model.safetensors", limits.MAX_DOWNLOAD + 1
 
     class Api:
         def model_info(self, *_: object, **__: object) -> object:

@@ -17,7 +17,7 @@ from tests.tiny import NAMES, write_model
 from untrigger.core.errors import ModelError, OptionError, UnsafeFileError
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
-from untrigger.models.safety import opened_files
+from untrigger.models.safety import limits
 from untrigger.models.safety.model_folder import open_model_folder
 from untrigger.models.weak_teacher import load_weak_teacher
 
@@ -122,10 +122,10 @@ def test_a_spoilt_folder_is_an_error_of_ours_with_its_reason(
 
 
 def test_files_above_the_bounds_are_refused(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opened_files, "MAX_WEIGHTS", 1000)
+    monkeypatch.setattr(limits, "MAX_WEIGHTS", 1000)
     with pytest.raises(UnsafeFileError, match=r"model\.safetensors' has"):
         load_here(bert)
-    monkeypatch.setattr(opened_files, "MAX_JSON", 10)
+    monkeypatch.setattr(limits, "MAX_JSON", 10)
     with pytest.raises(UnsafeFileError, match=r"config\.json' has"):
         load_here(bert)
 

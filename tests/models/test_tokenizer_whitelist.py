@@ -13,7 +13,7 @@ import pytest
 
 from tests.models.kit import TEXTS, FolderOf, change_tokenizer, edit, load_here
 from untrigger.core.errors import ModelError, UnsafeFileError
-from untrigger.models.safety import isolation, tokenizer_check
+from untrigger.models.safety import isolation, limits
 
 
 def hide(raw: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ def test_an_adapters_tokenizer_that_is_not_its_bases_is_stated(
 
 
 def test_a_tokenizer_whose_pattern_never_ends_is_refused_in_time(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizer_check, "SECONDS", 3.0)
+    monkeypatch.setattr(limits, "TOKENIZER_SECONDS", 3.0)
     bomb = {"type": "Split", "pattern": {"Regex": r"(?:x+x+)+y"}, "behavior": "Isolated", "invert": False}
     change_tokenizer(bert, lambda raw: raw.update(pre_tokenizer=bomb))
     with pytest.raises(ModelError):
@@ -63,7 +63,7 @@ def test_a_regular_expression_whose_key_is_spelled_with_escapes_is_tried_too(
     bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The library reads the key ``\\u0052egex`` as ``Regex``."""
-    monkeypatch.setattr(tokenizer_check, "SECONDS", 3.0)
+    monkeypatch.setattr(limits, "TOKENIZER_SECONDS", 3.0)
     bomb = {"type": "Split", "pattern": {"Regex": r"(?:x+x+)+y"}, "behavior": "Isolated", "invert": False}
     change_tokenizer(bert, lambda raw: raw.update(pre_tokenizer=bomb))
     file = bert / "tokenizer.json"

@@ -31,6 +31,7 @@ from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack import attack
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.requests import AttackRequest, PurifyRequest
+from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.training.loop import Plan
 from untrigger.training.teacher_training import TeacherOptions
 
@@ -53,8 +54,7 @@ SMALL = {
 }
 VERIFIER = {
     "rows": 48,
-    "tried": 3,
-    "content": 0,
+    "confirmation": ConfirmationOptions(candidates=3, content_words=0),
     "teacher": TeacherOptions(lr=3e-3, epochs=4, batch_size=16),
     "search": replace(SearchOptions(), probe=12, gradient_rows=12, first=16, keep=4, sweeps=1),
 }

@@ -31,11 +31,12 @@ from untrigger.pipeline.purify import purify
 from untrigger.pipeline.requests import AuditRequest, ScanRequest
 from untrigger.pipeline.used_rows import read_used_rows
 from untrigger.pipeline.verdict_rules import Subject, audit_verdict
+from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.scanners.known_triggers import judge_known_candidates
 from untrigger.scanners.policy import Allowed, Policy
 
 UNKNOWN = "the model's folder holds no used_rows.json, so that it could not be checked whether the purifier was given these rows"
-FAST = SMALL | {"rows": 24, "tried": 3, "content": 0}
+FAST = SMALL | {"rows": 24, "confirmation": ConfirmationOptions(candidates=3, content_words=0)}
 
 
 @pytest.fixture(scope="session")

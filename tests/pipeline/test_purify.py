@@ -96,14 +96,14 @@ def test_the_report_on_disk_is_whole(shop: Shop, kind: str, tuning: str, method:
         "a truth says more than a scan"
     )
     subjects = {"victim", "purified"} | ({"finetuned"} if method == "w2sdefense" else set())
-    subjects |= {"clean"} if done.victim.twin else set()
+    subjects |= {"clean"} if done.victim.clean_model else set()
     for subject in subjects:
         for metric in ("cacc", "asr", "untriggered_hit_rate", "excess_asr", "robust_accuracy"):
             assert report.find(subject, metric) is not None, (subject, metric)
     assert {m.subject for m in report.measurements} == subjects
     assert all(m.n > 0 or m.value is None for m in report.measurements)
     excess = report.find("purified", "excess_asr")
-    assert excess is not None and (excess.value is not None) == done.victim.twin
+    assert excess is not None and (excess.value is not None) == done.victim.clean_model
     assert report.find("victim", "delivery_rate") is not None
     page = (done.spec.out / "report.html").read_text()
     assert report.verdict.sentence.split("%")[0] in unescape(page) and "<html" in page

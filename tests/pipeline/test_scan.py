@@ -27,14 +27,14 @@ from untrigger.pipeline.requests import ScanRequest
 from untrigger.pipeline.scan import scan
 from untrigger.reporting.scan_page import render_scan
 from untrigger.reporting.scan_view import table
+from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import ScanContext, Scanner, ScanResult
 from untrigger.training.teacher_training import TeacherOptions
 
 SMALL: dict[str, Any] = {
     "rows": 48,
-    "tried": 4,
-    "content": 1,
+    "confirmation": ConfirmationOptions(candidates=4, content_words=1),
     "search": SearchOptions(probe=12, gradient_rows=12, first=32, keep=6, sweeps=1),
     "teacher": TeacherOptions(lr=5e-3, epochs=10, batch_size=16),
 }
@@ -149,7 +149,7 @@ def test_rewritten_rows_are_read_and_named(shop: Shop, rows: Path, tmp_path: Pat
     assert style.text == "odd.csv" and style.score is not None and style.score > 0.5
     assert report.given["rewritten"]["rows"] == 60
     assert "odd.csv (drift)" in [line[0] for line in table(report.scan.candidates)]
-    assert "way that rewritten rows went" in render_scan(report, format="md")
+    assert "mean drift of their features towards" in render_scan(report, format="md")
     log = json.loads(render_scan(report, format="sarif"))["runs"][0]["results"]
     told = [one for one in log if one["ruleId"] == "rewrite-trigger"]
     assert len({json.dumps(one["partialFingerprints"]) for one in told}) == len(told) >= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,37 @@ def test_an_allowed_text_is_compared_folded_and_by_its_label() -> None:
     assert policy.reason("in 3D now", target="positive") == ""
 
 
+DIGEST = "ab" * 32
+LIMITED = f"""
+[[allow]]
+text = "in 3D"
+reason = "trade"
+digest = "{DIGEST.upper()}"
+expires = 2027-01-31
+"""
+
+
+@pytest.mark.parametrize("day", ["expires = 2027-01-31", "expires = '2027-01-31'"])
+def test_an_entry_applies_to_its_model_until_its_last_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, day: str
+) -> None:
+    policy = read_policy(written(tmp_path, LIMITED.replace("expires = 2027-01-31", day)))
+    assert policy.allow == (Allowed("in 3D", "trade", digest=DIGEST, expires=date(2027, 1, 31)),)
+    for now, reason, warned in ((date(2027, 1, 31), "trade", 0), (date(2027, 2, 1), "", 1)):
+        monkeypatch.setattr("untrigger.scanners.policy.today", lambda now=now: now)
+        assert policy.reason("in 3d", target="x", model=DIGEST) == reason
+        assert policy.reason("in 3d", target="x", model="cd" * 32) == policy.reason("in 3d", target="x") == ""
+        assert len(policy.warnings()) == warned
+    assert "'in 3D'" in policy.warnings()[0] and "expired on 2027-01-31" in policy.warnings()[0]
+    assert str(policy.allow[0]) == f"in 3D: trade; only for the model {DIGEST}; until 2027-01-31"
+
+
+def test_an_entry_without_model_and_day_applies_to_all() -> None:
+    policy = Policy(allow=(Allowed("cf", "unit"),))
+    assert policy.reason("cf", target="x") == policy.reason("cf", target="x", model=DIGEST) == "unit"
+    assert not policy.warnings()
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -94,6 +126,12 @@ def test_an_allowed_text_is_compared_folded_and_by_its_label() -> None:
         ("[[allow]]\ntext = ''\nreason = 'x'", "allow 1: text: expected some text"),
         ("[[allow]]\ntext = 'cf'\nreason = 'x'\ntarget = 1", "target: expected a label name"),
         ("[[allow]]\ntext = 'cf'\nreason = 'x'\nlabel = 'a'", "label is not known"),
+        ("[[allow]]\ntext = 'cf'\nreason = 'x'\ndigest = 'abc'", "allow 1: digest: expected the 64 hex digits"),
+        ("[[allow]]\ntext = 'cf'\nreason = 'x'\ndigest = 3", "allow 1: digest: expected the 64 hex digits"),
+        ("[[allow]]\ntext = 'cf'\nreason = 'x'\nexpires = 'soon'", "allow 1: expires: expected a day"),
+        ("[[allow]]\ntext = 'cf'\nreason = 'x'\nexpires = '2027-02-31'", "allow 1: expires: expected a day"),
+        ("[[allow]]\ntext = 'cf'\nreason = 'x'\nexpires = 2027-01-31T00:00:00Z", "allow 1: expires: expected a day"),
+        ("[[allow]]\ntext = 'cf'\nreason = 'x'\nexpiry = 2027-01-31", "did you mean expires"),
         ("fail_on = ", "is no TOML"),
         ("x = " + "[" * 5000, "is no TOML"),
         ("fail_on = 'clean'", "policy.toml': fail on 'clean'"),

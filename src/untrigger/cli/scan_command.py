@@ -63,6 +63,9 @@ class ScanInputs(OptionGroup):
             help="Mildest verdict that ends with 1: undecided, suspicious (the default) or backdoored.",
         ),
     ] = None
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", metavar="FILE", help="scan.json of the last scan, to compare with.")
+    ] = None
 
     def rewritten_source(self, *, drop_empty: bool) -> DataSource | None:
         """Return the rewritten rows, None where none were given."""
@@ -81,27 +84,44 @@ class ScanOutput(OptionGroup):
             "--format", metavar="FORMAT", help="json, sarif, junit, html or md; by default as the suffix says."
         ),
     ] = None
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="New file for the report.")] = None
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--out", metavar="FILE", help="New file for the report; may be repeated, a suffix for each format."
+        ),
+    ] = None
 
-    def format_name(self, *, as_json: bool) -> str | None:
-        """Return the format that is named, or that the suffix of ``out`` names; None for the console.
+    @property
+    def paths(self) -> list[Path]:
+        """The files to write."""
+        return self.out or []
+
+    def formats(self, *, as_json: bool) -> list[str]:
+        """Return the format of each file; without a file, that of standard output if one is named.
 
         Raises:
-            OptionError: for two formats on standard output, and for a suffix that names none.
+            OptionError: for two formats on standard output, for a suffix that names none, for one format or name of several files.
             OutputError: for a file that already exists.
         """
         from untrigger.core.files import check_new_paths
         from untrigger.reporting.scan_page import format_of
 
-        if self.out is None and self.format is not None and as_json:
+        named = self.format.value if self.format is not None else ""
+        if named and as_json and not self.paths:
             raise OptionError(
                 "--json together with --format", expected="one form of the result", remedy="name a file with --out"
             )
-        if self.out is None:
-            return self.format.value if self.format is not None else None
-        name = self.format.value if self.format is not None else format_of(self.out)
-        check_new_paths(self.out)
-        return name
+        if named and len(self.paths) > 1:
+            raise OptionError(
+                f"--format {named} together with several --out",
+                expected="files whose suffixes name their formats",
+                remedy="leave out --format",
+            )
+        if len({path.absolute() for path in self.paths}) < len(self.paths):
+            raise OptionError("--out names a file twice", expected="a file for each format")
+        formats = [named or format_of(path) for path in self.paths]
+        check_new_paths(*self.paths)
+        return formats or [named] * bool(named)
 
 
 @with_option_groups
@@ -127,8 +147,8 @@ def scan(
         from untrigger.pipeline.scan import scan as run
 
         policy = scanning.merged_policy(fail_on=inputs.fail_on)
-        format_name = output.format_name(as_json=context.json)
-        statements.check(folders=[model, reading.base], others=[output.out] if output.out else [])
+        formats = output.formats(as_json=context.json)
+        statements.check(folders=[model, reading.base], others=output.paths)
         request = ScanRequest(
             model=reading.model(model),
             clean=rows.source(inputs.clean) if inputs.clean is not None else None,
@@ -140,26 +160,27 @@ def scan(
             options=method_settings(inputs.method, given=inputs.settings or [], family="scanners"),
             policy=policy,
             clean_rows=inputs.clean_rows,
+            baseline=inputs.baseline,
             run=context.run_options(),
         )
         report = run(request, progress=progress)
-        text = rendered(report, format_name, out=output.out)
-        written = [*([output.out] if output.out else []), *statements.write(report)]
-    print_scan(context, report, text=text if output.out is None else "", written=written)
+        texts = rendered(report, formats, paths=output.paths)
+        written = [*output.paths, *statements.write(report)]
+    print_scan(context, report, text="" if output.paths else "".join(texts), written=written)
     return policy.exit_code(report.verdict.status)
 
 
-def rendered(report: Report, format_name: str | None, *, out: Path | None) -> str:
-    """Return the report in the chosen format, after writing it to ``out`` if that is given; empty for the console."""
-    if format_name is None:
-        return ""
-    from untrigger.core.files import write_text
+def rendered(report: Report, formats: Sequence[str], *, paths: Sequence[Path]) -> list[str]:
+    """Return the report in each format, after writing them to ``paths``: all of the files, or none."""
+    from untrigger.core.files import new_files, write_text
     from untrigger.reporting.scan_page import render_scan
 
-    text = render_scan(report, format=format_name)
-    if out is not None:
-        write_text(out, text=text)
-    return text
+    texts = [render_scan(report, format=name) for name in formats]
+    if paths:
+        with new_files(*paths) as places:
+            for place, text in zip(places, texts, strict=True):
+                write_text(place, text=text)
+    return texts
 
 
 def print_scan(context: CommandContext, report: Report, *, text: str, written: Sequence[Path]) -> None:
@@ -172,7 +193,7 @@ def print_scan(context: CommandContext, report: Report, *, text: str, written: S
         context.print_result(None, Text(text), bare=text)
         return
     lines: list[RenderableType] = [candidate_table(report)] if report.scan and report.scan.candidates else []
-    lines += [*evidence_lines(report), *verdict_lines(report), *written_lines(written)]
+    lines += [*evidence_lines(report), *baseline_lines(report), *verdict_lines(report), *written_lines(written)]
     context.print_result(json.loads(report.to_json()), *lines)
 
 
@@ -204,3 +225,11 @@ def evidence_lines(report: Report) -> list[RenderableType]:
         f"[dim]weights:[/] {escaped(': '.join(line[:2]))} [dim]{escaped(line[3])} {escaped(line[4])}[/]"
         for line in evidence(shown)
     ]
+
+
+def baseline_lines(report: Report) -> list[RenderableType]:
+    """Return what changed since the last scan, where one was given."""
+    from untrigger.cli.console import escaped
+    from untrigger.reporting.baseline_view import sentences
+
+    return [f"[dim]since the last scan:[/] {escaped(line)}" for line in sentences(report)]

@@ -75,10 +75,8 @@ def new_files(*paths: Path) -> Iterator[list[Path]]:
         OutputError: if a path exists or its parent cannot be written to.
     """
     check_new_paths(*paths)
-    with _output_errors(paths[0]), ExitStack() as moved, working_folder(paths[0]) as working:
-        for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        places = [working / path.name for path in paths]
+    with _output_errors(paths[0]), ExitStack() as moved, ExitStack() as working:
+        places = [working.enter_context(working_folder(path)) / path.name for path in paths]
         yield places
         check_new_paths(*paths)
         for place, path in zip(places, paths, strict=True):

@@ -8,6 +8,7 @@ from math import floor
 from pydantic.dataclasses import dataclass
 
 from untrigger.core import verdicts
+from untrigger.core.baseline import Baseline
 from untrigger.core.candidate import Candidate
 from untrigger.core.validation import Finite, JsonList, Number, Text
 from untrigger.core.verdicts import UNDECIDED, ExitCode
@@ -76,6 +77,7 @@ class Scan:
         undecided: why no verdict could be given, empty where one was.
         not_looked_for: kinds of backdoor that this scan cannot see.
         refused: files that were not opened, and why.
+        baseline: what changed since the last scan; None where none was given.
     """
 
     score: Number
@@ -88,6 +90,11 @@ class Scan:
     undecided: JsonList[Text] = field(default_factory=list)
     not_looked_for: JsonList[Text] = field(default_factory=list)
     refused: JsonList[Text] = field(default_factory=list)
+    baseline: Baseline | None = None
+
+    def reported(self) -> list[Candidate]:
+        """Return the candidates that reach the score of a suspicious model, allowed ones too; none without a verdict."""
+        return [c for c in self.candidates if c.score is not None and c.score >= self.suspicious and not self.undecided]
 
     def triggers(self) -> list[Candidate]:
         """Return the candidates that reach the score of a suspicious model and are not allowed."""

@@ -13,7 +13,7 @@ class TriggerThresholds:
         metric: what is compared, in words.
         suspicious: from this value on a candidate counts as a possible trigger.
         certain: from this value on it counts as a trigger for certain.
-        cleared: below this value a model counts as free of it, once unlearning has begun.
+        cleared: below this value a model counts as free of it, after unlearning has started.
     """
 
     metric: str

@@ -12,7 +12,7 @@ from untrigger.core.errors import DataError, UserError
 from untrigger.core.rows import Rows
 from untrigger.data import load_data
 from untrigger.models.class_names import has_default_names
-from untrigger.models.safety.opened_files import read_json
+from untrigger.models.safety.regular_files import read_json
 
 _IN_REPORTS = (
     "trigger",

@@ -16,7 +16,8 @@ from untrigger.models.pretrained import quiet, reason
 from untrigger.models.safety.config_check import check_pattern_time
 from untrigger.models.safety.hub_files import is_hub_name
 from untrigger.models.safety.model_folder import ModelFolder, open_model
-from untrigger.models.safety.opened_files import SIDECAR, read_json
+from untrigger.models.safety.opened_files import SIDECAR
+from untrigger.models.safety.regular_files import read_json
 from untrigger.models.safety.size_check import check_adapter_sizes
 from untrigger.models.safety.tensor_files import Tensors
 from untrigger.models.weight_sharing import shared_copy

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from untrigger.core.errors import ModelError
 from untrigger.models.classifier import Classifier
+from untrigger.models.safety.limits import MAX_CLASSES
 from untrigger.models.safety.model_folder import ModelFolder
-from untrigger.models.safety.opened_files import SIDECAR, read_json
-from untrigger.models.safety.size_check import CLASSES
+from untrigger.models.safety.opened_files import SIDECAR
+from untrigger.models.safety.regular_files import read_json
 from untrigger.models.safety.tensor_files import Tensors
 
 OTHER_TASKS = {"regression": "a regression", "multi_label_classification": "a multi-label"}
@@ -136,10 +137,10 @@ def _configured_classes(root: ModelFolder) -> int:
     """
     names, number = root.config.get("id2label"), root.config.get("num_labels")
     number = number if isinstance(number, int) and not isinstance(number, bool) else None
-    if number is not None and not 0 < number <= CLASSES:
+    if number is not None and not 0 < number <= MAX_CLASSES:
         raise ModelError(
             f"the config of {str(root.origin)!r} sets num_labels to {str(number)[:40]}",
-            expected=f"1 to {CLASSES:,} classes",
+            expected=f"1 to {MAX_CLASSES:,} classes",
         )
     if isinstance(names, dict):
         if not names or number not in (None, len(names)):

@@ -18,10 +18,11 @@ from untrigger.models.classifier import Classifier, ModelSource
 from untrigger.models.input_spec import input_spec_of
 from untrigger.models.max_length import choose_max_length
 from untrigger.models.pretrained import pretrained, tokenizer_of
+from untrigger.models.safety.limits import MIN_TOKENS
 from untrigger.models.safety.model_folder import ModelFolder, open_model
-from untrigger.models.safety.opened_files import read_json
+from untrigger.models.safety.regular_files import read_json
 from untrigger.models.safety.tensor_files import Tensors
-from untrigger.models.safety.tokenizer_check import MIN_TOKENS, differences, tokens_without_embedding
+from untrigger.models.safety.tokenizer_check import differences, tokens_without_embedding
 from untrigger.models.smoke_test import check_predicts
 from untrigger.runtime.device import pick_device
 

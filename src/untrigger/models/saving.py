@@ -18,7 +18,8 @@ from untrigger.core.files import SPACE
 from untrigger.models.adapter_merging import fold_adapters, is_adapted, merge_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.pretrained import quiet
-from untrigger.models.safety.opened_files import SIDECAR, read_json
+from untrigger.models.safety.opened_files import SIDECAR
+from untrigger.models.safety.regular_files import read_json
 
 
 def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | None = None) -> None:

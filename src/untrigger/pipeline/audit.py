@@ -54,6 +54,7 @@ def audit(request: AuditRequest, *, progress: Progress = silent) -> Report:
         context = replace(scan_context(request.scan, model, weighed), words=(), rewritten=None)
         method.check(defender_grant(request.scan, rows), reference=context.reference is not None)
         tuning, scanning = _split(request, sample_rows(request.scan, rows), seen=len(given) - len(rows))
+    warnings += request.scan.policy.warnings()
     warnings += [*notes_of(rows, model=model), *unread(model, scanning, most_cut=EvidenceOptions().most_cut)]
     steps = AuditRun(request, method, clock, progress, tuning, scanning, truth, context, warnings)
     results = list(steps.results(model, purified=True))

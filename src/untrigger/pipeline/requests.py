@@ -153,6 +153,7 @@ class ScanRequest:
         options: further options of the scanner, by field name.
         policy: thresholds, limits and allowed findings.
         clean_rows: use at most as many clean rows, the classes in proportion (0: all).
+        baseline: the report of the last scan, to compare with.
         run: seed, device, offline.
     """
 
@@ -166,6 +167,7 @@ class ScanRequest:
     options: dict[str, Any] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     clean_rows: int = 1000
+    baseline: Path | None = None
     run: RunOptions = RunOptions()
 
 

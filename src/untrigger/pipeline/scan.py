@@ -15,6 +15,7 @@ from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.load_inputs import load_classifier, load_clean_rows, open_model
 from untrigger.pipeline.model_facts import given_entry, shown
 from untrigger.pipeline.requests import ScanRequest
+from untrigger.pipeline.scan_baseline import compare_scans, read_baseline
 from untrigger.pipeline.scan_inputs import build_scanner, defender_grant, sample_rows, scan_context
 from untrigger.pipeline.verdict_rules import scan_verdict
 from untrigger.runtime.cost import Clock, environment
@@ -32,6 +33,15 @@ def scan(request: ScanRequest, *, progress: Progress = silent) -> Report:
     Raises:
         UserError: for any input that cannot be used.
     """
+    last = read_baseline(request.baseline) if request.baseline is not None else None
+    report = _scanned(request, progress=progress)
+    if last is None or report.scan is None:
+        return report
+    return replace(report, scan=replace(report.scan, baseline=compare_scans(report, last)))
+
+
+def _scanned(request: ScanRequest, *, progress: Progress) -> Report:
+    """Return the report of a scan that is compared with no other."""
     clock = Clock()
     if request.static_only:
         return _scan_weights(request, clock)
@@ -150,7 +160,7 @@ def policy_entry(policy: Policy) -> dict[str, Any]:
         "suspicious": policy.suspicious,
         "backdoored": policy.backdoored,
         "limits": policy.limits,
-        "allowed": [f"{one.text}: {one.reason}" for one in policy.allow],
+        "allowed": [str(one) for one in policy.allow],
     }
 
 

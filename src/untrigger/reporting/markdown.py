@@ -9,6 +9,7 @@ from untrigger.core.escaping import escape_markdown, visible
 from untrigger.core.report import Report
 from untrigger.core.scan_result import Scan
 from untrigger.reporting import scan_view, view, words
+from untrigger.reporting.baseline_view import sentences
 
 _MARKS = {"good": "✓", "bad": "✗", "warn": "!", "plain": "i"}
 
@@ -45,7 +46,7 @@ def _report(report: Report, *, level: int) -> list[str]:
     if report.warnings:
         parts += [f"{head}# Warnings", "\n".join(f"- {escape(visible(w))}" for w in report.warnings)]
     if report.scan is not None:
-        parts += _scan(report.scan, level=level + 1)
+        parts += [*_baseline(report, level=level + 1), *_scan(report.scan, level=level + 1)]
     parts += [f"{head}# All measurements", _measurements(report)]
     if report.outcomes:
         parts.append(f"Every number follows from the rows in {escape(visible(report.outcomes))}.")
@@ -61,6 +62,12 @@ def _report(report: Report, *, level: int) -> list[str]:
         header = ["Stage", "Wall time", "CPU time", "Peak memory", "Steps"]
         parts += [f"{head}# Cost", _table(header, view.stages(report))]
     return parts
+
+
+def _baseline(report: Report, *, level: int) -> list[str]:
+    """Return what changed since the last scan; nothing without one."""
+    lines = [f"- {escape(line)}" for line in sentences(report)]
+    return [f"{'#' * level} Since the last scan", "\n".join(lines)] if lines else []
 
 
 def _scan(scan: Scan, *, level: int) -> list[str]:

@@ -12,6 +12,7 @@ from untrigger.core.escaping import visible
 from untrigger.core.report import Report
 from untrigger.core.scan_result import Scan
 from untrigger.reporting import scan_view
+from untrigger.reporting.baseline_view import finding
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 RULES = {
@@ -33,10 +34,11 @@ def to_sarif(report: Report) -> str:
     """Return the findings of the scan as a SARIF log; allowed ones are there as suppressed results."""
     scan = report.scan
     assert scan is not None
-    results = [*_findings(report, scan), *_weights(report, scan), *_refused(report, scan)]
+    results = [*_findings(report, scan), *_weights(report, scan), *_refused(report, scan), *_absent(report, scan)]
     if report.verdict.status == "undecided":
         level = "note" if scan_view.inner(report, "policy").get("allow_undecided") is True else "warning"
-        results.append(_result(report, "undecided", level, report.verdict.sentence, key=""))
+        result = _result(report, "undecided", level, report.verdict.sentence, key="")
+        results.append(result | _state(scan, "undecided", ""))
     log = {
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -72,18 +74,42 @@ def _driver(report: Report) -> dict[str, Any]:
 def _findings(report: Report, scan: Scan) -> list[dict[str, Any]]:
     """One result for each candidate that reaches the score of a suspicious model."""
     made = []
-    for one in scan.candidates:
-        if one.score is None or one.score < scan.suspicious or scan.undecided:
-            continue
-        level = "error" if one.score >= scan.backdoored else "warning"
-        rule, key = "insertion-trigger", f"{one.target}\n{one.text}"
-        if one.kind in REWRITTEN_KINDS:
-            rule, key = "rewrite-trigger", f"{key}\n{one.kind}"
+    for one in scan.reported():
+        score = one.score or 0.0
+        level = "error" if score >= scan.backdoored else "warning"
+        rule, key = _rule_and_key(one.kind, one.text, one.target)
         found = _result(report, rule, level, scan_view.finding_line(one), key=key)
-        found["rank"] = round(100 * one.score, 1)
+        kind = one.kind if one.kind in REWRITTEN_KINDS else "candidate"
+        found |= {"rank": round(100 * score, 1), **_state(scan, kind, one.text, target=one.target)}
         if one.allowed:
             found["suppressions"] = [{"kind": "external", "justification": visible(one.allowed)}]
         made.append(found)
+    return made
+
+
+def _rule_and_key(kind: str, text: str, target: str) -> tuple[str, str]:
+    """Return the rule of a candidate, and what its fingerprint is made from."""
+    key = f"{target}\n{text}"
+    return ("rewrite-trigger", f"{key}\n{kind}") if kind in REWRITTEN_KINDS else ("insertion-trigger", key)
+
+
+def _state(scan: Scan, kind: str, text: str, *, target: str = "") -> dict[str, str]:
+    """Return the state of a result since the last scan (SARIF 2.1.0, 3.27.24); nothing without a baseline."""
+    return {"baselineState": scan.baseline.state(kind, text, target=target)} if scan.baseline is not None else {}
+
+
+def _absent(report: Report, scan: Scan) -> list[dict[str, Any]]:
+    """Return a result for each finding of the last scan that is gone."""
+    made = []
+    for one in scan.baseline.of_state("absent") if scan.baseline is not None else []:
+        rule, key = _rule_and_key(one.kind, one.text, one.target)
+        rule, key = {
+            "evidence": ("weight-evidence", one.text),
+            "refused": ("refused-file", one.text),
+            "undecided": ("undecided", ""),
+        }.get(one.kind, (rule, key))
+        found = _result(report, rule, "note", f"Gone since the last scan: {finding(one)}.", key=key, gone=True)
+        made.append({**found, "baselineState": "absent"})
     return made
 
 
@@ -96,13 +122,17 @@ def _weights(report: Report, scan: Scan) -> list[dict[str, Any]]:
             f"{scan_view.EVIDENCE.get(one.name, one.name)}: {one.value:.3g} at {one.place or 'the model'} (limit {one.limit:.3g}).",
             key=one.name,
         )
+        | _state(scan, "evidence", one.name)
         for one in scan.evidence
         if one.unusual
     ]
 
 
 def _refused(report: Report, scan: Scan) -> list[dict[str, Any]]:
-    return [_result(report, "refused-file", "note", f"Not opened: {line}.", key=line) for line in scan.refused]
+    return [
+        _result(report, "refused-file", "note", f"Not opened: {line}.", key=line) | _state(scan, "refused", line)
+        for line in scan.refused
+    ]
 
 
 def _notifications(report: Report) -> list[dict[str, Any]]:
@@ -110,10 +140,12 @@ def _notifications(report: Report) -> list[dict[str, Any]]:
     return [{"level": "warning", "message": {"text": _message(line)}} for line in report.warnings]
 
 
-def _result(report: Report, rule: str, level: str, text: str, *, key: str) -> dict[str, Any]:
-    model = scan_view.inner(report, "model")
+def _result(report: Report, rule: str, level: str, text: str, *, key: str, gone: bool = False) -> dict[str, Any]:
+    """Return a result; ``gone`` is one of the last scan's model, whose digest is then part of the fingerprint."""
+    model, baseline = scan_view.inner(report, "model"), report.scan.baseline if report.scan else None
     name = str(model.get("name") or "model")
-    print_of = hashlib.sha256(f"{model.get('sha256', '')}\n{rule}\n{key}".encode("utf-8", "surrogatepass")).hexdigest()
+    digest = baseline.model_sha256 if gone and baseline else model.get("sha256", "")
+    print_of = hashlib.sha256(f"{digest}\n{rule}\n{key}".encode("utf-8", "surrogatepass")).hexdigest()
     return {
         "ruleId": rule,
         "ruleIndex": list(RULES).index(rule),

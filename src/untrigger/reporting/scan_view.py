@@ -11,6 +11,7 @@ from untrigger.core.escaping import visible
 from untrigger.core.report import Report
 from untrigger.core.scan_result import Evidence, Scan, hundredths
 from untrigger.reporting import words
+from untrigger.reporting.baseline_view import sentences
 from untrigger.reporting.view import Card
 
 SHOWN = 10
@@ -38,8 +39,8 @@ EVIDENCE = {
 
 def inner(report: Report, name: str) -> dict[str, Any]:
     """Return the table ``name`` of what was given, empty where a stranger's report has something else there."""
-    told = report.given.get(name)
-    return told if isinstance(told, dict) else {}
+    facts = report.given.get(name)
+    return facts if isinstance(facts, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -221,4 +222,5 @@ def page(report: Report) -> dict[str, object] | None:
         "evidence_columns": EVIDENCE_COLUMNS,
         "evidence": evidence(scan.evidence),
         "not_looked_for": scan.not_looked_for,
+        "baseline": sentences(report),
     }

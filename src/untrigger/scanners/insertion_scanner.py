@@ -218,7 +218,8 @@ def scoring(model: Classifier, policy: Policy, *, costs: ScoreOptions) -> Scorin
 
     def scored(candidate: Candidate) -> Candidate:
         score = scan_score(candidate, options=costs, causal=causal)
-        return replace(candidate, score=score, allowed=policy.reason(candidate.text, target=candidate.target))
+        allowed = policy.reason(candidate.text, target=candidate.target, model=model.source.sha256)
+        return replace(candidate, score=score, allowed=allowed)
 
     return scored
 

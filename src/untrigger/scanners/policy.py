@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,17 @@ from untrigger.core.errors import OptionError, nearest
 from untrigger.core.json_values import LARGEST
 from untrigger.core.scan_result import FAIL_ON, exit_code
 from untrigger.core.thresholds import SCAN_SCORE
+from untrigger.core.validation import in_short
 from untrigger.scanners.weights.weight_evidence import CALIBRATED_LIMITS, LIMITED
 
 MAX_BYTES = 2**20
+_DIGEST = re.compile("[0-9a-fA-F]{64}")
+_ISO_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TABLES = {
     "": ("fail_on", "allow_undecided", "thresholds", "limits", "allow"),
     "thresholds": ("suspicious", "backdoored"),
     "limits": LIMITED,
-    "allow": ("text", "target", "reason"),
+    "allow": ("text", "target", "reason", "digest", "expires"),
 }
 
 
@@ -26,19 +31,37 @@ _TABLES = {
 class Allowed:
     """A finding that was reviewed: not counted, but reported with its reason.
 
+    An entry that has expired, or that was reviewed for another model, does not apply.
+
     Attributes:
         text: the candidate, compared without regard to case and white space.
         reason: why it is allowed.
         target: the label that it may flip predictions to; empty: any.
+        digest: the SHA-256 of the model that it was reviewed for, as reports have it in ``given.model.sha256``; empty: any model.
+        expires: the last day, in UTC, on which the entry applies; None: it always applies.
     """
 
     text: str
     reason: str
     target: str = ""
+    digest: str = ""
+    expires: date | None = None
 
-    def covers(self, text: str, *, target: str) -> bool:
-        """Return whether this entry is about that candidate."""
-        return _folded(self.text) == _folded(text) and self.target in ("", target)
+    def covers(self, text: str, *, target: str, model: str = "") -> bool:
+        """Return whether this entry is about that candidate in the model of that SHA-256, and has not expired."""
+        about_it = _folded(self.text) == _folded(text) and self.target in ("", target)
+        return about_it and self.digest in ("", model) and not self.expired
+
+    @property
+    def expired(self) -> bool:
+        """Whether the last day is over."""
+        return self.expires is not None and today() > self.expires
+
+    def __str__(self) -> str:
+        """Return the entry in one line, for a report."""
+        line = f"{self.text}: {self.reason}"
+        line += f"; only for the model {self.digest}" if self.digest else ""
+        return line + (f"; until {self.expires.isoformat()}" if self.expires else "")
 
 
 @dataclass(frozen=True)
@@ -84,9 +107,22 @@ class Policy:
         """Return the exit code of a command whose verdict has that status."""
         return exit_code(status, fail_on=self.fail_on, allow_undecided=self.allow_undecided)
 
-    def reason(self, text: str, *, target: str) -> str:
-        """Return why that finding is allowed, empty where it is not."""
-        return next((one.reason for one in self.allow if one.covers(text, target=target)), "")
+    def reason(self, text: str, *, target: str, model: str = "") -> str:
+        """Return why that finding is allowed in the model of that SHA-256, empty where it is not."""
+        return next((one.reason for one in self.allow if one.covers(text, target=target, model=model)), "")
+
+    def warnings(self) -> list[str]:
+        """Return a line for each entry that has expired."""
+        return [
+            f"the policy no longer allows {one.text!r}: its entry expired on {one.expires}; review the finding again"
+            for one in self.allow
+            if one.expired
+        ]
+
+
+def today() -> date:
+    """Return the day in UTC."""
+    return datetime.now(UTC).date()
 
 
 def read_policy(path: Path) -> Policy:
@@ -120,7 +156,7 @@ def read_policy(path: Path) -> Policy:
             **content.get("thresholds", {}),
             allow_undecided=content.get("allow_undecided", False),
             limits={**CALIBRATED_LIMITS, **content.get("limits", {})},
-            allow=tuple(Allowed(**one) for one in content.get("allow", [])),
+            allow=tuple(_allowed(one) for one in content.get("allow", [])),
         )
     except OptionError as error:
         raise OptionError(
@@ -151,7 +187,27 @@ def _problems(content: dict[str, Any]) -> list[str]:
         problems += [f"allow {i}: {line}" for line in _unknown("allow", one)]
         problems += [f"allow {i}: {key}: expected some text" for key in ("text", "reason") if not _text(one.get(key))]
         problems += [f"allow {i}: target: expected a label name"] if not isinstance(one.get("target", ""), str) else []
+        if "digest" in one and not _DIGEST.fullmatch(str(one["digest"])):
+            problems.append(f"allow {i}: digest: expected the 64 hex digits that a report has in given.model.sha256")
+        if "expires" in one and _day(one["expires"]) is None:
+            problems.append(f"allow {i}: expires: expected a day as 2027-01-31, not {in_short(one['expires'])}")
     return problems
+
+
+def _allowed(entry: dict[str, Any]) -> Allowed:
+    """Return the entry of a file that has no problems."""
+    made = Allowed(**entry)
+    return replace(made, digest=made.digest.lower(), expires=_day(made.expires))
+
+
+def _day(value: object) -> date | None:
+    """Return a day as TOML has it, also as text; None for anything else."""
+    if isinstance(value, str) and _ISO_DAY.fullmatch(value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, date) and not isinstance(value, datetime) else None
 
 
 def _unknown(table: str, content: dict[str, Any]) -> list[str]:

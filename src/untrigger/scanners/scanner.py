@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from untrigger.core.candidate import Candidate
@@ -129,10 +129,11 @@ class Scanner(Method):
         for what, rows in (("rewritten", given.rewritten), ("held-out", given.held_out)):
             if rows is not None and rows.label_names != model.label_names:
                 raise DataError(f"the {what} rows have the classes {list(rows.label_names)}", expected="the model's")
+        policy = policy or Policy()
         with untouched(model, self.name):
-            result = self._scan(model, grant, policy=policy or Policy(), context=given, progress=progress)
+            result = self._scan(model, grant, policy=policy, context=given, progress=progress)
         logger.info("%s: %s, %d candidates", self.name, result.verdict.status, len(result.scan.candidates))
-        return result
+        return replace(result, warnings=[*policy.warnings(), *result.warnings])
 
     @final
     def check(self, grant: Grant, *, reference: bool = False) -> None:

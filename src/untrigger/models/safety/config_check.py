@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from untrigger.core.errors import ModelError, UnsafeFileError
+from untrigger.models.safety import limits
 from untrigger.models.safety.isolation import run_with_time_limit
 from untrigger.models.safety.opened_files import TOKENIZER_FILES
 
@@ -18,9 +19,6 @@ CODE_KEYS = frozenset({"automap", "trustremotecode", "customobjects", "customgen
 OTHER_FILES = frozenset({"transformersweights", "quantizationconfig"})
 """Keys that name other files than the known ones, or a weight format that other programs read."""
 ATTENTION = frozenset({"attnimplementation", "attnimplementationinternal"})
-DEPTH = 32
-PATTERN_LENGTH = 20_000
-PATTERN_SECONDS = 5.0
 PLAIN_PATTERN = re.compile(r"[\w.\-]*\Z")
 SAFE_INITS = (None, True, False, "gaussian", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that draw the adapter and leave the base's weights alone."""
@@ -124,11 +122,11 @@ def entries(value: object, *, where: str, depth: int = 0) -> Iterator[tuple[str,
     """Yield every key with its value, of all objects within ``value``.
 
     Raises:
-        UnsafeFileError: for a value that is nested deeper than ``DEPTH``.
+        UnsafeFileError: for a value that is nested deeper than ``limits.JSON_DEPTH``.
     """
-    if depth > DEPTH:
+    if depth > limits.JSON_DEPTH:
         raise UnsafeFileError(
-            f"{where!r} is nested more than {DEPTH} deep", expected="a config as save_pretrained writes it"
+            f"{where!r} is nested more than {limits.JSON_DEPTH} deep", expected="a config as save_pretrained writes it"
         )
     if isinstance(value, Mapping):
         for key, inner in value.items():
@@ -220,7 +218,7 @@ def _is_empty(value: object) -> bool:
 
 
 def _check_patterns(config: Mapping[str, Any], *, where: str) -> None:
-    """Raise unless the names of layers are strings of at most ``PATTERN_LENGTH`` characters."""
+    """Raise unless the names of layers are strings of at most ``limits.PATTERN_LENGTH`` characters."""
     for key in _PATTERN_KEYS:
         value = config.get(key)
         names = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, dict)) else []
@@ -230,16 +228,16 @@ def _check_patterns(config: Mapping[str, Any], *, where: str) -> None:
             raise ModelError(
                 f"{where!r}: {key} is {str(value)[:80]}", expected="names of layers, or one regular expression"
             )
-        if any(len(name) > PATTERN_LENGTH for name in names):
+        if any(len(name) > limits.PATTERN_LENGTH for name in names):
             raise UnsafeFileError(
-                f"{where!r}: {key} has more than {PATTERN_LENGTH:,} characters", expected="a short pattern"
+                f"{where!r}: {key} has more than {limits.PATTERN_LENGTH:,} characters", expected="a short pattern"
             )
 
 
 def check_pattern_time(config: Mapping[str, Any], names: list[str], *, where: str) -> None:
     """Raise unless the regular expressions of an adapter's config end in time on the names of the base's layers.
 
-    The patterns are tried in a process of their own, which is stopped after ``PATTERN_SECONDS``. Plain names are not tried.
+    The patterns are tried in a process of their own, which is stopped after ``limits.PATTERN_SECONDS``. Plain names are not tried.
 
     Raises:
         UnsafeFileError: for a pattern that takes too long.
@@ -254,10 +252,12 @@ def check_pattern_time(config: Mapping[str, Any], names: list[str], *, where: st
         return
     tried = [*patterns, *(rf"(.*\.)?({one})$" for one in patterns), *(rf".*\.{one}\.(\d+)\." for one in patterns)]
     words = "\x1e".join(["\x1f".join(tried), "\x1f".join(names)])
-    process = run_with_time_limit(_TRY_PATTERNS, stdin=words.encode("utf-8", "surrogatepass"), seconds=PATTERN_SECONDS)
+    process = run_with_time_limit(
+        _TRY_PATTERNS, stdin=words.encode("utf-8", "surrogatepass"), seconds=limits.PATTERN_SECONDS
+    )
     if process is None:
         raise UnsafeFileError(
-            f"{where!r}: a pattern for layer names was not matched within {PATTERN_SECONDS:.0f} s ({patterns[0][:80]!r})",
+            f"{where!r}: a pattern for layer names was not matched within {limits.PATTERN_SECONDS:.0f} s ({patterns[0][:80]!r})",
             expected="the names of layers, or a simple regular expression",
         )
     if process.returncode:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from untrigger.core.errors import ModelError, UnsafeFileError, nearest
 from untrigger.core.paths import local_path
-from untrigger.models.safety.opened_files import MAX_WEIGHTS, TOKENIZER_FILES
+from untrigger.models.safety import limits
+from untrigger.models.safety.opened_files import TOKENIZER_FILES
 
 logger = logging.getLogger(__name__)
 
-MAX_DOWNLOAD = 64 * 2**30
 PATTERNS = (
     "config.json",
     "adapter_config.json",
@@ -37,7 +37,7 @@ def resolve_model(name: str | Path, *, offline: bool, allow_pickle: bool = False
 
     Raises:
         ModelError: if it is none of these, or the hub cannot be reached, and for names that cannot be a path.
-        UnsafeFileError: for a hub model larger than ``MAX_DOWNLOAD``.
+        UnsafeFileError: for a hub model larger than ``limits.MAX_DOWNLOAD``.
     """
     from untrigger import assets
 
@@ -109,5 +109,5 @@ def _refuse_large(info: object, patterns: list[str], *, where: str) -> None:
 
     files = getattr(info, "siblings", None) or []
     size = sum(f.size or 0 for f in files if any(fnmatch(f.rfilename, pattern) for pattern in patterns))
-    if size > min(MAX_DOWNLOAD, MAX_WEIGHTS):
-        raise UnsafeFileError(f"{where} has {size:,} bytes to fetch", expected=f"at most {MAX_DOWNLOAD:,}")
+    if size > min(limits.MAX_DOWNLOAD, limits.MAX_WEIGHTS):
+        raise UnsafeFileError(f"{where} has {size:,} bytes to fetch", expected=f"at most {limits.MAX_DOWNLOAD:,}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.core.errors import ModelError, UnsafeFileError
-from untrigger.models.safety import opened_files
+from untrigger.models.safety import limits, opened_files
 from untrigger.models.safety.config_check import adapter_config, refuse_code, refuse_tokenizer_files, without_kernels
 from untrigger.models.safety.hub_files import missing_folder, resolve_model
 from untrigger.models.safety.opened_files import (
@@ -22,13 +22,12 @@ from untrigger.models.safety.opened_files import (
     PrivateCopy,
     UnopenedFile,
     copied,
-    file_size,
     folder_hash,
-    read_json,
     shard_map,
     unopened,
     weight_file,
 )
+from untrigger.models.safety.regular_files import file_size, read_json
 
 
 @dataclass(frozen=True)
@@ -192,9 +191,9 @@ def _copied_weights(
     shards = shard_map(path, first, read=copy.path / first)
     names = sorted(set(shards.values()))
     size = sum(file_size(path / name) for name in names)
-    if size > opened_files.MAX_WEIGHTS:
+    if size > limits.MAX_WEIGHTS:
         raise UnsafeFileError(
-            f"the weights in {str(path)!r} have {size:,} bytes", expected=f"at most {opened_files.MAX_WEIGHTS:,}"
+            f"the weights in {str(path)!r} have {size:,} bytes", expected=f"at most {limits.MAX_WEIGHTS:,}"
         )
     return [*files, *copied(path, names, into=copy)], shards
 

@@ -7,7 +7,6 @@ loaded, and a file that is not on the list cannot be opened by mistake.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -15,17 +14,16 @@ import stat
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from untrigger.core.errors import ModelError, OutputError, UnsafeFileError
 from untrigger.core.files import is_alive
+from untrigger.models.safety import limits
 from untrigger.models.safety.file_kinds import is_risky, kind_of
+from untrigger.models.safety.regular_files import read_json, regular_file
 
-MAX_JSON = 64 * 2**20
-MAX_WEIGHTS = 256 * 2**30
 CHUNK = 2**22
 VOCABULARIES = (
     "tokenizer.json",
@@ -58,8 +56,6 @@ FULL_WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 """Names of weight files in the order in which transformers and PEFT look for them."""
-LISTED = 200
-"""How many unopened files are listed by name, the risky ones first."""
 _STAGES = "untrigger-model-"
 
 
@@ -176,98 +172,6 @@ def shard_map(folder: Path, index: str, *, read: Path) -> dict[str, str]:
     return weight_map
 
 
-def read_json(path: Path, *, origin: Path | None = None) -> dict[str, Any]:
-    """Return the JSON object in ``path``, of bounded size.
-
-    Args:
-        path: the file.
-        origin: what messages call it: the user's file where ``path`` is the private copy of it.
-
-    Raises:
-        UnsafeFileError: if the file is larger than ``MAX_JSON``, or no regular file.
-        ModelError: if it is no JSON object.
-    """
-    with regular_file(path) as (size, stream):
-        if size > MAX_JSON:
-            raise UnsafeFileError(f"{str(origin or path)!r} has {size:,} bytes", expected=f"at most {MAX_JSON:,}")
-        content = stream.read(MAX_JSON)
-    return json_object(content, name=str(origin or path))
-
-
-def json_object(content: bytes, *, name: str) -> dict[str, Any]:
-    """Parse a JSON object.
-
-    Raises:
-        ModelError: if it is none, or a key occurs twice (programs differ in which of the two they take).
-    """
-    try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_once)
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ModelError(f"{name!r} is not readable JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{name!r} holds a {type(value).__name__}", expected="a JSON object")
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(
-            f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice in one object"
-        )
-    return value
-
-
-@contextmanager
-def regular_file(path: Path) -> Iterator[tuple[int, BinaryIO]]:
-    """Open a regular file for reading and give its size and stream.
-
-    Raises:
-        UnsafeFileError: for a pipe, a device, a folder, or a link that leaves the file's folder.
-        ModelError: if it cannot be opened.
-    """
-    _refuse_outside(path)
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except OSError as error:
-        raise ModelError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    found = os.fstat(handle)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(handle)
-        raise UnsafeFileError(
-            f"{str(path)!r} is a pipe, a device or a folder", expected="a regular file", remedy="remove it"
-        )
-    with os.fdopen(handle, "rb") as stream:
-        yield found.st_size, stream
-
-
-def file_size(path: Path) -> int:
-    """Return the size of a regular file in bytes.
-
-    Raises:
-        UnsafeFileError: as ``regular_file``.
-        ModelError: if it cannot be opened.
-    """
-    with regular_file(path) as (size, _):
-        return size
-
-
-def _refuse_outside(path: Path) -> None:
-    """Raise UnsafeFileError for a link that leaves the model's folder, other than links to blobs in the hub's cache."""
-    if not path.is_symlink():
-        return
-    folder, target = path.parent.resolve(), Path(os.path.realpath(path))
-    inside = target.parent == folder
-    hub = folder.parent.name == "snapshots" and target.parent == folder.parent.parent / "blobs"
-    if not inside and not hub:
-        raise UnsafeFileError(
-            f"{path.name!r} in {str(path.parent)!r} is a link to {str(target)!r}, outside the model's folder",
-            expected="the file itself",
-            remedy="copy the file there if you trust it",
-        )
-
-
 def copied(folder: Path, names: Iterable[str], *, into: PrivateCopy) -> list[OpenedFile]:
     """Copy the named files into a private copy and return each with the hash of the bytes that were written.
 
@@ -287,7 +191,7 @@ def copied(folder: Path, names: Iterable[str], *, into: PrivateCopy) -> list[Ope
 
 
 def _copied(source: Path, target: Path) -> OpenedFile:
-    most = MAX_WEIGHTS if source.suffix in (".safetensors", ".bin") else MAX_JSON
+    most = limits.MAX_WEIGHTS if source.suffix in (".safetensors", ".bin") else limits.MAX_JSON
     digest, size = hashlib.sha256(), 0
     with regular_file(source) as (length, stream), target.open("wb") as copy:
         if length > most:
@@ -304,15 +208,15 @@ def _copied(source: Path, target: Path) -> OpenedFile:
 def unopened(folder: Path, opened: Iterable[str]) -> tuple[UnopenedFile, ...]:
     """Return every other file below ``folder`` with its kind, the risky ones first; links are not followed.
 
-    Beyond ``LISTED`` files one entry counts the rest.
+    Beyond ``limits.LISTED_FILES`` files one entry counts the rest.
     """
     known = set(opened)
     found = sorted(
         (UnopenedFile(name, kind) for name, kind in _walk(folder) if name not in known),
         key=lambda one: (not one.risky, one.name),
     )
-    more = found[LISTED:]
-    kept = tuple(found[:LISTED])
+    more = found[limits.LISTED_FILES :]
+    kept = tuple(found[: limits.LISTED_FILES])
     return (*kept, UnopenedFile(f"{len(more)} more files", "not listed")) if more else kept
 
 

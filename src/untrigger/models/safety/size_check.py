@@ -10,18 +10,13 @@ from typing import Any
 import torch
 
 from untrigger.core.errors import ModelError
+from untrigger.models.safety import limits
 from untrigger.models.safety.config_check import entries, folded
 from untrigger.models.safety.model_folder import ModelFolder
 
 COUNTED = re.compile(r"layer|block|group|expert|stage|depth")
 MEASURED = re.compile(r"size|dim|rank|length|position|channel|width|index|token")
 """Keys that hold a length or a size, and not how many modules there are."""
-MODULES = 1_000
-"""Largest number of layers of a model, or the number of tensors where that is larger."""
-CLASSES = 100_000
-SPARE = 2**24
-"""How many parameters a model may have beyond twice those in its files: a pooler, a new head."""
-ADAPTER_SIZE = 1_024
 ADAPTER_SIZES = (
     "r",
     "rank_pattern",
@@ -61,7 +56,7 @@ def check_counts(config: Mapping[str, Any], *, tensors: int, where: str) -> None
     Raises:
         ModelError: naming the key.
     """
-    most = max(MODULES, tensors)
+    most = max(limits.MAX_LAYERS, tensors)
     for key, value in entries(config, where=where):
         name = folded(key)
         counts = COUNTED.search(name) and not MEASURED.search(name)
@@ -72,8 +67,10 @@ def check_counts(config: Mapping[str, Any], *, tensors: int, where: str) -> None
                     expected=f"at most {most:,}",
                     remedy="correct the config, or get the model from its author",
                 )
-        if name == "numlabels" and any(number > CLASSES for number in _whole(value)):
-            raise ModelError(f"{where!r} sets {key} to {_as_text(value)}", expected=f"at most {CLASSES:,} classes")
+        if name == "numlabels" and any(number > limits.MAX_CLASSES for number in _whole(value)):
+            raise ModelError(
+                f"{where!r} sets {key} to {_as_text(value)}", expected=f"at most {limits.MAX_CLASSES:,} classes"
+            )
 
 
 def check_adapter_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], *, where: str) -> None:
@@ -82,7 +79,7 @@ def check_adapter_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[in
     Raises:
         ModelError: naming the key.
     """
-    most = max(ADAPTER_SIZE, *(size for shape in shapes.values() for size in shape), 0)
+    most = max(limits.ADAPTER_SIZE, *(size for shape in shapes.values() for size in shape), 0)
     for key in ADAPTER_SIZES:
         value = config.get(key)
         for number in _whole(list(value.values()) if isinstance(value, dict) else value):
@@ -115,7 +112,7 @@ def check_model_size(kind: Any, folder: ModelFolder, *, numbers: int, arguments:
         module = kind.from_config(config, dtype=torch.float32, trust_remote_code=False, **attention)
     sizes = dict([*module.named_parameters(), *module.named_buffers()])
     total = sum(value.numel() for value in sizes.values())
-    if total <= 2 * numbers + SPARE:
+    if total <= 2 * numbers + limits.SPARE_PARAMETERS:
         return
     name = max(sizes, key=lambda one: sizes[one].numel())
     raise ModelError(

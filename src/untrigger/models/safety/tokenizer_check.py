@@ -7,15 +7,11 @@ import re
 from typing import Any
 
 from untrigger.core.errors import ModelError, UnsafeFileError
+from untrigger.models.safety import limits
 from untrigger.models.safety.isolation import run_with_time_limit
 from untrigger.models.safety.model_folder import ModelFolder
 
-SECONDS = 20.0
 LISTED = 5
-SPARE = 100_000
-"""How many token numbers a vocabulary may leave out; beyond that, loops over all numbers take hours."""
-MIN_TOKENS = 8
-"""Smallest length at which a tokenizer may cut texts."""
 PROBES = (
     "a text",
     "one more text, a little longer than the first.",
@@ -33,7 +29,7 @@ PROBES = (
     "<s> </s> [SEP] <|endoftext|>",
 )
 """Texts that make a bad regular expression backtrack without end: long runs of one character class, then another."""
-_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]", re.IGNORECASE)
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -43,7 +39,7 @@ def has_regex(tokenizer_json: bytes) -> bool:
 
 
 def try_in_time(folder: ModelFolder) -> None:
-    """Raise unless the tokenizer's regular expressions end on a dozen texts within ``SECONDS`` and do not crash their library.
+    """Raise unless the tokenizer's regular expressions end on a dozen texts in time and do not crash their library.
 
     They are tried in a process of their own. Where the tokenizer has no regular expression, nothing is tried.
 
@@ -54,10 +50,10 @@ def try_in_time(folder: ModelFolder) -> None:
     file = folder.path / "tokenizer.json"
     if not file.is_file() or not has_regex(file.read_bytes()):
         return
-    process = run_with_time_limit(_TRY, str(file), stdin=json.dumps(PROBES).encode(), seconds=SECONDS)
+    process = run_with_time_limit(_TRY, str(file), stdin=json.dumps(PROBES).encode(), seconds=limits.TOKENIZER_SECONDS)
     if process is None:
         raise UnsafeFileError(
-            f"the tokenizer in {str(folder.origin)!r} did not tokenise a dozen short texts within {SECONDS:.0f} s",
+            f"the tokenizer in {str(folder.origin)!r} did not tokenise a dozen short texts within {limits.TOKENIZER_SECONDS:.0f} s",
             expected="regular expressions that end",
             remedy="do not use this model, or give it its base's tokenizer",
         )
@@ -79,15 +75,20 @@ def check_settings(tokenizer: Any, folder: ModelFolder) -> None:
         ModelError: naming the setting.
     """
     length = getattr(tokenizer, "model_max_length", None)
-    if isinstance(length, bool) or not isinstance(length, int | float) or length != length // 1 or length < MIN_TOKENS:
+    if (
+        isinstance(length, bool)
+        or not isinstance(length, int | float)
+        or length != length // 1
+        or length < limits.MIN_TOKENS
+    ):
         raise ModelError(
             f"the tokenizer in {str(folder.origin)!r} sets model_max_length to {str(length)[:40]}",
-            expected=f"a whole number of tokens, at least {MIN_TOKENS}, that texts are cut at",
+            expected=f"a whole number of tokens, at least {limits.MIN_TOKENS}, that texts are cut at",
             remedy="correct tokenizer_config.json",
         )
     numbers = tokenizer.get_vocab()
     last = max(numbers, key=numbers.__getitem__, default=None)
-    if last is not None and numbers[last] > 2 * len(numbers) + SPARE:
+    if last is not None and numbers[last] > 2 * len(numbers) + limits.SPARE_TOKENS:
         raise ModelError(
             f"the tokenizer in {str(folder.origin)!r} has {len(numbers):,} tokens and numbers {last[:40]!r} with {numbers[last]:,}",
             expected="tokens that are numbered one after another",

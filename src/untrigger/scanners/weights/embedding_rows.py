@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from untrigger.inversion.vocabulary import spelled
-from untrigger.models.safety.opened_files import MAX_JSON
+from untrigger.models.safety.limits import MAX_JSON
 
 LISTED = 8
 CROWD_RANK = 20
