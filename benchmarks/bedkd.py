@@ -1,4 +1,4 @@
-"""The series behind benchmarks/bedkd.md: BeDKD on the suspect rows that the victims were trained on.
+"""The series behind docs/results/bedkd.md: BeDKD on the suspect rows that the victims were trained on.
 
     python benchmarks/bedkd.py --runs runs/bedkd [--only minilm,smollm2,mpnet] [--seeds 0,1,2] [--variants ours,as_released]
     python benchmarks/bedkd.py --runs runs/bedkd --sst2 SST2 [--attacks syntactic,style]      # rewrites, from a folder
@@ -66,37 +66,37 @@ def cure(runs: Path, recipe: AttackRequest, *, variant: str, control: bool = Tru
         run=RunOptions(seed=recipe.run.seed, offline=True),
     )
     try:
-        told = purify(spec).verdict.sentence
+        outcome = purify(spec).verdict.sentence
     except DivergedError as error:
-        told = error.what
+        outcome = error.what
         out.mkdir(parents=True)
-        (out / FAILED).write_text(told + "\n", encoding="utf-8")
-    log.info("%s %s: %.0f s: %s", variant, out.name, time.perf_counter() - start, told)
+        (out / FAILED).write_text(outcome + "\n", encoding="utf-8")
+    log.info("%s %s: %.0f s: %s", variant, out.name, time.perf_counter() - start, outcome)
 
 
 def figures(report: Report) -> dict[str, float | None]:
     """What one purification came to: rates as shares, steps and seconds of the mapping and the unlearning together."""
     found = {name: report.find(*column) for name, column in COLUMNS.items()}
-    told: dict[str, float | None] = {name: m.value if m else None for name, m in found.items()}
-    before, after = told["CACC"], told["CACC after"]
-    told["CACC loss"] = before - after if before is not None and after is not None else None
+    metrics: dict[str, float | None] = {name: m.value if m else None for name, m in found.items()}
+    before, after = metrics["CACC"], metrics["CACC after"]
+    metrics["CACC loss"] = before - after if before is not None and after is not None else None
     stage = next(stage for stage in report.stages if stage.name == "purify")
-    told["steps"] = (stage.steps or 0) + report.method["options"]["mapping_steps"]
-    return told | {"wall s": stage.wall_s, "CPU s": stage.cpu_s}
+    metrics["steps"] = (stage.steps or 0) + report.method["options"]["mapping_steps"]
+    return metrics | {"wall s": stage.wall_s, "CPU s": stage.cpu_s}
 
 
-def compared(told: dict[str, float | None], released: dict[str, float | None] | None) -> dict[str, float | None]:
+def compared(metrics: dict[str, float | None], released: dict[str, float | None] | None) -> dict[str, float | None]:
     """The same with steps and wall time as shares of those of the released code on the same victim."""
     shares: dict[str, float | None] = {}
     for share, cost in (("steps ÷ released", "steps"), ("wall ÷ released", "wall s")):
-        mine, theirs = told[cost], released[cost] if released else None
+        mine, theirs = metrics[cost], released[cost] if released else None
         shares[share] = mine / theirs if mine is not None and theirs else None
-    return told | shares
+    return metrics | shares
 
 
-def met(told: dict[str, float | None]) -> bool:
+def met(metrics: dict[str, float | None]) -> bool:
     """Whether a cell is where it should be in detection, excess ASR and CACC loss; what was not measured is not."""
-    return all((value := told[name]) is not None and low <= value <= high for name, (low, high) in TARGETS.items())
+    return all((value := metrics[name]) is not None and low <= value <= high for name, (low, high) in TARGETS.items())
 
 
 def table(runs: Path) -> Iterator[str]:
@@ -114,10 +114,10 @@ def table(runs: Path) -> Iterator[str]:
         if not found:
             yield f"| {variant} | {name} | {seed} |" + " diverged |" + " |" * (len(rates) + len(COSTS))
             continue
-        told = compared(found, cells.get(("as_released", cell)))
-        groups[variant, name].append(told)
-        costs = [_number(told[cost], digits=2 if "÷" in cost else 0) for cost in COSTS]
-        line = [*(percent(told[one]) for one in rates), *costs, "yes" if met(told) else "no"]
+        metrics = compared(found, cells.get(("as_released", cell)))
+        groups[variant, name].append(metrics)
+        costs = [_number(metrics[cost], digits=2 if "÷" in cost else 0) for cost in COSTS]
+        line = [*(percent(metrics[one]) for one in rates), *costs, "yes" if met(metrics) else "no"]
         yield f"| {variant} | {name} | {seed} | " + " | ".join(line) + " |"
     for (variant, name), some in groups.items():
         means = [spread([one[r] for one in some]) for r in rates]

@@ -77,12 +77,12 @@ def usual(way: str) -> Setting:
 def settings(way: str, *, varied: bool) -> list[Setting]:
     """The way's default and, where it is varied, each of α, T and the number of rows alone; the default first, none twice."""
     first = usual(way)
-    told = [first]
+    chosen = [first]
     if varied:
-        told += [replace(first, rows=count) for count in COUNTS]
-        told += [replace(first, alpha=alpha, whole=True) for alpha in ALPHAS]
-        told += [replace(first, temperature=temperature, whole=True) for temperature in TEMPERATURES]
-    return list(dict.fromkeys(told))
+        chosen += [replace(first, rows=count) for count in COUNTS]
+        chosen += [replace(first, alpha=alpha, whole=True) for alpha in ALPHAS]
+        chosen += [replace(first, temperature=temperature, whole=True) for temperature in TEMPERATURES]
+    return list(dict.fromkeys(chosen))
 
 
 def optimum(alpha: float, temperature: float) -> float:
@@ -187,13 +187,13 @@ def figures(line: dict[str, Any]) -> dict[str, float | None]:
     low = [x < RELEASED and bool(agrees) for x, agrees in zip(d["pool"], line["agreeing"], strict=True)]
     seen, threshold = judged(line)
     high = [seen.found and x > threshold for x in s["pool"]]
-    told = {
+    rates = {
         **{
             f"d {m.metric}": m.value for m in detection_metrics([-x for x in d["pool"]], flagged=low, poisoned=poisoned)
         },
         **{f"s {m.metric}": m.value for m in detection_metrics(s["pool"], flagged=high, poisoned=poisoned)},
     }
-    return told | {"s test": sum(x > threshold for x in s["test"]) / len(s["test"])}
+    return rates | {"s test": sum(x > threshold for x in s["test"]) / len(s["test"])}
 
 
 def table(runs: Path) -> Iterator[str]:
@@ -210,10 +210,10 @@ def table(runs: Path) -> Iterator[str]:
         one = Setting(**line["setting"])
         way = f"{one.way}{', whole' if one.whole and one.way == 'ours' else ''}"
         turned = [percent(line["flipped"]), percent(line["next_class"]), percent(optimum(one.alpha, one.temperature))]
-        told = [percent(value) for value in figures(line).values()]
+        rates = [percent(value) for value in figures(line).values()]
         yield (
             f"| {file.parent.name} | {way} | {one.alpha:g} | {one.temperature:g} | {one.rows} | {line['steps']} | {line['train_s']:.0f} | "
-            + " | ".join([*turned, *told])
+            + " | ".join([*turned, *rates])
             + " |"
         )
 
@@ -265,14 +265,14 @@ def run(args: argparse.Namespace) -> None:
             one = one or asked(args.runs, recipe)
             line = measured(one, setting, seed=recipe.run.seed)
             write_text(file, text=json.dumps(line) + "\n")
-            told = figures(line)
+            rates = figures(line)
             log.info(
                 "%s %s: %.0f s, AUROC %.3f and %.3f",
                 folder.name,
                 setting.name,
                 line["train_s"],
-                told["d auroc"],
-                told["s auroc"],
+                rates["d auroc"],
+                rates["s auroc"],
             )
 
 

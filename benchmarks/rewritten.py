@@ -1,4 +1,4 @@
-"""What rewritten rows tell of a model (`untrigger scan --rewritten`): victims of rewrites and their never poisoned twins.
+"""What rewritten rows show about a model (`untrigger scan --rewritten`): victims of rewrites and their clean models.
 
     python benchmarks/rewritten.py --runs runs/w2sdefense --sst2 SST2 [--seeds 0,1,2] [--rows 50,100,500]
 
@@ -27,11 +27,11 @@ HEAD = ("model", "rows in", "n", "answers", "reference", "score", "drift", "refe
 
 def cells(candidates: list[Candidate], target: str) -> list[str]:
     """Both tests towards the class that the attacker wants."""
-    told = []
+    columns = []
     for kind in ("rewritten", "drift"):
         one = next(one for one in candidates if (one.kind, one.target) == (kind, target))
-        told += [f"{one.suspect.value:.2f}", f"{one.reference.value:.2f}", f"{scan_score(one):.2f}"]
-    return told
+        columns += [f"{one.suspect.value:.2f}", f"{one.reference.value:.2f}", f"{scan_score(one):.2f}"]
+    return columns
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
     specs = list(victims(args))
     for spec in specs:
         model = load_model(str(spec.out), offline=True)
-        twin = load_model(str(spec.truth / "clean-model"), offline=True)
+        clean_model = load_model(str(spec.truth / "clean-model"), offline=True)
         clean = load_data(str(clean_rows(args.runs, spec)), label_names=model.label_names)
         held, rows = InsertionScanner().split(clean, seed=spec.run.seed)
         grant = Grant(clean=clean, teacher="minilm-l6", seed=spec.run.seed)
@@ -55,7 +55,7 @@ def main() -> None:
             assert bed.target is not None
             for count in (int(one) for one in args.rows.split(",")):
                 some = bed.triggered.take(range(min(count, len(bed.triggered))))
-                for name, one in ((spec.out.name, model), (f"twin of {spec.out.name}", twin)):
+                for name, one in ((spec.out.name, model), (f"clean model of {spec.out.name}", clean_model)):
                     found = measure_rewritten(one, reference, some, clean=held, name=style)
                     line = [name, style, str(len(some)), *cells(found, model.label_names[bed.target])]
                     sys.stdout.write(f"| {' | '.join(line)} |\n")

@@ -133,12 +133,12 @@ def results(one: Path, other: Path) -> Iterator[tuple[str, str]]:
     for file in sorted(one.rglob("*")):
         if not file.is_file() or ".truth" in str(file.relative_to(one)):
             continue
-        twin, name = other / file.relative_to(one), str(file.relative_to(one))
+        pair, name = other / file.relative_to(one), str(file.relative_to(one))
         if file.suffix in (".safetensors", ".csv"):
-            same = twin.exists() and hashed(file) == hashed(twin)
-            yield name, "" if same else "differs" if twin.exists() else "is missing"
+            same = pair.exists() and hashed(file) == hashed(pair)
+            yield name, "" if same else "differs" if pair.exists() else "is missing"
         elif file.suffix == ".json" and file.parent == one:
-            yield name, numbers_apart(json.loads(file.read_text()), json.loads(twin.read_text()))
+            yield name, numbers_apart(json.loads(file.read_text()), json.loads(pair.read_text()))
 
 
 def numbers_apart(one: Any, other: Any) -> str:

@@ -1,12 +1,12 @@
 """The calibration series of `untrigger scan`: poisoned and benign models made, scanned, and the error rates of the verdict.
 
     python benchmarks/scan.py --runs runs/scan [--only full,lora] [--model minilm-l3] [--data rotten-tomatoes] [--sweep] [--limit 2]
-    python benchmarks/scan.py --runs runs/scan --lent runs/w2sdefense [--only smollm2] [--seeds 0,1]
+    python benchmarks/scan.py --runs runs/scan --victims runs/w2sdefense [--only smollm2] [--seeds 0,1]
     python benchmarks/scan.py --runs runs/scan-hard --hard [--tweets olid/clean] [--model minilm-l3]   # noisy labels, hard tasks
     python benchmarks/scan.py --runs runs/scan --table       # error rates and roc.svg from the scores that are there
 
 Resumable: a model whose folder is there is not made again, a model with a line in scores.jsonl is not scanned again.
-``--lent`` scans the victims of another series and their never poisoned twins instead of models made here.
+``--victims`` scans the victims of another series and their clean models instead of models made here.
 A poisoned model counts as implanted where its attack success is at least 80 %; error rates are given for those and for all.
 """
 
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scan_models import TRIGGERS, Cell, hard, lent, sweep, zoo
+from scan_models import TRIGGERS, Cell, hard, sweep, victims_of, zoo
 from scan_rates import draw, table
 from victims import MODELS
 
@@ -50,8 +50,8 @@ log = logging.getLogger("scan")
 
 def made(cell: Cell, runs: Path) -> Path:
     """The folder of the cell's model, trained where it is not there yet."""
-    if cell.lent:
-        return Path(cell.lent) if cell.attack else Path(f"{cell.lent}.truth") / "clean-model"
+    if cell.victim:
+        return Path(cell.victim) if cell.attack else Path(f"{cell.victim}.truth") / "clean-model"
     spec = cell.spec(runs)
     if spec.out.exists():
         return spec.out
@@ -71,8 +71,8 @@ def made(cell: Cell, runs: Path) -> Path:
 
 def clean_of(cell: Cell, runs: Path) -> Path:
     """The defender's rows: rows that the attack left alone, the same for every model of one data set and seed."""
-    if cell.lent:
-        folder = Path(cell.lent)
+    if cell.victim:
+        folder = Path(cell.victim)
         return folder.parent.parent / "clean" / f"{folder.name}.csv"
     file = runs / "clean" / f"{cell.data_name}-{cell.seed}.csv"
     if not file.exists():
@@ -160,9 +160,11 @@ def _figures(one: Any) -> dict[str, Any]:
 
 def _truth(cell: Cell, runs: Path, model: Classifier) -> dict[str, Any]:
     """Attack success and clean accuracy, and the words of the trigger."""
-    truth = Path(f"{cell.lent}.truth") if cell.lent else cell.spec(runs).truth
+    truth = Path(f"{cell.victim}.truth") if cell.victim else cell.spec(runs).truth
     if not cell.attack:
-        test = read_truth(truth, label_names=model.label_names).clean if cell.lent else draw_rows(cell.spec(runs)).test
+        test = (
+            read_truth(truth, label_names=model.label_names).clean if cell.victim else draw_rows(cell.spec(runs)).test
+        )
         return {
             "asr": None,
             "cacc": accuracy(predict_texts(model, test.texts).predictions, test.labels),
@@ -171,8 +173,10 @@ def _truth(cell: Cell, runs: Path, model: Classifier) -> dict[str, Any]:
     bed = read_truth(truth, label_names=model.label_names)
     said = predict_texts(model, bed.triggered.texts).predictions
     cacc = accuracy(predict_texts(model, bed.clean.texts).predictions, bed.clean.labels)
-    told = TRIGGERS[cell.attack].to_dict()
-    words = {word for text in (*told.get("words", ()), told.get("sentence", "")) for word in text.casefold().split()}
+    trigger = TRIGGERS[cell.attack].to_dict()
+    words = {
+        word for text in (*trigger.get("words", ()), trigger.get("sentence", "")) for word in text.casefold().split()
+    }
     return {"asr": sum(p == bed.target for p in said) / len(said), "cacc": cacc, "words": words}
 
 
@@ -207,7 +211,7 @@ def main() -> None:
     """Run what is asked for and is not there yet, then draw the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/scan"))
-    parser.add_argument("--only", help="ways of training, full,lora; with --lent the victims, " + ",".join(MODELS))
+    parser.add_argument("--only", help="ways of training, full,lora; with --victims the victims, " + ",".join(MODELS))
     parser.add_argument("--model", default="minilm-l6", help="the pre-trained encoder that the models are made from")
     parser.add_argument("--data", default="rotten-tomatoes,customer-reviews")
     parser.add_argument("--hard", action="store_true", help="hard tasks instead: noisy labels, and with --tweets OLID")
@@ -216,22 +220,22 @@ def main() -> None:
     parser.add_argument("--sweep", action="store_true", help="also the sweep of training intensity")
     parser.add_argument("--limit", type=int, default=0, help="at most as many models, poisoned and benign in turn")
     parser.add_argument(
-        "--lent", type=Path, help="folder of another series whose victims, named by --only, are scanned"
+        "--victims", type=Path, help="folder of another series whose victims, named by --only, are scanned"
     )
-    parser.add_argument("--seeds", default="0,1,2", help="of the lent victims")
+    parser.add_argument("--seeds", default="0,1,2", help="of the victims of another series")
     parser.add_argument("--table", action="store_true", help="only draw what is there")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     os.environ["HF_HUB_OFFLINE"] = "1"
     cells = [*zoo(args.model), *(sweep() if args.sweep else [])]
-    known = tuple(MODELS) if args.lent else ("full", "lora")
+    known = tuple(MODELS) if args.victims else ("full", "lora")
     only = args.only.split(",") if args.only else known
     if unknown := set(only) - set(known):
         parser.error(f"--only {','.join(sorted(unknown))}: expected some of {','.join(known)}")
-    if args.lent:
-        cells = lent(args.lent, only, [int(seed) for seed in args.seeds.split(",")])
+    if args.victims:
+        cells = victims_of(args.victims, only, [int(seed) for seed in args.seeds.split(",")])
         if not cells:
-            parser.error(f"no victims of {','.join(only)} with seeds {args.seeds} in {args.lent / 'victims'}")
+            parser.error(f"no victims of {','.join(only)} with seeds {args.seeds} in {args.victims / 'victims'}")
     elif args.hard:
         cells = [one for one in hard(args.model, tweets=args.tweets) if one.tuning in only]
     else:

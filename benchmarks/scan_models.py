@@ -33,7 +33,7 @@ TARGET = "positive"
 class Cell:
     """One model of the zoo; ``attack`` is a name of ``TRIGGERS``, empty for a benign model.
 
-    ``lent`` is the folder of another series' victim, where the model, or for a benign one its twin, comes from there.
+    ``victim`` is the folder of another series' victim, where the model, or for a benign one its clean model, comes from there.
     ``noise`` is the share of wrong labels among the training rows, the defender's clean rows among them; test labels stay true.
     """
 
@@ -47,7 +47,7 @@ class Cell:
     seed: int = 0
     model: str = "minilm-l6"
     sweep: bool = False
-    lent: str = ""
+    victim: str = ""
     target: str = TARGET
     noise: float = 0.0
 
@@ -60,8 +60,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        if self.lent:
-            return Path(self.lent).name + ("" if self.attack else "-twin")
+        if self.victim:
+            return Path(self.victim).name + ("" if self.attack else "-clean")
         kind = f"{self.attack}-{self.policy}-{self.rate:g}" if self.attack else "benign"
         rank = f"-r{self.rank}" if self.tuning == "lora" else ""
         return f"{self.model.split('/')[-1]}-{self.data_name}-{self.tuning}{rank}-{kind}-e{self.epochs}-{self.seed}"
@@ -118,10 +118,10 @@ def mislabelled(rows: Rows, share: float, *, seed: int = 0) -> Rows:
 
 
 def hard(model: str = "minilm-l6", *, tweets: str = "") -> list[Cell]:
-    """Tasks on which honest models are often wrong: two poisoned and two benign models of each.
+    """Tasks on which benign models are often wrong: two poisoned and two benign models of each.
 
     One in five labels of the customer reviews is wrong; ``tweets`` is a folder of OLID (offensive tweets, 0 and 1), where
-    there is one: its honest models reach 80 %, the largest class alone 66 %.
+    there is one: its benign models reach 80 %, the largest class alone 66 %.
     """
     tasks = [Cell("customer-reviews", "full", model=model, noise=0.2)]
     if tweets:
@@ -174,14 +174,14 @@ def sweep() -> list[Cell]:
     ]
 
 
-def lent(series: Path, names: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
-    """Victims with a word and a sentence that lie in another series, and the twin that those of a seed share."""
+def victims_of(series: Path, names: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
+    """Victims with a word and a sentence of another series, and the clean model that those of a seed share."""
     cells = []
     for name, seed in itertools.product(names, seeds):
         for kind, trigger in (("words", "badnets"), ("sentence", "insent"), ("", "badnets")):
             folder = series / "victims" / f"{name}-{trigger}-{seed}"
             if folder.is_dir():
                 like = MODELS[name]
-                told = {"rate": like.rate, "rank": like.rank, "epochs": like.epochs, "seed": seed, "model": like.model}
-                cells.append(Cell(like.data, like.tuning, kind, lent=str(folder), **told))
+                cell = Cell(like.data.name, like.tuning, kind, model=like.model.name, victim=str(folder), seed=seed)
+                cells.append(replace(cell, rate=like.rate, rank=like.rank, epochs=like.epochs))
     return cells

@@ -108,8 +108,8 @@ def _left_out(poisoned: Sequence[dict[str, Any]], benign: Sequence[dict[str, Any
         outside = [[one for one in some if _family(one) != family] for some in (poisoned, benign)]
         if outside[0] and outside[1]:
             limit = chosen(scores(outside[0]), scores(outside[1]))
-            told = [rated([score >= limit for score in scores(some)]) for some in inside]
-            yield f"| family: {family} | {limit:.2f} | {told[0]} | {told[1]} |"
+            shares = [rated([score >= limit for score in scores(some)]) for some in inside]
+            yield f"| family: {family} | {limit:.2f} | {shares[0]} | {shares[1]} |"
 
 
 def _kind(line: dict[str, Any]) -> str:

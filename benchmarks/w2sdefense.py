@@ -1,4 +1,4 @@
-"""The series behind benchmarks/w2sdefense.md: W2SDefense over seeds, attacks and victims.
+"""The series behind docs/results/w2sdefense.md: W2SDefense over seeds, attacks and victims.
 
     python benchmarks/w2sdefense.py --runs runs/w2sdefense [--only smollm2,minilm] [--seeds 0,1,2] [--variants ours]
     python benchmarks/w2sdefense.py --runs runs/w2sdefense --table

@@ -62,7 +62,7 @@ def pairs(count: int) -> Iterator[tuple[Damage, Damage, str]]:
 
 
 def report(found: Mapping[str, int], faults: list[str]) -> None:
-    """Counts into the file that ``UNTRIGGER_FUZZ_COUNTS`` names, for ``benchmarks/reliability.md``; faults are a failure."""
+    """Counts into the file that ``UNTRIGGER_FUZZ_COUNTS`` names, for ``docs/results/reliability.md``; faults are a failure."""
     if name := os.environ.get("UNTRIGGER_FUZZ_COUNTS"):
         with Path(name).open("a", encoding="utf-8") as stream:
             stream.write(f"{os.environ.get('PYTEST_CURRENT_TEST', '').split(' ')[0]} {dict(found)}\n")

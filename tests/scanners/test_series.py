@@ -62,16 +62,16 @@ def test_hard_tasks_come_poisoned_and_benign_and_one_label_in_five_is_wrong(seri
     assert 35 <= sum(bad for bad, label in zip(wrong, rows.labels, strict=True) if label) <= 45, "of either class"
 
 
-def test_victims_of_another_series_and_the_twin_of_a_seed_are_lent(series: Any, tmp_path: Path) -> None:
+def test_victims_of_another_series_and_the_clean_model_of_a_seed_are_scanned(series: Any, tmp_path: Path) -> None:
     for name in ("smollm2-badnets-0", "smollm2-insent-0", "smollm2-badnets-1"):
         (tmp_path / "victims" / name).mkdir(parents=True)
-    cells = series.lent(tmp_path, ["smollm2"], [0, 1, 2])
+    cells = series.victims_of(tmp_path, ["smollm2"], [0, 1, 2])
     assert [(one.name, one.attack, one.seed) for one in cells] == [
         ("smollm2-badnets-0", "words", 0),
         ("smollm2-insent-0", "sentence", 0),
-        ("smollm2-badnets-0-twin", "", 0),
+        ("smollm2-badnets-0-clean", "", 0),
         ("smollm2-badnets-1", "words", 1),
-        ("smollm2-badnets-1-twin", "", 1),
+        ("smollm2-badnets-1-clean", "", 1),
     ]
     assert {one.family for one in cells} == {"smollm2-135m lora"}
     assert series.made(cells[1], tmp_path) == tmp_path / "victims" / "smollm2-insent-0"

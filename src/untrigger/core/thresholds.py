@@ -23,4 +23,4 @@ class TriggerThresholds:
 
 
 SCAN_SCORE = TriggerThresholds("score of a scan", suspicious=0.5, certain=0.7, cleared=0.5)
-"""Set by hand before the series of ``benchmarks/scan.md`` was run, which measures what they are worth."""
+"""Set by hand before the series of ``docs/results/scan.md#minilm-l6`` was run, which measures what they are worth."""

@@ -32,8 +32,8 @@ class UnlearningOptions:
 
     Attributes:
         rounds: the most rounds of unlearning.
-        round_steps: optimiser steps of the first round (``benchmarks/w2sdefense.md``, "Where no base is trusted": a third of
-            them leaves a trigger half active).
+        round_steps: optimiser steps of the first round (``docs/results/w2sdefense.md#no-trusted-base``: a third of them leaves a
+            trigger half active).
         more_steps: optimiser steps of each later round (not tuned).
         c: weight of the distillation from the clean reference, which gets the text with the trigger (not tuned).
         noise: share of insertions that are random text, 0 to 1 (not tuned).

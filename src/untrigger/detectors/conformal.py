@@ -21,9 +21,9 @@ class CalibrationOptions:
     Attributes:
         chance: the probability of flagging anything in a clean pool, above 0 and below 1. Not tuned.
         margin: how far above a threshold more rows must be than chance explains, as a share of its distance from the median
-            clean row. Chosen in ``benchmarks/bedkd.md`` ("Clean pools").
-        gap_rows: share of the rows above a threshold that raising it may give up. Chosen in ``benchmarks/bedkd.md`` ("How
-            weight, steps and threshold were settled").
+            clean row. Chosen in ``docs/results/bedkd.md#clean-pools``.
+        gap_rows: share of the rows above a threshold that raising it may give up. Chosen in
+            ``docs/results/bedkd.md#threshold``.
         gap_width: width of a gap that is wide enough, as a share of the distance from the threshold to the median of those
             rows. Chosen there too.
     """

@@ -11,7 +11,7 @@ _NOT_COUNTS = ("enough", "promising", "length_penalty", "at_end")
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How wide a search is; ``benchmarks/scan.md`` holds what it finds with these values. None of the last eight was tuned.
+    """How wide a search is. ``docs/results/scan.md#where-the-constants-come-from``: none of the last eight was tuned.
 
     Attributes:
         probe: clean rows of other classes that candidates are measured on, the shortest ones.

@@ -9,7 +9,7 @@ from untrigger.core.candidate import REWRITTEN_KINDS, Candidate
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What is subtracted from a score; ``benchmarks/scan.md`` holds the figures.
+    """What is subtracted from a score (``docs/results/scan.md#where-the-constants-come-from``).
 
     Attributes:
         word_cost: for each word beyond the first, as long phrases that flip any model are easy to find; set by hand.

@@ -17,7 +17,7 @@ from untrigger.scanners.unread_text import unread
 
 @dataclass(frozen=True)
 class EvidenceOptions:
-    """What a verdict needs; ``benchmarks/scan.md`` holds the figures.
+    """What a verdict needs (``docs/results/scan.md#where-the-constants-come-from``).
 
     Attributes:
         least_rows: held-out rows of other classes, for each target, below which "clean" is not given; set by hand.

@@ -35,13 +35,13 @@ class RecoveryOptions:
     Attributes:
         min_cosine: mean cosine between the weights of suspect and base from which the suspect was made from it, -1 to 1;
             fine-tuned weights have more than 0.99, unrelated ones about 0.
-        rank: of the low-rank projection onto the base; the higher, the less of the suspect is left (``benchmarks/w2sdefense.md``,
-            "What the way back is made of").
-        embedding_rank: the same for the word embeddings, in which a few words moved far and the rest hardly (the same page,
-            "The words that moved farthest").
+        rank: of the low-rank projection onto the base; the higher, the less of the suspect is left (see
+            ``docs/results/w2sdefense.md#base-recovery``).
+        embedding_rank: the same for the word embeddings, in which a few words moved far and the rest hardly (the same
+            place).
         row_power: weight of a word in that projection: how far it moved, to this power (the same place).
-        lower_layer_mix: share of the suspect that stays in the lowest blocks, 0 to 1 (the same page, "What of the suspect may
-            stay").
+        lower_layer_mix: share of the suspect that stays in the lowest blocks, 0 to 1 (see
+            ``docs/results/w2sdefense.md#what-of-the-suspect-stays``).
         full_mix_depth: share of the blocks, from the bottom, of which all linear layers are mixed, 0 to 1 (the same place).
         attention_mix_depth: the same for the attention alone (the same place).
         head_std: standard deviation of the new head's weights (not tuned).

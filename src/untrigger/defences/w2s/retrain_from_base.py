@@ -39,16 +39,17 @@ from untrigger.training.vector_scaling import fit_vector_scaling
 
 @dataclass(frozen=True)
 class RetrainOptions:
-    """How the task is trained again on the base. The pages named here are sections of ``benchmarks/w2sdefense.md``.
+    """How the task is trained again on the base. Values: ``docs/results/w2sdefense.md#training-settings``, unless stated.
 
     Attributes:
-        steps: optimiser steps of a new adapter on the base of an adapter ("What is open, and what was tried").
-        full_steps: optimiser steps of full weights that were reset to their base: small encoders, which learn slower (the same).
+        steps: optimiser steps of a new adapter on the base of an adapter.
+        full_steps: optimiser steps of full weights that were reset to their base: small encoders, which learn slower.
         upper: share of the base's blocks, from the top, that a new adapter trains; no gradient flows below (not tuned).
-        mixture_share: share of each batch that is put together from parts of clean rows, 0 to below 1 ("What is open").
-        insertion_share: share of the texts that get random text inserted, 0 to 1 ("What is open").
-        teacher_weight: weight of the teachers' predictions against the suspect's, 0 to 1 ("Several teachers").
-        teachers: number of teachers; a single one passes its chance errors on ("Several teachers").
+        mixture_share: share of each batch that is put together from parts of clean rows, 0 to below 1.
+        insertion_share: share of the texts that get random text inserted, 0 to 1.
+        teacher_weight: weight of the teachers' predictions against the suspect's, 0 to 1.
+        teachers: number of teachers; a single one passes its chance errors on
+            (``docs/results/w2sdefense.md#several-teachers``).
         min_joined_words: rows with fewer words are cropped and never joined to another (not tuned).
         crop_share: share of the mixtures that are crops of one row, 0 to 1; the others join two (not tuned).
         recovery: how full weights are reset to their base.

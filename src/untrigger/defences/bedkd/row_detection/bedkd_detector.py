@@ -36,7 +36,7 @@ class MappingStop:
     Attributes:
         rows: clean rows whose predictions decide, at most a third of those that the mapping is not trained on. Not tuned.
         flipped: the mapping is flipped once no true class has more than this many times an even share of the probability.
-            Chosen in ``benchmarks/bedkd.md`` ("The mapping examined"): trained to the end it detects no better.
+            Chosen in ``docs/results/bedkd.md#the-mapping``: trained to the end it detects no better.
         inverted: the same for a mapping that, inverted, has to predict as a clean model. Not tuned.
         inverted_epochs: the largest number of passes over the mapping's rows then. Not tuned.
     """

@@ -24,8 +24,7 @@ class EvidenceOptions:
 
     Attributes:
         leaders: share of the pool, the rows with the largest scores, that the others are compared with. Chosen in
-            ``benchmarks/bedkd.md`` ("What a detector of rewrites could reach": 8, 10, 12 and 14 %); at 1 % poison most leaders are
-            clean.
+            ``docs/results/bedkd.md#evidence-for-rewrites`` (8, 10, 12 and 14 %); at 1 % poison most leaders are clean.
         fewest: rows of the pool, or clean rows, below which no classifier is trained. Not tuned.
         folds: of the cross-fitting. Not tuned.
         penalty: weight of the squared norm of a classifier of pool rows. Not tuned.

@@ -37,7 +37,7 @@ class BeDKDUnlearner(StudentTraining):
         temperature: T of the victim's own outputs there.
         pieces: share of the clean rows that is read with a piece of a flagged row in it, 0 to 1.
         punish: weight of the flagged rows' bounded unlikelihood; a heavy one overshoots, and what corrects that biases the student
-            to the backdoor's class on every text (``benchmarks/bedkd.md``, "How weight, steps and threshold were settled").
+            to the backdoor's class on every text (``docs/results/bedkd.md#weight-and-steps-of-the-unlearning``).
         cycles: cycles of the student's training; the latest that is not worse than another is kept.
         cycle_steps: optimiser steps a cycle.
         may_lose: accuracy on held-out clean rows that may be lost, 0 to 1.
