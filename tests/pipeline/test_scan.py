@@ -316,7 +316,7 @@ def test_ctrl_c_leaves_nothing_and_ends_as_shells_have_it(
 
     whole = pipeline.scan
     monkeypatch.setattr(
-        pipeline, "scan", lambda asked, *, progress: whole(asked, progress=Listener("trying candidates"))
+        pipeline, "scan", lambda asked, *, progress: whole(asked, progress=Listener("measuring candidates"))
     )  # noqa: ARG005
     assert main(words(shop, rows, "--out", str(tmp_path / "scan.html"))) == 130
     assert not list(tmp_path.iterdir())
