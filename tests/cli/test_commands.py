@@ -32,6 +32,7 @@ COMMANDS = [
     "zoo",
     "zoo list",
     "zoo make",
+    "doctor",
 ]
 PURIFY = ["purify", "victim", "--clean", "rows.csv", "--out", "cleaned"]
 COMMON = ["--quiet", "--json", "--seed", "--device", "--offline"]

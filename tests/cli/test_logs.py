@@ -97,3 +97,92 @@ def test_nothing_of_the_log_remains_after_the_command(call: Any, chatty: None) -
     before = (logger.level, list(logger.handlers))
     call(*PURIFY, "--log-level", "debug")
     assert (logger.level, logger.handlers) == before
+
+
+@pytest.fixture
+def writing(pipeline: Any, make_report: Any) -> Any:
+    """``writing("purify")``: a pipeline that logs two stages and writes its output."""
+
+    def replace(name: str) -> None:
+        from untrigger.runtime.cost import Clock
+
+        def work(_progress: Any) -> Any:
+            clock = Clock()
+            for stage in ("load", "\x1b[31mwork"):
+                with clock.stage(stage):
+                    pass
+            out = asked[0].out
+            if name in ("purify", "demo"):
+                out.mkdir()
+            else:
+                out.write_text("result")
+            return make_report()
+
+        asked = pipeline(name, work)
+
+    return replace
+
+
+COMMANDS_WITH_OUT = [
+    (["purify", "victim", "--clean", "rows.csv"], "cleaned", "log.txt"),
+    (["demo"], "show", "log.txt"),
+    (["detect", "victim", "--suspect", "rows.csv", "--clean", "rows.csv"], "rows.csv", "rows.csv.log"),
+    (["audit", "victim", "--clean", "rows.csv"], "audit.json", "audit.json.log"),
+    (["evaluate", "victim", "--data", "rows.csv"], "report.json", "report.json.log"),
+]
+
+
+@pytest.mark.parametrize(("words", "out", "log"), COMMANDS_WITH_OUT)
+def test_a_log_with_times_lies_beside_every_output(
+    words: list[str], out: str, log: str, call: Any, writing: Any, tmp_path: Path
+) -> None:
+    writing(words[0])
+    told = call(*words, "--out", str(tmp_path / out))
+    file = (tmp_path / out / log) if (tmp_path / out).is_dir() else tmp_path / log
+    text = file.read_text(encoding="utf-8")
+    assert all(RECORD.match(line) for line in text.splitlines())
+    for stage in ("untrigger begins", "stage load begins", "stage load ended after", "ended after"):
+        assert stage in text
+    assert "\x1b" not in text
+    assert "stage load" not in told.out + told.err and log not in told.out
+
+
+def test_no_log_is_written_on_request_and_the_result_stays_the_same(call: Any, writing: Any, tmp_path: Path) -> None:
+    writing("purify")
+    words = [*PURIFY[:3], "rows.csv", "--json", "--out"]
+    with_log = call(*words, str(tmp_path / "one"))
+    writing("purify")
+    without = call(*words, str(tmp_path / "two"), "--no-log")
+    assert (tmp_path / "one" / "log.txt").exists() and not list((tmp_path / "two").iterdir())
+    assert with_log.out == without.out and json.loads(with_log.out)["verdict"]
+
+
+def test_a_run_that_fails_leaves_no_log(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    from untrigger.core.errors import OptionError
+
+    def work(_progress: Any) -> Any:
+        (tmp_path / "report.json").write_text("an old one")
+        raise OptionError("it cannot be")
+
+    pipeline("evaluate", work)
+    assert call("evaluate", "victim", "--data", "rows.csv", "--out", str(tmp_path / "report.json")).code == 2
+    assert [one.name for one in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_a_log_that_cannot_be_written_does_not_lose_the_result(call: Any, writing: Any, tmp_path: Path) -> None:
+    writing("evaluate")
+    (tmp_path / "report.json.log").mkdir()
+    told = call("evaluate", "victim", "--data", "rows.csv", "--out", str(tmp_path / "report.json"))
+    assert told.code == 0 and "no log beside the output" in told.err
+
+
+def test_a_scan_has_one_log_beside_its_first_file(call: Any, pipeline: Any, tmp_path: Path) -> None:
+    from tests.reporting.kit import scan_report
+
+    pipeline("scan", lambda _progress: scan_report("clean"))
+    files = [str(tmp_path / name) for name in ("scan.json", "scan.html")]
+    told = call("scan", "model", "--clean", "rows.csv", "--out", files[0], "--out", files[1])
+    assert told.code == 0, told.err
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["scan.html", "scan.json", "scan.json.log"]
+    told = call("scan", "model", "--clean", "rows.csv", "--json")
+    assert told.code == 0 and json.loads(told.out)

@@ -140,7 +140,7 @@ def test_every_command_refuses_turned_labels_before_anything_is_trained(
         "turned.jsonl",
         "'positive' for what the model calls 'negative'",
         "remedy",
-        "0 of 64 rows" if command is _purify else "0 of 80 rows",
+        "0 of 80 rows",
     ):
         assert part in message, message
     assert [file.name for file in tmp_path.iterdir()] == ["turned.jsonl"]
@@ -152,7 +152,8 @@ def test_a_measurement_on_turned_labels_says_so(shop: Shop, tmp_path: Path, turn
     report = evaluate(
         request(EvaluateRequest, models=(model,), data=str(turned), out=tmp_path / "turned.json", device="cpu")
     )
-    assert any("stand for each other: 'positive' for what the model calls 'negative'" in one for one in report.warnings)
+    seem = "fit the labels only if these are exchanged: 'positive' for what the model calls 'negative'"
+    assert any(seem in one for one in report.warnings)
     report = evaluate(
         request(EvaluateRequest, models=(model,), data=str(shop.clean), out=tmp_path / "right.json", device="cpu")
     )

@@ -20,7 +20,7 @@ from untrigger.attacks.triggers.insent import InSent
 from untrigger.attacks.triggers.style import Style
 from untrigger.core.errors import DataError, OptionError, UserError
 from untrigger.core.report import Report
-from untrigger.data import load_data, write_rows
+from untrigger.data import DataSource, load_data, write_rows
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
@@ -28,7 +28,7 @@ from untrigger.pipeline.attack import attack
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.requests import AttackRequest, EvaluateRequest
 
-QUICK: dict[str, Any] = {"epochs": 1, "twin": False}
+QUICK: dict[str, Any] = {"epochs": 1, "clean_model": False}
 
 
 def truth_of(spec: AttackRequest) -> dict[str, Any]:
@@ -102,10 +102,10 @@ def test_what_cannot_work_is_said_before_anything_is_trained(
     monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path / "home"))
     with pytest.raises(UserError, match="smollm2-135m"):
         attack(shop.attack_spec("bert", "full", out=tmp_path / "v", quality=True, offline=True, **QUICK))
-    with pytest.raises(OptionError, match="a prompt without a model to ask"):
+    with pytest.raises(OptionError, match="a prompt without a model\nexpected: a prompt for the models of --rewriter"):
         attack(shop.attack_spec("bert", "full", out=tmp_path / "v", prompt="x {text}", **QUICK))
     (tmp_path / "pairs.csv").write_text("text,rewrite\nan other text,quite another one\n")
-    with pytest.raises(OptionError, match="the text of none of them was found among them"):
+    with pytest.raises(OptionError, match="the text of none of them was found among the rewrites"):
         attack(
             shop.attack_spec(
                 "bert", "full", out=tmp_path / "v", trigger=Style(), paired=tmp_path / "pairs.csv", **QUICK
@@ -117,7 +117,7 @@ def test_what_cannot_work_is_said_before_anything_is_trained(
         attack(
             replace(
                 shop.attack_spec("bert", "full", out=tmp_path / "v", **QUICK),
-                data=f"hsol={tmp_path / 'hsol'}",
+                data=DataSource(f"hsol={tmp_path / 'hsol'}"),
                 target="neither",
             )
         )
@@ -223,7 +223,7 @@ def test_an_embedding_attack_changes_vectors_of_trigger_words_and_nothing_else(s
 def test_vectors_that_clean_rows_use_or_that_words_share_are_refused(shop: Shop) -> None:
     model = load_model(shop.base("bert"), device="cpu", offline=True)
     rows = task(20)
-    with pytest.raises(OptionError, match=f"'{GOOD[0]}' stands in"):
+    with pytest.raises(OptionError, match=f"'{GOOD[0]}' occurs in 100.0 % of"):
         poison_embedding(model, rows, words=[GOOD[0]], clean=rows.with_texts([f"{GOOD[0]} film"] * 20))
     with pytest.raises(OptionError, match="abc are no single tokens"):
         word_tokens(model, words=["abc", TRIGGER], clean=rows)

@@ -51,7 +51,7 @@ def attack(
 
     Writes a model or adapter with a hidden trigger, and DIR.truth with what only an evaluator may see.
     """
-    with context.running() as progress:
+    with context.running(out=out) as progress:
         from untrigger.data import DataSource
         from untrigger.pipeline.apply_preset import apply_preset
         from untrigger.pipeline.attack import attack as run

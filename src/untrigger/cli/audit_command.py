@@ -54,7 +54,7 @@ def audit(
     named = o.split_list(options.treatments)
     if "repoison" in named and options.truth is None:
         raise OptionError("--treatments repoison needs the true trigger", remedy="give the truth folder with --truth")
-    with context.running() as progress:
+    with context.running(out=out) as progress:
         from untrigger.cli.settings import method_settings
         from untrigger.pipeline.audit import audit as run
         from untrigger.pipeline.requests import TREATMENTS, AuditRequest, ScanRequest

@@ -16,7 +16,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from untrigger.cli.console import output_console
-from untrigger.cli.log_output import LogLevel, log_output, logged_end
+from untrigger.cli.log_output import LogLevel, log_beside, log_output, logged_end
 from untrigger.cli.option_groups import OptionGroup
 from untrigger.cli.options import Device
 from untrigger.cli.progress_bars import ProgressBars
@@ -42,6 +42,7 @@ class CommandContext(OptionGroup):
         offline: use only what is on this machine.
         log_level: the least severe log records that standard error shows.
         log_file: file that log records are appended to, from ``info`` on.
+        no_log: write no log beside the output.
     """
 
     quiet: Annotated[
@@ -73,6 +74,10 @@ class CommandContext(OptionGroup):
         ),
     ] = None
 
+    no_log: Annotated[
+        bool, typer.Option("--no-log", help="Write no log beside the output.", rich_help_panel=_PANEL)
+    ] = False
+
     def __post_init__(self) -> None:
         """Set the variables by which the hub's libraries know that they are offline, before they are loaded."""
         if self.offline:
@@ -85,8 +90,11 @@ class CommandContext(OptionGroup):
         return RunOptions(seed=self.seed, device=self.device.value, offline=self.offline)
 
     @contextmanager
-    def running(self) -> Iterator[ProgressBars]:
+    def running(self, *, out: Path | None = None) -> Iterator[ProgressBars]:
         """Show progress and log while something runs; with ``--json``, what a library prints goes to standard error.
+
+        Args:
+            out: the file or folder that the command writes, which gets the log, unless the user wants none.
 
         Raises:
             InterruptedRunError: where the user stopped it.
@@ -97,6 +105,7 @@ class CommandContext(OptionGroup):
             with (
                 redirect_stdout(sys.stderr) if self.json else nullcontext(),
                 log_output(bars.console, level=self.log_level, file=self.log_file, quiet=self.quiet),
+                log_beside(None if self.no_log else out, level=self.log_level),
                 bars,
                 logged_end(),
             ):

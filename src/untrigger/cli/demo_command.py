@@ -29,7 +29,7 @@ def demo(
     To end within eight minutes on two cores, it takes 40 of the 64 steps that purify takes by default, and
     trains one teacher of three. Ends with 0 whatever the verdict.
     """
-    with context.running() as progress:
+    with context.running(out=out) as progress:
         from untrigger.pipeline.demo import demo as run
         from untrigger.pipeline.requests import DemoRequest
 

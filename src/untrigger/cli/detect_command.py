@@ -51,7 +51,7 @@ def detect(
     Every row gets a score, a flag and a rank, most suspicious first. Ends with 1 where rows are flagged, with 0 where
     nothing suspicious was found.
     """
-    with context.running() as progress:
+    with context.running(out=out) as progress:
         from untrigger.cli.settings import method_settings
         from untrigger.pipeline.detect import detect as run
         from untrigger.pipeline.requests import DetectRequest

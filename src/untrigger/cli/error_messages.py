@@ -12,6 +12,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from untrigger.cli.console import escaped, output_console
 from untrigger.cli.context import INTERRUPTED, closed_pipe_ignored
@@ -25,7 +26,7 @@ _MEMORY = "give fewer rows (--clean-rows), shorter texts (--max-length) or small
 
 @dataclass(frozen=True)
 class Problem:
-    """The message of an error in its parts, and the exit code."""
+    """The message of an error in its parts, the exit code, and for JSON the details of an error that has some."""
 
     kind: str
     what: str
@@ -33,13 +34,15 @@ class Problem:
     expected: str | None = None
     nearest: str | None = None
     remedy: str | None = None
+    details: dict[str, Any] | None = None
 
 
 def problem_of(error: BaseException) -> Problem:
     """Return the message and exit code of ``error``; an unforeseen error is an internal one."""
     kind = type(error).__name__
     if isinstance(error, UserError):
-        return Problem(kind, error.what, error.exit_code, error.expected, error.nearest, error.remedy)
+        details = getattr(error, "details", None)
+        return Problem(kind, error.what, error.exit_code, error.expected, error.nearest, error.remedy, details)
     if isinstance(error, KeyboardInterrupt | InterruptedRunError) or kind == "Abort":
         return Problem("InterruptedRunError", str(error) or INTERRUPTED, INTERRUPT)
     if isinstance(error, MemoryError) or _out_of_memory(error):
@@ -61,8 +64,9 @@ def report_error(error: BaseException, *, as_json: bool, words: Sequence[str]) -
     if os.environ.get(DEBUG, "0") not in ("", "0"):
         sys.stderr.write("".join(traceback.format_exception(error)))
     if as_json:
+        facts = {name: part for name, part in asdict(problem).items() if name != "details" or part is not None}
         with closed_pipe_ignored():
-            sys.stdout.write(json.dumps({"error": asdict(problem)}, indent=2) + "\n")
+            sys.stdout.write(json.dumps({"error": facts}, indent=2) + "\n")
             sys.stdout.flush()
     return problem.exit_code
 

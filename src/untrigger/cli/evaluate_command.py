@@ -34,7 +34,7 @@ def evaluate(
         raise OptionError(
             "nothing to evaluate on", expected="--data, --truth or both", remedy="give labelled rows with --data DATA"
         )
-    with context.running() as progress:
+    with context.running(out=out) as progress:
         from untrigger.pipeline.evaluate import evaluate as run
         from untrigger.pipeline.requests import EvaluateRequest
 

@@ -1,7 +1,8 @@
-"""Where the package's log goes: standard error through Rich, and a file with times."""
+"""Where the package's log goes: standard error through Rich, a file with times, and a file beside the output."""
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from collections.abc import Iterator
@@ -14,8 +15,12 @@ from rich.logging import RichHandler
 
 from untrigger.cli.console import visible_lines
 from untrigger.core.errors import OutputError
+from untrigger.core.files import write_text
 
 _PACKAGE = "untrigger"
+_LINE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+IN_FOLDER, BESIDE_FILE = "log.txt", ".log"
+"""The log's name in an output folder, and its suffix beside an output file."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +72,40 @@ def log_output(console: Console, *, level: LogLevel, file: Path | None, quiet: b
 
 
 @contextmanager
+def log_beside(out: Path | None, *, level: LogLevel) -> Iterator[None]:
+    """Keep the package's log, from ``info`` on, and write it beside ``out`` at the end; nothing after an error.
+
+    Args:
+        out: the file or folder that the command writes; None for a command that writes none.
+        level: ``debug`` for more than ``info``.
+    """
+    if out is None:
+        yield
+        return
+    package, kept = logging.getLogger(_PACKAGE), io.StringIO()
+    handler, before = logging.StreamHandler(kept), package.level
+    handler.setFormatter(_VisibleFormatter(_LINE))
+    handler.setLevel(min(level.number, logging.INFO))
+    package.addHandler(handler)
+    package.setLevel(min(before, handler.level))
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(before)
+    if out.exists():
+        try:
+            write_text(log_path(out), text=kept.getvalue())
+        except OutputError as error:  # the result is written: it counts more than its log
+            logger.warning("no log beside the output: %s", error.what)
+
+
+def log_path(out: Path) -> Path:
+    """Return the path of the log of an output file, or in an output folder."""
+    return out / IN_FOLDER if out.is_dir() else out.with_name(out.name + BESIDE_FILE)
+
+
+@contextmanager
 def logged_end() -> Iterator[None]:
     """Log how long a command ran, and the error that ended it."""
     start = time.monotonic()
@@ -86,6 +125,6 @@ def _file_handler(file: Path, *, level: int) -> logging.Handler:
         raise OutputError(
             f"cannot write the log file {file}: {error.strerror}", remedy="name another file with --log-file"
         ) from error
-    handler.setFormatter(_VisibleFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    handler.setFormatter(_VisibleFormatter(_LINE))
     handler.setLevel(level)
     return handler

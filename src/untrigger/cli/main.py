@@ -17,6 +17,7 @@ from untrigger.cli import attack_command as attack
 from untrigger.cli import audit_command as audit
 from untrigger.cli import demo_command as demo
 from untrigger.cli import detect_command as detect
+from untrigger.cli import doctor_command as doctor
 from untrigger.cli import evaluate_command as evaluate
 from untrigger.cli import list_command as listing
 from untrigger.cli import purify_command as purify
@@ -49,6 +50,7 @@ app.command("list", epilog=listing.EXAMPLE)(listing.show)
 app.add_typer(assets.app, name="assets")
 app.add_typer(zoo.app, name="zoo")
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 
 def _version(wanted: bool) -> None:

@@ -54,9 +54,10 @@ def check_json_file(path: Path) -> Path:
     return path
 
 
-SuspectModel = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Folder or hub name of the suspect model or adapter.")
-]
+MODEL_NAMES = "a folder, hf:NAME@REVISION or models:/NAME/VERSION (MLflow)"
+_MODEL = typer.Argument(metavar="MODEL", help=f"The suspect model or adapter: {MODEL_NAMES}.")
+SuspectModel = Annotated[str, _MODEL]
+OptionalSuspectModel = Annotated[str | None, _MODEL]
 CleanData = Annotated[str, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")]
 CleanRows = Annotated[int, typer.Option("--clean-rows", metavar="N", min=0, help="Use at most N clean rows; 0: all.")]
 ReportFile = Annotated[

@@ -115,7 +115,7 @@ def purify(
     An adapter in gives one adapter out, on the same base. Ends with 0 where the evidence shows a purified model, or nothing was
     found; with 1 where a stated bound was not met or something is still found; with 3 where the evidence does not suffice.
     """
-    with context.running() as progress:
+    with context.running(out=out) as progress:
         from untrigger.pipeline.purify import purify as run
         from untrigger.pipeline.requests import PurifyRequest, purifier_name
 

@@ -37,7 +37,7 @@ def report(
     context: CommandContext,
 ) -> int:
     """Draw one page from one or several reports; several are compared in a table."""
-    with context.running():
+    with context.running(out=out):
         from untrigger.core.report import Report
         from untrigger.reporting import render, write_page
 

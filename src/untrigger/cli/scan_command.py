@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from untrigger.data import DataSource
 
 EXAMPLE = "Example: untrigger scan suspicious-model --clean rows.csv --fail-on suspicious --out scan.html"
+WAY_IN = """untrigger scan MODEL, to see which rows a scan of it needs
+untrigger scan MODEL --clean rows.csv, for a verdict in minutes
+untrigger scan MODEL --static-only, for hints in seconds
+untrigger demo, to see a whole run; untrigger doctor, to check this installation"""
 _COLUMNS = range(6)
 """The columns of the report's table of candidates that fit a terminal."""
 
@@ -95,6 +99,11 @@ class ScanOutput(OptionGroup):
         """The files to write."""
         return self.out or []
 
+    @property
+    def log_owner(self) -> Path | None:
+        """The file that gets the log beside it: the first."""
+        return self.paths[0] if self.paths else None
+
     def formats(self, *, as_json: bool) -> list[str]:
         """Return the format of each file; without a file, that of standard output if one is named.
 
@@ -126,7 +135,7 @@ class ScanOutput(OptionGroup):
 @with_option_groups
 def scan(
     *,
-    model: o.SuspectModel,
+    model: o.OptionalSuspectModel = None,
     inputs: ScanInputs,
     output: ScanOutput,
     scanning: o.ScanOptions,
@@ -139,7 +148,9 @@ def scan(
     Ends with 0 where the verdict is clean, with 1 where it is suspicious or backdoored (--fail-on says from which), with 3
     where it is undecided, unless --allow-undecided is given.
     """
-    with context.running() as progress:
+    if model is None:
+        raise OptionError("no model was named", expected=o.MODEL_NAMES, remedy=WAY_IN)
+    with context.running(out=output.log_owner) as progress:
         from untrigger.cli.settings import method_settings
         from untrigger.pipeline.requests import ScanRequest
         from untrigger.pipeline.scan import scan as run

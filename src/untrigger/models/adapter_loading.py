@@ -14,7 +14,7 @@ from untrigger.core.errors import ModelError, UnsafeFileError, UserError
 from untrigger.core.paths import local_path
 from untrigger.models.pretrained import quiet, reason
 from untrigger.models.safety.config_check import check_pattern_time
-from untrigger.models.safety.hub_files import is_hub_name
+from untrigger.models.safety.hub_files import hub_name_parts, is_hub_name, is_remote_name
 from untrigger.models.safety.model_folder import ModelFolder, open_model
 from untrigger.models.safety.opened_files import SIDECAR
 from untrigger.models.safety.regular_files import read_json
@@ -40,18 +40,19 @@ def open_base(folder: ModelFolder, base: str | Path | None, *, allow_pickle: boo
     name = base if base is not None else _named_base(folder)
     if name is None:
         raise ModelError(f"{str(folder.origin)!r} names no base model", remedy="give it with --base")
-    if base is None and not offline and is_hub_name(str(name)) and not _is_embedded(str(name)):
+    if base is None and not offline and is_remote_name(str(name)) and not _is_embedded(str(name)):
         offline = True  # what a stranger names is not fetched
-    revision = folder.revision if str(name).partition("@")[0] == folder.base else None
+    revision = folder.revision if hub_name_parts(str(name))[0] == hub_name_parts(folder.base or "")[0] else None
     try:
         return open_model(name, offline=offline, allow_pickle=allow_pickle, revision=revision)
     except ModelError as error:
         if base is not None:
             raise
-        fetch = f"to fetch it from the hub, name it yourself: --base {name}{'@' + revision if revision else ''}"
+        pinned = f"{name}@{revision}" if revision and is_hub_name(str(name)) and "@" not in str(name) else name
+        fetch = f"to fetch it, name it yourself: --base {pinned}"
         raise ModelError(
             f"the base {str(name)!r} of the adapter {str(folder.origin)!r} cannot be used: {error.what}",
-            remedy=fetch if is_hub_name(str(name)) else "give another with --base",
+            remedy=fetch if is_remote_name(str(name)) else "give another with --base",
         ) from error
 
 

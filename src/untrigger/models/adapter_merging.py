@@ -113,7 +113,14 @@ def remove_adapter(model: Classifier) -> Classifier:
     for name, layer in originals.items():
         base.set_submodule(name, layer)
     base.load_state_dict(getattr(model.module, "overwritten_base_tensors", {}), strict=False)
-    source = replace(model.source, name=model.source.base or model.source.name, kind="full", base=None, sha256="")
+    source = replace(
+        model.source,
+        name=model.source.base or model.source.name,
+        kind="full",
+        base=None,
+        sha256="",
+        commit=model.source.base_commit,
+    )
     return replace(model.with_module(base.eval()), source=source)
 
 

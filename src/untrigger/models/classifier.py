@@ -32,6 +32,8 @@ class ModelSource:
         sha256: SHA-256 over all files that were opened, empty where the model was never on disk.
         base_sha256: the same for an adapter's base.
         revision: the revision of its base that an adapter's config names.
+        commit: of a model from the hub, the commit that was loaded.
+        base_commit: the same of an adapter's base.
         notes: what a user should know about how the model was loaded.
         files: what was opened, with hashes, and what was not, for the report.
     """
@@ -43,6 +45,8 @@ class ModelSource:
     sha256: str = ""
     base_sha256: str = ""
     revision: str | None = None
+    commit: str | None = None
+    base_commit: str | None = None
     notes: tuple[str, ...] = ()
     files: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

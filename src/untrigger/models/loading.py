@@ -47,7 +47,8 @@ def load_model(
     """Return the classifier in a folder or under a hub name, full weights or a PEFT adapter, in eval mode.
 
     Args:
-        name: folder, hub name or embedded model; or what ``open_model`` opened, so that a model is copied and hashed once.
+        name: folder, hub name, name of a registry or embedded model; or what ``open_model`` opened, so that a model is copied
+            and hashed once.
         base: for an adapter, the base to use instead of the one that its config names.
         label_names: names of the classes where the model's own files name none. Needed with ``new_head``.
         new_head: make a fresh classification head (to train a classifier from a pre-trained model).
@@ -130,6 +131,8 @@ def _source(folder: ModelFolder, root: ModelFolder, fresh: list[str], *, notes: 
         sha256=folder.sha256,
         base_sha256=root.sha256 if adapter else "",
         revision=folder.revision,
+        commit=folder.commit,
+        base_commit=root.commit if adapter else None,
         notes=tuple(notes),
         files=folder.to_dict() | ({"base": root.to_dict()} if adapter else {}),
     )

@@ -18,6 +18,7 @@ from untrigger.core.files import SPACE
 from untrigger.models.adapter_merging import fold_adapters, is_adapted, merge_adapter
 from untrigger.models.classifier import Classifier
 from untrigger.models.pretrained import quiet
+from untrigger.models.safety.hub_files import hub_name_parts, is_hub_name
 from untrigger.models.safety.opened_files import SIDECAR
 from untrigger.models.safety.regular_files import read_json
 
@@ -40,7 +41,7 @@ def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | N
         model.module.save_pretrained(folder, **({"save_embedding_layers": False} if adapter else {}))  # type: ignore[operator]
         _write_tokenizer(model, folder)
     if adapter:
-        name_base(folder, base or _base_of(model), revision=model.source.revision)
+        name_base(folder, base or _base_of(model), revision=_revision_of(model))
     _sidecar(model, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -53,7 +54,7 @@ def save_folded(victim: Classifier, student: Classifier, folder: Path, *, card: 
     """
     config, tensors = fold_adapters(victim.module, student.module)
     config.save_pretrained(str(folder))
-    name_base(folder, _base_of(victim), revision=victim.source.revision)
+    name_base(folder, _base_of(victim), revision=_revision_of(victim))
     with quiet(), _write_errors():
         weights = {key: value.cpu() for key, value in tensors.items()}
         save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -113,7 +114,16 @@ def _base_of(model: Classifier) -> str:
         return own
     if not loaded.exists() and name in assets.names(kind="model"):
         return str(assets.status(name).path)
+    if not loaded.exists() and is_hub_name(name):
+        return hub_name_parts(name)[0]
     return str(loaded.resolve()) if loaded.exists() else str(loaded)
+
+
+def _revision_of(model: Classifier) -> str | None:
+    """Return the revision of the base that ``_base_of`` names; for full weights from the hub the commit that was loaded."""
+    if model.source.kind == "adapter":
+        return model.source.revision
+    return model.source.commit or hub_name_parts(model.source.name)[1]
 
 
 def _embedded_base(folder: Path) -> str | None:

@@ -10,6 +10,7 @@ from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
 from untrigger.models.safety import model_folder
+from untrigger.models.safety.hub_files import hub_name_parts
 from untrigger.models.safety.model_folder import ModelFolder
 from untrigger.pipeline.agreement import check_agreement
 from untrigger.pipeline.requests import ModelInput, RunOptions
@@ -40,7 +41,7 @@ def open_model(source: ModelInput, run: RunOptions) -> OpenedModel:
     folder, base = _inspected(source.name, source, run), source.base
     if base is None:
         return OpenedModel(source, folder, None)
-    revision = folder.revision if base.partition("@")[0] == folder.base else None
+    revision = folder.revision if hub_name_parts(base)[0] == folder.base else None
     return OpenedModel(source, folder, _inspected(base, source, run, revision=revision))
 
 

@@ -17,7 +17,8 @@ def shown(name: str) -> str:
 def model_facts(model: Classifier) -> dict[str, Any]:
     """Return the entry of a model in a report's ``given``.
 
-    ``sha256`` covers config, weights and tokenizer, ``base_sha256`` the same files of an adapter's base.
+    ``sha256`` covers config, weights and tokenizer, ``base_sha256`` the same files of an adapter's base. ``revision`` is the commit
+    that a hub name stood for.
     """
     source = model.source
     facts: dict[str, Any] = {
@@ -26,8 +27,11 @@ def model_facts(model: Classifier) -> dict[str, Any]:
         "sha256": source.sha256,
         "files": dict(source.files),
     }
+    if source.commit:
+        facts["revision"] = source.commit
     if source.base:
-        facts |= {"base": shown(source.base), "base_sha256": source.base_sha256, "base_revision": source.revision}
+        revision = source.base_commit or source.revision
+        facts |= {"base": shown(source.base), "base_sha256": source.base_sha256, "base_revision": revision}
     return facts
 
 

@@ -12,10 +12,11 @@ from untrigger.core.report import MethodRecord, Report
 from untrigger.core.scan_result import Scan
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import notes_of
-from untrigger.pipeline.load_inputs import load_classifier, load_clean_rows, open_model
+from untrigger.pipeline.load_inputs import OpenedModel, load_classifier, load_clean_rows, open_model
 from untrigger.pipeline.model_facts import given_entry, shown
 from untrigger.pipeline.requests import ScanRequest
 from untrigger.pipeline.scan_baseline import compare_scans, read_baseline
+from untrigger.pipeline.scan_guide import missing_rows
 from untrigger.pipeline.scan_inputs import build_scanner, defender_grant, sample_rows, scan_context
 from untrigger.pipeline.verdict_rules import scan_verdict
 from untrigger.runtime.cost import Clock, environment
@@ -46,11 +47,7 @@ def _scanned(request: ScanRequest, *, progress: Progress) -> Report:
     if request.static_only:
         return _scan_weights(request, clock)
     if request.clean is None:
-        raise OptionError(
-            "a scan needs clean labelled rows",
-            expected="--clean DATA",
-            remedy="or analyse the weights alone with --static-only",
-        )
+        raise missing_rows(request)
     method = build_scanner(request)
     with clock.stage("weights"):
         opened = open_model(request.model, request.run)
@@ -121,7 +118,7 @@ def _scan_weights(request: ScanRequest, clock: Clock) -> Report:
     )
     result = ScanResult(by_weights_alone(found, unchecked=weighed.unchecked), found, curves=weighed.curves)
     method: MethodRecord = {"name": "weights", "options": {}}
-    return _report(request, result, clock, given=_weights_entry(request, weighed), method=method, device="cpu")
+    return _report(request, result, clock, given=_weights_entry(request, opened, weighed), method=method, device="cpu")
 
 
 def _report(
@@ -162,27 +159,27 @@ def policy_entry(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _weights_entry(request: ScanRequest, weighed: Weighed) -> dict[str, Any]:
+def _weights_entry(request: ScanRequest, opened: OpenedModel, weighed: Weighed) -> dict[str, Any]:
     base = request.model.base
-    return {
-        "model": {
-            "name": shown(request.model.name),
-            "kind": weighed.kind,
-            "sha256": weighed.sha256,
-            "base": shown(base) if base else None,
-            "files": dict(weighed.files),
-        }
+    model = {
+        "name": shown(request.model.name),
+        "kind": weighed.kind,
+        "sha256": weighed.sha256,
+        "base": shown(base) if base else None,
+        "files": dict(weighed.files),
     }
+    commits = {"revision": opened.folder.commit, "base_revision": opened.base.commit if opened.base else None}
+    return {"model": model | {name: commit for name, commit in commits.items() if commit}}
 
 
 def _context_entry(context: ScanContext) -> dict[str, Any]:
     """Return reference and rewritten rows as the report has them."""
     entry: dict[str, Any] = {}
     if context.reference is not None:
-        entry["reference"] = {
-            "name": shown(context.reference.source.name),
-            "sha256": context.reference.source.sha256,
-        }
+        source = context.reference.source
+        entry["reference"] = {"name": shown(source.name), "sha256": source.sha256}
+        if source.commit:
+            entry["reference"]["revision"] = source.commit
     if context.rewritten is not None:
         entry["rewritten"] = {"rows": len(context.rewritten), "sha256": context.rewritten.content_hash()}
     return entry

@@ -1,18 +1,24 @@
-"""Find the folder of a model by its name: a local one, an embedded one, or one fetched from a hub, of bounded size."""
+"""Find the folder of a model by its name: a local one, an embedded one, or one fetched from a hub or a registry."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 
 from untrigger.core.errors import ModelError, UnsafeFileError, nearest
 from untrigger.core.paths import local_path
 from untrigger.models.safety import limits
 from untrigger.models.safety.opened_files import TOKENIZER_FILES
+from untrigger.models.safety.registry_files import fetch_registry_model, is_registry_name
 
 logger = logging.getLogger(__name__)
 
+PREFIX = "hf:"
+"""What a name of the hub may begin with; it is then never looked up as a folder."""
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 PATTERNS = (
     "config.json",
     "adapter_config.json",
@@ -25,12 +31,12 @@ PICKLE_PATTERNS = ("pytorch_model*.bin", "pytorch_model.bin.index.json", "adapte
 
 
 def resolve_model(name: str | Path, *, offline: bool, allow_pickle: bool = False, revision: str | None = None) -> Path:
-    """Return the local folder of ``name``: a folder, an embedded model, or a hub name (fetched unless ``offline``).
+    """Return the local folder of ``name``: a folder, an embedded model, or one fetched from the hub or an MLflow registry.
 
     From a hub only configs, tokenizer files and weights are fetched, never code, and pickles only where they are allowed.
 
     Args:
-        name: ``NAME@REVISION`` takes a hub model at that revision.
+        name: ``NAME@REVISION`` or ``hf:NAME@REVISION`` takes a hub model at that revision, ``models:/NAME/VERSION`` one of MLflow.
         offline: use only what is on this machine.
         allow_pickle: also fetch pickle weights.
         revision: of a hub model, where the name itself names none.
@@ -41,7 +47,16 @@ def resolve_model(name: str | Path, *, offline: bool, allow_pickle: bool = False
     """
     from untrigger import assets
 
+    if is_registry_name(str(name)):
+        return fetch_registry_model(str(name), offline=offline)
     path = local_path(name, what="the model", error=ModelError)
+    plain, own = hub_name_parts(str(name))
+    if str(name).startswith(PREFIX):
+        if not _HUB_NAME.fullmatch(plain):
+            raise ModelError(
+                f"{str(name)!r} is not the name of a hub model", expected="hf:OWNER/NAME or hf:OWNER/NAME@REVISION"
+            )
+        return _from_hub(plain, allow_pickle=allow_pickle, offline=offline, revision=own or revision)
     if path.exists():
         return path
     known = assets.names(kind="model")
@@ -51,20 +66,43 @@ def resolve_model(name: str | Path, *, offline: bool, allow_pickle: bool = False
         if "/" in str(name):
             raise missing_folder(path)
         raise _unknown(str(name), known)
-    plain, _, own = str(name).partition("@")
     return _from_hub(plain, allow_pickle=allow_pickle, offline=offline, revision=own or revision)
 
 
 def is_hub_name(name: str) -> bool:
-    """Return whether a name has the form ``OWNER/MODEL`` of a hub and is no path of this machine."""
-    return not name.startswith((".", "~", os.sep)) and name.count("/") == 1 and not Path(name).exists()
+    """Return whether a name begins with ``hf:``, or has the form ``OWNER/MODEL`` of a hub and is no path of this machine."""
+    if name.startswith(PREFIX):
+        return True
+    return (
+        not is_registry_name(name)
+        and not name.startswith((".", "~", os.sep))
+        and name.count("/") == 1
+        and not Path(name).exists()
+    )
+
+
+def is_remote_name(name: str) -> bool:
+    """Return whether a model of that name would be fetched from a hub or a registry."""
+    return is_hub_name(name) or is_registry_name(name)
+
+
+def hub_name_parts(name: str) -> tuple[str, str | None]:
+    """Return the plain name of a hub model, and the revision that follows its ``@``, None where none does."""
+    plain, _, revision = name.removeprefix(PREFIX).partition("@")
+    return plain, revision or None
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of a model in the hub client's cache, None for any other folder."""
+    known = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+    return folder.name if known and _COMMIT.fullmatch(folder.name) else None
 
 
 def missing_folder(path: Path) -> ModelError:
     """Return the error for a folder that does not exist, with the nearest existing name."""
     return ModelError(
         f"there is no model folder {str(path)!r}",
-        expected="a folder with config.json or adapter_config.json, or a hub name",
+        expected="a folder with config.json or adapter_config.json, a hub name, or models:/NAME/VERSION of MLflow",
         nearest=nearest(path.name, _folders_beside(path)),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 from untrigger.core.errors import ModelError, UnsafeFileError
 from untrigger.models.safety import limits, opened_files
 from untrigger.models.safety.config_check import adapter_config, refuse_code, refuse_tokenizer_files, without_kernels
-from untrigger.models.safety.hub_files import missing_folder, resolve_model
+from untrigger.models.safety.hub_files import commit_of, missing_folder, resolve_model
 from untrigger.models.safety.opened_files import (
     OTHER_VOCABULARY,
     SIDECAR,
@@ -72,6 +72,11 @@ class ModelFolder:
         return str(name) if name else None
 
     @property
+    def commit(self) -> str | None:
+        """The commit of a model that came from the hub, whether its name had a revision or not."""
+        return commit_of(self.origin)
+
+    @property
     def sha256(self) -> str:
         """The SHA-256 over all files that are opened (config, weights, tokenizer), 64 hex digits."""
         return folder_hash(self.files)
@@ -106,10 +111,10 @@ class ModelFolder:
 def open_model(
     name: str | Path, *, offline: bool, allow_pickle: bool = False, revision: str | None = None
 ) -> ModelFolder:
-    """Return the checked private copy of a model: a folder, an embedded model, or a hub name.
+    """Return the checked private copy of a model: a folder, an embedded model, a hub name or one of an MLflow registry.
 
     Args:
-        name: as the user gave it; ``NAME@REVISION`` takes a hub model at that revision.
+        name: as the user gave it (see ``resolve_model``).
         offline: use only what is on this machine.
         allow_pickle: also open pickle weights, which can run code.
         revision: of a hub model, where the name itself names none.
