@@ -26,10 +26,10 @@ NAMED = ("torch", "transformers", "peft")
 SECONDS = 2.0
 """How long the speed of matrix products is measured."""
 REFERENCE_RATE, REFERENCE_SCAN_S = 1042.0, 60.0
-"""Billions of operations a second (``benchmarks/machine.md``), and seconds of a scan of a benign MiniLM-L6 at that speed
-(``benchmarks/scan.md``, "Time")."""
+"""Billions of operations a second (``docs/results/index.md#the-machine``), and seconds of a scan of a benign MiniLM-L6
+at that speed (``docs/results/scan.md#time``)."""
 SCAN_MEMORY = 3 * 2**30
-"""Bytes that a scan of a MiniLM takes, and some more (``benchmarks/scan.md``, "Time": 2.1 GB)."""
+"""Bytes that a scan of a MiniLM takes, and some more (``docs/results/scan.md#time``: 2.1 GB)."""
 TIMEOUT_S = 5.0
 _GB = 10**9
 
