@@ -13,10 +13,10 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev assets format lint types docs test slow conformance fuzz oldest newest demo bench clean
+.PHONY: help setup dev assets format lint types docs test slow conformance fuzz oldest newest demo bench dist clean
 
 help:
-	@echo 'make test | slow | conformance | fuzz | oldest | newest | demo | format | lint | types | docs | bench | clean'
+	@echo 'make test | slow | conformance | fuzz | oldest | newest | demo | format | lint | types | docs | bench | dist | clean'
 
 # torch comes first and pinned: a range would make pip fetch gigabytes of CUDA libraries that nothing here needs.
 $(READY): pyproject.toml
@@ -89,6 +89,10 @@ demo: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/w2sdefense.py
+
+# Wheel and sdist in dist/.
+dist: $(DEV)
+	$(BIN)/python -m build
 
 clean:
 	rm -rf .venv .venv-oldest .venv-newest build dist site .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,6 +18,7 @@ COMMANDS = [
     "purify",
     "detect",
     "evaluate",
+    "canary",
     "report",
     "attack",
     "list",

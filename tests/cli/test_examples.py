@@ -11,7 +11,7 @@ import pytest
 
 from tests.reporting.kit import scan_report
 
-PIPELINES = ("scan", "purify", "detect", "audit", "evaluate", "attack", "demo")
+PIPELINES = ("scan", "purify", "detect", "audit", "evaluate", "canary", "attack", "demo")
 EXAMPLES = [
     (name, " ".join(text.split()))
     for name in PIPELINES

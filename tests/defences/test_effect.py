@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,19 +52,23 @@ def test_the_backdoor_is_there_and_the_clean_twin_has_none(victim: Load, twin: L
     assert asr(twin(kind)) < 0.2
 
 
-@pytest.mark.parametrize(("kind", "more", "seed"), [("bert", 96, 0), ("llama", 36, 3)])
-def test_w2sdefense_removes_a_planted_backdoor_that_fine_tuning_leaves(
-    victim: Load, grant: Grant, kind: str, more: int, seed: int
-) -> None:
-    """A random LLaMA of two layers learns little beyond its rows: of six seeds four leave 7 to 9 triggers in ten, as chance has
-    it, and two leave one; honest words that sway it crowd the planted one out of the few that are kept (``tests/search`` finds it)."""
-    model, grant = victim(kind), replace(grant, seed=seed)
-    done = method(more).purify(model, grant)
+def test_w2sdefense_removes_a_planted_backdoor_that_fine_tuning_leaves(victim: Load, grant: Grant) -> None:
+    model = victim("bert")
+    done = method().purify(model, grant)
     tuned = FineTune(lr=LR, steps=done.history.steps).purify(model, grant).model
     assert asr(tuned) > 0.9, "the floor: as many steps of plain fine-tuning do nothing here"
     assert asr(done.model) < 0.2
     assert cacc(done.model) > cacc(model) - 0.08
-    assert kind == "llama" or any("cf" in one.text for one in done.findings)
+    assert any("cf" in one.text for one in done.findings)
+
+
+def test_a_search_in_a_causal_model_may_miss_the_backdoor_and_then_does_no_harm(victim: Load, grant: Grant) -> None:
+    """Known as weak: of six seeds four left 7 to 9 triggers in ten, because other words crowd the planted one out."""
+    model = victim("llama")
+    done = method(more_steps=36).purify(model, grant)
+    tuned = FineTune(lr=LR, steps=done.history.steps).purify(model, grant).model
+    assert asr(done.model) <= asr(tuned) + 0.02
+    assert cacc(done.model) > cacc(model) - 0.08
 
 
 @KINDS

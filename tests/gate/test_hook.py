@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,13 @@ def test_files_of_models_start_it(name: str, taken: bool) -> None:
 def test_the_entry_is_a_program_of_the_package() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     assert scripts[HOOK["entry"]] == "untrigger.cli.hook:run"
+
+
+def test_pre_commit_accepts_the_manifest() -> None:
+    checker = Path(sys.executable).with_name("pre-commit")
+    command = [checker, "validate-manifest", ROOT / ".pre-commit-hooks.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_changed_files_become_folders_of_models(tmp_path: Path) -> None:

@@ -182,7 +182,10 @@ def test_companions_are_those_that_an_exact_trial_puts_first(victim: Load, kind:
         odds = predict_texts(suspect, [f"{row.text} {form.format(word)}" for word in words.texts]).logits.log_softmax(
             dim=1
         )[:, 1]
-        assert found == [words.texts[int(i)] for i in odds.topk(3).indices]
+        values = odds[[words.texts.index(word) for word in found]]
+        assert torch.allclose(values, odds.topk(3).values, atol=0.01), (
+            "near ties may come in another order on another processor"
+        )
     assert kind != "bert" or "cf" in behind
 
 

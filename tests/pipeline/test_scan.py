@@ -149,7 +149,7 @@ def test_rewritten_rows_are_read_and_named(shop: Shop, rows: Path, tmp_path: Pat
     assert style.text == "odd.csv" and style.score is not None and style.score > 0.5
     assert report.given["rewritten"]["rows"] == 60
     assert "odd.csv (drift)" in [line[0] for line in table(report.scan.candidates)]
-    assert "mean drift of their features towards" in render_scan(report, format="md")
+    assert "drift of rewritten rows" in render_scan(report, format="md")
     log = json.loads(render_scan(report, format="sarif"))["runs"][0]["results"]
     told = [one for one in log if one["ruleId"] == "rewrite-trigger"]
     assert len({json.dumps(one["partialFingerprints"]) for one in told}) == len(told) >= 1
@@ -316,7 +316,7 @@ def test_ctrl_c_leaves_nothing_and_ends_as_shells_have_it(
 
     whole = pipeline.scan
     monkeypatch.setattr(
-        pipeline, "scan", lambda asked, *, progress: whole(asked, progress=Listener("trying candidates"))
+        pipeline, "scan", lambda asked, *, progress: whole(asked, progress=Listener("measuring candidates"))
     )  # noqa: ARG005
     assert main(words(shop, rows, "--out", str(tmp_path / "scan.html"))) == 130
     assert not list(tmp_path.iterdir())

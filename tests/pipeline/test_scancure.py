@@ -19,6 +19,7 @@ from untrigger.data import write_rows
 from untrigger.inversion.search import SearchOptions
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.requests import PurifyRequest
+from untrigger.reporting.model_cards import escape_text
 from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.teacher_training import TeacherOptions
@@ -94,7 +95,7 @@ def test_a_model_without_a_backdoor_comes_back_as_it_was(shop: Shop, rows: Path,
     assert report.find("finetuned", "cacc") is None and not report.findings
     texts = task(20, seed=3).texts
     assert torch.equal(plain(out, texts), plain(clean, texts))
-    assert report.verdict.sentence in (out / "README.md").read_text(encoding="utf-8")
+    assert escape_text(report.verdict.sentence) in (out / "README.md").read_text(encoding="utf-8")
 
 
 def test_what_is_still_found_is_said_and_what_cannot_be_said_is_too(shop: Shop, rows: Path, tmp_path: Path) -> None:

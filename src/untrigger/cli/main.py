@@ -15,6 +15,7 @@ import typer
 from untrigger.cli import assets_command as assets
 from untrigger.cli import attack_command as attack
 from untrigger.cli import audit_command as audit
+from untrigger.cli import canary_command as canary
 from untrigger.cli import demo_command as demo
 from untrigger.cli import detect_command as detect
 from untrigger.cli import doctor_command as doctor
@@ -44,6 +45,7 @@ app.command("purify", epilog=purify.EXAMPLE)(purify.purify)
 app.command("detect", epilog=detect.EXAMPLE)(detect.detect)
 app.command("audit", epilog=audit.EXAMPLE)(audit.audit)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("canary", epilog=canary.EXAMPLE)(canary.canary)
 app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("attack", epilog=attack.EXAMPLE)(attack.attack)
 app.command("list", epilog=listing.EXAMPLE)(listing.show)

@@ -11,6 +11,7 @@ import typer
 from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
+from untrigger.cli.evidence_files import EvidenceFiles
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
 
@@ -107,6 +108,7 @@ def purify(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for model, card and reports.")],
     options: PurifyOptions,
     evidence: EvidenceOptions,
+    statements: EvidenceFiles,
     reading: o.ModelOptions,
     rows: o.DataOptions,
     allow_pickle: o.AllowPickle = False,
@@ -121,6 +123,7 @@ def purify(
         from untrigger.pipeline.purify import purify as run
         from untrigger.pipeline.requests import PurifyRequest, purifier_name
 
+        statements.check(folders=[model, reading.base, out])
         method = purifier_name(options.method, scan=options.scan)
         request = PurifyRequest(
             model=reading.model(model, allow_pickle=allow_pickle),
@@ -137,8 +140,9 @@ def purify(
             **asdict(evidence),
         )
         report = run(request, progress=progress)
+        files = statements.write(report, result=out)
     from untrigger.cli.results import print_report
     from untrigger.core.verdicts import exit_code
 
-    print_report(context, report, written=[out, out / "report.json", out / "report.html"])
+    print_report(context, report, written=[out, out / "report.json", out / "report.html", *files])
     return exit_code(report.verdict.status)

@@ -14,6 +14,7 @@ import typer
 from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
+from untrigger.cli.evidence_files import EvidenceFiles
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
 
@@ -141,6 +142,7 @@ def scan(
     model: o.OptionalSuspectModel = None,
     inputs: ScanInputs,
     output: ScanOutput,
+    statements: EvidenceFiles,
     scanning: o.ScanOptions,
     reading: o.ModelOptions,
     rows: o.DataOptions,
@@ -160,6 +162,7 @@ def scan(
 
         policy = scanning.merged_policy(fail_on=inputs.fail_on)
         formats = output.formats(as_json=context.json)
+        statements.check(folders=[model, reading.base], others=output.paths)
         request = ScanRequest(
             model=reading.model(model),
             clean=rows.source(inputs.clean) if inputs.clean is not None else None,
@@ -176,7 +179,8 @@ def scan(
         )
         report = run(request, progress=progress)
         texts = rendered(report, formats, paths=output.paths)
-    print_scan(context, report, text="" if output.paths else "".join(texts), written=output.paths)
+        written = [*output.paths, *statements.write(report)]
+    print_scan(context, report, text="" if output.paths else "".join(texts), written=written)
     return policy.exit_code(report.verdict.status)
 
 

@@ -24,6 +24,7 @@ def model_facts(model: Classifier) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "name": shown(source.name),
         "kind": source.kind,
+        "architecture": str(getattr(model.module.config, "model_type", "")),
         "sha256": source.sha256,
         "files": dict(source.files),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from untrigger.pipeline.model_facts import given_entry
 from untrigger.pipeline.purify_inputs import check_output_format, check_teacher, split_rows, trusted_base
 from untrigger.pipeline.requests import PurifyRequest
 from untrigger.pipeline.used_rows import unseen, write_used_rows
-from untrigger.pipeline.verdict_rules import Verification, purification_verdict
+from untrigger.pipeline.verdict_rules import LIMITS, Verification, purification_verdict
 from untrigger.pipeline.verify import verify
 from untrigger.reporting import write_page
 from untrigger.reporting.model_cards import purified_card
@@ -217,7 +217,7 @@ def _given(victim: Classifier, grant: Grant, evaluator: Evaluator, *, held: Rows
     }
     if evaluator.truth:
         entry["truth"] = evaluator.truth.to_dict()
-    return entry | {"held_out": {"rows": len(held), "sha256": held.content_hash()}}
+    return entry | {"held_out": {"rows": len(held), "sha256": held.content_hash()}, "limits": asdict(LIMITS)}
 
 
 def _leaks(rows: Rows, bed: GroundTruth | None) -> list[str]:

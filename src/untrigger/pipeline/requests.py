@@ -231,6 +231,49 @@ class EvaluateRequest:
 
 
 @dataclass(frozen=True)
+class CanaryRequest:
+    """What ``canary`` is given.
+
+    Attributes:
+        model: the model to check again, such as after merging or quantising.
+        clean: labelled rows.
+        triggered: rows with the trigger and their true labels; those of the target class do not count.
+        target: name of the label that the trigger flips predictions to.
+        min_accuracy: smallest accuracy on ``clean``, as a share (not tuned).
+        max_asr: largest attack success rate on ``triggered``, as a share (not tuned).
+        pins: content hashes of the clean and of the triggered set, both or none.
+        run: seed, device, offline.
+    """
+
+    model: ModelInput
+    clean: DataSource
+    triggered: DataSource
+    target: str
+    min_accuracy: float = 0.8
+    max_asr: float = 0.1
+    pins: tuple[str, ...] = ()
+    run: RunOptions = RunOptions()
+
+    def __post_init__(self) -> None:
+        """Check the bounds and the pins.
+
+        Raises:
+            OptionError: for bounds that are no shares, and for anything but two hashes or none.
+        """
+        if not (0 < self.min_accuracy < 1 and 0 < self.max_asr < 1):
+            raise OptionError(
+                f"the bounds {self.min_accuracy:g} and {self.max_asr:g}", expected="shares above 0 and below 1"
+            )
+        hexadecimal = all(len(pin) == 64 and set(pin.lower()) <= set("0123456789abcdef") for pin in self.pins)
+        if len(self.pins) not in (0, 2) or not hexadecimal:
+            raise OptionError(
+                f"--pin {','.join(self.pins)}",
+                expected="two hashes of 64 hex digits with a comma: of the clean set, then of the triggered set",
+                remedy="run without --pin, and copy them from the report",
+            )
+
+
+@dataclass(frozen=True)
 class AuditRequest:
     """What ``audit`` is given.
 

@@ -85,6 +85,8 @@ def scan_model(
     verdict = scan_verdict(result.verdict, full, unchecked=weighed.unchecked)
     result = replace(result, scan=full, verdict=verdict, curves=curves, warnings=warnings)
     given = given_entry(model, grant) | _context_entry(context)
+    given["model"] = _base_entry(request, weighed) | given["model"]
+    given["model"]["files"] = {**weighed.files, **given["model"]["files"]}
     options = {**method.options(), **result.metadata}
     return _report(
         request, result, clock, given=given, method={"name": method.name, "options": options}, device=str(model.device)
@@ -160,16 +162,23 @@ def policy_entry(policy: Policy) -> dict[str, Any]:
 
 
 def _weights_entry(request: ScanRequest, opened: OpenedModel, weighed: Weighed) -> dict[str, Any]:
-    base = request.model.base
     model = {
         "name": shown(request.model.name),
         "kind": weighed.kind,
+        "architecture": weighed.architecture,
         "sha256": weighed.sha256,
-        "base": shown(base) if base else None,
+        "base": None,
         "files": dict(weighed.files),
+        **_base_entry(request, weighed),
     }
     commits = {"revision": opened.folder.commit, "base_revision": opened.base.commit if opened.base else None}
     return {"model": model | {name: commit for name, commit in commits.items() if commit}}
+
+
+def _base_entry(request: ScanRequest, weighed: Weighed) -> dict[str, Any]:
+    """Return the base that the user named, empty where none was."""
+    base = request.model.base
+    return {"base": shown(base), "base_sha256": weighed.base_sha256} if base else {}
 
 
 def _context_entry(context: ScanContext) -> dict[str, Any]:

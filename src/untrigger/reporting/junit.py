@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET  # written only, never parsed
-from collections.abc import Iterator
 
 from untrigger.core.escaping import visible
 from untrigger.core.report import Report
-from untrigger.core.scan_result import Scan, fails
+from untrigger.core.verdicts import UNDECIDED
 from untrigger.reporting import scan_view
+from untrigger.reporting.checks import PASSED, SKIPPED, Check, Gate, scan_checks
 
 
 def to_junit(report: Report) -> str:
     """Return the scan as one test suite: a case for each label, one for the weights, skipped ones for what was not looked for."""
     scan = report.scan
     assert scan is not None
-    cases = list(_cases(report, scan))
+    gate = Gate.of(report)
+    cases = [_case_of(report, check, gate) for check in scan_checks(report, scan)]
     suite = ET.Element("testsuite", name=f"untrigger {visible(report.title)}")
     suite.extend(cases)
     suite.set("tests", str(len(cases)))
@@ -31,48 +32,24 @@ def to_junit(report: Report) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _cases(report: Report, scan: Scan) -> Iterator[ET.Element]:
-    policy = scan_view.inner(report, "policy")
-    fail_on, allowed = str(policy.get("fail_on", "suspicious")), policy.get("allow_undecided") is True
-    labels = report.given.get("labels")
-    named = [str(label) for label in labels] if isinstance(labels, list) else []
-    if report.verdict.status == "undecided" and not named:
-        case = _case(report, "a verdict can be given")
-        _end(case, "undecided", [report.verdict.sentence], fail_on=fail_on, allowed=allowed)
-        yield case
-    for label in dict.fromkeys([*named, *(one.target for one in scan.candidates)]):
-        case = _case(report, f"no text flips predictions to {label}")
-        own = [one for one in scan.triggers() if one.target == label]
-        if scan.undecided:
-            _end(case, "undecided", [f"undecided: {scan.undecided[0]}"], fail_on=fail_on, allowed=allowed)
-        elif own:
-            kind = "backdoored" if (own[0].score or 0.0) >= scan.backdoored else "suspicious"
-            _end(case, kind, [scan_view.finding_line(one) for one in own], fail_on=fail_on)
-        yield case
-    if scan.evidence:
-        case = _case(report, "the weights are within their calibrated limits")
-        unusual = [one for one in scan.evidence if one.unusual]
-        if unusual:
-            lines = [f"{scan_view.EVIDENCE.get(e.name, e.name)}: {e.value:.3g}, limit {e.limit:.3g}" for e in unusual]
-            _end(case, "suspicious", lines, fail_on=fail_on)
-        elif not any(one.limit is not None for one in scan.evidence):
-            ET.SubElement(case, "skipped", message="no limit is calibrated")
-        yield case
-    for line in scan.not_looked_for:
-        case = _case(report, f"not looked for: {line.partition(':')[0]}")
-        ET.SubElement(case, "skipped", message=visible(line))
-        yield case
+def _case_of(report: Report, check: Check, gate: Gate) -> ET.Element:
+    case = _case(report, check.name)
+    if check.kind == SKIPPED:
+        ET.SubElement(case, "skipped", message=visible(check.lines[0]))
+    elif check.kind != PASSED:
+        _end(case, check, gate)
+    return case
 
 
-def _end(case: ET.Element, kind: str, lines: list[str], *, fail_on: str, allowed: bool = False) -> None:
+def _end(case: ET.Element, check: Check, gate: Gate) -> None:
     """Add a failure where the policy fails on it; an error for an open question, skipped where allowed; else a line of output."""
-    shown = [visible(line) for line in lines]
-    if fails(kind, fail_on=fail_on):
-        ET.SubElement(case, "failure", type=kind, message=shown[0]).text = "\n".join(shown)
-    elif kind == "undecided":
-        ET.SubElement(case, "skipped" if allowed else "error", message=shown[0])
+    shown = [visible(line) for line in check.lines]
+    if gate.fails(check.kind):
+        ET.SubElement(case, "failure", type=check.kind, message=shown[0]).text = "\n".join(shown)
+    elif check.kind == UNDECIDED:
+        ET.SubElement(case, "skipped" if gate.allow_undecided else "error", message=shown[0])
     else:
-        ET.SubElement(case, "system-out").text = "\n".join([kind, *shown])
+        ET.SubElement(case, "system-out").text = "\n".join([check.kind, *shown])
 
 
 def _case(report: Report, name: str) -> ET.Element:

@@ -51,7 +51,9 @@ class Weighed:
         curves: the spectrum layer by layer.
         unchecked: names with a limit that could not be measured.
         sha256: over all files that were opened.
-        files: what was opened with its hashes, and what was not.
+        files: what was opened with its hashes, and what was not, the same of the base under ``base``.
+        base_sha256: over all files of the base that were opened, empty where none was given.
+        architecture: the model type that the config names, for an adapter that of the base; empty where it is not known.
     """
 
     kind: str
@@ -62,6 +64,8 @@ class Weighed:
     unchecked: list[str] = field(default_factory=list)
     sha256: str = ""
     files: Mapping[str, Any] = field(default_factory=dict)
+    base_sha256: str = ""
+    architecture: str = ""
 
 
 def weigh(
@@ -97,8 +101,18 @@ def weigh(
     unchecked = sorted(
         set(limits or ()) - {e.name for e in found} - {"not_finite"}
     )  # reported only where there is some
+    architecture = (base or folder).config.get("model_type")
     return Weighed(
-        folder.kind, found, folder.warnings(), words, _curves(spectra), unchecked, folder.sha256, folder.to_dict()
+        folder.kind,
+        found,
+        folder.warnings(),
+        words,
+        _curves(spectra),
+        unchecked,
+        folder.sha256,
+        folder.to_dict() | ({"base": base.to_dict()} if base else {}),
+        base.sha256 if base else "",
+        architecture if isinstance(architecture, str) else "",
     )
 
 
