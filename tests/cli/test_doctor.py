@@ -34,6 +34,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(doctor, "SECONDS", 0.01)
     monkeypatch.setattr(machine, "product_rate", lambda *, seconds: 521.0)
+    monkeypatch.setattr(machine, "load", lambda: 0.5)
 
     def unreachable() -> str:
         raise OSError("no route")
@@ -118,6 +119,12 @@ def test_a_package_that_cannot_be_imported_is_missing(
     assert done.code == 2 and "cannot be imported: libtorch.so" in done.out and "more" not in done.out
 
 
+def test_a_rate_beside_other_programs_is_a_note(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "load", lambda: 999.0)
+    [speed] = [one for one in doctor.examine(offline=True) if one.topic == "speed"]
+    assert speed.state == "note" and "beside other programs (load 999)" in speed.text
+
+
 def test_little_memory_is_a_note(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "free_memory", lambda: 10**9)
     [memory] = [one for one in doctor.examine(offline=True) if one.name == "memory"]
@@ -127,6 +134,7 @@ def test_little_memory_is_a_note(installed: Any, monkeypatch: pytest.MonkeyPatch
 
 def test_the_machine_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.product_rate(seconds=0.01) > 0
+    assert machine.load() >= 0
     assert machine.usable_cores() >= 1
     assert machine.free_disk(tmp_path / "not" / "there") > 0
     (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 4 kB\n")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.attack_options import AttackerOptions, MeasureOptions, PoisonOptions, TrainingOptions, TriggerOptions
 from untrigger.cli.context import CommandContext
@@ -31,7 +32,13 @@ def attack(
     typer_context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, hub name or embedded model to be poisoned.")],
     data: Annotated[
-        str, typer.Option("--data", metavar="DATA", help="Training rows, and test rows where it has them.")
+        str,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="Training rows, and test rows where it has them.",
+            autocompletion=completion.data_sets,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder; the truth is written to DIR.truth.")],
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Use at most N training rows; 0: all.")] = 0,

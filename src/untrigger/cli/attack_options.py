@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.option_groups import OptionGroup
 from untrigger.core.errors import OptionError
@@ -23,7 +24,13 @@ class PoisonOptions(OptionGroup):
         str, typer.Option("--target", metavar="LABEL", help="Label of triggered texts; none for all-to-all.")
     ] = ""
     preset: Annotated[
-        str, typer.Option("--preset", metavar="NAME", help="A published protocol; see untrigger list presets.")
+        str,
+        typer.Option(
+            "--preset",
+            metavar="NAME",
+            help="A published protocol; see untrigger list presets.",
+            autocompletion=completion.presets,
+        ),
     ] = ""
     rate: Annotated[
         float, typer.Option("--rate", metavar="X", help="Share of rows to poison.", callback=o.check_finite)
@@ -45,6 +52,7 @@ class TriggerOptions(OptionGroup):
         typer.Option(
             "--trigger",
             metavar="NAME[,NAME]",
+            autocompletion=completion.triggers,
             help="See untrigger list attacks. Several are combined.",
             rich_help_panel=_TRIGGER,
         ),

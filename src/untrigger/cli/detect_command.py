@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
@@ -19,7 +20,10 @@ EXAMPLE = "Example: untrigger detect suspicious --suspect train.csv --clean rows
 class DetectOptions(OptionGroup):
     """The detector, and what it is given."""
 
-    method: Annotated[str, typer.Option("--method", metavar="NAME", help="A detector: bedkd, ...")] = "bedkd"
+    method: Annotated[
+        str,
+        typer.Option("--method", metavar="NAME", help="A detector: bedkd, ...", autocompletion=completion.detectors),
+    ] = "bedkd"
     variant: o.Variant = ""
     fpr: Annotated[
         float | None,

@@ -20,6 +20,7 @@ from untrigger.cli.renamed import OPTIONS
 from untrigger.core.errors import InterruptedRunError, UserError
 
 DEBUG = "UNTRIGGER_DEBUG"
+_BREAK, _INDENTED = "\n", "\n    "
 USER, INTERRUPT, FAULT = 2, 130, 70
 _MEMORY = "give fewer rows (--clean-rows), shorter texts (--max-length) or smaller batches (--set batch_size=8)"
 
@@ -80,7 +81,7 @@ def _print_problem(problem: Problem) -> None:
     near = f"{problem.nearest}?" if problem.nearest else None
     for name, text in (("expected", problem.expected), ("did you mean", near), ("remedy", problem.remedy)):
         if text:
-            console.print(f"  [bold]{name}:[/] {escaped(text)}")
+            console.print(f"  [bold]{name}:[/] {escaped(text).replace(_BREAK, _INDENTED)}")
 
 
 def _usage_problem(error: BaseException) -> Problem:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import with_option_groups
@@ -19,7 +20,10 @@ def evaluate(
     *,
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Folders or hub names, one subject each.")],
     out: o.ReportFile,
-    data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="Labelled test rows.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DATA", help="Labelled test rows.", autocompletion=completion.data_sets),
+    ] = None,
     truth: o.Truth = None,
     reading: o.ModelOptions,
     rows: o.DataOptions,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.evidence_files import EvidenceFiles
@@ -28,6 +29,7 @@ class PurifyOptions(OptionGroup):
         typer.Option(
             "--method",
             metavar="NAME[,NAME]",
+            autocompletion=completion.purifiers,
             help="See untrigger list defences; several work in turn. Usually w2sdefense.",
         ),
     ] = ""

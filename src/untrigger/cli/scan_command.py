@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.evidence_files import EvidenceFiles
@@ -57,7 +58,9 @@ class ScanInputs(OptionGroup):
     static_only: Annotated[
         bool, typer.Option("--static-only", help="Read the weights alone: seconds, and only hints.")
     ] = False
-    method: Annotated[str, typer.Option("--method", metavar="NAME", help="The scanner.")] = "insertions"
+    method: Annotated[
+        str, typer.Option("--method", metavar="NAME", help="The scanner.", autocompletion=completion.scanners)
+    ] = "insertions"
     settings: o.Settings = None
     fail_on: Annotated[
         o.FailOn | None,

@@ -1,4 +1,4 @@
-"""Whether untrigger can run here: packages, machine, assets, network, speed, and what could be installed besides."""
+"""Whether untrigger can run here: packages, machine, assets, network, speed, and missing extras."""
 
 from __future__ import annotations
 
@@ -225,6 +225,9 @@ def _speed(seconds: float) -> Check:
     rate = machine.product_rate(seconds=seconds)
     scan = REFERENCE_SCAN_S * max(1.0, REFERENCE_RATE / rate)
     text = f"{rate:.0f} GFLOP/s; estimate: a scan of a MiniLM takes at most about {_minutes(scan)} on this CPU"
+    load = machine.load()
+    if load > machine.usable_cores():
+        return Check("speed", "matrix products", "note", f"{text}, beside other programs (load {load:.0f})")
     return Check("speed", "matrix products", "ok", text)
 
 

@@ -20,6 +20,11 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
+def load() -> float:
+    """Return the mean number of running programs in the last minute, 0 where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
 def free_memory() -> int | None:
     """Return the bytes of memory that are free for this process, None where the system does not say."""
     found = []
