@@ -13,7 +13,7 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev assets format lint types docs test slow conformance fuzz oldest newest demo bench dist clean
+.PHONY: help setup dev assets format lint types docs docs-figures test slow conformance fuzz oldest newest demo bench dist clean
 
 help:
 	@echo 'make test | slow | conformance | fuzz | oldest | newest | demo | format | lint | types | docs | bench | dist | clean'
@@ -83,6 +83,10 @@ newest:
 # Two hundred kinds of damage, singly and in pairs, and a hundred killed runs; a slice is part of `make test`.
 fuzz: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "fuzz or not fuzz" tests/fuzz $(PYTEST_ARGS)
+
+# The picture and the terminal output of README and docs: one scan of a model of the zoo, and Chromium.
+docs-figures: $(READY)
+	$(BIN)/python benchmarks/figures.py
 
 demo: $(READY)
 	$(BIN)/untrigger demo
