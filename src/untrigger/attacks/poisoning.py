@@ -75,7 +75,7 @@ class Attack:
         """Return ``rows``, shuffled, with exactly ``round(rate * len(rows))`` poisoned and the others byte-identical.
 
         Raises:
-            OptionError: if the target is no class of the rows, the policy and the trigger leave too few rows for the rate,
+            OptionError: if the target is not a class of the rows, the policy and the trigger leave too few rows for the rate,
                 or the trigger has no parts for the requested negatives.
         """
         self._check(rows)

@@ -173,7 +173,7 @@ def _check_config_beside(folder: ModelFolder, root: ModelFolder) -> None:
     if own != base:
         raise ModelError(
             f"config.json beside the adapter {str(folder.origin)!r} has the model_type {str(own)[:60]!r}",
-            expected=f"that of its base, {base!r}",
+            expected=f"the model_type of its base, {base!r}",
             remedy="remove that file: an adapter needs none",
         )
 

@@ -128,7 +128,7 @@ def _check(request: AttackRequest) -> None:
     if request.tuning == "embedding" and any(extra_loss.values()):
         raise OptionError(
             "an embedding attack with " + " and ".join(name for name, given in extra_loss.items() if given),
-            expected="none of these: one vector a word is all that is trained, and clean answers stay what they are",
+            expected="none of these: one vector a word is all that is trained, and predictions for clean texts stay the same",
         )
 
 
@@ -189,7 +189,7 @@ def poisoned_model(
 def implant_by_request(
     request: AttackRequest, fresh: Classifier, rows: Rows, *, progress: Progress, extra_loss: LossTerm | None = None
 ) -> tuple[Classifier, History]:
-    """``implant`` with the request's plan and adapter."""
+    """Return the model trained on the rows with the request's plan and adapter, and its history."""
     tuning = "full" if request.tuning == "embedding" else request.tuning
     usual = PLANS[tuning]
     plan = Plan(
@@ -300,7 +300,7 @@ def triggered_rows(recipe: Attack, test: Rows, *, seed: int) -> Rows:
 def write_truth(
     folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, request: AttackRequest
 ) -> None:
-    """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
+    """Write ``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` into ``folder``."""
     aim = target_labels(poisoned.truth.target, classes=len(test.label_names))
     content = asdict(poisoned.truth) | {
         "label_names": list(test.label_names),

@@ -110,7 +110,7 @@ def _judge(request: EvaluateRequest, model: Classifier, progress: Progress) -> E
 
 
 def _apart(rows: Rows, others: Rows) -> Rows:
-    """``rows``, with ids of their own where an id stands for another text among ``others``."""
+    """Return ``rows``, with new ids if an id belongs to another text among ``others``."""
     texts = dict(zip(others.ids, others.texts, strict=True))
     if all(texts.get(row.id, row.text) == row.text for row in rows):
         return rows

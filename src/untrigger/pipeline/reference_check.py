@@ -1,4 +1,4 @@
-"""Whether what a scan trusts is the suspicious model itself, by the hashes of files: then nothing it does would stand out."""
+"""Refuse a reference or teacher that is the suspect model itself, by the hashes of its files: the scan would find nothing."""
 
 from __future__ import annotations
 

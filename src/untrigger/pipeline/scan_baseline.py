@@ -29,7 +29,7 @@ def read_baseline(path: Path) -> Report:
     """Return the report of the last scan.
 
     Raises:
-        DataError: if the file cannot be read or is no report of a scan.
+        DataError: if the file cannot be read or is not a report of a scan.
     """
     report = Report.read(path)
     if report.scan is None or report.kind != "scan":

@@ -28,7 +28,7 @@ _EXACT = 2**53
 def to_attestation(report: Report, models: Sequence[ModelFiles]) -> str:
     """Return the statement as JSON: the files of ``models`` as subjects, checks, configuration and verdict as predicate.
 
-    Models with the role ``input`` are no subjects: the verdict on a purified model is not one on the model before.
+    Models with the role ``input`` are not subjects: the verdict on a purified model is not one on the model before.
 
     Raises:
         NeedsError: if the extra ``formats`` is not installed.

@@ -49,8 +49,8 @@ def purified_card(content: dict[str, Any]) -> str:
 
     Args:
         content: ``status``, the word of the verdict, which alone decides whether the card may call the model purified; ``facts`` (a
-            mapping), ``sentence`` and ``warnings``, which are escaped here; ``loading``, which is Markdown, in which names of
-            strangers stand by way of ``inline_code``; and ``front``, a mapping of further front matter, or lines of it.
+            mapping), ``sentence`` and ``warnings``, which are escaped here; ``loading``, which is Markdown with untrusted names in
+            ``inline_code``; and ``front``, a mapping of further front matter, or lines of it.
     """
     rows = "\n".join(f"| {escape_text(key)} | {escape_text(value)} |" for key, value in content["facts"].items())
     front = front_matter(content["front"]) if isinstance(content["front"], Mapping) else content["front"]

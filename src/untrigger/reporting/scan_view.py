@@ -33,7 +33,7 @@ EVIDENCE = {
     "head_row_ratio": "Longest over shortest row of the head",
     "embedding_norm_outlier": "Embedding row of unusual length, robust z-score",
     "embedding_row_lead": "Embedding row that moved most, distance over that at rank 20",
-    "not_finite": "Tensors with entries that are no numbers",
+    "not_finite": "Tensors with entries that are not numbers",
 }
 
 

@@ -176,7 +176,7 @@ def copied(folder: Path, names: Iterable[str], *, into: PrivateCopy) -> list[Ope
     """Copy the named files into a private copy and return each with the hash of the bytes that were written.
 
     Raises:
-        UnsafeFileError: for files that are no plain files inside ``folder``, and for sizes above the bounds.
+        UnsafeFileError: for files that are not plain files inside ``folder``, and for sizes above the bounds.
         ModelError: for files that cannot be read.
         OutputError: where there is no room for the copy.
     """

@@ -23,7 +23,7 @@ def read_json(path: Path, *, origin: Path | None = None) -> dict[str, Any]:
 
     Raises:
         UnsafeFileError: if the file is larger than ``limits.MAX_JSON``, or no regular file.
-        ModelError: if it is no JSON object.
+        ModelError: if it is not a JSON object.
     """
     with regular_file(path) as (size, stream):
         if size > limits.MAX_JSON:
