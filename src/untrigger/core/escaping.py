@@ -1,4 +1,4 @@
-"""Text written by strangers, escaped: a Markdown page, a model card or a spreadsheet shows it and does not act on it."""
+"""Untrusted text, escaped: a Markdown page, a model card or a spreadsheet shows it and does not act on it."""
 
 from __future__ import annotations
 

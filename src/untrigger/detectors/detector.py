@@ -89,7 +89,7 @@ class Detector(Method):
         """Score, flag and rank every row of ``grant.suspect``; ``model`` is left as it is.
 
         Args:
-            model: the suspicious classifier.
+            model: the suspect classifier.
             grant: what the defender may use; the suspect rows are needed whatever the method.
             progress: notified of every long step.
 

@@ -1,4 +1,4 @@
-"""Load a stranger's classifier: safetensors only unless the user insists, no remote code, nothing left unchecked."""
+"""Load an untrusted classifier: safetensors only unless the user insists, no remote code, nothing left unchecked."""
 
 from __future__ import annotations
 

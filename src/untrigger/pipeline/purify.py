@@ -1,4 +1,4 @@
-"""``purify``: a suspicious model and clean rows in; a clean model in the same format and its evidence out."""
+"""``purify``: a suspect model and clean rows in; a clean model in the same format and its evidence out."""
 
 from __future__ import annotations
 

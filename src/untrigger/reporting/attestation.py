@@ -119,7 +119,7 @@ def _report_hash(report: Report) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with strangers' texts escaped, and whole numbers that floats do not hold as text."""
+    """Return a value with untrusted texts escaped, and whole numbers that floats do not hold as text."""
     if isinstance(value, str):
         return visible(value) if value else value
     if isinstance(value, Mapping):

@@ -86,5 +86,5 @@ def _warnings(warnings: Sequence[str]) -> str:
 
 
 def escape_text(value: object) -> str:
-    """Return a stranger's value for a card: on one line, nothing hidden, nothing that Markdown acts on."""
+    """Return an untrusted value for a card: on one line, nothing hidden, nothing that Markdown acts on."""
     return escape_markdown(visible(str(value)))

@@ -38,7 +38,7 @@ EVIDENCE = {
 
 
 def inner(report: Report, name: str) -> dict[str, Any]:
-    """Return the table ``name`` of what was given, empty where a stranger's report has something else there."""
+    """Return the table ``name`` of what was given, empty where an untrusted report has something else there."""
     facts = report.given.get(name)
     return facts if isinstance(facts, dict) else {}
 

@@ -1,4 +1,4 @@
-"""Check the JSON files of a stranger's model: no code, no other files, nothing that rewrites the base."""
+"""Check the JSON files of an untrusted model: no code, no other files, nothing that rewrites the base."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whitelist of files in a stranger's model folder, copied and hashed in one pass.
+"""The whitelist of files in an untrusted model folder, copied and hashed in one pass.
 
 Everything that reads the model afterwards (transformers, PEFT, the static scan) reads the private copy. So the hash is of what is
 loaded, and a file that is not on the list cannot be opened by mistake.

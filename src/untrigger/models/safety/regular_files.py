@@ -1,4 +1,4 @@
-"""Open a stranger's file only where it is a regular file inside its folder, and parse JSON of bounded size."""
+"""Open an untrusted file only where it is a regular file inside its folder, and parse JSON of bounded size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check that the sizes in a stranger's config fit the tensors, before anything of these sizes is allocated."""
+"""Check that the sizes in an untrusted config fit the tensors, before anything of these sizes is allocated."""
 
 from __future__ import annotations
 
