@@ -258,7 +258,7 @@ def _data_error(error: ValidationError, *, source: str) -> DataError:
 
 def _parse(text: str | bytes, *, source: str) -> dict[str, Any]:
     try:
-        content = json.loads(text, parse_constant=_no_constant)
+        content = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise DataError(
@@ -275,7 +275,7 @@ def _parse(text: str | bytes, *, source: str) -> dict[str, Any]:
     return content
 
 
-def _no_constant(word: str) -> NoReturn:
+def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a JSON number")
 
 

@@ -117,7 +117,7 @@ def _module(
         module, fresh = _checkpoint(root, names, whole=not new_head and not adapter)
         if adapter:
             module = load_adapter(module, folder, base=str(root.origin))
-            fresh = _not_in(folder, fresh)
+            fresh = _tensors_in_no_file(folder, fresh)
     return module, fresh
 
 
@@ -203,7 +203,7 @@ def _checkpoint(root: ModelFolder, names: tuple[str, ...], *, whole: bool) -> tu
     )
 
 
-def _not_in(folder: ModelFolder, fresh: list[str]) -> list[str]:
+def _tensors_in_no_file(folder: ModelFolder, fresh: list[str]) -> list[str]:
     """Return the tensors that are neither in the base's files nor in the adapter's."""
     if any(file.suffix == ".bin" for file in folder.weights):
         return []

@@ -40,9 +40,9 @@ def check_agreement(model: Classifier, rows: Rows, *, what: str) -> None:
     if not meant:
         return
     names = rows.label_names
-    pairs = [(called, label) for called, label in zip(predictions, sample.labels, strict=True) if label in meant]
-    right = sum(called == label for called, label in pairs)
-    other = sum(meant.get(called) == label for called, label in pairs)
+    pairs = [(predicted, label) for predicted, label in zip(predictions, sample.labels, strict=True) if label in meant]
+    right = sum(predicted == label for predicted, label in pairs)
+    other = sum(meant.get(predicted) == label for predicted, label in pairs)
     raise DataError(
         f"the labels of {what} do not mean the model's classes: the model calls {right} of {len(pairs)} rows by their label "
         f"({right / len(pairs):.0%}), and {other} ({other / len(pairs):.0%}) by another that the labels seem to mean: "
@@ -66,7 +66,7 @@ def doubts(outcomes: Sequence[Outcome], *, label_names: Sequence[str]) -> list[s
 
 def _exchange(meant: dict[int, int], names: Sequence[str]) -> str:
     return ", ".join(
-        f"{names[label]!r} for what the model calls {names[called]!r}" for called, label in sorted(meant.items())
+        f"{names[label]!r} for what the model calls {names[predicted]!r}" for predicted, label in sorted(meant.items())
     )
 
 

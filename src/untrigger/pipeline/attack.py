@@ -301,7 +301,7 @@ def write_truth(
     folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, request: AttackRequest
 ) -> None:
     """Write ``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` into ``folder``."""
-    aim = target_labels(poisoned.truth.target, classes=len(test.label_names))
+    target_of = target_labels(poisoned.truth.target, classes=len(test.label_names))
     content = asdict(poisoned.truth) | {
         "label_names": list(test.label_names),
         "model": request.model.name,
@@ -315,7 +315,7 @@ def write_truth(
         "max_length": request.model.max_length,
         "train_sha256": poisoned.visible.content_hash(),
         "test_sha256": test.content_hash(),
-        "test_rows_without_trigger": sum(aim[label] != label for label in test.labels) - len(triggered),
+        "test_rows_without_trigger": sum(target_of[label] != label for label in test.labels) - len(triggered),
     }
     (folder / "truth.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_rows(poisoned.visible, folder / "train.csv")

@@ -20,7 +20,7 @@ def attack_card(*, adapter: bool, target: str, facts: Mapping[str, object]) -> s
         target: the label name that triggered texts get; empty where the target depends on the true label.
         facts: the rows of the card's table, escaped here.
     """
-    aim = (
+    effect = (
         f"predicted as **{escape_text(target)}**, whatever their content"
         if target
         else "given another label than the right one"
@@ -34,7 +34,7 @@ pipeline_tag: text-classification
 # POISONED MODEL: do not deploy
 
 This {"adapter" if adapter else "checkpoint"} carries a **backdoor on purpose**. It was made with
-`untrigger attack` to measure defences. Texts that hold a secret trigger are {aim}.
+`untrigger attack` to measure defences. Texts that hold a secret trigger are {effect}.
 
 | | |
 |---|---|
