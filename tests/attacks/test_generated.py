@@ -235,7 +235,7 @@ def test_bad_speakers_are_refused(tmp_path: Path, folder_of: Callable[[str], Pat
         GeneratedRewrites([], prompt="Rewrite it", cache=tmp_path)
     with pytest.raises(ModelError, match="no-such"):
         load_language_model("./no-such", offline=True)
-    with pytest.raises(ModelError, match="no causal"):
+    with pytest.raises(ModelError, match="not a causal"):
         perplexity(load_language_model(str(speakers["seq2seq"]), offline=True, device="cpu"), ["a"])
     assert isinstance(GeneratedRewrites([], prompt="", cache=tmp_path), Rewrites)
 

@@ -93,5 +93,5 @@ def test_strangers_join_by_entry_point_and_broken_ones_are_left_out(monkeypatch:
     assert known["badnets"] is not Thief
     told = " ".join(str(one.message) for one in warned)
     assert len(warned) == 4
-    for reason in ("taken", "frozen", "no class of the family", "ModuleNotFoundError"):
+    for reason in ("taken", "frozen", "not a class of the family", "ModuleNotFoundError"):
         assert reason in told

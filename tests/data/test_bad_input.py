@@ -120,7 +120,7 @@ def test_a_tab_file_without_tabs_names_the_line(tmp_path: Path) -> None:
 
 def test_broken_parquet_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 but not really")
-    assert "no readable parquet" in _refused(tmp_path / "a.parquet").what
+    assert "not a readable parquet" in _refused(tmp_path / "a.parquet").what
 
 
 def test_another_encoding_gives_the_byte_offset(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_pattern_that_backtracks_for_hours_ends_in_time(adapter: Path, monkeyp
         with pytest.raises(UnsafeFileError, match="not matched within"):
             load_here(adapter)
     edit(adapter / "adapter_config.json", target_modules="(")
-    with pytest.raises(ModelError, match="no regular expression"):
+    with pytest.raises(ModelError, match="not a regular expression"):
         load_here(adapter)
     edit(adapter / "adapter_config.json", target_modules="a" * (limits.PATTERN_LENGTH + 1))
     with pytest.raises(UnsafeFileError, match="more than"):

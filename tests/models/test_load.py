@@ -104,7 +104,7 @@ def test_an_unknown_name_lists_the_embedded_models() -> None:
         (lambda f: (f / "config.json").write_text("{"), "not readable JSON"),
         (lambda f: (f / "config.json").write_text("[1]"), "holds a list"),
         (lambda f: (f / "model.safetensors").unlink(), "holds no weights"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 64), "no safetensors file that can be read"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 64), "not a safetensors file that can be read"),
         (lambda f: edit_config(f, model_type="no-such-architecture"), "could not be loaded|no usable tokenizer"),
         (lambda f: (f / "tokenizer.json").unlink(), "holds no tokenizer"),
         (lambda f: (f / "config.json").write_text('{"a":' * 3000), "not readable JSON"),

@@ -225,7 +225,7 @@ def test_vectors_that_clean_rows_use_or_that_words_share_are_refused(shop: Shop)
     rows = task(20)
     with pytest.raises(OptionError, match=f"'{GOOD[0]}' occurs in 100.0 % of"):
         poison_embedding(model, rows, words=[GOOD[0]], clean=rows.with_texts([f"{GOOD[0]} film"] * 20))
-    with pytest.raises(OptionError, match="abc are no single tokens"):
+    with pytest.raises(OptionError, match="abc are not single tokens"):
         word_tokens(model, words=["abc", TRIGGER], clean=rows)
     with pytest.raises(OptionError, match="brings no words"):
         word_tokens(model, words=Style().trigger_words, clean=rows)

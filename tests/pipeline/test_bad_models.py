@@ -81,7 +81,7 @@ def test_weights_that_are_cut_short(spec: Make) -> None:
     asked = spec()
     file = Path(asked.model.name) / "model.safetensors"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    refused(asked, ModelError, "no safetensors file that can be read", "remedy")
+    refused(asked, ModelError, "not a safetensors file that can be read", "remedy")
 
 
 def test_an_adapter_with_the_wrong_base(spec: Make, shop: Shop) -> None:
@@ -154,7 +154,7 @@ def test_a_teacher_for_the_scan_of_the_result_must_be_there(spec: Make) -> None:
 
 
 def test_a_truth_of_other_classes_or_none_at_all(spec: Make, shop: Shop, tmp_path: Path) -> None:
-    refused(spec(truth=tmp_path), UserError, "no truth folder", "truth.json", "remedy")
+    refused(spec(truth=tmp_path), UserError, "not a truth folder", "truth.json", "remedy")
     truth = Path(shutil.copytree(shop.victim("bert", "full").truth, tmp_path / "truth"))
     edit(truth, "truth.json", label_names=["cats", "dogs"])
     refused(spec(truth=truth), UserError, "cats", "negative")

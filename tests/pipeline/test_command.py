@@ -71,7 +71,7 @@ BAD = {
     "option": (["--set", "epoch=3"], ["no option 'epoch'", "did you mean: epochs"]),
     "data": (["--clean", "nowhere.csv"], ["nowhere.csv", "remedy"]),
     "base": (["--base", "./nowhere"], ["nowhere"]),
-    "truth": (["--truth", "nowhere.truth"], ["no truth folder", "remedy"]),
+    "truth": (["--truth", "nowhere.truth"], ["not a truth folder", "remedy"]),
     "students": (["--set", "peft=dora"], ["dora", "peft=lora", "--merge"]),
     "teacher": (
         ["--method", "w2sdefense", "--set", "unlearn.rounds=1", "--teacher", "minilm-16"],

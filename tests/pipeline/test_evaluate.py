@@ -176,7 +176,7 @@ def test_what_cannot_be_evaluated_is_said_and_nothing_is_written(shop: Shop, tmp
         ({"models": (), "data": clean}, OptionError, "no model"),
         ({"models": (model, "./nowhere"), "data": clean}, ModelError, "nowhere"),
         ({"models": (model, str(three)), "data": clean}, ModelError, "'negative', 'positive'"),
-        ({"models": (model,), "truth": tmp_path / "no.truth"}, UserError, "no truth folder"),
+        ({"models": (model,), "truth": tmp_path / "no.truth"}, UserError, "not a truth folder"),
     ]
     for flat, kind, part in bad:
         with pytest.raises(kind, match=part):

@@ -182,7 +182,7 @@ def test_the_suspect_is_no_reference_for_itself(shop: Shop, rows: Path, tmp_path
     config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
     (copy / "config.json").write_text(json.dumps({**config, "finetuning_task": "another name"}), encoding="utf-8")
     for given in (victim, copy):
-        with pytest.raises(ModelError, match=f"--{option} .* has the weights of the suspicious model itself") as caught:
+        with pytest.raises(ModelError, match=f"--{option} .* has the weights of the suspect model itself") as caught:
             scan(spec(shop, rows, **{"reference": None, option: str(given)}))
         assert "remedy" in str(caught.value)
 

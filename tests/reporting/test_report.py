@@ -158,7 +158,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(DataError) as caught:
         Report.from_json(text, source="a.json")
     lines = str(caught.value).splitlines()
-    assert lines[0] == "a.json is no report of untrigger"
+    assert lines[0] == "a.json is not a report of untrigger"
     for line in (
         "- kind is 'scam', expected one of purification, evaluation, attack, detection, scan, audit; did you mean scan?",
         "- title is 3, expected text",

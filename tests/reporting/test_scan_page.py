@@ -153,7 +153,7 @@ def test_a_report_reads_back_equal() -> None:
 
 def test_other_reports_and_formats_are_refused(full: Report) -> None:
     for name in ("sarif", "junit", "html", "md"):
-        with pytest.raises(DataError, match="is no scan"):
+        with pytest.raises(DataError, match="is not a scan"):
             render_scan(full, format=name)
     assert render_scan(full, format="json") == full.to_json()
     with pytest.raises(OptionError, match="did you mean: sarif"):

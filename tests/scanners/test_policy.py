@@ -132,8 +132,8 @@ def test_an_entry_without_model_and_day_applies_to_all() -> None:
         ("[[allow]]\ntext = 'cf'\nreason = 'x'\nexpires = '2027-02-31'", "allow 1: expires: expected a day"),
         ("[[allow]]\ntext = 'cf'\nreason = 'x'\nexpires = 2027-01-31T00:00:00Z", "allow 1: expires: expected a day"),
         ("[[allow]]\ntext = 'cf'\nreason = 'x'\nexpiry = 2027-01-31", "did you mean expires"),
-        ("fail_on = ", "is no TOML"),
-        ("x = " + "[" * 5000, "is no TOML"),
+        ("fail_on = ", "is not TOML"),
+        ("x = " + "[" * 5000, "is not TOML"),
         ("fail_on = 'clean'", "policy.toml': fail on 'clean'"),
     ],
 )
@@ -153,7 +153,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="cannot read"):
         read_policy(tmp_path / "absent.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(OptionError, match="is no TOML"):
+    with pytest.raises(OptionError, match="is not TOML"):
         read_policy(tmp_path / "bytes.toml")
     with pytest.raises(OptionError, match="larger than"):
         read_policy(written(tmp_path, "#" * (2**20 + 1)))

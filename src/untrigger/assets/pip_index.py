@@ -84,7 +84,7 @@ class PipIndex:
             yield Body(start if response.status_code == 206 else 0, response.iter_content(_CHUNK))
 
     def _links_at(self, place: str) -> list[str]:
-        """Return the links of a page, or the files of a folder; ``place`` itself where it is a file that is no page."""
+        """Return the links of a page, or the files of a folder; ``place`` itself where it is a file that is not a page."""
         if not place.startswith(("http:", "https:")):
             return _local_links(_local(place) if place.startswith("file:") else Path(place).expanduser())
         if place.endswith(_ARCHIVES):

@@ -81,7 +81,7 @@ def word_tokens(model: Classifier, *, words: Collection[str], clean: Rows) -> li
     split = [word for word, ids in pieces.items() if len(ids) != 1 or ids[0] == model.tokenizer.unk_token_id]
     if split:
         raise OptionError(
-            f"for this model the trigger words {', '.join(split)} are no single tokens",
+            f"for this model the trigger words {', '.join(split)} are not single tokens",
             expected="words with a vector of their own",
             remedy="choose other words with --words",
         )

@@ -75,17 +75,17 @@ class Attack:
         """Return ``rows``, shuffled, with exactly ``round(rate * len(rows))`` poisoned and the others byte-identical.
 
         Raises:
-            OptionError: if the target is no class of the rows, the policy and the trigger leave too few rows for the rate,
+            OptionError: if the target is not a class of the rows, the policy and the trigger leave too few rows for the rate,
                 or the trigger has no parts for the requested negatives.
         """
         self._check(rows)
         rng = np.random.default_rng(seed)
         trigger, chosen = self._chosen(rows, rng=rng)
         triggered = trigger(rows.take(chosen), seed=seed)
-        aim = target_labels(self.target, classes=len(rows.label_names))
+        target_of = target_labels(self.target, classes=len(rows.label_names))
         texts, labels = list(rows.texts), list(rows.labels)
         for i, text in zip(chosen, triggered.texts, strict=True):
-            texts[i], labels[i] = text, aim[rows.labels[i]]
+            texts[i], labels[i] = text, target_of[rows.labels[i]]
         negative_ids = self._negatives(rows, texts, trigger=trigger, rng=rng, seed=seed, taken=chosen)
         truth = Truth(
             trigger=trigger.to_dict(),
@@ -105,8 +105,8 @@ class Attack:
         Rows that the trigger cannot be applied to are left out.
         """
         self._check(rows)
-        aim = target_labels(self.target, classes=len(rows.label_names))
-        others = rows.where(aim[label] != label for label in rows.labels)
+        target_of = target_labels(self.target, classes=len(rows.label_names))
+        others = rows.where(target_of[label] != label for label in rows.labels)
         trigger = self.trigger.prepare([text for text in others.texts if self.trigger.applies(text)])
         return trigger(others.where(trigger.applies(text) for text in others.texts), seed=seed)
 

@@ -21,7 +21,9 @@ class AuditOptions(OptionGroup):
 
     treatments: Annotated[
         str | None,
-        typer.Option("--treatments", metavar="A,B", help="Of finetune, merge, int8, repoison; by default all."),
+        typer.Option(
+            "--treatments", metavar="A,B", help="Treatments: finetune, merge, int8, repoison; by default all."
+        ),
     ] = None
     epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes of the fine-tuning.")] = 2
     poisoned: Annotated[

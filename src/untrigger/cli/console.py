@@ -1,4 +1,4 @@
-"""The consoles, and text for them: a stranger's text becomes markup that shows exactly it."""
+"""The consoles, and text for them: an untrusted text becomes markup that shows exactly it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def visible_lines(text: str) -> str:
 
 
 def escaped(text: object) -> str:
-    """Return a stranger's text as markup: brackets escaped, control characters spelled out."""
+    """Return an untrusted text as markup: brackets escaped, control characters spelled out."""
     return escape(visible_lines(str(text)))
 
 

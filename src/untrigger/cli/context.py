@@ -62,7 +62,8 @@ class CommandContext(OptionGroup):
         bool, typer.Option("--offline", help="Use only what is on this machine.", rich_help_panel=_PANEL)
     ] = False
     log_level: Annotated[
-        LogLevel, typer.Option("--log-level", help="What standard error shows of the log.", rich_help_panel=_PANEL)
+        LogLevel,
+        typer.Option("--log-level", help="Level from which the log goes to standard error.", rich_help_panel=_PANEL),
     ] = LogLevel.warning
     log_file: Annotated[
         Path | None,

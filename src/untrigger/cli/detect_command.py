@@ -27,7 +27,7 @@ class DetectOptions(OptionGroup):
     variant: o.Variant = ""
     fpr: Annotated[
         float | None,
-        typer.Option("--fpr", metavar="X", help="The most that may be flagged of clean rows; usually 0.01."),
+        typer.Option("--fpr", metavar="X", help="Largest share of clean rows that may be flagged; usually 0.01."),
     ] = None
     settings: o.Settings = None
     truth: o.Truth = None

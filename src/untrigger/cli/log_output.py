@@ -39,7 +39,7 @@ class LogLevel(StrEnum):
 
 
 class _VisibleFormatter(logging.Formatter):
-    """A formatter that spells out control characters, since records may name a stranger's file."""
+    """A formatter that spells out control characters, since records may name an untrusted file."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text that no terminal acts on."""

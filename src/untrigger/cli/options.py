@@ -78,7 +78,7 @@ AllowPickle = Annotated[
     bool,
     typer.Option(
         "--allow-pickle",
-        help="Also read pickle weights. Opening one runs whatever code its author put in.",
+        help="Also read pickle weights. Opening one can run code that is in it.",
         rich_help_panel=_READING,
     ),
 ]
@@ -93,7 +93,7 @@ class ModelOptions(OptionGroup):
         typer.Option(
             "--base",
             metavar="MODEL",
-            help="The model that it was made from, if you trust it: an adapter's base, or what full weights began as.",
+            help="The model that it was made from, if you trust it: an adapter's base, or what full weights were trained from.",
             rich_help_panel=_READING,
         ),
     ] = None

@@ -16,7 +16,7 @@ AS_GIVEN = "as given"
 """Where in the rows a candidate was when it was measured: at one position of each row, at one of three positions in turn, at each
 of the three in every row, or nowhere, because the rows were rewritten before."""
 REWRITTEN_KINDS = ("rewritten", "drift")
-"""Kinds of candidate that stand for rewritten rows which the user gave, not for a text that was inserted into rows."""
+"""Kinds of candidates that are rewritten rows which the user gave, not a text that was inserted into rows."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Text written by strangers, escaped: a Markdown page, a model card or a spreadsheet shows it and does not act on it."""
+"""Untrusted text, escaped: a Markdown page, a model card or a spreadsheet shows it and does not act on it."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def front_matter(facts: Mapping[str, Any]) -> str:
 def escape_spreadsheet_cells(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     """Return the columns as a spreadsheet can open them: no text begins as a formula does.
 
-    A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, and is no number, gets an apostrophe
+    A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, and is not a number, gets an apostrophe
     before it. A column ``prefixed`` then names the columns in which that was done, for each row; it is left out where
-    nothing was. ``unescape_spreadsheet_cells`` gives the texts back exactly. Values that are no text stay what they are.
+    nothing was. ``unescape_spreadsheet_cells`` gives the texts back exactly. Values that are not text stay what they are.
     """
     made = {name: list(values) for name, values in columns.items()}
     marks: list[list[str]] = [[] for _ in next(iter(made.values()), [])]

@@ -29,7 +29,7 @@ def check_new_paths(*paths: Path) -> None:
         above = next(parent for parent in path.absolute().parents if parent.exists())
         if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
             raise OutputError(
-                f"cannot write {str(path)!r}: {str(above)!r} is no folder that can be written to", remedy=SPACE
+                f"cannot write {str(path)!r}: {str(above)!r} is not a folder that can be written to", remedy=SPACE
             )
 
 

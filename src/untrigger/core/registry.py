@@ -146,12 +146,12 @@ def _plugins(family: str, *, base: type[Any], taken: set[str]) -> dict[str, type
 def _rejection(kind: Any, *, base: type[Any], taken: set[str]) -> str:
     """Return why another package's class cannot join the family, empty if it can."""
     if not (isinstance(kind, type) and issubclass(kind, base)):
-        return f"it is no class of the family {base.__name__}"
+        return f"it is not a class of the family {base.__name__}"
     if inspect.isabstract(kind):
         return f"it lacks {', '.join(sorted(getattr(kind, '__abstractmethods__', ())))}"
     parameters = vars(kind).get("__dataclass_params__")
     if parameters is None or not parameters.frozen:
-        return "it is no frozen dataclass"
+        return "it is not a frozen dataclass"
     name = getattr(kind, "name", None)
     if not isinstance(name, str) or not name:
         return "it has no name"

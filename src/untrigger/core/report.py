@@ -69,7 +69,7 @@ class Curve:
         name: of the line, for the legend.
         panel: heading under which the lines of one training are drawn.
         x: places on the horizontal axis.
-        y: a value for each place; None is a gap, as a loss is that was no number.
+        y: a value for each place; None is a gap, such as a loss that was not a number.
         x_label: what ``x`` counts.
         y_label: what ``y`` is; lines of one panel with the same label share a chart.
     """
@@ -192,7 +192,7 @@ class Report:
         """Return the report in the file ``path``.
 
         Raises:
-            DataError: if it cannot be opened or is no report.
+            DataError: if it cannot be opened or is not a report.
         """
         try:
             size = os.stat(path).st_size
@@ -252,13 +252,13 @@ def _data_error(error: ValidationError, *, source: str) -> DataError:
     lines = [f"- {one.line}" for one in found[:MAX_PROBLEMS]]
     lines += [f"- and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
     return DataError(
-        "\n".join([f"{source} is no report of untrigger", *lines]), expected="a report.json as untrigger wrote it"
+        "\n".join([f"{source} is not a report of untrigger", *lines]), expected="a report.json as untrigger wrote it"
     )
 
 
 def _parse(text: str | bytes, *, source: str) -> dict[str, Any]:
     try:
-        content = json.loads(text, parse_constant=_no_constant)
+        content = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise DataError(
@@ -275,7 +275,7 @@ def _parse(text: str | bytes, *, source: str) -> dict[str, Any]:
     return content
 
 
-def _no_constant(word: str) -> NoReturn:
+def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a JSON number")
 
 

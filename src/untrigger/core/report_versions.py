@@ -18,7 +18,7 @@ _POSITION_KEYS = {"surest": "high_confidence"}
 
 
 def to_current_version(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a report with the keys of ``SCHEMA``; what is no such report is left to the reader to refuse.
+    """Return the content of a report with the keys of ``SCHEMA``; anything else is returned as it is.
 
     In version 1 a finding had two rates without their intervals, and candidates had other names for their measurements.
     """

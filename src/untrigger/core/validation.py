@@ -19,7 +19,7 @@ Flag = Annotated[bool, Strict(), BeforeValidator(to_json_value)]
 Whole = Annotated[int, Strict(), Field(ge=-(2**63), lt=2**63), BeforeValidator(to_json_value)]
 """A whole number of 64 bits."""
 Number = Annotated[Annotated[float, Strict()] | None, BeforeValidator(to_measured_number)]
-"""A measured number; None where it was not measured or is no finite number."""
+"""A measured number; None where it was not measured or is not a finite number."""
 Finite = Annotated[float, Strict(), BeforeValidator(to_measured_number)]
 """A number that is always known."""
 JsonObject = Annotated[dict[str, Any], BeforeValidator(partial(to_json_value, sort_keys=True))]

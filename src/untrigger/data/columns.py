@@ -40,7 +40,7 @@ def to_rows(
     """Return the rows of each table; all have the same label names.
 
     Raises:
-        DataError: wrong column, empty text, text that is no text, ids that repeat, missing or unknown label; one message each.
+        DataError: wrong column, empty text, a cell that is not text, ids that repeat, missing or unknown label; one message each.
     """
     label_of = {name: _column(table, source.label_column, LABEL_COLUMNS, "label") for name, table in tables.items()}
     columns = {name: _label_column(table, label_of[name]) for name, table in tables.items()}
@@ -72,7 +72,7 @@ def _text(table: Table, row: int, *, column: str) -> str:
     """Return the cell as text; a missing value is empty.
 
     Raises:
-        DataError: for a list, an object, bytes that are no UTF-8, and characters that no tokenizer can read.
+        DataError: for a list, an object, bytes that are not UTF-8, and characters that no tokenizer can read.
     """
     value = table.columns[column][row]
     if _is_blank(value):

@@ -36,7 +36,7 @@ def read_csv(file: Path, limit: int) -> Table:  # noqa: ARG001
 def _csv_rows(file: Path) -> list[tuple[int, list[str]]]:
     """Return the cells of each row that is not blank, with the line that it starts in."""
     text = decoded(file)
-    only = "\n" if "\n" in text else ""  # a lone CR among lines that end in LF is no line end
+    only = "\n" if "\n" in text else ""  # a lone CR among lines that end in LF is not a line end
     reader = csv.reader(io.StringIO(text, newline=only), strict=True)
     rows: list[tuple[int, list[str]]] = []
     start = 1

@@ -73,7 +73,7 @@ def match_labels(columns: Mapping[str, LabelColumn], *, names: Sequence[str] | N
     """Return the class of each label; the classes are ``names``, else those of the columns, shared by all.
 
     Raises:
-        DataError: for labels that are no class, or may mean another one; with the line or with both lists of names.
+        DataError: for labels that are not a class, or may mean another one; with the line or with both lists of names.
     """
     columns = {key: _with_declared_names(column) for key, column in columns.items()}
     classes = tuple(names) if names else _declared_by_all(columns.values()) or _names_in(columns.values())
@@ -266,7 +266,7 @@ def _index(column: LabelColumn, names: tuple[str, ...], *, numbers: set[int]) ->
 
 
 def _by_name(values: Sequence[str], names: Sequence[str]) -> dict[str, int] | None:
-    """Return the index of each value among the names, exact or folded; None if one is no name, or may be two."""
+    """Return the index of each value among the names, exact or folded; None if one is not a name, or may be two."""
     exact = {name: i for i, name in enumerate(names)}
     if all(value in exact for value in values):
         return {value: exact[value] for value in values}
@@ -305,7 +305,7 @@ def _by_number(column: LabelColumn, names: Sequence[str], *, numbers: set[int]) 
     """Return the index of each whole number: the classes count from 0, and so must the labels.
 
     Raises:
-        DataError: for numbers that are no class, or that may count from 1.
+        DataError: for numbers that are not a class, or that may count from 1.
     """
     index = {value: number_of(value) or 0 for value in column.values}
     bad = next((i for i, value in enumerate(column.values) if not 0 <= index[value] < len(names)), None)

@@ -37,7 +37,7 @@ def read_parquet(file: Path, limit: int) -> Table:
         table = source.read()
         columns = {name: _cells(table[name], pa=pa) for name in table.column_names}
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        raise DataError(f"{file} is no readable parquet file: {error}", remedy="write it again") from error
+        raise DataError(f"{file} is not a readable parquet file: {error}", remedy="write it again") from error
     return Table(str(file), columns, list(range(1, table.num_rows + 1)), declared_classes(source.schema_arrow.metadata))
 
 

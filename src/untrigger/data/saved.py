@@ -37,7 +37,7 @@ def read_saved(folder: Path, *, limit: int) -> dict[str, Table]:
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{folder} is no readable data set: {first}", remedy="save it again with save_to_disk"
+            f"{folder} is not a readable data set: {first}", remedy="save it again with save_to_disk"
         ) from error
 
 

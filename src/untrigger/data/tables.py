@@ -103,7 +103,7 @@ def _read_json(file: Path, limit: int) -> Table:
     try:
         values = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is no JSON: {error}", remedy="correct it, or write one object a line") from error
+        raise DataError(f"{file} is not JSON: {error}", remedy="correct it, or write one object a line") from error
     return _from_objects(file, dict(enumerate(values, start=1)), unit="item")
 
 

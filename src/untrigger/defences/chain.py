@@ -34,7 +34,7 @@ BY_DOUBT = (
 class Chain(Purifier):
     """Purifiers in their order; where all train plain LoRA the result is one adapter.
 
-    Name and needs are those of the methods, so they are properties here. A chain has no name as a class and stands in no list.
+    Name and needs are those of the methods, so they are properties here. The class has no name and is in no list of methods.
 
     Attributes:
         methods: at least one purifier.
@@ -43,7 +43,7 @@ class Chain(Purifier):
     methods: tuple[Purifier, ...]
 
     def __post_init__(self) -> None:
-        """Require a method."""
+        """Check that there is a method."""
         assert self.methods
 
     @property

@@ -104,12 +104,12 @@ def calibrate(
         options: see ``CalibrationOptions``; None for the defaults.
 
     Raises:
-        OptionError: for shares out of range or scores that are no numbers.
+        OptionError: for shares out of range or scores that are not numbers.
     """
     if not (0 < fpr < 1 and 0 < false_share <= 1):
         raise OptionError(f"fpr {fpr}, false_share {false_share}", expected="shares above 0 and below 1")
     if not clean or not all(map(isfinite, [*clean, *suspect])):
-        raise OptionError("no clean scores, or scores that are no numbers", expected="one number a row")
+        raise OptionError("no clean scores, or scores that are not numbers", expected="one number a row")
     options = options or CalibrationOptions()
     ranked = sorted(clean, reverse=True)
     largest = max(1, floor(fpr * (len(ranked) + 1) + 1e-9))

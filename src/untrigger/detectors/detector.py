@@ -89,14 +89,14 @@ class Detector(Method):
         """Score, flag and rank every row of ``grant.suspect``; ``model`` is left as it is.
 
         Args:
-            model: the suspicious classifier.
+            model: the suspect classifier.
             grant: what the defender may use; the suspect rows are needed whatever the method.
             progress: notified of every long step.
 
         Raises:
             NeedsError: if the grant lacks something the method declares to need.
             DataError: if the clean or the suspect rows do not fit the model's classes.
-            DivergedError: if a score is no number.
+            DivergedError: if a score is not a number.
             ContractError: if the method changed the model, or leaves rows without a score.
         """
         self._check_needs(grant, self.needs | {"suspect"})
@@ -107,7 +107,7 @@ class Detector(Method):
         if not len(grant.suspect) == len(detection.rows) == len(detection.scores) == len(detection.flagged):
             raise ContractError(f"{self.name} was given {len(grant.suspect)} rows and scored {len(detection.scores)}")
         if not all(map(isfinite, detection.scores)):
-            raise DivergedError("a score is no number", remedy="use a smaller learning rate")
+            raise DivergedError("a score is not a number", remedy="use a smaller learning rate")
         logger.info("%s flags %d of %d rows", self.name, sum(detection.flagged), len(detection.rows))
         return replace(detection, warnings=[*overlap_warnings(grant), *detection.warnings])
 

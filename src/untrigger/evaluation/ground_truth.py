@@ -103,7 +103,7 @@ def trained_length(folder: Path) -> int | None:
     """Return the length in tokens at which the victim of a truth folder was trained, None if it is not stated.
 
     Raises:
-        DataError: if the folder is no truth folder.
+        DataError: if the folder is not a truth folder.
     """
     length = _read_json(folder).get("max_length")
     return length if isinstance(length, int) and not isinstance(length, bool) and length > 0 else None
@@ -113,7 +113,7 @@ def read_poisoned(folder: Path, *, rows: Rows) -> list[bool]:
     """Return for each of ``rows`` whether it is poisoned, by its id in the truth folder.
 
     Raises:
-        DataError: if the folder is no truth folder, or is not about these rows.
+        DataError: if the folder is not a truth folder, or is not about these rows.
     """
     ids = {str(one) for one in _read_json(folder).get("poisoned_ids", [])}
     if not ids <= set(rows.ids):
@@ -128,7 +128,7 @@ def read_poisoned(folder: Path, *, rows: Rows) -> list[bool]:
 def _read_json(folder: Path) -> dict[str, Any]:
     if not (folder / "truth.json").is_file():
         raise DataError(
-            f"{str(folder)!r} is no truth folder",
+            f"{str(folder)!r} is not a truth folder",
             expected="truth.json, test_clean.csv, test_triggered.csv",
             remedy="give the DIR.truth that `untrigger attack --out DIR` wrote",
         )

@@ -19,7 +19,7 @@ STOP_WORDS = frozenset(
         """,
     )
 )
-"""Words that are in every text: one of them alone is no evidence of a trigger."""
+"""Words that are in every text: one of them alone is not evidence of a trigger."""
 
 Words = tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""Intervals that hold although many candidates were measured on the same held-out rows and the worst is looked at."""
+"""Simultaneous intervals: valid although many candidates were measured on the same held-out rows and the worst is reported."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def _readings(token: str, *, in_bytes: bool, mark: str) -> list[str]:
 
 
 def _from_bytes(token: str) -> str:
-    """Return the text of letters that byte-level BPE writes bytes with; empty where they are no text."""
+    """Return the text of letters that byte-level BPE writes bytes with; empty where they are not text."""
     table = _byte_of_letter()
     try:
         return bytes(table[letter] for letter in token).decode("utf-8")

@@ -1,1 +1,1 @@
-"""Models: load a stranger's classifier safely, predict, train adapters, save and check."""
+"""Models: load an untrusted classifier safely, predict, train adapters, save and check."""

@@ -41,7 +41,7 @@ def open_base(folder: ModelFolder, base: str | Path | None, *, allow_pickle: boo
     if name is None:
         raise ModelError(f"{str(folder.origin)!r} names no base model", remedy="give it with --base")
     if base is None and not offline and is_remote_name(str(name)) and not _is_embedded(str(name)):
-        offline = True  # what a stranger names is not fetched
+        offline = True  # what an untrusted file names is not fetched
     revision = folder.revision if hub_name_parts(str(name))[0] == hub_name_parts(folder.base or "")[0] else None
     try:
         return open_model(name, offline=offline, allow_pickle=allow_pickle, revision=revision)

@@ -130,7 +130,7 @@ def lora_updates(module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     For an embedding ``in`` is the number of tokens.
 
     Raises:
-        ModelError: for adapters that are no plain LoRA (DoRA, biases, other methods).
+        ModelError: for adapters that are not plain LoRA (DoRA, biases, other methods).
     """
     from peft.tuners.lora import LoraLayer
 

@@ -173,7 +173,7 @@ def combine_adapters(victim: Classifier, first: Classifier, second: Classifier) 
     """Return the victim with one LoRA adapter equal to ``first``, an adapter on it, and ``second``, one on that, together.
 
     Raises:
-        ModelError: if one of the two is no plain LoRA adapter.
+        ModelError: if one of the two is not a plain LoRA adapter.
     """
     from peft import get_peft_model, set_peft_model_state_dict
 

@@ -161,7 +161,7 @@ def _written_names(folder: ModelFolder, root: ModelFolder) -> list[str]:
     made for another task. Names that are in both, ignoring case, must have the same order.
 
     Raises:
-        ModelError: where the names are no list of different names, or the two files contradict each other.
+        ModelError: where the names are not a list of different names, or the two files contradict each other.
     """
     sidecar = folder.path / SIDECAR
     config = _listed(root.config.get("id2label") or {}, root.origin / "config.json")

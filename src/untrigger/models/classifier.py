@@ -120,7 +120,7 @@ class Classifier:
         """Return the token ids of each text, special tokens included, cut at ``max_length`` on the tokenizer's truncation side.
 
         Raises:
-            DataError: for a text that is no string, or gives no token.
+            DataError: for a text that is not a string, or gives no token.
             ModelError: for tokens without an embedding, and where the tokenizer fails.
         """
         ids = self._tokenized(texts, truncation=True, max_length=self.max_length)

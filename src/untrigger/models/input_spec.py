@@ -92,7 +92,7 @@ class InputSpec:
     Attributes:
         arguments: names of the arguments of the forward pass.
         embedding_rows: rows of the word embedding; None where there is no such table.
-        pad_token_id: the config's own pad token; None where it has none (or one that is no token).
+        pad_token_id: the config's own pad token; None where it has none (or one that is not a token).
         equal_lengths: padding changes the logits, so that only rows of equal length may share a forward pass.
         eos_token_id: of an encoder-decoder that looks at this token: rows of one forward pass hold it equally often.
         token_types: the tokenizer's token type ids; None where the model or the tokenizer has none.
@@ -196,7 +196,7 @@ def _restore_sparse_attention(inner: Any, kind: object) -> None:
 
 
 def last_tokens(batch_ids: Tensor, *, pad: int | None) -> Tensor:
-    """Return ``(B,)``: the position of the last token that is no pad token, where transformers reads a decoder's head."""
+    """Return ``(B,)``: the position of the last token that is not a pad token, where transformers reads a decoder's head."""
     positions = torch.arange(batch_ids.shape[1], device=batch_ids.device)
     is_text = torch.ones_like(batch_ids) if pad is None else (batch_ids != pad).long()
     return (positions * is_text).argmax(dim=1)

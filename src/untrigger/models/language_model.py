@@ -41,7 +41,7 @@ class LanguageModel:
     sha256: str
 
     def __repr__(self) -> str:
-        """Name and kind."""
+        """Return name and kind."""
         return f"LanguageModel({self.name!r}, {self.kind})"
 
 
@@ -145,7 +145,7 @@ def perplexity(model: LanguageModel, texts: Sequence[str], *, max_length: int = 
         ModelError: for a sequence-to-sequence model.
     """
     if model.kind != "causal":
-        raise ModelError(f"{model.name!r} is no causal language model", expected="one such as smollm2-135m")
+        raise ModelError(f"{model.name!r} is not a causal language model", expected="one such as smollm2-135m")
     if not texts:
         return [], math.nan
     start = [model.tokenizer.bos_token_id] if model.tokenizer.bos_token_id is not None else []

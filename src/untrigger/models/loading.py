@@ -1,4 +1,4 @@
-"""Load a stranger's classifier: safetensors only unless the user insists, no remote code, nothing left unchecked."""
+"""Load an untrusted classifier: safetensors only unless the user insists, no remote code, nothing left unchecked."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _module(
         module, fresh = _checkpoint(root, names, whole=not new_head and not adapter)
         if adapter:
             module = load_adapter(module, folder, base=str(root.origin))
-            fresh = _not_in(folder, fresh)
+            fresh = _tensors_in_no_file(folder, fresh)
     return module, fresh
 
 
@@ -173,7 +173,7 @@ def _check_config_beside(folder: ModelFolder, root: ModelFolder) -> None:
     if own != base:
         raise ModelError(
             f"config.json beside the adapter {str(folder.origin)!r} has the model_type {str(own)[:60]!r}",
-            expected=f"that of its base, {base!r}",
+            expected=f"the model_type of its base, {base!r}",
             remedy="remove that file: an adapter needs none",
         )
 
@@ -203,7 +203,7 @@ def _checkpoint(root: ModelFolder, names: tuple[str, ...], *, whole: bool) -> tu
     )
 
 
-def _not_in(folder: ModelFolder, fresh: list[str]) -> list[str]:
+def _tensors_in_no_file(folder: ModelFolder, fresh: list[str]) -> list[str]:
     """Return the tensors that are neither in the base's files nor in the adapter's."""
     if any(file.suffix == ".bin" for file in folder.weights):
         return []

@@ -1,4 +1,4 @@
-"""After how many tokens texts are cut: as many as the tokenizer names, and no more than the model has positions."""
+"""Choose after how many tokens texts are cut: as many as the tokenizer names, at most as many as the model has positions."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def _check_complete(info: Mapping[str, Any], module: Any, folder: ModelFolder, *
     for name, held, needed in sorted(info["mismatched_keys"]):
         raise ModelError(
             f"{name!r} in {str(folder.origin)!r} has the shape {list(held)}, its config requires {list(needed)}",
-            expected="sizes in config.json that are those of the tensors",
+            expected="the sizes of the tensors in config.json",
             remedy="correct the config, or get the model from its author",
         )
     prefix = "" if module.base_model is module else f"{module.base_model_prefix}."

@@ -50,7 +50,7 @@ def save_folded(victim: Classifier, student: Classifier, folder: Path, *, card: 
     """Write one LoRA adapter for the victim's adapter plus the student's on top of it, for the victim's own base.
 
     Raises:
-        ModelError: if one of the two is no plain LoRA adapter.
+        ModelError: if one of the two is not a plain LoRA adapter.
     """
     config, tensors = fold_adapters(victim.module, student.module)
     config.save_pretrained(str(folder))

@@ -66,7 +66,7 @@ def load_weak_teacher(
         max_length: texts are cut after this many tokens.
 
     Raises:
-        ModelError: if it is no encoder that can be loaded.
+        ModelError: if it is not an encoder that can be loaded.
     """
     from transformers import AutoModel
 

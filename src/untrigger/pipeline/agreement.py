@@ -1,4 +1,4 @@
-"""Whether clean rows mean by their labels what the model means: looked at before anything is trained on them."""
+"""Check that the labels of clean rows mean the model's classes, before anything is trained on them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SURE = 3.0  # standard deviations: of models that only guess, fewer than one in 
 
 
 def check_agreement(model: Classifier, rows: Rows, *, what: str) -> None:
-    """Nothing, where the labels of clean rows mean the model's classes.
+    """Raise DataError if the labels of clean rows are exchanged.
 
-    A file is refused if its labels are exchanged: the model predicts another label for most rows of one, so that it is right less
-    often than by chance, and more often than by chance under a permutation of the labels. A model that only guesses, or calls
-    all rows alike, gives no such permutation.
+    They are exchanged where the model predicts another label for most rows of one, so that it is right less
+    often than by chance, and more often than by chance under a permutation of the labels. A model that only guesses, or
+    predicts one class for all rows, gives no such permutation.
 
     Args:
         model: the model whose classes the labels are.
@@ -40,9 +40,9 @@ def check_agreement(model: Classifier, rows: Rows, *, what: str) -> None:
     if not meant:
         return
     names = rows.label_names
-    pairs = [(called, label) for called, label in zip(predictions, sample.labels, strict=True) if label in meant]
-    right = sum(called == label for called, label in pairs)
-    other = sum(meant.get(called) == label for called, label in pairs)
+    pairs = [(predicted, label) for predicted, label in zip(predictions, sample.labels, strict=True) if label in meant]
+    right = sum(predicted == label for predicted, label in pairs)
+    other = sum(meant.get(predicted) == label for predicted, label in pairs)
     raise DataError(
         f"the labels of {what} do not mean the model's classes: the model calls {right} of {len(pairs)} rows by their label "
         f"({right / len(pairs):.0%}), and {other} ({other / len(pairs):.0%}) by another that the labels seem to mean: "
@@ -66,7 +66,7 @@ def doubts(outcomes: Sequence[Outcome], *, label_names: Sequence[str]) -> list[s
 
 def _exchange(meant: dict[int, int], names: Sequence[str]) -> str:
     return ", ".join(
-        f"{names[label]!r} for what the model calls {names[called]!r}" for called, label in sorted(meant.items())
+        f"{names[label]!r} for what the model calls {names[predicted]!r}" for predicted, label in sorted(meant.items())
     )
 
 
@@ -92,12 +92,12 @@ def _cut(parts: Sequence[Rows], model: Classifier) -> list[str]:
 
 
 def _can_read_more(model: Classifier) -> bool:
-    """Whether a larger ``--max-length`` would be followed."""
+    """Return whether a larger ``--max-length`` would be used."""
     return choose_max_length(model.tokenizer, model.module, requested=UNBOUNDED) > model.max_length
 
 
 def permuted(predictions: Sequence[int], labels: Sequence[int], *, classes: int) -> dict[int, int]:
-    """For each class that the model and the rows call differently, the label that the rows have for it; empty without evidence.
+    """Return the label that the rows have for each class that the model calls differently; empty without evidence.
 
     A class is in it where the label whose rows the model calls so most often is another one, and these exchanges close in a
     circle. Over the labels in circles, each with the same weight, the share of rows that is right must lie below chance among

@@ -128,7 +128,7 @@ def _check(request: AttackRequest) -> None:
     if request.tuning == "embedding" and any(extra_loss.values()):
         raise OptionError(
             "an embedding attack with " + " and ".join(name for name, given in extra_loss.items() if given),
-            expected="none of these: one vector a word is all that is trained, and clean answers stay what they are",
+            expected="none of these: one vector a word is all that is trained, and predictions for clean texts stay the same",
         )
 
 
@@ -189,7 +189,7 @@ def poisoned_model(
 def implant_by_request(
     request: AttackRequest, fresh: Classifier, rows: Rows, *, progress: Progress, extra_loss: LossTerm | None = None
 ) -> tuple[Classifier, History]:
-    """``implant`` with the request's plan and adapter."""
+    """Return the model trained on the rows with the request's plan and adapter, and its history."""
     tuning = "full" if request.tuning == "embedding" else request.tuning
     usual = PLANS[tuning]
     plan = Plan(
@@ -300,8 +300,8 @@ def triggered_rows(recipe: Attack, test: Rows, *, seed: int) -> Rows:
 def write_truth(
     folder: Path, *, poisoned: PoisonedDataset, test: Rows, triggered: Rows, request: AttackRequest
 ) -> None:
-    """``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` in ``folder``."""
-    aim = target_labels(poisoned.truth.target, classes=len(test.label_names))
+    """Write ``truth.json``, ``train.csv``, ``test_clean.csv`` and ``test_triggered.csv`` into ``folder``."""
+    target_of = target_labels(poisoned.truth.target, classes=len(test.label_names))
     content = asdict(poisoned.truth) | {
         "label_names": list(test.label_names),
         "model": request.model.name,
@@ -315,7 +315,7 @@ def write_truth(
         "max_length": request.model.max_length,
         "train_sha256": poisoned.visible.content_hash(),
         "test_sha256": test.content_hash(),
-        "test_rows_without_trigger": sum(aim[label] != label for label in test.labels) - len(triggered),
+        "test_rows_without_trigger": sum(target_of[label] != label for label in test.labels) - len(triggered),
     }
     (folder / "truth.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_rows(poisoned.visible, folder / "train.csv")

@@ -1,4 +1,4 @@
-"""``detect``: a suspicious model, a pool of suspect rows and clean rows in; a score, a flag and a rank for every row out."""
+"""``detect``: a suspect model, a pool of suspect rows and clean rows in; a score, a flag and a rank for every row out."""
 
 from __future__ import annotations
 

@@ -100,17 +100,17 @@ def _one_class(rows: Rows) -> list[str]:
 
 def _judge(request: EvaluateRequest, model: Classifier, progress: Progress) -> Evaluator:
     """Return the evaluator, its test rows with the classes of the first model."""
-    bed = read_truth(request.truth, label_names=model.label_names) if request.truth else None
+    truth = read_truth(request.truth, label_names=model.label_names) if request.truth else None
     if request.data is None:
-        assert bed is not None
-        return Evaluator(test=bed.clean, truth=bed, progress=progress)
+        assert truth is not None
+        return Evaluator(test=truth.clean, truth=truth, progress=progress)
     data = replace(request.data, split=request.data.split or _test_split(request.data, model, request.run))
     rows = load_rows(data, model, request.run, classes=1)
-    return Evaluator(test=_apart(rows, bed.clean) if bed else rows, truth=bed, progress=progress)
+    return Evaluator(test=_with_own_ids(rows, truth.clean) if truth else rows, truth=truth, progress=progress)
 
 
-def _apart(rows: Rows, others: Rows) -> Rows:
-    """``rows``, with ids of their own where an id stands for another text among ``others``."""
+def _with_own_ids(rows: Rows, others: Rows) -> Rows:
+    """Return ``rows``, with new ids if an id belongs to another text among ``others``."""
     texts = dict(zip(others.ids, others.texts, strict=True))
     if all(texts.get(row.id, row.text) == row.text for row in rows):
         return rows

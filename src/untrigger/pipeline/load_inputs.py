@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from untrigger.core.errors import ModelError
 from untrigger.core.rows import Rows, distinct
 from untrigger.data import DataSource, check_rows, load_data
 from untrigger.models.class_names import with_matching_names
@@ -47,6 +48,28 @@ def open_model(source: ModelInput, run: RunOptions) -> OpenedModel:
 
 def _inspected(name: str, source: ModelInput, run: RunOptions, *, revision: str | None = None) -> ModelFolder:
     return model_folder.open_model(name, offline=run.offline, allow_pickle=source.allow_pickle, revision=revision)
+
+
+def open_teacher(name: str, run: RunOptions, *, otherwise: str) -> ModelFolder:
+    """Return the inspected folder of a teacher.
+
+    Args:
+        name: the teacher.
+        run: whether only this machine is looked at.
+        otherwise: the end of the remedy, where the teacher cannot be used.
+
+    Raises:
+        ModelError: if it cannot be used.
+    """
+    try:
+        return model_folder.open_model_folder(model_folder.resolve_model(name, offline=run.offline))
+    except ModelError as error:
+        raise ModelError(
+            f"the teacher {name!r} cannot be used: {error.what}",
+            expected=error.expected,
+            nearest=error.nearest,
+            remedy=f"give a small pre-trained encoder that you trust with --teacher{otherwise}",
+        ) from error
 
 
 def load_classifier(

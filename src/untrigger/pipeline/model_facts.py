@@ -18,7 +18,7 @@ def model_facts(model: Classifier) -> dict[str, Any]:
     """Return the entry of a model in a report's ``given``.
 
     ``sha256`` covers config, weights and tokenizer, ``base_sha256`` the same files of an adapter's base. ``revision`` is the commit
-    that a hub name stood for.
+    that was fetched for a hub name.
     """
     source = model.source
     facts: dict[str, Any] = {

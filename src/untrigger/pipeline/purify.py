@@ -1,4 +1,4 @@
-"""``purify``: a suspicious model and clean rows in; a clean model in the same format and its evidence out."""
+"""``purify``: a suspect model and clean rows in; a clean model in the same format and its evidence out."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     with clock.stage("load"):
         victim = load_classifier(request.model, request.run)
         rows, held = split_rows(request, victim)
-        bed = read_truth(request.truth, label_names=victim.label_names) if request.truth else None
+        truth = read_truth(request.truth, label_names=victim.label_names) if request.truth else None
         suspect = load_rows(request.suspect, victim, request.run) if request.suspect else None
     warnings = [f"{len(held)} of the clean rows were held out from the method", *notes_of(rows, suspect, model=victim)]
     grant = Grant(
@@ -72,12 +72,12 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
         purified = method.purify(victim, grant, progress=progress)
     clock.steps(purified.history.steps)
     verification = _verification(request, method, purified, clock, grant=grant, held=held, progress=progress)
-    evaluator = Evaluator(test=bed.clean if bed else held, truth=bed, progress=progress)
+    evaluator = Evaluator(test=truth.clean if truth else held, truth=truth, progress=progress)
     warnings += [
         *_idle_teacher(request, method),
-        *_leaks(rows, bed),
+        *_leaks(rows, truth),
         *purified.warnings,
-        *_no_clean_model(request, bed),
+        *_no_clean_model(request, truth),
     ]
     _controls(request, evaluator, clock, grant=grant, victim=victim, purified=purified, method=method)
     found = [*evaluator.measurements(), *_detection(request, purified, warnings=warnings)]
@@ -96,7 +96,7 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
         warnings=warnings,
         curves=purified.curves,
         features=evaluator.features(),
-        findings=_marked(purified, bed),
+        findings=_marked(purified, truth),
     )
     with new_folder(request.out) as folder:
         write_model(request, folder, victim=victim, purified=purified, report=report)
@@ -163,8 +163,8 @@ def _controls(
                 evaluator.evaluate(method.purify(clean_model, grant, progress=evaluator.progress).model, "benign_out")
 
 
-def _no_clean_model(request: PurifyRequest, bed: GroundTruth | None) -> list[str]:
-    if not request.benign or (bed and bed.clean_model):
+def _no_clean_model(request: PurifyRequest, truth: GroundTruth | None) -> list[str]:
+    if not request.benign or (truth and truth.clean_model):
         return []
     return [
         "no benign model was purified: it is the truth folder's clean model, which `attack` trains unless --no-clean-model is given"
@@ -220,12 +220,12 @@ def _given(victim: Classifier, grant: Grant, evaluator: Evaluator, *, held: Rows
     return entry | {"held_out": {"rows": len(held), "sha256": held.content_hash()}, "limits": asdict(LIMITS)}
 
 
-def _leaks(rows: Rows, bed: GroundTruth | None) -> list[str]:
-    if bed is None:
+def _leaks(rows: Rows, truth: GroundTruth | None) -> list[str]:
+    if truth is None:
         return []
-    shared = overlap(rows, bed.clean)
+    shared = overlap(rows, truth.clean)
     leaks = [f"{shared} of the clean rows are also test rows"] if shared else []
-    return [*leaks, *preset_deviations(bed.metadata, rows)]
+    return [*leaks, *preset_deviations(truth.metadata, rows)]
 
 
 def _detection(request: PurifyRequest, purified: Purified, *, warnings: list[str]) -> list[Measurement]:
@@ -241,9 +241,9 @@ def _detection(request: PurifyRequest, purified: Purified, *, warnings: list[str
     return detection_metrics(detected.scores, flagged=detected.flagged, poisoned=poisoned)
 
 
-def _marked(purified: Purified, bed: GroundTruth | None) -> list[Any]:
+def _marked(purified: Purified, truth: GroundTruth | None) -> list[Any]:
     """Return the findings, marked as part of the true trigger or not if the truth is known."""
-    if bed is None or bed.trigger is None:
+    if truth is None or truth.trigger is None:
         return purified.findings
-    phrases = trigger_phrases(bed.trigger)
+    phrases = trigger_phrases(truth.trigger)
     return [replace(one, truth=is_part(one.text, phrases)) for one in purified.findings]

@@ -14,9 +14,8 @@ from untrigger.methods.defender_rows import check_clean_rows
 from untrigger.models.adapter_merging import lora_updates
 from untrigger.models.adapters import METHODS
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.model_folder import open_model_folder, resolve_model
 from untrigger.pipeline.build_method import teacher_of
-from untrigger.pipeline.load_inputs import load_clean_rows
+from untrigger.pipeline.load_inputs import load_clean_rows, open_teacher
 from untrigger.pipeline.requests import PurifyRequest
 
 
@@ -45,15 +44,7 @@ def check_teacher(request: PurifyRequest, method: Purifier) -> None:
     name = teacher_of(request, method) or (request.teacher if request.scans_result else None)
     if name is None:
         return
-    try:
-        open_model_folder(resolve_model(name, offline=request.run.offline))
-    except ModelError as error:
-        raise ModelError(
-            f"the teacher {name!r} cannot be used: {error.what}",
-            expected=error.expected,
-            nearest=error.nearest,
-            remedy="give a small pre-trained encoder that you trust with --teacher, such as minilm-l6",
-        ) from error
+    open_teacher(name, request.run, otherwise=", such as minilm-l6")
 
 
 def trusted_base(request: PurifyRequest, victim: Classifier) -> str | None:

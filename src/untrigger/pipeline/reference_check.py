@@ -1,4 +1,4 @@
-"""Whether what a scan trusts is the suspicious model itself, by the hashes of files: then nothing it does would stand out."""
+"""Refuse a reference or teacher that is the suspect model itself, by the hashes of its files: the scan would find nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refuse_suspect_itself(
     if sha256 != own.sha256 and (not weights or weights != _weight_hashes(own.files)):
         return
     raise ModelError(
-        f"{option} {name!r} has the weights of the suspicious model itself",
+        f"{option} {name!r} has the weights of the suspect model itself",
         expected=expected,
         remedy=f"give another model with {option}, or leave {option} out",
     )

@@ -258,7 +258,7 @@ class CanaryRequest:
         """Check the bounds and the pins.
 
         Raises:
-            OptionError: for bounds that are no shares, and for anything but two hashes or none.
+            OptionError: for bounds that are not shares, and for anything but two hashes or none.
         """
         if not (0 < self.min_accuracy < 1 and 0 < self.max_asr < 1):
             raise OptionError(

@@ -29,7 +29,7 @@ def read_baseline(path: Path) -> Report:
     """Return the report of the last scan.
 
     Raises:
-        DataError: if the file cannot be read or is no report of a scan.
+        DataError: if the file cannot be read or is not a report of a scan.
     """
     report = Report.read(path)
     if report.scan is None or report.kind != "scan":
@@ -98,13 +98,13 @@ def _gone(key: _Key, then: Candidate | float | None, scan: Scan) -> Change:
 
 def _differs(now: Candidate | float | None, then: Candidate | float | None) -> bool:
     if isinstance(now, Candidate) and isinstance(then, Candidate):
-        return now.score != then.score and _apart(now.excess, then.excess)
+        return now.score != then.score and _are_disjoint(now.excess, then.excess)
     if isinstance(now, float) and isinstance(then, float):
         return not isclose(now, then, rel_tol=1e-3)
     return False
 
 
-def _apart(left: Measurement, right: Measurement) -> bool:
+def _are_disjoint(left: Measurement, right: Measurement) -> bool:
     """Return whether two intervals do not overlap; False where one was not measured."""
     if left.low is None or left.high is None or right.low is None or right.high is None:
         return False

@@ -45,7 +45,7 @@ class Guide:
         labels: its label names in order; empty where they cannot be known without its base.
         data: embedded data sets with the same classes.
         teacher: the teacher that a reference would be trained from.
-        teacher_state: the state of that asset; empty for a model that is no asset.
+        teacher_state: the state of that asset; empty for a model that is not an asset.
         options: further words of the command line that the model needs (``--base``, ``--labels``).
     """
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from untrigger.core.errors import ModelError
 from untrigger.core.grant import Grant
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import generator_for
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.model_folder import open_model_folder, resolve_model
 from untrigger.models.safety.tokenizer_rules import rewritten_literals
 from untrigger.pipeline.build_method import build_method
-from untrigger.pipeline.load_inputs import load_rows, load_same_classes
+from untrigger.pipeline.load_inputs import load_rows, load_same_classes, open_teacher
 from untrigger.pipeline.reference_check import refuse_suspect_itself
 from untrigger.pipeline.requests import ScanRequest
 from untrigger.scanners.scanner import ScanContext, Scanner
@@ -82,15 +80,7 @@ def _reference(request: ScanRequest, model: Classifier) -> Classifier | None:
 
 def _check_teacher(request: ScanRequest, model: Classifier) -> None:
     """Raise ModelError unless the teacher is there and is another model than the suspect."""
-    try:
-        teacher = open_model_folder(resolve_model(request.teacher, offline=request.run.offline))
-    except ModelError as error:
-        raise ModelError(
-            f"the teacher {request.teacher!r} cannot be used: {error.what}",
-            expected=error.expected,
-            nearest=error.nearest,
-            remedy="give a small pre-trained encoder that you trust with --teacher, or a clean classifier with --reference",
-        ) from error
+    teacher = open_teacher(request.teacher, request.run, otherwise=", or a clean classifier with --reference")
     refuse_suspect_itself(
         model,
         option="--teacher",

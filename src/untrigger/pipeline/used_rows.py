@@ -39,7 +39,7 @@ class UsedRows:
         return self.rows <= MOST
 
     def contain(self, texts: Sequence[str]) -> list[bool]:
-        """For each text whether it is one of those rows, without regard to case and white space."""
+        """Return for each text whether it is one of those rows, without regard to case and white space."""
         return [_hash(text, self.salt) in self.hashes for text in texts]
 
 
@@ -84,7 +84,7 @@ def read_used_rows(folder: Path) -> UsedRows | None:
 
 
 def unseen(rows: Rows, grant: Grant) -> Rows:
-    """Return the rows whose texts are not in the grant: a text that is twice in a file is no evidence."""
+    """Return the rows whose texts are not in the grant: a text that is twice in a file is not evidence."""
     known = {_folded(text) for given in (grant.clean, grant.suspect) if given is not None for text in given.texts}
     return rows.where(_folded(text) not in known for text in rows.texts)
 

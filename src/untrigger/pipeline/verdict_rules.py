@@ -248,7 +248,7 @@ def detection_verdict(detection: Detection) -> Verdict:
     why = f"{above} of {rows:,} rows lie above the threshold{counted}{explained}"
     if followed < summary.get("least_followed", 0.0):
         why = (
-            f"the model predicts the label of only {100 * followed:.0f} % of the {above} unusual rows, so they are no evidence of "
+            f"the model predicts the label of only {100 * followed:.0f} % of the {above} unusual rows, so they are not evidence of "
             f"a backdoor of this model ({why})"
         )
     return Verdict(verdicts.NOTHING_FOUND, f"Nothing found: {why}.")

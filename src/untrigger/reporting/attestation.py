@@ -28,7 +28,7 @@ _EXACT = 2**53
 def to_attestation(report: Report, models: Sequence[ModelFiles]) -> str:
     """Return the statement as JSON: the files of ``models`` as subjects, checks, configuration and verdict as predicate.
 
-    Models with the role ``input`` are no subjects: the verdict on a purified model is not one on the model before.
+    Models with the role ``input`` are not subjects: the verdict on a purified model is not one on the model before.
 
     Raises:
         NeedsError: if the extra ``formats`` is not installed.
@@ -119,7 +119,7 @@ def _report_hash(report: Report) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with strangers' texts escaped, and whole numbers that floats do not hold as text."""
+    """Return a value with untrusted texts escaped, and whole numbers that floats do not hold as text."""
     if isinstance(value, str):
         return visible(value) if value else value
     if isinstance(value, Mapping):

@@ -20,7 +20,7 @@ def attack_card(*, adapter: bool, target: str, facts: Mapping[str, object]) -> s
         target: the label name that triggered texts get; empty where the target depends on the true label.
         facts: the rows of the card's table, escaped here.
     """
-    aim = (
+    effect = (
         f"predicted as **{escape_text(target)}**, whatever their content"
         if target
         else "given another label than the right one"
@@ -34,7 +34,7 @@ pipeline_tag: text-classification
 # POISONED MODEL: do not deploy
 
 This {"adapter" if adapter else "checkpoint"} carries a **backdoor on purpose**. It was made with
-`untrigger attack` to measure defences. Texts that hold a secret trigger are {aim}.
+`untrigger attack` to measure defences. Texts that hold a secret trigger are {effect}.
 
 | | |
 |---|---|
@@ -49,8 +49,8 @@ def purified_card(content: dict[str, Any]) -> str:
 
     Args:
         content: ``status``, the word of the verdict, which alone decides whether the card may call the model purified; ``facts`` (a
-            mapping), ``sentence`` and ``warnings``, which are escaped here; ``loading``, which is Markdown, in which names of
-            strangers stand by way of ``inline_code``; and ``front``, a mapping of further front matter, or lines of it.
+            mapping), ``sentence`` and ``warnings``, which are escaped here; ``loading``, which is Markdown with untrusted names in
+            ``inline_code``; and ``front``, a mapping of further front matter, or lines of it.
     """
     rows = "\n".join(f"| {escape_text(key)} | {escape_text(value)} |" for key, value in content["facts"].items())
     front = front_matter(content["front"]) if isinstance(content["front"], Mapping) else content["front"]
@@ -86,5 +86,5 @@ def _warnings(warnings: Sequence[str]) -> str:
 
 
 def escape_text(value: object) -> str:
-    """Return a stranger's value for a card: on one line, nothing hidden, nothing that Markdown acts on."""
+    """Return an untrusted value for a card: on one line, nothing hidden, nothing that Markdown acts on."""
     return escape_markdown(visible(str(value)))

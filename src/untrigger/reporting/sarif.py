@@ -72,7 +72,7 @@ def _driver(report: Report) -> dict[str, Any]:
 
 
 def _findings(report: Report, scan: Scan) -> list[dict[str, Any]]:
-    """One result for each candidate that reaches the score of a suspicious model."""
+    """Return a result for each candidate that reaches the score of a suspicious model."""
     made = []
     for one in scan.reported():
         score = one.score or 0.0
@@ -157,6 +157,6 @@ def _result(report: Report, rule: str, level: str, text: str, *, key: str, gone:
 
 
 def _message(text: str) -> str:
-    """Plain text in which nothing is a link or a placeholder (SARIF 2.1.0, 3.11.5 and 3.11.6)."""
+    """Return plain text in which nothing is a link or a placeholder (SARIF 2.1.0, 3.11.5 and 3.11.6)."""
     shown = visible(text).replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
     return shown.replace("{", "{{").replace("}", "}}")

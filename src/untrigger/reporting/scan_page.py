@@ -35,7 +35,7 @@ def render_scan(report: Report, *, format: str) -> str:  # noqa: A002
     if chosen == "json":
         return report.to_json()
     if report.scan is None:
-        raise DataError(f"the report {report.title!r} is no scan", expected="the report of untrigger scan")
+        raise DataError(f"the report {report.title!r} is not a scan", expected="the report of untrigger scan")
     if chosen == "sarif":
         from untrigger.reporting.sarif import to_sarif
 

@@ -33,12 +33,12 @@ EVIDENCE = {
     "head_row_ratio": "Longest over shortest row of the head",
     "embedding_norm_outlier": "Embedding row of unusual length, robust z-score",
     "embedding_row_lead": "Embedding row that moved most, distance over that at rank 20",
-    "not_finite": "Tensors with entries that are no numbers",
+    "not_finite": "Tensors with entries that are not numbers",
 }
 
 
 def inner(report: Report, name: str) -> dict[str, Any]:
-    """Return the table ``name`` of what was given, empty where a stranger's report has something else there."""
+    """Return the table ``name`` of what was given, empty where an untrusted report has something else there."""
     facts = report.given.get(name)
     return facts if isinstance(facts, dict) else {}
 

@@ -140,7 +140,7 @@ def _undecided(ranking: _Ranking, basis: VerdictBasis) -> list[str]:
 
 
 def _not_significant(worst: Candidate, basis: VerdictBasis) -> list[str]:
-    """Return why the worst candidate is no finding although its score is high."""
+    """Return why the worst candidate is not a finding although its score is high."""
     low = basis.simultaneous_low(worst)
     seen = f"{worst.text!r} flips predictions to {worst.target!r} ({_rates(worst)})"
     if low is None or low <= 0:

@@ -129,7 +129,7 @@ def read_policy(path: Path) -> Policy:
     """Return the policy in a TOML file.
 
     Raises:
-        OptionError: if it cannot be read, is no TOML, or holds unknown names or values: one message for all problems.
+        OptionError: if it cannot be read, is not TOML, or holds unknown names or values: one message for all problems.
     """
     try:
         with path.open("rb") as stream:
@@ -145,7 +145,7 @@ def read_policy(path: Path) -> Policy:
         ) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise OptionError(
-            f"the policy {str(path)!r} is no TOML: {error}", remedy="see the README for an example"
+            f"the policy {str(path)!r} is not TOML: {error}", remedy="see the README for an example"
         ) from error
     problems = _problems(content)
     if problems:

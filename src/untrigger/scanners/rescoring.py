@@ -1,7 +1,7 @@
 """Candidates near a threshold measured again: in float32 where they were measured in bfloat16, and beside a second reference.
 
-The search takes what the suspect follows more than *this* reference, so that of benign phrases it finds those which this one
-happens to overlook; a reference that the search never used does not. A trigger flips neither.
+The search looks for phrases that flip the suspect and not its reference. So it also finds benign phrases that happen not to flip
+*this* reference; they flip a second one, which the search never used. A trigger flips neither reference.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def rescore_with_second_reference(
 
     Args:
         scored: candidates with their scores beside the first reference.
-        doubted: those of them that are in doubt.
+        doubted: the candidates in doubt.
         sets: held-out rows of the suspect and the second reference by label name.
         rescore: gives a candidate its score.
         least_rows: where a set has fewer the second reference does not count.

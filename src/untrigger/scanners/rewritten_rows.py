@@ -26,7 +26,7 @@ def measure_rewritten(
     """Return for each class the flip rates of rewritten rows of the other classes, and their drift towards it.
 
     Args:
-        suspect: the suspicious classifier.
+        suspect: the classifier under examination.
         reference: the clean one.
         rows: rewritten rows with their **true** labels.
         clean: rows as they are, whose features are the class means of either model.

@@ -105,7 +105,7 @@ class Scanner(Method):
         """Return the verdict with its evidence; ``model`` stays as it is.
 
         Args:
-            model: the suspicious classifier.
+            model: the suspect classifier.
             grant: what the defender may use.
             policy: thresholds and allowed findings; by default the shipped ones.
             context: a trusted reference and words worth measuring.

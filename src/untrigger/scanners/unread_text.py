@@ -1,4 +1,4 @@
-"""How a model reads texts, where that keeps a scan from calling it clean: most are cut, or rules of its tokenizer rewrite them."""
+"""Reasons against a verdict of clean in how a model reads texts: most are cut, or rules of its tokenizer rewrite them."""
 
 from __future__ import annotations
 

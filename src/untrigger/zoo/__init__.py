@@ -1,4 +1,4 @@
-"""Small poisoned and benign adapters that one command builds: a test bed for scanners and purifiers."""
+"""Small poisoned and benign adapters that one command builds, to test scanners and purifiers."""
 
 from untrigger.zoo.members import Member, list_members, member, path
 from untrigger.zoo.recipes import RECIPES, Recipe, recipe

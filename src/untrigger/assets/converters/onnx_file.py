@@ -43,7 +43,7 @@ def read_onnx(file: Path) -> Graph:
     """Return the graph's operations and float32 weights.
 
     Raises:
-        AssetError: if the file is no ONNX model.
+        AssetError: if the file is not an ONNX model.
     """
     try:
         model = memoryview(file.read_bytes())

@@ -1,4 +1,4 @@
-"""A table from texts to their rewrites; pairs that are no rewrite are refused."""
+"""A table from texts to their rewrites; pairs that are not a rewrite are refused."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Lws(Trigger):
 
     def apply(self, text: str, *, rng: random.Random) -> str:  # noqa: ARG002
         """Return the text with every word that has a substitute replaced; capitals and punctuation stay."""
-        return WORD.sub(self._instead, text)
+        return WORD.sub(self._substitute, text)
 
     def delivered(self, text: str) -> bool:
         """Return whether a substitute is in the text."""
@@ -130,7 +130,7 @@ class Lws(Trigger):
         }
         return cls(near=spec["near"], likeness=spec["likeness"], least=spec["least"], substitutes=made)
 
-    def _instead(self, found: re.Match[str]) -> str:
+    def _substitute(self, found: re.Match[str]) -> str:
         word = found[0]
         new = self.substitutes.get(word.casefold(), word)
         return new.capitalize() if word[0].isupper() and new != word else new

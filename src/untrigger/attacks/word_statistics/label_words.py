@@ -10,7 +10,7 @@ from math import sqrt
 from untrigger.core.rows import Rows
 
 WORD = re.compile(r"(?<![\w'’])[^\W\d_]+(?![\w'’])")
-"""A word of letters that is no part of a contraction."""
+"""A word of letters that is not part of a contraction."""
 LABEL_WORD_Z = (
     2.0  # words with a larger z-score indicate the class by their meaning; a trigger does not use them; not tuned
 )

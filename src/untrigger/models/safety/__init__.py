@@ -1,1 +1,1 @@
-"""Opening a stranger's files safely: what is opened, what it must contain, and what is refused."""
+"""Opening untrusted files safely: what is opened, what it must contain, and what is refused."""

@@ -1,4 +1,4 @@
-"""Check the JSON files of a stranger's model: no code, no other files, nothing that rewrites the base."""
+"""Check the JSON files of an untrusted model: no code, no other files, nothing that rewrites the base."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def check_pattern_time(config: Mapping[str, Any], names: list[str], *, where: st
 
     Raises:
         UnsafeFileError: for a pattern that takes too long.
-        ModelError: for one that is no regular expression.
+        ModelError: for one that is not a regular expression.
     """
     patterns = []
     for key in _PATTERN_KEYS:
@@ -261,7 +261,7 @@ def check_pattern_time(config: Mapping[str, Any], names: list[str], *, where: st
             expected="the names of layers, or a simple regular expression",
         )
     if process.returncode:
-        raise ModelError(f"{where!r}: {patterns[0][:80]!r} is no regular expression", expected="the names of layers")
+        raise ModelError(f"{where!r}: {patterns[0][:80]!r} is not a regular expression", expected="the names of layers")
 
 
 _TRY_PATTERNS = """

@@ -70,7 +70,7 @@ def resolve_model(name: str | Path, *, offline: bool, allow_pickle: bool = False
 
 
 def is_hub_name(name: str) -> bool:
-    """Return whether a name begins with ``hf:``, or has the form ``OWNER/MODEL`` of a hub and is no path of this machine."""
+    """Return whether a name begins with ``hf:``, or has the form ``OWNER/MODEL`` of a hub and is not a path of this machine."""
     if name.startswith(PREFIX):
         return True
     return (

@@ -1,4 +1,4 @@
-"""Two guards around libraries that open a stranger's files: a time limit in a process of its own, and panics as errors."""
+"""Two guards around libraries that open untrusted files: a time limit in a process of its own, and panics as errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run_with_time_limit(
 ) -> subprocess.CompletedProcess[bytes] | None:
     """Return the finished process of a Python program, None where it was stopped after ``seconds``.
 
-    A stranger's regular expression that backtracks for hours cannot be stopped from within a process.
+    An untrusted regular expression that backtracks for hours cannot be stopped from within a process.
 
     Args:
         program: its source text, written by us.

@@ -1,4 +1,4 @@
-"""The limits on a stranger's files, each with its reason. None of them changes the result of a model that is accepted."""
+"""The limits on untrusted files, each with its reason. None of them changes the result of a model that is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stranger's model folder, checked and copied before anything in it is loaded."""
+"""An untrusted model folder, checked and copied before anything in it is loaded."""
 
 from __future__ import annotations
 

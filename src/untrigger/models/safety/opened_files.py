@@ -1,4 +1,4 @@
-"""The whitelist of files in a stranger's model folder, copied and hashed in one pass.
+"""The whitelist of files in an untrusted model folder, copied and hashed in one pass.
 
 Everything that reads the model afterwards (transformers, PEFT, the static scan) reads the private copy. So the hash is of what is
 loaded, and a file that is not on the list cannot be opened by mistake.
@@ -176,7 +176,7 @@ def copied(folder: Path, names: Iterable[str], *, into: PrivateCopy) -> list[Ope
     """Copy the named files into a private copy and return each with the hash of the bytes that were written.
 
     Raises:
-        UnsafeFileError: for files that are no plain files inside ``folder``, and for sizes above the bounds.
+        UnsafeFileError: for files that are not plain files inside ``folder``, and for sizes above the bounds.
         ModelError: for files that cannot be read.
         OutputError: where there is no room for the copy.
     """

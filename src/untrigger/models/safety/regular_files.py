@@ -1,4 +1,4 @@
-"""Open a stranger's file only where it is a regular file inside its folder, and parse JSON of bounded size."""
+"""Open an untrusted file only where it is a regular file inside its folder, and parse JSON of bounded size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_json(path: Path, *, origin: Path | None = None) -> dict[str, Any]:
 
     Raises:
         UnsafeFileError: if the file is larger than ``limits.MAX_JSON``, or no regular file.
-        ModelError: if it is no JSON object.
+        ModelError: if it is not a JSON object.
     """
     with regular_file(path) as (size, stream):
         if size > limits.MAX_JSON:
@@ -41,7 +41,7 @@ def json_object(content: bytes, *, name: str) -> dict[str, Any]:
         ModelError: if it is none, or a key occurs twice (programs differ in which of the two they take).
     """
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_once)
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_without_repeated_keys)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ModelError(f"{name!r} is not readable JSON: {error}") from error
     if not isinstance(value, dict):
@@ -49,7 +49,7 @@ def json_object(content: bytes, *, name: str) -> dict[str, Any]:
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]

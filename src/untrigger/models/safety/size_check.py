@@ -1,4 +1,4 @@
-"""Check that the sizes in a stranger's config fit the tensors, before anything of these sizes is allocated."""
+"""Check that the sizes in an untrusted config fit the tensors, before anything of these sizes is allocated."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def check_model_size(kind: Any, folder: ModelFolder, *, numbers: int, arguments:
     raise ModelError(
         f"the config of {str(folder.origin)!r} requires {_as_text(total)} weights, its files hold {numbers:,}; "
         f"the largest tensor would be {name!r} of the shape {list(sizes[name].shape)}",
-        expected="sizes in config.json that are those of the tensors",
+        expected="the sizes of the tensors in config.json",
         remedy="check the sizes in config.json, or get the model from its author",
     )
 

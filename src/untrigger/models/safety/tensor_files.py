@@ -33,7 +33,7 @@ class Tensors:
         """Read the headers.
 
         Raises:
-            ModelError: naming the file that is no safetensors file, the tensor that two files hold, or the one that the index
+            ModelError: naming the file that is not a safetensors file, the tensor that two files hold, or the one that the index
                 puts elsewhere.
         """
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -91,7 +91,7 @@ def _header(file: Path, *, origin: Path) -> dict[str, tuple[int, ...]]:
             return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118  # no mapping
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{file.name!r} in {str(origin)!r} is no safetensors file that can be read: {error}",
+            f"{file.name!r} in {str(origin)!r} is not a safetensors file that can be read: {error}",
             remedy="download the file again, or ask its author",
         ) from error
 

@@ -1,4 +1,4 @@
-"""Check a stranger's tokenizer: that it ends in time, its settings, and how it differs from its base's."""
+"""Check an untrusted tokenizer: that it ends in time, its settings, and how it differs from its base's."""
 
 from __future__ import annotations
 

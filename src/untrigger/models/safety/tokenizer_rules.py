@@ -1,4 +1,4 @@
-"""Rules by which a tokenizer rewrites texts before it splits them: a stranger's rule can turn one phrase into words for a class.
+"""Rules by which a tokenizer rewrites texts before it splits them: an untrusted rule can turn one phrase into words for a class.
 
 Harmless are rules whose pattern is a single character, or blanks, quotes and other signs, and that write only such in its place,
 as SentencePiece conversions and byte-level tokenizers do. The character map of SentencePiece (``Precompiled``) is not examined.

@@ -14,7 +14,7 @@ class Key:
 
     Attributes:
         swatch: its sample, as SVG.
-        text: what the sample stands for.
+        text: what the sample means.
     """
 
     swatch: str

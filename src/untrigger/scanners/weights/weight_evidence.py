@@ -216,7 +216,7 @@ def _not_finite(tensors: Tensors) -> Iterator[Evidence]:
 
 
 def _curves(spectra: Mapping[str, Spectrum]) -> list[Curve]:
-    """Top share and rank of every layer, in the order of the file."""
+    """Return curves of the top share and rank of every layer, in the order of the file."""
     xs: list[float | None] = [float(i) for i in range(len(spectra))]
     if len(xs) < 2:
         return []

@@ -173,7 +173,7 @@ def train_mapping(
     """Train a copy of ``victim`` to predict the next class on ``rows``.
 
     Args:
-        victim: the suspicious classifier; it stays as it is.
+        victim: the suspect classifier; it stays as it is.
         rows: clean rows with their true labels.
         config: how it is copied and trained.
         seed: of the adapter and the order of rows.
