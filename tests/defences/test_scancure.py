@@ -136,7 +136,7 @@ def test_a_reference_that_knows_nothing_trains_nothing(
     done = method(scanner=poor).purify(model, replace(grant, teacher=folder_of("mpnet")))
     assert done.model is model and not done.changed and not done.findings
     assert done.metadata["scan_verdict"] == "undecided"
-    assert any("the reference is right on" in line for line in done.warnings)
+    assert any("held-out accuracy of the reference" in line for line in done.warnings)
 
 
 def test_what_the_policy_allows_is_not_unlearned(victim: Load, grant: Grant) -> None:

@@ -171,7 +171,7 @@ def test_a_folder_that_is_there_is_left_byte_for_byte(spec: Make) -> None:
 def test_a_place_below_a_file_is_refused_before_any_work(spec: Make, tmp_path: Path) -> None:
     (tmp_path / "here" / "file").write_text("mine")
     listener = Listener()
-    with pytest.raises(OutputError, match="(?s)no folder.*remedy"):
+    with pytest.raises(OutputError, match="(?s)not a folder.*remedy"):
         purify(replace(spec(), out=tmp_path / "here" / "file" / "out"), progress=listener)
     assert not listener.labels and (tmp_path / "here" / "file").read_text() == "mine"
 
