@@ -24,7 +24,8 @@ from untrigger.core.errors import DivergedError
 from untrigger.core.report import Report
 from untrigger.data import DataSource
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.requests import AttackRequest, ModelInput, PurifyRequest, RunOptions
+from untrigger.pipeline.attack_request import AttackRequest
+from untrigger.pipeline.requests import ModelInput, PurifyRequest, RunOptions
 
 INSERTED = "badnets,insent,badnets20,insent20"
 FAILED = "failed.txt"

@@ -23,7 +23,8 @@ from untrigger.models.loading import load_model
 from untrigger.pipeline.attack import attack
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.purify_inputs import trusted_base
-from untrigger.pipeline.requests import AttackRequest, PurifyRequest
+from untrigger.pipeline.attack_request import AttackRequest
+from untrigger.pipeline.requests import PurifyRequest
 from untrigger.training.loop import History
 
 QUICK = SMALL["w2sdefense"] | {"retrain": RetrainOptions(steps=6, full_steps=6, recovery=RecoveryOptions(rank=8))}
