@@ -71,7 +71,7 @@ class AttackRequest:
     rank: int = 8
     targets: tuple[str, ...] = ()
     clean_model: bool = True
-    run: RunOptions = RunOptions()
+    run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         """Fill in the length that the victim is trained with."""
