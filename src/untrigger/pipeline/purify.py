@@ -32,6 +32,7 @@ from untrigger.pipeline.load_inputs import load_classifier, load_rows, load_same
 from untrigger.pipeline.model_facts import given_entry
 from untrigger.pipeline.purify_inputs import check_output_format, check_teacher, split_rows, trusted_base
 from untrigger.pipeline.requests import PurifyRequest
+from untrigger.pipeline.unlabelled import check_corpora, unlabelled_leaks, unlabelled_texts
 from untrigger.pipeline.used_rows import unseen, write_used_rows
 from untrigger.pipeline.verdict_rules import LIMITS, Verification, purification_verdict
 from untrigger.pipeline.verify import verify
@@ -53,14 +54,18 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     check_new_paths(request.out)
     method, clock = build_purifier(request), Clock()
     check_teacher(request, method)
+    check_corpora(request)
     with clock.stage("load"):
         victim = load_classifier(request.model, request.run)
         rows, held = split_rows(request, victim)
         truth = read_truth(request.truth, label_names=victim.label_names) if request.truth else None
         suspect = load_rows(request.suspect, victim, request.run) if request.suspect else None
+    unlabelled = unlabelled_texts(request, method, rows=rows, held=held, clock=clock, progress=progress)
     warnings = [f"{len(held)} of the clean rows were held out from the method", *notes_of(rows, suspect, model=victim)]
+    warnings += [*unlabelled.warnings, *unlabelled_leaks(unlabelled.texts, truth)]
     grant = Grant(
         clean=rows,
+        unlabelled=unlabelled.texts,
         suspect=suspect,
         teacher=teacher_of(request, method),
         base=trusted_base(request, victim) if "base" in method.uses else None,
@@ -87,7 +92,7 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
         kind="purification",
         title=f"{method.name} on {Path(request.model.name).name}",
         verdict=decided,
-        given=_given(victim, grant, evaluator, held=held),
+        given=_given(victim, grant, evaluator, held=held, unlabelled=unlabelled.facts),
         method={"name": method.name, "options": method.options() | _extras(purified, verification)},
         environment=environment(seed=request.run.seed, device=str(victim.device)),
         stages=clock.stages,
@@ -211,10 +216,14 @@ def card_facts(request: PurifyRequest, report: Report, *, victim: Classifier, wh
     }
 
 
-def _given(victim: Classifier, grant: Grant, evaluator: Evaluator, *, held: Rows) -> dict[str, Any]:
+def _given(
+    victim: Classifier, grant: Grant, evaluator: Evaluator, *, held: Rows, unlabelled: dict[str, Any]
+) -> dict[str, Any]:
     entry = given_entry(victim, grant) | {
         "test": {"rows": len(evaluator.test), "sha256": evaluator.test.content_hash()}
     }
+    if grant.unlabelled is not None:
+        entry["defender"]["unlabelled"] |= unlabelled
     if evaluator.truth:
         entry["truth"] = evaluator.truth.to_dict()
     return entry | {"held_out": {"rows": len(held), "sha256": held.content_hash()}, "limits": asdict(LIMITS)}

@@ -68,6 +68,10 @@ class PurifyRequest:
         clean: clean rows of the task; a share of them is held out from the method.
         out: the new folder.
         suspect: rows that the model may have been trained on, clean and poisoned, unmarked.
+        unlabelled: texts of the domain without labels, for methods that can use some; labels in these data are ignored.
+        unlabelled_from: public corpora to take such texts from, the closest to the clean rows, where the user has none; ``auto``
+            stands for those that are on this machine.
+        unlabelled_rows: use at most as many unlabelled texts (0: all); None: 4,000, of public corpora 800.
         method: name of a purifier, or several with commas: each works on the result of the one before; empty: ``w2sdefense``, or
             ``scancure`` with ``scan``.
         scan: unlearn what a scan recovers and scan again, until nothing is found (method ``scancure``).
@@ -90,6 +94,9 @@ class PurifyRequest:
     clean: DataSource
     out: Path
     suspect: DataSource | None = None
+    unlabelled: DataSource | None = None
+    unlabelled_from: tuple[str, ...] = ()
+    unlabelled_rows: int | None = None
     method: str = ""
     scan: bool = False
     variant: str = ""
@@ -106,12 +113,25 @@ class PurifyRequest:
     run: RunOptions = RunOptions()
 
     def __post_init__(self) -> None:
-        """Fill in the method.
+        """Fill in the method, and check what texts are requested.
 
         Raises:
-            OptionError: for a scan together with another method.
+            OptionError: for a scan together with another method, and for unlabelled texts of two kinds or of no number.
         """
         object.__setattr__(self, "method", purifier_name(self.method, scan=self.scan))
+        self._check_unlabelled()
+
+    def _check_unlabelled(self) -> None:
+        rows = self.unlabelled_rows
+        if self.unlabelled is not None and self.unlabelled_from:
+            raise OptionError("--unlabelled together with --unlabelled-from", expected="one of the two")
+        if rows is not None and (rows < 0 or (self.unlabelled is None and not self.unlabelled_from)):
+            raise OptionError(
+                f"--unlabelled-rows {rows}",
+                expected="a number of 0 or more, together with --unlabelled or --unlabelled-from",
+            )
+        if rows == 0 and self.unlabelled_from:
+            raise OptionError("--unlabelled-rows 0 with --unlabelled-from", expected="how many of the closest texts")
 
     @property
     def scans_result(self) -> bool:
