@@ -138,7 +138,8 @@ def test_rows_neither_change_nor_show_their_texts() -> None:
 
 
 def test_a_grant_has_no_place_for_what_a_defender_cannot_know() -> None:
-    assert {f.name for f in fields(Grant)} == {"clean", "unlabelled", "suspect", "teacher", "base", "seed"}
+    names = {"clean", "unlabelled", "suspect", "teacher", "base", "onto", "seed"}
+    assert {one.name for one in fields(Grant)} == names
     with pytest.raises(TypeError):
         Grant(trigger="cf")  # type: ignore[call-arg]
 

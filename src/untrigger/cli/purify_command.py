@@ -81,6 +81,14 @@ class PurifyOptions(OptionGroup):
             help="Use at most N unlabelled texts (usually 4,000, of public corpora 800); 0: all.",
         ),
     ] = None
+    onto: Annotated[
+        str | None,
+        typer.Option(
+            "--onto",
+            metavar="MODEL",
+            help="Another pre-trained model that you trust: carry the suspect's skill into it, for methods that can.",
+        ),
+    ] = None
     settings: o.Settings = None
     clean_rows: o.CleanRows = 1000
 
@@ -175,6 +183,7 @@ def purify(
             unlabelled=rows.whole_source(options.unlabelled) if options.unlabelled is not None else None,
             unlabelled_from=options.corpora,
             unlabelled_rows=options.unlabelled_rows,
+            onto=options.onto,
             method=method,
             scan=options.scan,
             variant=options.variant,

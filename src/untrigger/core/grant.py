@@ -29,6 +29,8 @@ class Grant:
         suspect: rows that the suspect model may have been trained on, clean and poisoned, unmarked.
         teacher: folder or hub name of a small pre-trained encoder that the defender trusts.
         base: folder or hub name of the pre-trained model that the suspect model was made from, if the defender trusts it.
+        onto: folder or hub name of another pre-trained model that the defender trusts, into which what the suspect model can do is
+            carried, without its backdoor.
         seed: the seed of every random choice that the defence makes.
     """
 
@@ -37,6 +39,7 @@ class Grant:
     suspect: Rows | None = None
     teacher: str | Path | None = None
     base: str | Path | None = None
+    onto: str | Path | None = None
     seed: int = 0
 
     def has(self) -> frozenset[str]:
@@ -52,7 +55,7 @@ class Grant:
                 summary[name] = rows.describe()
         if self.unlabelled is not None:
             summary["unlabelled"] = {"rows": len(self.unlabelled), "sha256": _content_hash(self.unlabelled)}
-        for name in ("teacher", "base"):
+        for name in ("teacher", "base", "onto"):
             if (model := getattr(self, name)) is not None:
                 summary[name] = Path(model).name
         return summary

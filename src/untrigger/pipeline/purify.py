@@ -29,8 +29,8 @@ from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.apply_preset import preset_deviations
 from untrigger.pipeline.build_method import build_purifier, teacher_of
 from untrigger.pipeline.load_inputs import load_classifier, load_rows, load_same_classes
-from untrigger.pipeline.model_facts import given_entry
-from untrigger.pipeline.purify_inputs import check_output_format, check_teacher, split_rows, trusted_base
+from untrigger.pipeline.model_facts import given_entry, model_facts, shown
+from untrigger.pipeline.purify_inputs import check_onto, check_output_format, check_teacher, split_rows, trusted_base
 from untrigger.pipeline.requests import PurifyRequest
 from untrigger.pipeline.unlabelled import check_corpora, unlabelled_leaks, unlabelled_texts
 from untrigger.pipeline.used_rows import unseen, write_used_rows
@@ -41,6 +41,8 @@ from untrigger.reporting.model_cards import purified_card
 from untrigger.runtime.cost import Clock, environment
 
 logger = logging.getLogger(__name__)
+
+ONTO = "This is another pre-trained model than the input: what the input could do was carried into it, without its weights."
 
 
 def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
@@ -58,6 +60,7 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     with clock.stage("load"):
         victim = load_classifier(request.model, request.run)
         rows, held = split_rows(request, victim)
+        check_onto(request, victim, method)
         truth = read_truth(request.truth, label_names=victim.label_names) if request.truth else None
         suspect = load_rows(request.suspect, victim, request.run) if request.suspect else None
     unlabelled = unlabelled_texts(request, method, rows=rows, held=held, clock=clock, progress=progress)
@@ -69,6 +72,7 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
         suspect=suspect,
         teacher=teacher_of(request, method),
         base=trusted_base(request, victim) if "base" in method.uses else None,
+        onto=request.onto,
         seed=request.run.seed,
     )
     method.check(grant)
@@ -191,9 +195,15 @@ def write_model(
         OutputError: if plain transformers and peft cannot load what was written.
         ModelError: if its predictions differ from those of the model in memory.
     """
-    whole = request.merge or not is_adapted(purified.model)
-    card = purified_card(card_facts(request, report, victim=victim, whole=whole))
-    save_purified(victim, purified.model, folder, card=card, merge=request.merge)
+    merge = request.merge or purified.onto
+    whole = merge or not is_adapted(purified.model)
+    facts = card_facts(request, report, victim=victim, whole=whole)
+    if purified.onto:
+        facts["facts"] |= {
+            "carried onto": f"{shown(str(request.onto))} ({model_facts(purified.model)['architecture']})"
+        }
+        facts["loading"] = f"{ONTO} {loading_text(purified.model, whole=True)}"
+    save_purified(victim, purified.model, folder, card=purified_card(facts), merge=merge)
     check_saved_model(purified.model, folder, texts=purified.texts)
 
 

@@ -71,6 +71,8 @@ class PurifyRequest:
         unlabelled: texts of the domain without labels, for methods that can use some; labels in these data are ignored.
         unlabelled_from: public corpora to take such texts from, the closest to the clean rows, where the user has none; ``auto``
             stands for those that are on this machine.
+        onto: another pre-trained model that the user trusts, into which the suspect's skill is carried, for methods that can; the
+            result is a model of that architecture, in full weights.
         unlabelled_rows: use at most as many unlabelled texts (0: all); None: 4,000, of public corpora 800.
         method: name of a purifier, or several with commas: each works on the result of the one before; empty: ``w2sdefense``, or
             ``scancure`` with ``scan``.
@@ -97,6 +99,7 @@ class PurifyRequest:
     unlabelled: DataSource | None = None
     unlabelled_from: tuple[str, ...] = ()
     unlabelled_rows: int | None = None
+    onto: str | None = None
     method: str = ""
     scan: bool = False
     variant: str = ""
