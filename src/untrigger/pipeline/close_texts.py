@@ -21,7 +21,8 @@ from untrigger.models.text_features import mean_pooled_features
 
 MOST_CLEAN = 1000  # clean rows that passages are compared with
 FIRST_SHARE = 0.25  # of the passages, drawn in equal shares; the others where these were close
-LEAST_LIFT = 0.6  # measured: texts of the task's domain reach 0.9 to 1.5, those of another one -0.4 to 0.55
+LEAST_LIFT = 0.6
+"""Measured for 100 rows of SST-2, 800 of 4,000 passages: rotten-tomatoes 1.2, imdb 1.1, nyt-editorials 0.5, reuters-r8 -0.1."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def close_texts(
     for count in (max(1, round(FIRST_SHARE * most)), most):
         weights = Counter([*pools, *(found.corpora[column] for _, column in pairs)])
         found.extend(_drawn(pools, weights=weights, count=count - len(found.texts)), encoder=encoder, progress=progress)
-        pairs = in_turn(rows @ found.features.T, wanted=wanted, order=order)
+        pairs = in_turn(rows @ found.features.T, wanted=max(1, round(wanted * count / most)), order=order)
     chosen = [column for _, column in pairs]
     pairwise = rows @ rows.T
     return Choice(
