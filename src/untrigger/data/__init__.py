@@ -7,7 +7,7 @@ from untrigger.data.data_card import DataCard, card_of
 from untrigger.data.data_source import DataSource
 from untrigger.data.load import load_data, load_splits
 from untrigger.data.public_datasets import PUBLIC_DATASETS
-from untrigger.data.unlabelled_texts import Texts, load_texts
+from untrigger.data.unlabelled_data import Texts, load_texts
 
 __all__ = [
     "PUBLIC_DATASETS",

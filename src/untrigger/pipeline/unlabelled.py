@@ -13,7 +13,7 @@ from untrigger.core.rows import Rows, texts_among
 from untrigger.core.seeds import generator_for
 from untrigger.data import load_splits
 from untrigger.data.public_datasets import find_public_dataset
-from untrigger.data.unlabelled_texts import load_texts
+from untrigger.data.unlabelled_data import load_texts
 from untrigger.defences.purifier import Purifier
 from untrigger.evaluation.ground_truth import GroundTruth
 from untrigger.models.text_features import load_text_encoder

@@ -11,7 +11,7 @@ import pytest
 
 from untrigger.core.errors import DataError
 from untrigger.data import DataSource, load_texts
-from untrigger.data import unlabelled_texts as module
+from untrigger.data import unlabelled_data as module
 from untrigger.data.passages import passages, word_lengths
 
 TEXTS = ["a first text", "ein zweiter Text, größer", "the third"]
