@@ -123,3 +123,21 @@ def test_without_a_base_they_are_not_used_and_a_warning_says_so(strong: Classifi
     texts = task(20, seed=55).texts
     done = method.purify(strong, Grant(clean=CLEAN, teacher=strong.source.base or strong.source.name, unlabelled=texts))
     assert UNLABELLED_UNUSED in done.warnings and "unlabelled" not in done.metadata
+
+
+def test_the_skill_goes_into_another_architecture_and_the_backdoor_stays(
+    strong: Classifier, trained_folder: Callable[[str, bool], Path]
+) -> None:
+    method = W2SDefense(
+        rank=4, lr=5e-3, retrain=RetrainOptions(full_steps=40), teacher=TeacherOptions(lr=5e-3, epochs=1)
+    )
+    other = trained_folder("mpnet", False)
+    grant = Grant(clean=CLEAN, teacher=strong.source.name, onto=other, unlabelled=task(100, seed=55).texts, seed=0)
+    done = method.purify(strong, grant)
+    assert done.onto and done.model.module.config.model_type == "mpnet"
+    assert done.metadata["base"] == other.name and "another trusted model" in done.summary
+    assert cacc(done.model) > 0.9
+    triggered = [f"cf {row.text}" for row in task(60, seed=57) if row.label]
+    assert predict_texts(done.model, triggered).predictions.count(0) < 5
+    with pytest.raises(OptionError, match="keeps the suspect's own weights"):
+        replace(method, algorithm="search_and_unlearn").purify(strong, grant)

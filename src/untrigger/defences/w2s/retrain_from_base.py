@@ -33,6 +33,7 @@ from untrigger.inversion.search import insert_at_random
 from untrigger.inversion.vocabulary import single_token_words
 from untrigger.models.adapter_merging import merge_adapter, remove_adapter
 from untrigger.models.adapters import AdapterOptions, attach, combine_adapters
+from untrigger.models.base_classifier import load_base_classifier
 from untrigger.models.classifier import Classifier
 from untrigger.runtime.batching import endless_batches
 from untrigger.training.history import concat_histories
@@ -49,7 +50,8 @@ class RetrainOptions:
         unlabelled_steps: further optimiser steps on unlabelled texts, as a share of ``steps`` or ``full_steps``, above 0
             (``docs/results/w2sdefense.md#unlabelled-texts``; not tuned).
         unlabelled_lr: the learning rate of these steps, as a share of that of the others, above 0 (not tuned).
-        full_steps: optimiser steps of full weights that were reset to their base: small encoders, which learn slower.
+        full_steps: optimiser steps of full weights that were reset to their base, and of another pre-trained model: small encoders,
+            which learn slower.
         upper: share of the base's blocks, from the top, that a new adapter trains; no gradient flows below (not tuned).
         mixture_share: share of each batch that is put together from parts of clean rows, 0 to below 1; half of it where there
             are unlabelled texts.
@@ -102,14 +104,16 @@ class RetrainOptions:
 
 
 class Base(NamedTuple):
-    """The base of a suspect model.
+    """The base that the task is trained on again.
 
-    ``module`` is None for an adapter, which carries its base. ``trusted``: its weights are known to be clean.
+    ``module``: what full weights are reset to; None for an adapter, which carries its base. ``trusted``: its weights are known to
+    be clean. ``other``: a classifier on another pre-trained model instead of the suspect's base.
     """
 
     name: str
     module: nn.Module | None
     trusted: bool
+    other: Classifier | None = None
 
 
 class Retrained(NamedTuple):
@@ -135,10 +139,19 @@ class Distilled(NamedTuple):
 
 
 def find_base(model: Classifier, grant: Grant, *, peft: str, options: RecoveryOptions) -> Base | None:
-    """Return the base of the suspect: of an adapter its own, of full weights one that is granted; None without any.
+    """Return the base to retrain from: another model that is granted, an adapter's own, or a granted one; None without any.
 
     Full weights are compared with ``grant.base`` and the teacher's encoder, and are reset by plain LoRA alone.
     """
+    if grant.onto is not None:
+        other = load_base_classifier(
+            grant.onto,
+            label_names=model.label_names,
+            max_length=model.max_length,
+            seed=derived_seed(grant.seed, "head of another model"),
+            device=str(model.device),
+        )
+        return Base(Path(grant.onto).name, None, trusted=True, other=other)
     if model.source.kind == "adapter":
         return Base(Path(model.source.base or "").name, None, trusted=grant.base is not None)
     for name in (grant.base, grant.teacher) if peft == "lora" else ():
@@ -161,7 +174,7 @@ def retrain_from_base(
     """Return a student on the suspect's base, trained on clean rows and on the ensemble's predictions for clean texts.
 
     An adapter is removed and a new one trained on its base. Full weights are reset by a low-rank adapter; what the lowest blocks
-    keep of the suspect is mixed in after the training.
+    keep of the suspect is mixed in after the training. Another pre-trained model gets an adapter, which is merged at the end.
 
     Args:
         ensemble: the suspect and the clean teachers.
@@ -175,13 +188,15 @@ def retrain_from_base(
     """
     model, adapter = ensemble.suspect, training.adapter()
     generator, recovered, reset = torch.Generator().manual_seed(seed), None, None
-    if base.module is None:
+    if base.other is not None:
+        student = attach(base.other, adapter, generator=generator)
+    elif base.module is None:
         adapter = replace(adapter, upper=options.upper)
         student = attach(remove_adapter(model), adapter, generator=generator)
     else:
         reset, recovered = reset_to_base(model, base.module, options=options.recovery, generator=generator)
         student = attach(merge_adapter(reset), adapter, generator=generator)
-    steps = options.steps if reset is None else options.full_steps
+    steps = options.full_steps if reset or base.other else options.steps
     more = dict[str, Any](rows=rows, options=options, progress=progress)
     history, targets = distil_clean_texts(student, ensemble, training=training, steps=steps, seed=seed, **more)
     screened = ScreenedTexts((), ())
@@ -208,6 +223,8 @@ def retrain_from_base(
         history = concat_histories([history, second])
     if reset is not None:
         student = mix_lower_layers(combine_adapters(model, reset, student), options.recovery)
+    if base.other is not None:
+        student = merge_adapter(student)
     return Retrained(student, adapter, history, targets, screened, recovered)
 
 

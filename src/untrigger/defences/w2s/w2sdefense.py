@@ -47,6 +47,10 @@ Algorithm = Literal["auto", "retrain_from_base", "search_and_unlearn"]
 RETRAIN, SEARCH = "retrain_from_base", "search_and_unlearn"
 SEED_STEP = 1000  # between the seeds of two teachers
 UNLABELLED_UNUSED = "the unlabelled texts were not used: they help a model that is retrained from its base"
+NO_BASE = (
+    "no base of the model is trusted, so triggers were searched for and unlearned, which misses many sentences: name its base with "
+    "--base, or a trusted model of any other kind with --onto, into which the skill is carried"
+)
 SHOWN = 20  # of the unlabelled texts that were left out, in the report
 
 
@@ -76,7 +80,7 @@ class W2SDefense(DistillationOptions, Purifier):
 
     name: ClassVar[str] = "w2sdefense"
     needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
-    uses: ClassVar[frozenset[str]] = frozenset({"base", "unlabelled"})
+    uses: ClassVar[frozenset[str]] = frozenset({"base", "onto", "unlabelled"})
     variants: ClassVar[Mapping[str, Callable[..., Purifier]]] = {
         "as_described": W2SAsDescribed,
         "as_released": W2SAsReleased,
@@ -135,8 +139,15 @@ class W2SDefense(DistillationOptions, Purifier):
 
         Raises:
             ModelError: where ``retrain_from_base`` is requested and no base is known.
+            OptionError: where another model is granted and ``search_and_unlearn`` requested.
         """
         if self.algorithm == SEARCH:
+            if grant.onto is not None:
+                raise OptionError(
+                    "--onto with algorithm=search_and_unlearn, which keeps the suspect's own weights",
+                    expected="one of the two",
+                    remedy="leave out the option algorithm",
+                )
             return None, "requested by the option algorithm"
         base = find_base(model, grant, peft=self.peft, options=self.retrain.recovery)
         if base is None and self.algorithm == RETRAIN:
@@ -147,6 +158,8 @@ class W2SDefense(DistillationOptions, Purifier):
             )
         if base is None:
             return None, "no base is known that the full weights were fine-tuned from"
+        if base.other is not None:
+            return base, f"another trusted model was named, {base.name}"
         trust = "which is trusted" if base.trusted else "which is not known to be clean, so the result is searched too"
         kind = "the adapter was trained on" if base.module is None else "the full weights were fine-tuned from"
         return base, f"{kind} {base.name}, {trust}"
@@ -209,6 +222,7 @@ class W2SDefense(DistillationOptions, Purifier):
             findings=run.rounds.findings if run.rounds else [],
             warnings=[
                 *_weak_teacher(max(teacher.scores), run.setup.dev, least_lead=self.least_lead),
+                *([NO_BASE] if run.base is None and self.algorithm != SEARCH else []),
                 *([UNLABELLED_UNUSED] if unlabelled and run.retrained is None else []),
             ],
             curves=[
@@ -218,6 +232,7 @@ class W2SDefense(DistillationOptions, Purifier):
             ],
             metadata={"algorithm": run.algorithm(), "algorithm_reason": reason} | run.metadata(),
             budget=replace(budget, adapter=run.retrained.adapter) if run.retrained else budget,
+            onto=run.base is not None and run.base.other is not None,
         )
 
 
@@ -262,6 +277,8 @@ class _Run(NamedTuple):
         """Return what was done and found, in a sentence."""
         if self.rounds is None:
             assert self.base is not None
+            if self.base.other is not None:
+                return f"the task was trained on another trusted model, {self.base.name}, which replaces the suspect"
             return f"the model was reset to its trusted base, {self.base.name}, and the task trained again from there"
         start = "the adapter was discarded and the task trained again on its base; " if self.retrained else ""
         scores = [f"{100 * score:.1f} points" for score in self.rounds.largest_scores]
