@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,17 +23,20 @@ from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
+from untrigger.core.seeds import derived_seed
 from untrigger.defences.student import DistillationOptions
 from untrigger.defences.w2s.base_recovery import RecoveryOptions, load_base_of, mix_lower_layers, reset_to_base
 from untrigger.defences.w2s.ensemble import CalibratedEnsemble, Targets
-from untrigger.defences.w2s.unlabelled_texts import ScreeningOptions
+from untrigger.defences.w2s.unlabelled_texts import ScreenedTexts, ScreeningOptions, screen_texts
 from untrigger.inversion.random_insertions import NoiseInsertions
 from untrigger.inversion.search import insert_at_random
 from untrigger.inversion.vocabulary import single_token_words
 from untrigger.models.adapter_merging import merge_adapter, remove_adapter
 from untrigger.models.adapters import AdapterOptions, attach, combine_adapters
+from untrigger.models.base_classifier import load_base_classifier
 from untrigger.models.classifier import Classifier
 from untrigger.runtime.batching import endless_batches
+from untrigger.training.history import concat_histories
 from untrigger.training.loop import History, train
 from untrigger.training.losses import kd_loss
 
@@ -44,7 +47,11 @@ class RetrainOptions:
 
     Attributes:
         steps: optimiser steps of a new adapter on the base of an adapter.
-        full_steps: optimiser steps of full weights that were reset to their base: small encoders, which learn slower.
+        unlabelled_steps: further optimiser steps on unlabelled texts, as a share of ``steps`` or ``full_steps``, above 0
+            (``docs/results/w2sdefense.md#unlabelled-texts``; not tuned).
+        unlabelled_lr: the learning rate of these steps, as a share of that of the others, above 0 (not tuned).
+        full_steps: optimiser steps of full weights that were reset to their base, and of another pre-trained model: small encoders,
+            which learn slower.
         upper: share of the base's blocks, from the top, that a new adapter trains; no gradient flows below (not tuned).
         mixture_share: share of each batch that is put together from parts of clean rows, 0 to below 1; half of it where there
             are unlabelled texts.
@@ -62,6 +69,8 @@ class RetrainOptions:
 
     steps: int = 64
     full_steps: int = 300
+    unlabelled_steps: float = 0.5
+    unlabelled_lr: float = 0.5
     upper: float = 0.5
     mixture_share: float = 0.5
     unlabelled_share: float = 0.5
@@ -84,6 +93,7 @@ class RetrainOptions:
         values = vars(self)
         wrong = [name for name in counts if values[name] < 1]
         wrong += [name for name in shares if values[name] is not None and not 0 <= values[name] <= 1]
+        wrong += [name for name in ("unlabelled_steps", "unlabelled_lr") if values[name] <= 0]
         wrong += ["upper"] * (self.upper == 0) + ["mixture_share"] * (self.mixture_share == 1)
         wrong += ["unlabelled_share"] * (self.mixture_share / 2 + self.unlabelled_share >= 1)
         if wrong:
@@ -94,22 +104,30 @@ class RetrainOptions:
 
 
 class Base(NamedTuple):
-    """The base of a suspect model.
+    """The base that the task is trained on again.
 
-    ``module`` is None for an adapter, which carries its base. ``trusted``: its weights are known to be clean.
+    ``module``: what full weights are reset to; None for an adapter, which carries its base. ``trusted``: its weights are known to
+    be clean. ``other``: a classifier on another pre-trained model instead of the suspect's base.
     """
 
     name: str
     module: nn.Module | None
     trusted: bool
+    other: Classifier | None = None
 
 
 class Retrained(NamedTuple):
-    """The result: the student, its trained adapter, how it was distilled, and the share of the way back to full weights' base."""
+    """The result.
+
+    ``student``; ``adapter``, what was trained; ``history``; ``targets``, what it was trained on last; ``screened``, the unlabelled
+    texts that it was and was not trained on; ``recovered``, the share of the way back to full weights' base.
+    """
 
     student: Classifier
     adapter: AdapterOptions
-    distilled: Distilled
+    history: History
+    targets: Targets
+    screened: ScreenedTexts
     recovered: float | None
 
 
@@ -121,10 +139,19 @@ class Distilled(NamedTuple):
 
 
 def find_base(model: Classifier, grant: Grant, *, peft: str, options: RecoveryOptions) -> Base | None:
-    """Return the base of the suspect: of an adapter its own, of full weights one that is granted; None without any.
+    """Return the base to retrain from: another model that is granted, an adapter's own, or a granted one; None without any.
 
     Full weights are compared with ``grant.base`` and the teacher's encoder, and are reset by plain LoRA alone.
     """
+    if grant.onto is not None:
+        other = load_base_classifier(
+            grant.onto,
+            label_names=model.label_names,
+            max_length=model.max_length,
+            seed=derived_seed(grant.seed, "head of another model"),
+            device=str(model.device),
+        )
+        return Base(Path(grant.onto).name, None, trusted=True, other=other)
     if model.source.kind == "adapter":
         return Base(Path(model.source.base or "").name, None, trusted=grant.base is not None)
     for name in (grant.base, grant.teacher) if peft == "lora" else ():
@@ -147,13 +174,13 @@ def retrain_from_base(
     """Return a student on the suspect's base, trained on clean rows and on the ensemble's predictions for clean texts.
 
     An adapter is removed and a new one trained on its base. Full weights are reset by a low-rank adapter; what the lowest blocks
-    keep of the suspect is mixed in after the training.
+    keep of the suspect is mixed in after the training. Another pre-trained model gets an adapter, which is merged at the end.
 
     Args:
         ensemble: the suspect and the clean teachers.
         base: see ``find_base``.
         rows: clean rows.
-        unlabelled: texts without those that may hold a trigger.
+        unlabelled: texts of the domain; those that may hold a trigger are left out.
         options: how the task is trained again.
         training: adapter, rate, batch size and weights of the loss.
         seed: of every draw.
@@ -161,27 +188,44 @@ def retrain_from_base(
     """
     model, adapter = ensemble.suspect, training.adapter()
     generator, recovered, reset = torch.Generator().manual_seed(seed), None, None
-    if base.module is None:
+    if base.other is not None:
+        student = attach(base.other, adapter, generator=generator)
+    elif base.module is None:
         adapter = replace(adapter, upper=options.upper)
         student = attach(remove_adapter(model), adapter, generator=generator)
     else:
         reset, recovered = reset_to_base(model, base.module, options=options.recovery, generator=generator)
         student = attach(merge_adapter(reset), adapter, generator=generator)
-    steps = options.steps if reset is None else options.full_steps
-    distilled = distil_clean_texts(
-        student,
-        ensemble,
-        rows=rows,
-        unlabelled=unlabelled,
-        options=options,
-        training=training,
-        steps=steps,
-        seed=seed,
-        progress=progress,
-    )
+    steps = options.full_steps if reset or base.other else options.steps
+    more = dict[str, Any](rows=rows, options=options, progress=progress)
+    history, targets = distil_clean_texts(student, ensemble, training=training, steps=steps, seed=seed, **more)
+    screened = ScreenedTexts((), ())
+    if unlabelled and options.unlabelled_share > 0:
+        screened = screen_texts(
+            model,
+            student,
+            unlabelled,
+            rows=ensemble.rows,
+            options=options.screening,
+            seed=derived_seed(seed, "screening of unlabelled texts"),
+            progress=progress,
+        )
+    if screened.kept:
+        second, targets = distil_clean_texts(
+            student,
+            ensemble,
+            unlabelled=screened.kept,
+            training=replace(training, lr=training.lr * options.unlabelled_lr),
+            steps=max(1, round(steps * options.unlabelled_steps)),
+            seed=derived_seed(seed, "unlabelled texts"),
+            **more,
+        )
+        history = concat_histories([history, second])
     if reset is not None:
         student = mix_lower_layers(combine_adapters(model, reset, student), options.recovery)
-    return Retrained(student, adapter, distilled, recovered)
+    if base.other is not None:
+        student = merge_adapter(student)
+    return Retrained(student, adapter, history, targets, screened, recovered)
 
 
 def distil_clean_texts(
@@ -189,7 +233,7 @@ def distil_clean_texts(
     ensemble: CalibratedEnsemble,
     *,
     rows: Rows,
-    unlabelled: Sequence[str],
+    unlabelled: Sequence[str] = (),
     options: RetrainOptions,
     training: DistillationOptions,
     steps: int,
