@@ -10,9 +10,11 @@ BIN   := .venv/bin
 READY := .venv/.installed
 DEV   := .venv/.installed-dev
 PIP   := $(BIN)/python -m pip --disable-pip-version-check
+comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help setup dev assets format lint types docs docs-figures test coverage slow exhaustive conformance fuzz oldest newest demo \
 	bench dist clean
 
@@ -21,15 +23,21 @@ help:
 	@echo '     demo | format | lint | types | docs | bench | dist | clean'
 
 # torch comes first and pinned: a range would make pip fetch gigabytes of CUDA libraries that nothing here needs.
-$(READY): pyproject.toml
+# pip would compile 17,000 files one after another: that is left to all cores, once.
+define install
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) install --quiet '$(TORCH)'
-	$(PIP) install --quiet -e .
+	$(PIP) install --quiet --no-compile '$(TORCH)'
+	$(PIP) install --quiet --no-compile -e '$(1)'
+	$(BIN)/python -W ignore -m compileall -qq -j 0 .venv/lib || true
+endef
+
+$(READY): pyproject.toml
+	$(call install,.)
 	touch $@
 
-$(DEV): $(READY)
-	$(PIP) install --quiet -e '.[dev,docs]'
-	touch $@
+$(DEV): pyproject.toml
+	$(call install,.[dev$(comma)docs])
+	touch $(READY) $@
 
 setup: $(READY)
 
@@ -55,12 +63,13 @@ types: $(DEV)
 docs: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+# Workers begin with halves of the list, so that a fixture is made by one of them, and end by taking tests from each other.
 test: $(DEV) lint types docs assets
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 # The same tests with coverage of lines and branches, which costs half their time again.
 coverage: $(DEV) assets
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
 # Real models, whole purifications and interruptions. Only the files that hold such tests are read.
 slow: $(DEV) assets

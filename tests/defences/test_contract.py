@@ -31,6 +31,7 @@ from untrigger.models.saving import save_purified
 from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.scanners.insertion_scanner import InsertionScanner
 from untrigger.training.loop import History
+from untrigger.training.teacher_training import TeacherOptions
 
 Load = Callable[[str], Classifier]
 CLEAN = task(64, seed=31)
@@ -46,6 +47,7 @@ QUICK = {
     "epochs": 2,
     "search": SEARCH,
     "scanner": SCANNER,
+    "teacher": TeacherOptions(epochs=2),
 }
 EVERY = pytest.mark.parametrize("name", sorted(methods_of("defences")))
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])

@@ -53,22 +53,10 @@ def test_the_main_command_as_a_process_of_its_own(shop: Shop, tmp_path: Path) ->
     assert places == sorted(places)
 
 
-def test_bad_input_as_a_process_of_its_own(shop: Shop, tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "untrigger", *words(shop, tmp_path / "out", "--text-column", "txt")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode == 2 and "Traceback" not in ended.stderr and not ended.stdout
-    assert all(part in ended.stderr for part in ("no column 'txt'", "did you mean: text", "remedy"))
-    assert not list(tmp_path.iterdir())
-
-
 BAD = {
     "method": (["--method", "finetun"], ["unknown method 'finetun'", "did you mean: finetune"]),
     "option": (["--set", "epoch=3"], ["no option 'epoch'", "did you mean: epochs"]),
+    "column": (["--text-column", "txt"], ["no column 'txt'", "did you mean: text", "remedy"]),
     "data": (["--clean", "nowhere.csv"], ["nowhere.csv", "remedy"]),
     "base": (["--base", "./nowhere"], ["nowhere"]),
     "truth": (["--truth", "nowhere.truth"], ["not a truth folder", "remedy"]),

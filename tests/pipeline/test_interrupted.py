@@ -29,17 +29,16 @@ from untrigger.pipeline.requests import EvaluateRequest
 
 @pytest.mark.slow
 def test_ctrl_c_in_any_step_of_a_purification_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
-    done = shop.purified("llama", "lora", "w2sdefense")
-    listener = Listener()
-    purify(shop.spec("llama", "lora", out=tmp_path / "whole", truth=done.victim.truth), progress=listener)
+    victim, listener = shop.victim("llama", "lora"), Listener()
+    purify(shop.spec("llama", "lora", out=tmp_path / "whole", truth=victim.truth), progress=listener)
     labels = list(dict.fromkeys(listener.labels))
     assert len(labels) >= 5
-    before = digest(done.victim.out)
+    before = digest(victim.out)
     for label in labels:
         with pytest.raises(KeyboardInterrupt):
-            purify(shop.spec("llama", "lora", out=tmp_path / "out", truth=done.victim.truth), progress=Listener(label))
+            purify(shop.spec("llama", "lora", out=tmp_path / "out", truth=victim.truth), progress=Listener(label))
         assert [p.name for p in tmp_path.iterdir()] == ["whole"], label
-    assert digest(done.victim.out) == before
+    assert digest(victim.out) == before
 
 
 def test_ctrl_c_while_files_are_written_leaves_nothing(

@@ -18,9 +18,9 @@ CASES = [
     ("bert", "full", "finetune"),
     ("llama", "lora", "finetune"),
     ("bert", "full", "w2sdefense"),
-    ("bert", "lora", "w2sdefense"),
-    ("llama", "full", "w2sdefense"),
     ("llama", "lora", "w2sdefense"),
+    pytest.param("bert", "lora", "w2sdefense", marks=pytest.mark.exhaustive),
+    pytest.param("llama", "full", "w2sdefense", marks=pytest.mark.exhaustive),
 ]
 every_case = pytest.mark.parametrize(("kind", "tuning", "method"), CASES)
 PROMISED = {

@@ -29,7 +29,7 @@ SCANNER = InsertionScanner(
     rows=48,
     confirmation=ConfirmationOptions(candidates=6, content_words=1),
     search=SearchOptions(probe=12, gradient_rows=12, first=48, sweeps=1),
-    teacher=TeacherOptions(lr=1e-3, epochs=8, batch_size=16),
+    teacher=TeacherOptions(lr=1e-3, epochs=4, batch_size=16),
 )
 OPTIONS: dict[str, Any] = {"lr": 5e-3, "round_steps": 72, "more_steps": 36, "noise": 0.1, "scanner": SCANNER}
 
@@ -126,9 +126,13 @@ def test_the_command_ends_with_one_where_something_is_still_found(
         "--set",
         "scanner.search.sweeps=1",
         "--set",
+        "scanner.rows=48",
+        "--set",
+        "scanner.confirmation.content_words=1",
+        "--set",
         "scanner.teacher.lr=1e-3",
         "--set",
-        "scanner.teacher.epochs=8",
+        "scanner.teacher.epochs=4",
         "--set",
         "scanner.teacher.batch_size=16",
         "--no-control",
