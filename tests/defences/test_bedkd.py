@@ -63,7 +63,7 @@ def test_the_poisoned_rows_are_found_in_a_shuffled_pool(found: Detection) -> Non
 
 
 def test_what_was_found_is_removed_and_fine_tuning_leaves_it(suspect: Classifier) -> None:
-    done = method(cycles=4).purify(suspect, BOTH)
+    done = method().purify(suspect, BOTH)
     tuned = FineTune(lr=5e-3, rank=8, steps=done.history.steps).purify(suspect, BOTH).model
     assert asr(tuned) > 0.9, "the floor: as many steps of plain fine-tuning do nothing here"
     assert asr(done.model) < 0.1

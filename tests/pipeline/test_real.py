@@ -15,6 +15,7 @@ from untrigger.core.errors import UserError
 from untrigger.data import write_rows
 from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.inversion import screening as screen
+from untrigger.inversion import word_pool
 from untrigger.inversion.search import SearchOptions
 from untrigger.inversion.vocabulary import Words
 from untrigger.pipeline.attack import attack, draw_rows
@@ -41,7 +42,7 @@ def _fetched() -> None:
 
 @pytest.fixture
 def _short_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The search looks at words of two letters: a fiftieth of the vocabulary."""
+    """The search looks at words of two letters and at no subwords: a fiftieth of the vocabulary."""
     whole = screen.single_token_words
 
     def short(tokenizer: Any, **more: Any) -> Words:
@@ -50,6 +51,7 @@ def _short_words(monkeypatch: pytest.MonkeyPatch) -> None:
         return Words(words.ids[kept], tuple(words.texts[i] for i in kept))
 
     monkeypatch.setattr(screen, "single_token_words", short)
+    monkeypatch.setattr(word_pool, "subwords_by_letter", lambda *_: {})
 
 
 @pytest.fixture
