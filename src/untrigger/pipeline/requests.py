@@ -83,7 +83,7 @@ class PurifyRequest:
         merge: write merged full weights instead of an adapter.
         clean_rows: use at most as many clean rows, the classes in proportion (0: all).
         held_out: share of the clean rows that the method does not get; they test or verify the result (not tuned).
-        control: also run fine-tuning with the same budget.
+        control: also run plain fine-tuning with the same budget, and fine-tune the trusted base on the same clean rows.
         benign: also purify the clean model of the truth folder, to measure what the method does to a benign model.
         verify: without a truth, scan the result on the held-out rows; without evidence the verdict is "not verified".
         verifier: further options of the scanner that does so, by field name.

@@ -1,0 +1,198 @@
+"""The control that a purifier must beat: the trusted base fine-tuned on the clean rows, without the suspect's weights.
+
+A defender who trusts a base and has clean rows can train the task on it and needs no purification. A purifier is worth its cost
+only for what the suspect knows beyond that (``untrigger.evaluation.metrics.gain_kept``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from untrigger.core.errors import NeedsError
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress, silent
+from untrigger.core.rows import Rows
+from untrigger.core.seeds import derived_seed, generator_for
+from untrigger.defences.student import StudentOptions
+from untrigger.defences.w2s.base_recovery import HEADS, load_base_of
+from untrigger.methods.defender_rows import split_clean
+from untrigger.models.adapter_merging import is_adapted, modules_to_save_of, remove_adapter
+from untrigger.models.adapters import attach
+from untrigger.models.classification_head import draw_new_head
+from untrigger.models.classifier import Classifier
+from untrigger.models.loading import load_model
+from untrigger.training.loop import MICRO_BATCH, History, Plan
+from untrigger.training.supervised import fine_tune
+from untrigger.training.teacher_training import TeacherOptions, train_teacher
+
+PURPOSE = "control: base fine-tuned on the clean rows"
+"""The name of the stage in reports, and what its seeds are derived from."""
+
+
+@dataclass(frozen=True)
+class BaseFineTuned:
+    """The control and how it was made.
+
+    Attributes:
+        model: the classifier.
+        base: the pre-trained model that it was made from, by name.
+        tuning: ``full`` (every weight of the suspect's base), ``lora`` (an adapter on the base of the suspect's), or ``teacher``
+            (every weight of the trusted teacher, where the base of the suspect is not known).
+        trusted: whether the defender trusts that base; of an adapter only a base that is granted.
+        rows: clean rows that it was trained on.
+        held_out: clean rows that chose the epoch.
+        history: of the training.
+    """
+
+    model: Classifier
+    base: str
+    tuning: str
+    trusted: bool
+    rows: int
+    held_out: int
+    history: History
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a report states about the control."""
+        epoch = self.history.best_epoch
+        return {
+            "base": self.base,
+            "tuning": self.tuning,
+            "trusted": self.trusted,
+            "rows": self.rows,
+            "held_out": self.held_out,
+            "steps": self.history.steps,
+            "epochs": len(self.history.scores),
+            "best_epoch": None if epoch is None else epoch + 1,
+        }
+
+
+@dataclass(frozen=True)
+class BaseFineTuning:
+    """Cross-entropy on the clean rows from the base on, with a new head; the best epoch on held-out rows is kept.
+
+    Of the suspect only its architecture, its classes and the base below its adapter are used.
+
+    Attributes:
+        lr: peak learning rate where every weight is trained.
+        adapter_lr: the same for an adapter; the rate of a purifier's student.
+        epochs: fewest passes over the rows.
+        steps: fewest optimiser steps; few rows are read in more epochs.
+        batch_size: rows a step.
+        warmup: share of the steps in which the learning rate climbs from 0.
+        dev: share of the clean rows held out to choose the epoch.
+    """
+
+    lr: float = 1e-4
+    adapter_lr: float = 1e-3
+    epochs: int = 4
+    steps: int = 100
+    batch_size: int = 32
+    warmup: float = 0.06
+    dev: float = 0.15
+
+    def train(self, model: Classifier, grant: Grant, *, progress: Progress = silent) -> BaseFineTuned:
+        """Return the control of a purification of ``model``, which stays as it is.
+
+        Args:
+            model: the suspect.
+            grant: clean rows, the seed, and what is trusted: the base (``base``), or else an encoder (``teacher``).
+            progress: gets every step.
+
+        Raises:
+            NeedsError: for full weights without a trusted base or teacher.
+            ModelError: for a base that cannot be loaded as a classifier of these classes.
+            DivergedError: if the loss is not finite.
+        """
+        assert grant.clean is not None
+        rows, held = split_clean(grant.clean, dev=self.dev, generator=generator_for(grant.seed, PURPOSE))
+        grant = replace(grant, seed=derived_seed(grant.seed, PURPOSE))
+        if is_adapted(model):
+            student, name = self._adapter_on_base(model, seed=grant.seed), model.source.base or ""
+            return self._fine_tuned(
+                student, name, rows=rows, held=held, grant=grant, trusted=grant.base is not None, progress=progress
+            )
+        base = known_base(model, grant)
+        if base is not None:
+            student = whole_base(base, like=model, seed=grant.seed)
+            return self._fine_tuned(student, base, rows=rows, held=held, grant=grant, trusted=True, progress=progress)
+        return self._teacher(model, rows=rows, held=held, grant=grant, progress=progress)
+
+    def plan(self, rows: Rows, *, lr: float) -> Plan:
+        """Return the plan of a training on ``rows``."""
+        epochs = max(self.epochs, -(-self.steps // -(-len(rows) // self.batch_size)))
+        return Plan(lr=lr, epochs=epochs, batch_size=self.batch_size, warmup=self.warmup, micro_batch=MICRO_BATCH)
+
+    def _adapter_on_base(self, model: Classifier, *, seed: int) -> Classifier:
+        """Return the base of an adapter with a new head and a new LoRA adapter, as a purifier's student has it."""
+        base, saved = remove_adapter(model), modules_to_save_of(model.module) & HEADS
+        draw_new_head(base.module, classes=model.classes, seed=seed)
+        trained = [name for name, _ in base.module.named_parameters() if saved & set(name.split("."))]
+        source = replace(base.source, fresh=tuple(dict.fromkeys((*base.source.fresh, *trained))))
+        generator = torch.Generator().manual_seed(seed)
+        return attach(replace(base, source=source), StudentOptions().adapter(), generator=generator)
+
+    def _fine_tuned(
+        self,
+        student: Classifier,
+        name: str | Path,
+        *,
+        rows: Rows,
+        held: Rows,
+        grant: Grant,
+        trusted: bool,
+        progress: Progress,
+    ) -> BaseFineTuned:
+        tuning = "lora" if is_adapted(student) else "full"
+        plan = self.plan(rows, lr=self.adapter_lr if tuning == "lora" else self.lr)
+        history = fine_tune(
+            student,
+            rows,
+            plan=plan,
+            seed=grant.seed,
+            dev=held,
+            progress=progress,
+            label="fine-tuning the base (control)",
+        )
+        return BaseFineTuned(student, Path(name).name, tuning, trusted, len(rows), len(held), history)
+
+    def _teacher(self, model: Classifier, *, rows: Rows, held: Rows, grant: Grant, progress: Progress) -> BaseFineTuned:
+        """Return the trusted teacher, fine-tuned: the best that the defender has without the suspect's base."""
+        if grant.teacher is None:
+            raise NeedsError(
+                "neither the base of the full weights nor another pre-trained model is trusted",
+                remedy="name the model that they were fine-tuned from with --base, or an encoder with --teacher",
+            )
+        plan = self.plan(rows, lr=self.lr)
+        options = TeacherOptions(lr=plan.lr, epochs=plan.epochs, batch_size=plan.batch_size, warmup=plan.warmup)
+        teacher, history = train_teacher(model, grant, rows=rows, dev=held, options=options, progress=progress)
+        return BaseFineTuned(teacher, Path(grant.teacher).name, "teacher", True, len(rows), len(held), history)
+
+
+def known_base(model: Classifier, grant: Grant) -> str | Path | None:
+    """Return the granted base, or the teacher where the full weights were fine-tuned from its encoder; None for neither."""
+    names = (name for name in (grant.base, grant.teacher) if name is not None)
+    return next((name for name in names if load_base_of(model, name) is not None), None)
+
+
+def whole_base(name: str | Path, *, like: Classifier, seed: int) -> Classifier:
+    """Return the pre-trained model ``name`` with a new head for the classes of ``like``, every parameter trainable.
+
+    Raises:
+        ModelError: if it cannot be loaded as a classifier of these classes.
+    """
+    base = load_model(
+        name,
+        label_names=like.label_names,
+        new_head=True,
+        device=str(like.device),
+        max_length=like.max_length,
+        seed=seed,
+    )
+    draw_new_head(base.module, classes=base.classes, seed=seed)
+    base.module.requires_grad_(True)
+    return base
