@@ -158,8 +158,9 @@ def test_a_base_that_is_no_classifier_of_these_classes_is_refused(child: Classif
         whole_base(three, like=child, seed=0)
 
 
-@pytest.mark.parametrize(("count", "epochs", "steps"), [(54, 50, 100), (85, 34, 102), (340, 10, 110), (850, 4, 108)])
-def test_few_rows_are_read_in_more_epochs(count: int, epochs: int, steps: int) -> None:
-    plan = BaseFineTuning().plan(task(count), lr=1e-4)
-    assert plan.epochs == epochs
-    assert plan.epochs * -(-count // plan.batch_size) == steps >= 100
+@pytest.mark.parametrize(("count", "full", "lora"), [(54, 25, 25), (85, 17, 17), (340, 5, 5), (850, 4, 2)])
+def test_few_rows_are_read_in_more_epochs(count: int, full: int, lora: int) -> None:
+    for adapter, epochs in ((False, full), (True, lora)):
+        plan = BaseFineTuning().plan(task(count), adapter=adapter)
+        assert plan.epochs == epochs and plan.epochs * -(-count // plan.batch_size) >= 100
+    assert BaseFineTuning().plan(task(54), adapter=True).lr == 1e-3 > BaseFineTuning().plan(task(54), adapter=False).lr

@@ -23,5 +23,5 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 @pytest.fixture(scope="session", autouse=True)
 def _short_control() -> None:
     """Four steps of the control where a run has one; ``tests/defences/test_base_fine_tuning.py`` trains it."""
-    short = partial(BaseFineTuning, lr=5e-3, adapter_lr=2e-2, epochs=1, steps=4, batch_size=16)
+    short = partial(BaseFineTuning, lr=5e-3, adapter_lr=2e-2, epochs=1, adapter_epochs=1, steps=4, batch_size=16)
     purify_controls.BaseFineTuning = short  # type: ignore[assignment,misc]

@@ -78,20 +78,24 @@ class BaseFineTuning:
     Of the suspect only its architecture, its classes and the base below its adapter are used.
 
     Attributes:
-        lr: peak learning rate where every weight is trained.
-        adapter_lr: the same for an adapter; the rate of a purifier's student.
-        epochs: fewest passes over the rows.
-        steps: fewest optimiser steps; few rows are read in more epochs.
+        lr: peak learning rate where every weight is trained (as of a teacher).
+        epochs: fewest passes over the rows there.
+        adapter_lr: peak learning rate of an adapter (as of a purifier's student).
+        adapter_epochs: fewest passes over the rows of an adapter.
+        upper: share of the blocks that the adapter trains, from the top (as of the student of ``retrain_from_base``).
+        steps: fewest optimiser steps of both; few rows are read in more epochs.
         batch_size: rows a step.
         warmup: share of the steps in which the learning rate climbs from 0.
         dev: share of the clean rows held out to choose the epoch.
     """
 
     lr: float = 1e-4
-    adapter_lr: float = 1e-3
     epochs: int = 4
+    adapter_lr: float = 1e-3
+    adapter_epochs: int = 2
+    upper: float = 0.5
     steps: int = 100
-    batch_size: int = 32
+    batch_size: int = 16
     warmup: float = 0.06
     dev: float = 0.15
 
@@ -122,9 +126,10 @@ class BaseFineTuning:
             return self._fine_tuned(student, base, rows=rows, held=held, grant=grant, trusted=True, progress=progress)
         return self._teacher(model, rows=rows, held=held, grant=grant, progress=progress)
 
-    def plan(self, rows: Rows, *, lr: float) -> Plan:
-        """Return the plan of a training on ``rows``."""
-        epochs = max(self.epochs, -(-self.steps // -(-len(rows) // self.batch_size)))
+    def plan(self, rows: Rows, *, adapter: bool) -> Plan:
+        """Return the plan of a training on ``rows``, of an adapter or of every weight."""
+        lr, fewest = (self.adapter_lr, self.adapter_epochs) if adapter else (self.lr, self.epochs)
+        epochs = max(fewest, -(-self.steps // -(-len(rows) // self.batch_size)))
         return Plan(lr=lr, epochs=epochs, batch_size=self.batch_size, warmup=self.warmup, micro_batch=MICRO_BATCH)
 
     def _adapter_on_base(self, model: Classifier, *, seed: int) -> Classifier:
@@ -133,8 +138,8 @@ class BaseFineTuning:
         draw_new_head(base.module, classes=model.classes, seed=seed)
         trained = [name for name, _ in base.module.named_parameters() if saved & set(name.split("."))]
         source = replace(base.source, fresh=tuple(dict.fromkeys((*base.source.fresh, *trained))))
-        generator = torch.Generator().manual_seed(seed)
-        return attach(replace(base, source=source), StudentOptions().adapter(), generator=generator)
+        options = replace(StudentOptions().adapter(), upper=self.upper)
+        return attach(replace(base, source=source), options, generator=torch.Generator().manual_seed(seed))
 
     def _fine_tuned(
         self,
@@ -147,8 +152,8 @@ class BaseFineTuning:
         trusted: bool,
         progress: Progress,
     ) -> BaseFineTuned:
-        tuning = "lora" if is_adapted(student) else "full"
-        plan = self.plan(rows, lr=self.adapter_lr if tuning == "lora" else self.lr)
+        adapter = is_adapted(student)
+        plan = self.plan(rows, adapter=adapter)
         history = fine_tune(
             student,
             rows,
@@ -158,6 +163,7 @@ class BaseFineTuning:
             progress=progress,
             label="fine-tuning the base (control)",
         )
+        tuning = "lora" if adapter else "full"
         return BaseFineTuned(student, Path(name).name, tuning, trusted, len(rows), len(held), history)
 
     def _teacher(self, model: Classifier, *, rows: Rows, held: Rows, grant: Grant, progress: Progress) -> BaseFineTuned:
@@ -167,7 +173,7 @@ class BaseFineTuning:
                 "neither the base of the full weights nor another pre-trained model is trusted",
                 remedy="name the model that they were fine-tuned from with --base, or an encoder with --teacher",
             )
-        plan = self.plan(rows, lr=self.lr)
+        plan = self.plan(rows, adapter=False)
         options = TeacherOptions(lr=plan.lr, epochs=plan.epochs, batch_size=plan.batch_size, warmup=plan.warmup)
         teacher, history = train_teacher(model, grant, rows=rows, dev=held, options=options, progress=progress)
         return BaseFineTuned(teacher, Path(grant.teacher).name, "teacher", True, len(rows), len(held), history)

@@ -59,7 +59,9 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
         truth = read_truth(request.truth, label_names=victim.label_names) if request.truth else None
         suspect = load_rows(request.suspect, victim, request.run) if request.suspect else None
     warnings = [f"{len(held)} of the clean rows were held out from the method", *notes_of(rows, suspect, model=victim)]
-    base = trusted_base(request, victim) if request.control or "base" in method.uses else None
+    base = (
+        trusted_base(request, victim) if (request.control and request.base_control) or "base" in method.uses else None
+    )
     grant = Grant(
         clean=rows,
         suspect=suspect,

@@ -58,9 +58,10 @@ def run_controls(
             evaluator.evaluate(control.model, "finetuned")
         clock.steps(control.history.steps)
         del control
-    teacher = grant.teacher or request.teacher or DEFAULT_TEACHER
-    known = replace(grant, base=base, teacher=teacher)
-    tuned = _base_fine_tuned(evaluator, clock, grant=known, victim=victim) if request.control else None
+    tuned: BaseControl | None = None
+    if request.control and request.base_control:
+        known = replace(grant, base=base, teacher=grant.teacher or request.teacher or DEFAULT_TEACHER)
+        tuned = _base_fine_tuned(evaluator, clock, grant=known, victim=victim)
     if evaluator.truth and evaluator.truth.clean_model:
         source = replace(request.model, name=str(evaluator.truth.clean_model), labels=None)
         with clock.stage("control: clean model"):
