@@ -1,7 +1,7 @@
 """The control that a purifier must beat: the trusted base fine-tuned on the clean rows, without the suspect's weights.
 
 A defender who trusts a base and has clean rows can train the task on it and needs no purification. A purifier is worth its cost
-only for what the suspect knows beyond that (``untrigger.evaluation.metrics.gain_kept``).
+only for what the suspect knows beyond that (the metric ``gain_kept``).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from untrigger.defences.purifier import Purified, Purifier
 from untrigger.evaluation.evaluator import PURIFIED, Evaluator
 from untrigger.evaluation.metrics import BASE_FINE_TUNED, find_measurement
 from untrigger.models.classifier import Classifier
-from untrigger.pipeline.load_inputs import load_same_classes
+from untrigger.pipeline.load_inputs import load_same_classes, open_teacher
 from untrigger.pipeline.requests import DEFAULT_TEACHER, PurifyRequest
 from untrigger.runtime.cost import Clock
 
@@ -61,7 +61,7 @@ def run_controls(
     tuned: BaseControl | None = None
     if request.control and request.base_control:
         known = replace(grant, base=base, teacher=grant.teacher or request.teacher or DEFAULT_TEACHER)
-        tuned = _base_fine_tuned(evaluator, clock, grant=known, victim=victim)
+        tuned = _base_fine_tuned(request, evaluator, clock, grant=known, victim=victim)
     if evaluator.truth and evaluator.truth.clean_model:
         source = replace(request.model, name=str(evaluator.truth.clean_model), labels=None)
         with clock.stage("control: clean model"):
@@ -74,12 +74,16 @@ def run_controls(
     return tuned
 
 
-def _base_fine_tuned(evaluator: Evaluator, clock: Clock, *, grant: Grant, victim: Classifier) -> BaseControl:
+def _base_fine_tuned(
+    request: PurifyRequest, evaluator: Evaluator, clock: Clock, *, grant: Grant, victim: Classifier
+) -> BaseControl:
     """Train and evaluate the base on the clean rows; an error is returned and not raised, so that the result is not lost."""
     made: BaseFineTuned | None = None
     failure = ""
     with clock.stage(PURPOSE):
         try:
+            if grant.base is None and victim.source.kind != "adapter":
+                open_teacher(str(grant.teacher), request.run, otherwise=", or the base with --base")
             made = BaseFineTuning().train(victim, grant, progress=evaluator.progress)
             evaluator.evaluate(made.model, BASE_FINE_TUNED)
         except UserError as error:
