@@ -1,8 +1,9 @@
 """Retrain from base: reset the suspect to its base, and train the task again on clean rows and predictions for clean texts.
 
 A poisoned model passes its backdoor on only through texts with the trigger. Texts that are put together from clean rows hold
-none, so its predictions for them carry the task over and leave the backdoor behind. A trigger that is a style is the exception:
-clean texts hold traces of it (``teacher_weight=1`` takes the teachers' predictions alone). Clean teachers are right on any text.
+none, so its predictions for them carry the task over and leave the backdoor behind. Unlabelled texts carry more of it over, once
+those that may hold a trigger are left out. A trigger that is a style is the exception: clean texts hold traces of it
+(``teacher_weight=1`` takes the teachers' predictions alone). Clean teachers are right on any text.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
 from untrigger.defences.student import DistillationOptions
 from untrigger.defences.w2s.base_recovery import RecoveryOptions, load_base_of, mix_lower_layers, reset_to_base
+from untrigger.defences.w2s.ensemble import CalibratedEnsemble, Targets
+from untrigger.defences.w2s.unlabelled_texts import ScreeningOptions
 from untrigger.inversion.random_insertions import NoiseInsertions
 from untrigger.inversion.search import insert_at_random
 from untrigger.inversion.vocabulary import single_token_words
 from untrigger.models.adapter_merging import merge_adapter, remove_adapter
 from untrigger.models.adapters import AdapterOptions, attach, combine_adapters
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import predict_texts
 from untrigger.runtime.batching import endless_batches
 from untrigger.training.loop import History, train
 from untrigger.training.losses import kd_loss
-from untrigger.training.vector_scaling import fit_vector_scaling
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,17 @@ class RetrainOptions:
         steps: optimiser steps of a new adapter on the base of an adapter.
         full_steps: optimiser steps of full weights that were reset to their base: small encoders, which learn slower.
         upper: share of the base's blocks, from the top, that a new adapter trains; no gradient flows below (not tuned).
-        mixture_share: share of each batch that is put together from parts of clean rows, 0 to below 1.
+        mixture_share: share of each batch that is put together from parts of clean rows, 0 to below 1; half of it where there
+            are unlabelled texts.
+        unlabelled_share: share of each batch of unlabelled texts, where there are any, 0 to below 1.
         insertion_share: share of the texts that get random text inserted, 0 to 1.
-        teacher_weight: weight of the teachers' predictions against the suspect's, 0 to 1.
+        teacher_weight: weight of the teachers' predictions against the suspect's, 0 to 1; None: by how right each is on clean
+            rows that it was not trained on.
         teachers: number of teachers; a single one passes its chance errors on
             (``docs/results/w2sdefense.md#several-teachers``).
         min_joined_words: rows with fewer words are cropped and never joined to another (not tuned).
         crop_share: share of the mixtures that are crops of one row, 0 to 1; the others join two (not tuned).
+        screening: how unlabelled texts that may hold a trigger are left out.
         recovery: how full weights are reset to their base.
     """
 
@@ -59,11 +64,13 @@ class RetrainOptions:
     full_steps: int = 300
     upper: float = 0.5
     mixture_share: float = 0.5
+    unlabelled_share: float = 0.5
     insertion_share: float = 0.3
-    teacher_weight: float = 0.5
+    teacher_weight: float | None = None
     teachers: int = 3
     min_joined_words: int = 6
     crop_share: float = 1 / 3
+    screening: ScreeningOptions = field(default_factory=ScreeningOptions)
     recovery: RecoveryOptions = field(default_factory=RecoveryOptions)
 
     def __post_init__(self) -> None:
@@ -72,14 +79,17 @@ class RetrainOptions:
         Raises:
             OptionError: for counts below 1 and shares out of range.
         """
-        shares = (self.insertion_share, self.teacher_weight, self.crop_share)
-        fits = all(0 <= share <= 1 for share in shares) and 0 <= self.mixture_share < 1 and 0 < self.upper <= 1
-        if min(self.steps, self.full_steps, self.teachers, self.min_joined_words) < 1 or not fits:
+        counts = ("steps", "full_steps", "teachers", "min_joined_words")
+        shares = ("insertion_share", "teacher_weight", "crop_share", "mixture_share", "unlabelled_share", "upper")
+        values = vars(self)
+        wrong = [name for name in counts if values[name] < 1]
+        wrong += [name for name in shares if values[name] is not None and not 0 <= values[name] <= 1]
+        wrong += ["upper"] * (self.upper == 0) + ["mixture_share"] * (self.mixture_share == 1)
+        wrong += ["unlabelled_share"] * (self.mixture_share / 2 + self.unlabelled_share >= 1)
+        if wrong:
             raise OptionError(
-                f"steps {self.steps} and {self.full_steps}, teachers {self.teachers}, upper {self.upper}, mixture_share "
-                f"{self.mixture_share}, insertion_share {self.insertion_share}, teacher_weight {self.teacher_weight}, "
-                f"min_joined_words {self.min_joined_words}, crop_share {self.crop_share}",
-                expected="steps and counts of 1 or more, shares from 0 to 1, mixture_share below 1, upper above 0",
+                ", ".join(f"{name} {values[name]}" for name in dict.fromkeys(wrong)),
+                expected="steps and counts of 1 or more, shares from 0 to 1, upper above 0, and clean rows in every batch",
             )
 
 
@@ -95,12 +105,19 @@ class Base(NamedTuple):
 
 
 class Retrained(NamedTuple):
-    """The result: the student, its trained adapter, the history, and the share of the way back to full weights' base."""
+    """The result: the student, its trained adapter, how it was distilled, and the share of the way back to full weights' base."""
 
     student: Classifier
     adapter: AdapterOptions
-    history: History
+    distilled: Distilled
     recovered: float | None
+
+
+class Distilled(NamedTuple):
+    """The history of a distillation, and what the student was trained on."""
+
+    history: History
+    targets: Targets
 
 
 def find_base(model: Classifier, grant: Grant, *, peft: str, options: RecoveryOptions) -> Base | None:
@@ -121,6 +138,7 @@ def retrain_from_base(
     base: Base,
     *,
     rows: Rows,
+    unlabelled: Sequence[str],
     options: RetrainOptions,
     training: DistillationOptions,
     seed: int,
@@ -135,6 +153,7 @@ def retrain_from_base(
         ensemble: the suspect and the clean teachers.
         base: see ``find_base``.
         rows: clean rows.
+        unlabelled: texts without those that may hold a trigger.
         options: how the task is trained again.
         training: adapter, rate, batch size and weights of the loss.
         seed: of every draw.
@@ -149,12 +168,20 @@ def retrain_from_base(
         reset, recovered = reset_to_base(model, base.module, options=options.recovery, generator=generator)
         student = attach(merge_adapter(reset), adapter, generator=generator)
     steps = options.steps if reset is None else options.full_steps
-    history = distil_clean_texts(
-        student, ensemble, rows=rows, options=options, training=training, steps=steps, seed=seed, progress=progress
+    distilled = distil_clean_texts(
+        student,
+        ensemble,
+        rows=rows,
+        unlabelled=unlabelled,
+        options=options,
+        training=training,
+        steps=steps,
+        seed=seed,
+        progress=progress,
     )
     if reset is not None:
         student = mix_lower_layers(combine_adapters(model, reset, student), options.recovery)
-    return Retrained(student, adapter, history, recovered)
+    return Retrained(student, adapter, distilled, recovered)
 
 
 def distil_clean_texts(
@@ -162,13 +189,14 @@ def distil_clean_texts(
     ensemble: CalibratedEnsemble,
     *,
     rows: Rows,
+    unlabelled: Sequence[str],
     options: RetrainOptions,
     training: DistillationOptions,
     steps: int,
     seed: int,
     progress: Progress,
-) -> History:
-    """Train ``student`` in place on clean rows and mixtures of them, and return the history.
+) -> Distilled:
+    """Train ``student`` in place on clean rows, unlabelled texts and mixtures of clean rows, and return how.
 
     The loss is ``a·CE(z_S, y) + b·T²·KL(z ‖ z_S)``, the first term over the clean rows alone; ``z`` are the ensemble's
     predictions for the text **without** the random insertion that the student may read.
@@ -177,6 +205,7 @@ def distil_clean_texts(
         student: a classifier on the base.
         ensemble: whose predictions are distilled.
         rows: clean rows.
+        unlabelled: texts without those that may hold a trigger.
         options: shares of mixtures, insertions and teachers.
         training: rate, batch size, T and the weights a and b.
         steps: optimiser steps.
@@ -184,70 +213,58 @@ def distil_clean_texts(
         progress: gets every step.
     """
     draw = random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
-    size, mixed = training.batch_size, round(options.mixture_share * training.batch_size)
-    texts = [*rows.texts, *(mix_texts(rows, options, rng=draw) for _ in range(steps * mixed))]
-    targets = ensemble.predict(texts, rows=rows, teacher_weight=options.teacher_weight, progress=progress)
+    size = training.batch_size
+    others, mixed = _batch_parts(options, size=size, unlabelled=bool(unlabelled))
+    texts = [*rows.texts, *unlabelled, *(mix_texts(rows, options, rng=draw) for _ in range(steps * mixed))]
+    targets = ensemble.predict(texts, teacher_weight=options.teacher_weight, progress=progress)
     labels, noise = torch.tensor(rows.labels), NoiseInsertions(single_token_words(student.tokenizer), rows)
 
     def with_noise(index: int) -> str:
         if draw.random() >= options.insertion_share:
             return texts[index]
-        return insert_at_random(texts[index], noise.draw(int(targets[index].argmax()), rng=draw), rng=draw)
+        return insert_at_random(texts[index], noise.draw(int(targets.logits[index].argmax()), rng=draw), rng=draw)
 
     def loss(batch: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
         logits = student.forward(student.collate(student.encode([with_noise(i) for i in batch]))).logits
         clean = [place for place, i in enumerate(batch) if i < len(rows)]
         expected = labels[[batch[place] for place in clean]].to(logits.device)
         ce = functional.cross_entropy(logits[clean], expected, reduction="sum")
-        ce = ce / (len(batch) * (1 - mixed / size))  # a micro-batch need not hold both kinds of text
-        kl = kd_loss(targets[list(batch)].to(logits.device), logits, temperature=training.temperature)
+        ce = ce / (len(batch) * (1 - (others + mixed) / size))  # a micro-batch need not hold every kind of text
+        kl = kd_loss(targets.logits[list(batch)].to(logits.device), logits, temperature=training.temperature)
         terms = {"cross-entropy": float(ce.detach()), "predictions": float(kl.detach())}
         return training.a * ce + training.b * kl, terms
 
     lengths, rng = [len(ids) for ids in student.encode(texts)], np.random.default_rng(seed)
-    batches = _batches(lengths, len(rows), size=size, mixed=mixed, steps=steps, rng=rng)
-    return train(
-        student.module, loss, epochs=[batches], plan=training.plan(), progress=progress, label="retraining from base"
+    parts = [(len(rows), size - others - mixed), (len(unlabelled), others), (steps * mixed, mixed)]
+    history = train(
+        student.module,
+        loss,
+        epochs=[_batches(lengths, parts, steps=steps, rng=rng)],
+        plan=training.plan(),
+        progress=progress,
+        label="retraining from base",
     )
+    return Distilled(history, targets)
+
+
+def _batch_parts(options: RetrainOptions, *, size: int, unlabelled: bool) -> tuple[int, int]:
+    """Return how many unlabelled texts and how many mixtures a batch holds; the rest are clean rows, at least one."""
+    others = round(options.unlabelled_share * size) if unlabelled else 0
+    mixed = round(options.mixture_share * size / (2 if others else 1))
+    return min(others, size - 1), min(mixed, size - 1 - min(others, size - 1))
 
 
 def _batches(
-    lengths: Sequence[int], clean: int, *, size: int, mixed: int, steps: int, rng: np.random.Generator
+    lengths: Sequence[int], parts: Sequence[tuple[int, int]], *, steps: int, rng: np.random.Generator
 ) -> list[list[int]]:
-    """Return batches of clean texts, the first ``clean``, and ``mixed`` of the others each."""
-    first = endless_batches(lengths[:clean], size=size - mixed, steps=steps, rng=rng)
-    others = endless_batches(lengths[clean:], size=mixed, steps=steps, rng=rng) if mixed else [[] for _ in first]
-    return [[*some, *(clean + i for i in more)] for some, more in zip(first, others, strict=True)]
-
-
-@dataclass(frozen=True)
-class CalibratedEnsemble:
-    """Models whose predictions for texts without a trigger are averaged, each calibrated on rows it was not trained on.
-
-    Attributes:
-        suspect: the suspect model; it was not trained on the clean rows, so these calibrate it.
-        teachers: clean teachers, each with the clean rows that were held out from it.
-    """
-
-    suspect: Classifier
-    teachers: Sequence[tuple[Classifier, Rows]]
-
-    def predict(self, texts: Sequence[str], *, rows: Rows, teacher_weight: float, progress: Progress) -> Tensor:
-        """Return log-probabilities ``(N, C)``: the teachers' mean with ``teacher_weight``, the suspect's with the rest.
-
-        ``texts`` begin with those of ``rows``. A model without weight is not run.
-        """
-        parts = []
-        if teacher_weight < 1:
-            logits = predict_texts(self.suspect, texts, progress=progress, label="predictions of the suspect").logits
-            scaling = fit_vector_scaling(logits[: len(rows)], torch.tensor(rows.labels))
-            parts.append((1 - teacher_weight) * scaling(logits).log_softmax(dim=1))
-        for teacher, held in self.teachers if teacher_weight > 0 else ():
-            logits = predict_texts(teacher, texts, progress=progress, label="predictions of a teacher").logits
-            known = predict_texts(teacher, held.texts).logits
-            scaling = fit_vector_scaling(known, torch.tensor(held.labels), fit_bias=False)
-            parts.append(teacher_weight / len(self.teachers) * scaling(logits).log_softmax(dim=1))
-        return torch.stack(parts).sum(dim=0)
+    """Return batches with some texts of each part; a part is ``(texts in all, texts in a batch)``, in the order of the lengths."""
+    batches, start = [list[int]() for _ in range(steps)], 0
+    for count, each in parts:
+        some = endless_batches(lengths[start : start + count], size=each, steps=steps, rng=rng) if each else []
+        for batch, more in zip(batches, some, strict=False):
+            batch += [start + i for i in more]
+        start += count
+    return batches
 
 
 def mix_texts(rows: Rows, options: RetrainOptions, *, rng: random.Random) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from textwrap import shorten
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -18,19 +19,20 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
 from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
-from untrigger.core.seeds import generator_for
+from untrigger.core.seeds import derived_seed, generator_for
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.defences.student import DistillationOptions, TrainingBudget
+from untrigger.defences.w2s.ensemble import CalibratedEnsemble
 from untrigger.defences.w2s.retrain_from_base import (
     Base,
-    CalibratedEnsemble,
     Retrained,
     RetrainOptions,
     find_base,
     retrain_from_base,
 )
 from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions, SearchRounds, search_and_unlearn
+from untrigger.defences.w2s.unlabelled_texts import ScreenedTexts, screen_texts
 from untrigger.defences.w2s.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
@@ -45,6 +47,7 @@ logger = logging.getLogger(__name__)
 Algorithm = Literal["auto", "retrain_from_base", "search_and_unlearn"]
 RETRAIN, SEARCH = "retrain_from_base", "search_and_unlearn"
 SEED_STEP = 1000  # between the seeds of two teachers
+SHOWN = 20  # of the unlabelled texts that were left out, in the report
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class W2SDefense(DistillationOptions, Purifier):
 
     name: ClassVar[str] = "w2sdefense"
     needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
-    uses: ClassVar[frozenset[str]] = frozenset({"base"})
+    uses: ClassVar[frozenset[str]] = frozenset({"base", "unlabelled"})
     variants: ClassVar[Mapping[str, Callable[..., Purifier]]] = {
         "as_described": W2SAsDescribed,
         "as_released": W2SAsReleased,
@@ -105,7 +108,9 @@ class W2SDefense(DistillationOptions, Purifier):
         base, reason = self._choose(model, grant)
         logger.info("%s, because %s", RETRAIN if base else SEARCH, reason)
         setup = self._prepare(model, grant, progress=progress)
-        retrained = self._retrain(model, grant, base, setup=setup, progress=progress) if base else None
+        retrained, screened = (
+            self._retrain(model, grant, base, setup=setup, progress=progress) if base else (None, ScreenedTexts((), ()))
+        )
         student = retrained.student if retrained else self.student(model, seed=grant.seed)
         before, after = accuracy_on(model, setup.dev)(), accuracy_on(student, setup.dev)()
         rounds = None
@@ -123,7 +128,7 @@ class W2SDefense(DistillationOptions, Purifier):
                 progress=progress,
             )
         scores = [before, after, *(rounds.accuracies if rounds else ())]
-        return self._result(_Run(setup, base, retrained, rounds, scores), student, reason=reason)
+        return self._result(_Run(setup, base, retrained, screened, rounds, scores), student, reason=reason)
 
     def _choose(self, model: Classifier, grant: Grant) -> tuple[Base | None, str]:
         """Return the base to retrain from, or None for search and unlearn, and the reason for the choice.
@@ -148,38 +153,67 @@ class W2SDefense(DistillationOptions, Purifier):
 
     def _prepare(self, model: Classifier, grant: Grant, *, progress: Progress) -> _Setup:
         """Train the first teacher and split the clean rows."""
-        teacher, history, rows, dev = self._train_teacher(model, grant, progress=progress)
+        assert grant.clean is not None
+        rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
+        teacher, history = train_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
         generator = generator_for(grant.seed, "searched")
         train, search = split_clean(rows, dev=self.unlearn.search_share, generator=generator)
         return _Setup(teacher, history, rows, dev, train, search)
 
-    def _train_teacher(
-        self, model: Classifier, grant: Grant, *, progress: Progress
-    ) -> tuple[Classifier, History, Rows, Rows]:
-        """Return a teacher, its history, the clean rows that it was trained on, and those held out from it."""
-        assert grant.clean is not None
-        rows, held = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
-        return *train_teacher(model, grant, rows=rows, dev=held, options=self.teacher, progress=progress), rows, held
+    def _retrain(
+        self, model: Classifier, grant: Grant, base: Base, *, setup: _Setup, progress: Progress
+    ) -> tuple[Retrained, ScreenedTexts]:
+        """Return the student retrained from ``base``, and the unlabelled texts that it was and was not trained on.
 
-    def _retrain(self, model: Classifier, grant: Grant, base: Base, *, setup: _Setup, progress: Progress) -> Retrained:
-        """Return the student retrained from ``base``: on all rows where nothing is searched after it, else on the student's."""
-        teachers = [(setup.teacher, setup.dev)]
-        for number in range(1, self.retrain.teachers if self.retrain.teacher_weight > 0 else 1):
-            again = replace(grant, seed=grant.seed + SEED_STEP * number)
-            teacher, _, _, held = self._train_teacher(model, again, progress=progress)
-            teachers.append((teacher, held))
-        return retrain_from_base(
-            CalibratedEnsemble(model, teachers),
+        It is trained on all rows where nothing is searched after it, else on the student's.
+        """
+        assert grant.clean is not None
+        searched = set() if base.trusted else set(setup.search.ids)
+        calibration = grant.clean.where(name not in searched for name in grant.clean.ids)
+        teachers = [(setup.teacher, setup.dev), *self._more_teachers(model, grant, setup=setup, progress=progress)]
+        screened = ScreenedTexts((), ())
+        if grant.unlabelled and self.retrain.unlabelled_share > 0:
+            screened = screen_texts(
+                model,
+                grant.unlabelled,
+                rows=calibration,
+                options=self.retrain.screening,
+                seed=derived_seed(grant.seed, "screening of unlabelled texts"),
+                progress=progress,
+            )
+        retrained = retrain_from_base(
+            CalibratedEnsemble(model, teachers, calibration),
             base,
             rows=setup.rows if base.trusted else setup.train,
+            unlabelled=screened.kept,
             options=self.retrain,
             training=self,
             seed=grant.seed,
             progress=progress,
         )
+        return retrained, screened
+
+    def _more_teachers(
+        self, model: Classifier, grant: Grant, *, setup: _Setup, progress: Progress
+    ) -> list[tuple[Classifier, Rows]]:
+        """Return the other teachers, each with clean rows that were held out from it and from no other teacher."""
+        assert grant.clean is not None
+        rest, teachers = setup.rows, []
+        for number in range(1, self.retrain.teachers if self.retrain.teacher_weight != 0 else 1):
+            again = replace(grant, seed=grant.seed + SEED_STEP * number)
+            if len(rest) < 2 * len(setup.dev):
+                rest = grant.clean
+            held, rest = rest.stratified(len(setup.dev), rng=np.random.default_rng(again.seed))
+            rows = grant.clean.where(name not in set(held.ids) for name in grant.clean.ids)
+            teacher, _ = train_teacher(model, again, rows=rows, dev=held, options=self.teacher, progress=progress)
+            teachers.append((teacher, held))
+        return teachers
 
     def _result(self, run: _Run, student: Classifier, *, reason: str) -> Purified:
-        histories = [*([run.retrained.history] if run.retrained else []), *(run.rounds.histories if run.rounds else [])]
+        histories = [
+            *([run.retrained.distilled.history] if run.retrained else []),
+            *(run.rounds.histories if run.rounds else []),
+        ]
         history, teacher = concat_histories(histories), run.setup.teacher_history
         budget = self.budget()
         return Purified(
@@ -221,6 +255,7 @@ class _Run(NamedTuple):
     setup: _Setup
     base: Base | None
     retrained: Retrained | None
+    screened: ScreenedTexts
     rounds: SearchRounds | None
     accuracies: list[float]
 
@@ -275,8 +310,20 @@ class _Run(NamedTuple):
         }
         if self.base is not None:
             metadata["base"] = self.base.name
-        if self.retrained is not None and self.retrained.recovered is not None:
-            metadata["recovered_share_of_base"] = round(self.retrained.recovered, 3)
+        if self.retrained is not None:
+            targets, recovered = self.retrained.distilled.targets, self.retrained.recovered
+            metadata["weights"] = {
+                "suspect": round(targets.suspect_weight, 3),
+                "teachers": round(targets.teacher_weight, 3),
+            }
+            if recovered is not None:
+                metadata["recovered_share_of_base"] = round(recovered, 3)
+        if self.screened.kept or self.screened.left_out:
+            metadata["unlabelled"] = {
+                "used": len(self.screened.kept),
+                "left_out": len(self.screened.left_out),
+                "most_suspicious": [shorten(text, 200, placeholder="…") for text in self.screened.left_out[:SHOWN]],
+            }
         return metadata
 
 
