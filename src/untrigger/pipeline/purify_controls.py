@@ -88,6 +88,7 @@ def _base_fine_tuned(
             evaluator.evaluate(made.model, BASE_FINE_TUNED)
         except UserError as error:
             failure = error.what
+            evaluator.outcomes = [one for one in evaluator.outcomes if one.subject != BASE_FINE_TUNED]
     if made is None or failure:
         return BaseControl({"not_measured": failure}, failure)
     clock.steps(made.history.steps)
