@@ -13,7 +13,7 @@ from tests.tiny import NAMES, asr, cacc, same, task, weights, write_model
 from untrigger.attacks.implanting import implant
 from untrigger.core.errors import ModelError, NeedsError
 from untrigger.core.grant import Grant
-from untrigger.defences.base_fine_tuning import BaseFineTuning, known_base, whole_base
+from untrigger.defences.base_fine_tuning import BaseFineTuning, known_base, not_clearly_worse, whole_base
 from untrigger.models.adapter_merging import is_adapted, lora_updates
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classification_head import classification_head, draw_new_head
@@ -164,3 +164,18 @@ def test_few_rows_are_read_in_more_epochs(count: int, full: int, lora: int) -> N
         plan = BaseFineTuning().plan(task(count), adapter=adapter)
         assert plan.epochs == epochs and plan.epochs * -(-count // plan.batch_size) >= 100
     assert BaseFineTuning().plan(task(54), adapter=True).lr == 1e-3 > BaseFineTuning().plan(task(54), adapter=False).lr
+
+
+def test_the_latest_epoch_that_is_not_clearly_worse_is_kept() -> None:
+    """52 of 60 right is 0.87, with a 95 % interval from 0.76 on."""
+    keep = not_clearly_worse(60)
+    assert keep([0.5]) and keep([0.55, 0.87]) and keep([0.55, 0.87, 0.78]) and keep([0.87, 0.5, 0.9])
+    assert not keep([0.87, 0.75]) and not keep([0.55, 0.87, 0.7, 0.74])
+    assert not_clearly_worse(600)([0.87, 0.845]) and not not_clearly_worse(600)([0.87, 0.83]), "more rows tell more"
+
+
+def test_the_epoch_that_was_kept_is_the_one_that_the_model_has(child: Classifier, base: Path) -> None:
+    made = LONG.train(child, Grant(clean=CLEAN, base=base))
+    scores, best = made.history.scores, made.history.best_epoch
+    keep = not_clearly_worse(made.held_out)
+    assert best == max(i for i in range(len(scores)) if keep(scores[: i + 1]))

@@ -6,6 +6,7 @@ only for what the suspect knows beyond that (the metric ``gain_kept``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,18 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import derived_seed, generator_for
+from untrigger.core.statistics import wilson
 from untrigger.defences.student import StudentOptions
 from untrigger.defences.w2s.base_recovery import HEADS, load_base_of
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.adapter_merging import is_adapted, modules_to_save_of, remove_adapter
 from untrigger.models.adapters import attach
-from untrigger.models.classification_head import draw_new_head
+from untrigger.models.classification_head import classification_head, draw_new_head
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
-from untrigger.training.loop import MICRO_BATCH, History, Plan
+from untrigger.models.weak_teacher import load_weak_teacher
+from untrigger.training.loop import MICRO_BATCH, History, Keep, Plan
 from untrigger.training.supervised import fine_tune
-from untrigger.training.teacher_training import TeacherOptions, train_teacher
 
 PURPOSE = "control: base fine-tuned on the clean rows"
 """The name of the stage in reports, and what its seeds are derived from."""
@@ -73,7 +75,10 @@ class BaseFineTuned:
 
 @dataclass(frozen=True)
 class BaseFineTuning:
-    """Cross-entropy on the clean rows from the base on, with a new head; the best epoch on held-out rows is kept.
+    """Cross-entropy on the clean rows from the base on, with a new head; held-out rows choose the epoch.
+
+    The latest epoch is kept whose accuracy is within the 95 % interval of the best one's: few rows say little, and at the end the
+    learning rate has come down (``docs/evaluation.md#the-control-that-counts``).
 
     Of the suspect only its architecture, its classes and the base below its adapter are used.
 
@@ -115,16 +120,35 @@ class BaseFineTuning:
         assert grant.clean is not None
         rows, held = split_clean(grant.clean, dev=self.dev, generator=generator_for(grant.seed, PURPOSE))
         grant = replace(grant, seed=derived_seed(grant.seed, PURPOSE))
+        student, base, tuning = self._start(model, grant)
+        return self._fine_tuned(
+            student,
+            base,
+            tuning=tuning,
+            rows=rows,
+            held=held,
+            grant=grant,
+            trusted=tuning != "lora" or grant.base is not None,
+            progress=progress,
+        )
+
+    def _start(self, model: Classifier, grant: Grant) -> tuple[Classifier, str | Path, str]:
+        """Return what is trained, the name of its base, and how it is trained.
+
+        Raises:
+            NeedsError: for full weights without a trusted base or teacher.
+        """
         if is_adapted(model):
-            student, name = self._adapter_on_base(model, seed=grant.seed), model.source.base or ""
-            return self._fine_tuned(
-                student, name, rows=rows, held=held, grant=grant, trusted=grant.base is not None, progress=progress
-            )
+            return self._adapter_on_base(model, seed=grant.seed), model.source.base or "", "lora"
         base = known_base(model, grant)
         if base is not None:
-            student = whole_base(base, like=model, seed=grant.seed)
-            return self._fine_tuned(student, base, rows=rows, held=held, grant=grant, trusted=True, progress=progress)
-        return self._teacher(model, rows=rows, held=held, grant=grant, progress=progress)
+            return whole_base(base, like=model, seed=grant.seed), base, "full"
+        if grant.teacher is None:
+            raise NeedsError(
+                "neither the base of the full weights nor another pre-trained model is trusted",
+                remedy="name the model that they were fine-tuned from with --base, or an encoder with --teacher",
+            )
+        return encoder(grant.teacher, like=model, seed=grant.seed), grant.teacher, "teacher"
 
     def plan(self, rows: Rows, *, adapter: bool) -> Plan:
         """Return the plan of a training on ``rows``, of an adapter or of every weight."""
@@ -146,37 +170,34 @@ class BaseFineTuning:
         student: Classifier,
         name: str | Path,
         *,
+        tuning: str,
         rows: Rows,
         held: Rows,
         grant: Grant,
         trusted: bool,
         progress: Progress,
     ) -> BaseFineTuned:
-        adapter = is_adapted(student)
-        plan = self.plan(rows, adapter=adapter)
         history = fine_tune(
             student,
             rows,
-            plan=plan,
+            plan=self.plan(rows, adapter=tuning == "lora"),
             seed=grant.seed,
             dev=held,
+            keep=not_clearly_worse(len(held)),
             progress=progress,
             label="fine-tuning the base (control)",
         )
-        tuning = "lora" if adapter else "full"
         return BaseFineTuned(student, Path(name).name, tuning, trusted, len(rows), len(held), history)
 
-    def _teacher(self, model: Classifier, *, rows: Rows, held: Rows, grant: Grant, progress: Progress) -> BaseFineTuned:
-        """Return the trusted teacher, fine-tuned: the best that the defender has without the suspect's base."""
-        if grant.teacher is None:
-            raise NeedsError(
-                "neither the base of the full weights nor another pre-trained model is trusted",
-                remedy="name the model that they were fine-tuned from with --base, or an encoder with --teacher",
-            )
-        plan = self.plan(rows, adapter=False)
-        options = TeacherOptions(lr=plan.lr, epochs=plan.epochs, batch_size=plan.batch_size, warmup=plan.warmup)
-        teacher, history = train_teacher(model, grant, rows=rows, dev=held, options=options, progress=progress)
-        return BaseFineTuned(teacher, Path(grant.teacher).name, "teacher", True, len(rows), len(held), history)
+
+def not_clearly_worse(rows: int) -> Keep:
+    """Return whether an epoch's accuracy on ``rows`` rows is within the 95 % interval of the best so far."""
+
+    def keep(scores: Sequence[float]) -> bool:
+        low, _ = wilson(round(max(scores) * rows), rows)
+        return scores[-1] >= (low or 0.0)
+
+    return keep
 
 
 def known_base(model: Classifier, grant: Grant) -> str | Path | None:
@@ -202,3 +223,20 @@ def whole_base(name: str | Path, *, like: Classifier, seed: int) -> Classifier:
     draw_new_head(base.module, classes=base.classes, seed=seed)
     base.module.requires_grad_(True)
     return base
+
+
+def encoder(name: str | Path, *, like: Classifier, seed: int) -> Classifier:
+    """Return the trusted encoder ``name`` as a classifier of the mean of its tokens, as a teacher, every parameter trainable.
+
+    Raises:
+        ModelError: if it is not an encoder that can be loaded.
+    """
+    return load_weak_teacher(
+        name,
+        width=classification_head(like.module, classes=like.classes).in_features,
+        label_names=like.label_names,
+        pooling="mean",
+        seed=seed,
+        max_length=like.max_length,
+        device=str(like.device),
+    )
