@@ -176,7 +176,7 @@ def write_model(
     facts = card_facts(request, report, victim=victim, whole=whole)
     if purified.onto:
         facts["facts"] |= {
-            "carried onto": f"{shown(str(request.onto))} ({model_facts(purified.model)['architecture']})"
+            "carried onto": f"{shown(str(request.onto))}, {model_facts(purified.model)['architecture']}"
         }
         facts["loading"] = f"{ONTO} {loading_text(purified.model, whole=True)}"
     save_purified(victim, purified.model, folder, card=purified_card(facts), merge=merge)
