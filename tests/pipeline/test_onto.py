@@ -56,7 +56,7 @@ def test_an_adapter_on_one_architecture_becomes_full_weights_of_another(
     assert report.given["defender"]["onto"] == shop.teacher.name
     card = (spec.out / "README.md").read_text()
     assert "another pre-trained model than the input" in card and "teacher, bert" in card
-    assert {one["subject"] for one in table(spec.out / "outcomes.csv")} == {"victim", "purified"}
+    assert {one["subject"] for one in table(spec.out / "outcomes.csv")} == {"victim", "purified", "base_finetuned"}
 
 
 def test_from_python_too(
