@@ -1,4 +1,4 @@
-# make test   a virtual environment, lint, types, tests with coverage: needs Python 3.11, pip and make, nothing else
+# make test   a virtual environment, lint, types, docs, tests: needs Python 3.11, pip and make, nothing else
 # make demo   the same environment without the developers' tools, then the demonstration
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,10 +13,12 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup dev assets format lint types docs docs-figures test slow conformance fuzz oldest newest demo bench dist clean
+.PHONY: help setup dev assets format lint types docs docs-figures test coverage slow exhaustive conformance fuzz oldest newest demo \
+	bench dist clean
 
 help:
-	@echo 'make test | slow | conformance | fuzz | oldest | newest | demo | format | lint | types | docs | bench | dist | clean'
+	@echo 'make test | coverage | slow | exhaustive | conformance | fuzz | oldest | newest'
+	@echo '     demo | format | lint | types | docs | bench | dist | clean'
 
 # torch comes first and pinned: a range would make pip fetch gigabytes of CUDA libraries that nothing here needs.
 $(READY): pyproject.toml
@@ -54,14 +56,22 @@ docs: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: $(DEV) lint types docs assets
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+# The same tests with coverage of lines and branches, which costs half their time again.
+coverage: $(DEV) assets
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
-# Real models, whole cures and interruptions: minutes each.
+# Real models, whole purifications and interruptions. Only the files that hold such tests are read.
 slow: $(DEV) assets
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow $$(grep -rl --include='test_*.py' mark.slow tests) $(PYTEST_ARGS)
+
+# The claims of `make test` and `make slow` on more seeds, pools and architectures.
+exhaustive: $(DEV) assets
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m exhaustive $$(grep -rl --include='test_*.py' mark.exhaustive tests) $(PYTEST_ARGS)
 
 # The whole matrix of models, tokenizers and adapters against plain transformers and peft: 640 tests, three minutes on two cores.
-# A slice of 140 of them, a minute of one core, is part of `make test`.
+# A slice of 120 of them is part of `make test`.
 conformance: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "" tests/conformance $(PYTEST_ARGS)
 

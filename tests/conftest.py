@@ -79,7 +79,7 @@ def trained_folder(
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def victim(trained_folder: Callable[[str, bool], Path]) -> Callable[[str], Classifier]:
     """A function from an architecture's name to a freshly loaded poisoned classifier."""
     from untrigger.models.loading import load_model
@@ -87,7 +87,7 @@ def victim(trained_folder: Callable[[str, bool], Path]) -> Callable[[str], Class
     return lambda kind: load_model(trained_folder(kind, True), device="cpu", offline=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def twin(trained_folder: Callable[[str, bool], Path]) -> Callable[[str], Classifier]:
     """The same architecture trained on the same rows without poison."""
     from untrigger.models.loading import load_model

@@ -123,7 +123,7 @@ def test_the_words_that_moved_farthest_come_back_whole(made: Made) -> None:
     assert float(left.median()) > 0.25, "of the crowd two ranks of 32 bring back little"
 
 
-@KINDS
+@pytest.mark.parametrize("kind", ["bert", pytest.param("llama", marks=pytest.mark.slow)])
 def test_weights_reset_to_their_base_lose_the_backdoor_and_keep_the_task(made: Made, tmp_path: Path, kind: str) -> None:
     model, before = made(kind)
     assert asr(model) > 0.85, "there is something to leave behind"

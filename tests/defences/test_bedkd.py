@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
 
-from tests.defences.planted import CLEAN, POISONED, POOL, method, planted
+from tests.defences.planted import CLEAN, MAPPING, POISONED, POOL, method, planted
 from tests.tiny import asr, cacc, same, task, weights
 from untrigger.core.candidate import Candidate, CandidateMeasurement
 from untrigger.core.errors import DataError, NeedsError
@@ -63,7 +63,7 @@ def test_the_poisoned_rows_are_found_in_a_shuffled_pool(found: Detection) -> Non
 
 
 def test_what_was_found_is_removed_and_fine_tuning_leaves_it(suspect: Classifier) -> None:
-    done = method().purify(suspect, BOTH)
+    done = method(cycles=4).purify(suspect, BOTH)
     tuned = FineTune(lr=5e-3, rank=8, steps=done.history.steps).purify(suspect, BOTH).model
     assert asr(tuned) > 0.9, "the floor: as many steps of plain fine-tuning do nothing here"
     assert asr(done.model) < 0.1
@@ -97,7 +97,7 @@ class Oracle(BeDKD):
 
 
 def test_a_random_detector_removes_nothing_and_an_oracle_all(suspect: Classifier) -> None:
-    options = {"lr": 5e-3, "rank": 8}
+    options = {"lr": 5e-3, "rank": 8, "cycles": 4}
     best = Oracle(**options).purify(suspect, BOTH)  # type: ignore[arg-type]
     worst = Random(**options).purify(suspect, BOTH)  # type: ignore[arg-type]
     assert asr(best.model) < 0.1
@@ -114,8 +114,14 @@ def test_a_model_that_comes_back_after_harm_tells_of_the_steps_that_were_taken(s
     assert done.metadata["dev_accuracy_after"] < done.metadata["dev_accuracy_before"] - 0.1
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("case", ["clean pool", "benign model", "both"])
+NOTHING = [
+    pytest.param(case, seed, marks=() if number == seed else pytest.mark.exhaustive)
+    for number, case in enumerate(("clean pool", "benign model", "both"))
+    for seed in range(3)
+]
+
+
+@pytest.mark.parametrize(("case", "seed"), NOTHING)
 def test_nothing_is_found_where_nothing_is(suspect: Classifier, twin: Load, case: str, seed: int) -> None:
     model = suspect if case == "clean pool" else twin("bert")
     pool = POOL.visible if case == "benign model" else task(384, seed=50 + seed)
@@ -152,7 +158,7 @@ def test_ranks_scores_and_summary_agree(found: Detection) -> None:
 
 def test_without_suspect_rows_the_trigger_is_searched_named_and_removed(suspect: Classifier) -> None:
     options = SearchOptions(first=32, sweeps=1, probe=16, keep=6)
-    done = method(search=options, rounds=2).purify(suspect, Grant(clean=CLEAN, seed=0))
+    done = method(search=options, rounds=1, cycles=5).purify(suspect, Grant(clean=CLEAN, seed=0))
     assert done.changed
     assert done.findings[0].text == "cf" and done.findings[0].target == "positive"
     assert done.findings[0].reference.value is None, "no clean model took part"
@@ -229,5 +235,5 @@ def test_rows_that_are_clean_and_suspect_are_said(suspect: Classifier) -> None:
 
 def test_a_pool_of_one_class_or_one_row_is_scored(suspect: Classifier) -> None:
     for pool in (rows(40, only=1), rows(1)):
-        told = method().detect(suspect, Grant(clean=CLEAN, suspect=pool))
+        told = method(mapping=replace(MAPPING, epochs=2)).detect(suspect, Grant(clean=CLEAN, suspect=pool))
         assert len(told.scores) == len(pool) and not told.found

@@ -1,4 +1,7 @@
-"""Thresholds of the BeDKD detector hold on clean pools, through the evidence and the calibration as they are used."""
+"""Thresholds of the BeDKD detector hold on clean pools, through the evidence and the calibration as they are used.
+
+Forty pools show a threshold that lets through twice what it promises; two hundred, in `make exhaustive`, show half as much again.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ from untrigger.defences.bedkd.row_detection.row_evidence import ReferenceRows, R
 from untrigger.detectors.conformal import CalibratedThreshold, calibrate, flagging_threshold
 from untrigger.models.classifier import Classifier
 
-POOLS, NOMINAL = 200, 0.02
+NOMINAL = 0.02
+SEVERAL = pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.exhaustive)])
+FEW = pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.exhaustive)])
 QUICK = EvidenceOptions(folds=2)  # what makes rows exchangeable does not depend on the number of folds
 
 
@@ -75,28 +80,31 @@ def pools(count: int, *, poisoned: int = 0, size: int = 120) -> list[Pool]:
     return made
 
 
-def test_of_200_clean_pools_no_more_lies_above_the_threshold_than_was_promised() -> None:
-    runs = pools(POOLS)
+@SEVERAL
+def test_of_clean_pools_no_more_lies_above_the_threshold_than_was_promised(count: int) -> None:
+    runs = pools(count)
     shares = np.array([one.above / one.clean for one in runs])
-    error = shares.std(ddof=1) / np.sqrt(POOLS)
+    error = shares.std(ddof=1) / np.sqrt(count)
     promised = np.mean([one.found.fpr_bound for one in runs])
     assert NOMINAL / 2 < promised <= NOMINAL
     assert shares.mean() <= promised + 2 * error, "the mean share of clean rows above it"
     assert shares.mean() >= promised / 4, "a threshold that nothing reaches would keep any promise"
-    assert sum(one.found.found for one in runs) <= 0.02 * POOLS, "a clean pool is seldom called poisoned"
+    assert sum(one.found.found for one in runs) <= max(1, 0.02 * count), "a clean pool is seldom called poisoned"
 
 
-def test_clean_rows_beside_poisoned_ones_are_not_flagged_more_often() -> None:
-    runs = pools(40, poisoned=18)
+@FEW
+def test_clean_rows_beside_poisoned_ones_are_not_flagged_more_often(count: int) -> None:
+    runs = pools(count, poisoned=18)
     shares = np.array([one.flagged / one.clean for one in runs])
-    assert sum(one.found.found for one in runs) >= 20, "there is something to find"
+    assert sum(one.found.found for one in runs) >= count / 2, "there is something to find"
     assert shares.mean() <= NOMINAL + 2 * shares.std(ddof=1) / np.sqrt(len(runs))
 
 
-def test_a_clean_row_scores_the_same_in_the_pool_and_among_those_that_calibrate() -> None:
+@FEW
+def test_a_clean_row_scores_the_same_in_the_pool_and_among_those_that_calibrate(count: int) -> None:
     """The same rows on the one side and on the other: where the sides are alike, nobody can tell which is which."""
     firsts, seconds = [], []
-    for seed in range(40):
+    for seed in range(count):
         known, one, other = (rows_of(n, seed=1000 + 3 * seed + i) for i, n in enumerate((60, 100, 100)))
         clean = ReferenceRows(known.texts, known.labels, known.layers)
         for rest, pool in ((one, other), (other, one)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
 from untrigger.core.registry import get_method, methods_of
 from untrigger.core.verdicts import PurificationOutcome
+from untrigger.defences.bedkd.row_detection.directional_mapping import CopyConfig
 from untrigger.defences.chain import combined_outcome
 from untrigger.defences.fine_tuning import FineTune
 from untrigger.defences.purifier import Purified, Purifier
@@ -49,7 +51,7 @@ EVERY = pytest.mark.parametrize("name", sorted(methods_of("defences")))
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def grant(folder_of: Callable[[str], Path]) -> Grant:
     """All that any method may ask for."""
     return Grant(clean=CLEAN, unlabelled=CLEAN.texts, suspect=task(64, seed=32), teacher=folder_of("mpnet"), seed=3)
@@ -58,12 +60,44 @@ def grant(folder_of: Callable[[str], Path]) -> Grant:
 def quick(name: str) -> Purifier:
     """The method as it is, but short where it has one of the usual options for that."""
     kind = get_method("defences", name)
-    method: Purifier = kind(**{key: value for key, value in QUICK.items() if key in {f.name for f in fields(kind)}})
+    usual = {f.name: getattr(kind(), f.name) for f in fields(kind)}
+    copies = {key: replace(one, epochs=2) for key, one in usual.items() if isinstance(one, CopyConfig)}
+    method: Purifier = kind(**{key: value for key, value in (QUICK | copies).items() if key in usual})
     return method
 
 
 def said(model: Classifier) -> torch.Tensor:
     return predict_texts(model, CLEAN.texts).logits
+
+
+@dataclass(frozen=True)
+class Run:
+    """A purification, and what the victim and the global stream were before and after it."""
+
+    victim: Classifier
+    done: Purified
+    before: tuple[dict[str, torch.Tensor], object]
+    after: tuple[dict[str, torch.Tensor], object]
+    streams: tuple[torch.Tensor, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def first(victim: Load, grant: Grant) -> Callable[[str, str], Run]:
+    """A function from architecture and method to a purification that the tests share."""
+
+    def state(model: Classifier) -> tuple[dict[str, torch.Tensor], object]:
+        return weights(model), (hooks(model), [p.requires_grad for p in model.module.parameters()])
+
+    @cache
+    def run(kind: str, name: str) -> Run:
+        model = victim(kind)
+        before = state(model)
+        torch.manual_seed(1)
+        stream = torch.get_rng_state()
+        done = quick(name).purify(model, grant)
+        return Run(model, done, before, state(model), (stream, torch.get_rng_state()))
+
+    return run
 
 
 def test_both_headline_methods_are_there() -> None:
@@ -74,35 +108,32 @@ def test_both_headline_methods_are_there() -> None:
 
 @EVERY
 @KINDS
-def test_the_victim_stays_and_the_seed_decides(victim: Load, grant: Grant, kind: str, name: str) -> None:
-    model, method = victim(kind), quick(name)
-    before, hooked = weights(model), hooks(model)
-    flags = [p.requires_grad for p in model.module.parameters()]
-    torch.manual_seed(1)
-    stream = torch.get_rng_state()
-    one = method.purify(model, grant)
-    assert torch.equal(torch.get_rng_state(), stream), "a method draws from its own seed, never from the global one"
-    assert same(weights(model), before)
-    assert (hooks(model), [p.requires_grad for p in model.module.parameters()]) == (hooked, flags)
+def test_the_victim_stays_and_the_seed_decides(
+    first: Callable[[str, str], Run], victim: Load, grant: Grant, kind: str, name: str
+) -> None:
+    run = first(kind, name)
+    assert torch.equal(*run.streams), "a method draws from its own seed, never from the global one"
+    assert same(run.after[0], run.before[0])
+    assert run.after[1] == run.before[1]
     torch.manual_seed(2)
-    again = method.purify(victim(kind), grant)
-    assert torch.equal(said(one.model), said(again.model))
-    assert one.metadata == again.metadata
-    if one.changed:
-        other = method.purify(model, replace(grant, seed=4))
-        assert not torch.equal(said(one.model), said(other.model))
-        assert one.history.steps > 0
+    again = quick(name).purify(victim(kind), grant)
+    assert torch.equal(said(run.done.model), said(again.model))
+    assert run.done.metadata == again.metadata
+    if run.done.changed:
+        other = quick(name).purify(run.victim, replace(grant, seed=4))
+        assert not torch.equal(said(run.done.model), said(other.model))
+        assert run.done.history.steps > 0
 
 
 @EVERY
 @KINDS
 def test_the_result_is_a_classifier_of_the_same_classes_that_can_be_saved(
-    victim: Load, grant: Grant, tmp_path: Path, kind: str, name: str
+    first: Callable[[str, str], Run], tmp_path: Path, kind: str, name: str
 ) -> None:
     from untrigger.models.loading import load_model
 
-    model = victim(kind)
-    pure = quick(name).purify(model, grant).model
+    run = first(kind, name)
+    model, pure = run.victim, run.done.model
     assert (pure.label_names, pure.max_length) == (model.label_names, model.max_length)
     assert not pure.module.training
     assert cacc(pure) > 0.7, "a purifier that ruins the classifier is none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,24 +18,23 @@ from untrigger.models.classifier import Classifier
 from untrigger.training.teacher_training import TeacherOptions
 
 Load = Callable[[str], Classifier]
-CLEAN = task(400, seed=41)
+CLEAN = task(240, seed=41)
 KINDS = pytest.mark.parametrize("kind", ["bert", "llama"])
 
 
 LR = 5e-3  # models 32 wide want larger steps than real ones
 
 
-def method(more_steps: int = 96) -> W2SDefense:
+def method(**changes: Any) -> W2SDefense:
     """The search and its lessons alone, with alarms as low as a task of forty words allows (see test_lineage for the rest)."""
     search = SearchOptions(first=32, sweeps=1, probe=24, keep=8)
-    teacher = TeacherOptions(lr=LR, epochs=6)
+    teacher = TeacherOptions(lr=LR, epochs=3)
+    usual: dict[str, Any] = {"rounds": 2, "round_steps": 72, "more_steps": 36, "noise": 0.1}
     return W2SDefense(
         lr=LR,
         algorithm="search_and_unlearn",
         teacher=teacher,
-        unlearn=SearchAndUnlearnOptions(
-            rounds=4, round_steps=96, more_steps=more_steps, noise=0.1, alarm_score=0.2, stop_score=0.2, search=search
-        ),
+        unlearn=SearchAndUnlearnOptions(alarm_score=0.2, stop_score=0.2, search=search, **usual | changes),
     )
 
 
@@ -65,13 +65,13 @@ def test_w2sdefense_removes_a_planted_backdoor_that_fine_tuning_leaves(victim: L
 def test_a_search_in_a_causal_model_may_miss_the_backdoor_and_then_does_no_harm(victim: Load, grant: Grant) -> None:
     """Known as weak: of six seeds four left 7 to 9 triggers in ten, because other words crowd the planted one out."""
     model = victim("llama")
-    done = method(more_steps=36).purify(model, grant)
+    done = method(rounds=1, round_steps=36).purify(model, grant)
     tuned = FineTune(lr=LR, steps=done.history.steps).purify(model, grant).model
     assert asr(done.model) <= asr(tuned) + 0.02
     assert cacc(done.model) > cacc(model) - 0.08
 
 
-@KINDS
+@pytest.mark.parametrize("kind", ["bert", pytest.param("llama", marks=pytest.mark.slow)])
 def test_a_benign_model_is_not_harmed(twin: Load, grant: Grant, kind: str) -> None:
     model = twin(kind)
     done = method().purify(model, grant)

@@ -29,7 +29,12 @@ QUICK = InsertionScanner(
     rows=48,
     confirmation=ConfirmationOptions(candidates=8, content_words=1),
     search=SearchOptions(first=64, sweeps=1, probe=16),
-    teacher=TeacherOptions(lr=1e-3, epochs=8, batch_size=16),
+    teacher=TeacherOptions(lr=1e-3, epochs=4, batch_size=16),
+)
+SMALL = replace(
+    QUICK,
+    confirmation=ConfirmationOptions(candidates=3, content_words=1),
+    search=SearchOptions(first=24, keep=4, sweeps=1, probe=12),
 )
 LR = 5e-3  # models 32 wide want larger steps than real ones
 
@@ -45,7 +50,7 @@ def grant(trained_folder: Callable[[str, bool], Path]) -> Grant:
     return Grant(clean=CLEAN, teacher=trained_folder("bert", False), seed=0)
 
 
-@pytest.mark.parametrize(("kind", "lost"), [("bert", 0.03), ("llama", 0.15)])
+@pytest.mark.parametrize(("kind", "lost"), [("bert", 0.03), pytest.param("llama", 0.15, marks=pytest.mark.slow)])
 def test_a_planted_word_is_found_and_unlearned_until_a_scan_finds_nothing(
     victim: Load, grant: Grant, kind: str, lost: float
 ) -> None:
@@ -85,7 +90,7 @@ def test_a_model_without_a_backdoor_comes_back_as_it_was(twin: Load, grant: Gran
 
 def test_when_the_rounds_are_used_up_it_says_what_is_left(victim: Load, grant: Grant) -> None:
     """One step unlearns nothing."""
-    done = method(rounds=2, round_steps=1, more_steps=1, lr=1e-6).purify(victim("bert"), grant)
+    done = method(rounds=2, round_steps=1, more_steps=1, lr=1e-6, scanner=SMALL).purify(victim("bert"), grant)
     assert done.changed and done.metadata["rounds"] == 2 and done.history.steps == 2
     assert done.metadata["scan_verdict"] == "backdoored"
     assert any("a scan still finds 'cf'" in line for line in done.warnings)
@@ -99,7 +104,7 @@ def test_the_seed_decides_and_the_clean_reference_is_trained_once(
 
     taught, whole = [], scanning.train_teacher
     monkeypatch.setattr(scanning, "train_teacher", lambda *a, **k: taught.append(1) or whole(*a, **k))
-    quick = method(rounds=1, round_steps=12)
+    quick = method(rounds=1, round_steps=12, scanner=SMALL)
     torch.manual_seed(1)
     stream = torch.get_rng_state()
     one = quick.purify(victim("bert"), grant)
@@ -123,8 +128,8 @@ def test_no_row_that_a_scan_confirms_on_is_ever_taught(
         return whole(self, *args, **more)
 
     monkeypatch.setattr(scancure.TriggerUnlearning, "train", train)
-    method(rounds=1, round_steps=2).purify(victim("bert"), grant)
-    held, _ = QUICK.split(CLEAN, seed=grant.seed)
+    method(rounds=1, round_steps=2, scanner=SMALL).purify(victim("bert"), grant)
+    held, _ = SMALL.split(CLEAN, seed=grant.seed)
     assert taught and not set(taught) & set(held.texts)
 
 
@@ -140,11 +145,11 @@ def test_a_reference_that_knows_nothing_trains_nothing(
 
 
 def test_what_the_policy_allows_is_not_unlearned(victim: Load, grant: Grant) -> None:
-    found = method(rounds=1, round_steps=1).purify(victim("bert"), grant)
+    found = method(rounds=1, round_steps=1, scanner=SMALL).purify(victim("bert"), grant)
     names = dict.fromkeys(one.text for one in found.findings)
     allowed = Policy(allow=tuple(Allowed(name, "house words") for name in names))
     model = victim("bert")
-    done = method(policy=allowed).purify(model, grant)
+    done = method(policy=allowed, scanner=SMALL).purify(model, grant)
     assert done.model is model
     assert "that the policy allows and that are not counted" in done.metadata["scan_sentence"]
 

@@ -66,31 +66,25 @@ def test_a_backdoored_model_fails_with_its_reports_written(
 
     policy = tmp_path / "policy.toml"
     found = {one["text"] for one in json.loads((tmp_path / "untrigger.json").read_text(encoding="utf-8"))["findings"]}
-    entries = "\n".join(
-        f"[[allow]]\ntext = {json.dumps(text)}\nreason = 'reviewed'\ndigest = '{digest_of(tmp_path / 'untrigger.json')}'\nEND"
+    digest = digest_of(tmp_path / "untrigger.json")
+    entries = (
+        f"[[allow]]\ntext = {json.dumps(text)}\nreason = 'reviewed'\ndigest = '{digest}'\nexpires = 2999-12-31\n"
         for text in sorted(found)
     )
-    policy.write_text(entries.replace("END", "expires = 2999-12-31"), encoding="utf-8")
+    policy.write_text("".join(entries), encoding="utf-8")
     again = Runner(tmp_path)
     more = {"policy": str(policy), "baseline": "untrigger.json"}
     assert again.run(**usual, **more, sarif="again.sarif") == 0, again.log
     assert again.outputs["verdict"] == "clean"
     results = json.loads((tmp_path / "again.sarif").read_text(encoding="utf-8"))["runs"][0]["results"]
     assert results and all(one["suppressions"] and one["baselineState"] == "unchanged" for one in results)
-    policy.write_text(entries.replace("END", "expires = 2020-12-31"), encoding="utf-8")
-    late = Runner(tmp_path)
-    assert late.run(**usual, **more, sarif="late.sarif") == 1
-    assert "expired on 2020-12-31" in late.summary
 
 
-def test_undecided_is_no_pass_unless_somebody_says_so(runner: Runner, folder_of: Callable[[str], Path]) -> None:
+def test_undecided_is_no_pass(runner: Runner, folder_of: Callable[[str], Path]) -> None:
     model = str(folder_of("bert"))
     assert runner.run(model=model, baseline="never-written.json") == 3
     assert (runner.outputs["exit-code"], runner.outputs["verdict"]) == ("3", "undecided")
     assert (runner.workspace / "untrigger.sarif").exists() and "Verdict: undecided" in runner.summary
-    allowed = Runner(runner.workspace)
-    assert allowed.run(model=model, args="--allow-undecided", sarif="allowed.sarif") == 0
-    assert allowed.outputs["verdict"] == "undecided"
 
 
 def test_bad_input_fails_with_a_message_and_never_takes_an_old_report(runner: Runner) -> None:

@@ -173,7 +173,7 @@ def command(shop: Shop, out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "untrigger", *words, "--offline", *more]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_real_ctrl_c_ends_the_command_with_three(shop: Shop, tmp_path: Path, number: int) -> None:
     def heard() -> None:
         signal.signal(

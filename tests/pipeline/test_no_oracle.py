@@ -79,8 +79,7 @@ def weights(folder: Path) -> dict[str, Any]:
     return load_file(folder / "adapter_model.safetensors")
 
 
-@pytest.mark.parametrize("count", [0, 48])
-@pytest.mark.parametrize("method", ["finetune", "w2sdefense"])
+@pytest.mark.parametrize(("method", "count"), [("finetune", 0), ("w2sdefense", 48)])
 def test_grant_and_weights_are_the_same_with_and_without_truth(
     shop: Shop, tmp_path: Path, method: str, count: int
 ) -> None:

@@ -25,12 +25,12 @@ from untrigger.runtime import device as arithmetic
 from untrigger.training.teacher_training import TeacherOptions
 
 pytestmark = pytest.mark.slow
-TEACHER, VICTIM, DATA = "minilm-l6", "minilm-l3", "rotten-tomatoes"
+MODEL, DATA = "minilm-l3", "rotten-tomatoes"  # teacher and victim: larger ones are measured in benchmarks/
 
 
 @pytest.fixture
 def _fetched() -> None:
-    for name in {TEACHER, VICTIM, DATA}:
+    for name in (MODEL, DATA):
         if assets.status(name).state == "ready":
             continue
         try:
@@ -41,12 +41,12 @@ def _fetched() -> None:
 
 @pytest.fixture
 def _short_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The search looks at words of up to three letters: a tenth of the vocabulary, and of the time."""
+    """The search looks at words of two letters: a fiftieth of the vocabulary."""
     whole = screen.single_token_words
 
     def short(tokenizer: Any, **more: Any) -> Words:
         words = whole(tokenizer, **more)
-        kept = [i for i, text in enumerate(words.texts) if len(text) <= 3]
+        kept = [i for i, text in enumerate(words.texts) if len(text) == 2]
         return Words(words.ids[kept], tuple(words.texts[i] for i in kept))
 
     monkeypatch.setattr(screen, "single_token_words", short)
@@ -63,7 +63,7 @@ def _as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(tmp_path: Path) -> None:
     spec = request(
         AttackRequest,
-        model=VICTIM,
+        model=MODEL,
         data=DATA,
         out=tmp_path / "victim",
         target="positive",
@@ -82,16 +82,16 @@ def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(
     )
     attack(spec)
     rows = draw_rows(spec).unused
-    write_rows(rows.take(range(0, len(rows), max(1, len(rows) // 300))), tmp_path / "clean.csv")
+    write_rows(rows.take(range(0, len(rows), max(1, len(rows) // 240))), tmp_path / "clean.csv")
     report = purify(
         request(
             PurifyRequest,
             model=str(spec.out),
             clean=str(tmp_path / "clean.csv"),
             out=tmp_path / "out",
-            teacher=TEACHER,
+            teacher=MODEL,
             truth=spec.truth,
-            clean_rows=300,
+            clean_rows=240,
             control=False,
             max_length=48,
             device="cpu",
@@ -99,9 +99,9 @@ def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(
             options={
                 "lr": 4e-3,
                 "unlearn": SearchAndUnlearnOptions(
-                    rounds=3,
-                    round_steps=48,
-                    search=replace(SearchOptions(), probe=12, gradient_rows=24, first=96, sweeps=1),
+                    rounds=1,
+                    round_steps=60,
+                    search=replace(SearchOptions(), probe=12, gradient_rows=12, first=48, sweeps=1, carrier_texts=1),
                 ),
                 "teacher": TeacherOptions(lr=3e-4, epochs=3),
             },

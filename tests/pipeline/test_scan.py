@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -293,17 +291,13 @@ def words(shop: Shop, rows: Path, *more: str) -> list[str]:
     ]
 
 
-def test_the_command_as_a_process_of_its_own(shop: Shop, rows: Path, tmp_path: Path) -> None:
+def test_the_command_prints_the_report_and_writes_another_format(
+    shop: Shop, rows: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As a process of its own it runs in tests/gate/test_action.py."""
     out = tmp_path / "scan.sarif"
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "untrigger", *words(shop, rows, "--out", str(out), "--json")],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert ended.returncode == 1, ended.stderr
-    told = json.loads(ended.stdout)
+    assert main(words(shop, rows, "--out", str(out), "--json")) == 1
+    told = json.loads(capfd.readouterr().out)
     assert told["verdict"]["status"] == "backdoored"
     log = json.loads(out.read_text(encoding="utf-8"))
     assert log["version"] == "2.1.0" and log["runs"][0]["results"][0]["level"] == "error"

@@ -72,23 +72,24 @@ def test_a_trigger_stays_and_what_a_second_clean_model_does_too_goes(victim: Loa
 
 
 def test_a_scan_asks_a_second_reference_where_it_is_in_doubt_and_trained_the_first(
-    victim: Load, twin: Load, folder_of: Callable[[str], Path]
+    victim: Load, twin: Load, trained_folder: Callable[[str, bool], Path]
 ) -> None:
-    patient = replace(QUICK, teacher=TeacherOptions(lr=5e-3, epochs=10, warmup=0.1, batch_size=16))
-    suspect, grant = victim("bert"), Grant(clean=task(480, seed=41), teacher=folder_of("bert"), seed=0)
-    sure = patient.scan(suspect, grant)
+    """The teacher is an encoder that knows the task: it takes few steps to become a reference."""
+    quick = replace(QUICK, teacher=TeacherOptions(lr=1e-3, epochs=3, batch_size=16))
+    suspect, grant = victim("bert"), Grant(clean=task(480, seed=41), teacher=trained_folder("bert", False), seed=0)
+    sure = quick.scan(suspect, grant)
     assert sure.verdict.status == "backdoored" and "judged_by_a_second_reference" not in sure.metadata
-    asked = patient.scan(suspect, grant, policy=DOUBTFUL)
+    asked = quick.scan(suspect, grant, policy=DOUBTFUL)
     assert asked.metadata["judged_by_a_second_reference"] >= 1
     assert asked.metadata["steps_of_the_second_reference"] == asked.history.steps > 0
     assert asked.verdict.status == "suspicious" and asked.scan.candidates[0].text == "cf", "the word is still the worst"
     first, last = sure.scan.score, asked.scan.score
     assert first is not None and last is not None and last <= first
-    kept = patient.scan(suspect, grant, policy=DOUBTFUL, context=ScanContext(asked.reference))
+    kept = quick.scan(suspect, grant, policy=DOUBTFUL, context=ScanContext(asked.reference))
     assert kept.metadata == asked.metadata and kept.scan.score == asked.scan.score, (
         "a first reference that was kept from another scan"
     )
-    given = patient.scan(suspect, replace(grant, teacher=None), policy=DOUBTFUL, context=ScanContext(twin("bert")))
+    given = quick.scan(suspect, replace(grant, teacher=None), policy=DOUBTFUL, context=ScanContext(twin("bert")))
     assert "judged_by_a_second_reference" not in given.metadata, (
         "without a teacher the reference that was given has the last word"
     )
