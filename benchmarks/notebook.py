@@ -58,6 +58,11 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Let links to the notebook lead to its page (an event of mkdocs)."""
+    return markdown.replace(f"{NOTEBOOK.name})", f"{NOTEBOOK.stem}.md)")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, help="folder for the models and reports; by default a temporary one")
