@@ -35,6 +35,7 @@ def test_a_list_is_completed_at_its_last_word() -> None:
     assert completion.triggers("badnets,ins") == ["badnets,insent"]
     assert "badnets,badnets" not in completion.triggers("badnets,")
     assert completion.purifiers("finetune,scan") == ["finetune,scancure"]
+    assert completion.corpora("imdb,tw") == ["imdb,tweets"] and "auto" in completion.corpora("")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,8 @@ def test_a_list_is_completed_at_its_last_word() -> None:
         ("untrigger attack m --preset ", sorted(PRESETS)[0]),
         ("untrigger attack m --data rotten", "rotten-tomatoes"),
         ("untrigger evaluate m --data im", "imdb"),
+        ("untrigger purify m --unlabelled-from im", "imdb"),
+        ("untrigger purify m --unlabelled rotten", "rotten-tomatoes"),
         ("untrigger doc", "doctor"),
     ],
 )
@@ -71,7 +74,9 @@ def test_the_script_for_a_shell_is_printed() -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        # Without this Typer takes the shell that started the process, and fails under one that it does not know, such as sh.
+        env={**os.environ, "PYTHONPATH": str(SOURCE), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
     )
-    assert done.returncode == 0 and "_UNTRIGGER_COMPLETE=complete_bash" in done.stdout
+    assert done.returncode == 0, done.stderr
+    assert "_UNTRIGGER_COMPLETE=complete_bash" in done.stdout
     assert "-o default" in done.stdout, "paths, where no name fits"

@@ -19,10 +19,11 @@ from untrigger.core.progress import silent
 from untrigger.core.rows import Rows
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.student import DistillationOptions
-from untrigger.defences.w2s import retrain_from_base, w2sdefense
+from untrigger.defences.w2s import ensemble as ensembles
+from untrigger.defences.w2s import w2sdefense
+from untrigger.defences.w2s.ensemble import CalibratedEnsemble
 from untrigger.defences.w2s.retrain_from_base import (
     Base,
-    CalibratedEnsemble,
     Retrained,
     RetrainOptions,
     distil_clean_texts,
@@ -58,20 +59,28 @@ def adapter(trained_folder: Callable[[str, bool], Path], tmp_path_factory: pytes
     return load_model(folder, device="cpu", offline=True)
 
 
-def retrained(suspect: Classifier, *, seed: int = 0, steps: int = 40, teacher: Classifier | None = None) -> Classifier:
+def retrained(
+    suspect: Classifier,
+    *,
+    seed: int = 0,
+    steps: int = 40,
+    teacher: Classifier | None = None,
+    unlabelled: Sequence[str] = (),
+) -> Classifier:
     student = attach(remove_adapter(suspect), AdapterOptions(rank=4), generator=torch.Generator().manual_seed(seed))
     options = RetrainOptions(teacher_weight=0.0 if teacher is None else 0.5)
-    history = distil_clean_texts(
+    distilled = distil_clean_texts(
         student,
-        CalibratedEnsemble(suspect, [(teacher or suspect, CLEAN)]),
+        CalibratedEnsemble(suspect, [(teacher or suspect, CLEAN)], CLEAN),
         rows=CLEAN,
+        unlabelled=unlabelled,
         options=options,
         training=DistillationOptions(lr=5e-3, batch_size=16),
         steps=steps,
         seed=seed,
         progress=silent,
     )
-    assert history.steps == steps
+    assert distilled.history.steps == steps
     return student
 
 
@@ -107,17 +116,19 @@ def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
         asked.append(model)
         return Predictions(torch.tensor([[0.0, says[id(model)]]]).repeat(len(texts), 1), torch.zeros(0))
 
-    monkeypatch.setattr(retrain_from_base, "predict_texts", told)
-    monkeypatch.setattr(retrain_from_base, "fit_vector_scaling", lambda _logits, _labels, **_more: lambda z: z)
+    monkeypatch.setattr(ensembles, "predict_texts", told)
+    monkeypatch.setattr(ensembles, "fit_vector_scaling", lambda _logits, _labels, **_more: lambda z: z)
     held, rows = CLEAN.take(range(4)), CLEAN.take(range(3))
-    ensemble = CalibratedEnsemble(adapter, [(first, held), (second, held)])
-    odds = {
-        share: ensemble.predict(rows.texts, rows=rows, teacher_weight=share, progress=silent).diff(dim=1)
-        for share in (0.0, 0.25, 1.0)
+    ensemble = CalibratedEnsemble(adapter, [(first, held), (second, held)], CLEAN.take(range(5)))
+    targets = {share: ensemble.predict(rows.texts, teacher_weight=share, progress=silent) for share in (0.0, 0.25, 1.0)}
+    odds = {share: one.logits.diff(dim=1) for share, one in targets.items()}
+    assert {share: (one.suspect_weight, one.teacher_weight) for share, one in targets.items()} == {
+        share: (1 - share, share) for share in (0.0, 0.25, 1.0)
     }
+    assert all(len(one.logits) == len(rows) for one in targets.values()), "the calibrating rows are not among them"
     assert [float(z[0]) for z in odds.values()] == pytest.approx([2.0, 0.5, -4.0]), "the teachers share their weight"
     assert asked[0] is adapter and asked[1] is adapter, "alone, then first of three"
-    assert len(asked) == 1 + 5 + 4 and adapter not in asked[-4:], "the suspect has no say in the last"
+    assert len(asked) == 1 + 3 + 2 and adapter not in asked[-2:], "the suspect has no say in the last"
 
 
 def test_several_teachers_are_asked_each_of_another_seed(adapter: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +151,7 @@ def test_several_teachers_are_asked_each_of_another_seed(adapter: Classifier, mo
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True)), "the seed decides"
     assert torch.equal(first[0], alone[0])
     assert not torch.equal(first[0], first[1]) and not torch.equal(first[1], first[2])
-    assert held[0] != held[1] != held[2] != held[0], "each is calibrated on other rows"
+    assert not held[0] & held[1] | held[1] & held[2] | held[2] & held[0], "each is calibrated on other rows"
     with pytest.raises(OptionError, match="teachers 0"):
         RetrainOptions(teachers=0)
 
@@ -200,6 +211,7 @@ def test_mixtures_are_parts_of_clean_rows() -> None:
         {"teacher_weight": -0.1},
         {"upper": 0.0},
         {"crop_share": 2.0},
+        {"unlabelled_share": 0.8},
     ],
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from textwrap import shorten
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -22,9 +23,9 @@ from untrigger.core.seeds import generator_for
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.defences.student import DistillationOptions, TrainingBudget
+from untrigger.defences.w2s.ensemble import CalibratedEnsemble
 from untrigger.defences.w2s.retrain_from_base import (
     Base,
-    CalibratedEnsemble,
     Retrained,
     RetrainOptions,
     find_base,
@@ -45,6 +46,12 @@ logger = logging.getLogger(__name__)
 Algorithm = Literal["auto", "retrain_from_base", "search_and_unlearn"]
 RETRAIN, SEARCH = "retrain_from_base", "search_and_unlearn"
 SEED_STEP = 1000  # between the seeds of two teachers
+UNLABELLED_UNUSED = "the unlabelled texts were not used: they help a model that is retrained from its base"
+NO_BASE = (
+    "no base of the model is trusted, so triggers were searched for and unlearned, which misses many sentences: name its base with "
+    "--base, or a trusted model of any other kind with --onto, into which the skill is carried"
+)
+SHOWN = 20  # of the unlabelled texts that were left out, in the report
 
 
 @dataclass(frozen=True)
@@ -65,15 +72,15 @@ class W2SDefense(DistillationOptions, Purifier):
         unlearn: options of ``search_and_unlearn``.
 
     Differs from the paper: the suspect is reset to its base where that is known, except for half of the lowest blocks of full
-    weights (``retrain.recovery.lower_layer_mix``); the teachers' predictions are averaged with the suspect's own, all
-    calibrated, on texts put together from clean rows; without a base the student unlearns triggers found by a search. No
-    feature is aligned with the teacher's. The paper's own method is ``variant="as_described"``, its released code
-    ``variant="as_released"``.
+    weights (``retrain.recovery.lower_layer_mix``); the teachers' predictions are pooled with the suspect's own, all calibrated,
+    by how right each is on held-out clean rows, on texts put together from clean rows and on unlabelled ones; without a base the
+    student unlearns triggers found by a search. No feature is aligned with the teacher's. The paper's own method is
+    ``variant="as_described"``, its released code ``variant="as_released"``.
     """
 
     name: ClassVar[str] = "w2sdefense"
     needs: ClassVar[frozenset[str]] = frozenset({"clean", "teacher"})
-    uses: ClassVar[frozenset[str]] = frozenset({"base"})
+    uses: ClassVar[frozenset[str]] = frozenset({"base", "onto", "unlabelled"})
     variants: ClassVar[Mapping[str, Callable[..., Purifier]]] = {
         "as_described": W2SAsDescribed,
         "as_released": W2SAsReleased,
@@ -123,15 +130,24 @@ class W2SDefense(DistillationOptions, Purifier):
                 progress=progress,
             )
         scores = [before, after, *(rounds.accuracies if rounds else ())]
-        return self._result(_Run(setup, base, retrained, rounds, scores), student, reason=reason)
+        return self._result(
+            _Run(setup, base, retrained, rounds, scores), student, reason=reason, unlabelled=bool(grant.unlabelled)
+        )
 
     def _choose(self, model: Classifier, grant: Grant) -> tuple[Base | None, str]:
         """Return the base to retrain from, or None for search and unlearn, and the reason for the choice.
 
         Raises:
             ModelError: where ``retrain_from_base`` is requested and no base is known.
+            OptionError: where another model is granted and ``search_and_unlearn`` requested.
         """
         if self.algorithm == SEARCH:
+            if grant.onto is not None:
+                raise OptionError(
+                    "--onto with algorithm=search_and_unlearn, which keeps the suspect's own weights",
+                    expected="one of the two",
+                    remedy="leave out the option algorithm",
+                )
             return None, "requested by the option algorithm"
         base = find_base(model, grant, peft=self.peft, options=self.retrain.recovery)
         if base is None and self.algorithm == RETRAIN:
@@ -142,44 +158,59 @@ class W2SDefense(DistillationOptions, Purifier):
             )
         if base is None:
             return None, "no base is known that the full weights were fine-tuned from"
+        if base.other is not None:
+            return base, f"another trusted model was named, {base.name}"
         trust = "which is trusted" if base.trusted else "which is not known to be clean, so the result is searched too"
         kind = "the adapter was trained on" if base.module is None else "the full weights were fine-tuned from"
         return base, f"{kind} {base.name}, {trust}"
 
     def _prepare(self, model: Classifier, grant: Grant, *, progress: Progress) -> _Setup:
         """Train the first teacher and split the clean rows."""
-        teacher, history, rows, dev = self._train_teacher(model, grant, progress=progress)
+        assert grant.clean is not None
+        rows, dev = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
+        teacher, history = train_teacher(model, grant, rows=rows, dev=dev, options=self.teacher, progress=progress)
         generator = generator_for(grant.seed, "searched")
         train, search = split_clean(rows, dev=self.unlearn.search_share, generator=generator)
         return _Setup(teacher, history, rows, dev, train, search)
 
-    def _train_teacher(
-        self, model: Classifier, grant: Grant, *, progress: Progress
-    ) -> tuple[Classifier, History, Rows, Rows]:
-        """Return a teacher, its history, the clean rows that it was trained on, and those held out from it."""
-        assert grant.clean is not None
-        rows, held = split_clean(grant.clean, dev=self.dev, generator=np.random.default_rng(grant.seed))
-        return *train_teacher(model, grant, rows=rows, dev=held, options=self.teacher, progress=progress), rows, held
-
     def _retrain(self, model: Classifier, grant: Grant, base: Base, *, setup: _Setup, progress: Progress) -> Retrained:
         """Return the student retrained from ``base``: on all rows where nothing is searched after it, else on the student's."""
-        teachers = [(setup.teacher, setup.dev)]
-        for number in range(1, self.retrain.teachers if self.retrain.teacher_weight > 0 else 1):
-            again = replace(grant, seed=grant.seed + SEED_STEP * number)
-            teacher, _, _, held = self._train_teacher(model, again, progress=progress)
-            teachers.append((teacher, held))
+        assert grant.clean is not None
+        teachers = [(setup.teacher, setup.dev), *self._more_teachers(model, grant, setup=setup, progress=progress)]
+        searched = set() if base.trusted else set(setup.search.ids)
+        calibration = grant.clean.where(name not in searched for name in grant.clean.ids)
         return retrain_from_base(
-            CalibratedEnsemble(model, teachers),
+            CalibratedEnsemble(model, teachers, calibration),
             base,
             rows=setup.rows if base.trusted else setup.train,
+            unlabelled=grant.unlabelled or (),
             options=self.retrain,
             training=self,
             seed=grant.seed,
             progress=progress,
         )
 
-    def _result(self, run: _Run, student: Classifier, *, reason: str) -> Purified:
-        histories = [*([run.retrained.history] if run.retrained else []), *(run.rounds.histories if run.rounds else [])]
+    def _more_teachers(
+        self, model: Classifier, grant: Grant, *, setup: _Setup, progress: Progress
+    ) -> list[tuple[Classifier, Rows]]:
+        """Return the other teachers, each with clean rows that were held out from it and from no other teacher."""
+        assert grant.clean is not None
+        rest, teachers = setup.rows, []
+        for number in range(1, self.retrain.teachers if self.retrain.teacher_weight != 0 else 1):
+            again = replace(grant, seed=grant.seed + SEED_STEP * number)
+            if len(rest) < 2 * len(setup.dev):
+                rest = grant.clean
+            held, rest = rest.stratified(len(setup.dev), rng=np.random.default_rng(again.seed))
+            rows = grant.clean.where(name not in set(held.ids) for name in grant.clean.ids)
+            teacher, _ = train_teacher(model, again, rows=rows, dev=held, options=self.teacher, progress=progress)
+            teachers.append((teacher, held))
+        return teachers
+
+    def _result(self, run: _Run, student: Classifier, *, reason: str, unlabelled: bool) -> Purified:
+        histories = [
+            *([run.retrained.history] if run.retrained else []),
+            *(run.rounds.histories if run.rounds else []),
+        ]
         history, teacher = concat_histories(histories), run.setup.teacher_history
         budget = self.budget()
         return Purified(
@@ -189,7 +220,11 @@ class W2SDefense(DistillationOptions, Purifier):
             outcome=run.outcome(),
             summary=run.summary(),
             findings=run.rounds.findings if run.rounds else [],
-            warnings=_weak_teacher(max(teacher.scores), run.setup.dev, least_lead=self.least_lead),
+            warnings=[
+                *_weak_teacher(max(teacher.scores), run.setup.dev, least_lead=self.least_lead),
+                *([NO_BASE] if run.base is None and self.algorithm != SEARCH else []),
+                *([UNLABELLED_UNUSED] if unlabelled and run.retrained is None else []),
+            ],
             curves=[
                 *history_curves(teacher, panel="teacher training"),
                 *history_curves(history, panel="unlearning"),
@@ -197,6 +232,7 @@ class W2SDefense(DistillationOptions, Purifier):
             ],
             metadata={"algorithm": run.algorithm(), "algorithm_reason": reason} | run.metadata(),
             budget=replace(budget, adapter=run.retrained.adapter) if run.retrained else budget,
+            onto=run.base is not None and run.base.other is not None,
         )
 
 
@@ -241,6 +277,8 @@ class _Run(NamedTuple):
         """Return what was done and found, in a sentence."""
         if self.rounds is None:
             assert self.base is not None
+            if self.base.other is not None:
+                return f"the task was trained on another trusted model, {self.base.name}, which replaces the suspect"
             return f"the model was reset to its trusted base, {self.base.name}, and the task trained again from there"
         start = "the adapter was discarded and the task trained again on its base; " if self.retrained else ""
         scores = [f"{100 * score:.1f} points" for score in self.rounds.largest_scores]
@@ -275,8 +313,20 @@ class _Run(NamedTuple):
         }
         if self.base is not None:
             metadata["base"] = self.base.name
-        if self.retrained is not None and self.retrained.recovered is not None:
-            metadata["recovered_share_of_base"] = round(self.retrained.recovered, 3)
+        if self.retrained is not None:
+            targets, screened = self.retrained.targets, self.retrained.screened
+            metadata["weights"] = {
+                "suspect": round(targets.suspect_weight, 3),
+                "teachers": round(targets.teacher_weight, 3),
+            }
+            if self.retrained.recovered is not None:
+                metadata["recovered_share_of_base"] = round(self.retrained.recovered, 3)
+            if screened.kept or screened.left_out:
+                metadata["unlabelled"] = {
+                    "used": len(screened.kept),
+                    "left_out": len(screened.left_out),
+                    "most_suspicious": [shorten(text, 200, placeholder="…") for text in screened.left_out[:SHOWN]],
+                }
         return metadata
 
 
