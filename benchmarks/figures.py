@@ -158,7 +158,7 @@ def draw_purification(report: Path, target: Path) -> None:
             _draw_features(axes, read, subject=subject)
         handles, labels = lower.axes[0].get_legend_handles_labels()
         lower.legend(handles, labels, loc="lower center", ncols=3, frameon=False)
-        upper.subplots_adjust(bottom=0.28, wspace=0.08)
+        upper.subplots_adjust(bottom=0.2, wspace=0.08)
         lower.subplots_adjust(bottom=0.12, wspace=0.08)
         save(figure, target)
 
@@ -168,13 +168,9 @@ def _draw_rates(axes: Any, report: Report, *, metric: str) -> None:
     for at, (name, rate) in enumerate(shown):
         if rate is None or rate.value is None or rate.low is None or rate.high is None:
             continue
-        axes.barh(
-            at,
-            100 * rate.value,
-            color=REFERENCE if name == "purified" else SUSPECT if name == "victim" else GREY,
-            height=0.6,
-        )
-        axes.plot((100 * rate.low, 100 * rate.high), (at, at), color="#000000", alpha=0.55, linewidth=2)
+        colour = {"purified": REFERENCE, "victim": SUSPECT}.get(name, GREY)
+        axes.barh(at, 100 * rate.value, color=colour, alpha=0.55, height=0.6)
+        axes.plot((100 * rate.low, 100 * rate.high), (at, at), color=colour, linewidth=2.5)
         axes.text(100 * rate.high + 2, at, f"{100 * rate.value:.1f}", va="center", fontweight="bold")
     axes.set(xlim=(0, 118), ylim=(len(shown) - 0.4, -0.6), xticks=range(0, 101, 25))
     axes.set_yticks(range(len(shown)), [name for name, _ in shown])
