@@ -49,7 +49,8 @@ def menu(entry: Any) -> Iterator[str]:
 def test_the_menu_lists_every_page_once() -> None:
     listed = list(menu(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]))
     assert len(listed) > 20
-    assert sorted(listed) == sorted(NAMES)
+    notebooks = [file.relative_to(DOCS).with_suffix(".md").as_posix() for file in DOCS.rglob("*.ipynb")]
+    assert sorted(listed) == sorted([*NAMES, *notebooks])
 
 
 def test_the_site_fetches_nothing_from_elsewhere() -> None:
