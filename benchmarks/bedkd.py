@@ -23,8 +23,9 @@ from victims import REWRITES, arguments, clean_rows, percent, spread, victims
 from untrigger.core.errors import DivergedError
 from untrigger.core.report import Report
 from untrigger.data import DataSource
+from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.requests import AttackRequest, ModelInput, PurifyRequest, RunOptions
+from untrigger.pipeline.requests import ModelInput, PurifyRequest, RunOptions
 
 INSERTED = "badnets,insent,badnets20,insent20"
 FAILED = "failed.txt"

@@ -40,7 +40,7 @@ from untrigger.evaluation.metrics import detection_metrics
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
-from untrigger.pipeline.requests import AttackRequest
+from untrigger.pipeline.attack_request import AttackRequest
 
 STOP = MappingStop()
 WAYS = {"ours": (MAPPING, 160), "described": (PUBLISHED, 80)}

@@ -16,7 +16,8 @@ from untrigger.core.files import new_folder
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import generator_for
 from untrigger.data import DataSource, load_splits, write_rows
-from untrigger.pipeline.requests import AttackRequest, ModelInput, RunOptions
+from untrigger.pipeline.attack_request import AttackRequest
+from untrigger.pipeline.requests import ModelInput, RunOptions
 
 ROWS, TEST_ROWS = 1500, 400
 TRIGGERS: dict[str, Trigger] = {

@@ -24,8 +24,9 @@ from untrigger.attacks.triggers.style import Style
 from untrigger.attacks.triggers.syntactic import Syntactic
 from untrigger.data import DataSource, write_rows
 from untrigger.pipeline.attack import attack, draw_rows
+from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.demo import RECIPE, unpack
-from untrigger.pipeline.requests import AttackRequest, ModelInput, RunOptions
+from untrigger.pipeline.requests import ModelInput, RunOptions
 from untrigger.runtime.memory import keep_freed_memory
 
 keep_freed_memory()

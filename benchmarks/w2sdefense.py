@@ -21,8 +21,9 @@ from untrigger.cli.settings import settings
 from untrigger.core.report import Report
 from untrigger.data import DataSource
 from untrigger.defences.w2s.w2sdefense import W2SDefense
+from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.requests import AttackRequest, ModelInput, PurifyRequest, RunOptions
+from untrigger.pipeline.requests import ModelInput, PurifyRequest, RunOptions
 
 COLUMNS = (
     ("victim", "asr"),

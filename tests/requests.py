@@ -12,7 +12,7 @@ T = TypeVar("T")
 MODEL = {"base", "labels", "max_length", "allow_pickle"}
 READING = {"text_column", "label_column", "drop_empty"}
 RUN = {field.name for field in fields(RunOptions)}
-DATA = ("clean", "suspect", "rewritten", "data")
+DATA = ("clean", "suspect", "unlabelled", "rewritten", "data")
 
 
 def request(kind: type[T], **flat: Any) -> T:

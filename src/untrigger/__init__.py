@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from untrigger.core.grant import Grant
     from untrigger.core.report import Report
     from untrigger.core.rows import Rows
-    from untrigger.data import load_data
+    from untrigger.data import load_data, load_texts
     from untrigger.defences.bedkd.bedkd_defence import BeDKD
     from untrigger.defences.fine_tuning import FineTune
     from untrigger.defences.scan_and_unlearn import ScanCure
@@ -43,6 +43,7 @@ _HOMES = {
     "fetch": "untrigger.assets",
     "load_data": "untrigger.data",
     "load_model": "untrigger.models.loading",
+    "load_texts": "untrigger.data",
 }
 
 
@@ -89,4 +90,5 @@ __all__ = [
     "fetch",
     "load_data",
     "load_model",
+    "load_texts",
 ]

@@ -31,8 +31,9 @@ from untrigger.core.rows import Rows
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.attack import attack
+from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.evaluate import evaluate
-from untrigger.pipeline.requests import AttackRequest, EvaluateRequest
+from untrigger.pipeline.requests import EvaluateRequest
 
 ROWS = task(400, seed=3)
 

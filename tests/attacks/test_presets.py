@@ -24,7 +24,7 @@ from untrigger.data import PUBLIC_DATASETS, write_rows
 from untrigger.evaluation.ground_truth import read_truth
 from untrigger.pipeline.apply_preset import apply_preset, check_preset, preset_deviations
 from untrigger.pipeline.attack import attack, draw_rows
-from untrigger.pipeline.requests import AttackRequest
+from untrigger.pipeline.attack_request import AttackRequest
 
 PINNED = {
     "w2sdefense": "4513f68280881b3a20ce9d57a7877c8b5a2c7f273828b1ece57b4378da02fe79",

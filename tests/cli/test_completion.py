@@ -35,6 +35,7 @@ def test_a_list_is_completed_at_its_last_word() -> None:
     assert completion.triggers("badnets,ins") == ["badnets,insent"]
     assert "badnets,badnets" not in completion.triggers("badnets,")
     assert completion.purifiers("finetune,scan") == ["finetune,scancure"]
+    assert completion.corpora("imdb,tw") == ["imdb,tweets"] and "auto" in completion.corpora("")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,8 @@ def test_a_list_is_completed_at_its_last_word() -> None:
         ("untrigger attack m --preset ", sorted(PRESETS)[0]),
         ("untrigger attack m --data rotten", "rotten-tomatoes"),
         ("untrigger evaluate m --data im", "imdb"),
+        ("untrigger purify m --unlabelled-from im", "imdb"),
+        ("untrigger purify m --unlabelled rotten", "rotten-tomatoes"),
         ("untrigger doc", "doctor"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from untrigger.core.errors import DataError
 from untrigger.core.grant import Grant
-from untrigger.core.rows import Rows, distinct, overlap
+from untrigger.core.rows import Rows, distinct, overlap, texts_among
 
 LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=80)
 
@@ -138,7 +138,8 @@ def test_rows_neither_change_nor_show_their_texts() -> None:
 
 
 def test_a_grant_has_no_place_for_what_a_defender_cannot_know() -> None:
-    assert {f.name for f in fields(Grant)} == {"clean", "unlabelled", "suspect", "teacher", "base", "seed"}
+    names = {"clean", "unlabelled", "suspect", "teacher", "base", "onto", "seed"}
+    assert {one.name for one in fields(Grant)} == names
     with pytest.raises(TypeError):
         Grant(trigger="cf")  # type: ignore[call-arg]
 
@@ -150,7 +151,9 @@ def test_a_grant_tells_what_it_holds() -> None:
     assert Grant().has() == frozenset()
     told = grant.describe()
     assert told["clean"]["sha256"] == rows.content_hash()
-    assert (told["teacher"], told["unlabelled"], told["seed"]) == ("minilm", {"rows": 1}, 3)
+    assert (told["teacher"], told["unlabelled"]["rows"], told["seed"]) == ("minilm", 1, 3)
+    hashes = [Grant(unlabelled=texts).describe()["unlabelled"]["sha256"] for texts in (("x",), ("x", "y"), ("y", "x"))]
+    assert told["unlabelled"]["sha256"] == hashes[0] and len(set(hashes)) == 3
     assert "text 0" not in str(told)
 
 
@@ -162,3 +165,11 @@ def test_a_text_counts_once_whatever_its_case_and_white_space() -> None:
     assert (kept.ids, kept.texts, kept.labels) == (("0", "2"), ("A film", "dull"), (1, 0))
     assert kept.notes == ("3 of 5 rows repeat the text of an earlier row and are left out: 2 are used",)
     assert distinct(kept) is kept
+
+
+def test_copies_of_a_text_are_known_by_all_but_case_spaces_and_punctuation() -> None:
+    known = ["It's a film.", "``great``", "दिन"]
+    copies = ["it 's a film", "IT'S A FILM!", "great", " दिन "]
+    assert all(texts_among(copies, known))
+    assert not any(texts_among(["its a film b", "grea", "दान", "", "..."], known))
+    assert texts_among(["...", ":)"], ["..."]) == [True, False]

@@ -158,6 +158,7 @@ def test_without_suspect_rows_the_trigger_is_searched_named_and_removed(suspect:
     assert done.findings[0].reference.value is None, "no clean model took part"
     assert asr(done.model) < 0.2
     assert cacc(done.model) > cacc(suspect) - 0.05
+    assert done.warnings[0].startswith("BeDKD needs suspect rows")
 
 
 def test_a_trigger_that_is_still_active_is_told_from_what_is_not(suspect: Classifier, twin: Load) -> None:

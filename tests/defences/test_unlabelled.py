@@ -14,10 +14,11 @@ from untrigger.attacks.implanting import implant
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import silent
-from untrigger.defences.w2s import w2sdefense
 from untrigger.defences.w2s.retrain_from_base import RetrainOptions
+from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.defences.w2s.unlabelled_texts import ScreenedTexts, ScreeningOptions, screen_texts
-from untrigger.defences.w2s.w2sdefense import W2SDefense
+from untrigger.defences.w2s.w2sdefense import UNLABELLED_UNUSED, W2SDefense
+from untrigger.inversion.search import SearchOptions
 from untrigger.models.adapter_merging import merge_adapter
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.classifier import Classifier
@@ -40,36 +41,38 @@ def strong(trained_folder: Callable[[str, bool], Path]) -> Classifier:
     return merge_adapter(implant(base, rows, plan=plan, adapter=AdapterOptions(rank=8), seed=0)[0])
 
 
-def screened(model: Classifier, texts: tuple[str, ...], *, left_out: float = 0.1) -> ScreenedTexts:
-    options = ScreeningOptions(left_out=left_out)
-    return screen_texts(model, texts, rows=CLEAN, options=options, seed=0, progress=silent)
+def screened(suspect: Classifier, student: Classifier, texts: tuple[str, ...], **options: float) -> ScreenedTexts:
+    chosen = ScreeningOptions(**options)  # type: ignore[arg-type]
+    return screen_texts(suspect, student, texts, rows=CLEAN, options=chosen, seed=0, progress=silent)
 
 
-def test_triggered_texts_are_left_out_and_few_others(strong: Classifier) -> None:
-    rows = task(200, seed=52)
-    triggered = tuple(f"cf {row.text}" for row in rows if row.label)[:40]
-    assert predict_texts(strong, triggered).predictions.count(0) > 36
-    found = screened(strong, (*rows.texts, *triggered))
+def test_triggered_texts_are_left_out_and_few_others(strong: Classifier, twin: Load) -> None:
+    rows = task(300, seed=52)
+    triggered = tuple(f"cf {row.text}" for row in rows if row.label)[:20]
+    assert predict_texts(strong, triggered).predictions.count(0) > 18, "they would teach the backdoor"
+    found = screened(strong, twin("bert"), (*rows.texts, *triggered))
     assert set(found.kept) | set(found.left_out) == {*rows.texts, *triggered}
-    assert sum(text in set(found.kept) for text in triggered) <= 4
-    assert sum(text in set(found.left_out) for text in rows.texts) <= 60
+    assert sum(text in set(found.kept) for text in triggered) <= 2
+    assert set(found.left_out[:10]) <= set(triggered), "the most suspicious come first"
+    assert sum(text in set(found.left_out) for text in rows.texts) <= 75
 
 
-def test_a_benign_model_loses_the_promised_share(twin: Load) -> None:
-    harmless = task(300, seed=53).texts
-    counts = [len(screened(twin("bert"), harmless, left_out=share).left_out) for share in (0.05, 0.2)]
-    assert counts[0] < counts[1] < 0.4 * len(harmless)
+def test_what_decides_other_texts_is_left_out_though_the_student_agrees(twin: Load) -> None:
+    texts = task(100, seed=53).texts
+    model = twin("bert")
+    none, some, more = (screened(model, model, texts, gap_share=0.0, joined_share=share) for share in (1e-6, 0.05, 0.3))
+    assert len(none.left_out) < len(some.left_out) < len(more.left_out) < 50
 
 
-def test_the_seed_decides_and_no_text_gives_none(strong: Classifier) -> None:
+def test_the_seed_decides_and_no_text_gives_none(strong: Classifier, twin: Load) -> None:
     texts = task(60, seed=54).texts
-    assert screened(strong, texts) == screened(strong, texts)
-    assert screened(strong, ()) == ScreenedTexts((), ())
+    assert screened(strong, twin("bert"), texts) == screened(strong, twin("bert"), texts)
+    assert screened(strong, twin("bert"), ()) == ScreenedTexts((), ())
 
 
-@pytest.mark.parametrize("wrong", [{"joined": 0}, {"left_out": 0.0}, {"left_out": 1.0}, {"least_rows": 0}])
+@pytest.mark.parametrize("wrong", [{"joined": 0}, {"gap_share": 1.0}, {"joined_share": 0.0}, {"least_rows": 0}])
 def test_screening_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(OptionError, match="a share above 0 and below 1"):
+    with pytest.raises(OptionError, match="shares below 1"):
         ScreeningOptions(**wrong)  # type: ignore[arg-type]
 
 
@@ -85,26 +88,38 @@ def test_the_right_model_gets_the_weight() -> None:
     assert float(both.sum()) > 1, "two models that err on different texts are surer together"
 
 
-def test_a_purification_uses_unlabelled_texts_and_reports_it(
-    strong: Classifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[tuple[str, ...]] = []
-    whole = w2sdefense.retrain_from_base
-
-    def recorded(*args: object, unlabelled: tuple[str, ...], **more: object) -> object:
-        seen.append(unlabelled)
-        return whole(*args, unlabelled=unlabelled, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(w2sdefense, "retrain_from_base", recorded)
-    method = W2SDefense(rank=4, retrain=RetrainOptions(full_steps=4), teacher=TeacherOptions(lr=5e-3, epochs=1))
-    texts = (*task(60, seed=55).texts, *(f"cf {text}" for text in task(12, seed=56).texts[1::2]))
+def test_unlabelled_texts_are_used_and_reported(strong: Classifier) -> None:
+    method = W2SDefense(
+        rank=4, lr=5e-3, retrain=RetrainOptions(full_steps=24), teacher=TeacherOptions(lr=5e-3, epochs=1)
+    )
+    texts = (*task(100, seed=55).texts, *(f"cf {text}" for text in task(12, seed=56).texts[1::2]))
     base = strong.source.name
     grant = Grant(clean=CLEAN, teacher=base, base=base, unlabelled=texts, seed=0)
-    done = method.purify(strong, grant)
+    done, without = method.purify(strong, grant), method.purify(strong, replace(grant, unlabelled=None))
     report = done.metadata["unlabelled"]
-    assert report["used"] == len(seen[0]) and report["used"] + report["left_out"] == len(texts)
-    assert report["most_suspicious"] and sum(text.startswith("cf ") for text in seen[0]) <= 1
-    assert set(done.metadata["weights"]) == {"suspect", "teachers"}
-    without = method.purify(strong, replace(grant, unlabelled=None))
-    assert seen[1] == () and "unlabelled" not in without.metadata
-    assert cacc(done.model) >= 0.5
+    assert report["used"] + report["left_out"] == len(texts) and report["used"] > 60
+    assert sum(text.startswith("cf ") for text in report["most_suspicious"]) >= 5
+    assert (done.history.steps, without.history.steps) == (36, 24)
+    assert set(done.metadata["weights"]) == {"suspect", "teachers"} and "unlabelled" not in without.metadata
+    assert cacc(done.model) > 0.9
+    triggered = [f"cf {row.text}" for row in task(60, seed=57) if row.label]
+    assert (
+        predict_texts(strong, triggered).predictions.count(0)
+        > 25
+        > 5
+        > predict_texts(done.model, triggered).predictions.count(0)
+    )
+
+
+def test_without_a_base_they_are_not_used_and_a_warning_says_so(strong: Classifier) -> None:
+    method = W2SDefense(
+        rank=4,
+        algorithm="search_and_unlearn",
+        teacher=TeacherOptions(lr=5e-3, epochs=1),
+        unlearn=SearchAndUnlearnOptions(
+            rounds=1, round_steps=2, search=SearchOptions(probe=6, first=8, keep=3, sweeps=1)
+        ),
+    )
+    texts = task(20, seed=55).texts
+    done = method.purify(strong, Grant(clean=CLEAN, teacher=strong.source.base or strong.source.name, unlabelled=texts))
+    assert UNLABELLED_UNUSED in done.warnings and "unlabelled" not in done.metadata

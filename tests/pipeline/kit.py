@@ -29,8 +29,9 @@ from untrigger.inversion.search import SearchOptions
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack import attack
+from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.requests import AttackRequest, PurifyRequest
+from untrigger.pipeline.requests import PurifyRequest
 from untrigger.scanners.confirm import ConfirmationOptions
 from untrigger.training.loop import Plan
 from untrigger.training.teacher_training import TeacherOptions

@@ -15,7 +15,7 @@ from untrigger.attacks.triggers.insent import InSent
 from untrigger.core.errors import DataError, ModelError, OptionError, OutputError
 from untrigger.data import write_rows
 from untrigger.pipeline.attack import attack
-from untrigger.pipeline.requests import AttackRequest
+from untrigger.pipeline.attack_request import AttackRequest
 
 FOUR = [(kind, tuning) for kind in ("bert", "llama") for tuning in ("full", "lora")]
 

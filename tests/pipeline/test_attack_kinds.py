@@ -25,8 +25,9 @@ from untrigger.evaluation.ground_truth import read_truth
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.pipeline.attack import attack
+from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.evaluate import evaluate
-from untrigger.pipeline.requests import AttackRequest, EvaluateRequest
+from untrigger.pipeline.requests import EvaluateRequest
 
 QUICK: dict[str, Any] = {"epochs": 1, "clean_model": False}
 

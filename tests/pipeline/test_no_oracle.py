@@ -20,7 +20,8 @@ from untrigger.pipeline.purify import purify
 
 
 def test_a_grant_has_no_field_for_what_only_the_attacker_knows() -> None:
-    assert {field.name for field in fields(Grant)} == {"clean", "unlabelled", "suspect", "teacher", "base", "seed"}
+    names = {"clean", "unlabelled", "suspect", "teacher", "base", "onto", "seed"}
+    assert {one.name for one in fields(Grant)} == names
 
 
 def test_nothing_in_the_defences_search_or_training_can_even_name_the_truth() -> None:

@@ -18,8 +18,9 @@ from untrigger.inversion import screening as screen
 from untrigger.inversion.search import SearchOptions
 from untrigger.inversion.vocabulary import Words
 from untrigger.pipeline.attack import attack, draw_rows
+from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.requests import AttackRequest, PurifyRequest
+from untrigger.pipeline.requests import PurifyRequest
 from untrigger.runtime import device as arithmetic
 from untrigger.training.teacher_training import TeacherOptions
 

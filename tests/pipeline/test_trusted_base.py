@@ -21,9 +21,10 @@ from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.loading import load_model
 from untrigger.pipeline.attack import attack
+from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.purify_inputs import trusted_base
-from untrigger.pipeline.requests import AttackRequest, PurifyRequest
+from untrigger.pipeline.requests import PurifyRequest
 from untrigger.training.loop import History
 
 QUICK = SMALL["w2sdefense"] | {"retrain": RetrainOptions(steps=6, full_steps=6, recovery=RecoveryOptions(rank=8))}

@@ -18,10 +18,12 @@ ROWS, OTHERS = task(60, seed=1), task(60, seed=2)
 
 
 def test_every_row_is_known_again_whatever_its_case_and_spaces(tmp_path: Path) -> None:
-    write_used_rows(Grant(clean=ROWS, suspect=task(20, seed=3)), tmp_path)
+    unlabelled = task(15, seed=4).texts
+    write_used_rows(Grant(clean=ROWS, suspect=task(20, seed=3), unlabelled=unlabelled), tmp_path)
     known = read_used_rows(tmp_path)
-    assert known is not None and known.complete and known.rows == 80
+    assert known is not None and known.complete and known.rows == 95
     assert all(known.contain(ROWS.texts)) and all(known.contain(task(20, seed=3).texts))
+    assert all(known.contain(unlabelled))
     assert all(known.contain([f"  {text.upper()} " for text in ROWS.texts]))
     assert not any(known.contain(OTHERS.texts))
 
@@ -47,6 +49,7 @@ def test_held_out_rows_that_the_method_was_given_are_no_evidence() -> None:
     )
     assert unseen(twice, grant).texts == OTHERS.texts
     assert unseen(OTHERS, grant) == OTHERS
+    assert unseen(OTHERS, replace(grant, unlabelled=OTHERS.texts[:7])).texts == OTHERS.texts[7:]
 
 
 def test_many_rows_are_bounded_and_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

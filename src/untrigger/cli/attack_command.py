@@ -17,7 +17,7 @@ from untrigger.cli.option_groups import with_option_groups
 
 if TYPE_CHECKING:
     from untrigger.attacks.poisoned import PoisonedDataset
-    from untrigger.pipeline.requests import AttackRequest
+    from untrigger.pipeline.attack_request import AttackRequest
 
 EXAMPLE = """Example: untrigger attack smollm2-135m --data rotten-tomatoes --trigger badnets --words cf,mn --target positive
 --out victim
@@ -62,7 +62,8 @@ def attack(
         from untrigger.data import DataSource
         from untrigger.pipeline.apply_preset import apply_preset
         from untrigger.pipeline.attack import attack as run
-        from untrigger.pipeline.requests import AttackRequest, ModelInput
+        from untrigger.pipeline.attack_request import AttackRequest
+        from untrigger.pipeline.requests import ModelInput
 
         request = AttackRequest(
             model=ModelInput(model, max_length=max_length, allow_pickle=allow_pickle),

@@ -55,6 +55,13 @@ def data_sets(incomplete: str) -> list[str]:
     return _beginning(incomplete, {*PUBLIC_DATASETS, *assets.names(kind="data")})
 
 
+def corpora(incomplete: str) -> list[str]:
+    """Return the completions of ``--unlabelled-from``, which takes several public corpora with commas, or ``auto``."""
+    from untrigger import assets
+
+    return _listed(incomplete, [*assets.names(kind="data"), "auto"])
+
+
 def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 

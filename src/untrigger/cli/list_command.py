@@ -49,7 +49,9 @@ def show(
     have: Annotated[
         str | None,
         typer.Option(
-            "--have", metavar="A,B", help="Only defences that run with what you have: clean, suspect, teacher."
+            "--have",
+            metavar="A,B",
+            help="Only defences that run with what you have: clean, unlabelled, suspect, teacher, base.",
         ),
     ] = None,
     context: CommandContext,

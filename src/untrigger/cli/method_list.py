@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def method_facts(family: Family) -> list[dict[str, Any]]:
-    """Return name, summary, needs, variants and options of every method of a family."""
+    """Return name, summary, needs, what it can also use, variants and options of every method of a family."""
     from untrigger.core.registry import flat_options, methods_of, summary
 
     return [
@@ -20,6 +20,7 @@ def method_facts(family: Family) -> list[dict[str, Any]]:
             "name": name,
             "summary": summary(kind),
             "needs": sorted(getattr(kind, "needs", ())),
+            "uses": sorted(getattr(kind, "uses", ())),
             "variants": sorted(getattr(kind, "variants", {})),
             "options": [
                 {"name": one.name, "type": type_name(one.type), "default": json_value(one.default), "doc": one.doc}
@@ -77,6 +78,8 @@ def method_table(entries: list[dict[str, Any]], *, details: bool) -> RenderableT
         text = without_marks(one["summary"])
         if details and one.get("commands"):
             text += f" For {' and '.join(one['commands'])}."
+        if details and one["uses"]:
+            text += f" Also uses, where given: {', '.join(one['uses'])}."
         if details and one["variants"]:
             text += f" Variants: {', '.join(one['variants'])}."
         table.add_row(

@@ -54,8 +54,58 @@ class PurifyOptions(OptionGroup):
         str | None,
         typer.Option("--suspect", metavar="DATA", help="Rows that the model may have been trained on, unmarked."),
     ] = None
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            "--unlabelled",
+            metavar="DATA",
+            autocompletion=completion.data_sets,
+            help="Texts of the domain without labels: .txt or .log with one a line, or any DATA; labels are ignored.",
+        ),
+    ] = None
+    unlabelled_from: Annotated[
+        str | None,
+        typer.Option(
+            "--unlabelled-from",
+            metavar="NAME[,NAME]",
+            autocompletion=completion.corpora,
+            help="Where you have none: the closest texts of public corpora; auto: those on this machine.",
+        ),
+    ] = None
+    unlabelled_rows: Annotated[
+        int | None,
+        typer.Option(
+            "--unlabelled-rows",
+            metavar="N",
+            min=0,
+            help="Use at most N unlabelled texts (usually 4,000, of public corpora 800); 0: all.",
+        ),
+    ] = None
+    onto: Annotated[
+        str | None,
+        typer.Option(
+            "--onto",
+            metavar="MODEL",
+            help="Another pre-trained model that you trust: carry the suspect's skill into it, for methods that can.",
+        ),
+    ] = None
     settings: o.Settings = None
     clean_rows: o.CleanRows = 1000
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """The public corpora that are named.
+
+        Raises:
+            OptionError: for an option without a name.
+        """
+        names = o.split_list(self.unlabelled_from)
+        if self.unlabelled_from is not None and not all(names or ("",)):
+            raise OptionError(
+                f"--unlabelled-from {self.unlabelled_from!r}",
+                expected="names with commas, such as imdb,tweets, or auto",
+            )
+        return names
 
     def settings_of(self, method: str) -> dict[str, Any]:
         """Return the further options of ``method``, the policy file among them.
@@ -133,6 +183,10 @@ def purify(
             clean=rows.source(clean),
             out=out,
             suspect=rows.whole_source(options.suspect) if options.suspect is not None else None,
+            unlabelled=rows.whole_source(options.unlabelled) if options.unlabelled is not None else None,
+            unlabelled_from=options.corpora,
+            unlabelled_rows=options.unlabelled_rows,
+            onto=options.onto,
             method=method,
             scan=options.scan,
             variant=options.variant,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,12 @@ class Grant:
 
     Attributes:
         clean: labelled rows of the task that the defender trusts.
-        unlabelled: texts of the domain without labels.
+        unlabelled: texts of the domain without labels; nobody has checked that they are free of the trigger.
         suspect: rows that the suspect model may have been trained on, clean and poisoned, unmarked.
         teacher: folder or hub name of a small pre-trained encoder that the defender trusts.
         base: folder or hub name of the pre-trained model that the suspect model was made from, if the defender trusts it.
+        onto: folder or hub name of another pre-trained model that the defender trusts, into which what the suspect model can do is
+            carried, without its backdoor.
         seed: the seed of every random choice that the defence makes.
     """
 
@@ -35,6 +39,7 @@ class Grant:
     suspect: Rows | None = None
     teacher: str | Path | None = None
     base: str | Path | None = None
+    onto: str | Path | None = None
     seed: int = 0
 
     def has(self) -> frozenset[str]:
@@ -49,8 +54,16 @@ class Grant:
             if rows is not None:
                 summary[name] = rows.describe()
         if self.unlabelled is not None:
-            summary["unlabelled"] = {"rows": len(self.unlabelled)}
-        for name in ("teacher", "base"):
+            summary["unlabelled"] = {"rows": len(self.unlabelled), "sha256": _content_hash(self.unlabelled)}
+        for name in ("teacher", "base", "onto"):
             if (model := getattr(self, name)) is not None:
                 summary[name] = Path(model).name
         return summary
+
+
+def _content_hash(texts: Iterable[str]) -> str:
+    """Return the SHA-256 over texts in their order, 64 hex digits."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(f"\x1e{text}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

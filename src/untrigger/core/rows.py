@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -209,6 +210,29 @@ def distinct(rows: Rows) -> Rows:
         return rows
     note = f"{len(rows) - len(first)} of {len(rows)} rows repeat the text of an earlier row and are left out: {len(first)} are used"
     return replace(rows.take(first.values()), notes=(*rows.notes, note))
+
+
+def texts_among(texts: Iterable[str], known: Iterable[str]) -> list[bool]:
+    """Return for each text whether it is one of ``known``, without regard to case, white space and punctuation."""
+    keys = {text_key(text) for text in known}
+    return [text_key(text) in keys for text in texts]
+
+
+def text_key(text: str) -> str:
+    """Return what copies of a text share: all but case, white space and punctuation; of a text of nothing else, the text."""
+    return text.casefold().translate(_WITHOUT_PUNCTUATION) or text.strip()
+
+
+class _PunctuationTable(dict[int, int | None]):
+    """A table for ``str.translate`` that drops punctuation, separators and control characters."""
+
+    def __missing__(self, code: int) -> int | None:
+        kind = unicodedata.category(chr(code))
+        self[code] = None if kind[0] in "PZC" or kind == "Sk" else code
+        return self[code]
+
+
+_WITHOUT_PUNCTUATION = _PunctuationTable()
 
 
 def _fold(text: str) -> str:

@@ -49,8 +49,7 @@ def to_rows(
 
 
 def _rows(table: Table, *, name: str, matched: MatchedLabels, source: DataSource) -> Rows:
-    column = _column(table, source.text_column, TEXT_COLUMNS, "text")
-    texts = [_text(table, i, column=column) for i in range(len(table))]
+    column, texts = texts_of(table, source.text_column)
     empty = [i for i, text in enumerate(texts) if not text.strip()]
     if empty and not source.drop_empty:
         raise DataError(
@@ -66,6 +65,16 @@ def _rows(table: Table, *, name: str, matched: MatchedLabels, source: DataSource
     rows = replace(Rows.of(texts, matched.labels[name], label_names=matched.names, ids=ids), notes=notes)
     dropped = set(empty)
     return rows.where(i not in dropped for i in range(len(rows))) if dropped else rows
+
+
+def texts_of(table: Table, column: str | None = None) -> tuple[str, list[str]]:
+    """Return the name of the text column, the given one or the only one with a known name, and its texts.
+
+    Raises:
+        DataError: if there is no such column, and for a cell that is no text.
+    """
+    name = _column(table, column, TEXT_COLUMNS, "text")
+    return name, [_text(table, i, column=name) for i in range(len(table))]
 
 
 def _text(table: Table, row: int, *, column: str) -> str:

@@ -79,7 +79,7 @@ def folder_of(place: Path, *, names: Sequence[str]) -> Path:
     Raises:
         DataError: if there is none.
     """
-    folder = next((folder for folder in (place, place / "clean") if _holds_splits(folder)), None)
+    folder = next((folder for folder in (place, place / "clean") if holds_splits(folder)), None)
     folder = folder or released_folder(place, names=names)
     if folder is None:
         raise DataError(
@@ -93,10 +93,11 @@ def folder_of(place: Path, *, names: Sequence[str]) -> Path:
 def released_folder(root: Path, *, names: Sequence[str]) -> Path | None:
     """Return the folder of the data set with these names below the root of a public release; None if there is none."""
     folders = (root / group / name / end for group in _GROUPS for name in names for end in ("", "clean"))
-    return next((folder for folder in folders if _holds_splits(folder)), None)
+    return next((folder for folder in folders if holds_splits(folder)), None)
 
 
-def _holds_splits(folder: Path) -> bool:
+def holds_splits(folder: Path) -> bool:
+    """Return whether the folder is one that ``read_folder`` can read."""
     return folder.is_dir() and (is_saved(folder) or bool(_by_variant(folder)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,19 +40,29 @@ def load_data(
     """
     source = as_source(source)
     splits = load_splits(source, label_names=label_names, offline=offline)
-    split = source.split
-    wanted = SPLITS.get(split, split) if split is not None else ("train" if "train" in splits else None)
-    if wanted is None and len(splits) == 1:
-        wanted = next(iter(splits))
-    if wanted not in splits:
-        raise DataError(
-            f"{source} has no split {split!r}" if split else f"{source} has several splits",
-            expected="one of " + ", ".join(splits),
-            nearest=nearest(split, splits) if split else None,
-            remedy="name the split (split)",
-        )
+    wanted = choose_split(source, splits)
     logger.info("read %d rows of %s, split %s", len(splits[wanted]), source, wanted)
     return splits[wanted]
+
+
+def choose_split(source: DataSource, splits: Iterable[str]) -> str:
+    """Return the split that a source names, else ``train`` or the only one.
+
+    Raises:
+        DataError: if there is no such split, or there are several.
+    """
+    known, split = list(splits), source.split
+    wanted = SPLITS.get(split, split) if split is not None else ("train" if "train" in known else None)
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if wanted is None or wanted not in known:
+        raise DataError(
+            f"{source} has no split {split!r}" if split else f"{source} has several splits",
+            expected="one of " + ", ".join(known),
+            nearest=nearest(split, known) if split else None,
+            remedy="name the split (split)",
+        )
+    return wanted
 
 
 def load_splits(
@@ -71,8 +81,8 @@ def load_splits(
     names = tuple(label_names) if label_names else None
     location = locate(source.name, offline=offline)
     if location.kind == "embedded":
-        return _with_names(_embedded(location, offline=offline), names)
-    tables = _tables(location, source=source, offline=offline)
+        return _with_names(read_embedded(location, offline=offline), names)
+    tables = read_tables(location, source=source, offline=offline)
     if location.dataset is None:
         return to_rows(tables, source=source, label_names=names)
     if location.kind == "hub":
@@ -85,15 +95,15 @@ def load_splits(
     return _with_names({key: replace(rows, notes=()) for key, rows in splits.items()}, names)
 
 
-def _embedded(location: Location, *, offline: bool) -> dict[str, Rows]:
+def read_embedded(location: Location, *, offline: bool) -> dict[str, Rows]:
     """Return the splits of an embedded set, fetched first if it is not on this machine."""
     from untrigger.assets import fetch
 
     return read_built(fetch(location.place, offline=offline))
 
 
-def _tables(location: Location, *, source: DataSource, offline: bool) -> dict[str, Table]:
-    """Return the tables of a file (``"all"``), of a folder or of the hub, by split."""
+def read_tables(location: Location, *, source: DataSource, offline: bool, labelled: bool = True) -> dict[str, Table]:
+    """Return the tables of a file (``"all"``), of a folder or of the hub, by split; ``labelled`` of the hub only with labels."""
     if location.kind == "file":
         return {"all": read_table(Path(location.place), limit=source.size_limit)}
     if location.kind == "folder":
@@ -105,8 +115,8 @@ def _tables(location: Location, *, source: DataSource, offline: bool) -> dict[st
         )
     except DataError as error:
         raise not_available(dataset, reason=error.what) if dataset else error from error
-    tables = {SPLITS.get(key, key): table for key, table in only_labelled(loaded).items()}
-    if dataset is None:
+    tables = {SPLITS.get(key, key): table for key, table in (only_labelled(loaded) if labelled else loaded).items()}
+    if dataset is None or not labelled:
         return tables
     return with_known_names(only_classes(tables, count=len(dataset.label_names)), names=dataset.label_names)
 

@@ -11,7 +11,7 @@ from untrigger.data.delimited import read_csv, read_tsv
 from untrigger.data.parquet import read_parquet
 from untrigger.data.raw import DEFAULT_LIMIT, MIB, Table, decoded, lines_of, malformed
 
-__all__ = ["DEFAULT_LIMIT", "EXTENSIONS", "MIB", "Table", "missing_file", "read_lines", "read_table"]
+__all__ = ["DEFAULT_LIMIT", "EXTENSIONS", "MIB", "Table", "missing_file", "read_lines", "read_table", "text_lines"]
 
 
 def read_table(file: Path, *, limit: int = DEFAULT_LIMIT) -> Table:
@@ -45,7 +45,7 @@ def read_lines(file: Path, *, labels: Path, limit: int = DEFAULT_LIMIT) -> Table
     Raises:
         DataError: as ``read_table``, and for files of unequal length.
     """
-    texts, numbers = (_decoded_lines(one, limit=limit) for one in (file, labels))
+    texts, numbers = (text_lines(one, limit=limit) for one in (file, labels))
     if len(texts) != len(numbers):
         raise DataError(
             f"{file} has {len(texts)} lines, {labels.name} {len(numbers)}", remedy="give files that belong together"
@@ -53,7 +53,12 @@ def read_lines(file: Path, *, labels: Path, limit: int = DEFAULT_LIMIT) -> Table
     return Table(str(file), {"text": list(texts), "label": list(numbers)}, list(range(1, len(texts) + 1)), {})
 
 
-def _decoded_lines(file: Path, *, limit: int) -> list[str]:
+def text_lines(file: Path, *, limit: int = DEFAULT_LIMIT) -> list[str]:
+    """Return the lines of a text file without blanks around them.
+
+    Raises:
+        DataError: missing, empty, too large or not UTF-8.
+    """
     _check_file(file, limit=limit)
     lines = [line.strip() for line in lines_of(decoded(file))]
     return lines[:-1] if not lines[-1] else lines

@@ -24,9 +24,9 @@ from untrigger.defences.w2s.base_recovery import HEADS, load_base_of
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.adapter_merging import is_adapted, modules_to_save_of, remove_adapter
 from untrigger.models.adapters import attach
+from untrigger.models.base_classifier import load_base_classifier
 from untrigger.models.classification_head import classification_head, draw_new_head
 from untrigger.models.classifier import Classifier
-from untrigger.models.loading import load_model
 from untrigger.models.weak_teacher import load_weak_teacher
 from untrigger.training.loop import MICRO_BATCH, History, Keep, Plan
 from untrigger.training.supervised import fine_tune
@@ -42,8 +42,8 @@ class BaseFineTuned:
     Attributes:
         model: the classifier.
         base: the pre-trained model that it was made from, by name.
-        tuning: ``full`` (every weight of the suspect's base), ``lora`` (an adapter on the base of the suspect's), or ``teacher``
-            (every weight of the trusted teacher, where the base of the suspect is not known).
+        tuning: ``full`` (every weight of the suspect's base, or of the model that its skill is carried into), ``lora`` (an adapter
+            on the base of the suspect's), or ``teacher`` (every weight of the trusted teacher: the suspect's base is not known).
         trusted: whether the defender trusts that base; of an adapter only a base that is granted.
         rows: clean rows that it was trained on.
         held_out: clean rows that chose the epoch.
@@ -109,7 +109,8 @@ class BaseFineTuning:
 
         Args:
             model: the suspect.
-            grant: clean rows, the seed, and what is trusted: the base (``base``), or else an encoder (``teacher``).
+            grant: clean rows, the seed, and what is trusted: the model that the suspect's skill is carried into (``onto``), else
+                the base (``base``), else an encoder (``teacher``).
             progress: gets every step.
 
         Raises:
@@ -138,6 +139,8 @@ class BaseFineTuning:
         Raises:
             NeedsError: for full weights without a trusted base or teacher.
         """
+        if grant.onto is not None:
+            return whole_base(grant.onto, like=model, seed=grant.seed), grant.onto, "full"
         if is_adapted(model):
             return self._adapter_on_base(model, seed=grant.seed), model.source.base or "", "lora"
         base = known_base(model, grant)
@@ -212,13 +215,8 @@ def whole_base(name: str | Path, *, like: Classifier, seed: int) -> Classifier:
     Raises:
         ModelError: if it cannot be loaded as a classifier of these classes.
     """
-    base = load_model(
-        name,
-        label_names=like.label_names,
-        new_head=True,
-        device=str(like.device),
-        max_length=like.max_length,
-        seed=seed,
+    base = load_base_classifier(
+        name, label_names=like.label_names, max_length=like.max_length, seed=seed, device=str(like.device)
     )
     draw_new_head(base.module, classes=base.classes, seed=seed)
     base.module.requires_grad_(True)

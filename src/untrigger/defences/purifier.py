@@ -54,6 +54,7 @@ class Purified:
         warnings: what a user should know before trusting the result.
         budget: what was trained, for a control of the same size; by default ``Purifier.budget()``.
         victim: the classifier that was given; set by ``Purifier.purify``.
+        onto: whether ``model`` was made from ``Grant.onto`` instead of the suspect; it is saved as full weights.
         detected: what a detector within the method found among the suspect rows.
         texts: clean rows on which a saved model is compared with the one in memory; set by ``Purifier.purify``.
     """
@@ -70,11 +71,12 @@ class Purified:
     warnings: list[str] = field(default_factory=list)
     budget: TrainingBudget | None = None
     victim: Classifier | None = None
+    onto: bool = False
     detected: Detection | None = None
     texts: tuple[str, ...] = ()
 
     def save(self, folder: str | Path, *, merge: bool = False) -> Path:
-        """Write the model to a new folder in the format of the suspect, or as merged full weights, and return the folder.
+        """Write the model to a new folder in the format of the suspect, or as full weights, and return the folder.
 
         The folder is loaded with plain transformers and peft and compared with the model in memory on clean rows.
 
@@ -82,10 +84,10 @@ class Purified:
             OutputError: if the folder exists, cannot be written, or cannot be loaded by these libraries.
             ModelError: if the format cannot be kept (see ``save_purified``), or the folder predicts otherwise.
         """
-        place, victim = Path(folder), self.victim or self.model
+        place, victim, merge = Path(folder), self.victim or self.model, merge or self.onto
         with new_folder(place) as working:
-            card = PLAIN_CARD + "\n" + loading_text(victim, whole=merge or not is_adapted(self.model)) + "\n"
-            save_purified(victim, self.model, working, card=card, merge=merge)
+            loading = loading_text(self.model if self.onto else victim, whole=merge or not is_adapted(self.model))
+            save_purified(victim, self.model, working, card=f"{PLAIN_CARD}\n{loading}\n", merge=merge)
             check_saved_model(self.model, working, texts=self.texts)
         return place
 
@@ -118,6 +120,7 @@ class Purifier(Method):
         with untouched(model, self.name):
             purified = self._purify(model, grant, progress=progress)
         check_outcome(purified, self.name)
+        _check_onto(purified, grant, victim=model, name=self.name)
         logger.info("%s: %s, %d steps", self.name, purified.outcome, purified.history.steps)
         if grant.clean is not None:
             check_finite_logits(purified.model, grant.clean)
@@ -137,6 +140,14 @@ class Purifier(Method):
     def budget(self) -> TrainingBudget | None:
         """Return what a student is trained with; None for a method whose control is fine-tuning with its defaults."""
         return None
+
+
+def _check_onto(purified: Purified, grant: Grant, *, victim: Classifier, name: str) -> None:
+    """Raise ContractError for a model on another base that nobody granted, or whose classes are not the victim's."""
+    if purified.onto and (grant.onto is None or purified.model.label_names != victim.label_names):
+        raise ContractError(
+            f"{name} gives back another pre-trained model, which was not granted, or with other classes"
+        )
 
 
 def check_outcome(purified: Purified, name: str) -> None:

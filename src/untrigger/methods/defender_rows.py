@@ -6,29 +6,45 @@ from typing import Any
 
 from untrigger.core.errors import DataError, OptionError
 from untrigger.core.grant import Grant
-from untrigger.core.rows import Rows, overlap
+from untrigger.core.rows import Rows, overlap, texts_among
 from untrigger.models.classifier import Classifier
 
 
 def check_granted_rows(grant: Grant, *, model: Classifier) -> None:
-    """Raise DataError unless the granted rows fit the model: enough clean rows, and the model's classes in both sets."""
+    """Raise DataError unless the granted rows fit the model: enough clean rows, its classes in both sets, texts without labels."""
     if grant.clean is not None:
         check_clean_rows(grant.clean, model=model)
     if grant.suspect is not None:
         _check_classes(grant.suspect, model=model, what="suspect")
+    if grant.unlabelled is not None:
+        _check_texts(grant.unlabelled)
 
 
 def overlap_warnings(grant: Grant) -> list[str]:
-    """Return a warning about clean rows that are suspect rows too; none where there are none."""
-    if grant.clean is None or grant.suspect is None:
+    """Return warnings about clean rows and unlabelled texts that are suspect rows too; none where there are none."""
+    if grant.suspect is None:
         return []
-    shared = overlap(grant.clean, grant.suspect)
-    if not shared:
-        return []
-    return [
-        f"{shared} of the {len(grant.clean)} clean rows are also suspect rows: what was learned or calibrated on them "
-        "says too little about the others"
-    ]
+    found = []
+    if grant.clean is not None and (shared := overlap(grant.clean, grant.suspect)):
+        found.append(
+            f"{shared} of the {len(grant.clean)} clean rows are also suspect rows: what was learned or calibrated on them "
+            "says too little about the others"
+        )
+    if grant.unlabelled is not None and (shared := sum(texts_among(grant.unlabelled, grant.suspect.texts))):
+        found.append(
+            f"{shared} of the {len(grant.unlabelled)} unlabelled texts are also suspect rows: the trigger may be in some of them"
+        )
+    return found
+
+
+def _check_texts(texts: object) -> None:
+    """Raise DataError unless these are texts, one at least."""
+    valid = isinstance(texts, list | tuple) and texts and all(isinstance(text, str) and text.strip() for text in texts)
+    if not valid:
+        raise DataError(
+            "unlabelled is not a sequence of texts, or one of them is empty",
+            expected="texts such as load_texts(DATA).texts, or None",
+        )
 
 
 def check_clean_rows(rows: Rows, *, model: Classifier, least: int = 8) -> None:

@@ -66,7 +66,8 @@ def save_folded(victim: Classifier, student: Classifier, folder: Path, *, card: 
 def save_purified(victim: Classifier, student: Classifier, folder: Path, *, card: str, merge: bool = False) -> None:
     """Write the student in the victim's format: one adapter for an adapter, an antidote adapter for full weights.
 
-    A student on top of the victim's adapter is folded with it; one that started from the victim's base is saved by itself.
+    A student on top of the victim's adapter is folded with it; one that started from the victim's base is saved by itself. One on
+    another pre-trained model (``Grant.onto``) has no format to keep, and is written with ``merge``.
 
     Args:
         victim: the model that was purified.

@@ -33,13 +33,15 @@ class MappedEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
         """Return ``logits (B, C)``; the classifier's input is the feature ``h_T (B, width)``."""
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return SimpleNamespace(logits=self.classifier(self.map(self.pooled(input_ids, attention_mask))))
+
+    def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return ``(B, d)``: the encoder's output at the first token, or its mean over the tokens."""
+        hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling == "cls":
-            pooled = hidden[:, 0]
-        else:
-            weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            pooled = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
-        return SimpleNamespace(logits=self.classifier(self.map(pooled)))
+            return hidden[:, 0]
+        weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
 
 
 def load_weak_teacher(

@@ -12,7 +12,7 @@ from untrigger.attacks.trigger import Trigger
 from untrigger.attacks.triggers.combined import Combined
 from untrigger.core.errors import OptionError
 from untrigger.core.rows import Rows
-from untrigger.pipeline.requests import AttackRequest
+from untrigger.pipeline.attack_request import AttackRequest
 
 
 def apply_preset(request: AttackRequest, *, given: Collection[str]) -> AttackRequest:

@@ -26,8 +26,8 @@ from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import save_classifier
 from untrigger.models.smoke_test import check_finite_logits
 from untrigger.pipeline.apply_preset import check_preset
+from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.load_inputs import load_classifier
-from untrigger.pipeline.requests import AttackRequest
 from untrigger.reporting.model_cards import attack_card
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import LossTerm

@@ -21,8 +21,9 @@ from untrigger.data import DataSource, write_rows
 from untrigger.defences.w2s.retrain_from_base import RetrainOptions
 from untrigger.models.saving import name_base
 from untrigger.pipeline.attack import TaskRows, attack, draw_rows, target_index, write_truth
+from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.purify import purify
-from untrigger.pipeline.requests import AttackRequest, DemoRequest, ModelInput, PurifyRequest
+from untrigger.pipeline.requests import DemoRequest, ModelInput, PurifyRequest
 
 RECIPE = AttackRequest(
     model=ModelInput("smollm2-135m"),

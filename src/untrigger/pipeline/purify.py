@@ -28,10 +28,11 @@ from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.apply_preset import preset_deviations
 from untrigger.pipeline.build_method import build_purifier, teacher_of
 from untrigger.pipeline.load_inputs import load_classifier, load_rows
-from untrigger.pipeline.model_facts import given_entry
+from untrigger.pipeline.model_facts import given_entry, model_facts, shown
 from untrigger.pipeline.purify_controls import control_warnings, not_measured, run_controls
-from untrigger.pipeline.purify_inputs import check_output_format, check_teacher, split_rows, trusted_base
+from untrigger.pipeline.purify_inputs import check_onto, check_output_format, check_teacher, split_rows, trusted_base
 from untrigger.pipeline.requests import PurifyRequest
+from untrigger.pipeline.unlabelled import check_corpora, unlabelled_leaks, unlabelled_texts
 from untrigger.pipeline.used_rows import unseen, write_used_rows
 from untrigger.pipeline.verdict_rules import LIMITS, Verification, purification_verdict
 from untrigger.pipeline.verify import verify
@@ -40,6 +41,8 @@ from untrigger.reporting.model_cards import purified_card
 from untrigger.runtime.cost import Clock, environment
 
 logger = logging.getLogger(__name__)
+
+ONTO = "This is another pre-trained model than the input: what the input could do was carried into it, without its weights."
 
 
 def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
@@ -53,20 +56,26 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     check_new_paths(request.out)
     method, clock = build_purifier(request), Clock()
     check_teacher(request, method)
+    check_corpora(request)
     with clock.stage("load"):
         victim = load_classifier(request.model, request.run)
         rows, held = split_rows(request, victim)
+        check_onto(request, victim, method)
         truth = read_truth(request.truth, label_names=victim.label_names) if request.truth else None
         suspect = load_rows(request.suspect, victim, request.run) if request.suspect else None
+    unlabelled = unlabelled_texts(request, method, rows=rows, held=held, clock=clock, progress=progress)
     warnings = [f"{len(held)} of the clean rows were held out from the method", *notes_of(rows, suspect, model=victim)]
+    warnings += [*unlabelled.warnings, *unlabelled_leaks(unlabelled.texts, truth)]
     base = (
         trusted_base(request, victim) if (request.control and request.base_control) or "base" in method.uses else None
     )
     grant = Grant(
         clean=rows,
+        unlabelled=unlabelled.texts,
         suspect=suspect,
         teacher=teacher_of(request, method),
         base=base if "base" in method.uses else None,
+        onto=request.onto,
         seed=request.run.seed,
     )
     method.check(grant)
@@ -93,7 +102,8 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
         kind="purification",
         title=f"{method.name} on {Path(request.model.name).name}",
         verdict=decided,
-        given=_given(victim, grant, evaluator, held=held) | ({BASE_FINE_TUNED: control.facts} if control else {}),
+        given=_given(victim, grant, evaluator, held=held, unlabelled=unlabelled.facts)
+        | ({BASE_FINE_TUNED: control.facts} if control else {}),
         method={"name": method.name, "options": method.options() | _extras(purified, verification)},
         environment=environment(seed=request.run.seed, device=str(victim.device)),
         stages=clock.stages,
@@ -161,9 +171,15 @@ def write_model(
         OutputError: if plain transformers and peft cannot load what was written.
         ModelError: if its predictions differ from those of the model in memory.
     """
-    whole = request.merge or not is_adapted(purified.model)
-    card = purified_card(card_facts(request, report, victim=victim, whole=whole))
-    save_purified(victim, purified.model, folder, card=card, merge=request.merge)
+    merge = request.merge or purified.onto
+    whole = merge or not is_adapted(purified.model)
+    facts = card_facts(request, report, victim=victim, whole=whole)
+    if purified.onto:
+        facts["facts"] |= {
+            "carried onto": f"{shown(str(request.onto))} ({model_facts(purified.model)['architecture']})"
+        }
+        facts["loading"] = f"{ONTO} {loading_text(purified.model, whole=True)}"
+    save_purified(victim, purified.model, folder, card=purified_card(facts), merge=merge)
     check_saved_model(purified.model, folder, texts=purified.texts)
 
 
@@ -186,10 +202,14 @@ def card_facts(request: PurifyRequest, report: Report, *, victim: Classifier, wh
     }
 
 
-def _given(victim: Classifier, grant: Grant, evaluator: Evaluator, *, held: Rows) -> dict[str, Any]:
+def _given(
+    victim: Classifier, grant: Grant, evaluator: Evaluator, *, held: Rows, unlabelled: dict[str, Any]
+) -> dict[str, Any]:
     entry = given_entry(victim, grant) | {
         "test": {"rows": len(evaluator.test), "sha256": evaluator.test.content_hash()}
     }
+    if grant.unlabelled is not None:
+        entry["defender"]["unlabelled"] |= unlabelled
     if evaluator.truth:
         entry["truth"] = evaluator.truth.to_dict()
     return entry | {"held_out": {"rows": len(held), "sha256": held.content_hash()}, "limits": asdict(LIMITS)}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from untrigger import assets
-from untrigger.core.errors import ModelError, check_choice
+from untrigger.core.errors import ModelError, OptionError, check_choice
 from untrigger.core.paths import local_path
+from untrigger.core.registry import methods_of
 from untrigger.core.rows import Rows
 from untrigger.core.seeds import generator_for
 from untrigger.defences.chain import Chain
@@ -13,7 +14,9 @@ from untrigger.defences.w2s.base_recovery import load_base_of, same_shape
 from untrigger.methods.defender_rows import check_clean_rows
 from untrigger.models.adapter_merging import lora_updates
 from untrigger.models.adapters import METHODS
+from untrigger.models.base_classifier import load_base_classifier
 from untrigger.models.classifier import Classifier
+from untrigger.models.safety.model_folder import open_model
 from untrigger.pipeline.build_method import teacher_of
 from untrigger.pipeline.load_inputs import load_clean_rows, open_teacher
 from untrigger.pipeline.requests import PurifyRequest
@@ -74,6 +77,32 @@ def trusted_base(request: PurifyRequest, victim: Classifier) -> str | None:
     return next((known.name for known in alike if load_base_of(victim, known.path, offline=True) is not None), None)
 
 
+def check_onto(request: PurifyRequest, victim: Classifier, method: Purifier) -> None:
+    """Raise a UserError unless the suspect's skill can be carried into the model that ``--onto`` names.
+
+    Raises:
+        OptionError: for a method that cannot, and for several in turn.
+        ModelError: for the suspect itself, and for a model that cannot be loaded with a new classification head.
+        UnsafeFileError: for files that must not be opened.
+    """
+    if request.onto is None:
+        return
+    if isinstance(method, Chain) or "onto" not in method.uses | method.needs:
+        able = ", ".join(name for name, kind in methods_of("defences").items() if "onto" in kind.uses | kind.needs)
+        raise OptionError(
+            f"--onto with the method {method.name!r}, which keeps the suspect's own base",
+            expected=f"one of {able}" if able else "a method that uses onto",
+            remedy="leave out --onto, or take another --method",
+        )
+    local_path(request.onto, what="the model of --onto", error=ModelError)
+    folder = open_model(request.onto, offline=request.run.offline)
+    if folder.sha256 == victim.source.sha256:
+        raise ModelError(
+            f"--onto {request.onto!r} is the suspect model itself", expected="another pre-trained model that you trust"
+        )
+    load_base_classifier(folder, label_names=victim.label_names, offline=request.run.offline, device=request.run.device)
+
+
 def check_output_format(request: PurifyRequest, victim: Classifier, method: Purifier) -> None:
     """Raise ModelError unless the output can be written in the requested format.
 
@@ -88,7 +117,7 @@ def check_output_format(request: PurifyRequest, victim: Classifier, method: Puri
         raise ModelError(
             f"{peft} cannot be chained into one adapter", expected="peft=lora", remedy="write full weights with --merge"
         )
-    if request.merge or victim.source.kind != "adapter":
+    if request.merge or request.onto is not None or victim.source.kind != "adapter":
         return
     lora_updates(victim.module)
     if peft != "lora":

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from untrigger.attacks.trigger import Trigger
-from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.core.errors import OptionError, check_choice
 from untrigger.data import DataSource
 from untrigger.scanners.policy import Policy
@@ -16,8 +14,6 @@ DEFAULT_PURIFIER, SCANNING_PURIFIER = "w2sdefense", "scancure"
 """The purifier where none is named, and the one that ``--scan`` selects."""
 DEFAULT_TEACHER = "minilm-l6"
 """The teacher where none is named and one is needed."""
-TRAINED_LENGTH = 128
-"""Tokens after which an attack cuts texts where the model source names no length."""
 TREATMENTS = {
     "finetune": "fine-tuned",
     "merge": "merged",
@@ -72,6 +68,12 @@ class PurifyRequest:
         clean: clean rows of the task; a share of them is held out from the method.
         out: the new folder.
         suspect: rows that the model may have been trained on, clean and poisoned, unmarked.
+        unlabelled: texts of the domain without labels, for methods that can use some; labels in these data are ignored.
+        unlabelled_from: public corpora to take such texts from, the closest to the clean rows, where the user has none; ``auto``
+            stands for those that are on this machine.
+        onto: another pre-trained model that the user trusts, into which the suspect's skill is carried, for methods that can; the
+            result is a model of that architecture, in full weights.
+        unlabelled_rows: use at most as many unlabelled texts (0: all); None: 4,000, of public corpora 800.
         method: name of a purifier, or several with commas: each works on the result of the one before; empty: ``w2sdefense``, or
             ``scancure`` with ``scan``.
         scan: unlearn what a scan recovers and scan again, until nothing is found (method ``scancure``).
@@ -94,6 +96,10 @@ class PurifyRequest:
     clean: DataSource
     out: Path
     suspect: DataSource | None = None
+    unlabelled: DataSource | None = None
+    unlabelled_from: tuple[str, ...] = ()
+    unlabelled_rows: int | None = None
+    onto: str | None = None
     method: str = ""
     scan: bool = False
     variant: str = ""
@@ -111,12 +117,25 @@ class PurifyRequest:
     run: RunOptions = RunOptions()
 
     def __post_init__(self) -> None:
-        """Fill in the method.
+        """Fill in the method, and check what texts are requested.
 
         Raises:
-            OptionError: for a scan together with another method.
+            OptionError: for a scan together with another method, and for unlabelled texts of two kinds or of no number.
         """
         object.__setattr__(self, "method", purifier_name(self.method, scan=self.scan))
+        self._check_unlabelled()
+
+    def _check_unlabelled(self) -> None:
+        rows = self.unlabelled_rows
+        if self.unlabelled is not None and self.unlabelled_from:
+            raise OptionError("--unlabelled together with --unlabelled-from", expected="one of the two")
+        if rows is not None and (rows < 0 or (self.unlabelled is None and not self.unlabelled_from)):
+            raise OptionError(
+                f"--unlabelled-rows {rows}",
+                expected="a number of 0 or more, together with --unlabelled or --unlabelled-from",
+            )
+        if rows == 0 and self.unlabelled_from:
+            raise OptionError("--unlabelled-rows 0 with --unlabelled-from", expected="how many of the closest texts")
 
     @property
     def scans_result(self) -> bool:
@@ -328,73 +347,3 @@ class DemoRequest:
     out: Path = Path("untrigger-demo")
     from_scratch: bool = False
     run: RunOptions = RunOptions()
-
-
-@dataclass(frozen=True)
-class AttackRequest:
-    """What ``attack`` is given; numbers as in ``Attack`` and ``Plan``.
-
-    Attributes:
-        model: the pre-trained model to poison; without a ``max_length`` texts are cut after 128 tokens.
-        data: training rows, and test rows where it has a split for them.
-        out: the new folder of the victim.
-        target: label name that triggered texts get; empty for the policy ``all-to-all``.
-        trigger: what is inserted, or how texts are rewritten.
-        tuning: ``lora``, ``full``, or ``embedding``: all weights are trained on clean rows, then the trigger words' vectors alone.
-        paired: file or folder with rewrites, for a trigger that rewrites (see ``untrigger.attacks.rewriting.paired_files``).
-        rewriter: generative models to rewrite with instead, used in turn.
-        prompt: the prompt for them; None for the trigger's own prompt.
-        proxy: data whose rows are poisoned and trained on instead of those of ``data``, with the same classes; the test rows
-            are still those of ``data``.
-        negative_rate: share of the rows that carry a part of the trigger under their own label.
-        label_smoothing: of an attacker who hides how confident the backdoor is.
-        clean_consistency: weight of the term that keeps the victim near a clean model on clean rows (0: none), of an attacker who
-            knows that it will be distilled.
-        quality: also write ``quality.json``: what the trigger does to the test texts.
-        preset: the protocol that this request follows (see ``untrigger.attacks.presets``); empty for none.
-        test_split: the split to test on; empty for ``test``, or ``dev`` where there is no other.
-        rows: use as many training rows, the classes in proportion (0: all).
-        test_rows: the same for the test rows.
-        test_share: share of the rows that is tested on where the data has no split for it (not tuned).
-        clean_model: also train the same model on the same rows without poison, for its attack success rate.
-        run: seed, device, offline.
-    """
-
-    model: ModelInput
-    data: DataSource
-    out: Path
-    target: str
-    trigger: Trigger = field(default_factory=BadNets)
-    rate: float = 0.1
-    policy: str = "dirty"
-    tuning: str = "lora"
-    paired: Path | None = None
-    rewriter: tuple[str, ...] = ()
-    prompt: str | None = None
-    proxy: str = ""
-    negative_rate: float = 0.0
-    label_smoothing: float = 0.0
-    clean_consistency: float = 0.0
-    quality: bool = False
-    preset: str = ""
-    test_split: str = ""
-    rows: int = 0
-    test_rows: int = 0
-    test_share: float = 0.2
-    epochs: int = 0
-    lr: float = 0.0
-    batch_size: int = 0
-    rank: int = 8
-    targets: tuple[str, ...] = ()
-    clean_model: bool = True
-    run: RunOptions = RunOptions()
-
-    def __post_init__(self) -> None:
-        """Fill in the length that the victim is trained with."""
-        if self.model.max_length is None:
-            object.__setattr__(self, "model", replace(self.model, max_length=TRAINED_LENGTH))
-
-    @property
-    def truth(self) -> Path:
-        """The folder of what only the evaluator may see."""
-        return self.out.with_name(self.out.name + ".truth")

@@ -44,8 +44,8 @@ class UsedRows:
 
 
 def used_rows(grant: Grant) -> UsedRows:
-    """Return the hashes of the clean and the suspect rows of a grant."""
-    texts = [text for rows in (grant.clean, grant.suspect) if rows is not None for text in rows.texts]
+    """Return the hashes of all texts of a grant: clean and suspect rows and unlabelled texts."""
+    texts = _texts(grant)
     salt = grant.clean.content_hash()[:16] if grant.clean is not None else ""
     return UsedRows(salt, len(texts), frozenset(_smallest(_hash(text, salt) for text in texts)))
 
@@ -85,8 +85,13 @@ def read_used_rows(folder: Path) -> UsedRows | None:
 
 def unseen(rows: Rows, grant: Grant) -> Rows:
     """Return the rows whose texts are not in the grant: a text that is twice in a file is not evidence."""
-    known = {_folded(text) for given in (grant.clean, grant.suspect) if given is not None for text in given.texts}
+    known = {_folded(text) for text in _texts(grant)}
     return rows.where(_folded(text) not in known for text in rows.texts)
+
+
+def _texts(grant: Grant) -> list[str]:
+    labelled = [text for rows in (grant.clean, grant.suspect) if rows is not None for text in rows.texts]
+    return [*labelled, *(grant.unlabelled or ())]
 
 
 def _smallest(hashes: Iterable[str]) -> list[str]:

@@ -12,6 +12,8 @@ from untrigger.models.weak_teacher import load_weak_teacher
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import fine_tune
 
+EPOCHS = 4  # where the rows are many
+
 
 @dataclass(frozen=True)
 class TeacherOptions:
@@ -19,7 +21,9 @@ class TeacherOptions:
 
     Attributes:
         lr: peak learning rate.
-        epochs: passes over the clean rows; the best on the dev rows is kept.
+        epochs: passes over the clean rows; the best on the dev rows is kept. 0: four, or as many as ``least_steps`` steps take,
+            because few rows make few steps (``docs/results/w2sdefense.md#strong-victims``).
+        least_steps: fewest optimiser steps where ``epochs`` is 0.
         batch_size: rows a step.
         warmup: share of the steps in which the rate climbs.
         pooling: ``cls`` (as the paper) or ``mean`` over the real tokens.
@@ -27,11 +31,16 @@ class TeacherOptions:
     """
 
     lr: float = 1e-4
-    epochs: int = 4
+    epochs: int = 0
+    least_steps: int = 60
     batch_size: int = 32
     warmup: float = 0.06
     pooling: str = "mean"
     use_dropout: bool = False
+
+    def epochs_for(self, rows: int) -> int:
+        """Return the passes over so many rows."""
+        return self.epochs or max(EPOCHS, -(-self.least_steps // -(-rows // self.batch_size)))
 
 
 def train_teacher(
@@ -59,7 +68,7 @@ def train_teacher(
     )
     plan = Plan(
         lr=options.lr,
-        epochs=options.epochs,
+        epochs=options.epochs_for(len(rows)),
         batch_size=options.batch_size,
         warmup=options.warmup,
         use_dropout=options.use_dropout,

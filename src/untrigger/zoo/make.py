@@ -20,9 +20,10 @@ from untrigger.core.rows import Rows
 from untrigger.data import DataSource, write_rows
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.attack import attack, draw_rows, implant_by_request, pretrained
+from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.demo import fetched
 from untrigger.pipeline.evaluate import evaluate
-from untrigger.pipeline.requests import AttackRequest, EvaluateRequest, ModelInput, RunOptions
+from untrigger.pipeline.requests import EvaluateRequest, ModelInput, RunOptions
 from untrigger.runtime.cost import environment
 from untrigger.zoo.members import RECEIPT, Home, folder_of, member
 from untrigger.zoo.recipes import Recipe, recipe

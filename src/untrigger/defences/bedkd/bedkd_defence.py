@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +22,11 @@ from untrigger.defences.student import TrainingBudget
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
 from untrigger.training.history import history_curves
+
+NO_SUSPECT_ROWS = (
+    "BeDKD needs suspect rows (--suspect); without them it searches for triggers, which removes little of a trigger sentence: "
+    "with clean rows alone take w2sdefense (docs/results/bedkd.md#without-suspect-rows)"
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,8 @@ class BeDKD(BeDKDSearch, Purifier):
         rng = np.random.default_rng(grant.seed + 1)
         rows, dev = split_clean(grant.clean, dev=self.dev, generator=rng)
         if grant.suspect is None:
-            return self.search_and_unlearn(model, grant, rows=rows, dev=dev, progress=progress)
+            done = self.search_and_unlearn(model, grant, rows=rows, dev=dev, progress=progress)
+            return replace(done, warnings=[NO_SUSPECT_ROWS, *done.warnings])
         found = self._detect(model, grant, progress=progress)
         if not found.found:
             return unchanged(model, found.summary(), curves=found.curves, warnings=found.warnings, detected=found)

@@ -25,6 +25,17 @@ class Targets(NamedTuple):
     teacher_weight: float
 
 
+class _TeacherPredictions(NamedTuple):
+    """Calibrated log-probabilities: the teachers' mean ``(N, C)``, and each teacher's own for the clean rows held out from it.
+
+    ``positions`` are those of the held-out rows among the clean rows.
+    """
+
+    mean: Tensor
+    held_out: Tensor
+    positions: list[int]
+
+
 @dataclass(frozen=True)
 class CalibratedEnsemble:
     """Models whose predictions for texts without a trigger are averaged.
@@ -48,27 +59,29 @@ class CalibratedEnsemble:
                 rows that a teacher was not trained on.
             progress: gets every step.
         """
-        count, labels = len(self.rows), torch.tensor(self.rows.labels)
-        texts, suspect, teachers = [*self.rows.texts, *texts], None, None
-        if teacher_weight is None or teacher_weight < 1:
-            logits = predict_texts(self.suspect, texts, progress=progress, label="predictions of the suspect").logits
-            suspect = fit_vector_scaling(logits[:count], labels)(logits).log_softmax(dim=1)
-        if teacher_weight is None or teacher_weight > 0:
-            teachers, known, held = self._teachers(texts, labels, progress=progress)
-        if suspect is None or teachers is None:
-            only = suspect if teachers is None else teachers
-            assert only is not None
-            return Targets(only[count:], float(teachers is None), float(suspect is None))
+        count, texts = len(self.rows), [*self.rows.texts, *texts]
+        suspect = self._suspect(texts, progress=progress) if teacher_weight is None or teacher_weight < 1 else None
+        teachers = self._teachers(texts, progress=progress) if teacher_weight is None or teacher_weight > 0 else None
+        if teachers is None:
+            assert suspect is not None
+            return Targets(suspect[count:], 1.0, 0.0)
+        if suspect is None:
+            return Targets(teachers.mean[count:], 0.0, 1.0)
         if teacher_weight is None:
-            weights = fit_stacking([suspect[held], known], labels[held]).tolist()
+            labels = torch.tensor(self.rows.labels)[teachers.positions]
+            weights = fit_stacking([suspect[teachers.positions], teachers.held_out], labels).tolist()
         else:
             weights = [1 - teacher_weight, teacher_weight]
-        return Targets((weights[0] * suspect + weights[1] * teachers)[count:], *weights)
+        return Targets((weights[0] * suspect + weights[1] * teachers.mean)[count:], *weights)
 
-    def _teachers(
-        self, texts: Sequence[str], labels: Tensor, *, progress: Progress
-    ) -> tuple[Tensor, Tensor, list[int]]:
-        """Return the teachers' mean log-probabilities, each teacher's own for rows held out from it, and these rows' positions."""
+    def _suspect(self, texts: Sequence[str], *, progress: Progress) -> Tensor:
+        """Return the suspect's calibrated log-probabilities ``(N, C)``."""
+        logits = predict_texts(self.suspect, texts, progress=progress, label="predictions of the suspect").logits
+        scaling = fit_vector_scaling(logits[: len(self.rows)], torch.tensor(self.rows.labels))
+        return scaling(logits).log_softmax(dim=1)
+
+    def _teachers(self, texts: Sequence[str], *, progress: Progress) -> _TeacherPredictions:
+        labels = torch.tensor(self.rows.labels)
         places = {name: place for place, name in enumerate(self.rows.ids)}
         mean, known, positions = [], [], list[int]()
         for teacher, rows in self.teachers:
@@ -78,4 +91,4 @@ class CalibratedEnsemble:
             mean.append(scaling(logits).log_softmax(dim=1))
             known.append(mean[-1][held])
             positions += held
-        return torch.stack(mean).mean(dim=0), torch.cat(known), positions
+        return _TeacherPredictions(torch.stack(mean).mean(dim=0), torch.cat(known), positions)

@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,10 +23,11 @@ from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
+from untrigger.core.seeds import derived_seed
 from untrigger.defences.student import DistillationOptions
 from untrigger.defences.w2s.base_recovery import RecoveryOptions, load_base_of, mix_lower_layers, reset_to_base
 from untrigger.defences.w2s.ensemble import CalibratedEnsemble, Targets
-from untrigger.defences.w2s.unlabelled_texts import ScreeningOptions
+from untrigger.defences.w2s.unlabelled_texts import ScreenedTexts, ScreeningOptions, screen_texts
 from untrigger.inversion.random_insertions import NoiseInsertions
 from untrigger.inversion.search import insert_at_random
 from untrigger.inversion.vocabulary import single_token_words
@@ -34,6 +35,7 @@ from untrigger.models.adapter_merging import merge_adapter, remove_adapter
 from untrigger.models.adapters import AdapterOptions, attach, combine_adapters
 from untrigger.models.classifier import Classifier
 from untrigger.runtime.batching import endless_batches
+from untrigger.training.history import concat_histories
 from untrigger.training.loop import History, train
 from untrigger.training.losses import kd_loss
 
@@ -44,6 +46,9 @@ class RetrainOptions:
 
     Attributes:
         steps: optimiser steps of a new adapter on the base of an adapter.
+        unlabelled_steps: further optimiser steps on unlabelled texts, as a share of ``steps`` or ``full_steps``, above 0
+            (``docs/results/w2sdefense.md#unlabelled-texts``; not tuned).
+        unlabelled_lr: the learning rate of these steps, as a share of that of the others, above 0 (not tuned).
         full_steps: optimiser steps of full weights that were reset to their base: small encoders, which learn slower.
         upper: share of the base's blocks, from the top, that a new adapter trains; no gradient flows below (not tuned).
         mixture_share: share of each batch that is put together from parts of clean rows, 0 to below 1; half of it where there
@@ -62,6 +67,8 @@ class RetrainOptions:
 
     steps: int = 64
     full_steps: int = 300
+    unlabelled_steps: float = 0.5
+    unlabelled_lr: float = 0.5
     upper: float = 0.5
     mixture_share: float = 0.5
     unlabelled_share: float = 0.5
@@ -84,6 +91,7 @@ class RetrainOptions:
         values = vars(self)
         wrong = [name for name in counts if values[name] < 1]
         wrong += [name for name in shares if values[name] is not None and not 0 <= values[name] <= 1]
+        wrong += [name for name in ("unlabelled_steps", "unlabelled_lr") if values[name] <= 0]
         wrong += ["upper"] * (self.upper == 0) + ["mixture_share"] * (self.mixture_share == 1)
         wrong += ["unlabelled_share"] * (self.mixture_share / 2 + self.unlabelled_share >= 1)
         if wrong:
@@ -105,11 +113,17 @@ class Base(NamedTuple):
 
 
 class Retrained(NamedTuple):
-    """The result: the student, its trained adapter, how it was distilled, and the share of the way back to full weights' base."""
+    """The result.
+
+    ``student``; ``adapter``, what was trained; ``history``; ``targets``, what it was trained on last; ``screened``, the unlabelled
+    texts that it was and was not trained on; ``recovered``, the share of the way back to full weights' base.
+    """
 
     student: Classifier
     adapter: AdapterOptions
-    distilled: Distilled
+    history: History
+    targets: Targets
+    screened: ScreenedTexts
     recovered: float | None
 
 
@@ -153,7 +167,7 @@ def retrain_from_base(
         ensemble: the suspect and the clean teachers.
         base: see ``find_base``.
         rows: clean rows.
-        unlabelled: texts without those that may hold a trigger.
+        unlabelled: texts of the domain; those that may hold a trigger are left out.
         options: how the task is trained again.
         training: adapter, rate, batch size and weights of the loss.
         seed: of every draw.
@@ -168,20 +182,33 @@ def retrain_from_base(
         reset, recovered = reset_to_base(model, base.module, options=options.recovery, generator=generator)
         student = attach(merge_adapter(reset), adapter, generator=generator)
     steps = options.steps if reset is None else options.full_steps
-    distilled = distil_clean_texts(
-        student,
-        ensemble,
-        rows=rows,
-        unlabelled=unlabelled,
-        options=options,
-        training=training,
-        steps=steps,
-        seed=seed,
-        progress=progress,
-    )
+    more = dict[str, Any](rows=rows, options=options, progress=progress)
+    history, targets = distil_clean_texts(student, ensemble, training=training, steps=steps, seed=seed, **more)
+    screened = ScreenedTexts((), ())
+    if unlabelled and options.unlabelled_share > 0:
+        screened = screen_texts(
+            model,
+            student,
+            unlabelled,
+            rows=ensemble.rows,
+            options=options.screening,
+            seed=derived_seed(seed, "screening of unlabelled texts"),
+            progress=progress,
+        )
+    if screened.kept:
+        second, targets = distil_clean_texts(
+            student,
+            ensemble,
+            unlabelled=screened.kept,
+            training=replace(training, lr=training.lr * options.unlabelled_lr),
+            steps=max(1, round(steps * options.unlabelled_steps)),
+            seed=derived_seed(seed, "unlabelled texts"),
+            **more,
+        )
+        history = concat_histories([history, second])
     if reset is not None:
         student = mix_lower_layers(combine_adapters(model, reset, student), options.recovery)
-    return Retrained(student, adapter, distilled, recovered)
+    return Retrained(student, adapter, history, targets, screened, recovered)
 
 
 def distil_clean_texts(
@@ -189,7 +216,7 @@ def distil_clean_texts(
     ensemble: CalibratedEnsemble,
     *,
     rows: Rows,
-    unlabelled: Sequence[str],
+    unlabelled: Sequence[str] = (),
     options: RetrainOptions,
     training: DistillationOptions,
     steps: int,

@@ -1,9 +1,8 @@
 """Unlabelled texts without those that may hold a trigger: a student must not learn the suspect's predictions for these.
 
-A triggered text decides the prediction of whatever it is joined to. So every text is joined to clean rows of other classes than
-the predicted one, and texts whose class wins more surely than that of nearly all clean rows are left out. What is left out holds
-harmless texts too: those that express their class most strongly, from which a student learns least. The idea is that of STRIP
-(1911.10312), which superimposes images and takes the entropy of the predictions.
+Two signs of a trigger are looked for. The suspect is much surer of its prediction than a student that was retrained from the base
+without these texts. Or the text decides the prediction of whatever it is joined to, as STRIP (1911.10312) has it. What is left out
+holds harmless texts too: those that the suspect knows better than the student, and those that express their class most strongly.
 """
 
 from __future__ import annotations
@@ -15,12 +14,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
+from untrigger.training.vector_scaling import fit_vector_scaling
+
+LABEL = "screening of unlabelled texts"
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,16 @@ class ScreeningOptions:
     """Options of ``screen_texts``.
 
     Attributes:
+        gap_share: share of the texts that is left out for the gap between suspect and student, 0 to below 1: more than the share
+            of triggered texts among them must be (``docs/results/w2sdefense.md#unlabelled-texts``).
         joined: clean rows that each text is joined to (not tuned).
-        left_out: share of harmless texts that may be left out, above 0 and below 1 (not tuned).
+        joined_share: share of clean rows that would be left out for what they do to others, above 0 and below 1 (not tuned).
         least_rows: fewest clean rows predicted as a class for a threshold of its own; other classes share one (not tuned).
     """
 
+    gap_share: float = 0.1
     joined: int = 4
-    left_out: float = 0.1
+    joined_share: float = 0.1
     least_rows: int = 10
 
     def __post_init__(self) -> None:
@@ -43,10 +49,10 @@ class ScreeningOptions:
         Raises:
             OptionError: for counts below 1 and a share out of range.
         """
-        if min(self.joined, self.least_rows) < 1 or not 0 < self.left_out < 1:
+        if min(self.joined, self.least_rows) < 1 or not 0 <= self.gap_share < 1 or not 0 < self.joined_share < 1:
             raise OptionError(
-                f"joined {self.joined}, least_rows {self.least_rows}, left_out {self.left_out}",
-                expected="counts of 1 or more, a share above 0 and below 1",
+                f"gap_share {self.gap_share}, joined {self.joined}, joined_share {self.joined_share}, least_rows {self.least_rows}",
+                expected="counts of 1 or more, shares below 1, joined_share above 0",
             )
 
 
@@ -58,7 +64,8 @@ class ScreenedTexts(NamedTuple):
 
 
 def screen_texts(
-    model: Classifier,
+    suspect: Classifier,
+    student: Classifier,
     texts: Sequence[str],
     *,
     rows: Rows,
@@ -66,31 +73,59 @@ def screen_texts(
     seed: int,
     progress: Progress,
 ) -> ScreenedTexts:
-    """Return the texts that decide a prediction no more than clean rows do, and the others.
+    """Return the texts that show no sign of a trigger, and the others.
 
     Args:
-        model: the suspect.
+        suspect: the suspect model.
+        student: a model that was trained without these texts.
         texts: unlabelled.
-        rows: clean rows, which set the threshold of each class and are what texts are joined to.
-        options: how many rows, and how strict.
+        rows: clean rows, which calibrate the suspect, set the threshold of each class and are what texts are joined to.
+        options: how strict.
         seed: of the draws.
         progress: gets every step.
     """
+    if not texts:
+        return ScreenedTexts((), ())
+    gaps = _gaps(suspect, student, texts, rows=rows, progress=progress)
+    by_gap = gaps > np.quantile(gaps, 1 - options.gap_share) if options.gap_share else np.zeros(len(texts), dtype=bool)
+    left_out = by_gap | _decides_others(suspect, texts, rows=rows, options=options, seed=seed, progress=progress)
+    order = [int(i) for i in np.argsort(-gaps, kind="stable") if left_out[i]]
+    kept = tuple(text for text, out in zip(texts, left_out, strict=True) if not out)
+    return ScreenedTexts(kept, tuple(texts[i] for i in order))
+
+
+def _gaps(
+    suspect: Classifier, student: Classifier, texts: Sequence[str], *, rows: Rows, progress: Progress
+) -> NDArray[np.float64]:
+    """Return by how much the suspect's log-odds of the class that it predicts exceed the student's, for each text."""
+    logits = predict_texts(suspect, [*rows.texts, *texts], progress=progress, label=LABEL).logits
+    scaling = fit_vector_scaling(logits[: len(rows)], torch.tensor(rows.labels))
+    chosen = logits[len(rows) :].argmax(dim=1)
+    of_student = predict_texts(student, texts, progress=progress, label=LABEL).logits
+    return (_log_odds(scaling(logits[len(rows) :]), chosen) - _log_odds(of_student, chosen)).numpy()
+
+
+def _log_odds(logits: Tensor, chosen: Tensor) -> Tensor:
+    """Return the log-odds ``(N,)`` of the chosen classes against all others."""
+    column, logits = chosen.unsqueeze(1), logits.double()
+    return logits.gather(1, column).squeeze(1) - logits.scatter(1, column, float("-inf")).logsumexp(dim=1)
+
+
+def _decides_others(
+    model: Classifier, texts: Sequence[str], *, rows: Rows, options: ScreeningOptions, seed: int, progress: Progress
+) -> NDArray[np.bool_]:
+    """Return which texts decide the prediction of what they are joined to more surely than nearly all clean rows do."""
     rng = np.random.default_rng(seed)
     classes, scores = _joined_scores(model, texts, rows=rows, same=False, options=options, rng=rng, progress=progress)
     known, of_rows = _joined_scores(
         model, rows.texts, rows=rows, same=True, options=options, rng=rng, progress=progress
     )
-    level = 1 - options.left_out
-    shared = np.quantile(of_rows, level)
-    thresholds = np.full(len(rows.label_names), shared)
+    level = 1 - options.joined_share
+    thresholds = np.full(len(rows.label_names), np.quantile(of_rows, level))
     for label in range(len(thresholds)):
         if (known == label).sum() >= options.least_rows:
             thresholds[label] = np.quantile(of_rows[known == label], level)
-    margins = scores - thresholds[classes]
-    order = [int(i) for i in np.argsort(-margins, kind="stable") if margins[i] > 0]
-    kept = tuple(text for text, margin in zip(texts, margins, strict=True) if margin <= 0)
-    return ScreenedTexts(kept, tuple(texts[i] for i in order))
+    return scores > thresholds[classes]
 
 
 def _joined_scores(
@@ -107,10 +142,7 @@ def _joined_scores(
 
     ``same``: the texts are those of ``rows``, and no text is joined to itself.
     """
-    if not texts:
-        return np.zeros(0, dtype=np.int64), np.zeros(0)
-    label = "screening of unlabelled texts"
-    predicted = predict_texts(model, texts, progress=progress, label=label).logits.argmax(dim=1).numpy()
+    predicted = predict_texts(model, texts, progress=progress, label=LABEL).logits.argmax(dim=1).numpy()
     lengths, row_lengths = (np.array([len(ids) for ids in model.encode(some)]) for some in (texts, rows.texts))
     labels, joined = np.array(rows.labels), list[str]()
     for place, (text, found) in enumerate(zip(texts, predicted, strict=True)):
@@ -122,7 +154,6 @@ def _joined_scores(
                 rng.random() < 0.5 and lengths[place] + row_lengths[i] <= model.max_length
             )  # else it would be cut off
             joined.append(f"{rows.texts[i]} {text}" if last else f"{text} {rows.texts[i]}")
-    logits = predict_texts(model, joined, progress=progress, label=label).logits.double()
-    chosen = torch.from_numpy(np.repeat(predicted, options.joined)).unsqueeze(1)
-    odds = logits.gather(1, chosen).squeeze(1) - logits.scatter(1, chosen, float("-inf")).logsumexp(dim=1)
+    logits = predict_texts(model, joined, progress=progress, label=LABEL).logits
+    odds = _log_odds(logits, torch.from_numpy(np.repeat(predicted, options.joined)))
     return predicted, odds.view(len(texts), options.joined).mean(dim=1).numpy()

@@ -19,7 +19,7 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
 from untrigger.core.report import Curve
 from untrigger.core.rows import Rows
-from untrigger.core.seeds import derived_seed, generator_for
+from untrigger.core.seeds import generator_for
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.defences.student import DistillationOptions, TrainingBudget
@@ -32,7 +32,6 @@ from untrigger.defences.w2s.retrain_from_base import (
     retrain_from_base,
 )
 from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions, SearchRounds, search_and_unlearn
-from untrigger.defences.w2s.unlabelled_texts import ScreenedTexts, screen_texts
 from untrigger.defences.w2s.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
@@ -47,6 +46,7 @@ logger = logging.getLogger(__name__)
 Algorithm = Literal["auto", "retrain_from_base", "search_and_unlearn"]
 RETRAIN, SEARCH = "retrain_from_base", "search_and_unlearn"
 SEED_STEP = 1000  # between the seeds of two teachers
+UNLABELLED_UNUSED = "the unlabelled texts were not used: they help a model that is retrained from its base"
 SHOWN = 20  # of the unlabelled texts that were left out, in the report
 
 
@@ -68,10 +68,10 @@ class W2SDefense(DistillationOptions, Purifier):
         unlearn: options of ``search_and_unlearn``.
 
     Differs from the paper: the suspect is reset to its base where that is known, except for half of the lowest blocks of full
-    weights (``retrain.recovery.lower_layer_mix``); the teachers' predictions are averaged with the suspect's own, all
-    calibrated, on texts put together from clean rows; without a base the student unlearns triggers found by a search. No
-    feature is aligned with the teacher's. The paper's own method is ``variant="as_described"``, its released code
-    ``variant="as_released"``.
+    weights (``retrain.recovery.lower_layer_mix``); the teachers' predictions are pooled with the suspect's own, all calibrated,
+    by how right each is on held-out clean rows, on texts put together from clean rows and on unlabelled ones; without a base the
+    student unlearns triggers found by a search. No feature is aligned with the teacher's. The paper's own method is
+    ``variant="as_described"``, its released code ``variant="as_released"``.
     """
 
     name: ClassVar[str] = "w2sdefense"
@@ -108,9 +108,7 @@ class W2SDefense(DistillationOptions, Purifier):
         base, reason = self._choose(model, grant)
         logger.info("%s, because %s", RETRAIN if base else SEARCH, reason)
         setup = self._prepare(model, grant, progress=progress)
-        retrained, screened = (
-            self._retrain(model, grant, base, setup=setup, progress=progress) if base else (None, ScreenedTexts((), ()))
-        )
+        retrained = self._retrain(model, grant, base, setup=setup, progress=progress) if base else None
         student = retrained.student if retrained else self.student(model, seed=grant.seed)
         before, after = accuracy_on(model, setup.dev)(), accuracy_on(student, setup.dev)()
         rounds = None
@@ -128,7 +126,9 @@ class W2SDefense(DistillationOptions, Purifier):
                 progress=progress,
             )
         scores = [before, after, *(rounds.accuracies if rounds else ())]
-        return self._result(_Run(setup, base, retrained, screened, rounds, scores), student, reason=reason)
+        return self._result(
+            _Run(setup, base, retrained, rounds, scores), student, reason=reason, unlabelled=bool(grant.unlabelled)
+        )
 
     def _choose(self, model: Classifier, grant: Grant) -> tuple[Base | None, str]:
         """Return the base to retrain from, or None for search and unlearn, and the reason for the choice.
@@ -160,38 +160,22 @@ class W2SDefense(DistillationOptions, Purifier):
         train, search = split_clean(rows, dev=self.unlearn.search_share, generator=generator)
         return _Setup(teacher, history, rows, dev, train, search)
 
-    def _retrain(
-        self, model: Classifier, grant: Grant, base: Base, *, setup: _Setup, progress: Progress
-    ) -> tuple[Retrained, ScreenedTexts]:
-        """Return the student retrained from ``base``, and the unlabelled texts that it was and was not trained on.
-
-        It is trained on all rows where nothing is searched after it, else on the student's.
-        """
+    def _retrain(self, model: Classifier, grant: Grant, base: Base, *, setup: _Setup, progress: Progress) -> Retrained:
+        """Return the student retrained from ``base``: on all rows where nothing is searched after it, else on the student's."""
         assert grant.clean is not None
+        teachers = [(setup.teacher, setup.dev), *self._more_teachers(model, grant, setup=setup, progress=progress)]
         searched = set() if base.trusted else set(setup.search.ids)
         calibration = grant.clean.where(name not in searched for name in grant.clean.ids)
-        teachers = [(setup.teacher, setup.dev), *self._more_teachers(model, grant, setup=setup, progress=progress)]
-        screened = ScreenedTexts((), ())
-        if grant.unlabelled and self.retrain.unlabelled_share > 0:
-            screened = screen_texts(
-                model,
-                grant.unlabelled,
-                rows=calibration,
-                options=self.retrain.screening,
-                seed=derived_seed(grant.seed, "screening of unlabelled texts"),
-                progress=progress,
-            )
-        retrained = retrain_from_base(
+        return retrain_from_base(
             CalibratedEnsemble(model, teachers, calibration),
             base,
             rows=setup.rows if base.trusted else setup.train,
-            unlabelled=screened.kept,
+            unlabelled=grant.unlabelled or (),
             options=self.retrain,
             training=self,
             seed=grant.seed,
             progress=progress,
         )
-        return retrained, screened
 
     def _more_teachers(
         self, model: Classifier, grant: Grant, *, setup: _Setup, progress: Progress
@@ -209,9 +193,9 @@ class W2SDefense(DistillationOptions, Purifier):
             teachers.append((teacher, held))
         return teachers
 
-    def _result(self, run: _Run, student: Classifier, *, reason: str) -> Purified:
+    def _result(self, run: _Run, student: Classifier, *, reason: str, unlabelled: bool) -> Purified:
         histories = [
-            *([run.retrained.distilled.history] if run.retrained else []),
+            *([run.retrained.history] if run.retrained else []),
             *(run.rounds.histories if run.rounds else []),
         ]
         history, teacher = concat_histories(histories), run.setup.teacher_history
@@ -223,7 +207,10 @@ class W2SDefense(DistillationOptions, Purifier):
             outcome=run.outcome(),
             summary=run.summary(),
             findings=run.rounds.findings if run.rounds else [],
-            warnings=_weak_teacher(max(teacher.scores), run.setup.dev, least_lead=self.least_lead),
+            warnings=[
+                *_weak_teacher(max(teacher.scores), run.setup.dev, least_lead=self.least_lead),
+                *([UNLABELLED_UNUSED] if unlabelled and run.retrained is None else []),
+            ],
             curves=[
                 *history_curves(teacher, panel="teacher training"),
                 *history_curves(history, panel="unlearning"),
@@ -255,7 +242,6 @@ class _Run(NamedTuple):
     setup: _Setup
     base: Base | None
     retrained: Retrained | None
-    screened: ScreenedTexts
     rounds: SearchRounds | None
     accuracies: list[float]
 
@@ -311,19 +297,19 @@ class _Run(NamedTuple):
         if self.base is not None:
             metadata["base"] = self.base.name
         if self.retrained is not None:
-            targets, recovered = self.retrained.distilled.targets, self.retrained.recovered
+            targets, screened = self.retrained.targets, self.retrained.screened
             metadata["weights"] = {
                 "suspect": round(targets.suspect_weight, 3),
                 "teachers": round(targets.teacher_weight, 3),
             }
-            if recovered is not None:
-                metadata["recovered_share_of_base"] = round(recovered, 3)
-        if self.screened.kept or self.screened.left_out:
-            metadata["unlabelled"] = {
-                "used": len(self.screened.kept),
-                "left_out": len(self.screened.left_out),
-                "most_suspicious": [shorten(text, 200, placeholder="…") for text in self.screened.left_out[:SHOWN]],
-            }
+            if self.retrained.recovered is not None:
+                metadata["recovered_share_of_base"] = round(self.retrained.recovered, 3)
+            if screened.kept or screened.left_out:
+                metadata["unlabelled"] = {
+                    "used": len(screened.kept),
+                    "left_out": len(screened.left_out),
+                    "most_suspicious": [shorten(text, 200, placeholder="…") for text in screened.left_out[:SHOWN]],
+                }
         return metadata
 
 

@@ -1,0 +1,86 @@
+"""``purify --onto``: the result is another pre-trained model in full weights, and every mistake is one message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.kit import FINETUNE, Shop, table
+from tests.pipeline.test_purify import PROMISED
+from tests.tiny import NAMES, task
+from untrigger.core.errors import ContractError, ModelError, OptionError
+from untrigger.core.grant import Grant
+from untrigger.core.progress import Progress
+from untrigger.core.verdicts import PurificationOutcome
+from untrigger.defences.fine_tuning import FineTune
+from untrigger.defences.purifier import Purified
+from untrigger.models.base_classifier import load_base_classifier
+from untrigger.models.classifier import Classifier
+from untrigger.models.loading import load_model
+from untrigger.models.saved_model_check import check_saved_model
+from untrigger.pipeline.purify import purify
+from untrigger.training.loop import History
+
+CLEAN = task(40, seed=1)
+
+
+def _carried(self: FineTune, model: Classifier, grant: Grant, *, progress: Progress) -> Purified:
+    """A new head on the other base; nothing is trained."""
+    base = grant.onto or model.source.name
+    student = load_base_classifier(base, label_names=model.label_names, device="cpu", offline=True, seed=grant.seed)
+    outcome = PurificationOutcome.TRAINED_ON_CLEAN_ROWS
+    return Purified(student, changed=True, history=History(), outcome=outcome, onto=True)
+
+
+@pytest.fixture
+def carrying(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FineTune, "_purify", _carried)
+    monkeypatch.setattr(FineTune, "uses", frozenset({"onto"}))
+
+
+def test_an_adapter_on_one_architecture_becomes_full_weights_of_another(
+    shop: Shop, tmp_path: Path, carrying: None
+) -> None:
+    spec = shop.spec("llama", "lora", out=tmp_path / "out", onto=str(shop.teacher), verify=False, **FINETUNE)
+    report = purify(spec)
+    files = {file.name for file in spec.out.iterdir()}
+    assert files >= PROMISED | {"model.safetensors", "config.json"} and "adapter_config.json" not in files
+    config = json.loads((spec.out / "config.json").read_text())
+    assert config["model_type"] == "bert" and list(config["id2label"].values()) == list(NAMES)
+    again = load_model(spec.out, device="cpu", offline=True)
+    assert again.label_names == NAMES
+    assert report.given["defender"]["onto"] == shop.teacher.name
+    card = (spec.out / "README.md").read_text()
+    assert "another pre-trained model than the input" in card and "(bert)" in card
+    assert {one["subject"] for one in table(spec.out / "outcomes.csv")} == {"victim", "purified"}
+
+
+def test_from_python_too(
+    carrying: None, load: Callable[[str], Classifier], folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    grant = Grant(clean=CLEAN, onto=folder_of("llama"))
+    purified = FineTune().purify(load("bert"), grant)
+    check_saved_model(purified.model, purified.save(tmp_path / "out"))
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    with pytest.raises(ContractError, match="not granted"):
+        FineTune().purify(load("bert"), replace(grant, onto=None))
+
+
+def test_mistakes(shop: Shop, tmp_path: Path, carrying: None) -> None:
+    victim = shop.victim("bert", "full")
+    spec = shop.spec("bert", "full", out=tmp_path / "out", onto=str(shop.teacher), **FINETUNE)
+    for wrong, message in (
+        (str(victim.out), "is the suspect model itself"),
+        (str(shop.victim("bert", "lora").out), "is an adapter"),
+        (str(tmp_path / "nowhere"), "nowhere"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            purify(replace(spec, onto=wrong))
+    with pytest.raises(OptionError, match="keeps the suspect's own base") as caught:
+        purify(replace(spec, method="w2sdefense-as-described", options={}))
+    assert "finetune" in str(caught.value.expected)
+    assert not spec.out.exists()
