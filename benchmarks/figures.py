@@ -27,7 +27,13 @@ MEMBER = "badnets-dirty"
 WIDTH, HEIGHT = 1100, 900
 GREY, SUSPECT, REFERENCE, AMBER = "#7b8088", "#d4622f", "#3d87c8", "#b98a1a"
 """Colours that read on white and on the dark page: the figures have no background."""
-SUBJECTS = {"victim": "victim", "finetuned": "fine-tuned", "purified": "purified", "clean": "clean model"}
+SUBJECTS = {
+    "victim": "victim",
+    "finetuned": "fine-tuned",
+    "base_finetuned": "base, fine-tuned",
+    "purified": "purified",
+    "clean": "clean model",
+}
 MOST = {"candidates": 12, "content": 3, "random": 3}
 
 
@@ -164,7 +170,7 @@ def draw_purification(report: Path, target: Path) -> None:
 
 
 def _draw_rates(axes: Any, report: Report, *, metric: str) -> None:
-    shown = [(name, report.find(subject, metric)) for subject, name in SUBJECTS.items()]
+    shown = [(name, report.find(subject, metric)) for subject, name in SUBJECTS.items() if report.find(subject, metric)]
     for at, (name, rate) in enumerate(shown):
         if rate is None or rate.value is None or rate.low is None or rate.high is None:
             continue
