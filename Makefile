@@ -15,12 +15,12 @@ comma := ,
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup dev assets format lint types docs docs-figures test coverage slow exhaustive conformance fuzz oldest newest demo \
-	bench dist clean
+.PHONY: help setup dev assets format lint types docs notebook docs-figures test coverage slow exhaustive conformance fuzz oldest newest \
+	demo bench dist clean
 
 help:
 	@echo 'make test | coverage | slow | exhaustive | conformance | fuzz | oldest | newest'
-	@echo '     demo | format | lint | types | docs | bench | dist | clean'
+	@echo '     demo | format | lint | types | docs | notebook | bench | dist | clean'
 
 # torch comes first and pinned: a range would make pip fetch gigabytes of CUDA libraries that nothing here needs.
 # pip would compile 17,000 files one after another: that is left to all cores, once.
@@ -103,8 +103,13 @@ newest:
 fuzz: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "fuzz or not fuzz" tests/fuzz $(PYTEST_ARGS)
 
-# The picture and the terminal output of README and docs: one scan of a model of the zoo, and Chromium.
-docs-figures: $(READY)
+# The notebook's outputs, and the two figures that are drawn from its run.
+notebook: $(READY)
+	$(PIP) install --quiet -e '.[notebook]'
+	$(BIN)/python benchmarks/notebook.py
+
+# All figures of README and docs: those of the notebook, then one scan of a model of the zoo as the terminal and Chromium show it.
+docs-figures: notebook
 	$(BIN)/python benchmarks/figures.py
 
 demo: $(READY)

@@ -38,10 +38,13 @@ COLUMNS = {
     "ASR after": ("purified", "asr"),
     "no trigger": ("purified", "untriggered_hit_rate"),
     "tuned ASR": ("finetuned", "asr"),
+    "base ASR": ("base_finetuned", "asr"),
     "floor": ("clean", "asr"),
     "excess": ("purified", "excess_asr"),
     "CACC": ("victim", "cacc"),
     "CACC after": ("purified", "cacc"),
+    "base CACC": ("base_finetuned", "cacc"),
+    "gain kept": ("purified", "gain_kept"),
 }
 TARGETS = {"AUROC": (0.98, 1.0), "precision": (0.95, 1.0), "excess": (-1.0, 0.03), "CACC loss": (-1.0, 0.005)}
 COSTS = ("steps", "wall s", "CPU s", "steps ÷ released", "wall ÷ released")

@@ -130,7 +130,7 @@ def arguments(about: str | None, *, runs: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--agnews", type=Path, help="folder with clean, for topics and topicsent")
     parser.add_argument(
-        "--no-control", dest="control", action="store_false", help="leave out plain fine-tuning of the same budget"
+        "--no-control", dest="control", action="store_false", help="leave out fine-tuning of suspect and base"
     )
     parser.add_argument("--table", action="store_true", help="only draw the table of what is there")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)

@@ -55,8 +55,8 @@ def test_an_adapter_on_one_architecture_becomes_full_weights_of_another(
     assert again.label_names == NAMES
     assert report.given["defender"]["onto"] == shop.teacher.name
     card = (spec.out / "README.md").read_text()
-    assert "another pre-trained model than the input" in card and "(bert)" in card
-    assert {one["subject"] for one in table(spec.out / "outcomes.csv")} == {"victim", "purified"}
+    assert "another pre-trained model than the input" in card and "teacher, bert" in card
+    assert {one["subject"] for one in table(spec.out / "outcomes.csv")} == {"victim", "purified", "base_finetuned"}
 
 
 def test_from_python_too(

@@ -95,7 +95,7 @@ def test_the_report_on_disk_is_whole(shop: Shop, kind: str, tuning: str, method:
     assert [stage.name for stage in report.stages][:3] == ["load", "purify", "evaluate"], (
         "a truth says more than a scan"
     )
-    subjects = {"victim", "purified"} | ({"finetuned"} if method == "w2sdefense" else set())
+    subjects = {"victim", "purified", "base_finetuned"} | ({"finetuned"} if method == "w2sdefense" else set())
     subjects |= {"clean"} if done.victim.clean_model else set()
     for subject in subjects:
         for metric in ("cacc", "asr", "untriggered_hit_rate", "excess_asr", "robust_accuracy"):
@@ -166,8 +166,8 @@ def test_without_truth_accuracy_is_measured_on_rows_held_out_and_nothing_is_said
     shop: Shop, tmp_path: Path
 ) -> None:
     report = purify(shop.spec("bert", "full", out=tmp_path / "out"))
-    assert {m.metric for m in report.measurements} == {"cacc", "accuracy_loss"}
-    assert {m.subject for m in report.measurements} == {"victim", "purified", "finetuned"}
+    assert {m.metric for m in report.measurements} == {"cacc", "accuracy_loss", "accuracy_gain", "gain_kept"}
+    assert {m.subject for m in report.measurements} == {"victim", "purified", "finetuned", "base_finetuned"}
     assert {m.n for m in report.measurements} == {16} and report.given["defender"]["clean"]["rows"] == 64
     assert any("held out" in warning for warning in report.warnings)
     rows = table(tmp_path / "out" / "outcomes.csv")

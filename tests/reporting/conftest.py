@@ -26,6 +26,7 @@ def measurements() -> list[Measurement]:
     for subject, asr, hit, cacc in (
         ("victim", 97, 7, 180),
         ("finetuned", 75, 7, 179),
+        ("base_finetuned", 8, 7, 150),
         ("purified", 6, 6, 178),
         ("clean", 5, 6, 181),
     ):
@@ -34,6 +35,9 @@ def measurements() -> list[Measurement]:
         told.append(share(cacc, 200, subject=subject, metric="cacc"))
     by_name = {(m.subject, m.metric): m for m in told}
     told.append(unpaired_difference(by_name["purified", "asr"], by_name["clean", "asr"], metric="excess_asr"))
+    told.append(Measurement("victim", "accuracy_gain", 0.15, 0.1, 0.2, 200))
+    told.append(Measurement("purified", "gain_kept", 28 / 30, 0.8, 1.05, 200))
+    told.append(Measurement("finetuned", "gain_kept", None, None, None, 200))
     return told
 
 

@@ -77,6 +77,8 @@ def test_a_full_page_has_every_section_and_number(full: Report) -> None:
         "The trigger no longer works.",
         "97.0 % → 6.0 %",
         "clean model 5.0 %",
+        "Gain kept over the fine-tuned base 93.3 % interval 80.0 to 105.0 %",
+        "base fine-tuned on the same rows: clean accuracy 75.0 %",
         "one seed only",
         "true trigger word",
         "not the trigger",
@@ -200,7 +202,8 @@ def test_charts_follow_the_colours_of_the_page(full: Report) -> None:
 def test_a_chart_reads_the_same_values_as_the_table(full: Report) -> None:
     asr = re.search(r'aria-label="(Attack success rate[^"]*)"', render(full))
     assert asr is not None
-    assert "Victim 97.0\u00a0%; Matched-budget fine-tuning 75.0\u00a0%; Purified 6.0\u00a0%" in asr[1]
+    rest = "Base, fine-tuned on the clean rows 8.0\u00a0%; Purified 6.0\u00a0%"
+    assert f"Victim 97.0\u00a0%; Matched-budget fine-tuning 75.0\u00a0%; {rest}" in asr[1]
 
 
 def test_hashes_are_short_with_the_whole_at_hand(full: Report) -> None:

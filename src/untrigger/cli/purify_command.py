@@ -137,7 +137,10 @@ class EvidenceOptions(OptionGroup):
     """What is measured of the result, and how it is written."""
 
     control: Annotated[
-        bool, typer.Option("--control/--no-control", help="Also run plain fine-tuning of the same budget.")
+        bool,
+        typer.Option(
+            "--control/--no-control", help="Also fine-tune the suspect, and the trusted base, on the same clean rows."
+        ),
     ] = True
     benign: Annotated[bool, typer.Option("--benign", help="Also purify the clean model of the truth folder.")] = False
     verify: Annotated[

@@ -3,7 +3,7 @@
 The intervals are written out here although libraries have some of them, because a scan computes one for every candidate and
 ``import untrigger`` must stay light: Wilson's is ``scipy.stats.binomtest(...).proportion_ci("wilson")`` (which also runs an
 exact test each time), Newcombe's ``statsmodels.stats.proportion.confint_proportions_2indep(method="newcomb")``; neither library
-has Tango's. ``tests/core/test_outcome.py`` compares them.
+has Tango's or Fieller's. ``tests/core/test_outcome.py`` compares them.
 """
 
 from __future__ import annotations
@@ -108,6 +108,34 @@ def paired_difference(pairs: Iterable[tuple[bool, bool]], *, subject: str, metri
     first, second = sum(a and not b for a, b in rows), sum(b and not a for a, b in rows)
     low, high = tango(first, second, n)
     return Measurement(subject, metric, (first - second) / n, low, high, n)
+
+
+def paired_ratio(pairs: Iterable[tuple[float, float]], *, subject: str, metric: str) -> Measurement:
+    """Return the mean of the first values over that of the second ones, with Fieller's 95 % interval (1954).
+
+    Not measured where the second mean is not above 0 beyond its own interval: then the ratio's interval has no end.
+
+    Args:
+        pairs: one for each row: numerator and denominator there.
+        subject: of the measurement.
+        metric: of the measurement.
+    """
+    rows = list(pairs)
+    n = len(rows)
+    top, bottom = (sum(row[i] for row in rows) / max(1, n) for i in (0, 1))
+
+    def covariance(i: int, j: int) -> float:
+        """Return the covariance of two means."""
+        means = (top, bottom)
+        return sum((row[i] - means[i]) * (row[j] - means[j]) for row in rows) / max(1, n) ** 2
+
+    z = NORMAL_95**2
+    square = bottom**2 - z * covariance(1, 1)
+    if bottom <= 0 or square <= 0:
+        return Measurement(subject, metric, None, None, None, n)
+    product, constant = top * bottom - z * covariance(0, 1), top**2 - z * covariance(0, 0)
+    half = sqrt(max(0.0, product**2 - square * constant))
+    return Measurement(subject, metric, top / bottom, (product - half) / square, (product + half) / square, n)
 
 
 def tango(first: int, second: int, n: int, *, z: float = NORMAL_95) -> tuple[float, float]:

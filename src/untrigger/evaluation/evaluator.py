@@ -9,7 +9,14 @@ from untrigger.core.report import FeaturePoint, Features
 from untrigger.core.rows import Rows
 from untrigger.core.statistics import Measurement, Outcome, rate
 from untrigger.evaluation.ground_truth import GroundTruth
-from untrigger.evaluation.metrics import accuracy_loss, cacc, measurements
+from untrigger.evaluation.metrics import (
+    BASE_FINE_TUNED,
+    accuracy_gain,
+    accuracy_loss,
+    cacc,
+    gain_kept,
+    measurements,
+)
 from untrigger.evaluation.observation import delivered, predict_outcomes
 from untrigger.evaluation.projection import pca_points
 from untrigger.models.classifier import Classifier
@@ -17,6 +24,8 @@ from untrigger.models.classifier import Classifier
 PURIFIED = "purified"
 DRAWN = ("victim", PURIFIED)
 BENIGN = ("benign_in", "benign_out")
+GAIN_KEPT_BY = (PURIFIED, "finetuned", "clean")
+"""The subjects of ``gain_kept``."""
 
 
 @dataclass
@@ -59,6 +68,7 @@ class Evaluator:
         return [
             *found,
             *self._accuracy_loss(subjects),
+            *self._gain(subjects),
             *self.delivery,
             *(cacc(self.outcomes, subject=one) for one in BENIGN if one in subjects),
         ]
@@ -70,3 +80,10 @@ class Evaluator:
     def _accuracy_loss(self, subjects: set[str]) -> list[Measurement]:
         both = "victim" in subjects and PURIFIED in subjects
         return [accuracy_loss(self.outcomes, subject=PURIFIED, before="victim")] if both else []
+
+    def _gain(self, subjects: set[str]) -> list[Measurement]:
+        """Return what the victim knows beyond the clean rows, and how much of it each other model kept."""
+        if not {"victim", BASE_FINE_TUNED} <= subjects:
+            return []
+        kept = (gain_kept(self.outcomes, subject=one) for one in GAIN_KEPT_BY if one in subjects)
+        return [accuracy_gain(self.outcomes), *kept]

@@ -10,9 +10,19 @@ from math import nan, sqrt
 
 import numpy as np
 
-from untrigger.core.statistics import NORMAL_95, Measurement, Outcome, paired_difference, rate, select
+from untrigger.core.statistics import (
+    NORMAL_95,
+    Measurement,
+    Outcome,
+    paired_difference,
+    paired_ratio,
+    rate,
+    select,
+)
 
 DETECTOR = "detector"
+BASE_FINE_TUNED = "base_finetuned"
+"""The subject that knows what the clean rows alone teach: the trusted base fine-tuned on them."""
 
 Target = int | Mapping[int, int]
 """The target class of a backdoor: one for all rows, or one for each true class (all-to-all)."""
@@ -84,11 +94,33 @@ def robust_accuracy(outcomes: Sequence[Outcome], *, subject: str, target: Target
 
 def accuracy_loss(outcomes: Sequence[Outcome], *, subject: str, before: str) -> Measurement:
     """Return the clean accuracy of ``before`` minus that of ``subject``, row by row; below 0 if it improved."""
+    return _paired(_correct(outcomes, before), _correct(outcomes, subject), subject=subject, metric="accuracy_loss")
 
-    def correct(of: str) -> dict[str, bool]:
-        return {o.row: o.prediction == o.label for o in select(outcomes, subject=of, triggered=False)}
 
-    return _paired(correct(before), correct(subject), subject=subject, metric="accuracy_loss")
+def accuracy_gain(
+    outcomes: Sequence[Outcome], *, subject: str = "victim", control: str = BASE_FINE_TUNED
+) -> Measurement:
+    """Return the clean accuracy of ``subject`` minus that of the control, row by row: what it knows beyond the clean rows."""
+    return _paired(_correct(outcomes, subject), _correct(outcomes, control), subject=subject, metric="accuracy_gain")
+
+
+def gain_kept(
+    outcomes: Sequence[Outcome], *, subject: str, before: str = "victim", control: str = BASE_FINE_TUNED
+) -> Measurement:
+    """Return ``(subject - control) / (before - control)`` in clean accuracy, with Fieller's interval over the paired rows.
+
+    1 if ``subject`` kept all that ``before`` knows beyond what the clean rows teach, 0 if it is as good as the control. Not
+    measured where the rows differ, and where ``before`` is not better than the control beyond the interval of their difference:
+    then there is no gain to keep.
+    """
+    gain = accuracy_gain(outcomes, subject=before, control=control)
+    left, middle, right = (_correct(outcomes, one) for one in (subject, before, control))
+    if not left.keys() == middle.keys() == right.keys():
+        return Measurement(subject, "gain_kept", None, None, None, 0)
+    if gain.low is None or gain.low <= 0:
+        return Measurement(subject, "gain_kept", None, None, None, gain.n)
+    pairs = [(left[row] - right[row], middle[row] - right[row]) for row in right]
+    return paired_ratio(pairs, subject=subject, metric="gain_kept")
 
 
 def detection_metrics(
@@ -140,6 +172,11 @@ def _attacked(outcomes: Sequence[Outcome], *, subject: str, target: Target) -> l
     """Return the outcomes of triggered rows whose true class is not the target."""
     rows = select(outcomes, subject=subject, triggered=True)
     return [o for o in rows if o.label != target_of(target, o.label)]
+
+
+def _correct(outcomes: Sequence[Outcome], subject: str) -> dict[str, bool]:
+    """Return by row whether the prediction for a clean text is right."""
+    return {o.row: o.prediction == o.label for o in select(outcomes, subject=subject, triggered=False)}
 
 
 def _paired(left: Mapping[str, bool], right: Mapping[str, bool], *, subject: str, metric: str) -> Measurement:

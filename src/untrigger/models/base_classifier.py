@@ -6,16 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from untrigger.core.errors import ModelError
-from untrigger.models.classification_head import classification_head
+from untrigger.models.classification_head import draw_new_head, head_module_of
 from untrigger.models.classifier import Classifier
 from untrigger.models.loading import load_model
 from untrigger.models.safety.model_folder import ModelFolder, open_model
-
-HEAD_STD = 0.02  # as transformers draws the layers of most architectures
 
 
 def load_base_classifier(
@@ -59,21 +54,8 @@ def load_base_classifier(
         max_length=max_length,
         seed=seed,
     )
-    return _with_new_head(model, seed=seed)
-
-
-def _with_new_head(model: Classifier, *, seed: int) -> Classifier:
-    """Return the classifier with its last layer drawn again where a file held one: a head of another task is no new one."""
-    head = classification_head(model.module, classes=model.classes)
-    names = [name for name, value in model.module.named_parameters() if any(value is own for own in head.parameters())]
-    if set(names) <= set(model.source.fresh):
-        return model
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        for value in head.parameters():
-            drawn = (
-                nn.init.normal_(torch.empty(value.shape), std=HEAD_STD) if value.ndim > 1 else torch.zeros(value.shape)
-            )
-            value.copy_(drawn)
-    fresh = tuple(dict.fromkeys((*model.source.fresh, *names)))
+    draw_new_head(model.module, classes=model.classes, seed=seed)
+    head = head_module_of(model.module, classes=model.classes)
+    drawn = [name for name, _ in model.module.named_parameters() if name.split(".")[0] == head]
+    fresh = tuple(dict.fromkeys((*model.source.fresh, *drawn)))
     return replace(model, source=replace(model.source, fresh=fresh))

@@ -31,6 +31,24 @@ def head_module_of(module: nn.Module, *, classes: int) -> str:
     return _head_name(inner, classes=classes).split(".")[0]
 
 
+def draw_new_head(module: nn.Module, *, classes: int, seed: int, std: float = 0.02) -> None:
+    """Draw the linear layers of the head again, in place, so that nothing of a trained head is left.
+
+    Args:
+        module: a ``transformers`` sequence classifier without an adapter.
+        classes: the number of outputs of its last layer.
+        seed: of the weights; biases become 0.
+        std: standard deviation of the weights (not tuned).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in module.get_submodule(head_module_of(module, classes=classes)).modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight.copy_(std * torch.randn(layer.weight.shape, generator=generator))
+                if layer.bias is not None:
+                    layer.bias.zero_()
+
+
 def _head_name(module: nn.Module, *, classes: int) -> str:
     """Return the name of the classification layer, or of the adapter's layer around it."""
     found, backbone = "", _backbone(module)

@@ -71,6 +71,7 @@ def demo(request: DemoRequest, *, progress: Progress = silent) -> Report:
                 out=folder / "purified",
                 truth=recipe.truth,
                 run=request.run,
+                base_control=False,  # three minutes more
                 options={"retrain": RetrainOptions(steps=STEPS, teachers=TEACHERS)},
             ),
             progress=progress,

@@ -14,11 +14,10 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report
 from untrigger.core.rows import Rows, overlap
 from untrigger.core.statistics import Measurement
-from untrigger.defences.fine_tuning import FineTune, matched_control
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.evaluation.evaluator import Evaluator
 from untrigger.evaluation.ground_truth import GroundTruth, read_poisoned, read_truth
-from untrigger.evaluation.metrics import detection_metrics
+from untrigger.evaluation.metrics import BASE_FINE_TUNED, detection_metrics
 from untrigger.evaluation.observation import write_outcomes
 from untrigger.evaluation.recovered_triggers import is_part, trigger_phrases
 from untrigger.models.adapter_merging import is_adapted
@@ -28,8 +27,9 @@ from untrigger.models.saving import loading_text, save_purified
 from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.apply_preset import preset_deviations
 from untrigger.pipeline.build_method import build_purifier, teacher_of
-from untrigger.pipeline.load_inputs import load_classifier, load_rows, load_same_classes
+from untrigger.pipeline.load_inputs import load_classifier, load_rows
 from untrigger.pipeline.model_facts import given_entry, model_facts, shown
+from untrigger.pipeline.purify_controls import control_warnings, not_measured, run_controls
 from untrigger.pipeline.purify_inputs import check_onto, check_output_format, check_teacher, split_rows, trusted_base
 from untrigger.pipeline.requests import PurifyRequest
 from untrigger.pipeline.unlabelled import check_corpora, unlabelled_leaks, unlabelled_texts
@@ -66,12 +66,15 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     unlabelled = unlabelled_texts(request, method, rows=rows, held=held, clock=clock, progress=progress)
     warnings = [f"{len(held)} of the clean rows were held out from the method", *notes_of(rows, suspect, model=victim)]
     warnings += [*unlabelled.warnings, *unlabelled_leaks(unlabelled.texts, truth)]
+    base = (
+        trusted_base(request, victim) if (request.control and request.base_control) or "base" in method.uses else None
+    )
     grant = Grant(
         clean=rows,
         unlabelled=unlabelled.texts,
         suspect=suspect,
         teacher=teacher_of(request, method),
-        base=trusted_base(request, victim) if "base" in method.uses else None,
+        base=base if "base" in method.uses else None,
         onto=request.onto,
         seed=request.run.seed,
     )
@@ -88,15 +91,19 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
         *purified.warnings,
         *_no_clean_model(request, truth),
     ]
-    _controls(request, evaluator, clock, grant=grant, victim=victim, purified=purified, method=method)
-    found = [*evaluator.measurements(), *_detection(request, purified, warnings=warnings)]
+    control = run_controls(
+        request, evaluator, clock, grant=grant, base=base, victim=victim, purified=purified, method=method
+    )
+    found = [*evaluator.measurements(), *not_measured(control), *_detection(request, purified, warnings=warnings)]
+    warnings += control_warnings(control, found)
     decided = purification_verdict(found, purified, verification=verification)
     logger.info("verdict: %s: %s", decided.status, decided.sentence)
     report = Report(
         kind="purification",
         title=f"{method.name} on {Path(request.model.name).name}",
         verdict=decided,
-        given=_given(victim, grant, evaluator, held=held, unlabelled=unlabelled.facts),
+        given=_given(victim, grant, evaluator, held=held, unlabelled=unlabelled.facts)
+        | ({BASE_FINE_TUNED: control.facts} if control else {}),
         method={"name": method.name, "options": method.options() | _extras(purified, verification)},
         environment=environment(seed=request.run.seed, device=str(victim.device)),
         stages=clock.stages,
@@ -141,37 +148,6 @@ def _extras(purified: Purified, verification: Verification | None) -> dict[str, 
     return extras | ({"verification": verification.to_dict()} if verification else {})
 
 
-def _controls(
-    request: PurifyRequest,
-    evaluator: Evaluator,
-    clock: Clock,
-    *,
-    grant: Grant,
-    victim: Classifier,
-    purified: Purified,
-    method: Purifier,
-) -> None:
-    """Evaluate victim, purified model and every control on the test rows."""
-    with clock.stage("evaluate"):
-        evaluator.evaluate(victim, "victim")
-        evaluator.evaluate(purified.model, "purified")
-    if request.control and purified.history.steps and not isinstance(method, FineTune):
-        with clock.stage("control: matched-budget fine-tuning"):
-            control = matched_control(purified).purify(victim, grant, progress=evaluator.progress)
-            evaluator.evaluate(control.model, "finetuned")
-        clock.steps(control.history.steps)
-        del control
-    if evaluator.truth and evaluator.truth.clean_model:
-        source = replace(request.model, name=str(evaluator.truth.clean_model), labels=None)
-        with clock.stage("control: clean model"):
-            clean_model = load_same_classes(source, victim, request.run)
-            evaluator.evaluate(clean_model, "clean")
-        if request.benign:
-            with clock.stage("control: benign model in"):
-                evaluator.copy_outcomes("clean", "benign_in")
-                evaluator.evaluate(method.purify(clean_model, grant, progress=evaluator.progress).model, "benign_out")
-
-
 def _no_clean_model(request: PurifyRequest, truth: GroundTruth | None) -> list[str]:
     if not request.benign or (truth and truth.clean_model):
         return []
@@ -199,9 +175,7 @@ def write_model(
     whole = merge or not is_adapted(purified.model)
     facts = card_facts(request, report, victim=victim, whole=whole)
     if purified.onto:
-        facts["facts"] |= {
-            "carried onto": f"{shown(str(request.onto))} ({model_facts(purified.model)['architecture']})"
-        }
+        facts["facts"] |= {"carried onto": f"{shown(str(request.onto))}, {model_facts(purified.model)['architecture']}"}
         facts["loading"] = f"{ONTO} {loading_text(purified.model, whole=True)}"
     save_purified(victim, purified.model, folder, card=purified_card(facts), merge=merge)
     check_saved_model(purified.model, folder, texts=purified.texts)

@@ -78,14 +78,14 @@ class PurifyRequest:
             ``scancure`` with ``scan``.
         scan: unlearn what a scan recovers and scan again, until nothing is found (method ``scancure``).
         variant: a variant of the method, empty for the default.
-        teacher: the small pre-trained encoder that the defender trusts, for every method that can use one; None: ``minilm-l6`` for
-            methods that need one, and for the scan of the result.
+        teacher: the trusted encoder, for methods that can use one; None: ``minilm-l6`` where one is needed, and to scan the result.
         options: further options of the method, by field name; of several methods, such options by method name.
         truth: truth folder of an attack; only the evaluator uses it, the method gets nothing of it.
         merge: write merged full weights instead of an adapter.
         clean_rows: use at most as many clean rows, the classes in proportion (0: all).
         held_out: share of the clean rows that the method does not get; they test or verify the result (not tuned).
-        control: also run fine-tuning with the same budget.
+        control: also run the controls: plain fine-tuning with the same budget, and ``base_control``.
+        base_control: fine-tune the trusted base on the same clean rows.
         benign: also purify the clean model of the truth folder, to measure what the method does to a benign model.
         verify: without a truth, scan the result on the held-out rows; without evidence the verdict is "not verified".
         verifier: further options of the scanner that does so, by field name.
@@ -110,6 +110,7 @@ class PurifyRequest:
     clean_rows: int = 1000
     held_out: float = 0.2
     control: bool = True
+    base_control: bool = True
     benign: bool = False
     verify: bool = True
     verifier: dict[str, Any] = field(default_factory=dict)

@@ -58,12 +58,12 @@ class Row:
 
 
 def cards(report: Report) -> list[Card]:
-    """Return the headline numbers: attack success, clean accuracy, the control, what it cost."""
+    """Return the headline numbers: attack success, clean accuracy, the controls, what it cost."""
     if report.kind == "detection":
         return [*_detection_cards(report), *(card for card in (_cost_card(report),) if card is not None)]
     made = [_attack_card(report), _accuracy_card(report)]
-    made += [card for card in (_control_card(report), _benign_card(report), _cost_card(report)) if card is not None]
-    return made
+    further = (_gain_card(report), _control_card(report), _benign_card(report), _cost_card(report))
+    return [*made, *(card for card in further if card is not None)]
 
 
 def main_subject(report: Report) -> str:
@@ -150,6 +150,8 @@ def comparison(reports: list[Report]) -> list[list[str]]:
             _cell(report, "clean", "asr"),
             _cell(report, "victim", "cacc"),
             _cell(report, "purified", "cacc"),
+            _cell(report, "base_finetuned", "cacc"),
+            _gain_cell(report),
             words.seconds(_total(report)[0]),
         ]
         for report in reports
@@ -165,6 +167,8 @@ COMPARED = [
     "ASR clean model",
     "CACC before",
     "CACC after",
+    "CACC base, fine-tuned",
+    "Gain kept",
     "Time",
 ]
 
@@ -207,6 +211,19 @@ def _detection_cards(report: Report) -> list[Card]:
     return made
 
 
+def _gain_card(report: Report) -> Card | None:
+    """Return how much of the gain is left, with the fine-tuned base that it is measured from; None without that control."""
+    kept, cacc, asr = (
+        report.find(*one) for one in (("purified", "gain_kept"), ("base_finetuned", "cacc"), ("base_finetuned", "asr"))
+    )
+    if kept is None:
+        return None
+    notes = [f"interval {words.interval_of(kept)}"] if _has(kept) else []
+    notes.append(f"base fine-tuned on the same rows: clean accuracy {words.value_of(cacc)}")
+    notes += [f"its ASR {words.value_of(asr)}"] if _has(asr) else []
+    return Card("Gain kept over the fine-tuned base", "", _gain(kept), notes, measured=_has(kept))
+
+
 def _control_card(report: Report) -> Card | None:
     asr, cacc = report.find("finetuned", "asr"), report.find("finetuned", "cacc")
     if asr is None and cacc is None:
@@ -246,12 +263,17 @@ def _pair(report: Report, metric: str, *, label: str, notes: list[str]) -> Card:
     return Card(label, words.value_of(before) if before else "", words.value_of(after), notes, measured=_has(after))
 
 
+def _gain(found: Measurement) -> str:
+    """Return the gain that was kept; where rows were counted and it has no value, there was none to keep."""
+    return words.NO_GAIN if found.value is None and found.n else words.value_of(found)
+
+
 def _has(found: Measurement | None) -> bool:
     return found is not None and found.value is not None
 
 
 def _row(found: Measurement, *, main: bool, missing: str) -> Row:
-    value = words.value_of(found)
+    value = _gain(found) if found.metric == "gain_kept" else words.value_of(found)
     if found.value is None and found.n == 0 and found.metric in words.NEEDS_TRUTH:
         value = missing
     return Row(
@@ -295,6 +317,11 @@ def _cell(report: Report, subject: str, metric: str) -> str:
     """Return a cell of the comparison; a dash where the report has no such subject."""
     known = subject == "clean" or any(m.subject == subject for m in report.measurements)
     return words.value_of(report.find(subject, metric)) if known else "–"
+
+
+def _gain_cell(report: Report) -> str:
+    found = report.find("purified", "gain_kept")
+    return "–" if found is None else _gain(found)
 
 
 def _total(report: Report) -> tuple[float | None, float | None, int | None, int]:

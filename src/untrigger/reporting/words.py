@@ -10,12 +10,14 @@ from untrigger.core.statistics import Measurement
 NOT_MEASURED = "not measured"
 NO_TRUTH = "not measured: no truth file was given"
 NO_CLEAN_MODEL = "not measured: no clean model was given"
+NO_GAIN = "not measured: no gain to keep"
 GAP = "\u00a0"
 """A space that does not break."""
 
 SUBJECTS = {
     "victim": "Victim",
     "finetuned": "Matched-budget fine-tuning",
+    "base_finetuned": "Base, fine-tuned on the clean rows",
     "purified": "Purified",
     "clean": "Clean model",
     "benign_in": "Benign model, before",
@@ -30,6 +32,8 @@ METRICS = {
     "excess_asr": "Excess ASR over the clean model",
     "cacc": "Clean accuracy (CACC)",
     "accuracy_loss": "Clean accuracy lost",
+    "accuracy_gain": "Clean accuracy above the fine-tuned base",
+    "gain_kept": "Gain kept",
     "robust_accuracy": "Robust accuracy",
     "delivery_rate": "Trigger delivery rate",
     "auroc": "AUROC",
@@ -45,6 +49,8 @@ METRICS = {
 NEEDS_TRUTH = frozenset(METRICS) - {
     "cacc",
     "accuracy_loss",
+    "accuracy_gain",
+    "gain_kept",
     "flip_rate",
     "excess_flip_rate",
     "drift",
@@ -52,7 +58,7 @@ NEEDS_TRUTH = frozenset(METRICS) - {
     "scan_score",
 }
 PLAIN_NUMBERS = frozenset({"auroc", "scan_score"})
-DIFFERENCES = frozenset({"excess_asr", "accuracy_loss", "excess_flip_rate", "excess_drift"})
+DIFFERENCES = frozenset({"excess_asr", "accuracy_loss", "accuracy_gain", "excess_flip_rate", "excess_drift"})
 GLOSSARY = {
     "ASR, attack success rate": "Among triggered test rows whose true label is not the target, the share predicted as "
     "the target. Lower is better.",
@@ -66,9 +72,13 @@ GLOSSARY = {
     "Delivery rate": "Share of triggered rows in which the trigger survives tokenisation and truncation.",
     "Matched-budget fine-tuning": "The control: plain fine-tuning on the same clean rows, with the same trainable "
     "parameters and the same number of steps.",
+    "Base, fine-tuned on the clean rows": "The control that counts: the trusted base with a new head, trained on the same "
+    "clean rows, without the suspect's weights. Where it is as good as the purified model, no purification is needed.",
+    "Gain kept": "The share of what the victim knows beyond that control which is left: (model − control) ÷ (victim − control) "
+    "in clean accuracy. Not measured where the victim is not better than the control.",
     "Clean accuracy lost": "The victim's accuracy minus the purified model's, row by row on the same clean test rows.",
     "Interval": "95 % Wilson interval for rates; for differences of two models on the same rows Tango's score interval for paired "
-    "proportions; n is the number of rows.",
+    "proportions; for gain kept Fieller's; n is the number of rows.",
 }
 SCAN_GLOSSARY = {
     "Suspect": "The model that was scanned.",
@@ -151,7 +161,7 @@ def interval_of(found: Measurement | None) -> str:
         return f"{found.low:.3f} to {found.high:.3f}"
     if found.metric in DIFFERENCES:
         return f"{_signed(100 * found.low)} to {_signed(100 * found.high)}"
-    return f"{100 * found.low:.1f} to {100 * found.high:.1f}{GAP}%"
+    return _minus(f"{100 * found.low:.1f} to {100 * found.high:.1f}{GAP}%")
 
 
 def seconds(value: float | None) -> str:

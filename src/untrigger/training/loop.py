@@ -93,6 +93,13 @@ Loss = Callable[[Sequence[int]], tuple[Tensor, dict[str, float]]]
 """A function from the row numbers of a batch to the loss (a scalar with its graph) and its named terms."""
 Epochs = Sequence[Sequence[Sequence[int]]] | Callable[[int], Sequence[Sequence[int]]]
 """The batches of every epoch, or a function from an epoch's number to them."""
+Keep = Callable[[Sequence[float]], bool]
+"""A function from the scores up to an epoch to whether the parameters of that epoch are to be kept."""
+
+
+def no_worse(scores: Sequence[float]) -> bool:
+    """Return whether the last score is as good as every earlier one: of equal epochs the later is kept."""
+    return scores[-1] >= max(scores[:-1], default=-math.inf)
 
 
 def train(
@@ -102,6 +109,7 @@ def train(
     epochs: Epochs,
     plan: Plan,
     score: Callable[[], float] | None = None,
+    keep: Keep = no_worse,
     stop_fn: Callable[[], bool] | None = None,
     progress: Progress = silent,
     label: str = "training",
@@ -113,8 +121,8 @@ def train(
         loss: called with each batch of row numbers, while the module is in training mode.
         epochs: the batches of every epoch, or a function from the epoch's number to them.
         plan: learning rate, epochs and clipping.
-        score: called after every epoch in eval mode; the module ends with the parameters of the best epoch (of equal ones
-            the later).
+        score: called after every epoch in eval mode; the module ends with the parameters of the last epoch that was kept.
+        keep: whether an epoch is kept, by default the best one so far (of equal ones the later).
         stop_fn: called after every epoch's score; the training ends where it returns True.
         progress: gets every step.
         label: name of the progress bar.
@@ -142,7 +150,7 @@ def train(
             module.eval()
             if score is not None:
                 history.scores.append(score())
-                if best is None or history.scores[-1] >= max(history.scores[:-1]):
+                if best is None or keep(history.scores):
                     best, history.best_epoch = [p.detach().clone() for p in trained], len(history.scores) - 1
             if stop_fn is not None and stop_fn():
                 break

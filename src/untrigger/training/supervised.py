@@ -15,7 +15,7 @@ from untrigger.models.classifier import Classifier, ModelOutput
 from untrigger.models.inference import accuracy, as_bfloat16, predict_token_ids
 from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.embedding_subset import embedding_subset
-from untrigger.training.loop import History, Plan, train
+from untrigger.training.loop import History, Keep, Plan, no_worse, train
 
 LossTerm = Callable[[Sequence[int], ModelOutput], Tensor]
 """A function from the row numbers of a batch and the model's output to a further term of the loss, a mean over the batch."""
@@ -28,12 +28,13 @@ def fine_tune(
     plan: Plan,
     seed: int,
     dev: Rows | None = None,
+    keep: Keep = no_worse,
     progress: Progress = silent,
     label: str = "fine-tuning",
     label_smoothing: float = 0.0,
     extra_loss: LossTerm | None = None,
 ) -> History:
-    """Train ``model`` in place on ``rows`` and return the history; with ``dev`` the best epoch on it is kept.
+    """Train ``model`` in place on ``rows`` and return the history; with ``dev`` the best epoch on it is kept, or as ``keep`` says.
 
     ``label_smoothing`` spreads that share of each label over all classes; ``extra_loss`` is added to the cross-entropy.
 
@@ -72,6 +73,7 @@ def fine_tune(
             epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng),
             plan=plan,
             score=dev_accuracy if dev is not None else None,
+            keep=keep,
             progress=progress,
             label=label,
         )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SUBJECTS = ("victim", "finetuned", "purified", "clean")
+SUBJECTS = ("victim", "finetuned", "base_finetuned", "purified", "clean")
 
 
 def rates(report: Report, *, key: str) -> list[Chart]:
@@ -70,7 +70,7 @@ def _bar_axes(subjects: Sequence[str]) -> tuple[Figure, Axes]:
     axes.set_xlim(0, 1.17)
     axes.set_ylim(len(subjects) - 0.45, -0.55)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25", "50", "75", "100 %"])
-    short = {"finetuned": "Fine-tuned", "clean": "Clean\nmodel"}
+    short = {"finetuned": "Fine-tuned", "base_finetuned": "Base,\nfine-tuned", "clean": "Clean\nmodel"}
     axes.set_yticks(range(len(subjects)), [short.get(s, s.capitalize()) for s in subjects])
     for tick in axes.get_yticklabels():
         tick.set_color(INKS["ink"])
@@ -129,4 +129,4 @@ def _values(report: Report, metric: str, subjects: Sequence[str]) -> str:
 
 
 def _ink(subject: str) -> str:
-    return INKS.get(subject, INKS["muted"])
+    return INKS["c4"] if subject == "base_finetuned" else INKS.get(subject, INKS["muted"])
