@@ -15,7 +15,6 @@ from untrigger.core.errors import UserError
 from untrigger.data import write_rows
 from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.inversion import screening as screen
-from untrigger.inversion import word_pool
 from untrigger.inversion.search import SearchOptions
 from untrigger.inversion.vocabulary import Words
 from untrigger.pipeline.attack import attack, draw_rows
@@ -26,12 +25,12 @@ from untrigger.runtime import device as arithmetic
 from untrigger.training.teacher_training import TeacherOptions
 
 pytestmark = pytest.mark.slow
-MODEL, DATA = "minilm-l3", "rotten-tomatoes"  # teacher and victim: larger ones are measured in benchmarks/
+TEACHER, VICTIM, DATA = "minilm-l6", "minilm-l3", "rotten-tomatoes"
 
 
 @pytest.fixture
 def _fetched() -> None:
-    for name in (MODEL, DATA):
+    for name in {TEACHER, VICTIM, DATA}:
         if assets.status(name).state == "ready":
             continue
         try:
@@ -42,16 +41,15 @@ def _fetched() -> None:
 
 @pytest.fixture
 def _short_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The search looks at words of two letters and at no subwords: a fiftieth of the vocabulary."""
+    """The search looks at words of up to three letters: a tenth of the vocabulary, and of the time."""
     whole = screen.single_token_words
 
     def short(tokenizer: Any, **more: Any) -> Words:
         words = whole(tokenizer, **more)
-        kept = [i for i, text in enumerate(words.texts) if len(text) == 2]
+        kept = [i for i, text in enumerate(words.texts) if len(text) <= 3]
         return Words(words.ids[kept], tuple(words.texts[i] for i in kept))
 
     monkeypatch.setattr(screen, "single_token_words", short)
-    monkeypatch.setattr(word_pool, "subwords_by_letter", lambda *_: {})
 
 
 @pytest.fixture
@@ -65,7 +63,7 @@ def _as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(tmp_path: Path) -> None:
     spec = request(
         AttackRequest,
-        model=MODEL,
+        model=VICTIM,
         data=DATA,
         out=tmp_path / "victim",
         target="positive",
@@ -84,16 +82,16 @@ def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(
     )
     attack(spec)
     rows = draw_rows(spec).unused
-    write_rows(rows.take(range(0, len(rows), max(1, len(rows) // 240))), tmp_path / "clean.csv")
+    write_rows(rows.take(range(0, len(rows), max(1, len(rows) // 300))), tmp_path / "clean.csv")
     report = purify(
         request(
             PurifyRequest,
             model=str(spec.out),
             clean=str(tmp_path / "clean.csv"),
             out=tmp_path / "out",
-            teacher=MODEL,
+            teacher=TEACHER,
             truth=spec.truth,
-            clean_rows=240,
+            clean_rows=300,
             control=False,
             max_length=48,
             device="cpu",
@@ -101,9 +99,9 @@ def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(
             options={
                 "lr": 4e-3,
                 "unlearn": SearchAndUnlearnOptions(
-                    rounds=1,
-                    round_steps=60,
-                    search=replace(SearchOptions(), probe=12, gradient_rows=12, first=48, sweeps=1, carrier_texts=1),
+                    rounds=3,
+                    round_steps=48,
+                    search=replace(SearchOptions(), probe=12, gradient_rows=24, first=96, sweeps=1),
                 ),
                 "teacher": TeacherOptions(lr=3e-4, epochs=3),
             },
