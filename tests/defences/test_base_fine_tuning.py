@@ -127,6 +127,11 @@ def test_the_teachers_encoder_counts_where_the_suspect_descends_from_it(
     assert (made.tuning, made.trusted, made.base) == ("teacher", True, "stranger")
 
 
+def test_the_model_that_the_skill_is_carried_into_comes_first(adapter: Classifier, base: Path) -> None:
+    made = SHORT.train(adapter, Grant(clean=CLEAN, base=adapter.source.base, onto=base))
+    assert (made.tuning, made.trusted, made.base) == ("full", True, "base") and not is_adapted(made.model)
+
+
 def test_without_anything_trusted_there_is_no_control(child: Classifier) -> None:
     with pytest.raises(
         NeedsError, match="neither the base of the full weights nor another pre-trained model is trusted"

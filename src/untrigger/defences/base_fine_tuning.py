@@ -42,8 +42,8 @@ class BaseFineTuned:
     Attributes:
         model: the classifier.
         base: the pre-trained model that it was made from, by name.
-        tuning: ``full`` (every weight of the suspect's base), ``lora`` (an adapter on the base of the suspect's), or ``teacher``
-            (every weight of the trusted teacher, where the base of the suspect is not known).
+        tuning: ``full`` (every weight of the suspect's base, or of the model that its skill is carried into), ``lora`` (an adapter
+            on the base of the suspect's), or ``teacher`` (every weight of the trusted teacher: the suspect's base is not known).
         trusted: whether the defender trusts that base; of an adapter only a base that is granted.
         rows: clean rows that it was trained on.
         held_out: clean rows that chose the epoch.
@@ -109,7 +109,8 @@ class BaseFineTuning:
 
         Args:
             model: the suspect.
-            grant: clean rows, the seed, and what is trusted: the base (``base``), or else an encoder (``teacher``).
+            grant: clean rows, the seed, and what is trusted: the model that the suspect's skill is carried into (``onto``), else
+                the base (``base``), else an encoder (``teacher``).
             progress: gets every step.
 
         Raises:
@@ -138,6 +139,8 @@ class BaseFineTuning:
         Raises:
             NeedsError: for full weights without a trusted base or teacher.
         """
+        if grant.onto is not None:
+            return whole_base(grant.onto, like=model, seed=grant.seed), grant.onto, "full"
         if is_adapted(model):
             return self._adapter_on_base(model, seed=grant.seed), model.source.base or "", "lora"
         base = known_base(model, grant)

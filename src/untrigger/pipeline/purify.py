@@ -175,9 +175,7 @@ def write_model(
     whole = merge or not is_adapted(purified.model)
     facts = card_facts(request, report, victim=victim, whole=whole)
     if purified.onto:
-        facts["facts"] |= {
-            "carried onto": f"{shown(str(request.onto))}, {model_facts(purified.model)['architecture']}"
-        }
+        facts["facts"] |= {"carried onto": f"{shown(str(request.onto))}, {model_facts(purified.model)['architecture']}"}
         facts["loading"] = f"{ONTO} {loading_text(purified.model, whole=True)}"
     save_purified(victim, purified.model, folder, card=purified_card(facts), merge=merge)
     check_saved_model(purified.model, folder, texts=purified.texts)

@@ -82,7 +82,7 @@ def _base_fine_tuned(
     failure = ""
     with clock.stage(PURPOSE):
         try:
-            if grant.base is None and victim.source.kind != "adapter":
+            if grant.base is None and grant.onto is None and victim.source.kind != "adapter":
                 open_teacher(str(grant.teacher), request.run, otherwise=", or the base with --base")
             made = BaseFineTuning().train(victim, grant, progress=evaluator.progress)
             evaluator.evaluate(made.model, BASE_FINE_TUNED)
