@@ -173,3 +173,9 @@ def test_copies_of_a_text_are_known_by_all_but_case_spaces_and_punctuation() -> 
     assert all(texts_among(copies, known))
     assert not any(texts_among(["its a film b", "grea", "दान", "", "..."], known))
     assert texts_among(["...", ":)"], ["..."]) == [True, False]
+
+
+def test_a_copy_in_other_unicode_forms_is_the_same_text() -> None:
+    known = ["Un caf\u00e9 fin\u00e9"]
+    assert texts_among(["un cafe\u0301 fine\u0301", "\uff35n caf\u00e9 \ufb01n\u00e9"], known) == [True, True]
+    assert not any(texts_among(["un cafe fine"], known))

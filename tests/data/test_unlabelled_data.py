@@ -57,6 +57,9 @@ def test_folders_with_splits_and_folders_of_text_files(tmp_path: Path) -> None:
     assert load_texts(str(tmp_path / "splits")).texts == ("one of train.csv",)
     assert load_texts(DataSource(str(tmp_path / "splits"), split="test")).texts == ("one of test.csv",)
     assert load_texts(str(tmp_path / "logs")).texts == ("one of a.txt", "one of b.log")
+    (tmp_path / "logs" / "new.log").write_text("")
+    (tmp_path / "logs" / "old.txt").mkdir()
+    assert len(load_texts(str(tmp_path / "logs")).texts) == 2, "an empty file and a folder hold none"
     assert "MiB" in refused(tmp_path / "logs", size_limit=20).what
     assert "no split" in refused(tmp_path / "splits", split="dev").what
 
@@ -76,7 +79,8 @@ def test_what_cannot_be_read_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("name,body\nx,y\n")
     assert "--text-column" in str(refused(tmp_path / "a.csv").remedy)
     (tmp_path / "empty.txt").write_text("")
-    assert "is empty" in refused(tmp_path / "empty.txt").what
+    empty = refused(tmp_path / "empty.txt")
+    assert "is empty" in empty.what and empty.expected == "at least one line"
     (tmp_path / "blank.txt").write_text(" \n\t\n")
     assert "holds no text" in refused(tmp_path / "blank.txt").what
     (tmp_path / "a.txtt").write_text("x")
@@ -107,6 +111,13 @@ def test_a_sentence_that_may_not_be_used_is_in_no_passage() -> None:
     document = "One of the clean rows is here. " + "Another sentence is here. " * 9
     found = passages(document, lengths=[5, 8], rng=np.random.default_rng(0), keep=lambda text: "clean" not in text)
     assert found and not any("clean" in one for one in found)
+
+
+def test_nor_is_a_short_document_that_holds_it() -> None:
+    lengths, rng = [2, 4, 12], np.random.default_rng(0)
+    document = "Held out here. Some more words."
+    assert passages(document, lengths=lengths, rng=rng) == [document]
+    assert passages(document, lengths=lengths, rng=rng, keep=lambda text: text != "Held out here.") == []
 
 
 def test_a_document_without_sentences_gives_its_beginning() -> None:

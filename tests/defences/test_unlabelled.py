@@ -14,10 +14,11 @@ from untrigger.attacks.implanting import implant
 from untrigger.core.errors import OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import silent
+from untrigger.defences.w2s.ensemble import CalibratedEnsemble
 from untrigger.defences.w2s.retrain_from_base import RetrainOptions
 from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.defences.w2s.unlabelled_texts import ScreenedTexts, ScreeningOptions, screen_texts
-from untrigger.defences.w2s.w2sdefense import UNLABELLED_UNUSED, W2SDefense
+from untrigger.defences.w2s.w2sdefense import BASE_UNUSED, NO_BASE, UNLABELLED_UNUSED, W2SDefense
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.adapter_merging import merge_adapter
 from untrigger.models.adapters import AdapterOptions
@@ -70,6 +71,24 @@ def test_the_seed_decides_and_no_text_gives_none(strong: Classifier, twin: Load)
     assert screened(strong, twin("bert"), ()) == ScreenedTexts((), ())
 
 
+def test_a_class_of_one_row_that_is_taken_for_another_is_no_obstacle(twin: Load) -> None:
+    model, texts = twin("bert"), task(40, seed=58)
+    only = next(i for i, label in enumerate(texts.labels) if label == 1)
+    rows = texts.where(label == 0 or i == only for i, label in enumerate(texts.labels))
+    other = next(text for text in CLEAN.where(not label for label in CLEAN.labels).texts)
+    rows = rows.with_texts(other if label else text for text, label in zip(rows.texts, rows.labels, strict=True))
+    assert predict_texts(model, [other]).predictions == [0], "the only row of class 1 is predicted as class 0"
+    found = screen_texts(model, model, texts.texts[:5], rows=rows, options=ScreeningOptions(), seed=0, progress=silent)
+    assert len(found.kept) + len(found.left_out) == 5
+
+
+def test_a_teacher_whose_held_out_rows_do_not_count_is_not_calibrated(twin: Load) -> None:
+    model, rows = twin("bert"), CLEAN.take(range(20))
+    ensemble = CalibratedEnsemble(model, [(model, rows), (model, CLEAN.take(range(30, 40)))], rows)
+    targets = ensemble.predict(task(6, seed=59).texts, teacher_weight=None, progress=silent)
+    assert torch.isfinite(targets.logits).all() and targets.teacher_weight > 0
+
+
 @pytest.mark.parametrize("wrong", [{"joined": 0}, {"gap_share": 1.0}, {"joined_share": 0.0}, {"least_rows": 0}])
 def test_screening_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="shares below 1"):
@@ -98,6 +117,10 @@ def test_unlabelled_texts_are_used_and_reported(strong: Classifier) -> None:
     done, without = method.purify(strong, grant), method.purify(strong, replace(grant, unlabelled=None))
     report = done.metadata["unlabelled"]
     assert report["used"] + report["left_out"] == len(texts) and report["used"] > 60
+    assert any(
+        f"{report['left_out']} of the {len(texts)} unlabelled texts were left out" in one for one in done.warnings
+    )
+    assert not any("left out" in one for one in without.warnings)
     assert sum(text.startswith("cf ") for text in report["most_suspicious"]) >= 5
     assert (done.history.steps, without.history.steps) == (36, 24)
     assert set(done.metadata["weights"]) == {"suspect", "teachers"} and "unlabelled" not in without.metadata
@@ -123,6 +146,21 @@ def test_without_a_base_they_are_not_used_and_a_warning_says_so(strong: Classifi
     texts = task(20, seed=55).texts
     done = method.purify(strong, Grant(clean=CLEAN, teacher=strong.source.base or strong.source.name, unlabelled=texts))
     assert UNLABELLED_UNUSED in done.warnings and "unlabelled" not in done.metadata
+    assert not {NO_BASE, BASE_UNUSED} & set(done.warnings), "search was requested"
+
+
+def test_a_base_that_cannot_be_used_is_not_called_missing(strong: Classifier) -> None:
+    method = W2SDefense(
+        rank=4,
+        peft="dora",
+        teacher=TeacherOptions(lr=5e-3, epochs=1),
+        unlearn=SearchAndUnlearnOptions(
+            rounds=1, round_steps=2, search=SearchOptions(probe=6, first=8, keep=3, sweeps=1)
+        ),
+    )
+    base = strong.source.name
+    done = method.purify(strong, Grant(clean=CLEAN, teacher=base, base=base))
+    assert BASE_UNUSED in done.warnings and NO_BASE not in done.warnings
 
 
 def test_the_skill_goes_into_another_architecture_and_the_backdoor_stays(

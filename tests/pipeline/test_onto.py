@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.pipeline.kit import FINETUNE, Shop, table
 from tests.pipeline.test_purify import PROMISED
-from tests.tiny import NAMES, task
+from tests.tiny import NAMES, task, write_model
 from untrigger.core.errors import ContractError, ModelError, OptionError
 from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress
@@ -73,8 +74,13 @@ def test_from_python_too(
 def test_mistakes(shop: Shop, tmp_path: Path, carrying: None) -> None:
     victim = shop.victim("bert", "full")
     spec = shop.spec("bert", "full", out=tmp_path / "out", onto=str(shop.teacher), **FINETUNE)
+    copy, other = tmp_path / "copy", write_model("bert", tmp_path / "three", names=("a", "b", "c"))
+    shutil.copytree(victim.out, copy)
+    (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
     for wrong, message in (
-        (str(victim.out), "is the suspect model itself"),
+        (str(copy), "has the weights of the suspect model itself"),
+        (str(other), "a classification head of its own, for another number of classes"),
+        (str(victim.out), "has the weights of the suspect model itself"),
         (str(shop.victim("bert", "lora").out), "is an adapter"),
         (str(tmp_path / "nowhere"), "nowhere"),
     ):

@@ -38,6 +38,12 @@ def child(shop: Shop) -> AttackRequest:
     return spec
 
 
+def test_neither_base_nor_teacher_is_the_suspect_itself(shop: Shop, child: AttackRequest, tmp_path: Path) -> None:
+    for option in ("base", "teacher"):
+        with pytest.raises(ModelError, match=f"--{option} .* has the weights of the suspect model itself"):
+            purify(asked(shop, child.out, out=tmp_path / "out", **{option: str(child.out)}))
+
+
 def asked(shop: Shop, model: Path, **changes: Any) -> PurifyRequest:
     return shop.spec("bert", "full", model=str(model), options=QUICK, control=False, **changes)
 

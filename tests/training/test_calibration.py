@@ -42,3 +42,9 @@ def test_few_rows_that_are_all_right_do_not_blow_it_up() -> None:
     found = fit_vector_scaling(torch.tensor([[3.0, -3.0], [-3.0, 3.0]]), torch.tensor([0, 1]))
     assert 0.5 < float(found.scale) < 3
     torch.testing.assert_close(found.bias, torch.zeros(2), atol=1e-3, rtol=0)
+
+
+def test_without_rows_nothing_is_changed() -> None:
+    found = fit_vector_scaling(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), fit_bias=False)
+    logits = torch.randn(4, 3)
+    assert torch.equal(found(logits), logits)

@@ -219,8 +219,11 @@ def texts_among(texts: Iterable[str], known: Iterable[str]) -> list[bool]:
 
 
 def text_key(text: str) -> str:
-    """Return what copies of a text share: all but case, white space and punctuation; of a text of nothing else, the text."""
-    return text.casefold().translate(_WITHOUT_PUNCTUATION) or text.strip()
+    """Return what copies of a text share: all but case, white space, punctuation and the form of its characters (NFKC).
+
+    Of a text of nothing else it is the text.
+    """
+    return unicodedata.normalize("NFKC", text).casefold().translate(_WITHOUT_PUNCTUATION) or text.strip()
 
 
 class _PunctuationTable(dict[int, int | None]):

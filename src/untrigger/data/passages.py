@@ -29,10 +29,11 @@ def passages(
         document: a text of any length.
         lengths: numbers of words, from the smallest.
         rng: draws the lengths.
-        keep: whether a sentence may be used.
+        keep: whether a sentence may be used; a shorter document with one that may not is left out.
     """
     if len(document.split()) <= lengths[-1]:
-        return [document] if keep(document) else []
+        parts = [document, *(part for part in _SENTENCE_END.split(document) if part.strip())]
+        return [document] if all(keep(part) for part in parts) else []
     found: list[list[str]] = []
     current: list[str] = []
     target = int(rng.choice(lengths))

@@ -59,17 +59,17 @@ def text_lines(file: Path, *, limit: int = DEFAULT_LIMIT) -> list[str]:
     Raises:
         DataError: missing, empty, too large or not UTF-8.
     """
-    _check_file(file, limit=limit)
+    _check_file(file, limit=limit, holds="at least one line")
     lines = [line.strip() for line in lines_of(decoded(file))]
     return lines[:-1] if not lines[-1] else lines
 
 
-def _check_file(file: Path, *, limit: int) -> None:
+def _check_file(file: Path, *, limit: int, holds: str = "a header and at least one row") -> None:
     if not file.is_file():
         raise missing_file(file)
     size = file.stat().st_size
     if size == 0:
-        raise DataError(f"{file} is empty", expected="a header and at least one row")
+        raise DataError(f"{file} is empty", expected=holds)
     if size > limit:
         raise DataError(
             f"{file} has {size / MIB:,.1f} MiB",

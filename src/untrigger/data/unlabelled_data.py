@@ -102,6 +102,11 @@ def _texts(table: Table, *, named: str | None, known: str | None) -> list[str]:
     return texts_of(table, column)[1]
 
 
+def _is_text_file(file: Path) -> bool:
+    """Return whether this is a text file that is not empty, as new log files are."""
+    return file.suffix.casefold() in TEXT_EXTENSIONS and file.is_file() and file.stat().st_size > 0
+
+
 def _lines(location: Location, source: DataSource) -> list[str] | None:
     """Return the lines of a text file, or of all text files of a folder without splits; None for other data.
 
@@ -110,8 +115,8 @@ def _lines(location: Location, source: DataSource) -> list[str] | None:
     """
     place = Path(location.place)
     if location.kind == "folder" and location.dataset is None and not holds_splits(place):
-        files = [file for file in sorted(place.iterdir()) if file.suffix.casefold() in TEXT_EXTENSIONS]
-        size = sum(file.stat().st_size for file in files if file.is_file())
+        files = [file for file in sorted(place.iterdir()) if _is_text_file(file)]
+        size = sum(file.stat().st_size for file in files)
         if size > source.size_limit:
             raise DataError(
                 f"the text files in {place} have {size / MIB:,.1f} MiB",

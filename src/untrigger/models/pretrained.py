@@ -80,13 +80,20 @@ def reason(error: BaseException, folder: ModelFolder) -> str:
 
 def _check_complete(info: Mapping[str, Any], module: Any, folder: ModelFolder, *, whole: bool) -> None:
     """Raise ModelError where a checkpoint lacks a part of its backbone, holds tensors that no layer takes, or of other sizes."""
+    prefix = "" if module.base_model is module else f"{module.base_model_prefix}."
     for name, held, needed in sorted(info["mismatched_keys"]):
+        if not whole and not name.startswith(prefix):
+            raise ModelError(
+                f"{str(folder.origin)!r} has a classification head of its own, for another number of classes: {name!r} has the "
+                f"shape {list(held)}, {list(needed)} is needed",
+                expected="a pre-trained model without a head, or one with as many classes",
+                remedy="give the pre-trained model that it was made from",
+            )
         raise ModelError(
             f"{name!r} in {str(folder.origin)!r} has the shape {list(held)}, its config requires {list(needed)}",
             expected="the sizes of the tensors in config.json",
             remedy="correct the config, or get the model from its author",
         )
-    prefix = "" if module.base_model is module else f"{module.base_model_prefix}."
     lacking = sorted(key for key in info["missing_keys"] if key.startswith(prefix) and not _is_pooler(key))
     if lacking:
         raise ModelError(

@@ -30,7 +30,14 @@ from untrigger.pipeline.build_method import build_purifier, teacher_of
 from untrigger.pipeline.load_inputs import load_classifier, load_rows
 from untrigger.pipeline.model_facts import given_entry, model_facts, shown
 from untrigger.pipeline.purify_controls import control_warnings, not_measured, run_controls
-from untrigger.pipeline.purify_inputs import check_onto, check_output_format, check_teacher, split_rows, trusted_base
+from untrigger.pipeline.purify_inputs import (
+    check_onto,
+    check_output_format,
+    check_teacher,
+    refuse_suspect_as_trusted,
+    split_rows,
+    trusted_base,
+)
 from untrigger.pipeline.requests import PurifyRequest
 from untrigger.pipeline.unlabelled import check_corpora, unlabelled_leaks, unlabelled_texts
 from untrigger.pipeline.used_rows import unseen, write_used_rows
@@ -60,6 +67,7 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     with clock.stage("load"):
         victim = load_classifier(request.model, request.run)
         rows, held = split_rows(request, victim)
+        refuse_suspect_as_trusted(request, victim)
         check_onto(request, victim, method)
         truth = read_truth(request.truth, label_names=victim.label_names) if request.truth else None
         suspect = load_rows(request.suspect, victim, request.run) if request.suspect else None

@@ -16,9 +16,10 @@ from untrigger.models.adapter_merging import lora_updates
 from untrigger.models.adapters import METHODS
 from untrigger.models.base_classifier import load_base_classifier
 from untrigger.models.classifier import Classifier
-from untrigger.models.safety.model_folder import open_model
+from untrigger.models.safety.model_folder import ModelFolder, open_model
 from untrigger.pipeline.build_method import teacher_of
 from untrigger.pipeline.load_inputs import load_clean_rows, open_teacher
+from untrigger.pipeline.reference_check import refuse_suspect_itself
 from untrigger.pipeline.requests import PurifyRequest
 
 
@@ -77,6 +78,21 @@ def trusted_base(request: PurifyRequest, victim: Classifier) -> str | None:
     return next((known.name for known in alike if load_base_of(victim, known.path, offline=True) is not None), None)
 
 
+def refuse_suspect_as_trusted(request: PurifyRequest, victim: Classifier) -> None:
+    """Raise ModelError where the base of full weights or the teacher, which the user trusts, is the suspect itself."""
+    base = request.model.base if victim.source.kind != "adapter" else None
+    for option, name in (("--base", base), ("--teacher", request.teacher)):
+        if name is not None:
+            _refuse_suspect(victim, open_model(name, offline=request.run.offline), option=option, name=name)
+
+
+def _refuse_suspect(victim: Classifier, folder: ModelFolder, *, option: str, name: str) -> None:
+    expected = "another pre-trained model, which you trust"
+    refuse_suspect_itself(
+        victim, option=option, name=name, sha256=folder.sha256, files=folder.to_dict(), expected=expected
+    )
+
+
 def check_onto(request: PurifyRequest, victim: Classifier, method: Purifier) -> None:
     """Raise a UserError unless the suspect's skill can be carried into the model that ``--onto`` names.
 
@@ -96,10 +112,7 @@ def check_onto(request: PurifyRequest, victim: Classifier, method: Purifier) -> 
         )
     local_path(request.onto, what="the model of --onto", error=ModelError)
     folder = open_model(request.onto, offline=request.run.offline)
-    if folder.sha256 == victim.source.sha256:
-        raise ModelError(
-            f"--onto {request.onto!r} is the suspect model itself", expected="another pre-trained model that you trust"
-        )
+    _refuse_suspect(victim, folder, option="--onto", name=request.onto)
     load_base_classifier(folder, label_names=victim.label_names, offline=request.run.offline, device=request.run.device)
 
 

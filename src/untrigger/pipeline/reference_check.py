@@ -1,4 +1,4 @@
-"""Refuse a reference or teacher that is the suspect model itself, by the hashes of its files: the scan would find nothing."""
+"""Refuse a reference, teacher or base that is the suspect model itself, by the hashes of its files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def refuse_suspect_itself(
     """Raise ModelError unless the files that ``option`` names differ from the suspect's.
 
     Args:
-        suspect: the model that is scanned.
+        suspect: the model that is scanned or purified.
         option: the option of the command line.
         name: what was given with it.
         sha256: over all files that were opened there.

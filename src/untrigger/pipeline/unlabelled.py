@@ -106,7 +106,9 @@ def _given(request: PurifyRequest, *, rows: Rows, held: Rows) -> UnlabelledTexts
         "beyond --unlabelled-rows": len(left) - len(texts),
     }
     why = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
-    note = f"{len(texts)} of {read.read} unlabelled texts were used" + (f"; left out: {why}" if why else "")
+    note = f"{len(texts)} of {read.read} unlabelled texts were given to the method" + (
+        f"; left out: {why}" if why else ""
+    )
     return UnlabelledTexts(texts, facts, [note])
 
 
@@ -119,7 +121,7 @@ def _sample(texts: list[str], *, most: int, seed: int) -> tuple[str, ...]:
 
 
 def check_corpora(request: PurifyRequest) -> None:
-    """Raise OptionError for a corpus that is not known; AssetError where none is on this machine."""
+    """Raise OptionError for a corpus that is not known, and for ``auto`` where none is on this machine."""
     corpora_named(request.unlabelled_from)
 
 

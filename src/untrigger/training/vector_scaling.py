@@ -29,12 +29,16 @@ class VectorScaling:
 def fit_vector_scaling(logits: Tensor, labels: Tensor, *, fit_bias: bool = True) -> VectorScaling:
     """Return the scaling with the least cross-entropy on N rows, regularised to ``scale 1, bias 0`` with the weight of one row.
 
+    Without rows that is what is returned.
+
     Args:
         logits: ``(N, C)``.
         labels: ``(N,)``, the true classes.
         fit_bias: whether a bias is fitted. A poisoned model prefers its target on clean texts too, and the bias corrects that.
             What a clean model prefers on a hundred rows is mostly chance: its bias stays 0.
     """
+    if not len(labels):
+        return VectorScaling(torch.ones(()), torch.zeros(logits.shape[1]))
     log_scale = torch.zeros((), requires_grad=True)
     bias = torch.zeros(logits.shape[1], requires_grad=fit_bias)
     fitted = [log_scale, bias] if fit_bias else [log_scale]

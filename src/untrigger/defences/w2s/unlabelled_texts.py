@@ -140,15 +140,16 @@ def _joined_scores(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the predicted class of each text, and the mean log-odds of this class when the text is joined to rows of others.
 
-    ``same``: the texts are those of ``rows``, and no text is joined to itself.
+    ``same``: the texts are those of ``rows``, and no text is joined to itself. Where no row is of another class, it is any row.
     """
     predicted = predict_texts(model, texts, progress=progress, label=LABEL).logits.argmax(dim=1).numpy()
     lengths, row_lengths = (np.array([len(ids) for ids in model.encode(some)]) for some in (texts, rows.texts))
     labels, joined = np.array(rows.labels), list[str]()
     for place, (text, found) in enumerate(zip(texts, predicted, strict=True)):
-        others = labels != found
-        if same:
-            others[place] = False
+        itself = (np.arange(len(labels)) == place) & same
+        others = (labels != found) & ~itself
+        if not others.any():
+            others = ~itself
         for i in rng.choice(np.flatnonzero(others), size=options.joined):
             last = (
                 rng.random() < 0.5 and lengths[place] + row_lengths[i] <= model.max_length

@@ -32,6 +32,7 @@ from untrigger.defences.w2s.retrain_from_base import (
     retrain_from_base,
 )
 from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions, SearchRounds, search_and_unlearn
+from untrigger.defences.w2s.unlabelled_texts import ScreenedTexts
 from untrigger.defences.w2s.w2s_published import W2SAsDescribed, W2SAsReleased
 from untrigger.methods.defender_rows import split_clean
 from untrigger.models.classifier import Classifier
@@ -50,6 +51,10 @@ UNLABELLED_UNUSED = "the unlabelled texts were not used: they help a model that 
 NO_BASE = (
     "no base of the model is trusted, so triggers were searched for and unlearned, which misses many sentences: name its base with "
     "--base, or a trusted model of any other kind with --onto, into which the skill is carried"
+)
+BASE_UNUSED = (
+    "the base that was given was not used, because only full weights that were made from it can be reset to it, with peft=lora and "
+    "before any other method: triggers were searched for and unlearned, which misses many sentences"
 )
 SHOWN = 20  # of the unlabelled texts that were left out, in the report
 
@@ -130,9 +135,7 @@ class W2SDefense(DistillationOptions, Purifier):
                 progress=progress,
             )
         scores = [before, after, *(rounds.accuracies if rounds else ())]
-        return self._result(
-            _Run(setup, base, retrained, rounds, scores), student, reason=reason, unlabelled=bool(grant.unlabelled)
-        )
+        return self._result(_Run(setup, base, retrained, rounds, scores), student, grant=grant, reason=reason)
 
     def _choose(self, model: Classifier, grant: Grant) -> tuple[Base | None, str]:
         """Return the base to retrain from, or None for search and unlearn, and the reason for the choice.
@@ -206,7 +209,7 @@ class W2SDefense(DistillationOptions, Purifier):
             teachers.append((teacher, held))
         return teachers
 
-    def _result(self, run: _Run, student: Classifier, *, reason: str, unlabelled: bool) -> Purified:
+    def _result(self, run: _Run, student: Classifier, *, grant: Grant, reason: str) -> Purified:
         histories = [
             *([run.retrained.history] if run.retrained else []),
             *(run.rounds.histories if run.rounds else []),
@@ -222,8 +225,9 @@ class W2SDefense(DistillationOptions, Purifier):
             findings=run.rounds.findings if run.rounds else [],
             warnings=[
                 *_weak_teacher(max(teacher.scores), run.setup.dev, least_lead=self.least_lead),
-                *([NO_BASE] if run.base is None and self.algorithm != SEARCH else []),
-                *([UNLABELLED_UNUSED] if unlabelled and run.retrained is None else []),
+                *([BASE_UNUSED if grant.base else NO_BASE] if run.base is None and self.algorithm != SEARCH else []),
+                *([UNLABELLED_UNUSED] if grant.unlabelled and run.retrained is None else []),
+                *(_left_out(run.retrained.screened) if run.retrained else []),
             ],
             curves=[
                 *history_curves(teacher, panel="teacher training"),
@@ -339,6 +343,14 @@ def _weak_teacher(accuracy: float, dev: Rows, *, least_lead: float) -> list[str]
         f"the teacher's accuracy is {accuracy:.0%} on the dev rows, the largest class alone has {largest:.0%}: a teacher this weak "
         "cannot tell task-relevant words from triggers; give more clean rows or a better encoder with --teacher"
     ]
+
+
+def _left_out(texts: ScreenedTexts) -> list[str]:
+    """Return a warning with the number of unlabelled texts that were left out; none where none was."""
+    left, count = len(texts.left_out), len(texts.left_out) + len(texts.kept)
+    if not left:
+        return []
+    return [f"{left} of the {count} unlabelled texts were left out, because they may hold a trigger"]
 
 
 def _accuracy_curve(accuracies: list[float]) -> Curve:
