@@ -44,7 +44,7 @@ def small(shop: Shop, tmp_path: Path) -> dict[str, Any]:
     """Tiny models and rows in the place of the parameters of the notebook."""
     data = tmp_path / "reviews"
     data.mkdir()
-    for seed, (split, count) in enumerate({"train": 240, "dev": 90, "test": 80}.items()):
+    for seed, (split, count) in enumerate({"train": 300, "test": 80}.items()):
         write_rows(task(count, seed=10 + seed, length=LENGTH), data / f"{split}.csv")
     return {
         "encoder": str(shop.base("bert")),
