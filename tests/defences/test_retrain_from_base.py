@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModel, AutoTokenizer
 
-from tests.tiny import POISON, asr, cacc, same, task, weights
+from tests.tiny import NAMES, POISON, asr, cacc, same, task, weights, write_model
 from untrigger.attacks.implanting import implant
 from untrigger.core.errors import ModelError, OptionError
 from untrigger.core.grant import Grant
@@ -34,9 +35,11 @@ from untrigger.defences.w2s.w2sdefense import W2SDefense
 from untrigger.inversion.search import SearchOptions
 from untrigger.models.adapter_merging import lora_updates, remove_adapter
 from untrigger.models.adapters import AdapterOptions, attach
+from untrigger.models.base_classifier import load_base_classifier
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import Predictions, predict_texts
 from untrigger.models.loading import load_model
+from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.verdict_rules import purification_verdict
 from untrigger.training.loop import Plan
@@ -217,3 +220,22 @@ def test_mixtures_are_parts_of_clean_rows() -> None:
 def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="steps and counts of 1 or more"):
         RetrainOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_pooler_that_no_file_holds_travels_with_the_new_adapter(tmp_path: Path) -> None:
+    """As of sentence encoders, whose published files hold no pooler: it is drawn when they are loaded."""
+    whole = write_model("bert", tmp_path / "whole")
+    encoder = AutoModel.from_pretrained(whole, add_pooling_layer=False)
+    encoder.save_pretrained(tmp_path / "encoder")
+    AutoTokenizer.from_pretrained(whole).save_pretrained(tmp_path / "encoder")
+    fresh = load_base_classifier(tmp_path / "encoder", label_names=NAMES, device="cpu", offline=True)
+    for name in ("victim", "purified"):
+        (tmp_path / name).mkdir()
+    victim = attach(fresh, AdapterOptions(rank=2), generator=torch.Generator().manual_seed(1))
+    save_classifier(victim, tmp_path / "victim", card="")
+    loaded = load_model(tmp_path / "victim", device="cpu", offline=True)
+    student = attach(remove_adapter(loaded), AdapterOptions(rank=2), generator=torch.Generator().manual_seed(2))
+    save_classifier(student, tmp_path / "purified", card="")
+    check_saved_model(student, tmp_path / "purified", texts=TEXTS)
+    again = load_model(tmp_path / "purified", device="cpu", offline=True)
+    torch.testing.assert_close(predict_texts(again, TEXTS).logits, predict_texts(student, TEXTS).logits)

@@ -116,7 +116,7 @@ def test_strange_texts_work_and_none_is_left_out(shop: Shop, tmp_path: Path, nam
     report = purify(spec)
     held = table(tmp_path / "out" / "outcomes.csv")
     assert report.given["defender"]["clean"]["rows"] + len({row["row"] for row in held}) == len(texts)
-    assert {row["subject"] for row in held} == {"victim", "purified"}
+    assert {row["subject"] for row in held} == {"victim", "purified", "base_finetuned"}
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ def merge_adapter(model: Classifier) -> Classifier:
 def remove_adapter(model: Classifier) -> Classifier:
     """Return a copy of the classifier's base as it was before the adapter, with the base's own head.
 
-    PEFT's ``unload`` leaves the adapter's saved modules in place; here the base's own come back.
+    PEFT's ``unload`` leaves the adapter's saved modules in place; here the base's own come back. Perhaps no file holds these, such as
+    the pooler of an encoder: they count as fresh, so that a new adapter saves them too.
 
     Raises:
         ModelError: if the classifier carries no adapter.
@@ -113,8 +114,10 @@ def remove_adapter(model: Classifier) -> Classifier:
     for name, layer in originals.items():
         base.set_submodule(name, layer)
     base.load_state_dict(getattr(model.module, "overwritten_base_tensors", {}), strict=False)
+    drawn = [f"{name}.{parameter}" for name, layer in originals.items() for parameter, _ in layer.named_parameters()]
     source = replace(
         model.source,
+        fresh=tuple(dict.fromkeys((*model.source.fresh, *drawn))),
         name=model.source.base or model.source.name,
         kind="full",
         base=None,

@@ -67,7 +67,7 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     with clock.stage("load"):
         victim = load_classifier(request.model, request.run)
         rows, held = split_rows(request, victim)
-        refuse_suspect_as_trusted(request, victim)
+        refuse_suspect_as_trusted(request, victim, method)
         check_onto(request, victim, method)
         truth = read_truth(request.truth, label_names=victim.label_names) if request.truth else None
         suspect = load_rows(request.suspect, victim, request.run) if request.suspect else None

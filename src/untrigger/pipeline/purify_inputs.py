@@ -78,10 +78,11 @@ def trusted_base(request: PurifyRequest, victim: Classifier) -> str | None:
     return next((known.name for known in alike if load_base_of(victim, known.path, offline=True) is not None), None)
 
 
-def refuse_suspect_as_trusted(request: PurifyRequest, victim: Classifier) -> None:
-    """Raise ModelError where the base of full weights or the teacher, which the user trusts, is the suspect itself."""
+def refuse_suspect_as_trusted(request: PurifyRequest, victim: Classifier, method: Purifier) -> None:
+    """Raise ModelError where the trusted base of full weights, or the teacher that is used, is the suspect itself."""
     base = request.model.base if victim.source.kind != "adapter" else None
-    for option, name in (("--base", base), ("--teacher", request.teacher)):
+    used = "teacher" in method.needs | method.uses or request.scans_result
+    for option, name in (("--base", base), ("--teacher", request.teacher if used else None)):
         if name is not None:
             _refuse_suspect(victim, open_model(name, offline=request.run.offline), option=option, name=name)
 
