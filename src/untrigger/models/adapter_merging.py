@@ -97,8 +97,8 @@ def merge_adapter(model: Classifier) -> Classifier:
 def remove_adapter(model: Classifier) -> Classifier:
     """Return a copy of the classifier's base as it was before the adapter, with the base's own head.
 
-    PEFT's ``unload`` leaves the adapter's saved modules in place; here the base's own come back. Perhaps no file holds these, such as
-    the pooler of an encoder: they count as fresh, so that a new adapter saves them too.
+    PEFT's ``unload`` leaves the adapter's saved modules in place; here the base's own come back. They count as fresh, so that a
+    new adapter saves them too: perhaps no file holds them, such as the pooler of an encoder.
 
     Raises:
         ModelError: if the classifier carries no adapter.
