@@ -29,6 +29,7 @@ def code_sha256(notebook: dict[str, Any]) -> str:
 
 def execute(work: Path) -> None:
     """Run every cell in order and write the notebook with its outputs; temporary folders lie in ``work``."""
+    os.environ["PYTHONWARNINGS"] = "ignore"  # of tqdm, which misses its widgets
     import nbformat
     from nbclient import NotebookClient
 
