@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,17 +46,42 @@ def predict_token_ids(
     """Return logits and features for each list of token ids, in the order given."""
     if not ids:
         return Predictions(torch.zeros(0, model.classes), torch.zeros(0, 0))
-    order, logits, features = list[int](), list[Tensor](), list[Tensor]()
     model.module.eval()
+
+    def outputs(batch: Any) -> tuple[Tensor, Tensor]:
+        output = model.forward(batch)
+        return output.logits, output.features
+
+    return Predictions(*map_batches(model, ids, outputs, tokens=tokens, progress=progress, label=label))
+
+
+def map_batches(
+    model: Classifier,
+    ids: Sequence[Sequence[int]],
+    outputs: Callable[[Any], tuple[Tensor, ...]],
+    *,
+    tokens: int = TOKENS,
+    progress: Progress = silent,
+    label: str = "predicting",
+) -> tuple[Tensor, ...]:
+    """Return what ``outputs`` returns for packed batches, as tensors over all lists of token ids in the order given, on the CPU.
+
+    Args:
+        model: collates the batches.
+        ids: token ids of each text, one text at least.
+        outputs: one or more tensors ``(B, …)`` of a collated batch of B texts.
+        tokens: padded tokens a batch.
+        progress: gets every text.
+        label: of the progress.
+    """
+    order, parts = list[int](), list[tuple[Tensor, ...]]()
     with torch.inference_mode(), matmul_precision(exact=True), progress.task(label, total=len(ids)) as tick:
-        for batch in packed([len(row) for row in ids], tokens=tokens):
-            output = model.forward(model.collate([ids[i] for i in batch]))
-            order += batch
-            logits.append(output.logits.cpu())
-            features.append(output.features.cpu())
-            tick(len(batch))
+        for rows in packed([len(row) for row in ids], tokens=tokens):
+            parts.append(tuple(one.cpu() for one in outputs(model.collate([ids[i] for i in rows]))))
+            order += rows
+            tick(len(rows))
     back = torch.tensor(order).argsort()
-    return Predictions(torch.cat(logits)[back], torch.cat(features)[back])
+    return tuple(torch.cat(column)[back] for column in zip(*parts, strict=True))
 
 
 def predict_texts(
@@ -85,18 +110,17 @@ def hidden_state_means(
     Raises:
         ModelError: where the architecture does not return a hidden state for each token.
     """
-    logits, means = torch.zeros(len(ids), model.classes), list[Tensor | None]([None] * len(ids))
+    if not ids:
+        return torch.zeros(0, model.classes), torch.zeros(0, 3, 0)
     # a copy, because transformers leaves hooks on a module that returned its hidden states
     model = model.with_module(shared_copy(model.module).eval())
-    with torch.inference_mode(), matmul_precision(exact=True), progress.task(label, total=len(ids)) as tick:
-        for rows in packed([len(row) for row in ids], tokens=TOKENS):
-            batch = model.collate([ids[i] for i in rows])
-            output = model.forward(batch, hidden=True)
-            logits[rows] = output.logits.cpu()
-            for i, row_means in zip(rows, _token_means(output.hidden, batch.attention_mask), strict=True):
-                means[i] = row_means
-            tick(len(rows))
-    return logits, torch.stack([mean for mean in means if mean is not None]) if ids else torch.zeros(0, 3, 0)
+
+    def outputs(batch: Any) -> tuple[Tensor, Tensor]:
+        output = model.forward(batch, hidden=True)
+        return output.logits, _token_means(output.hidden, batch.attention_mask)
+
+    logits, means = map_batches(model, ids, outputs, progress=progress, label=label)
+    return logits, means
 
 
 def _token_means(states: tuple[Tensor, ...], attention_mask: Tensor) -> Tensor:

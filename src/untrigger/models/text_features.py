@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from untrigger.core.progress import Progress, silent
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import TOKENS, as_bfloat16
+from untrigger.models.inference import as_bfloat16, map_batches
 from untrigger.models.weak_teacher import MappedEncoder, load_weak_teacher
-from untrigger.runtime.batching import packed
-from untrigger.runtime.device import matmul_precision
 
 
 def load_text_encoder(
@@ -43,11 +42,11 @@ def mean_pooled_features(
     """Return ``(N, d)``, on the CPU: the encoder's output for each text, its mean over the tokens, in the order given."""
     module, ids = encoder.module.eval(), encoder.encode(texts)
     assert isinstance(module, MappedEncoder)
-    order, parts = list[int](), list[Tensor]()
-    with torch.inference_mode(), matmul_precision(exact=True), progress.task(label, total=len(ids)) as tick:
-        for rows in packed([len(row) for row in ids], tokens=TOKENS):
-            batch = encoder.collate([ids[i] for i in rows])
-            parts.append(module.pooled(batch.input_ids, batch.attention_mask).float().cpu())
-            order += rows
-            tick(len(rows))
-    return torch.cat(parts)[torch.tensor(order).argsort()] if parts else torch.zeros(0, 0)
+    if not ids:
+        return torch.zeros(0, 0)
+
+    def outputs(batch: Any) -> tuple[Tensor]:
+        return (module.pooled(batch.input_ids, batch.attention_mask).float(),)
+
+    (features,) = map_batches(encoder, ids, outputs, progress=progress, label=label)
+    return features
