@@ -14,13 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier
-from untrigger.models.inference import predict_texts
+from untrigger.models.inference import log_odds, predict_texts
 from untrigger.training.vector_scaling import fit_vector_scaling
 
 LABEL = "screening of unlabelled texts"
@@ -86,39 +85,41 @@ def screen_texts(
     """
     if not texts:
         return ScreenedTexts((), ())
-    gaps = _gaps(suspect, student, texts, rows=rows, progress=progress)
+    logits = predict_texts(suspect, [*rows.texts, *texts], progress=progress, label=LABEL).logits
+    of_rows, of_texts = logits.split([len(rows), len(texts)])
+    scaling = fit_vector_scaling(of_rows, torch.tensor(rows.labels))
+    chosen = of_texts.argmax(dim=1).tolist()
+    of_student = predict_texts(student, texts, progress=progress, label=LABEL).logits
+    gaps = (log_odds(scaling(of_texts).double(), chosen) - log_odds(of_student.double(), chosen)).numpy()
     by_gap = gaps > np.quantile(gaps, 1 - options.gap_share) if options.gap_share else np.zeros(len(texts), dtype=bool)
-    left_out = by_gap | _decides_others(suspect, texts, rows=rows, options=options, seed=seed, progress=progress)
+    known = of_rows.argmax(dim=1).numpy()
+    left_out = by_gap | _decides_others(
+        suspect, texts, np.array(chosen), rows=rows, known=known, options=options, seed=seed, progress=progress
+    )
     order = [int(i) for i in np.argsort(-gaps, kind="stable") if left_out[i]]
     kept = tuple(text for text, out in zip(texts, left_out, strict=True) if not out)
     return ScreenedTexts(kept, tuple(texts[i] for i in order))
 
 
-def _gaps(
-    suspect: Classifier, student: Classifier, texts: Sequence[str], *, rows: Rows, progress: Progress
-) -> NDArray[np.float64]:
-    """Return by how much the suspect's log-odds of the class that it predicts exceed the student's, for each text."""
-    logits = predict_texts(suspect, [*rows.texts, *texts], progress=progress, label=LABEL).logits
-    scaling = fit_vector_scaling(logits[: len(rows)], torch.tensor(rows.labels))
-    chosen = logits[len(rows) :].argmax(dim=1)
-    of_student = predict_texts(student, texts, progress=progress, label=LABEL).logits
-    return (_log_odds(scaling(logits[len(rows) :]), chosen) - _log_odds(of_student, chosen)).numpy()
-
-
-def _log_odds(logits: Tensor, chosen: Tensor) -> Tensor:
-    """Return the log-odds ``(N,)`` of the chosen classes against all others."""
-    column, logits = chosen.unsqueeze(1), logits.double()
-    return logits.gather(1, column).squeeze(1) - logits.scatter(1, column, float("-inf")).logsumexp(dim=1)
-
-
 def _decides_others(
-    model: Classifier, texts: Sequence[str], *, rows: Rows, options: ScreeningOptions, seed: int, progress: Progress
+    model: Classifier,
+    texts: Sequence[str],
+    classes: NDArray[np.int64],
+    *,
+    rows: Rows,
+    known: NDArray[np.int64],
+    options: ScreeningOptions,
+    seed: int,
+    progress: Progress,
 ) -> NDArray[np.bool_]:
-    """Return which texts decide the prediction of what they are joined to more surely than nearly all clean rows do."""
+    """Return which texts decide the prediction of what they are joined to more surely than nearly all clean rows do.
+
+    ``classes`` and ``known`` are the predicted classes of the texts and of the clean rows.
+    """
     rng = np.random.default_rng(seed)
-    classes, scores = _joined_scores(model, texts, rows=rows, same=False, options=options, rng=rng, progress=progress)
-    known, of_rows = _joined_scores(
-        model, rows.texts, rows=rows, same=True, options=options, rng=rng, progress=progress
+    scores, of_rows = (
+        _joined_scores(model, some, predicted, rows=rows, same=same, options=options, rng=rng, progress=progress)
+        for some, predicted, same in ((texts, classes, False), (rows.texts, known, True))
     )
     level = 1 - options.joined_share
     thresholds = np.full(len(rows.label_names), np.quantile(of_rows, level))
@@ -131,18 +132,18 @@ def _decides_others(
 def _joined_scores(
     model: Classifier,
     texts: Sequence[str],
+    predicted: NDArray[np.int64],
     *,
     rows: Rows,
     same: bool,
     options: ScreeningOptions,
     rng: np.random.Generator,
     progress: Progress,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the predicted class of each text, and the mean log-odds of this class when the text is joined to rows of others.
+) -> NDArray[np.float64]:
+    """Return the mean log-odds of each text's predicted class when the text is joined to rows of other classes.
 
     ``same``: the texts are those of ``rows``, and no text is joined to itself. Where no row is of another class, it is any row.
     """
-    predicted = predict_texts(model, texts, progress=progress, label=LABEL).logits.argmax(dim=1).numpy()
     lengths, row_lengths = (np.array([len(ids) for ids in model.encode(some)]) for some in (texts, rows.texts))
     labels, joined = np.array(rows.labels), list[str]()
     for place, (text, found) in enumerate(zip(texts, predicted, strict=True)):
@@ -151,10 +152,9 @@ def _joined_scores(
         if not others.any():
             others = ~itself
         for i in rng.choice(np.flatnonzero(others), size=options.joined):
-            last = (
-                rng.random() < 0.5 and lengths[place] + row_lengths[i] <= model.max_length
-            )  # else it would be cut off
+            # after a row it would be cut off where the two are too long
+            last = rng.random() < 0.5 and lengths[place] + row_lengths[i] <= model.max_length
             joined.append(f"{rows.texts[i]} {text}" if last else f"{text} {rows.texts[i]}")
-    logits = predict_texts(model, joined, progress=progress, label=LABEL).logits
-    odds = _log_odds(logits, torch.from_numpy(np.repeat(predicted, options.joined)))
-    return predicted, odds.view(len(texts), options.joined).mean(dim=1).numpy()
+    logits = predict_texts(model, joined, progress=progress, label=LABEL).logits.double()
+    odds = log_odds(logits, np.repeat(predicted, options.joined).tolist())
+    return odds.view(len(texts), options.joined).mean(dim=1).numpy()

@@ -204,7 +204,8 @@ class W2SDefense(DistillationOptions, Purifier):
             if len(rest) < 2 * len(setup.dev):
                 rest = grant.clean
             held, rest = rest.stratified(len(setup.dev), rng=np.random.default_rng(again.seed))
-            rows = grant.clean.where(name not in set(held.ids) for name in grant.clean.ids)
+            left_out = set(held.ids)
+            rows = grant.clean.where(name not in left_out for name in grant.clean.ids)
             teacher, _ = train_teacher(model, again, rows=rows, dev=held, options=self.teacher, progress=progress)
             teachers.append((teacher, held))
         return teachers
