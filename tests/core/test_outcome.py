@@ -155,11 +155,13 @@ def test_pairs_that_agree_say_more_than_two_samples_of_their_size() -> None:
 
 def test_the_ratio_by_hand() -> None:
     """Means 1 and 2; variances of the means 2/9 and 2/27, their covariance 1/9: the roots of Fieller's quadratic."""
-    told = paired_ratio([(0.0, 5 / 3), (1.0, 2.0), (2.0, 7 / 3)], subject="s", metric="m")
+    ratio_of_means = paired_ratio([(0.0, 5 / 3), (1.0, 2.0), (2.0, 7 / 3)], subject="s", metric="m")
     z = NORMAL_95**2
     a, b, c = 4 - z * 2 / 81, 2 - z * 2 / 27, 1 - z * 2 / 9
     roots = [(b - (b * b - a * c) ** 0.5) / a, (b + (b * b - a * c) ** 0.5) / a]
-    assert (told.value, told.low, told.high, told.n) == pytest.approx((0.5, *roots, 3))
+    assert (ratio_of_means.value, ratio_of_means.low, ratio_of_means.high, ratio_of_means.n) == pytest.approx(
+        (0.5, *roots, 3)
+    )
 
 
 def test_the_ratio_has_the_interval_of_the_bootstrap() -> None:
@@ -167,17 +169,26 @@ def test_the_ratio_has_the_interval_of_the_bootstrap() -> None:
     control = rng.random(600) < 0.75
     victim, purified = (np.where(control, rng.random(600) < keep, rng.random(600) < 0.6) for keep in (0.97, 0.95))
     top, bottom = purified * 1.0 - control, victim * 1.0 - control
-    told = paired_ratio(zip(top.tolist(), bottom.tolist(), strict=True), subject="s", metric="m")
+    ratio_of_means = paired_ratio(zip(top.tolist(), bottom.tolist(), strict=True), subject="s", metric="m")
 
     def ratio(left: np.ndarray, right: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.asarray(left.mean(axis=axis) / right.mean(axis=axis))
 
     drawn = bootstrap((top, bottom), ratio, paired=True, n_resamples=2000, method="percentile", random_state=1)
-    assert (told.low, told.high) == pytest.approx(tuple(drawn.confidence_interval), abs=0.03)
-    assert told.low is not None and told.high is not None and told.low < float(ratio(top, bottom)) < told.high
+    assert (ratio_of_means.low, ratio_of_means.high) == pytest.approx(tuple(drawn.confidence_interval), abs=0.03)
+    assert (
+        ratio_of_means.low is not None
+        and ratio_of_means.high is not None
+        and ratio_of_means.low < float(ratio(top, bottom)) < ratio_of_means.high
+    )
 
 
 def test_a_ratio_to_what_may_be_nothing_is_not_measured() -> None:
     for pairs in ([], [(1.0, 0.0)] * 9, [(1.0, -1.0)] * 9, [(1.0, 1.0), (1.0, -1.0), (1.0, 1.0), (1.0, 0.0)]):
-        told = paired_ratio(pairs, subject="s", metric="m")
-        assert (told.value, told.low, told.high, told.n) == (None, None, None, len(pairs))
+        ratio_of_means = paired_ratio(pairs, subject="s", metric="m")
+        assert (ratio_of_means.value, ratio_of_means.low, ratio_of_means.high, ratio_of_means.n) == (
+            None,
+            None,
+            None,
+            len(pairs),
+        )

@@ -23,8 +23,8 @@ RATES = ("cacc", "asr", "untriggered_hit_rate", "excess_asr", "robust_accuracy")
 
 
 def given(report: Report) -> dict[str, Any]:
-    told: dict[str, Any] = report.given["base_finetuned"]
-    return told
+    result: dict[str, Any] = report.given["base_finetuned"]
+    return result
 
 
 @pytest.mark.parametrize(("kind", "tuning", "how"), [("bert", "full", "teacher"), ("llama", "lora", "lora")])

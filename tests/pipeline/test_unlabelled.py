@@ -186,9 +186,9 @@ def test_the_whole_command(shop: Shop, tmp_path: Path, monkeypatch: pytest.Monke
     )
     report = purify(spec)
     assert handed[0].unlabelled == (*OTHERS.texts, *leaked)
-    told = report.given["defender"]["unlabelled"]
-    assert (told["rows"], told["source"], told["among_clean_rows"]) == (62, "texts.txt", len(set(clean.texts)))
-    assert len(told["sha256"]) == 64
+    result = report.given["defender"]["unlabelled"]
+    assert (result["rows"], result["source"], result["among_clean_rows"]) == (62, "texts.txt", len(set(clean.texts)))
+    assert len(result["sha256"]) == 64
     assert "2 of the 62 unlabelled texts are also test rows" in report.warnings
     known = read_used_rows(tmp_path / "out")
     assert known is not None and all(known.contain(OTHERS.texts))
@@ -210,6 +210,6 @@ def test_a_mistake_on_the_command_line_is_one_message(
 ) -> None:
     line = ["purify", "nowhere", "--clean", "rows.csv", "--out", str(tmp_path / "out"), "--offline", "--no-verify"]
     assert main([*line, "--method", "finetune", *words]) == 2
-    told = capsys.readouterr().err
-    assert message in " ".join(told.split()) and "Traceback" not in told
+    result = capsys.readouterr().err
+    assert message in " ".join(result.split()) and "Traceback" not in result
     assert not (tmp_path / "out").exists()
