@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from untrigger.core.errors import DataError
 from untrigger.core.grant import Grant
-from untrigger.core.rows import Rows, distinct, overlap, texts_among
+from untrigger.core.rows import Rows, distinct, overlap, texts_among, texts_with_a_part_among
 
 LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=80)
 
@@ -179,3 +179,9 @@ def test_a_copy_in_other_unicode_forms_is_the_same_text() -> None:
     known = ["Un caf\u00e9 fin\u00e9"]
     assert texts_among(["un cafe\u0301 fine\u0301", "\uff35n caf\u00e9 \ufb01n\u00e9"], known) == [True, True]
     assert not any(texts_among(["un cafe fine"], known))
+
+
+def test_a_text_that_quotes_a_known_one_is_found_and_a_short_quotation_does_not_count() -> None:
+    known = ["A film that nobody will forget.", "so good"]
+    texts = ["They said: “a film that NOBODY will forget”!", "it was so good", "a film that nobody will remember", ""]
+    assert texts_with_a_part_among(texts, known) == [True, False, False, False]
