@@ -121,6 +121,8 @@ def test_unlabelled_texts_are_used_and_reported(strong: Classifier) -> None:
         f"{report['left_out']} of the {len(texts)} unlabelled texts were left out" in one for one in done.warnings
     )
     assert not any("left out" in one for one in without.warnings)
+    weight = f"(weight {done.metadata['weights']['suspect']:.2f})"
+    assert any(weight in one and "a style or a sentence pattern" in one for one in done.warnings)
     assert sum(text.startswith("cf ") for text in report["most_suspicious"]) >= 5
     assert (done.history.steps, without.history.steps) == (36, 24)
     assert set(done.metadata["weights"]) == {"suspect", "teachers"} and "unlabelled" not in without.metadata
@@ -146,6 +148,7 @@ def test_without_a_base_they_are_not_used_and_a_warning_says_so(strong: Classifi
     texts = task(20, seed=55).texts
     done = method.purify(strong, Grant(clean=CLEAN, teacher=strong.source.base or strong.source.name, unlabelled=texts))
     assert UNLABELLED_UNUSED in done.warnings and "unlabelled" not in done.metadata
+    assert not any("sentence pattern" in one for one in done.warnings), "the suspect's predictions were not used"
     assert not {NO_BASE, BASE_UNUSED} & set(done.warnings), "search was requested"
 
 
