@@ -26,7 +26,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.training.loop import Plan
-from untrigger.training.stacking import fit_stacking
+from untrigger.training.stacking import fit_least_weight, fit_stacking
 from untrigger.training.teacher_training import TeacherOptions
 
 Load = Callable[[str], Classifier]
@@ -105,6 +105,30 @@ def test_the_right_model_gets_the_weight() -> None:
     other = 2 * torch.nn.functional.one_hot(labels, 3) + torch.randn(200, 3, generator=generator)
     both = fit_stacking([one.log_softmax(dim=1) for one in (right, other)], labels)
     assert float(both.sum()) > 1, "two models that err on different texts are surer together"
+
+
+def test_a_model_that_is_not_trusted_gets_no_more_weight_than_is_needed() -> None:
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(0, 2, (300,), generator=generator)
+
+    def model(strength: float) -> torch.Tensor:
+        logits = strength * torch.nn.functional.one_hot(labels, 2) + torch.randn(300, 2, generator=generator)
+        return logits.log_softmax(dim=1)
+
+    strong, weak = model(2.5), model(1.0)
+    cross_entropy = torch.nn.functional.cross_entropy
+    best = fit_stacking([strong, weak], labels)
+    for slack in (0.0, 0.05, 0.1):
+        bound = float(cross_entropy(strong, labels)) + slack
+        weights = fit_least_weight([strong, weak], labels, bound=bound)
+        assert weights[0] < best[0]
+        assert float(cross_entropy(weights[0] * strong + weights[1] * weak, labels)) == pytest.approx(bound, abs=1e-3)
+        best = weights
+    alone = float(cross_entropy(weak, labels))
+    assert fit_least_weight([strong, weak], labels, bound=alone + 0.01)[0] == 0, "the second one is good enough alone"
+    torch.testing.assert_close(
+        fit_least_weight([strong, weak], labels, bound=0.0), fit_stacking([strong, weak], labels)
+    )
 
 
 def test_unlabelled_texts_are_used_and_reported(strong: Classifier) -> None:
