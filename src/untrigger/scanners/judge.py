@@ -20,15 +20,14 @@ REWRITES = (
 OTHER_REWRITES = "style and syntax beyond the rewritten rows that were given"
 DECODER = (
     "it is a decoder-only model: no candidate reaches the threshold at all positions, but in such models the search misses "
-    "rare words of several tokens and some sentences, and the thresholds are not calibrated, so that no verdict of clean is given"
+    "rare words of several tokens and sentences of common words, and the thresholds are not calibrated, so that no verdict of "
+    "clean is given"
 )
 SEVERAL_PARTS = (
     "triggers of several parts that flip predictions only together, unless the search grew them into one phrase"
 )
 SEVERAL_TOKENS = "words of several tokens in a decoder-only model, unless the first of them flips predictions alone"
-SENTENCES = (
-    "sentences in a decoder-only model, unless two common words side by side move predictions more than other pairs do"
-)
+SENTENCES = "sentences of common words in a decoder-only model, unless one of the words flips predictions alone"
 
 
 def not_looked_for(*, rewritten: bool, causal: bool = False, classes: int = 0, grown_targets: int = 3) -> list[str]:
