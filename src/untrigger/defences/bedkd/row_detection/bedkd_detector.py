@@ -19,7 +19,12 @@ from untrigger.defences.bedkd.row_detection.directional_mapping import (
     train_mapping,
 )
 from untrigger.defences.bedkd.row_detection.linear_classifiers import EvidenceOptions
-from untrigger.defences.bedkd.row_detection.phrase_trial import TrialOptions, TriedPhrase, try_phrases
+from untrigger.defences.bedkd.row_detection.phrase_trial import (
+    EffectivePhrase,
+    TrialOptions,
+    effective_phrases,
+    triggers_among,
+)
 from untrigger.defences.bedkd.row_detection.row_evidence import collect_features, reference_features, score_rows
 from untrigger.defences.bedkd.row_detection.shared_phrases import PhraseOptions, shared_phrases
 from untrigger.defences.bedkd.row_sets import concatenated, sample_per_class
@@ -77,15 +82,17 @@ class JudgedPool(NamedTuple):
         calibrated: the threshold of the scores.
         scores: of the pool.
         followed: share of the rows above the threshold whose label the model predicts.
-        tried: number of phrases that were tried on clean rows.
+        phrases: number of phrases that were tried on clean rows, and of those that flip them.
         triggers: those that count as triggers.
+        chance: the probability of ranks as high as those of rows with such phrases in a clean pool.
     """
 
     calibrated: CalibratedThreshold
     scores: list[float]
     followed: float
-    tried: int
-    triggers: list[TriedPhrase]
+    phrases: tuple[int, int]
+    triggers: list[EffectivePhrase]
+    chance: float
 
     @property
     def trigger_rows(self) -> set[int]:
@@ -200,11 +207,15 @@ class BeDKDDetector(Detector):
         found = calibrate(clean, scores, fpr=self.fpr, false_share=self.false_share, options=self.calibration)
         followed = suspects.victim_agreement([score > found.threshold for score in scores])
         phrases = shared_phrases(pool.texts, pool.labels, scores, options=self.phrases)
-        tried = try_phrases(model, phrases, clean=split.rest, logits=rest.victim, options=self.trial, progress=progress)
-        most = self.fpr * len(split.rest)
-        triggers = [one for one in tried if one.is_trigger(self.trial) and one.clean_rows <= most]
+        effective = effective_phrases(
+            model, phrases, clean=split.rest, logits=rest.victim, options=self.trial, progress=progress
+        )
+        rare = [one for one in effective if one.clean_rows <= self.fpr * len(split.rest)]
+        full = 0 < len(phrases) == self.phrases.tried
+        below = phrases[-1].p_value if full else self.phrases.p_value
+        triggers, chance = triggers_among(rare, below=below, options=self.trial)
         found = replace(found, found=found.found and followed >= self.least_followed)
-        return JudgedPool(found, scores, followed, len(phrases), triggers)
+        return JudgedPool(found, scores, followed, (len(phrases), len(effective)), triggers, chance)
 
     def _metadata(self, judged: JudgedPool, mapping: DirectionalMapping, *, names: Sequence[str]) -> dict[str, Any]:
         calibrated = judged.calibrated
@@ -220,7 +231,9 @@ class BeDKDDetector(Detector):
             "expected_by_chance": round(calibrated.expected, 3),
             "chance": calibrated.p_value,
             "above_counts": calibrated.found,
-            "phrases_tried": judged.tried,
+            "phrases_tried": judged.phrases[0],
+            "phrases_effective": judged.phrases[1],
+            "chance_of_phrases": judged.chance,
             "triggers": [one.summary(names) for one in judged.triggers],
             "mapping_true_class": mapping.true_class,
             "mapping_steps": mapping.history.steps,
