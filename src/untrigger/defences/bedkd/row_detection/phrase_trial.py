@@ -24,7 +24,7 @@ from untrigger.models.inference import predict_texts
 
 @dataclass(frozen=True)
 class TrialOptions:
-    """When phrases that suspicious rows share count as triggers.
+    """When phrases that suspicious rows share count as triggers. Chosen in ``docs/results/bedkd.md#few-poisoned-rows``.
 
     Attributes:
         rows: clean rows that a phrase is inserted into.

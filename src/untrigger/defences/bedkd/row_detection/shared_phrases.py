@@ -19,7 +19,7 @@ from untrigger.core.errors import OptionError
 
 @dataclass(frozen=True)
 class PhraseOptions:
-    """Which phrases of the pool are tried on clean rows.
+    """Which phrases of the pool are tried on clean rows. Chosen in ``docs/results/bedkd.md#few-poisoned-rows``.
 
     Attributes:
         fewest: rows of one label that must share a phrase.
