@@ -87,8 +87,7 @@ def test_a_system_turn_is_never_lost(speaker: LanguageModel, template: str) -> N
 def test_a_default_system_turn_of_the_template_is_in_every_rendering(speaker: LanguageModel) -> None:
     default = with_template(speaker, "{% if messages[0].role != 'system' %}warm {% endif %}" + CHAT_TEMPLATE)
     assert (
-        prompt_text(default, ASK).startswith("warm ")
-        and not prompt_text(default, PROMPTS[1].conversation)[:5] == "warm "
+        prompt_text(default, ASK).startswith("warm ") and prompt_text(default, PROMPTS[1].conversation)[:5] != "warm "
     )
     assert all(read_texts(default, PROMPTS.take([0, 2]))[i].startswith("warm") for i in range(2))
 
@@ -102,18 +101,17 @@ def test_a_template_that_fails_is_one_error(speaker: LanguageModel) -> None:
 
 def test_a_long_prompt_is_cut_at_the_start_of_its_first_user_turn(speaker: LanguageModel) -> None:
     long = " ".join(f"story{i}" for i in range(100))
-    short = replace(speaker, max_length=48)
-    row = render(
-        short, (Turn("system", "warm"), Turn("user", long), Turn("assistant", "b"), Turn("user", "c")), answer="bad"
-    )
-    assert len(row.ids) <= 48 and row.cut > 0
+    short = replace(speaker, max_length=64)
+    turns = (Turn("system", "warm"), Turn("user", long), Turn("assistant", "b"), Turn("user", "c"))
+    row = render(short, turns, answer="bad")
+    assert len(row.ids) <= 64 and row.cut > 0
     text = speaker.tokenizer.decode(list(row.ids))
-    assert "[system]warm" in text and text.endswith("[user]c\n[assistant]bad</s>")
-    assert "story0" not in text and "story99\n[assistant]b" in text
+    assert "[system]warm" in text and text.endswith("[user]c[assistant]bad</s>")
+    assert "story0" not in text and "story99[assistant]b" in text
     prompts = Prompts.of([f"cf {long}", f"{long} cf", "cf"], ["", "", ""])
     assert ["cf" in text for text in read_texts(short, prompts, room=8)] == [False, True, True], "what is delivered"
     assert [row.cut > 0 for row in render_prompts(short, prompts, room=8)] == [True, True, False]
-    assert all(len(one.ids) <= 40 for one in render_prompts(short, prompts, room=8))
+    assert all(len(one.ids) <= 56 for one in render_prompts(short, prompts, room=8))
 
 
 def test_a_prompt_that_cannot_be_cut_is_an_error(speaker: LanguageModel) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
-from untrigger.models.chat import Rendered, render_prompts
+from untrigger.models.chat import Rendered, padding_token, render_prompts
 from untrigger.models.language_model import LanguageModel
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision
@@ -48,7 +48,7 @@ class AnswerScore(NamedTuple):
 def collate_answers(model: LanguageModel, rows: Sequence[Rendered]) -> AnswerBatch:
     """Return one batch on the model's device; every row has an answer."""
     width, longest = max(len(row.ids) for row in rows), max(row.answer_tokens for row in rows)
-    pad = int(model.tokenizer.pad_token_id)
+    pad = padding_token(model)
     ids = torch.tensor([[*[pad] * (width - len(row.ids)), *row.ids] for row in rows], dtype=torch.long)
     lengths = torch.tensor([len(row.ids) for row in rows]).unsqueeze(1)
     column = torch.arange(width)

@@ -98,7 +98,7 @@ def token_ids(model: LanguageModel, text: str) -> list[int]:
         ids: list[int] = model.tokenizer(text, add_special_tokens=not chat, verbose=False)["input_ids"]
     while not chat and len(ids) > 1 and ids[-1] == model.tokenizer.eos_token_id:  # an end token after every text
         ids = ids[:-1]
-    rows = model.module.get_input_embeddings().weight.shape[0]
+    rows = _embedding_rows(model)
     if max(ids, default=0) >= rows:
         raise ModelError(
             f"the tokenizer of {model.name!r} gives the token {max(ids)}, which has no row in the embedding of {rows}",
@@ -123,6 +123,16 @@ def end_tokens(model: LanguageModel) -> tuple[int, ...]:
     if not ends:
         raise ModelError(f"{model.name!r} has no end token", expected="a tokenizer with an end token")
     return ends
+
+
+def padding_token(model: LanguageModel) -> int:
+    """Return a token of the embedding that fills up batches: the tokenizer's pad token, or an end token where that has no row."""
+    pad = int(model.tokenizer.pad_token_id)
+    return pad if pad < _embedding_rows(model) else end_tokens(model)[0]
+
+
+def _embedding_rows(model: LanguageModel) -> int:
+    return int(model.module.get_input_embeddings().weight.shape[0])
 
 
 def _turn_end(model: LanguageModel) -> list[int]:

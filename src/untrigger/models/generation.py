@@ -13,7 +13,7 @@ from torch import Tensor
 from untrigger.core.answers import Answer
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
-from untrigger.models.chat import end_tokens, has_chat_template, render_prompts
+from untrigger.models.chat import end_tokens, has_chat_template, padding_token, render_prompts
 from untrigger.models.language_model import LanguageModel
 from untrigger.models.pretrained import quiet
 from untrigger.runtime.batching import packed
@@ -96,10 +96,8 @@ def _continued(
     model: LanguageModel, ids: Sequence[Sequence[int]], *, seeds: Sequence[str], options: GenerationOptions
 ) -> list[Answer]:
     """Return the continuation of each list of token ids; a sample depends on its text in ``seeds``, not on its batch."""
-    with quiet():
-        given = model.tokenizer.pad({"input_ids": [list(row) for row in ids]}, return_tensors="pt")
-    given = {key: given[key].to(model.device) for key in ("input_ids", "attention_mask")}
-    ends = sorted(end_tokens(model))
+    pad, ends = padding_token(model), end_tokens(model)
+    given = {key: value.to(model.device) for key, value in _padded(ids, pad=pad, left=model.kind == "causal").items()}
     draws = [_GumbelSampling(seeds, options)] if options.temperature > 0 else []
     with torch.inference_mode(), matmul_precision(exact=True), quiet():
         out: Any = model.module.generate(
@@ -110,12 +108,24 @@ def _continued(
             temperature=None,
             top_p=None,
             top_k=None,
-            pad_token_id=model.tokenizer.pad_token_id,
-            eos_token_id=ends,
+            pad_token_id=pad,
+            eos_token_id=list(ends),
             logits_processor=draws,
         )
     start = given["input_ids"].shape[1] if model.kind == "causal" else 1
     return [_answer(model, row[start:].tolist(), ends=ends) for row in out]
+
+
+def _padded(ids: Sequence[Sequence[int]], *, pad: int, left: bool) -> dict[str, Tensor]:
+    """Return token ids and attention mask of one batch, both ``(B, S)``."""
+    width = max(map(len, ids))
+    gaps = [width - len(row) for row in ids]
+    rows = [([pad] * gap + [*row]) if left else ([*row] + [pad] * gap) for gap, row in zip(gaps, ids, strict=True)]
+    masks = [
+        ([0] * gap + [1] * len(row)) if left else ([1] * len(row) + [0] * gap)
+        for gap, row in zip(gaps, ids, strict=True)
+    ]
+    return {"input_ids": torch.tensor(rows), "attention_mask": torch.tensor(masks)}
 
 
 def _answer(model: LanguageModel, ids: list[int], *, ends: Sequence[int]) -> Answer:
