@@ -73,6 +73,11 @@ KNOWN_TYPES = frozenset(
 )
 """PEFT methods that add tensors of their own and leave the base's as they are."""
 
+_TASKS = {
+    "SEQ_CLS": "an adapter of a text classifier (SEQ_CLS)",
+    "CAUSAL_LM": "an adapter of a causal language model (CAUSAL_LM)",
+}
+
 
 def folded(key: str) -> str:
     """Return a config key without case, ``_`` and ``-``, so that every spelling of it is one."""
@@ -161,10 +166,15 @@ def refuse_tokenizer_files(config: Mapping[str, Any], *, where: str) -> None:
             )
 
 
-def adapter_config(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+def adapter_config(config: Mapping[str, Any], *, where: str, task: str = "SEQ_CLS") -> dict[str, Any]:
     """Return the part of an adapter's config that PEFT may see.
 
     A key that is not in the whitelist must have an empty value or PEFT's default.
+
+    Args:
+        config: as read from the file.
+        where: the file, for messages.
+        task: the PEFT task that the adapter may name, ``SEQ_CLS`` or ``CAUSAL_LM``; an adapter may also name none.
 
     Raises:
         UnsafeFileError: for a key that opens other files, runs code, or rewrites or rearranges the base's weights.
@@ -180,12 +190,10 @@ def adapter_config(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     for key in ("base_model_name_or_path", "revision", "task_type"):
         if not isinstance(config.get(key), str | None):
             raise ModelError(f"{where!r}: {key} is {str(config[key])[:80]}", expected="a text")
-    task = config.get("task_type")
-    if task not in (None, "SEQ_CLS"):
-        raise ModelError(
-            f"{where!r}: the adapter was trained for {task!r}, so it has no classification head",
-            expected="an adapter of a text classifier (SEQ_CLS)",
-        )
+    named = config.get("task_type")
+    if named not in (None, task):
+        lacks = "so it has no classification head" if task == "SEQ_CLS" else "not to generate text"
+        raise ModelError(f"{where!r}: the adapter was trained for {named!r}, {lacks}", expected=_TASKS[task])
     for key, value in config.items():
         if key not in _PASSING and key not in _DROPPED and not _is_empty(value) and value != _defaults(kind).get(key):
             raise UnsafeFileError(
