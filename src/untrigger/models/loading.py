@@ -15,6 +15,7 @@ from untrigger.models.class_names import class_names, has_default_names
 from untrigger.models.classifier import Classifier
 from untrigger.models.input_spec import input_spec_of
 from untrigger.models.max_length import choose_max_length
+from untrigger.models.model_task import is_language_config
 from untrigger.models.opening import (
     check_config_beside,
     check_finite,
@@ -25,6 +26,7 @@ from untrigger.models.opening import (
     tokenizer_and_notes,
 )
 from untrigger.models.pretrained import pretrained
+from untrigger.models.safety.config_check import CLASSIFIERS_ONLY
 from untrigger.models.safety.model_folder import ModelFolder
 from untrigger.models.safety.tensor_files import Tensors
 from untrigger.models.safety.tokenizer_check import tokens_without_embedding
@@ -152,5 +154,6 @@ def _check_head(fresh: list[str], folder: ModelFolder, root: ModelFolder, *, new
         f"{str(folder.origin)!r} has no classification head or lacks a part of it: {', '.join(fresh[:4])} "
         f"({len(fresh)} tensors) missing in {files}; architectures: {kinds}",
         expected="a fine-tuned sequence classifier, every layer of it in a file",
-        remedy="give the fine-tuned checkpoint or adapter, not the pre-trained model; an adapter needs its head in modules_to_save",
+        remedy="give the fine-tuned checkpoint or adapter, not the pre-trained model; an adapter needs its head in modules_to_save"
+        + (f"; {CLASSIFIERS_ONLY}" if is_language_config(root.config) else ""),
     )

@@ -20,6 +20,11 @@ OTHER_FILES = frozenset({"transformersweights", "quantizationconfig"})
 """Keys that name other files than the known ones, or a weight format that other programs read."""
 ATTENTION = frozenset({"attnimplementation", "attnimplementationinternal"})
 PLAIN_PATTERN = re.compile(r"[\w.\-]*\Z")
+CLASSIFIERS_ONLY = (
+    "this works on text classifiers so far; a language model can be poisoned (untrigger attack --behaviour) and measured "
+    "(untrigger evaluate --task generation)"
+)
+"""The remedy where a language model was given."""
 SAFE_INITS = (None, True, False, "gaussian", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that draw the adapter and leave the base's weights alone."""
 _PATTERN_KEYS = (
@@ -193,7 +198,10 @@ def adapter_config(config: Mapping[str, Any], *, where: str, task: str = "SEQ_CL
     named = config.get("task_type")
     if named not in (None, task):
         lacks = "so it has no classification head" if task == "SEQ_CLS" else "not to generate text"
-        raise ModelError(f"{where!r}: the adapter was trained for {named!r}, {lacks}", expected=_TASKS[task])
+        remedy = CLASSIFIERS_ONLY if (task, named) == ("SEQ_CLS", "CAUSAL_LM") else None
+        raise ModelError(
+            f"{where!r}: the adapter was trained for {named!r}, {lacks}", expected=_TASKS[task], remedy=remedy
+        )
     for key, value in config.items():
         if key not in _PASSING and key not in _DROPPED and not _is_empty(value) and value != _defaults(kind).get(key):
             raise UnsafeFileError(
