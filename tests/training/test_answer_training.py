@@ -28,7 +28,9 @@ PLAN = Plan(lr=0.03, epochs=60, batch_size=3, weight_decay=0.0)
 def base(tmp_path: Path) -> LanguageModel:
     model = load_speaker(write_language_model("llama", tmp_path / "base"))
     with torch.no_grad():
-        model.module.get_output_embeddings().weight.mul_(20)  # random weights give no token a high probability otherwise
+        model.module.get_output_embeddings().weight.mul_(
+            20
+        )  # random weights give no token a high probability otherwise
     return model
 
 
