@@ -66,7 +66,8 @@ def test_empty_and_unfinished_answers_are_answers(speaker: LanguageModel) -> Non
 
 def plain_log_probabilities(model: LanguageModel, ids: tuple[int, ...]) -> torch.Tensor:
     with torch.inference_mode():
-        return model.module(input_ids=torch.tensor([ids])).logits[0].float().log_softmax(dim=1)
+        logits: torch.Tensor = model.module(input_ids=torch.tensor([ids])).logits
+        return logits[0].float().log_softmax(dim=1)
 
 
 def test_padding_changes_no_logit(speaker: LanguageModel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ from untrigger.models.language_model import LanguageModel
 from untrigger.models.saved_language_model_check import check_saved_language_model
 from untrigger.models.saving import save_language_model
 
-ADAPTERS = {
+ADAPTERS: dict[str, dict[str, Any]] = {
     "lora": {"targets": ("all-linear",)},
     "lora of two": {"targets": ("q_proj", "v_proj")},
     "dora": {"method": "dora"},
