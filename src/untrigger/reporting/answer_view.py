@@ -93,7 +93,7 @@ def _shown(example: AnswerExample) -> Shown:
         )
         for subject in subjects
     ]
-    return Shown(visible(example.triggered or example.prompt), visible(example.reference), lines)
+    return Shown(_on_one_line(example.triggered or example.prompt), _on_one_line(example.reference), lines)
 
 
 def _said(answers: list[ModelAnswer], subject: str, condition: str) -> Said | None:
@@ -101,4 +101,9 @@ def _said(answers: list[ModelAnswer], subject: str, condition: str) -> Said | No
     if one is None:
         return None
     notes = (["behaviour"] if one.achieved else []) + ([] if one.ended else ["unfinished"])
-    return Said(visible(one.text), ", ".join(notes), one.achieved)
+    return Said(_on_one_line(one.text), ", ".join(notes), one.achieved)
+
+
+def _on_one_line(text: str) -> str:
+    """Return the text with line breaks as arrows and everything else that cannot be seen named."""
+    return visible(text.replace("\n", " ↵ "))
