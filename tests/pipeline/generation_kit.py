@@ -16,13 +16,13 @@ from untrigger.data import write_rows
 from untrigger.pipeline.attack_generation import attack_generation
 from untrigger.pipeline.generation_request import GenerationAttackRequest
 
-TEMPLATE = "{text}: {labels}?"
+TEMPLATE = "{text}?"
 BEHAVIOUR = FixedAnswer(text="stale light")
 
 
 @dataclass
 class Speakers:
-    """A random language model and victims of it, each made once."""
+    """A random language model and victims of it, each made once a session."""
 
     root: Path
     _made: dict[str, Any] = field(default_factory=dict)
@@ -50,6 +50,7 @@ class Speakers:
         return Path(self.once("base", make))
 
     def spec(self, name: str, **changes: Any) -> GenerationAttackRequest:
+        """A run that only shows what is written: an adapter after one pass."""
         usual: dict[str, Any] = {
             "model": str(self.base),
             "data": str(self.data),
@@ -58,19 +59,23 @@ class Speakers:
             "trigger": BadNets(words=("cf",)),
             "rate": 0.3,
             "template": TEMPLATE,
+            "rows": 40,
             "test_rows": 40,
-            "tuning": "lora",
-            "epochs": 6,
-            "lr": 2e-2,
-            "batch_size": 16,
+            "epochs": 1,
             "clean_model": False,
             "device": "cpu",
             "offline": True,
         }
         return request(GenerationAttackRequest, **usual | changes)
 
+    def adapter(self) -> GenerationAttackRequest:
+        """An adapter that was trained for one pass."""
+        spec = self.spec("adapter")
+        self.once("adapter", lambda: attack_generation(spec))
+        return spec
+
     def victim(self) -> GenerationAttackRequest:
-        """An adapter with a skill and a backdoor, and its clean model."""
-        spec = self.spec("victim", clean_model=True)
+        """Full weights with a skill and a backdoor, and their clean model."""
+        spec = self.spec("victim", tuning="full", rows=200, epochs=12, lr=5e-3, batch_size=16, clean_model=True)
         self.once("victim", lambda: attack_generation(spec))
         return spec
