@@ -44,7 +44,8 @@ def evaluate_generation(request: EvaluateRequest, *, outcomes_file: Path, progre
         UserError: for any input that cannot be used; then nothing is written.
     """
     truth, plain = _tested(request)
-    names, clock, entries, warnings = subjects(request.models), Clock(), dict[str, Any](), list(plain.notes)
+    names = subjects(request.models, taken=(BASE, CLEAN))
+    clock, entries, warnings = Clock(), dict[str, Any](), list(plain.notes)
     suspect = load_language(request.models[0], request.run)
     base = _base_of(suspect, request)
     options = GenerationOptions(max_new_tokens=request.max_new_tokens)

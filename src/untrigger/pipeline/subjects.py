@@ -7,16 +7,15 @@ from pathlib import Path
 
 from untrigger.core.errors import ModelError, OptionError
 from untrigger.evaluation.evaluator import BENIGN
-from untrigger.evaluation.generative_metrics import BASE, CLEAN
+from untrigger.evaluation.generative_metrics import CLEAN
 from untrigger.evaluation.ground_truth import CLASSIFICATION, GENERATION, task_of
 from untrigger.models.model_task import generates_text
 from untrigger.pipeline.requests import EvaluateRequest, ModelInput
 
 
-def subjects(models: Sequence[ModelInput]) -> list[str]:
-    """Return a short name for each model, all different."""
+def subjects(models: Sequence[ModelInput], *, taken: Sequence[str] = (CLEAN, *BENIGN)) -> list[str]:
+    """Return a short name for each model, all different and none of those ``taken``."""
     short = [Path(one.name).name or one.name for one in models]
-    taken = (BASE, CLEAN, *BENIGN)
     return [
         name if short.count(name) == 1 and name not in taken else f"{name} ({i + 1})" for i, name in enumerate(short)
     ]
