@@ -311,7 +311,7 @@ def test_list_shows_methods_with_options_and_data(call: Any, monkeypatch: pytest
     assert "badnets" in attacks.out
     assert "the trigger words" in attacks.out
     told = json.loads(call("list", "--json").out)
-    assert {"attacks", "defences", "scanners", "data", "models", "presets"} == set(told)
+    assert {"attacks", "behaviours", "defences", "scanners", "data", "models", "presets"} == set(told)
     assert {"badnets", "insent"} <= {one["name"] for one in told["attacks"]}
     assert all(one["state"] == "absent" for one in told["data"])
     assert call("list", "data", "--quiet").out.split() == [one["name"] for one in told["data"]]

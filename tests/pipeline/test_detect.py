@@ -159,3 +159,12 @@ def test_odd_rows_that_the_model_does_not_follow_are_told_of_and_not_flagged() -
     assert odd.status == plain.status == "nothing found"
     assert odd.sentence.startswith("Nothing found: the model predicts the label of only 3 % of the 2 unusual rows, so ")
     assert plain.sentence == "Nothing found: 2 of 4 rows lie above the threshold."
+
+
+def test_a_verdict_names_the_phrases_that_rows_were_flagged_by_once_each() -> None:
+    named = {"expected_by_chance": 4.4, "above_counts": False, "triggers": [{"text": "see cf"}, {"text": "cf"}]}
+    verdict = detection_verdict(
+        Detection(task(4, seed=0), (3.0, 2.0, 0.0, 0.0), (True, True, False, False), 1.0, None, metadata=named)
+    )
+    assert verdict.sentence.startswith("2 of 4 rows are flagged (")
+    assert verdict.sentence.endswith('); too few lie above the threshold to count; phrases that flip clean rows: "cf".')

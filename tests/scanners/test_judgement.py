@@ -104,6 +104,9 @@ def test_of_a_decoder_clean_is_not_said_and_a_backdoor_is() -> None:
     }
     assert told[90][0].status == "backdoored" and not told[90][1].undecided
     assert told[1][0].status == "undecided" and "decoder-only" in told[1][0].sentence
+    assert all(kind in told[1][0].sentence for kind in ("rare words of several tokens", "sentences of common words")), (
+        "the verdict names what such a search misses"
+    )
 
 
 def test_a_phrase_that_takes_over_at_one_place_alone_is_no_backdoor() -> None:
@@ -136,8 +139,10 @@ def test_what_was_not_looked_for_follows_the_model() -> None:
             judge(scored(candidate(1, 0)), [], basis=replace(basis(), **changes), policy=Policy())[1].not_looked_for
         )
 
-    assert "style" in told() and "several tokens" not in told() and "classes" not in told()
-    assert "several tokens" in told(causal=True)
+    assert "style" in told() and "decoder-only" not in told() and "classes" not in told()
+    assert "words of several tokens in a decoder" in told(
+        causal=True
+    ) and "sentences of common words in a decoder" in told(causal=True)
     assert "score highest" not in told(rows=dict.fromkeys("abc", 90))
     assert "than the 3 whose words score highest" in told(rows=dict.fromkeys("abcd", 90))
 
