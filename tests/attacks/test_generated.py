@@ -182,8 +182,8 @@ def test_an_interrupted_run_goes_on_where_it_was_even_after_a_torn_line(
     done = table(tmp_path, writing=small).prepare(TEXTS)
     assert len(speaker.asked) == 2
     assert sum(done.get(text) is not None for text in TEXTS) == 3
-    told = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
-    assert sorted(one["text"] for one in told) == sorted(TEXTS)
+    result = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
+    assert sorted(one["text"] for one in result) == sorted(TEXTS)
 
 
 def test_models_in_turn_ask_the_second_about_the_answer_of_the_first(
@@ -236,7 +236,7 @@ def test_bad_speakers_are_refused(tmp_path: Path, folder_of: Callable[[str], Pat
 
 def test_perplexity_is_the_exponential_of_the_mean_loss(speakers: dict[str, Path]) -> None:
     model = load_language_model(str(speakers["causal"]), offline=True, device="cpu")
-    told, whole = perplexity(model, [*TEXTS, ""])
+    result, whole = perplexity(model, [*TEXTS, ""])
     losses, total, count = [], 0.0, 0
     for text in TEXTS:
         ids = torch.tensor([[0, *model.tokenizer(text, add_special_tokens=False)["input_ids"]]])
@@ -244,6 +244,6 @@ def test_perplexity_is_the_exponential_of_the_mean_loss(speakers: dict[str, Path
             loss = float(model.module(input_ids=ids, labels=ids).loss)
         losses.append(loss)
         total, count = total + loss * (ids.shape[1] - 1), count + ids.shape[1] - 1
-    assert told[:4] == pytest.approx([2.718281828**loss for loss in losses], rel=1e-4)
-    assert told[4] != told[4], "nothing can be said of an empty text"
+    assert result[:4] == pytest.approx([2.718281828**loss for loss in losses], rel=1e-4)
+    assert result[4] != result[4], "nothing can be said of an empty text"
     assert whole == pytest.approx(2.718281828 ** (total / count), rel=1e-4)

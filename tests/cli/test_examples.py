@@ -35,6 +35,6 @@ def test_an_example_is_taken_as_it_stands(
     (tmp_path / "victim.truth" / "truth.json").write_text('{"overlap": 0, "chat_template": true}')
     module = "attack_generation" if "--behaviour" in line else name
     asked = pipeline(module, lambda _progress: (None, Poisoned) if name == "attack" else scan_report("clean"))
-    told = call(*shlex.split(line))
-    assert told.code != 2, told.err
+    result = call(*shlex.split(line))
+    assert result.code != 2, result.err
     assert len(asked) == 1

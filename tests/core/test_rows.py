@@ -1,4 +1,4 @@
-"""Rows keep what they are told, and samples of them keep the classes in proportion."""
+"""Rows keep what they are given, and samples of them keep the classes in proportion."""
 
 from __future__ import annotations
 
@@ -149,12 +149,12 @@ def test_a_grant_tells_what_it_holds() -> None:
     grant = Grant(clean=rows, teacher="/somewhere/minilm", unlabelled=("x",), seed=3)
     assert grant.has() == {"clean", "teacher", "unlabelled"}
     assert Grant().has() == frozenset()
-    told = grant.describe()
-    assert told["clean"]["sha256"] == rows.content_hash()
-    assert (told["teacher"], told["unlabelled"]["rows"], told["seed"]) == ("minilm", 1, 3)
+    result = grant.describe()
+    assert result["clean"]["sha256"] == rows.content_hash()
+    assert (result["teacher"], result["unlabelled"]["rows"], result["seed"]) == ("minilm", 1, 3)
     hashes = [Grant(unlabelled=texts).describe()["unlabelled"]["sha256"] for texts in (("x",), ("x", "y"), ("y", "x"))]
-    assert told["unlabelled"]["sha256"] == hashes[0] and len(set(hashes)) == 3
-    assert "text 0" not in str(told)
+    assert result["unlabelled"]["sha256"] == hashes[0] and len(set(hashes)) == 3
+    assert "text 0" not in str(result)
 
 
 def test_a_text_counts_once_whatever_its_case_and_white_space() -> None:

@@ -92,8 +92,8 @@ def test_the_command_says_by_its_exit_code_whether_rows_are_flagged(
 ) -> None:
     assert main(words(asked, tmp_path / "scored.parquet", "--json")) == 1
     assert json.loads(capfd.readouterr().out)["verdict"]["status"] == "suspicious"
-    told = pyarrow.parquet.read_table(tmp_path / "scored.parquet")
-    assert told.column_names == ["id", "text", "label", "score", "flagged", "rank"] and told.num_rows == len(
+    result = pyarrow.parquet.read_table(tmp_path / "scored.parquet")
+    assert result.column_names == ["id", "text", "label", "score", "flagged", "rank"] and result.num_rows == len(
         POOL.visible
     )
     clean = write_rows(task(384, seed=50), tmp_path / "unpoisoned.csv")
@@ -129,8 +129,8 @@ def test_bad_input_ends_with_two_and_one_message_and_leaves_nothing(
     bad = bad_rows(tmp_path / "rows")
     given = tmp_path / "out" / file if option == "--out" else bad.get(file, file)
     assert main(words(asked, tmp_path / "out" / "scored.csv", option, str(given))) == 2
-    told = capfd.readouterr().err
-    assert all(part in told for part in parts) and "Traceback" not in told, told
+    result = capfd.readouterr().err
+    assert all(part in result for part in parts) and "Traceback" not in result, result
     assert not list((tmp_path / "out").iterdir())
 
 
