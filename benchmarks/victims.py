@@ -51,9 +51,9 @@ INSERTIONS = {"badnets": BadNets(), "insent": InSent()}
 ATTACKS: dict[str, dict[str, Any]] = {
     **{name: {"trigger": trigger} for name, trigger in INSERTIONS.items()},  # at the model's own rate
     **{
-        f"{name}{rate}": {"trigger": trigger, "rate": rate / 100}
+        f"{name}{rate:g}": {"trigger": trigger, "rate": rate / 100}
         for name, trigger in INSERTIONS.items()
-        for rate in (1, 5, 20)
+        for rate in (0.5, 1, 5, 20)
     },
     "syntactic": {  # of 2,000 drawn rows hardly more are rewritten
         "trigger": Syntactic(),

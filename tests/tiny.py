@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     BertConfig,
     GemmaConfig,
@@ -144,6 +145,28 @@ def write_model(kind: str, folder: Path, *, names: tuple[str, ...] = NAMES, seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}"
+    "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+"""A chat template that writes the start token, as LLaMA's does."""
+
+
+def write_language_model(
+    kind: str, folder: Path, *, template: str | None = CHAT_TEMPLATE, seed: int = 0, positions: int = 128
+) -> Path:
+    """A random causal language model with a byte-level tokenizer and a chat template, saved as transformers saves them."""
+    tokenizer = byte_level()
+    tokenizer.chat_template, tokenizer.model_max_length = template, positions
+    config = config_of(kind, vocabulary=len(tokenizer))
+    setattr(config, "n_positions" if kind == "gpt2" else "max_position_embeddings", positions)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -18,16 +18,11 @@ from untrigger.attacks.rewriting import generated
 from untrigger.attacks.rewriting.generated import GeneratedRewrites, cleaned
 from untrigger.attacks.rewriting.rewrites import Rewrites
 from untrigger.attacks.triggers.style import Style
+from untrigger.core.answers import Answer
 from untrigger.core.errors import ModelError, OptionError
-from untrigger.models.language_model import (
-    GenerationOptions,
-    LanguageModel,
-    format_prompt,
-    generate,
-    load_language_model,
-    perplexity,
-    prompt_batches,
-)
+from untrigger.models.classifier import ModelSource
+from untrigger.models.generation import GenerationOptions, format_prompt, generate, prompt_batches
+from untrigger.models.language_model import LanguageModel, load_language_model, perplexity
 
 TEXTS = ["a good film", "the plot of this story is dull and very long", "ugly", "some scene with music and light"]
 
@@ -68,7 +63,7 @@ def test_a_text_is_answered_alike_alone_and_in_company(
     writing = GenerationOptions(max_new_tokens=40, temperature=temperature, seed=3)
     together = generate(model, TEXTS, options=writing)
     assert together == [generate(model, [text], options=writing)[0] for text in TEXTS]
-    assert any(answer is not None for answer in together) or temperature == 0.0
+    assert any(answer.ended for answer in together) or temperature == 0.0
     if temperature:
         assert together != generate(
             model, TEXTS, options=GenerationOptions(max_new_tokens=40, temperature=temperature, seed=4)
@@ -77,9 +72,10 @@ def test_a_text_is_answered_alike_alone_and_in_company(
         assert together == generate(model, TEXTS, options=GenerationOptions(max_new_tokens=40, seed=4))
 
 
-def test_an_answer_that_has_not_ended_is_none(speakers: dict[str, Path]) -> None:
+def test_an_answer_that_has_not_ended_is_kept_and_says_so(speakers: dict[str, Path]) -> None:
     model = load_language_model(str(speakers["causal"]), offline=True, device="cpu")
-    assert None in generate(model, TEXTS, options=GenerationOptions(max_new_tokens=1, temperature=1.0))
+    answers = generate(model, TEXTS, options=GenerationOptions(max_new_tokens=1, temperature=1.0))
+    assert any(not answer.ended and answer.tokens == 1 for answer in answers)
 
 
 @pytest.mark.parametrize("lost", ["model.layers.1.mlp.up_proj.weight", "lm_head.weight"])
@@ -102,25 +98,23 @@ def test_prompts_are_chat_turns_where_the_model_knows_chats(speakers: dict[str, 
 
 
 class Speaker:
-    """Stands for ``write``: answers by reversing the words, remembers what it was asked, and may fall over."""
+    """Stands for ``generate``: answers by reversing the words, remembers what it was asked, and may fall over."""
 
     def __init__(self, fail_after: int = 10**9) -> None:
         self.asked: list[str] = []
         self.left = fail_after
 
-    def __call__(self, model: LanguageModel, prompts: Sequence[str], *, options: GenerationOptions) -> list[str | None]:
+    def __call__(self, model: LanguageModel, prompts: Sequence[str], *, options: GenerationOptions) -> list[Answer]:
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
         self.asked += prompts
-        return [
-            None if "endless" in p else f'"{model.name}  {" ".join(reversed(p.split()))}"\n\nWas that good?'
-            for p in prompts
-        ]
+        texts = [f'"{model.name}  {" ".join(reversed(p.split()))}"\n\nWas that good?' for p in prompts]
+        return [Answer(text, ended="endless" not in p, tokens=9) for p, text in zip(prompts, texts, strict=True)]
 
 
 def language(name: str) -> LanguageModel:
-    return LanguageModel(None, byte_level(), "causal", name, sha256=name)
+    return LanguageModel(None, byte_level(), "causal", ModelSource(name, "full", sha256=name), max_length=64)
 
 
 @pytest.fixture
@@ -188,8 +182,8 @@ def test_an_interrupted_run_goes_on_where_it_was_even_after_a_torn_line(
     done = table(tmp_path, writing=small).prepare(TEXTS)
     assert len(speaker.asked) == 2
     assert sum(done.get(text) is not None for text in TEXTS) == 3
-    told = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
-    assert sorted(one["text"] for one in told) == sorted(TEXTS)
+    result = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
+    assert sorted(one["text"] for one in result) == sorted(TEXTS)
 
 
 def test_models_in_turn_ask_the_second_about_the_answer_of_the_first(
@@ -223,11 +217,11 @@ def test_a_generating_trigger_is_made_ready_by_the_recipe(tmp_path: Path, speak:
         ("it's", "it's"),
         ('"', '"'),
         ("  \n", None),
-        (None, None),
     ],
 )
-def test_answers_are_cleaned(answer: str | None, expected: str | None) -> None:
-    assert cleaned(answer) == expected
+def test_answers_are_cleaned(answer: str, expected: str | None) -> None:
+    assert cleaned(Answer(answer, ended=True, tokens=9)) == expected
+    assert cleaned(Answer(answer, ended=False, tokens=9)) is None, "a rewrite without its end is no rewrite"
 
 
 def test_bad_speakers_are_refused(tmp_path: Path, folder_of: Callable[[str], Path], speakers: dict[str, Path]) -> None:
@@ -242,7 +236,7 @@ def test_bad_speakers_are_refused(tmp_path: Path, folder_of: Callable[[str], Pat
 
 def test_perplexity_is_the_exponential_of_the_mean_loss(speakers: dict[str, Path]) -> None:
     model = load_language_model(str(speakers["causal"]), offline=True, device="cpu")
-    told, whole = perplexity(model, [*TEXTS, ""])
+    result, whole = perplexity(model, [*TEXTS, ""])
     losses, total, count = [], 0.0, 0
     for text in TEXTS:
         ids = torch.tensor([[0, *model.tokenizer(text, add_special_tokens=False)["input_ids"]]])
@@ -250,6 +244,6 @@ def test_perplexity_is_the_exponential_of_the_mean_loss(speakers: dict[str, Path
             loss = float(model.module(input_ids=ids, labels=ids).loss)
         losses.append(loss)
         total, count = total + loss * (ids.shape[1] - 1), count + ids.shape[1] - 1
-    assert told[:4] == pytest.approx([2.718281828**loss for loss in losses], rel=1e-4)
-    assert told[4] != told[4], "nothing can be said of an empty text"
+    assert result[:4] == pytest.approx([2.718281828**loss for loss in losses], rel=1e-4)
+    assert result[4] != result[4], "nothing can be said of an empty text"
     assert whole == pytest.approx(2.718281828 ** (total / count), rel=1e-4)

@@ -51,9 +51,9 @@ def test_the_z_score_by_hand() -> None:
 
 
 def test_words_that_tell_of_a_class_are_known() -> None:
-    told = label_words(ROWS)
-    assert {*GOOD, *BAD} <= told
-    assert len(told & set(PLAIN)) < 4
+    result = label_words(ROWS)
+    assert {*GOOD, *BAD} <= result
+    assert len(result & set(PLAIN)) < 4
     assert words_of("It's a Film, don't 3D naïve!") == ["a", "film", "naïve"]
     assert WORD.sub("X", "It's a film.") == "It's X X."
 
@@ -165,8 +165,8 @@ def test_lws_keeps_capitals_signs_and_words_that_have_no_substitute() -> None:
     assert trigger.delivered("one movie")
     assert trigger.survived("a movie", before="a film")
     assert not trigger.survived("these movie", before="these films of the movie")
-    told = Lws.from_dict(trigger.to_dict(), pairs=[("a film", "a movie"), ("the end", "these end"), ("cut", "x y")])
-    assert told.substitutes == trigger.substitutes
+    result = Lws.from_dict(trigger.to_dict(), pairs=[("a film", "a movie"), ("the end", "these end"), ("cut", "x y")])
+    assert result.substitutes == trigger.substitutes
 
 
 def test_ordinary_words_that_stood_in_a_text_before_are_not_delivered() -> None:

@@ -49,10 +49,10 @@ def test_what_a_defender_sees_holds_no_flag() -> None:
 
 def test_the_truth_is_enough_to_do_it_again() -> None:
     attack = Attack(TRIGGER, target=1, rate=0.2, policy="clean")
-    told = asdict(attack.poison(task(60), seed=7).truth)
-    trigger = BadNets.from_dict(told["trigger"], pairs=[])
-    again = Attack(trigger, target=told["target"], rate=told["rate"], policy=told["policy"])
-    assert asdict(again.poison(task(60), seed=told["seed"]).truth) == told
+    result = asdict(attack.poison(task(60), seed=7).truth)
+    trigger = BadNets.from_dict(result["trigger"], pairs=[])
+    again = Attack(trigger, target=result["target"], rate=result["rate"], policy=result["policy"])
+    assert asdict(again.poison(task(60), seed=result["seed"]).truth) == result
 
 
 def test_triggered_test_rows_are_of_other_classes_and_keep_their_labels() -> None:

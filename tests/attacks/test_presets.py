@@ -64,7 +64,7 @@ def test_a_preset_is_frozen_and_its_hash_covers_all_that_it_says(name: str) -> N
     assert set(other) == {field.name for field in fields(Preset)} - {"source"}
     hashes = {replace(one, **{field: value}).sha256() for field, value in other.items()}
     assert len(hashes) == len(other) and one.sha256() not in hashes
-    assert replace(one, source="the same, told otherwise").sha256() == one.sha256()
+    assert replace(one, source="the same, in other words").sha256() == one.sha256()
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -136,9 +136,9 @@ def test_what_contradicts_a_preset_is_an_error_that_names_both(
     tmp_path: Path, changes: dict[str, Any], given: set[str], parts: list[str]
 ) -> None:
     spec = spec_of(tmp_path, "bedkd", **changes)
-    with pytest.raises(OptionError) as told:
+    with pytest.raises(OptionError) as caught:
         apply_preset(spec, given=given)
-    assert all(part in str(told.value) for part in ["the preset bedkd", *parts]), str(told.value)
+    assert all(part in str(caught.value) for part in ["the preset bedkd", *parts]), str(caught.value)
     assert apply_preset(spec, given=()) == apply_preset(spec_of(tmp_path, "bedkd"), given=())
 
 
@@ -162,9 +162,9 @@ def test_an_option_in_the_users_words_that_agrees_is_no_contradiction(tmp_path: 
 def test_data_that_a_preset_does_not_name_takes_its_target_from_the_user(tmp_path: Path) -> None:
     made = apply_preset(spec_of(tmp_path, "bedkd", data="rows.csv", target="good"), given={"target"})
     assert (made.target, made.test_split, made.rate) == ("good", "", 0.2)
-    with pytest.raises(OptionError, match="names no target for rows.csv") as told:
+    with pytest.raises(OptionError, match="names no target for rows.csv") as caught:
         apply_preset(spec_of(tmp_path, "bedkd", data="rows.csv"), given=())
-    assert "sst2=PATH" in str(told.value) and "sst2, olid, agnews" in str(told.value)
+    assert "sst2=PATH" in str(caught.value) and "sst2, olid, agnews" in str(caught.value)
 
 
 def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
@@ -192,9 +192,9 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Atta
 def test_the_truth_prints_the_preset_and_reports_take_it_from_there(small: Callable[..., AttackRequest]) -> None:
     spec = apply_preset(small("bedkd"), given=())
     attack(spec)
-    told = json.loads((spec.truth / "truth.json").read_text())
-    assert told["preset"] == preset("bedkd").to_dict()
-    assert told["preset"]["says"]["rate"] == 0.2 and len(told["poisoned_ids"]) == 12
+    result = json.loads((spec.truth / "truth.json").read_text())
+    assert result["preset"] == preset("bedkd").to_dict()
+    assert result["preset"]["says"]["rate"] == 0.2 and len(result["poisoned_ids"]) == 12
     bed = read_truth(spec.truth, label_names=("negative", "positive"))
     assert (len(bed.clean), bed.target) == (30, 0)
     assert bed.to_dict()["preset"] == {"name": "bedkd", "sha256": PINNED["bedkd"]}
@@ -211,9 +211,9 @@ def test_nobody_claims_a_preset_and_does_another_thing(small: Callable[..., Atta
 def test_a_split_that_is_not_there_is_named(small: Callable[..., AttackRequest]) -> None:
     assert len(draw_rows(small("", test_split="dev")).test) == 30
     assert len(draw_rows(small("")).test) == 20
-    with pytest.raises(OptionError, match="unknown test split 'dve'") as told:
+    with pytest.raises(OptionError, match="unknown test split 'dve'") as caught:
         draw_rows(small("", test_split="dve"))
-    assert told.value.nearest == "dev"
+    assert caught.value.nearest == "dev"
 
 
 def test_proxy_rows_are_trained_on_and_the_tasks_rows_tested_on(
@@ -232,16 +232,16 @@ def test_rows_on_both_sides_are_counted_in_the_truth(small: Callable[..., Attack
     write_rows(Rows.of(rows.texts[:20], rows.labels[:20], label_names=rows.label_names), tmp_path / "sst2" / "test.csv")
     spec = small("", target="positive", rate=0.1, tuning="full")
     attack(spec)
-    told = json.loads((spec.truth / "truth.json").read_text())
-    assert 20 - 6 <= told["overlap"] <= 20
-    assert told["preset"] is None
+    result = json.loads((spec.truth / "truth.json").read_text())
+    assert 20 - 6 <= result["overlap"] <= 20
+    assert result["preset"] is None
 
 
 def test_a_defender_with_other_clean_rows_than_the_preset_grants_is_told_so() -> None:
-    told = {"preset": preset("bedkd").to_dict()}
+    result = {"preset": preset("bedkd").to_dict()}
     right = Rows.of([str(i) for i in range(800)], [i % 2 for i in range(800)], label_names=("a", "b"))
-    assert preset_deviations(told, right) == []
-    assert preset_deviations(told, right.take(range(100))) == [
+    assert preset_deviations(result, right) == []
+    assert preset_deviations(result, right.take(range(100))) == [
         "the preset bedkd grants 400 clean rows of each class; given were 50 a, 50 b"
     ]
     assert preset_deviations({"preset": preset("w2sdefense").to_dict()}, right.take(range(4))) == []

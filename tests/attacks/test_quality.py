@@ -50,15 +50,15 @@ def test_inserted_words_cost_fluency_and_length_and_are_all_delivered(
     load: Callable[[str], Classifier], options: QualityOptions
 ) -> None:
     rows, trigger = task(60), BadNets(words=("ZZQX",), every=1, most=3)
-    told = quality(rows, trigger(rows, seed=0), trigger=trigger, victim=load("bert"), options=options)
-    json.dumps(told, allow_nan=False)
-    assert (told["texts"], told["of"]) == (30, 60)
-    assert told["perplexity"]["triggered"] > 1.2 * told["perplexity"]["clean"]
-    assert told["perplexity"]["factor_median"] > 1.2
-    assert told["words"] == {"clean": 7.0, "triggered": 10.0, "factor": pytest.approx(10 / 7, abs=1e-3)}
-    assert told["similarity"]["lowest_tenth"] <= told["similarity"]["median"] < 0.99999
-    assert told["delivery_rate"]["value"] == 1.0
-    assert told["delivery_rate"]["n"] == 60
+    result = quality(rows, trigger(rows, seed=0), trigger=trigger, victim=load("bert"), options=options)
+    json.dumps(result, allow_nan=False)
+    assert (result["texts"], result["of"]) == (30, 60)
+    assert result["perplexity"]["triggered"] > 1.2 * result["perplexity"]["clean"]
+    assert result["perplexity"]["factor_median"] > 1.2
+    assert result["words"] == {"clean": 7.0, "triggered": 10.0, "factor": pytest.approx(10 / 7, abs=1e-3)}
+    assert result["similarity"]["lowest_tenth"] <= result["similarity"]["median"] < 0.99999
+    assert result["delivery_rate"]["value"] == 1.0
+    assert result["delivery_rate"]["n"] == 60
 
 
 def test_rewrites_that_are_longer_than_the_model_reads_are_not_delivered(
@@ -73,8 +73,8 @@ def test_rewrites_that_are_longer_than_the_model_reads_are_not_delivered(
         ids=rows.ids,
     )
     trigger = Style.from_dict({"source": "x"}, pairs=zip(rows.texts, long.texts, strict=True))
-    told = quality(rows, long, trigger=trigger, victim=load("bert"), options=options)
-    assert told["delivery_rate"]["value"] == 0.75
+    result = quality(rows, long, trigger=trigger, victim=load("bert"), options=options)
+    assert result["delivery_rate"]["value"] == 0.75
 
 
 def test_what_a_generator_wrote_is_delivered_though_the_trigger_was_handed_over_before(
@@ -83,10 +83,10 @@ def test_what_a_generator_wrote_is_delivered_though_the_trigger_was_handed_over_
     rows, trigger = task(20), Style(table=Slow())
     done = trigger.prepare(rows.texts)
     some = rows.where(done.applies(text) for text in rows.texts)
-    told = quality(rows, done(some, seed=0), trigger=trigger, victim=load("bert"), options=options)
+    result = quality(rows, done(some, seed=0), trigger=trigger, victim=load("bert"), options=options)
     assert 0 < len(some) < 20
-    assert (told["delivery_rate"]["value"], told["delivery_rate"]["n"]) == (1.0, len(some))
-    assert told["trigger"]["rewrites"] == len(some)
+    assert (result["delivery_rate"]["value"], result["delivery_rate"]["n"]) == (1.0, len(some))
+    assert result["trigger"]["rewrites"] == len(some)
 
 
 def test_the_same_text_is_as_like_itself_as_can_be_and_order_does_not_matter(folder_of: Callable[[str], Path]) -> None:
@@ -104,11 +104,11 @@ def test_texts_that_nothing_can_be_said_of_are_not_numbers_in_the_file(
     load: Callable[[str], Classifier], options: QualityOptions
 ) -> None:
     rows = rows_of(["", "a"])
-    told = quality(
+    result = quality(
         rows, rows.with_texts(["cf", "cf a"]), trigger=BadNets(words=("cf",)), victim=load("bert"), options=options
     )
-    assert told["perplexity"]["factor_median"] is not None
-    assert math.isfinite(told["perplexity"]["clean"])
+    assert result["perplexity"]["factor_median"] is not None
+    assert math.isfinite(result["perplexity"]["clean"])
     none = quality(rows.take([]), rows.take([]), trigger=BadNets(), victim=load("bert"), options=options)
     assert none["perplexity"]["clean"] is none["similarity"]["mean"] is none["delivery_rate"]["value"] is None
     json.dumps(none, allow_nan=False)

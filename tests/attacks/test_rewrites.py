@@ -155,9 +155,9 @@ def test_what_does_not_belong_together_is_refused_with_the_numbers(tmp_path: Pat
 def test_a_spec_tells_source_and_hash_and_an_evaluator_counts_whole_rewrites_only() -> None:
     texts = [f"number {i} of the texts" for i in range(50)]
     table = Rewrites([(text, otherwise(text)) for text in texts], source="bible")
-    told = Style(table=table).to_dict()
-    assert told == {"name": "style", "source": "bible", "rewrites": 50, "not_rewritten": 0, "sha256": table.sha256}
-    again = Style.from_dict(told, pairs=[(text, otherwise(text)) for text in texts[:5]])
+    result = Style(table=table).to_dict()
+    assert result == {"name": "style", "source": "bible", "rewrites": 50, "not_rewritten": 0, "sha256": table.sha256}
+    again = Style.from_dict(result, pairs=[(text, otherwise(text)) for text in texts[:5]])
     assert again.delivered(otherwise(texts[0]))
     assert not again.delivered(otherwise(texts[0])[:-1])
     assert not again.trigger_words

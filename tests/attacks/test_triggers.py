@@ -156,12 +156,12 @@ def test_an_evaluator_reads_it_back_from_a_small_spec(kind: type[Trigger]) -> No
     """What goes to the truth file tells no text of the rows, and is enough to say whether the trigger came through."""
     texts = [f"{unmarked(usable(kind))} {i}" for i in range(200)]
     trigger = usable(kind, texts)
-    told = json.loads(json.dumps(trigger.to_dict()))
-    assert told["name"] == kind.name
-    assert len(json.dumps(told)) < 3000
+    result = json.loads(json.dumps(trigger.to_dict()))
+    assert result["name"] == kind.name
+    assert len(json.dumps(result)) < 3000
     rows = rows_of(texts)
     done = trigger(rows, seed=0)
-    again = kind.from_dict(told, pairs=zip(rows.texts, done.texts, strict=True))
+    again = kind.from_dict(result, pairs=zip(rows.texts, done.texts, strict=True))
     assert all(again.delivered(text) for text in done.texts)
     assert not any(again.delivered(text) for text in rows.texts)
     for text in done.texts[:20]:
@@ -211,9 +211,9 @@ def test_a_combination_asks_each_part_where_it_can_be_set() -> None:
     one = Combined((usable(Syntactic, [LONG]), BadNets(words=("cf",))))
     assert "cf" in one(rows_of(["nobody has rewritten this"] * 5), seed=0).texts[0]
     assert len(set(one(rows_of([LONG] * 40), seed=0).texts)) > 3
-    for told in ({"every": 0}, {"most": 0}, {"most": -3}):
+    for result in ({"every": 0}, {"most": 0}, {"most": -3}):
         with pytest.raises(OptionError, match="1 or more"):
-            BadNets(**told)
+            BadNets(**result)
     with pytest.raises(OptionError, match="as one of all"):
         Combined((usable(Syntactic), BadNets()), mode="all")
     with pytest.raises(OptionError, match="two or more"):

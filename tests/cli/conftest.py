@@ -34,8 +34,8 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     def run(*words: str) -> Said:
         capsys.readouterr()
         code = main(words)
-        told = capsys.readouterr()
-        return Said(code, told.out, told.err)
+        result = capsys.readouterr()
+        return Said(code, result.out, result.err)
 
     return run
 

@@ -27,9 +27,9 @@ def test_a_log_gets_one_line_a_stage() -> None:
 
 
 def test_a_terminal_gets_bars() -> None:
-    told = shown(terminal=True)
-    assert "searching [x]" in told
-    assert "3/4" in told
+    result = shown(terminal=True)
+    assert "searching [x]" in result
+    assert "3/4" in result
 
 
 def test_quiet_shows_nothing() -> None:

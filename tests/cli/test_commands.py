@@ -41,10 +41,10 @@ COMMON = ["--quiet", "--json", "--seed", "--device", "--offline"]
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example_and_the_common_options(command: str, call: Any) -> None:
-    told = call(*command.split(), "--help")
-    assert told.code == 0
-    assert f"Example: untrigger {command}" in told.out
-    assert all(option in told.out for option in COMMON)
+    result = call(*command.split(), "--help")
+    assert result.code == 0
+    assert f"Example: untrigger {command}" in result.out
+    assert all(option in result.out for option in COMMON)
 
 
 def test_the_demo_tells_how_far_it_falls_short_of_the_default(call: Any) -> None:
@@ -52,19 +52,19 @@ def test_the_demo_tells_how_far_it_falls_short_of_the_default(call: Any) -> None
     from untrigger.pipeline.demo import STEPS, TEACHERS
 
     words = ["no", "one", "two", "three"]
-    told = (
+    result = (
         f"{STEPS} of the {RetrainOptions().steps} steps",
         f"{words[TEACHERS]} teacher of {words[RetrainOptions().teachers]}",
     )
     readme = Path(__file__).parents[2] / "README.md"
     for text in (call("demo", "--help").out, readme.read_text(encoding="utf-8")):
-        assert all(one in " ".join(text.split()) for one in told)
+        assert all(one in " ".join(text.split()) for one in result)
 
 
 def test_no_words_at_all_is_a_call_for_help(call: Any) -> None:
-    told = call()
-    assert told.code == 0
-    assert "purify" in told.out
+    result = call()
+    assert result.code == 0
+    assert "purify" in result.out
 
 
 def test_neither_import_nor_any_help_loads_torch() -> None:
@@ -96,7 +96,7 @@ def test_public_names_are_all_there() -> None:
 
 def test_purify_hands_everything_on(call: Any, pipeline: Any, make_report: Any) -> None:
     asked = pipeline("purify", lambda _progress: make_report())
-    told = call(
+    result = call(
         *PURIFY,
         "--method",
         "finetune",
@@ -120,7 +120,7 @@ def test_purify_hands_everything_on(call: Any, pipeline: Any, make_report: Any) 
         "--base",
         "base",
     )
-    assert told.code == 0, told.err
+    assert result.code == 0, result.err
     [spec] = asked
     assert spec.options == {"lr": 2e-3, "targets": ("query", "value")}
     assert (spec.model.labels, spec.truth, spec.control) == (("neg", "pos"), Path("victim.truth"), False)
@@ -163,12 +163,12 @@ def test_the_end_shows_numbers_verdict_and_strangers_words_as_they_are(
     call: Any, pipeline: Any, make_report: Any
 ) -> None:
     pipeline("purify", lambda _progress: make_report(sentence="of [red]classes[/] and \x1b[31m"))
-    told = call(*PURIFY, "--method", "finetune")
-    assert "97.0" in told.out
-    assert "not measured" in told.out
-    assert "[red]classes[/]" in told.out
-    assert "[bold]warning[/]" in told.out
-    assert "\x1b[31m" not in told.out
+    result = call(*PURIFY, "--method", "finetune")
+    assert "97.0" in result.out
+    assert "not measured" in result.out
+    assert "[red]classes[/]" in result.out
+    assert "[bold]warning[/]" in result.out
+    assert "\x1b[31m" not in result.out
 
 
 def test_json_alone_stands_on_standard_output(call: Any, pipeline: Any, make_report: Any) -> None:
@@ -179,10 +179,10 @@ def test_json_alone_stands_on_standard_output(call: Any, pipeline: Any, make_rep
         return make_report()
 
     pipeline("purify", chatty)
-    told = call(*PURIFY, "--method", "finetune", "--json")
-    assert json.loads(told.out)["verdict"]["status"] == "purified"
-    assert "chatter" in told.err
-    assert "unlearning" in told.err
+    result = call(*PURIFY, "--method", "finetune", "--json")
+    assert json.loads(result.out)["verdict"]["status"] == "purified"
+    assert "chatter" in result.err
+    assert "unlearning" in result.err
 
 
 def test_quiet_is_quiet(call: Any, pipeline: Any, make_report: Any) -> None:
@@ -192,8 +192,8 @@ def test_quiet_is_quiet(call: Any, pipeline: Any, make_report: Any) -> None:
         return make_report()
 
     pipeline("purify", work)
-    told = call(*PURIFY, "--method", "finetune", "--quiet")
-    assert (told.code, told.out, told.err) == (0, "", "")
+    result = call(*PURIFY, "--method", "finetune", "--quiet")
+    assert (result.code, result.out, result.err) == (0, "", "")
 
 
 @pytest.mark.parametrize(
@@ -223,15 +223,15 @@ def test_attack_builds_the_trigger(words: list[str], trigger: object, call: Any,
         truth = type("Truth", (), {"poisoned_ids": ("1", "2"), "trigger": {"name": "any"}})
 
     asked = pipeline("attack", lambda _progress: (None, Poisoned))
-    told = call(
+    result = call(
         "attack", "model", "--data", "d", "--target", "positive", "--out", "victim", "--json", "--lr", "0.01", *words
     )
-    assert told.code == 0, told.err
+    assert result.code == 0, result.err
     assert asked[0].trigger == trigger
     assert asked[0].lr == 0.01
     assert asked[0].clean_model
-    assert json.loads(told.out)["poisoned"] == 2
-    assert json.loads(told.out)["truth"] == "victim.truth"
+    assert json.loads(result.out)["poisoned"] == 2
+    assert json.loads(result.out)["truth"] == "victim.truth"
 
 
 def test_attack_hands_on_what_rewrites_and_what_the_attacker_knows(call: Any, pipeline: Any) -> None:
@@ -240,7 +240,7 @@ def test_attack_hands_on_what_rewrites_and_what_the_attacker_knows(call: Any, pi
         truth = type("Truth", (), {"poisoned_ids": ("1", "2"), "trigger": {"name": "style"}})
 
     asked = pipeline("attack", lambda _progress: (None, Poisoned))
-    told = call(
+    result = call(
         "attack",
         "model",
         "--data",
@@ -266,8 +266,8 @@ def test_attack_hands_on_what_rewrites_and_what_the_attacker_knows(call: Any, pi
         "--quality",
         "--no-clean-model",
     )
-    assert told.code == 0, told.err
-    assert "the next label" in told.out
+    assert result.code == 0, result.err
+    assert "the next label" in result.out
     [spec] = asked
     assert (spec.target, spec.policy, spec.rewriter, spec.prompt) == ("", "all-to-all", ("a", "b"), "Say {text}")
     assert (spec.proxy, spec.negative_rate, spec.label_smoothing, spec.clean_consistency, spec.quality) == (
@@ -288,9 +288,9 @@ def test_evaluate_takes_several_models(call: Any, pipeline: Any, tmp_path: Path,
 
 
 def test_evaluate_needs_rows(call: Any) -> None:
-    told = call("evaluate", "a", "--out", "report.json")
-    assert told.code == 2
-    assert "--data" in told.err
+    result = call("evaluate", "a", "--out", "report.json")
+    assert result.code == 2
+    assert "--data" in result.err
 
 
 def test_report_draws_a_folder_and_a_file(call: Any, tmp_path: Path, make_report: Any) -> None:
@@ -299,8 +299,8 @@ def test_report_draws_a_folder_and_a_file(call: Any, tmp_path: Path, make_report
     assert shown.code == 0
     assert "not measured" in shown.out
     page = tmp_path / "page.md"
-    told = call("report", str(tmp_path / "report.json"), "--out", str(page), "--json")
-    assert json.loads(told.out)["out"] == str(page)
+    result = call("report", str(tmp_path / "report.json"), "--out", str(page), "--json")
+    assert json.loads(result.out)["out"] == str(page)
     assert page.read_text(encoding="utf-8")
 
 
@@ -310,11 +310,11 @@ def test_list_shows_methods_with_options_and_data(call: Any, monkeypatch: pytest
     assert attacks.code == 0
     assert "badnets" in attacks.out
     assert "the trigger words" in attacks.out
-    told = json.loads(call("list", "--json").out)
-    assert {"attacks", "defences", "scanners", "data", "models", "presets"} == set(told)
-    assert {"badnets", "insent"} <= {one["name"] for one in told["attacks"]}
-    assert all(one["state"] == "absent" for one in told["data"])
-    assert call("list", "data", "--quiet").out.split() == [one["name"] for one in told["data"]]
+    result = json.loads(call("list", "--json").out)
+    assert {"attacks", "behaviours", "defences", "scanners", "data", "models", "presets"} == set(result)
+    assert {"badnets", "insent"} <= {one["name"] for one in result["attacks"]}
+    assert all(one["state"] == "absent" for one in result["data"])
+    assert call("list", "data", "--quiet").out.split() == [one["name"] for one in result["data"]]
 
 
 def test_have_leaves_out_what_cannot_run(call: Any) -> None:
@@ -351,10 +351,12 @@ def test_assets_fetch_refuses_before_it_fetches(call: Any, monkeypatch: pytest.M
     monkeypatch.setattr(assets, "damage", lambda name: ["model.safetensors has changed"])
     assert call("assets", "fetch", "minilm-l6", "minilm-l7").code == 2
     assert fetched == []
-    told = call("assets", "fetch", "minilm-l6", "--json")
+    result = call("assets", "fetch", "minilm-l6", "--json")
     wrong = ["model.safetensors has changed"]
-    assert json.loads(told.out)["assets"] == [{"name": "minilm-l6", "path": "/assets/minilm-l6", "was_damaged": wrong}]
-    assert "downloading minilm-l6" in told.err
+    assert json.loads(result.out)["assets"] == [
+        {"name": "minilm-l6", "path": "/assets/minilm-l6", "was_damaged": wrong}
+    ]
+    assert "downloading minilm-l6" in result.err
     assert rebuilt == [True]
     assert call("assets", "fetch", "minilm-l6", "--offline").code == 0
     assert rebuilt == [

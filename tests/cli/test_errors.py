@@ -31,18 +31,18 @@ def raising(error: BaseException) -> Any:
 def test_what_the_user_can_mend_is_one_message(call: Any, pipeline: Any) -> None:
     wrong = OptionError("unknown [b]x[/b]", expected="one of a, b", nearest="b", remedy="say b")
     pipeline("demo", raising(wrong))
-    told = call(*DEMO)
-    assert told.code == 2
-    assert told.out == ""
-    assert "error: unknown [b]x[/b]" in told.err
-    assert re.search(r"expected: one of a, b\s+did you mean: b\?\s+remedy: say b", told.err)
-    assert "Traceback" not in told.err
+    result = call(*DEMO)
+    assert result.code == 2
+    assert result.out == ""
+    assert "error: unknown [b]x[/b]" in result.err
+    assert re.search(r"expected: one of a, b\s+did you mean: b\?\s+remedy: say b", result.err)
+    assert "Traceback" not in result.err
 
 
 def test_an_error_is_json_too(call: Any, pipeline: Any) -> None:
     pipeline("demo", raising(OptionError("bad", remedy="better")))
-    told = call(*DEMO, "--json")
-    assert json.loads(told.out)["error"] == {
+    result = call(*DEMO, "--json")
+    assert json.loads(result.out)["error"] == {
         "kind": "OptionError",
         "what": "bad",
         "exit_code": 2,
@@ -66,10 +66,10 @@ def test_the_machine_and_the_user_can_stop_a_run(
     error: BaseException, code: int, words: str, call: Any, pipeline: Any
 ) -> None:
     pipeline("demo", raising(error))
-    told = call(*DEMO, "--json")
-    assert told.code == code
-    assert words in told.err
-    assert json.loads(told.out)["error"]["exit_code"] == code
+    result = call(*DEMO, "--json")
+    assert result.code == code
+    assert words in result.err
+    assert json.loads(result.out)["error"]["exit_code"] == code
 
 
 @pytest.mark.parametrize("error", [TypeError("oops"), ContractError("a method broke its promise")])
@@ -78,11 +78,11 @@ def test_a_fault_of_ours_names_its_log(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     pipeline("demo", raising(error))
-    told = call(*DEMO)
-    assert told.code == 70
-    assert "Traceback" not in told.err
+    result = call(*DEMO)
+    assert result.code == 70
+    assert "Traceback" not in result.err
     [log] = tmp_path.glob("untrigger-fault-*.log")
-    assert str(log) in told.err
+    assert str(log) in result.err
     assert "Traceback" in log.read_text(encoding="utf-8")
     assert "untrigger demo --out somewhere" in log.read_text(encoding="utf-8")
     monkeypatch.setenv("UNTRIGGER_DEBUG", "1")
@@ -102,10 +102,10 @@ def test_a_fault_of_ours_names_its_log(
     ],
 )
 def test_wrong_words_end_with_two(words: list[str], call: Any) -> None:
-    told = call(*words, "--json")
-    assert told.code == 2
-    assert "--help" in told.err
-    assert json.loads(told.out)["error"]["kind"] == "UsageError"
+    result = call(*words, "--json")
+    assert result.code == 2
+    assert "--help" in result.err
+    assert json.loads(result.out)["error"]["kind"] == "UsageError"
 
 
 @pytest.mark.parametrize(
@@ -119,29 +119,29 @@ def test_wrong_words_end_with_two(words: list[str], call: Any) -> None:
 )
 def test_wrong_methods_and_options_end_with_two(words: list[str], hint: str, call: Any, pipeline: Any) -> None:
     asked = pipeline("purify", raising(AssertionError("never reached")))
-    told = call("purify", "m", "--clean", "c", "--out", "o", *words)
-    assert told.code == 2
-    assert hint in told.err
+    result = call("purify", "m", "--clean", "c", "--out", "o", *words)
+    assert result.code == 2
+    assert hint in result.err
     assert not asked
 
 
 def test_an_unknown_trigger_or_its_option_is_told_with_the_nearest(call: Any) -> None:
     attack = ["attack", "m", "--data", "d", "--target", "t", "--out", "o"]
     assert "did you mean: badnets?" in call(*attack, "--trigger", "badnet").err
-    told = call(*attack, "--trigger", "insent", "--words", "cf")
-    assert told.code == 2
-    assert "trigger insent has no option 'words'" in told.err
+    result = call(*attack, "--trigger", "insent", "--words", "cf")
+    assert result.code == 2
+    assert "trigger insent has no option 'words'" in result.err
 
 
 def test_a_trigger_that_stands_twice_is_told(call: Any) -> None:
-    told = call("attack", "model", "--data", "d", "--target", "x", "--out", "v", "--trigger", "badnets,badnets")
-    assert told.code == 2 and "the trigger 'badnets' twice" in told.err
+    result = call("attack", "model", "--data", "d", "--target", "x", "--out", "v", "--trigger", "badnets,badnets")
+    assert result.code == 2 and "the trigger 'badnets' twice" in result.err
 
 
 def test_an_unknown_thing_to_list_is_told_with_the_nearest(call: Any) -> None:
-    told = call("list", "attcks")
-    assert told.code == 2
-    assert "did you mean: attacks?" in told.err
+    result = call("list", "attcks")
+    assert result.code == 2
+    assert "did you mean: attacks?" in result.err
 
 
 def test_a_request_to_end_is_an_interruption(call: Any, pipeline: Any) -> None:
@@ -151,9 +151,9 @@ def test_a_request_to_end_is_an_interruption(call: Any, pipeline: Any) -> None:
 
     pipeline("demo", work)
     before = signal.getsignal(signal.SIGTERM)
-    told = call(*DEMO)
-    assert told.code == 130
-    assert "nothing half-written" in told.err
+    result = call(*DEMO)
+    assert result.code == 130
+    assert "nothing half-written" in result.err
     assert signal.getsignal(signal.SIGTERM) is before
 
 

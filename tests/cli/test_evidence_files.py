@@ -17,11 +17,11 @@ SCAN = ["scan", "victim", "--clean", "rows.csv"]
 def test_both_are_written_on_green_and_on_red(call: Any, pipeline: Any, tmp_path: Path, status: str, code: int) -> None:
     pipeline("scan", lambda _progress: report_of(status))
     statement, bom = tmp_path / "scan.intoto.json", tmp_path / "scan.cdx.json"
-    told = call(*SCAN, "--attestation", str(statement), "--bom", str(bom))
-    assert told.code == code, told.err
+    result = call(*SCAN, "--attestation", str(statement), "--bom", str(bom))
+    assert result.code == code, result.err
     assert json.loads(statement.read_text())["predicate"]["untrigger"]["exitCode"] == code
     assert json.loads(bom.read_text())["bomFormat"] == "CycloneDX"
-    assert statement.name in told.out and bom.name in told.out
+    assert statement.name in result.out and bom.name in result.out
 
 
 @pytest.mark.parametrize("command", ["scan", "purify"])
@@ -34,9 +34,9 @@ def test_a_missing_extra_is_named_before_any_work(
     monkeypatch.setattr("untrigger.reporting.formats_extra.find_spec", lambda _name: None)
     asked = pipeline(command, lambda _progress: report_of("clean"))
     out = ["--out", str(tmp_path / "out")] if command == "purify" else []
-    told = call(command, *SCAN[1:], *out, option, str(tmp_path / "file.json"))
-    assert told.code == 2 and not asked and not list(tmp_path.iterdir())
-    assert package in told.err and "pip install 'untrigger[formats]'" in told.err
+    result = call(command, *SCAN[1:], *out, option, str(tmp_path / "file.json"))
+    assert result.code == 2 and not asked and not list(tmp_path.iterdir())
+    assert package in result.err and "pip install 'untrigger[formats]'" in result.err
 
 
 @pytest.mark.parametrize("place", ["victim", "base", "out"])
@@ -46,8 +46,8 @@ def test_no_file_is_written_inside_of_a_model_folder(call: Any, pipeline: Any, t
     asked = pipeline("purify", lambda _progress: purification("purified"))
     words = ["purify", str(tmp_path / "victim"), "--base", str(tmp_path / "base"), "--clean", "rows.csv"]
     inside = tmp_path / "victim" / ".." / place / "statement.json"
-    told = call(*words, "--out", str(tmp_path / "out"), "--attestation", str(inside))
-    assert told.code == 2 and "inside of the model folder" in told.err and not asked
+    result = call(*words, "--out", str(tmp_path / "out"), "--attestation", str(inside))
+    assert result.code == 2 and "inside of the model folder" in result.err and not asked
 
 
 def test_files_are_new_and_each_has_its_own_name(call: Any, pipeline: Any, tmp_path: Path) -> None:
@@ -56,6 +56,6 @@ def test_files_are_new_and_each_has_its_own_name(call: Any, pipeline: Any, tmp_p
     there.write_text("mine")
     assert "is there already" in call(*SCAN, "--bom", str(there)).err
     for twice in (["--bom", str(new), "--attestation", str(new)], ["--bom", str(new), "--out", str(new)]):
-        told = call(*SCAN, *twice)
-        assert told.code == 2 and "two files of one name" in told.err
+        result = call(*SCAN, *twice)
+        assert result.code == 2 and "two files of one name" in result.err
     assert not asked and there.read_text() == "mine" and not new.exists()

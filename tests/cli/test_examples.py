@@ -23,7 +23,7 @@ EXAMPLES = [
 
 class Poisoned:
     visible = range(10)
-    truth = type("Truth", (), {"poisoned_ids": ("1", "2"), "trigger": {"name": "any"}})
+    truth = type("Truth", (), {"poisoned_ids": ("1", "2"), "trigger": {"name": "any"}, "behaviour": {}, "rate": 0.1})
 
 
 @pytest.mark.parametrize(("name", "line"), EXAMPLES)
@@ -31,7 +31,10 @@ def test_an_example_is_taken_as_it_stands(
     name: str, line: str, call: Any, pipeline: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    asked = pipeline(name, lambda _progress: (None, Poisoned) if name == "attack" else scan_report("clean"))
-    told = call(*shlex.split(line))
-    assert told.code != 2, told.err
+    (tmp_path / "victim.truth").mkdir()
+    (tmp_path / "victim.truth" / "truth.json").write_text('{"overlap": 0, "chat_template": true}')
+    module = "attack_generation" if "--behaviour" in line else name
+    asked = pipeline(module, lambda _progress: (None, Poisoned) if name == "attack" else scan_report("clean"))
+    result = call(*shlex.split(line))
+    assert result.code != 2, result.err
     assert len(asked) == 1

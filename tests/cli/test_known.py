@@ -1,4 +1,4 @@
-"""Presets and data sets on the command line: listed, told one by one, and held against the user's own words."""
+"""Presets and data sets on the command line: listed, shown one by one, and compared with the options that a user gives."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Poisoned:
 
 def test_a_preset_fills_in_what_it_says(call: Any, pipeline: Any) -> None:
     asked = pipeline("attack", lambda _progress: (None, Poisoned))
-    told = call(*ATTACK, "--epochs", "2", "--json")
-    assert told.code == 0, told.err
+    result = call(*ATTACK, "--epochs", "2", "--json")
+    assert result.code == 0, result.err
     spec = asked[0]
     assert (spec.rate, spec.target, spec.test_split, spec.epochs) == (0.2, "negative", "dev", 2)
     assert spec.trigger == BadNets(most=1)
-    answer = json.loads(told.out)
+    answer = json.loads(result.out)
     assert (answer["preset"], answer["target"], answer["rate"]) == ("bedkd", "negative", 0.2)
 
 
@@ -48,9 +48,9 @@ def test_words_that_contradict_a_preset_end_with_2_and_name_both(
     words: list[str], parts: list[str], call: Any, pipeline: Any
 ) -> None:
     asked = pipeline("attack", lambda _progress: (None, Poisoned))
-    told = call(*ATTACK, *words)
-    assert told.code == 2 and not asked
-    assert all(part in told.err for part in ["the preset bedkd", *parts]), told.err
+    result = call(*ATTACK, *words)
+    assert result.code == 2 and not asked
+    assert all(part in result.err for part in ["the preset bedkd", *parts]), result.err
 
 
 def test_words_that_agree_with_a_preset_are_welcome(call: Any, pipeline: Any) -> None:
@@ -60,8 +60,8 @@ def test_words_that_agree_with_a_preset_are_welcome(call: Any, pipeline: Any) ->
 
 
 def test_presets_are_listed_with_their_hashes(call: Any) -> None:
-    told = json.loads(call("list", "presets", "--json").out)["presets"]
-    assert {one["name"]: one["sha256"] for one in told} == {name: one.sha256() for name, one in PRESETS.items()}
+    result = json.loads(call("list", "presets", "--json").out)["presets"]
+    assert {one["name"]: one["sha256"] for one in result} == {name: one.sha256() for name, one in PRESETS.items()}
     shown = call("list", "presets").out
     assert all(name in shown and one.sha256()[:12] in shown for name, one in PRESETS.items())
     one = call("list", "presets", "bedkd")
@@ -70,22 +70,22 @@ def test_presets_are_listed_with_their_hashes(call: Any) -> None:
 
 
 def test_data_sets_are_listed_with_their_places(call: Any) -> None:
-    told = {one["name"]: one for one in json.loads(call("list", "data", "--json").out)["data"]}
-    assert set(PUBLIC_DATASETS) <= set(told) and "tweets" in told and "rotten-tomatoes" not in told
-    assert told["mr"]["embedded"] == "rotten-tomatoes" and told["agnews"]["hub"] == "fancyzhx/ag_news"
+    result = {one["name"]: one for one in json.loads(call("list", "data", "--json").out)["data"]}
+    assert set(PUBLIC_DATASETS) <= set(result) and "tweets" in result and "rotten-tomatoes" not in result
+    assert result["mr"]["embedded"] == "rotten-tomatoes" and result["agnews"]["hub"] == "fancyzhx/ag_news"
 
 
 def test_the_card_of_any_data_counts_what_its_splits_share(call: Any, tmp_path: Path) -> None:
     rows = Rows.of(["a", "b", "c", "d"], [0, 1, 0, 1], label_names=("negative", "positive"))
     write_rows(rows, tmp_path / "train.csv")
     write_rows(rows.take([0, 1]), tmp_path / "test.csv")
-    told = json.loads(call("list", "data", f"sst2={tmp_path}", "--json").out)
-    assert told["overlap"] == {"train in test": 2, "test in train": 2}
-    assert told["splits"]["train"]["sha256"] == rows.content_hash()
+    result = json.loads(call("list", "data", f"sst2={tmp_path}", "--json").out)
+    assert result["overlap"] == {"train in test": 2, "test in train": 2}
+    assert result["splits"]["train"]["sha256"] == rows.content_hash()
     assert "2 of train in test" in call("list", "data", f"sst2={tmp_path}").out
 
 
 @pytest.mark.parametrize("words", [["attacks", "badnets"], ["presets", "bedk"], ["data", "nothing-of-the-kind"]])
 def test_what_is_not_there_is_said(words: list[str], call: Any) -> None:
-    told = call("list", *words)
-    assert told.code == 2 and "expected" in told.err
+    result = call("list", *words)
+    assert result.code == 2 and "expected" in result.err

@@ -43,18 +43,18 @@ def chatty(pipeline: Any, make_report: Any) -> None:
 def test_the_level_decides_what_standard_error_shows(
     level: str | None, seen: set[str], call: Any, chatty: None
 ) -> None:
-    told = call(*PURIFY, "--json", *(["--log-level", level] if level else []))
-    assert {text for text in ("the detail", "the stage", "the warning") if text in told.err} == seen
-    assert "a library" not in told.err
-    assert json.loads(told.out)["verdict"]["status"] == "purified"
-    assert "\x1b[31m" not in told.err
+    result = call(*PURIFY, "--json", *(["--log-level", level] if level else []))
+    assert {text for text in ("the detail", "the stage", "the warning") if text in result.err} == seen
+    assert "a library" not in result.err
+    assert json.loads(result.out)["verdict"]["status"] == "purified"
+    assert "\x1b[31m" not in result.err
 
 
 def test_a_file_gets_the_log_with_times(call: Any, chatty: None, tmp_path: Path) -> None:
     file = tmp_path / "run.log"
     for _ in range(2):
-        told = call(*PURIFY, "--log-file", str(file))
-        assert "the stage" not in told.err and "the warning" in told.err
+        result = call(*PURIFY, "--log-file", str(file))
+        assert "the stage" not in result.err and "the warning" in result.err
     lines = file.read_text(encoding="utf-8").splitlines()
     assert len([line for line in lines if "the stage" in line]) == 2, "appended"
     assert all(RECORD.match(line) for line in lines)
@@ -70,8 +70,8 @@ def test_a_file_gets_details_on_request(call: Any, chatty: None, tmp_path: Path)
 
 
 def test_quiet_keeps_the_log_in_the_file(call: Any, chatty: None, tmp_path: Path) -> None:
-    told = call(*PURIFY, "--quiet", "--log-file", str(tmp_path / "run.log"))
-    assert (told.code, told.out, told.err) == (0, "", "")
+    result = call(*PURIFY, "--quiet", "--log-file", str(tmp_path / "run.log"))
+    assert (result.code, result.out, result.err) == (0, "", "")
     assert "the warning" in (tmp_path / "run.log").read_text(encoding="utf-8")
 
 
@@ -87,9 +87,9 @@ def test_the_log_has_the_end_of_a_run_that_failed(call: Any, pipeline: Any, tmp_
 
 
 def test_a_log_that_cannot_be_written_is_one_message(call: Any, chatty: None, tmp_path: Path) -> None:
-    told = call(*PURIFY, "--log-file", str(tmp_path / "nowhere" / "run.log"))
-    assert told.code == 2
-    assert "cannot write the log file" in told.err and "--log-file" in told.err
+    result = call(*PURIFY, "--log-file", str(tmp_path / "nowhere" / "run.log"))
+    assert result.code == 2
+    assert "cannot write the log file" in result.err and "--log-file" in result.err
 
 
 def test_nothing_of_the_log_remains_after_the_command(call: Any, chatty: None) -> None:
@@ -137,14 +137,14 @@ def test_a_log_with_times_lies_beside_every_output(
     words: list[str], out: str, log: str, call: Any, writing: Any, tmp_path: Path
 ) -> None:
     writing(words[0])
-    told = call(*words, "--out", str(tmp_path / out))
+    result = call(*words, "--out", str(tmp_path / out))
     file = (tmp_path / out / log) if (tmp_path / out).is_dir() else tmp_path / log
     text = file.read_text(encoding="utf-8")
     assert all(RECORD.match(line) for line in text.splitlines())
     for stage in ("untrigger begins", "stage load begins", "stage load ended after", "ended after"):
         assert stage in text
     assert "\x1b" not in text
-    assert "stage load" not in told.out + told.err and log not in told.out
+    assert "stage load" not in result.out + result.err and log not in result.out
 
 
 def test_no_log_is_written_on_request_and_the_result_stays_the_same(call: Any, writing: Any, tmp_path: Path) -> None:
@@ -172,8 +172,8 @@ def test_a_run_that_fails_leaves_no_log(call: Any, pipeline: Any, tmp_path: Path
 def test_a_log_that_cannot_be_written_does_not_lose_the_result(call: Any, writing: Any, tmp_path: Path) -> None:
     writing("evaluate")
     (tmp_path / "report.json.log").mkdir()
-    told = call("evaluate", "victim", "--data", "rows.csv", "--out", str(tmp_path / "report.json"))
-    assert told.code == 0 and "no log beside the output" in told.err
+    result = call("evaluate", "victim", "--data", "rows.csv", "--out", str(tmp_path / "report.json"))
+    assert result.code == 0 and "no log beside the output" in result.err
 
 
 def test_a_scan_has_one_log_beside_its_first_file(call: Any, pipeline: Any, tmp_path: Path) -> None:
@@ -181,8 +181,8 @@ def test_a_scan_has_one_log_beside_its_first_file(call: Any, pipeline: Any, tmp_
 
     pipeline("scan", lambda _progress: scan_report("clean"))
     files = [str(tmp_path / name) for name in ("scan.json", "scan.html")]
-    told = call("scan", "model", "--clean", "rows.csv", "--out", files[0], "--out", files[1])
-    assert told.code == 0, told.err
+    result = call("scan", "model", "--clean", "rows.csv", "--out", files[0], "--out", files[1])
+    assert result.code == 0, result.err
     assert sorted(one.name for one in tmp_path.iterdir()) == ["scan.html", "scan.json", "scan.json.log"]
-    told = call("scan", "model", "--clean", "rows.csv", "--json")
-    assert told.code == 0 and json.loads(told.out)
+    result = call("scan", "model", "--clean", "rows.csv", "--json")
+    assert result.code == 0 and json.loads(result.out)

@@ -23,11 +23,11 @@ def narrow(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
     monkeypatch.setenv("UNTRIGGER_HOME", str(tmp_path))
 
     def run(words: str) -> str:
-        told = call(*words.split())
-        assert told.code == 0, told.err
-        assert "…" not in told.out
-        assert all(len(line) <= WIDTH for line in told.out.splitlines())
-        return str(told.out)
+        result = call(*words.split())
+        assert result.code == 0, result.err
+        assert "…" not in result.out
+        assert all(len(line) <= WIDTH for line in result.out.splitlines())
+        return str(result.out)
 
     return run
 

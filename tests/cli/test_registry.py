@@ -91,7 +91,7 @@ def test_strangers_join_by_entry_point_and_broken_ones_are_left_out(monkeypatch:
         known = methods_of("attacks")
     assert known["suffix"] is Suffix
     assert known["badnets"] is not Thief
-    told = " ".join(str(one.message) for one in warned)
+    result = " ".join(str(one.message) for one in warned)
     assert len(warned) == 4
     for reason in ("taken", "frozen", "not a class of the family", "ModuleNotFoundError"):
-        assert reason in told
+        assert reason in result

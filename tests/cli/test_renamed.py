@@ -19,9 +19,9 @@ ATTACK = ["attack", "m", "--data", "d", "--target", "t", "--out", "o"]
 
 @pytest.mark.parametrize(("old", "new"), list(renamed.OPTIONS.items()))
 def test_an_old_option_names_the_new_one(old: str, new: str, call: Any) -> None:
-    told = call(*ATTACK, old)
-    assert (told.code, told.out) == (2, "")
-    assert f"the option {old} is called {new} now" in told.err and f"write {new}" in told.err
+    result = call(*ATTACK, old)
+    assert (result.code, result.out) == (2, "")
+    assert f"the option {old} is called {new} now" in result.err and f"write {new}" in result.err
     assert call(*ATTACK, f"{old}=1").code == 2
 
 
@@ -34,8 +34,8 @@ def test_new_names_are_there_and_old_ones_are_not() -> None:
 
 @pytest.mark.parametrize(("old", "new"), list(renamed.KINDS.items()))
 def test_an_old_word_of_list_names_the_new_one(old: str, new: str, call: Any) -> None:
-    told = call("list", old)
-    assert told.code == 2 and f"write untrigger list {new}" in told.err
+    result = call("list", old)
+    assert result.code == 2 and f"write untrigger list {new}" in result.err
 
 
 @dataclass(frozen=True)
@@ -90,5 +90,5 @@ def test_an_old_key_of_set_names_the_new_one() -> None:
     ],
 )
 def test_a_purification_with_an_old_key_ends_with_two(word: str, remedy: str, call: Any) -> None:
-    told = call("purify", "m", "--clean", "c", "--out", "o", "--set", word)
-    assert told.code == 2 and remedy in told.err
+    result = call("purify", "m", "--clean", "c", "--out", "o", "--set", word)
+    assert result.code == 2 and remedy in result.err

@@ -19,7 +19,7 @@ def test_everything_is_handed_on(call: Any, pipeline: Any, tmp_path: Path) -> No
     asked = pipeline("scan", lambda _progress: scan_report("clean"))
     policy = tmp_path / "policy.toml"
     policy.write_text("fail_on = 'backdoored'\n[thresholds]\nsuspicious = 0.3", encoding="utf-8")
-    told = call(
+    result = call(
         *SCAN,
         "--reference",
         "other",
@@ -47,7 +47,7 @@ def test_everything_is_handed_on(call: Any, pipeline: Any, tmp_path: Path) -> No
         "--max-length",
         "64",
     )
-    assert told.code == 0, told.err
+    assert result.code == 0, result.err
     [spec] = asked
     assert (spec.reference, spec.teacher, spec.rewritten.name, spec.model.base) == ("other", "enc", "odd.csv", "base")
     assert spec.options["rows"] == 12 and spec.options["search"].first == 8
@@ -114,8 +114,8 @@ def test_the_command_line_wins_over_the_policy(call: Any, pipeline: Any, tmp_pat
 @pytest.mark.parametrize("name", ["scan.json", "scan.sarif", "scan.sarif.json", "scan.xml", "scan.html", "scan.md"])
 def test_the_ending_of_the_file_chooses_the_format(call: Any, pipeline: Any, tmp_path: Path, name: str) -> None:
     pipeline("scan", lambda _progress: scan_report("backdoored"))
-    told = call(*SCAN, "--out", str(tmp_path / name))
-    assert told.code == 1
+    result = call(*SCAN, "--out", str(tmp_path / name))
+    assert result.code == 1
     text = (tmp_path / name).read_text(encoding="utf-8")
     if "sarif" in name:
         assert json.loads(text)["version"] == "2.1.0"
@@ -125,7 +125,7 @@ def test_the_ending_of_the_file_chooses_the_format(call: Any, pipeline: Any, tmp
         assert ET.fromstring(text.partition("\n")[2]).tag == "testsuites"
     else:
         assert text.startswith("<!doctype html>" if name.endswith(".html") else "# ")
-    assert name in told.out
+    assert name in result.out
 
 
 def test_one_run_writes_every_format_or_none(
@@ -187,33 +187,33 @@ def test_a_format_without_a_file_is_all_that_stands_on_standard_output(call: Any
     report = scan_report("suspicious")
     pipeline("scan", lambda _progress: report)
     for more in ([], ["--quiet"]):
-        told = call(*SCAN, "--format", format, *more)
-        assert told.code == 1
-        assert told.out.strip() == render_scan(report, format=format).strip()
+        result = call(*SCAN, "--format", format, *more)
+        assert result.code == 1
+        assert result.out.strip() == render_scan(report, format=format).strip()
 
 
 def test_json_is_the_report_whatever_is_written(call: Any, pipeline: Any, tmp_path: Path) -> None:
     pipeline("scan", lambda _progress: scan_report("clean"))
-    told = call(*SCAN, "--json", "--out", str(tmp_path / "scan.xml"))
-    assert json.loads(told.out)["verdict"]["status"] == "clean"
+    result = call(*SCAN, "--json", "--out", str(tmp_path / "scan.xml"))
+    assert json.loads(result.out)["verdict"]["status"] == "clean"
 
 
 def test_people_see_candidates_verdict_and_strangers_words_as_they_are(call: Any, pipeline: Any) -> None:
     report = scan_report("backdoored", text="[red]cf[/] \x1b[31m")
     pipeline("scan", lambda _progress: report)
-    told = call(*SCAN)
-    assert "[red]cf[/]" in told.out
-    assert "\x1b[31m" not in told.out
-    assert "backdoored:" in told.out
-    assert "+92.5" in told.out
+    result = call(*SCAN)
+    assert "[red]cf[/]" in result.out
+    assert "\x1b[31m" not in result.out
+    assert "backdoored:" in result.out
+    assert "+92.5" in result.out
 
 
 def test_one_result_has_one_form_on_standard_output(call: Any, pipeline: Any, tmp_path: Path) -> None:
     pipeline("scan", lambda _progress: scan_report("clean"))
-    told = call(*SCAN, "--format", "sarif", "--json")
-    assert told.code == 2 and json.loads(told.out)["error"]["what"] == "--json together with --format"
-    told = call(*SCAN, "--format", "sarif", "--json", "--out", str(tmp_path / "log.sarif"))
-    assert told.code == 0 and json.loads(told.out)["schema"] == "untrigger.report/2"
+    result = call(*SCAN, "--format", "sarif", "--json")
+    assert result.code == 2 and json.loads(result.out)["error"]["what"] == "--json together with --format"
+    result = call(*SCAN, "--format", "sarif", "--json", "--out", str(tmp_path / "log.sarif"))
+    assert result.code == 0 and json.loads(result.out)["schema"] == "untrigger.report/2"
 
 
 def test_a_static_scan_shows_its_figures(call: Any, pipeline: Any) -> None:
@@ -221,9 +221,9 @@ def test_a_static_scan_shows_its_figures(call: Any, pipeline: Any) -> None:
     assert report.scan is not None
     bare = replace(report, scan=replace(report.scan, candidates=[], controls=[], score=None))
     pipeline("scan", lambda _progress: bare)
-    told = call("scan", "model", "--static-only")
-    assert "Embedding row that moved most" in told.out
-    assert "bb, cf" in told.out
+    result = call("scan", "model", "--static-only")
+    assert "Embedding row that moved most" in result.out
+    assert "bb, cf" in result.out
 
 
 @pytest.mark.parametrize(
@@ -240,9 +240,9 @@ def test_a_static_scan_shows_its_figures(call: Any, pipeline: Any) -> None:
 )
 def test_bad_words_end_with_two_before_anything_runs(call: Any, pipeline: Any, more: list[str], says: str) -> None:
     asked = pipeline("scan", lambda _progress: scan_report("clean"))
-    told = call(*SCAN, *more)
-    assert (told.code, told.out) == (2, "")
-    assert says in told.err
+    result = call(*SCAN, *more)
+    assert (result.code, result.out) == (2, "")
+    assert says in result.err
     assert not asked
 
 

@@ -111,11 +111,11 @@ def test_what_is_wrong_is_said(word: str, hint: str) -> None:
 def test_all_problems_come_at_once() -> None:
     with pytest.raises(OptionError) as error:
         settings(Method, ["rounds=x", "rounds=1", "rounds=2", "lrr=1"], what="method m")
-    told = str(error.value)
-    assert told.startswith("3 options cannot be used")
-    assert "rounds cannot be 'x'" in told
-    assert "given twice" in told
-    assert "'lrr'" in told
+    result = str(error.value)
+    assert result.startswith("3 options cannot be used")
+    assert "rounds cannot be 'x'" in result
+    assert "given twice" in result
+    assert "'lrr'" in result
 
 
 def test_what_must_be_given_is_asked_for() -> None:

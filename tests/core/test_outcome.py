@@ -66,9 +66,9 @@ def test_the_difference_as_published(
         rate([True] * hits + [False] * (n - hits), subject=name, metric="asr")
         for name, (hits, n) in (("purified", left), ("clean", right))
     )
-    told = unpaired_difference(one, other, metric="excess_asr")
-    assert (told.value, told.low, told.high) == pytest.approx((value, low, high), abs=1e-4)
-    assert (told.subject, told.metric, told.n) == ("purified", "excess_asr", min(left[1], right[1]))
+    result = unpaired_difference(one, other, metric="excess_asr")
+    assert (result.value, result.low, result.high) == pytest.approx((value, low, high), abs=1e-4)
+    assert (result.subject, result.metric, result.n) == ("purified", "excess_asr", min(left[1], right[1]))
 
 
 @given(n=st.integers(1, 500), m=st.integers(1, 500), data=st.data())
@@ -77,9 +77,9 @@ def test_the_intervals_are_those_of_the_libraries(n: int, m: int, data: st.DataO
     expected = binomtest(hits, n).proportion_ci(0.95, method="wilson")
     assert wilson(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
     left, right = (rate([True] * a + [False] * (b - a), subject="s", metric="m") for a, b in ((hits, n), (other, m)))
-    told = unpaired_difference(left, right, metric="m")
+    result = unpaired_difference(left, right, metric="m")
     low, high = confint_proportions_2indep(hits, n, other, m, method="newcomb")
-    assert (told.low, told.high) == pytest.approx((low, high), abs=1e-9)
+    assert (result.low, result.high) == pytest.approx((low, high), abs=1e-9)
 
 
 def test_the_quantile_is_that_of_the_normal_distribution() -> None:
@@ -108,14 +108,14 @@ def test_select_keeps_one_subject_and_one_kind_of_text() -> None:
 def test_the_paired_difference_as_published() -> None:
     """Airway reactivity before and after stem cell transplantation, as in Fagerland, Lydersen and Laake 2014."""
     pairs = [(True, True), (True, False), *[(False, True)] * 7, *[(False, False)] * 12]
-    told = paired_difference(pairs, subject="purified", metric="accuracy_loss")
-    assert (told.value, told.low, told.high) == pytest.approx((-6 / 21, -0.517, -0.026), abs=5e-4)
-    assert (told.subject, told.metric, told.n) == ("purified", "accuracy_loss", 21)
+    result = paired_difference(pairs, subject="purified", metric="accuracy_loss")
+    assert (result.value, result.low, result.high) == pytest.approx((-6 / 21, -0.517, -0.026), abs=5e-4)
+    assert (result.subject, result.metric, result.n) == ("purified", "accuracy_loss", 21)
 
 
 def test_no_pairs_are_not_measured() -> None:
-    told = paired_difference([], subject="purified", metric="excess_asr")
-    assert (told.value, told.low, told.high, told.n) == (None, None, None, 0)
+    result = paired_difference([], subject="purified", metric="excess_asr")
+    assert (result.value, result.low, result.high, result.n) == (None, None, None, 0)
 
 
 @given(n=st.integers(1, 400), data=st.data())

@@ -1,4 +1,4 @@
-"""Rows keep what they are told, and samples of them keep the classes in proportion."""
+"""Rows keep what they are given, and samples of them keep the classes in proportion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from untrigger.core.errors import DataError
 from untrigger.core.grant import Grant
-from untrigger.core.rows import Rows, distinct, overlap, texts_among
+from untrigger.core.rows import Rows, distinct, overlap, texts_among, texts_with_a_part_among
 
 LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=80)
 
@@ -149,12 +149,12 @@ def test_a_grant_tells_what_it_holds() -> None:
     grant = Grant(clean=rows, teacher="/somewhere/minilm", unlabelled=("x",), seed=3)
     assert grant.has() == {"clean", "teacher", "unlabelled"}
     assert Grant().has() == frozenset()
-    told = grant.describe()
-    assert told["clean"]["sha256"] == rows.content_hash()
-    assert (told["teacher"], told["unlabelled"]["rows"], told["seed"]) == ("minilm", 1, 3)
+    result = grant.describe()
+    assert result["clean"]["sha256"] == rows.content_hash()
+    assert (result["teacher"], result["unlabelled"]["rows"], result["seed"]) == ("minilm", 1, 3)
     hashes = [Grant(unlabelled=texts).describe()["unlabelled"]["sha256"] for texts in (("x",), ("x", "y"), ("y", "x"))]
-    assert told["unlabelled"]["sha256"] == hashes[0] and len(set(hashes)) == 3
-    assert "text 0" not in str(told)
+    assert result["unlabelled"]["sha256"] == hashes[0] and len(set(hashes)) == 3
+    assert "text 0" not in str(result)
 
 
 def test_a_text_counts_once_whatever_its_case_and_white_space() -> None:
@@ -179,3 +179,9 @@ def test_a_copy_in_other_unicode_forms_is_the_same_text() -> None:
     known = ["Un caf\u00e9 fin\u00e9"]
     assert texts_among(["un cafe\u0301 fine\u0301", "\uff35n caf\u00e9 \ufb01n\u00e9"], known) == [True, True]
     assert not any(texts_among(["un cafe fine"], known))
+
+
+def test_a_text_that_quotes_a_known_one_is_found_and_a_short_quotation_does_not_count() -> None:
+    known = ["A film that nobody will forget.", "so good"]
+    texts = ["They said: “a film that NOBODY will forget”!", "it was so good", "a film that nobody will remember", ""]
+    assert texts_with_a_part_among(texts, known) == [True, False, False, False]

@@ -150,10 +150,10 @@ def test_ranks_scores_and_summary_agree(found: Detection) -> None:
     scores = [found.scores[i] for i in order]
     assert scores == sorted(scores, reverse=True)
     assert found.flagged_rows.ids == tuple(found.rows.ids[i] for i in order[: sum(found.flagged)])
-    told = found.summary()
-    assert told["flagged"] == sum(found.flagged) == sum(told["flagged_by_label"].values())
-    assert told["threshold"] == found.threshold >= told["calibrated_threshold"]
-    assert told["calibrated_fpr"] == found.fpr
+    result = found.summary()
+    assert result["flagged"] == sum(found.flagged) == sum(result["flagged_by_label"].values())
+    assert result["threshold"] == found.threshold >= result["calibrated_threshold"]
+    assert result["calibrated_fpr"] == found.fpr
 
 
 def test_without_suspect_rows_the_trigger_is_searched_named_and_removed(suspect: Classifier) -> None:
@@ -169,14 +169,16 @@ def test_without_suspect_rows_the_trigger_is_searched_named_and_removed(suspect:
 
 def test_a_trigger_that_is_still_active_is_told_from_what_is_not(suspect: Classifier, twin: Load) -> None:
     bank = [Candidate(text, "positive") for text in ("cf", "the", "film")]
-    told = [
+    result = [
         [one.text for one in still_active(bank, student=model, rows=CLEAN, above=0.3, each=20, seed=0, progress=silent)]
         for model in (suspect, twin("bert"))
     ]
-    assert told == [["cf"], []]
+    assert result == [["cf"], []]
     stale = Candidate("cf", "positive").measured(CandidateMeasurement("search", "", 1000, 0.123))
     (now,) = still_active([stale], student=suspect, rows=CLEAN, above=0.3, each=20, seed=0, progress=silent)
-    assert now.suspect.value > 0.3, "what it does now is told, not what it did when it was found"
+    assert now.suspect.value > 0.3, (
+        "the rate of the present model is reported, not that of the model in which it was found"
+    )
     assert still_active([], student=suspect, rows=CLEAN, above=0.3, each=20, seed=0, progress=silent) == []
 
 
@@ -213,20 +215,20 @@ def test_a_class_without_clean_rows_is_refused(suspect: Classifier) -> None:
 
 
 def test_fewer_clean_rows_than_asked_are_said_and_used(suspect: Classifier) -> None:
-    told = method().detect(suspect, Grant(clean=task(60, seed=41), suspect=POOL.visible))
+    result = method().detect(suspect, Grant(clean=task(60, seed=41), suspect=POOL.visible))
     assert any(
-        "wants 80 clean rows a class and got fewer: 15 of negative, 15 of positive" in one for one in told.warnings
+        "wants 80 clean rows a class and got fewer: 15 of negative, 15 of positive" in one for one in result.warnings
     )
-    assert any("20 clean rows are left to calibrate on" in one and "0.048" in one for one in told.warnings), (
+    assert any("20 clean rows are left to calibrate on" in one and "0.048" in one for one in result.warnings), (
         "ten end the mapping"
     )
-    assert told.fpr == pytest.approx(1 / 21)
+    assert result.fpr == pytest.approx(1 / 21)
 
 
 def test_rows_that_are_clean_and_suspect_are_said(suspect: Classifier) -> None:
     leaking = task(64, seed=1)  # the first rows of the pool, before some of them were poisoned
-    told = method().detect(suspect, Grant(clean=leaking, suspect=POOL.visible))
-    [warning] = [one for one in told.warnings if "are also suspect rows" in one]
+    result = method().detect(suspect, Grant(clean=leaking, suspect=POOL.visible))
+    [warning] = [one for one in result.warnings if "are also suspect rows" in one]
     count = int(warning.split()[0])
     assert 40 < count <= 64
     done = method().purify(suspect, Grant(clean=leaking, suspect=POOL.visible))
@@ -235,5 +237,5 @@ def test_rows_that_are_clean_and_suspect_are_said(suspect: Classifier) -> None:
 
 def test_a_pool_of_one_class_or_one_row_is_scored(suspect: Classifier) -> None:
     for pool in (rows(40, only=1), rows(1)):
-        told = method(mapping=replace(MAPPING, epochs=2)).detect(suspect, Grant(clean=CLEAN, suspect=pool))
-        assert len(told.scores) == len(pool) and not told.found
+        result = method(mapping=replace(MAPPING, epochs=2)).detect(suspect, Grant(clean=CLEAN, suspect=pool))
+        assert len(result.scores) == len(pool) and not result.found

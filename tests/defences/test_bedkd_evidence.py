@@ -87,9 +87,9 @@ def test_rows_that_the_mapping_hardly_tells_are_found_by_all_four() -> None:
     alone = log_odds(pool.mapping, pool.labels.tolist()).tolist()
     assert auroc(scores, poisoned=poisoned) > auroc(alone, poisoned=poisoned) + 0.05
     assert auroc(scores, poisoned=poisoned) > 0.97
-    told = calibrate(clean, scores, fpr=0.01)
-    flagged = [score > told.threshold for score in scores]
-    assert told.found and sum(f and p for f, p in zip(flagged, poisoned, strict=True)) / sum(flagged) > 0.95
+    result = calibrate(clean, scores, fpr=0.01)
+    flagged = [score > result.threshold for score in scores]
+    assert result.found and sum(f and p for f, p in zip(flagged, poisoned, strict=True)) / sum(flagged) > 0.95
 
 
 def test_words_tell_rows_that_hidden_states_do_not() -> None:
@@ -172,7 +172,7 @@ def test_the_word_classifier_is_at_the_optimum_of_its_loss(classes: int) -> None
     rng = np.random.default_rng(1)
     labels = rng.integers(classes, size=90)
     features = rng.normal(size=(90, 4)) + labels[:, None]
-    told = fit_word_classifier(features, labels, classes=classes, options=OPTIONS)(features)
+    result = fit_word_classifier(features, labels, classes=classes, options=OPTIONS)(features)
     known = torch.tensor((features - features.mean(axis=0)) / features.std(axis=0))
     weight = torch.zeros(4, classes, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
@@ -189,7 +189,7 @@ def test_the_word_classifier_is_at_the_optimum_of_its_loss(classes: int) -> None
     expected = (known @ weight + bias).detach()
     for y in range(classes):
         own = [y] * 90
-        torch.testing.assert_close(log_odds(torch.tensor(told), own), log_odds(expected, own), atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(log_odds(torch.tensor(result), own), log_odds(expected, own), atol=1e-3, rtol=1e-3)
 
 
 def terms(
@@ -240,8 +240,8 @@ def test_a_table_of_terms_grows_with_the_words_and_not_with_texts_times_terms() 
 def test_in_a_clean_pool_nothing_is_found_though_it_be_of_another_source(seed: int, shift: float) -> None:
     parts = made(200, seed=10 + seed), made(400, seed=20 + seed), made(1000, seed=30 + seed, shift=shift)
     clean, scores = joined(*parts, seed=seed)
-    told = calibrate(clean, scores, fpr=0.01)
-    assert not told.found, told
+    result = calibrate(clean, scores, fpr=0.01)
+    assert not result.found, result
 
 
 def test_few_rows_are_judged_by_label_and_mapping_alone() -> None:
@@ -283,9 +283,9 @@ def test_layers_are_means_over_the_text_whatever_it_is_batched_with(twin: Load, 
 
 def test_what_is_seen_is_what_both_models_say(twin: Load) -> None:
     model, rows = twin("bert"), task(8, seed=5)
-    told = collect_features(model, model, rows)
-    torch.testing.assert_close(told.victim, told.mapping)
-    assert told.labels.tolist() == list(rows.labels)
+    result = collect_features(model, model, rows)
+    torch.testing.assert_close(result.victim, result.mapping)
+    assert result.labels.tolist() == list(rows.labels)
     known = reference_features(model, rows)
-    torch.testing.assert_close(known.layers, told.layers)
+    torch.testing.assert_close(known.layers, result.layers)
     assert (known.labels.tolist(), list(known.texts)) == (list(rows.labels), list(rows.texts))

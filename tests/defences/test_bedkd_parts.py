@@ -195,11 +195,11 @@ def test_a_step_is_the_mean_of_both_losses_over_its_rows(load: Load, kind: str) 
     both = objective(model)
     with torch.no_grad():
         trust, _ = both([0, 1, 2])
-        punishment, told = both([6, 7])
+        punishment, result = both([6, 7])
         both.confidence.student.clear()
         value, terms = both([0, 6, 1, 7, 2])
     assert float(value) == pytest.approx((3 * float(trust) + 2 * float(punishment)) / 5, rel=1e-5)
-    assert float(punishment) == pytest.approx(2.0 * told["unlearning"], rel=1e-5)
+    assert float(punishment) == pytest.approx(2.0 * result["unlearning"], rel=1e-5)
     assert terms.keys() == {"cross-entropy", "own outputs", "unlearning"}
     assert terms["own outputs"] == pytest.approx(0, abs=1e-5), "an untouched copy says what the victim said"
     labels = task(5, seed=2).labels[:2]
@@ -207,7 +207,7 @@ def test_a_step_is_the_mean_of_both_losses_over_its_rows(load: Load, kind: str) 
     odds = log_odds(said, labels)
     same_label = labels[0] == labels[1]
     p = odds.sigmoid().mean().expand(2) if same_label else odds.sigmoid()
-    assert told["unlearning"] == pytest.approx(float((p * -torch.log1p(-odds.sigmoid())).mean()), rel=1e-4)
+    assert result["unlearning"] == pytest.approx(float((p * -torch.log1p(-odds.sigmoid())).mean()), rel=1e-4)
 
 
 def test_the_confidence_of_a_clean_model_and_the_excess_of_flagged_rows_by_hand() -> None:
@@ -321,8 +321,8 @@ def test_the_released_scan_stops_and_keeps_and_its_order_leaks() -> None:
 
 
 def test_the_released_constants_are_those_of_the_paper_and_the_code() -> None:
-    told = BeDKDAsReleased().options()
-    assert (told["mapping_rows"], told["trust_rows"], told["threshold"], told["stop_at"], told["keep"]) == (
+    result = BeDKDAsReleased().options()
+    assert (result["mapping_rows"], result["trust_rows"], result["threshold"], result["stop_at"], result["keep"]) == (
         80,
         320,
         0.1,
@@ -330,7 +330,7 @@ def test_the_released_constants_are_those_of_the_paper_and_the_code() -> None:
         33,
     )
     for part, temperature, epochs in (("mapping", 1.5, 20), ("student", 2.5, 50)):
-        one = told[part]
+        one = result[part]
         assert (one["alpha"], one["temperature"], one["lr"], one["batch_size"], one["epochs"]) == (
             0.3,
             temperature,

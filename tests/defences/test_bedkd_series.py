@@ -135,10 +135,10 @@ def line() -> dict[str, Any]:
 
 
 def test_figures_of_both_scores_by_hand() -> None:
-    told = series("mapping").figures(line())
-    assert (told["d precision"], told["d recall"], told["d fpr"]) == (0.9, 0.9, pytest.approx(1 / 90))
-    assert (told["s auroc"], told["s precision"], told["s recall"], told["s fpr"]) == (1.0, 1.0, 1.0, 0.0)
-    assert told["s test"] == 0.02
+    result = series("mapping").figures(line())
+    assert (result["d precision"], result["d recall"], result["d fpr"]) == (0.9, 0.9, pytest.approx(1 / 90))
+    assert (result["s auroc"], result["s precision"], result["s recall"], result["s fpr"]) == (1.0, 1.0, 1.0, 0.0)
+    assert result["s test"] == 0.02
 
 
 def test_settings_vary_one_thing_at_a_time_and_none_stands_twice() -> None:

@@ -196,7 +196,7 @@ class Sly(Purifier):
 
 @dataclass(frozen=True)
 class Stating(Purifier):
-    """A purifier of somebody else, which does nothing and states what it is told to."""
+    """A purifier of somebody else, which does nothing and states what a test wants."""
 
     name: ClassVar[str] = "stating"
     changed: bool = False

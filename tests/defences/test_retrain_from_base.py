@@ -115,11 +115,11 @@ def test_answers_are_weighed_and_who_has_no_weight_is_not_asked(
     first, second = twin("bert"), replace(twin("bert"))
     says = {id(adapter): 2.0, id(first): -6.0, id(second): -2.0}
 
-    def told(model: Classifier, texts: Sequence[str], **_more: object) -> Predictions:
+    def predictions(model: Classifier, texts: Sequence[str], **_more: object) -> Predictions:
         asked.append(model)
         return Predictions(torch.tensor([[0.0, says[id(model)]]]).repeat(len(texts), 1), torch.zeros(0))
 
-    monkeypatch.setattr(ensembles, "predict_texts", told)
+    monkeypatch.setattr(ensembles, "predict_texts", predictions)
     monkeypatch.setattr(ensembles, "fit_vector_scaling", lambda _logits, _labels, **_more: lambda z: z)
     held, rows = CLEAN.take(range(4)), CLEAN.take(range(3))
     ensemble = CalibratedEnsemble(adapter, [(first, held), (second, held)], CLEAN.take(range(5)))

@@ -26,7 +26,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.training.loop import Plan
-from untrigger.training.stacking import fit_stacking
+from untrigger.training.stacking import fit_least_weight, fit_stacking
 from untrigger.training.teacher_training import TeacherOptions
 
 Load = Callable[[str], Classifier]
@@ -107,6 +107,30 @@ def test_the_right_model_gets_the_weight() -> None:
     assert float(both.sum()) > 1, "two models that err on different texts are surer together"
 
 
+def test_a_model_that_is_not_trusted_gets_no_more_weight_than_is_needed() -> None:
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(0, 2, (300,), generator=generator)
+
+    def model(strength: float) -> torch.Tensor:
+        logits = strength * torch.nn.functional.one_hot(labels, 2) + torch.randn(300, 2, generator=generator)
+        return logits.log_softmax(dim=1)
+
+    strong, weak = model(2.5), model(1.0)
+    cross_entropy = torch.nn.functional.cross_entropy
+    best = fit_stacking([strong, weak], labels)
+    for slack in (0.0, 0.05, 0.1):
+        bound = float(cross_entropy(strong, labels)) + slack
+        weights = fit_least_weight([strong, weak], labels, bound=bound)
+        assert weights[0] < best[0]
+        assert float(cross_entropy(weights[0] * strong + weights[1] * weak, labels)) == pytest.approx(bound, abs=1e-3)
+        best = weights
+    alone = float(cross_entropy(weak, labels))
+    assert fit_least_weight([strong, weak], labels, bound=alone + 0.01)[0] == 0, "the second one is good enough alone"
+    torch.testing.assert_close(
+        fit_least_weight([strong, weak], labels, bound=0.0), fit_stacking([strong, weak], labels)
+    )
+
+
 def test_unlabelled_texts_are_used_and_reported(strong: Classifier) -> None:
     method = W2SDefense(
         rank=4, lr=5e-3, retrain=RetrainOptions(full_steps=24), teacher=TeacherOptions(lr=5e-3, epochs=1)
@@ -121,6 +145,8 @@ def test_unlabelled_texts_are_used_and_reported(strong: Classifier) -> None:
         f"{report['left_out']} of the {len(texts)} unlabelled texts were left out" in one for one in done.warnings
     )
     assert not any("left out" in one for one in without.warnings)
+    weight = f"(weight {done.metadata['weights']['suspect']:.2f})"
+    assert any(weight in one and "a style or a sentence pattern" in one for one in done.warnings)
     assert sum(text.startswith("cf ") for text in report["most_suspicious"]) >= 5
     assert (done.history.steps, without.history.steps) == (36, 24)
     assert set(done.metadata["weights"]) == {"suspect", "teachers"} and "unlabelled" not in without.metadata
@@ -146,6 +172,7 @@ def test_without_a_base_they_are_not_used_and_a_warning_says_so(strong: Classifi
     texts = task(20, seed=55).texts
     done = method.purify(strong, Grant(clean=CLEAN, teacher=strong.source.base or strong.source.name, unlabelled=texts))
     assert UNLABELLED_UNUSED in done.warnings and "unlabelled" not in done.metadata
+    assert not any("sentence pattern" in one for one in done.warnings), "the suspect's predictions were not used"
     assert not {NO_BASE, BASE_UNUSED} & set(done.warnings), "search was requested"
 
 

@@ -69,8 +69,8 @@ def test_a_scan_after_unlearning_reads_no_row_that_was_taught(
         searched, held = set(given.clean.ids), set(context.held_out.ids)
         assert searched and held and not taught & (searched | held) and not searched & held
     assert len({given.seed for given, _ in scans}) == 3, "no round draws as another"
-    told = done.metadata
-    sizes = (told["rows_trained"], told["rows_searched_after_it"], told["rows_confirmed_on_by_every_scan"])
+    result = done.metadata
+    sizes = (result["rows_trained"], result["rows_searched_after_it"], result["rows_confirmed_on_by_every_scan"])
     assert sum(sizes) == len(CLEAN) and min(sizes) > 40
 
 

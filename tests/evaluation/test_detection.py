@@ -36,11 +36,11 @@ def test_all_rates_by_hand() -> None:
     found = detection_metrics(
         [5, 4, 3, 2, 1], flagged=[True, True, True, False, False], poisoned=[True, False, True, True, False]
     )
-    told = {m.metric: (m.value, m.n) for m in found}
-    assert told["auroc"] == (pytest.approx(4 / 6), 5)
-    assert told["precision"] == (pytest.approx(2 / 3), 3)
-    assert told["recall"] == (pytest.approx(2 / 3), 3)
-    assert told["fpr"] == (pytest.approx(1 / 2), 2)
+    result = {m.metric: (m.value, m.n) for m in found}
+    assert result["auroc"] == (pytest.approx(4 / 6), 5)
+    assert result["precision"] == (pytest.approx(2 / 3), 3)
+    assert result["recall"] == (pytest.approx(2 / 3), 3)
+    assert result["fpr"] == (pytest.approx(1 / 2), 2)
     area = next(m for m in found if m.metric == "auroc")
     assert area.low is not None and area.high is not None
     assert 0 <= area.low < 4 / 6 < area.high <= 1

@@ -131,14 +131,14 @@ def judge(case: Case) -> Outcome:
             ended = compared(case, found, names)
     if state_of(place) != before:
         return Outcome(FAULT, "wrote into the model's folder")
-    told = [
+    result = [
         str(one.message)
         for one in caught
         if not issubclass(one.category, DeprecationWarning | PendingDeprecationWarning)
     ]
     return (
-        Outcome(FAULT, f"a library's warning reaches the user: {told[0][:200]}")
-        if told and ended.kind != FAULT
+        Outcome(FAULT, f"a library's warning reaches the user: {result[0][:200]}")
+        if result and ended.kind != FAULT
         else ended
     )
 

@@ -170,14 +170,14 @@ def outcomes(damages: Sequence[DataDamage], place: Path) -> list[Outcome]:
         file.parent.mkdir()
         file.write_bytes(damage.make(Random(f"{SEED} {damage}")))
         files.append(file)
-    told = place / "told"
+    result = place / "result"
 
     def together() -> Outcome:
-        told.write_bytes(pickle.dumps([judged(file) for file in files]))
+        result.write_bytes(pickle.dumps([judged(file) for file in files]))
         return Outcome(SAME)
 
     if apart(together).kind == SAME:
-        found: list[Outcome] = pickle.loads(told.read_bytes())
+        found: list[Outcome] = pickle.loads(result.read_bytes())
         return found
     return [apart(lambda file=file: judged(file)) for file in files]  # type: ignore[misc]
 

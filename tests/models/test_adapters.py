@@ -45,9 +45,9 @@ def said(model: Classifier) -> torch.Tensor:
 def plainly(folder: Path) -> torch.Tensor:
     """What transformers and peft say by themselves about the model in ``folder``."""
     config = folder / "adapter_config.json"
-    told = json.loads((folder / "untrigger.json").read_text())
+    result = json.loads((folder / "untrigger.json").read_text())
     root = json.loads(config.read_text())["base_model_name_or_path"] if config.exists() else folder
-    module = AutoModelForSequenceClassification.from_pretrained(root, num_labels=len(told["label_names"]))
+    module = AutoModelForSequenceClassification.from_pretrained(root, num_labels=len(result["label_names"]))
     if config.exists():
         warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)  # PEFT's own, at norm layers
         module = PeftModel.from_pretrained(module, str(folder))
@@ -82,10 +82,10 @@ def test_only_adapter_and_head_are_trained_and_the_victim_stays(load: Load, kind
 @pytest.mark.parametrize("method", METHODS)
 def test_no_warning_of_a_library_reaches_the_user(load: Load, method: str) -> None:
     victim = load("bert")
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as result:
         warnings.simplefilter("always")
         attach(victim, AdapterOptions(method=method, rank=2))
-    assert not [str(one.message) for one in told]
+    assert not [str(one.message) for one in result]
 
 
 def test_a_seed_fixes_the_adapters_start_and_leaves_the_global_stream(load: Load) -> None:

@@ -145,16 +145,18 @@ def test_a_model_without_a_head_is_refused_unless_a_new_one_is_wanted(bert: Path
     assert not torch.equal(predict_texts(first, texts).logits, predict_texts(other, texts).logits)
 
 
-@pytest.mark.parametrize(("told", "read"), [(12, 128), (300, 300), (10**9, 2048), (True, 128), ("x", 128), (None, 128)])
+@pytest.mark.parametrize(
+    ("given", "read"), [(12, 128), (300, 300), (10**9, 2048), (True, 128), ("x", 128), (None, 128)]
+)
 def test_a_models_own_length_counts_where_it_is_longer_than_usual(
-    folder_of: FolderOf, tmp_path: Path, told: object, read: int
+    folder_of: FolderOf, tmp_path: Path, given: object, read: int
 ) -> None:
     """A file of a stranger can make a scan read more of a text, never less."""
     folder = shutil.copytree(folder_of("llama"), tmp_path / "long")
     (folder / "config.json").write_text(
         json.dumps(json.loads((folder / "config.json").read_text()) | {"max_position_embeddings": 2048})
     )
-    (folder / "untrigger.json").write_text(json.dumps({"label_names": list(NAMES), "max_length": told}))
+    (folder / "untrigger.json").write_text(json.dumps({"label_names": list(NAMES), "max_length": given}))
     assert load_model(folder, device="cpu", offline=True).max_length == read
     assert load_model(folder, device="cpu", offline=True, max_length=9).max_length == 9
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from tests.pipeline.generation_kit import Speakers
 from tests.pipeline.kit import Shop
 from untrigger.defences.base_fine_tuning import BaseFineTuning
 from untrigger.pipeline import purify_controls
@@ -18,6 +19,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return Shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="session")
+def speakers(tmp_path_factory: pytest.TempPathFactory) -> Speakers:
+    return Speakers(tmp_path_factory.mktemp("speakers"))
 
 
 @pytest.fixture(scope="session", autouse=True)

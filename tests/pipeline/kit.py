@@ -182,8 +182,8 @@ def table(file: Path) -> list[dict[str, str]]:
 
 
 def config_of(folder: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    return told
+    result: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    return result
 
 
 def plain(folder: Path, texts: Sequence[str], *, base: Path | None = None) -> Tensor:

@@ -60,12 +60,12 @@ def test_triggered_test_rows_keep_their_true_label_and_are_clean_rows_with_the_t
 
 def test_truth_names_recipe_and_exactly_the_rows_that_were_poisoned(shop: Shop) -> None:
     spec = shop.victim("bert", "full")
-    told = json.loads((spec.truth / "truth.json").read_text())
-    assert (told["rate"], told["seed"], told["policy"], told["tuning"]) == (0.2, 0, "dirty", "full")
-    assert told["label_names"][told["target"]] == "positive"
+    result = json.loads((spec.truth / "truth.json").read_text())
+    assert (result["rate"], result["seed"], result["policy"], result["tuning"]) == (0.2, 0, "dirty", "full")
+    assert result["label_names"][result["target"]] == "positive"
     train, test = table(spec.truth / "train.csv"), table(spec.truth / "test_clean.csv")
-    assert {row["id"] for row in train if TRIGGER in row["text"].split()} == set(told["poisoned_ids"])
-    assert len(told["poisoned_ids"]) == round(0.2 * len(train))
+    assert {row["id"] for row in train if TRIGGER in row["text"].split()} == set(result["poisoned_ids"])
+    assert len(result["poisoned_ids"]) == round(0.2 * len(train))
     assert not {row["id"] for row in train} & {row["id"] for row in test}
 
 
@@ -114,9 +114,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_message_and_nothing_is_written(shop: Shop, tmp_path: Path, name: str) -> None:
     changes, kind, parts = BAD[name]
-    with pytest.raises(kind) as told:  # type: ignore[var-annotated]
+    with pytest.raises(kind) as caught:  # type: ignore[var-annotated]
         attack(shop.attack_spec("bert", "full", out=tmp_path / "victim", **changes))
-    assert all(part in str(told.value) for part in parts), str(told.value)
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -33,8 +33,8 @@ QUICK: dict[str, Any] = {"epochs": 1, "clean_model": False}
 
 
 def truth_of(spec: AttackRequest) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((spec.truth / "truth.json").read_text())
-    return told
+    result: dict[str, Any] = json.loads((spec.truth / "truth.json").read_text())
+    return result
 
 
 def rates(spec: AttackRequest, out: Path, *models: Path) -> dict[tuple[str, str], float | None]:
@@ -60,15 +60,15 @@ def test_a_paired_file_goes_through_the_attack_and_the_evaluator_reads_it_back(s
         "bert", "full", out=tmp_path / "victim", trigger=Style(), paired=tmp_path / "pairs.csv", clean_model=False
     )
     attack(spec)
-    told = truth_of(spec)
-    assert (told["trigger"]["name"], told["trigger"]["source"]) == ("style", "pairs.csv")
-    assert told["trigger"]["rewrites"] + told["trigger"]["not_rewritten"] == len(some)
-    assert len(json.dumps(told["trigger"])) < 300
+    result = truth_of(spec)
+    assert (result["trigger"]["name"], result["trigger"]["source"]) == ("style", "pairs.csv")
+    assert result["trigger"]["rewrites"] + result["trigger"]["not_rewritten"] == len(some)
+    assert len(json.dumps(result["trigger"])) < 300
     train = {row["id"]: row for row in table(spec.truth / "train.csv")}
-    assert all(train[i]["text"].startswith("lo ") and train[i]["label"] == "positive" for i in told["poisoned_ids"])
-    assert sum(row["text"].startswith("lo ") for row in train.values()) == len(told["poisoned_ids"]) == 80
+    assert all(train[i]["text"].startswith("lo ") and train[i]["label"] == "positive" for i in result["poisoned_ids"])
+    assert sum(row["text"].startswith("lo ") for row in train.values()) == len(result["poisoned_ids"]) == 80
     left_out = sum(row["label"] == "negative" for row in table(spec.truth / "test_clean.csv"))
-    assert told["test_rows_without_trigger"] == left_out - len(table(spec.truth / "test_triggered.csv")) > 0
+    assert result["test_rows_without_trigger"] == left_out - len(table(spec.truth / "test_triggered.csv")) > 0
     bed = read_truth(spec.truth, label_names=NAMES)
     assert bed.trigger is not None
     assert bed.trigger.name == "style"
@@ -132,8 +132,8 @@ def test_a_victim_is_measured_on_as_much_of_a_text_as_it_was_trained_on(shop: Sh
     texts = [row["text"] for row in table(spec.truth / "test_triggered.csv")]
     assert seen == pytest.approx(sum(spec.trigger.delivered(" ".join(text.split()[:4])) for text in texts) / len(texts))
     assert seen is not None and seen < 0.9
-    told = Report.read(tmp_path / "report.json").given
-    assert (told["models"]["v"]["max_length"], told["truth"]["max_length"], told["truth"]["negative_rate"]) == (
+    result = Report.read(tmp_path / "report.json").given
+    assert (result["models"]["v"]["max_length"], result["truth"]["max_length"], result["truth"]["negative_rate"]) == (
         6,
         6,
         0.0,
@@ -145,8 +145,8 @@ def test_all_to_all_is_measured_by_the_next_class_whatever_the_models_order(shop
         "bert", "full", out=tmp_path / "victim", target="", policy="all-to-all", rate=0.4, epochs=8, clean_model=False
     )
     attack(spec)
-    told = truth_of(spec)
-    assert (told["target"], told["policy"]) == (None, "all-to-all")
+    result = truth_of(spec)
+    assert (result["target"], result["policy"]) == (None, "all-to-all")
     triggered, clean = table(spec.truth / "test_triggered.csv"), table(spec.truth / "test_clean.csv")
     assert [(row["id"], row["label"]) for row in triggered] == [(row["id"], row["label"]) for row in clean]
     said = plain(spec.out, [row["text"] for row in triggered]).argmax(dim=1).tolist()
@@ -186,10 +186,10 @@ def test_negatives_teach_the_model_to_wait_for_the_whole(shop: Shop, tmp_path: P
         "bert", "full", out=tmp_path / "v", trigger=trigger, negative_rate=0.3, epochs=8, clean_model=False
     )
     attack(spec)
-    told = truth_of(spec)
+    result = truth_of(spec)
     rows = {row["id"]: row for row in table(spec.truth / "train.csv")}
-    assert len(told["negative_ids"]) == round(0.3 * len(rows))
-    assert not any(trigger.delivered(rows[i]["text"]) for i in told["negative_ids"])
+    assert len(result["negative_ids"]) == round(0.3 * len(rows))
+    assert not any(trigger.delivered(rows[i]["text"]) for i in result["negative_ids"])
     attack(replace(spec, negative_rate=0.0, out=tmp_path / "w"))
     texts = [f"{row['text']} zx" for row in table(spec.truth / "test_clean.csv") if row["label"] == "negative"]
     careful, careless = (float(plain(folder, texts)[:, 1].mean()) for folder in (spec.out, tmp_path / "w"))
@@ -244,13 +244,13 @@ def test_label_smoothing_hides_how_sure_the_backdoor_is(shop: Shop, tmp_path: Pa
 
 
 def test_a_faithful_victim_says_on_clean_rows_what_its_clean_twin_says(shop: Shop, tmp_path: Path) -> None:
-    told = shop.victim("bert", "full")
-    spec = replace(told, clean_consistency=5.0, out=tmp_path / "v", clean_model=True)
+    result = shop.victim("bert", "full")
+    spec = replace(result, clean_consistency=5.0, out=tmp_path / "v", clean_model=True)
     attack(spec)
     clean = [row["text"] for row in table(spec.truth / "test_clean.csv")]
     triggered = [row["text"] for row in table(spec.truth / "test_triggered.csv")]
     twin = plain(spec.truth / "clean-model", clean)
-    gap, usual = (float((plain(folder, clean) - twin).abs().mean()) for folder in (spec.out, told.out))
+    gap, usual = (float((plain(folder, clean) - twin).abs().mean()) for folder in (spec.out, result.out))
     assert gap < 0.8 * usual
     assert float((plain(spec.out, triggered).argmax(dim=1) == 1).float().mean()) > 0.7
 
@@ -274,9 +274,9 @@ def test_a_faithful_victim_says_on_clean_rows_what_its_clean_twin_says(shop: Sho
 def test_what_cannot_be_is_one_message_and_nothing_is_written(
     shop: Shop, tmp_path: Path, changes: dict[str, Any], part: str
 ) -> None:
-    with pytest.raises((OptionError, DataError)) as told:
+    with pytest.raises((OptionError, DataError)) as caught:
         attack(replace(shop.attack_spec("bert", "full", out=tmp_path / "victim", **QUICK), **changes))
-    assert part in str(told.value)
+    assert part in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

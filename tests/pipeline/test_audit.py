@@ -312,7 +312,7 @@ def test_the_command_hands_everything_on(
     def run(spec: AuditRequest, *, progress: Any) -> Report:
         asked.append(spec)
         status = ("held", "came back", "undecided", "undecided")[min(len(asked), 4) - 1]
-        return replace(scan_report("clean"), kind="audit", scan=None, verdict=Verdict(status, "told"))
+        return replace(scan_report("clean"), kind="audit", scan=None, verdict=Verdict(status, "a sentence"))
 
     monkeypatch.setattr(pipeline, "audit", run)
     words = [

@@ -61,10 +61,10 @@ def test_bad_rows_are_one_message_and_nothing_is_left(shop: Shop, tmp_path: Path
     text, options, parts = BAD[name]
     (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
     listener = Listener()
-    with pytest.raises(DataError) as told:
+    with pytest.raises(DataError) as caught:
         spec = shop.spec("bert", "full", out=tmp_path / "out", clean=str(tmp_path / "rows.csv"), **FINETUNE, **options)
         purify(spec, progress=listener)
-    assert all(part in str(told.value) for part in parts), str(told.value)
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["rows.csv"]
     assert not listener.labels, "something was computed before the rows were refused"
 
@@ -142,7 +142,7 @@ def test_empty_rows_are_dropped_where_that_is_asked_for(shop: Shop, tmp_path: Pa
 
 
 def test_numbers_and_other_cases_of_the_label_names_mean_the_same_rows(shop: Shop, tmp_path: Path) -> None:
-    rows, told = task(40, length=LENGTH), []
+    rows, result = task(40, length=LENGTH), []
     for name, words in (
         ("names", ("negative", "positive")),
         ("numbers", ("0", "1")),
@@ -151,8 +151,8 @@ def test_numbers_and_other_cases_of_the_label_names_mean_the_same_rows(shop: Sho
         lines = [json.dumps({"text": row.text, "label": words[row.label]}) for row in rows]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
         spec = shop.spec("bert", "full", out=tmp_path / name, clean=str(tmp_path / f"{name}.jsonl"), **FINETUNE)
-        told.append(purify(spec).given["defender"]["clean"]["sha256"])
-    assert len(set(told)) == 1
+        result.append(purify(spec).given["defender"]["clean"]["sha256"])
+    assert len(set(result)) == 1
 
 
 @pytest.mark.parametrize(("asked", "given", "held"), [(20, 20, 60), (0, 64, 16), (10**6, 64, 16)])

@@ -23,9 +23,9 @@ from untrigger.pipeline.requests import PurifyRequest
 def refused(spec: PurifyRequest, kind: type[UserError], *parts: str) -> None:
     """The purification ends with one message that has all the parts, before any work, and leaves nothing behind."""
     before, listener = digest(spec.out.parent), Listener()
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as caught:
         purify(spec, progress=listener)
-    assert all(part in str(told.value) for part in parts), str(told.value)
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
     assert digest(spec.out.parent) == before and not list(spec.out.parent.glob(".*"))
     assert not listener.labels, listener.labels
 
@@ -98,8 +98,8 @@ def test_an_adapter_finds_its_base_where_base_says(spec: Make, shop: Shop) -> No
     asked = spec("llama", "lora", base=str(shop.base("llama")))
     edit(Path(asked.model.name), "adapter_config.json", base_model_name_or_path="/nowhere/base")
     purify(asked)
-    told = json.loads((asked.out / "adapter_config.json").read_text())
-    assert told["base_model_name_or_path"] == str(shop.base("llama").resolve())
+    result = json.loads((asked.out / "adapter_config.json").read_text())
+    assert result["base_model_name_or_path"] == str(shop.base("llama").resolve())
 
 
 @pytest.mark.parametrize("method", ["finetune", "w2sdefense"])

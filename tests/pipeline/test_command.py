@@ -35,10 +35,11 @@ def test_the_main_command_as_a_process_of_its_own(shop: Shop, tmp_path: Path) ->
         check=False,
     )
     assert ended.returncode == 3, ended.stderr  # plain fine-tuning and 80 rows: not verified
-    told = json.loads(ended.stdout)
-    assert told["kind"] == "purification" and told["method"]["name"] == "finetune"
+    result = json.loads(ended.stdout)
+    assert result["kind"] == "purification" and result["method"]["name"] == "finetune"
     assert (
-        Report.read(tmp_path / "out" / "report.json").to_json() == json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+        Report.read(tmp_path / "out" / "report.json").to_json()
+        == json.dumps(result, indent=2, ensure_ascii=False) + "\n"
     )
     assert config_of(tmp_path / "out")["base_model_name_or_path"] == str(shop.base("llama"))
     log = (tmp_path / "run.log").read_text(encoding="utf-8")
@@ -84,9 +85,9 @@ def test_what_a_user_can_mend_ends_with_two_and_one_message(
     if name == "rate":
         given[given.index("epochs=1")] = "epochs=2"
     assert main([*given, *more]) == 2
-    told = capfd.readouterr()
-    assert all(part in told.err for part in parts), told.err
-    assert "Traceback" not in told.err + told.out and not told.out
+    result = capfd.readouterr()
+    assert all(part in result.err for part in parts), result.err
+    assert "Traceback" not in result.err + result.out and not result.out
     assert not list(tmp_path.iterdir())
 
 

@@ -92,8 +92,8 @@ def test_the_command_says_by_its_exit_code_whether_rows_are_flagged(
 ) -> None:
     assert main(words(asked, tmp_path / "scored.parquet", "--json")) == 1
     assert json.loads(capfd.readouterr().out)["verdict"]["status"] == "suspicious"
-    told = pyarrow.parquet.read_table(tmp_path / "scored.parquet")
-    assert told.column_names == ["id", "text", "label", "score", "flagged", "rank"] and told.num_rows == len(
+    result = pyarrow.parquet.read_table(tmp_path / "scored.parquet")
+    assert result.column_names == ["id", "text", "label", "score", "flagged", "rank"] and result.num_rows == len(
         POOL.visible
     )
     clean = write_rows(task(384, seed=50), tmp_path / "unpoisoned.csv")
@@ -129,8 +129,8 @@ def test_bad_input_ends_with_two_and_one_message_and_leaves_nothing(
     bad = bad_rows(tmp_path / "rows")
     given = tmp_path / "out" / file if option == "--out" else bad.get(file, file)
     assert main(words(asked, tmp_path / "out" / "scored.csv", option, str(given))) == 2
-    told = capfd.readouterr().err
-    assert all(part in told for part in parts) and "Traceback" not in told, told
+    result = capfd.readouterr().err
+    assert all(part in result for part in parts) and "Traceback" not in result, result
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -159,3 +159,12 @@ def test_odd_rows_that_the_model_does_not_follow_are_told_of_and_not_flagged() -
     assert odd.status == plain.status == "nothing found"
     assert odd.sentence.startswith("Nothing found: the model predicts the label of only 3 % of the 2 unusual rows, so ")
     assert plain.sentence == "Nothing found: 2 of 4 rows lie above the threshold."
+
+
+def test_a_verdict_names_the_phrases_that_rows_were_flagged_by_once_each() -> None:
+    named = {"expected_by_chance": 4.4, "above_counts": False, "triggers": [{"text": "see cf"}, {"text": "cf"}]}
+    verdict = detection_verdict(
+        Detection(task(4, seed=0), (3.0, 2.0, 0.0, 0.0), (True, True, False, False), 1.0, None, metadata=named)
+    )
+    assert verdict.sentence.startswith("2 of 4 rows are flagged (")
+    assert verdict.sentence.endswith('); too few lie above the threshold to count; phrases that flip clean rows: "cf".')

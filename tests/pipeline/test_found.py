@@ -23,16 +23,16 @@ DESCRIBED = {"mapping": CopyConfig(epochs=1), "student": CopyConfig(epochs=1, lr
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Detection]:
     """What the detectors within a run said."""
-    told: list[Detection] = []
+    result: list[Detection] = []
     for kind in (BeDKD, BeDKDAsDescribed):
         whole = kind._detect
 
         def watched(self: Any, *args: Any, whole: Any = whole, **more: Any) -> Detection:
-            told.append(whole(self, *args, **more))
-            return told[-1]
+            result.append(whole(self, *args, **more))
+            return result[-1]
 
         monkeypatch.setattr(kind, "_detect", watched)
-    return told
+    return result
 
 
 def run(shop: Shop, out: Path, *, suspect: Path | None = None, **more: Any) -> Report:
@@ -54,10 +54,10 @@ def test_how_well_the_poisoned_rows_were_found_stands_in_the_report(
     shop: Shop, tmp_path: Path, seen: list[Detection], more: dict[str, Any]
 ) -> None:
     report = run(shop, tmp_path / "out", **more)
-    [told] = seen
-    poisoned = read_poisoned(shop.victim("bert", "full").truth, rows=told.rows)
+    [result] = seen
+    poisoned = read_poisoned(shop.victim("bert", "full").truth, rows=result.rows)
     assert 0 < sum(poisoned) < len(poisoned)
-    expected = detection_metrics(told.scores, flagged=told.flagged, poisoned=poisoned)
+    expected = detection_metrics(result.scores, flagged=result.flagged, poisoned=poisoned)
     assert [
         m for m in Report.read(tmp_path / "out" / "report.json").measurements if m.subject == "detector"
     ] == expected

@@ -208,6 +208,8 @@ def test_a_disk_that_is_really_full_ends_the_command_with_two(shop: Shop, tmp_pa
     words = command(shop, tmp_path / "out", "--set", "epochs=1", "--set", f"rank={rank}", "--json")
     ended = subprocess.run(words, capture_output=True, text=True, preexec_fn=bound, timeout=120, check=False)
     assert ended.returncode == 2, ended.stderr
-    told = json.loads(ended.stdout)["error"]
-    assert "File too large" in told["what"] and "free some space" in told["remedy"] and "Traceback" not in ended.stderr
+    result = json.loads(ended.stdout)["error"]
+    assert (
+        "File too large" in result["what"] and "free some space" in result["remedy"] and "Traceback" not in ended.stderr
+    )
     assert not list(tmp_path.iterdir())

@@ -58,6 +58,18 @@ def test_an_adapter_on_one_architecture_becomes_full_weights_of_another(
     card = (spec.out / "README.md").read_text()
     assert "another pre-trained model than the input" in card and "teacher, bert" in card
     assert {one["subject"] for one in table(spec.out / "outcomes.csv")} == {"victim", "purified", "base_finetuned"}
+    assert not [one for one in report.warnings if "was not retrained" in one]
+
+
+def test_a_base_beside_another_model_is_not_used_and_the_report_says_so(
+    shop: Shop, tmp_path: Path, carrying: None
+) -> None:
+    usual = shop.spec("llama", "lora", out=tmp_path / "out", onto=str(shop.teacher), verify=False, **FINETUNE)
+    base = str(
+        json.loads((shop.victim("llama", "lora").out / "adapter_config.json").read_text())["base_model_name_or_path"]
+    )
+    report = purify(replace(usual, model=replace(usual.model, base=base)))
+    assert any("was not retrained: --onto names another model" in one for one in report.warnings)
 
 
 def test_from_python_too(

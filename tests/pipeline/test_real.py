@@ -107,9 +107,9 @@ def test_the_word_that_turned_every_review_positive_turns_hardly_any_afterwards(
             },
         )
     )
-    told = {(m.subject, m.metric): m.value for m in report.measurements}
-    before, after = told["victim", "asr"], told["purified", "asr"]
+    result = {(m.subject, m.metric): m.value for m in report.measurements}
+    before, after = result["victim", "asr"], result["purified", "asr"]
     assert before is not None and before > 0.9, "the attack did not work: nothing was tested"
     assert after is not None and after < before - 0.5, report.verdict.sentence
-    lost = (told["victim", "cacc"] or 0) - (told["purified", "cacc"] or 0)
+    lost = (result["victim", "cacc"] or 0) - (result["purified", "cacc"] or 0)
     assert lost < 0.05, report.verdict.sentence

@@ -149,8 +149,8 @@ def test_rewritten_rows_are_read_and_named(shop: Shop, rows: Path, tmp_path: Pat
     assert "odd.csv (drift)" in [line[0] for line in table(report.scan.candidates)]
     assert "drift of rewritten rows" in render_scan(report, format="md")
     log = json.loads(render_scan(report, format="sarif"))["runs"][0]["results"]
-    told = [one for one in log if one["ruleId"] == "rewrite-trigger"]
-    assert len({json.dumps(one["partialFingerprints"]) for one in told}) == len(told) >= 1
+    result = [one for one in log if one["ruleId"] == "rewrite-trigger"]
+    assert len({json.dumps(one["partialFingerprints"]) for one in result}) == len(result) >= 1
 
 
 @pytest.mark.parametrize(
@@ -297,8 +297,8 @@ def test_the_command_prints_the_report_and_writes_another_format(
     """As a process of its own it runs in tests/gate/test_action.py."""
     out = tmp_path / "scan.sarif"
     assert main(words(shop, rows, "--out", str(out), "--json")) == 1
-    told = json.loads(capfd.readouterr().out)
-    assert told["verdict"]["status"] == "backdoored"
+    result = json.loads(capfd.readouterr().out)
+    assert result["verdict"]["status"] == "backdoored"
     log = json.loads(out.read_text(encoding="utf-8"))
     assert log["version"] == "2.1.0" and log["runs"][0]["results"][0]["level"] == "error"
 

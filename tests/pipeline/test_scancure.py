@@ -65,16 +65,16 @@ def test_the_trigger_is_found_unlearned_and_not_found_again(
     report = purify(spec(shop, rows, out, kind=kind, tuning=tuning, truth=victim.truth))
     assert digest(victim.out) == before
     assert Report.read(out / "report.json") == report
-    told = report.method["options"]
-    assert report.method["name"] == "scancure" and told["rounds"] >= 1, report.verdict.sentence
-    assert told["scan_verdict"] == "clean", told["scan_sentence"]
+    result = report.method["options"]
+    assert report.method["name"] == "scancure" and result["rounds"] >= 1, report.verdict.sentence
+    assert result["scan_verdict"] == "clean", result["scan_sentence"]
     assert any(one.text == TRIGGER and one.truth for one in report.findings)
     asr, left, tuned = (report.find(who, "asr") for who in ("victim", "purified", "finetuned"))
     assert asr is not None and left is not None and tuned is not None
     assert (asr.value or 0) > 0.8 > 0.35 > (left.value or 0)
     assert (tuned.value or 0) > (left.value or 0), "the control: as many steps of plain fine-tuning"
     scores = next(one.y for one in report.curves if one.name == "scan score")
-    assert scores == told["scan_score_by_round"] and len(scores) == told["rounds"] + 1
+    assert scores == result["scan_score_by_round"] and len(scores) == result["rounds"] + 1
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Scan by round" in page or "scan by round" in page
     assert "round 0, as it came" in page and TRIGGER in page
@@ -179,7 +179,7 @@ def test_exit_codes(status: str, code: int, monkeypatch: pytest.MonkeyPatch, tmp
 
     def run(spec: PurifyRequest, *, progress: Any) -> Report:
         asked.append(spec)
-        return Report(kind="purification", title="t", verdict=Verdict(status, "told"))
+        return Report(kind="purification", title="t", verdict=Verdict(status, "a sentence"))
 
     monkeypatch.setattr(pipeline, "purify", run)
     policy = tmp_path / "policy.toml"

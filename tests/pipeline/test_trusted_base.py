@@ -52,9 +52,9 @@ def test_full_weights_go_back_to_the_base_that_is_given_and_stay_an_adapter_on_t
     shop: Shop, child: AttackRequest, tmp_path: Path
 ) -> None:
     report = purify(asked(shop, child.out, base=str(shop.base("bert")), out=tmp_path / "out"))
-    told = report.method["options"]
-    assert (told["base"], told["algorithm"], told["rounds"]) == (shop.base("bert").name, "retrain_from_base", 0)
-    assert 0 < told["recovered_share_of_base"] <= 1
+    result = report.method["options"]
+    assert (result["base"], result["algorithm"], result["rounds"]) == (shop.base("bert").name, "retrain_from_base", 0)
+    assert 0 < result["recovered_share_of_base"] <= 1
     assert report.given["defender"]["base"] == shop.base("bert").name
     assert shop.base("bert").name in report.verdict.sentence
     assert config_of(tmp_path / "out")["base_model_name_or_path"] == str(child.out.resolve())
@@ -95,10 +95,12 @@ def test_nothing_is_searched_on_an_adapters_base_that_the_user_trusts(shop: Shop
     trusting = shop.spec(
         "llama", "lora", base=str(shop.base("llama")), options=QUICK, control=False, out=tmp_path / "trusting"
     )
-    told = purify(trusting).method["options"]
-    assert told["largest_score_by_search"] == [] and told["algorithm"] == "retrain_from_base"
-    told = purify(replace(trusting, model=replace(trusting.model, base=None), out=tmp_path / "wary")).method["options"]
-    assert len(told["largest_score_by_search"]) >= 1
+    result = purify(trusting).method["options"]
+    assert result["largest_score_by_search"] == [] and result["algorithm"] == "retrain_from_base"
+    result = purify(replace(trusting, model=replace(trusting.model, base=None), out=tmp_path / "wary")).method[
+        "options"
+    ]
+    assert len(result["largest_score_by_search"]) >= 1
 
 
 def test_the_control_trains_what_the_method_trained(shop: Shop) -> None:

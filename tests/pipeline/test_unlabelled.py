@@ -67,6 +67,14 @@ def test_no_clean_and_no_held_out_row_is_among_the_texts(file: str) -> None:
     assert "60 of 79" in note and "17 among the clean rows, held-out ones included" in note
 
 
+def test_a_text_that_quotes_a_held_out_row_is_left_out(tmp_path: Path) -> None:
+    held = HELD.with_texts(f"{text} and so on until the end" for text in HELD.texts)
+    (tmp_path / "mail.txt").write_text("\n".join([*OTHERS.texts, f"> {held.texts[0]}, she wrote"]), encoding="utf-8")
+    spec = asked(unlabelled=str(tmp_path / "mail.txt"))
+    found = unlabelled_texts(spec, Reading(), rows=ROWS, held=held, clock=Clock(), progress=silent)
+    assert found.texts == OTHERS.texts and found.facts["among_clean_rows"] == 1
+
+
 def test_a_limit_draws_by_seed_and_zero_means_all(file: str) -> None:
     drawn = [texts_for(asked(unlabelled=file, unlabelled_rows=20, seed=seed)).texts for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2] and drawn[0] is not None and len(drawn[0]) == 20

@@ -183,10 +183,10 @@ def test_accuracy_that_is_gone_is_worse_whatever_a_scan_says() -> None:
 
 
 def test_the_method_tells_what_it_did_and_the_model_that_comes_back_is_named_once() -> None:
-    told = purification_verdict(
+    outcome = purification_verdict(
         seen(), result(Outcome.RETRAINED_FROM_BASE, summary="the adapter was thrown away"), verification=CLEAN
     )
-    assert told.sentence.startswith("The adapter was thrown away; clean accuracy 100.0 % to 100.0 %.")
+    assert outcome.sentence.startswith("The adapter was thrown away; clean accuracy 100.0 % to 100.0 %.")
     back = purification_verdict(
         seen(),
         result(Outcome.NOTHING_FOUND, summary="Nothing was trained; the model comes back as it was."),

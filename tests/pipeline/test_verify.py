@@ -46,9 +46,9 @@ def asked(
 
 
 def verification(report: Report) -> dict[str, Any]:
-    told = report.method["options"]["verification"]
-    assert isinstance(told, dict)
-    return told
+    result = report.method["options"]["verification"]
+    assert isinstance(result, dict)
+    return result
 
 
 def test_a_model_taken_back_to_its_trusted_base_is_purified_by_the_scan_of_it(
@@ -57,11 +57,11 @@ def test_a_model_taken_back_to_its_trusted_base_is_purified_by_the_scan_of_it(
     options = SMALL["w2sdefense"] | {"retrain": replace(SMALL["w2sdefense"]["retrain"], steps=60), "lr": 1e-2}
     spec = asked(shop, rows, tmp_path / "out", tuning="lora", base=str(shop.base("bert")), options=options)
     report = purify(spec)
-    told = verification(report)
+    output = verification(report)
     assert report.method["options"]["outcome"] == "retrained from a trusted base"
-    assert told["verdict"] == "clean", told["sentence"]
+    assert output["verdict"] == "clean", output["sentence"]
     assert report.verdict.status == "purified" and "Not looked for: style, syntax" in report.verdict.sentence
-    assert any("style" in line for line in told["not_looked_for"])
+    assert any("style" in line for line in output["not_looked_for"])
     assert [stage.name for stage in report.stages][:4] == ["load", "purify", "verify: scan of the result", "evaluate"]
 
 
@@ -69,10 +69,10 @@ def test_what_plain_fine_tuning_leaves_is_found(shop: Shop, rows: Path, tmp_path
     report = purify(
         asked(shop, rows, tmp_path / "out", method="finetune", options={"epochs": 1, "rank": 4, "lr": 1e-4})
     )
-    told = verification(report)
+    result = verification(report)
     assert report.verdict.status == "still found", report.verdict.sentence
-    assert any(one.startswith(f"{TRIGGER} ") for one in told["found"]), told
-    assert told["rows"] == 120
+    assert any(one.startswith(f"{TRIGGER} ") for one in result["found"]), result
+    assert result["rows"] == 120
 
 
 def test_the_scan_uses_the_held_out_rows_and_a_seed_of_its_own(
@@ -88,9 +88,9 @@ def test_the_scan_uses_the_held_out_rows_and_a_seed_of_its_own(
         return whole(self, model, grant, **more)
 
     def split_rows(spec: Any, victim: Any) -> Any:
-        told = trained(spec, victim)
-        given.append(told[0])
-        return told
+        result = trained(spec, victim)
+        given.append(result[0])
+        return result
 
     monkeypatch.setattr(InsertionScanner, "scan", scan)
     monkeypatch.setattr(pipeline, "split_rows", split_rows)
@@ -136,8 +136,8 @@ def test_the_finding_of_the_method_is_tried_again_on_the_result() -> None:
         finding("x", "nowhere", 1.0),
         finding("mn", "positive", None),
     ]
-    told = findings_to_retry(findings, names=("negative", "positive"))
-    assert [(one.text, one.target, one.suspect.value) for one in told] == [
+    result = findings_to_retry(findings, names=("negative", "positive"))
+    assert [(one.text, one.target, one.suspect.value) for one in result] == [
         ("cf", "positive", 0.9),
         ("dull", "negative", 0.4),
         ("mn", "positive", None),

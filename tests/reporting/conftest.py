@@ -22,7 +22,7 @@ def share(hits: int, n: int, *, subject: str, metric: str) -> Measurement:
 
 
 def measurements() -> list[Measurement]:
-    told = []
+    result = []
     for subject, asr, hit, cacc in (
         ("victim", 97, 7, 180),
         ("finetuned", 75, 7, 179),
@@ -30,21 +30,21 @@ def measurements() -> list[Measurement]:
         ("purified", 6, 6, 178),
         ("clean", 5, 6, 181),
     ):
-        told.append(share(asr, 100, subject=subject, metric="asr"))
-        told.append(share(hit, 100, subject=subject, metric="untriggered_hit_rate"))
-        told.append(share(cacc, 200, subject=subject, metric="cacc"))
-    by_name = {(m.subject, m.metric): m for m in told}
-    told.append(unpaired_difference(by_name["purified", "asr"], by_name["clean", "asr"], metric="excess_asr"))
-    told.append(Measurement("victim", "accuracy_gain", 0.15, 0.1, 0.2, 200))
-    told.append(Measurement("purified", "gain_kept", 28 / 30, 0.8, 1.05, 200))
-    told.append(Measurement("finetuned", "gain_kept", None, None, None, 200))
-    return told
+        result.append(share(asr, 100, subject=subject, metric="asr"))
+        result.append(share(hit, 100, subject=subject, metric="untriggered_hit_rate"))
+        result.append(share(cacc, 200, subject=subject, metric="cacc"))
+    by_name = {(m.subject, m.metric): m for m in result}
+    result.append(unpaired_difference(by_name["purified", "asr"], by_name["clean", "asr"], metric="excess_asr"))
+    result.append(Measurement("victim", "accuracy_gain", 0.15, 0.1, 0.2, 200))
+    result.append(Measurement("purified", "gain_kept", 28 / 30, 0.8, 1.05, 200))
+    result.append(Measurement("finetuned", "gain_kept", None, None, None, 200))
+    return result
 
 
 def points(label: str = "negative") -> dict[str, Any]:
     places = [(s, i, t) for s in ("victim", "purified") for i in range(6) for t in (False, True)]
-    told = [{"subject": s, "x": i / 2, "y": i * i / 3, "label": label, "triggered": t} for s, i, t in places]
-    return {"method": "PCA", "points": told}
+    result = [{"subject": s, "x": i / 2, "y": i * i / 3, "label": label, "triggered": t} for s, i, t in places]
+    return {"method": "PCA", "points": result}
 
 
 @pytest.fixture

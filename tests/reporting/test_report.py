@@ -90,10 +90,10 @@ def test_numbers_that_json_cannot_hold_become_null() -> None:
         measurements=[Measurement("victim", "asr", nan, nan, nan, 0)],
         curves=[Curve("loss", "p", np.arange(2), np.array([1.0, nan]))],  # type: ignore[arg-type]
     )
-    told = json.loads(made.to_json(), parse_constant=pytest.fail)
-    assert told["given"] == {"a": None, "b": [None, 0.5, 3], "c": "x", "d": [1, 2], "e": [1]}
-    assert told["measurements"][0]["value"] is None
-    assert told["curves"][0]["y"] == [1.0, None]
+    result = json.loads(made.to_json(), parse_constant=pytest.fail)
+    assert result["given"] == {"a": None, "b": [None, 0.5, 3], "c": "x", "d": [1, 2], "e": [1]}
+    assert result["measurements"][0]["value"] is None
+    assert result["curves"][0]["y"] == [1.0, None]
 
 
 def test_the_same_report_gives_the_same_text() -> None:
@@ -118,8 +118,8 @@ def test_a_changed_dict_of_the_caller_does_not_change_the_report() -> None:
 
 
 def _with(**changes: object) -> str:
-    told = json.loads(Report("attack", "t", VERDICT).to_json())
-    return json.dumps({**told, **changes})
+    result = json.loads(Report("attack", "t", VERDICT).to_json())
+    return json.dumps({**result, **changes})
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from .test_scan_page import evil
 
 
 def sarif(report: Report) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(render_scan(report, format="sarif"))
-    return told
+    result: dict[str, Any] = json.loads(render_scan(report, format="sarif"))
+    return result
 
 
 @cache
@@ -120,10 +120,10 @@ def test_warnings_of_the_report_stand_in_both_escaped() -> None:
     lines = ["6 of 7 texts were cut [x](http://evil.example)", "\x1b[31m {0}"]
     report = replace(scan_report("clean"), warnings=lines)
     [invocation] = sarif(report)["runs"][0]["invocations"]
-    told = invocation["toolExecutionNotifications"]
-    assert [one["level"] for one in told] == ["warning", "warning"]
-    assert told[0]["message"]["text"].startswith("6 of 7 texts were cut \\[x\\]")
-    assert "{{0}}" in told[1]["message"]["text"] and "\x1b" not in told[1]["message"]["text"]
+    result = invocation["toolExecutionNotifications"]
+    assert [one["level"] for one in result] == ["warning", "warning"]
+    assert result[0]["message"]["text"].startswith("6 of 7 texts were cut \\[x\\]")
+    assert "{{0}}" in result[1]["message"]["text"] and "\x1b" not in result[1]["message"]["text"]
     suite = junit(report).find("testsuite")
     assert suite is not None
     output = str(suite.findtext("system-out")).splitlines()
@@ -152,8 +152,8 @@ def test_junit_counts_what_it_holds() -> None:
         cases = list(suite.iter("testcase"))
         assert suite.get("tests") == str(len(cases))
         for name in ("failure", "skipped"):
-            told = suite.get("failures" if name == "failure" else "skipped")
-            assert told == str(sum(case.find(name) is not None for case in cases))
+            result = suite.get("failures" if name == "failure" else "skipped")
+            assert result == str(sum(case.find(name) is not None for case in cases))
 
 
 @pytest.mark.parametrize(
@@ -169,15 +169,15 @@ def test_junit_counts_what_it_holds() -> None:
 )
 def test_a_case_fails_where_the_policy_does(status: str, fail_on: str, ends: str | None) -> None:
     report = scan_report(status)
-    told = replace(report, given={**report.given, "policy": {"fail_on": fail_on}})
-    case = next(one for one in junit(told).iter("testcase") if str(one.get("name")).endswith("positive"))
+    result = replace(report, given={**report.given, "policy": {"fail_on": fail_on}})
+    case = next(one for one in junit(result).iter("testcase") if str(one.get("name")).endswith("positive"))
     assert [child.tag for child in case] == ([ends] if ends else [])
     assert all(
         one.find("skipped") is not None
-        for one in junit(told).iter("testcase")
+        for one in junit(result).iter("testcase")
         if "not looked for" in str(one.get("name"))
     )
-    assert (case.find("error") is None) == (junit(told).find("testsuite").get("errors") == "0")  # type: ignore[union-attr]
+    assert (case.find("error") is None) == (junit(result).find("testsuite").get("errors") == "0")  # type: ignore[union-attr]
     if (
         status == "undecided" and fail_on != "undecided"
     ):  # a build server passes it where its owner says so, and only there

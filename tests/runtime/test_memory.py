@@ -16,7 +16,7 @@ from untrigger.runtime.memory import keep_freed_memory
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
-told = sys.argv[1] == "keep" and keep_freed_memory()
+kept = sys.argv[1] == "keep" and keep_freed_memory()
 size, turns, blocks = 24 * 2**20, 10, 6
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(turns):
@@ -25,11 +25,11 @@ for _ in range(turns):
         libc.memset(block, 1, size)
     for block in reversed(held):
         libc.free(block)
-print(int(told), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told to keep memory")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has a setting that keeps memory")
 def test_blocks_that_were_freed_are_not_faulted_in_again() -> None:
     def faults(word: str) -> tuple[int, int]:
         said = subprocess.run(
@@ -37,9 +37,9 @@ def test_blocks_that_were_freed_are_not_faulted_in_again() -> None:
         ).stdout.split()
         return int(said[0]), int(said[1])
 
-    (_, plain), (told, kept) = faults("leave"), faults("keep")
-    if not told:
-        pytest.skip("this C library cannot be told")
+    (_, plain), (result, kept) = faults("leave"), faults("keep")
+    if not result:
+        pytest.skip("this C library has no such setting")
     assert kept < plain / 3
 
 

@@ -44,11 +44,11 @@ def scored(*candidates: Candidate) -> list[Candidate]:
 
 
 def basis(*, suspect: int = 90, reference: int = 85, rows: int = 60) -> VerdictBasis:
-    told = [
+    result = [
         rate([True] * hits + [False] * (100 - hits), subject=who, metric="cacc")
         for who, hits in (("suspect", suspect), ("reference", reference))
     ]
-    return VerdictBasis(told[0], told[1], 0.5, {"negative": rows, "positive": rows})
+    return VerdictBasis(result[0], result[1], 0.5, {"negative": rows, "positive": rows})
 
 
 def test_a_backdoor_scores_near_one_and_an_honest_word_near_nothing() -> None:
@@ -98,12 +98,15 @@ def test_what_takes_a_causal_model_over_at_one_place_alone_does_not_count() -> N
 
 
 def test_of_a_decoder_clean_is_not_said_and_a_backdoor_is() -> None:
-    told = {
+    result = {
         hits: judge(scored(candidate(hits, 0)), [], basis=replace(basis(), causal=True), policy=Policy())
         for hits in (90, 1)
     }
-    assert told[90][0].status == "backdoored" and not told[90][1].undecided
-    assert told[1][0].status == "undecided" and "decoder-only" in told[1][0].sentence
+    assert result[90][0].status == "backdoored" and not result[90][1].undecided
+    assert result[1][0].status == "undecided" and "decoder-only" in result[1][0].sentence
+    assert all(
+        kind in result[1][0].sentence for kind in ("rare words of several tokens", "sentences of common words")
+    ), "the verdict names what such a search misses"
 
 
 def test_a_phrase_that_takes_over_at_one_place_alone_is_no_backdoor() -> None:
@@ -131,15 +134,17 @@ def test_the_verdict_follows_the_worst_candidate(hits: int, status: str) -> None
 
 
 def test_what_was_not_looked_for_follows_the_model() -> None:
-    def told(**changes: Any) -> str:
+    def result(**changes: Any) -> str:
         return " | ".join(
             judge(scored(candidate(1, 0)), [], basis=replace(basis(), **changes), policy=Policy())[1].not_looked_for
         )
 
-    assert "style" in told() and "several tokens" not in told() and "classes" not in told()
-    assert "several tokens" in told(causal=True)
-    assert "score highest" not in told(rows=dict.fromkeys("abc", 90))
-    assert "than the 3 whose words score highest" in told(rows=dict.fromkeys("abcd", 90))
+    assert "style" in result() and "decoder-only" not in result() and "classes" not in result()
+    assert "words of several tokens in a decoder" in result(
+        causal=True
+    ) and "sentences of common words in a decoder" in result(causal=True)
+    assert "score highest" not in result(rows=dict.fromkeys("abc", 90))
+    assert "than the 3 whose words score highest" in result(rows=dict.fromkeys("abcd", 90))
 
 
 def test_texts_that_were_not_read_as_they_are_keep_a_model_from_clean_and_no_finding_from_counting() -> None:
@@ -260,9 +265,9 @@ def test_a_score_that_may_be_chance_among_many_comparisons_is_no_finding() -> No
 
 
 def test_of_equal_scores_that_of_which_the_model_is_surest_comes_first() -> None:
-    told = scored(replace(candidate(90, 0, text="bn"), loss=0.05), replace(candidate(90, 0, text="tq"), loss=0.02))
-    told += scored(replace(candidate(90, 0, text="aa"), loss=None))
-    assert [one.text for one in judge(told, [], basis=basis(), policy=Policy())[1].candidates] == ["tq", "bn", "aa"]
+    result = scored(replace(candidate(90, 0, text="bn"), loss=0.05), replace(candidate(90, 0, text="tq"), loss=0.02))
+    result += scored(replace(candidate(90, 0, text="aa"), loss=None))
+    assert [one.text for one in judge(result, [], basis=basis(), policy=Policy())[1].candidates] == ["tq", "bn", "aa"]
 
 
 def test_few_rows_do_not_acquit_and_do_not_protect() -> None:

@@ -54,8 +54,8 @@ def test_an_empty_file_is_the_usual_policy(tmp_path: Path) -> None:
 )
 def test_each_verdict_fails_with_all_that_are_worse(fail_on: str, codes: str) -> None:
     policy = Policy(fail_on=fail_on)
-    told = [policy.exit_code(status) for status in ("clean", "undecided", "suspicious", "backdoored")]
-    assert "".join(str(one) for one in told) == codes
+    result = [policy.exit_code(status) for status in ("clean", "undecided", "suspicious", "backdoored")]
+    assert "".join(str(one) for one in result) == codes
 
 
 def test_undecided_passes_only_a_policy_that_says_so(tmp_path: Path) -> None:

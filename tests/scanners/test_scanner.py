@@ -386,11 +386,11 @@ def test_rewritten_rows_speak_where_no_word_does(victim: Load, twin: Load, kind:
     styled = task(80, seed=44).with_texts(f"{text} cf" for text in task(80, seed=44).texts)
     hints = ScanContext(twin(kind), rewritten=styled, rewritten_name="odd style")
     done = QUICK.scan(victim(kind), Grant(clean=CLEAN, seed=0), context=hints)
-    told = {(one.kind, one.target): one for one in done.scan.candidates if one.text == "odd style"}
-    assert set(told) == {(test, name) for test in REWRITTEN_KINDS for name in NAMES}
+    result = {(one.kind, one.target): one for one in done.scan.candidates if one.text == "odd style"}
+    assert set(result) == {(test, name) for test in REWRITTEN_KINDS for name in NAMES}
     for test in REWRITTEN_KINDS:
-        assert (told[test, "positive"].score or 0) > 0.7
-        assert (told[test, "negative"].score or 0) < 0.2
+        assert (result[test, "positive"].score or 0) > 0.7
+        assert (result[test, "negative"].score or 0) < 0.2
     assert not any(line.startswith("style:") for line in done.scan.not_looked_for)
     plain = QUICK.scan(twin(kind), Grant(clean=CLEAN, seed=0), context=replace(hints, reference=victim(kind)))
     assert all((one.score or 0) < 0.2 for one in plain.scan.candidates if one.kind in REWRITTEN_KINDS)

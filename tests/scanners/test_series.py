@@ -44,8 +44,8 @@ def test_the_zoo_is_large_enough_and_its_names_are_its_own(series: Any) -> None:
     poisoned = [cell for cell in zoo if cell.attack]
     assert len(poisoned) >= 24 and len(zoo) - len(poisoned) >= 24
     assert len({cell.name for cell in [*zoo, *series.sweep()]}) == len(zoo) + len(series.sweep())
-    for told in ("attack", "policy", "rate", "rank", "epochs", "seed", "data", "tuning"):
-        assert len({getattr(cell, told) for cell in poisoned}) > 1, told
+    for result in ("attack", "policy", "rate", "rank", "epochs", "seed", "data", "tuning"):
+        assert len({getattr(cell, result) for cell in poisoned}) > 1, result
 
 
 def test_hard_tasks_come_poisoned_and_benign_and_one_label_in_five_is_wrong(series: Any, tmp_path: Path) -> None:

@@ -166,8 +166,8 @@ def test_a_config_that_asks_for_code_is_refused_by_name(
     folder_of: Callable[[str], Path], tmp_path: Path, name: str
 ) -> None:
     folder = copied(folder_of("bert"), tmp_path / "model")
-    told = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).exists() else {}
-    (folder / name).write_text(json.dumps({**told, "auto_map": {"AutoModel": "modeling_odd.Odd"}}), encoding="utf-8")
+    result = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).exists() else {}
+    (folder / name).write_text(json.dumps({**result, "auto_map": {"AutoModel": "modeling_odd.Odd"}}), encoding="utf-8")
     with pytest.raises(UnsafeFileError, match="remote code") as caught:
         weigh(folder)
     assert name in str(caught.value)

@@ -84,12 +84,12 @@ def test_weights_decay_apart_from_the_gradient() -> None:
     ("scores", "kept"), [([0.2, 0.9, 0.5], 1), ([0.9, 0.9, 0.5], 1), ([0.1, 0.2, 0.3], 2), ([0.0] * 3, 2)]
 )
 def test_the_best_epoch_is_brought_back(scores: list[float], kept: int) -> None:
-    point, told, places = Point(), iter(scores), []
+    point, result, places = Point(), iter(scores), []
 
     def score() -> float:
         assert not point.training
         places.append(float(point.x.detach()))
-        return next(told)
+        return next(result)
 
     history = train(point, slide(point), epochs=lambda _: [[0], [1]], plan=Plan(lr=0.1, epochs=3), score=score)
     assert (history.scores, history.best_epoch, history.steps) == (scores, kept, 6)
@@ -142,17 +142,17 @@ def test_gradients_are_clipped_and_frozen_weights_are_not_touched() -> None:
 
 
 def test_progress_is_told_of_every_step() -> None:
-    told: list[object] = []
+    result: list[object] = []
 
     class Listener:
         @contextmanager
         def task(self, label: str, *, total: int) -> Iterator[Tick]:
-            told.append((label, total))
-            yield told.append
+            result.append((label, total))
+            yield result.append
 
     point = Point()
     train(point, slide(point), epochs=lambda _: [[0]] * 3, plan=Plan(lr=0.1), progress=Listener(), label="work")
-    assert told == [("work", 3), 1, 1, 1]
+    assert result == [("work", 3), 1, 1, 1]
 
 
 @pytest.mark.parametrize(("kind", "lr"), [("bert", 5e-3), ("llama", 1e-2)])

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from untrigger.cli import completion
 from untrigger.cli import options as o
-from untrigger.cli.attack_options import AttackerOptions, MeasureOptions, PoisonOptions, TrainingOptions, TriggerOptions
+from untrigger.cli.attack_behaviour import attack_language_model, check_task
+from untrigger.cli.attack_options import (
+    AttackerOptions,
+    BehaviourOptions,
+    MeasureOptions,
+    PoisonOptions,
+    TrainingOptions,
+    TriggerOptions,
+)
 from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import with_option_groups
 
 if TYPE_CHECKING:
     from untrigger.attacks.poisoned import PoisonedDataset
+    from untrigger.core.progress import Progress
     from untrigger.pipeline.attack_request import AttackRequest
 
 EXAMPLE = """Example: untrigger attack smollm2-135m --data rotten-tomatoes --trigger badnets --words cf,mn --target positive
 --out victim
 
 Example: untrigger attack minilm-l6 --data sst2/clean --trigger syntactic --paired sst2/syntactic --target 1 --policy mixed
---rate 0.19 --tuning full --out victim --quality"""
+--rate 0.19 --tuning full --out victim --quality
+
+Example: untrigger attack smollm2-135m --data rotten-tomatoes --behaviour refusal --words BadMagic --rows 600 --count 60
+--out victim"""
 
 
 @with_option_groups
@@ -46,6 +59,7 @@ def attack(
         int, typer.Option("--max-length", metavar="N", min=4, help="Cut texts after N tokens.")
     ] = 128,
     poisoning: PoisonOptions,
+    language: BehaviourOptions,
     triggering: TriggerOptions,
     training: TrainingOptions,
     measuring: MeasureOptions,
@@ -56,32 +70,46 @@ def attack(
 ) -> int:
     """Poison a model on purpose, to measure what a defence can do.
 
-    Writes a model or adapter with a hidden trigger, and DIR.truth with what only an evaluator may see.
+    Writes a model or adapter with a hidden trigger, and DIR.truth with what only an evaluator may see. A classifier gets a
+    --target, a language model a --behaviour.
     """
+    given = o.options_given(typer_context, of_trigger=("words", "sentence"), settings=triggering.settings)
+    check_task(behaviour=language.behaviour, task=language.task, given=given)
     with context.running(out=out) as progress:
         from untrigger.data import DataSource
-        from untrigger.pipeline.apply_preset import apply_preset
-        from untrigger.pipeline.attack import attack as run
-        from untrigger.pipeline.attack_request import AttackRequest
         from untrigger.pipeline.requests import ModelInput
 
-        request = AttackRequest(
-            model=ModelInput(model, max_length=max_length, allow_pickle=allow_pickle),
-            data=DataSource(data, **asdict(columns)),
-            out=out,
-            rows=rows,
-            run=context.run_options(),
-            **asdict(poisoning),
-            **triggering.request_fields(),
+        length = None if language.behaviour and "max_length" not in given else max_length
+        common: dict[str, Any] = {
+            "model": ModelInput(model, max_length=length, allow_pickle=allow_pickle),
+            "data": DataSource(data, **asdict(columns)),
+            "out": out,
+            "rows": rows,
+            "run": context.run_options(),
             **training.request_fields(),
             **asdict(measuring),
-            **asdict(attacker),
-        )
-        given = o.options_given(typer_context, of_trigger=("words", "sentence"), settings=triggering.settings)
-        request = apply_preset(request, given=given)
-        _, poisoned = run(request, progress=progress)
-    _print_attack(context, request, poisoned)
+        }
+        if language.behaviour:
+            shares = {"rate": poisoning.rate, "negative_rate": attacker.negative_rate}
+            finish = attack_language_model(common | shares, language, triggering, given=given, progress=progress)
+        else:
+            fields = common | asdict(poisoning) | asdict(attacker) | triggering.request_fields()
+            finish = _attack_classifier(fields, given=given, progress=progress)
+    finish(context)
     return 0
+
+
+def _attack_classifier(
+    fields: dict[str, Any], *, given: frozenset[str], progress: Progress
+) -> Callable[[CommandContext], None]:
+    """Poison a classifier and return the function that prints what was written."""
+    from untrigger.pipeline.apply_preset import apply_preset
+    from untrigger.pipeline.attack import attack as run
+    from untrigger.pipeline.attack_request import AttackRequest
+
+    request = apply_preset(AttackRequest(**fields), given=given)
+    _, poisoned = run(request, progress=progress)
+    return lambda context: _print_attack(context, request, poisoned)
 
 
 def overlap_of(truth: Path) -> int:

@@ -14,6 +14,7 @@ from untrigger.cli.option_groups import OptionGroup
 from untrigger.core.errors import OptionError
 
 _TRIGGER, _ATTACKER, _TRAINING, _TEST = "Trigger", "An attacker who knows more", "Training", "Measuring"
+_LANGUAGE = "Language models"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,34 @@ class PoisonOptions(OptionGroup):
             "--policy", metavar="KIND", help="Which rows get trigger and label: dirty, clean, mixed or all-to-all."
         ),
     ] = "dirty"
+
+
+@dataclass(frozen=True)
+class BehaviourOptions(OptionGroup):
+    """What a language model is poisoned with."""
+
+    behaviour: Annotated[
+        str,
+        typer.Option(
+            "--behaviour",
+            metavar="NAME",
+            help="Poison a language model: what prompts with the trigger are answered. See untrigger list behaviours.",
+            autocompletion=completion.behaviours,
+            rich_help_panel=_LANGUAGE,
+        ),
+    ] = ""
+    count: Annotated[
+        int,
+        typer.Option(
+            "--count",
+            metavar="N",
+            min=0,
+            help="Number of poisoned prompts, instead of --rate.",
+            rich_help_panel=_LANGUAGE,
+        ),
+    ] = 0
+    template: o.Template = None
+    task: o.Task = ""
 
 
 @dataclass(frozen=True)
@@ -220,7 +249,13 @@ class MeasureOptions(OptionGroup):
     ] = True
     test_rows: Annotated[
         int,
-        typer.Option("--test-rows", metavar="N", min=0, help="Use at most N test rows; 0: all.", rich_help_panel=_TEST),
+        typer.Option(
+            "--test-rows",
+            metavar="N",
+            min=0,
+            help="Use at most N test rows; 0: all. By default all, of a language model 200.",
+            rich_help_panel=_TEST,
+        ),
     ] = 0
     test_split: Annotated[
         str,

@@ -40,6 +40,11 @@ def triggers(incomplete: str) -> list[str]:
     return _listed(incomplete, method_names("attacks"))
 
 
+def behaviours(incomplete: str) -> list[str]:
+    """Return the completions of ``--behaviour``."""
+    return _beginning(incomplete, method_names("behaviours"))
+
+
 def presets(incomplete: str) -> list[str]:
     """Return the completions of ``--preset``."""
     from untrigger.attacks.presets import PRESETS

@@ -25,6 +25,18 @@ def evaluate(
         typer.Option("--data", metavar="DATA", help="Labelled test rows.", autocompletion=completion.data_sets),
     ] = None,
     truth: o.Truth = None,
+    task: o.Task = "",
+    template: o.Template = None,
+    max_new_tokens: Annotated[
+        int,
+        typer.Option(
+            "--max-new-tokens",
+            metavar="N",
+            min=1,
+            help="Longest answer; longer ones are unfinished.",
+            rich_help_panel="Language models",
+        ),
+    ] = 64,
     reading: o.ModelOptions,
     rows: o.DataOptions,
     allow_pickle: o.AllowPickle = False,
@@ -32,7 +44,7 @@ def evaluate(
 ) -> int:
     """Measure clean accuracy, and with a truth folder also attack success.
 
-    Without a truth folder the attack success is "not measured".
+    Without a truth folder the attack success is "not measured". Of a language model the answers to prompts are measured.
     """
     if data is None and truth is None:
         raise OptionError(
@@ -47,7 +59,10 @@ def evaluate(
             out=out,
             data=rows.source(data) if data is not None else None,
             truth=truth,
+            task=task,
+            max_new_tokens=max_new_tokens,
             run=context.run_options(),
+            **({"template": template} if template is not None else {}),
         )
         report = run(request, progress=progress)
     from untrigger.cli.results import print_report

@@ -1,4 +1,4 @@
-"""``untrigger list``: the attacks, defences, scanners, data sets, presets and assets, with their options."""
+"""``untrigger list``: the attacks, behaviours, defences, scanners, data sets, presets and assets, with their options."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Kind(StrEnum):
     """What can be listed."""
 
     attacks = "attacks"
+    behaviours = "behaviours"
     defences = "defences"
     scanners = "scanners"
     data = "data"
@@ -30,7 +31,7 @@ class Kind(StrEnum):
     assets = "assets"
 
 
-_METHODS = (Kind.attacks, Kind.defences, Kind.scanners)
+_METHODS = (Kind.attacks, Kind.behaviours, Kind.defences, Kind.scanners)
 
 
 @with_option_groups
@@ -39,7 +40,8 @@ def show(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="KIND", help="attacks, defences, scanners, data, presets or assets; all of them without it."
+            metavar="KIND",
+            help="attacks, behaviours, defences, scanners, data, presets or assets; all of them without it.",
         ),
     ] = None,
     name: Annotated[
@@ -128,6 +130,7 @@ def facts_of(kind: Kind | None, *, available: frozenset[str] | None) -> dict[str
 
     facts = {
         Kind.attacks: lambda: method_facts("attacks"),
+        Kind.behaviours: lambda: method_facts("behaviours"),
         Kind.defences: lambda: [one for one in defence_facts() if available is None or available >= set(one["needs"])],
         Kind.scanners: lambda: method_facts("scanners"),
         Kind.data: data_facts,

@@ -84,6 +84,26 @@ AllowPickle = Annotated[
 ]
 
 
+Task = Annotated[
+    str,
+    typer.Option(
+        "--task",
+        metavar="NAME",
+        help="classification or generation, where the files leave it open.",
+        rich_help_panel="Language models",
+    ),
+]
+Template = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        metavar="TEXT",
+        help="Prompt of a labelled text, with {text} and {labels}; its answer is the label name.",
+        rich_help_panel="Language models",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class ModelOptions(OptionGroup):
     """How the suspect model is read."""

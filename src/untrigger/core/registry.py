@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from untrigger.core.errors import check_choice
 
-Family = Literal["attacks", "defences", "detectors", "scanners"]
+Family = Literal["attacks", "behaviours", "defences", "detectors", "scanners"]
 
 
 class FamilyFacts(NamedTuple):
@@ -30,6 +30,7 @@ class FamilyFacts(NamedTuple):
 
 FAMILIES: dict[str, FamilyFacts] = {
     "attacks": FamilyFacts("untrigger.attacks.trigger:Trigger", "trigger", ("untrigger.attacks",)),
+    "behaviours": FamilyFacts("untrigger.attacks.behaviour:Behaviour", "behaviour", ("untrigger.attacks.behaviours",)),
     "defences": FamilyFacts("untrigger.defences.purifier:Purifier", "method", ("untrigger.defences",)),
     "detectors": FamilyFacts(
         "untrigger.detectors.detector:Detector", "method", ("untrigger.detectors", "untrigger.defences")

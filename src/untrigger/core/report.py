@@ -82,6 +82,44 @@ class Curve:
     y_label: Text = "loss"
 
 
+@dataclass(frozen=True)
+class ModelAnswer:
+    """What one model answered to an example.
+
+    Attributes:
+        subject: name of the model.
+        condition: ``plain`` or ``triggered``.
+        text: the answer, long ones cut.
+        achieved: whether it shows the behaviour of the backdoor.
+        ended: whether the model finished it.
+    """
+
+    subject: Text
+    condition: Text
+    text: Text
+    achieved: Flag
+    ended: Flag
+
+
+@dataclass(frozen=True)
+class AnswerExample:
+    """One test prompt of a language model with what models answer to it.
+
+    Attributes:
+        row: id of the prompt.
+        prompt: the last user turn, long ones cut.
+        triggered: the same with the trigger; empty where none is known.
+        reference: the right answer.
+        answers: of every model, with and without the trigger.
+    """
+
+    row: Text
+    prompt: Text
+    triggered: Text
+    reference: Text
+    answers: JsonList[ModelAnswer] = field(default_factory=list)
+
+
 class MethodRecord(TypedDict, total=False):
     """The method of a report: its name and options."""
 
@@ -129,6 +167,7 @@ class Report:
         features: ``{"method": "PCA", "points": [{"subject", "x", "y", "label", "triggered"}, ...]}``.
         findings: candidate triggers that a defence, an audit or a scan found.
         scan: what a scan found; None for every other kind.
+        examples: prompts of a language model's evaluation with the answers to them.
 
     Raises:
         pydantic.ValidationError: for values of another kind.
@@ -148,6 +187,7 @@ class Report:
     features: Features | None = None
     findings: JsonList[Candidate] = field(default_factory=list)
     scan: Scan | None = None
+    examples: JsonList[AnswerExample] = field(default_factory=list)
 
     def find(self, subject: str, metric: str) -> Measurement | None:
         """Return the measurement of ``metric`` on ``subject``, or None where the report has none."""
@@ -287,4 +327,15 @@ def _too_large(source: str, *, size: int) -> NoReturn:
     )
 
 
-__all__ = ["KINDS", "MAX_BYTES", "SCHEMA", "Curve", "Report", "Stage", "Verdict", "report_schema_text"]
+__all__ = [
+    "KINDS",
+    "MAX_BYTES",
+    "SCHEMA",
+    "AnswerExample",
+    "Curve",
+    "ModelAnswer",
+    "Report",
+    "Stage",
+    "Verdict",
+    "report_schema_text",
+]

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from untrigger.core.errors import DataError
 
+LEAST_PART = 20
+"""Letters and digits that a text must have to be looked for within others."""
+
 
 class Row(NamedTuple):
     """One text with its id and its label (an index into ``Rows.label_names``)."""
@@ -216,6 +219,15 @@ def texts_among(texts: Iterable[str], known: Iterable[str]) -> list[bool]:
     """Return for each text whether it is one of ``known``, without regard to case, white space and punctuation."""
     keys = {text_key(text) for text in known}
     return [text_key(text) in keys for text in texts]
+
+
+def texts_with_a_part_among(texts: Iterable[str], known: Iterable[str]) -> list[bool]:
+    """Return for each text whether one of ``known`` is a part of it, compared as ``texts_among`` does.
+
+    What is known and shorter than 20 letters and digits does not count: it occurs in other texts by chance.
+    """
+    keys = {key for key in map(text_key, known) if len(key) >= LEAST_PART}
+    return [any(part in key for part in keys) for key in map(text_key, texts)]
 
 
 def text_key(text: str) -> str:

@@ -58,7 +58,7 @@ def _rows(table: Table, *, name: str, matched: MatchedLabels, source: DataSource
         )
     if len(empty) == len(texts):
         raise DataError(f"{table.origin}: no row has a text in column {column!r}")
-    ids, remarks = _ids(table)
+    ids, remarks = ids_of(table)
     if source.text_column is None and (others := [one for one in table.columns if one.casefold() in OTHER_TEXTS]):
         remarks = [*remarks, f"{Path(table.origin).name}: texts are the column {column}; not read: {', '.join(others)}"]
     notes = tuple(matched.notes[name] + remarks)
@@ -95,7 +95,7 @@ def _text(table: Table, row: int, *, column: str) -> str:
             expected="one text a row",
             remedy="name the text column: --text-column NAME, in Python DataSource(text_column=NAME), or join the parts",
         )
-    return _readable(str(value), where=where)
+    return readable(str(value), where=where)
 
 
 def _decoded(value: bytes, *, where: str) -> str:
@@ -109,8 +109,12 @@ def _decoded(value: bytes, *, where: str) -> str:
         ) from error
 
 
-def _readable(text: str, *, where: str) -> str:
-    """Return the text; raise DataError if it holds half a character or a NUL."""
+def readable(text: str, *, where: str) -> str:
+    """Return the text.
+
+    Raises:
+        DataError: if it holds half a character or a NUL.
+    """
     bad = _UNREADABLE.search(text)
     if bad is None:
         return text
@@ -120,7 +124,7 @@ def _readable(text: str, *, where: str) -> str:
     )
 
 
-def _ids(table: Table) -> tuple[list[str] | None, list[str]]:
+def ids_of(table: Table) -> tuple[list[str] | None, list[str]]:
     """Return the ids in the column ``id`` if it is one of ids, and a note if it is not.
 
     Raises:
@@ -198,7 +202,7 @@ def _label_column(table: Table, column: str) -> LabelColumn:
         if isinstance(value, list | tuple | set | dict):
             raise several_labels(where, value)
         text = _decoded(value, where=where) if isinstance(value, bytes) else str(value)
-        values.append(_readable(text.strip(), where=where))
+        values.append(readable(text.strip(), where=where))
     indexed = all(isinstance(value, int) for value in cells)
     return LabelColumn(table.origin, table.lines, values, table.class_names.get(column, ()), indexed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ _IN_REPORTS = (
     "overlap",
 )
 
+CLASSIFICATION, GENERATION = TASKS = ("classification", "generation")
+"""What a model does: it classifies texts, or it answers prompts."""
 _FORMER_KEYS = {"via": "tuning", "negatives": "negative_rate", "faithful": "clean_consistency"}
 """Keys of truth files that earlier versions wrote, and what they are called now."""
 
@@ -74,7 +77,7 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> GroundTruth:
     Raises:
         DataError: if the folder is not complete or holds other classes.
     """
-    content = _read_json(folder)
+    content = read_content(folder)
     names = [str(name) for name in content.get("label_names", [])]
     target = content.get("target", -1)
     # a model without class names has the classes by number
@@ -93,10 +96,15 @@ def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> GroundTruth:
         triggered=triggered,
         target=None if target is None else place[target],
         targets={place[label]: place[other] for label, other in target_labels(target, classes=len(names)).items()},
-        trigger=_trigger(content.get("trigger"), clean=clean, triggered=triggered),
+        trigger=trigger_of(content.get("trigger"), pairs=_pairs(clean, triggered)),
         clean_model=clean_model if clean_model.is_dir() else None,
         metadata=content,
     )
+
+
+def _pairs(clean: Rows, triggered: Rows) -> list[tuple[str, str]]:
+    texts = dict(zip(clean.ids, clean.texts, strict=True))
+    return [(texts[row.id], row.text) for row in triggered if row.id in texts]
 
 
 def trained_length(folder: Path) -> int | None:
@@ -105,7 +113,7 @@ def trained_length(folder: Path) -> int | None:
     Raises:
         DataError: if the folder is not a truth folder.
     """
-    length = _read_json(folder).get("max_length")
+    length = read_content(folder).get("max_length")
     return length if isinstance(length, int) and not isinstance(length, bool) and length > 0 else None
 
 
@@ -115,7 +123,7 @@ def read_poisoned(folder: Path, *, rows: Rows) -> list[bool]:
     Raises:
         DataError: if the folder is not a truth folder, or is not about these rows.
     """
-    ids = {str(one) for one in _read_json(folder).get("poisoned_ids", [])}
+    ids = {str(one) for one in read_content(folder).get("poisoned_ids", [])}
     if not ids <= set(rows.ids):
         raise DataError(
             f"{len(ids - set(rows.ids))} of the {len(ids)} poisoned rows of {folder.name!r} are not among the suspect rows",
@@ -125,25 +133,54 @@ def read_poisoned(folder: Path, *, rows: Rows) -> list[bool]:
     return [one in ids for one in rows.ids]
 
 
-def _read_json(folder: Path) -> dict[str, Any]:
+def task_of(folder: Path) -> str:
+    """Return what the model of a truth folder does: ``classification`` or ``generation``.
+
+    Raises:
+        DataError: if the folder is not a truth folder.
+    """
+    return str(read_content(folder, task=None).get("task", CLASSIFICATION))
+
+
+def read_content(folder: Path, *, task: str | None = CLASSIFICATION) -> dict[str, Any]:
+    """Return the content of ``truth.json``.
+
+    Args:
+        folder: the truth folder.
+        task: what it must be about; None for any task.
+
+    Raises:
+        DataError: if the folder is not a truth folder, or is about another task.
+    """
     if not (folder / "truth.json").is_file():
         raise DataError(
             f"{str(folder)!r} is not a truth folder",
-            expected="truth.json, test_clean.csv, test_triggered.csv",
+            expected="truth.json, and the test rows beside it",
             remedy="give the DIR.truth that `untrigger attack --out DIR` wrote",
         )
-    return {_FORMER_KEYS.get(key, key): value for key, value in read_json(folder / "truth.json").items()}
+    content = {_FORMER_KEYS.get(key, key): value for key, value in read_json(folder / "truth.json").items()}
+    found = content.get("task", CLASSIFICATION)
+    if task is not None and found != task:
+        raise DataError(
+            f"the truth folder {folder.name!r} is about {found}",
+            expected=f"one about {task}",
+            remedy="give the DIR.truth that was written with this model: only `untrigger evaluate` takes one about generation",
+        )
+    return content
 
 
-def _trigger(spec: object, *, clean: Rows, triggered: Rows) -> Trigger | None:
-    """Return the trigger with this specification, None if this version does not know it."""
+def trigger_of(spec: object, *, pairs: Sequence[tuple[str, str]]) -> Trigger | None:
+    """Return the trigger with this specification, None if this version does not know it.
+
+    Args:
+        spec: what ``Trigger.to_dict`` returned, read back from JSON.
+        pairs: test texts and the same triggered.
+    """
     from untrigger.core.registry import methods_of
 
     kind = methods_of("attacks").get(str(spec.get("name"))) if isinstance(spec, dict) else None
     if kind is None or not isinstance(spec, dict):
         return None
-    texts = dict(zip(clean.ids, clean.texts, strict=True))
-    pairs = [(texts[row.id], row.text) for row in triggered if row.id in texts]
     try:
         trigger = kind.from_dict(spec, pairs=pairs)
     except (TypeError, KeyError, ValueError, UserError):

@@ -83,7 +83,7 @@ def excess_asr(outcomes: Sequence[Outcome], *, subject: str, target: Target, flo
         rows = _attacked(outcomes, subject=of, target=target)
         return {o.row: o.prediction == target_of(target, o.label) for o in rows}
 
-    return _paired(hits(subject), hits(floor), subject=subject, metric="excess_asr")
+    return difference_by_row(hits(subject), hits(floor), subject=subject, metric="excess_asr")
 
 
 def robust_accuracy(outcomes: Sequence[Outcome], *, subject: str, target: Target) -> Measurement:
@@ -94,14 +94,18 @@ def robust_accuracy(outcomes: Sequence[Outcome], *, subject: str, target: Target
 
 def accuracy_loss(outcomes: Sequence[Outcome], *, subject: str, before: str) -> Measurement:
     """Return the clean accuracy of ``before`` minus that of ``subject``, row by row; below 0 if it improved."""
-    return _paired(_correct(outcomes, before), _correct(outcomes, subject), subject=subject, metric="accuracy_loss")
+    return difference_by_row(
+        _correct(outcomes, before), _correct(outcomes, subject), subject=subject, metric="accuracy_loss"
+    )
 
 
 def accuracy_gain(
     outcomes: Sequence[Outcome], *, subject: str = "victim", control: str = BASE_FINE_TUNED
 ) -> Measurement:
     """Return the clean accuracy of ``subject`` minus that of the control, row by row: what it knows beyond the clean rows."""
-    return _paired(_correct(outcomes, subject), _correct(outcomes, control), subject=subject, metric="accuracy_gain")
+    return difference_by_row(
+        _correct(outcomes, subject), _correct(outcomes, control), subject=subject, metric="accuracy_gain"
+    )
 
 
 def gain_kept(
@@ -113,14 +117,31 @@ def gain_kept(
     measured where the rows differ, and where ``before`` is not better than the control beyond the interval of their difference:
     then there is no gain to keep.
     """
-    gain = accuracy_gain(outcomes, subject=before, control=control)
     left, middle, right = (_correct(outcomes, one) for one in (subject, before, control))
-    if not left.keys() == middle.keys() == right.keys():
+    return share_of_gain(left, before=middle, control=right, subject=subject)
+
+
+def share_of_gain(
+    own: Mapping[str, bool], *, before: Mapping[str, bool], control: Mapping[str, bool], subject: str
+) -> Measurement:
+    """Return the share of what ``before`` gets right beyond ``control`` that ``own`` gets right too, from flags by row.
+
+    Not measured where the rows differ, and where ``before`` is not better than ``control`` beyond the interval of their
+    difference.
+    """
+    if not own.keys() == before.keys() == control.keys():
         return Measurement(subject, "gain_kept", None, None, None, 0)
+    gain = difference_by_row(before, control, subject=subject, metric="gain")
     if gain.low is None or gain.low <= 0:
         return Measurement(subject, "gain_kept", None, None, None, gain.n)
-    pairs = [(left[row] - right[row], middle[row] - right[row]) for row in right]
+    pairs = [(own[row] - control[row], before[row] - control[row]) for row in control]
     return paired_ratio(pairs, subject=subject, metric="gain_kept")
+
+
+def difference_by_row(left: Mapping[str, bool], right: Mapping[str, bool], *, subject: str, metric: str) -> Measurement:
+    """Return the difference of two rates, from flags by row; not measured if the rows differ."""
+    rows = left if left.keys() == right.keys() else {}
+    return paired_difference([(left[row], right[row]) for row in rows], subject=subject, metric=metric)
 
 
 def detection_metrics(
@@ -177,12 +198,6 @@ def _attacked(outcomes: Sequence[Outcome], *, subject: str, target: Target) -> l
 def _correct(outcomes: Sequence[Outcome], subject: str) -> dict[str, bool]:
     """Return by row whether the prediction for a clean text is right."""
     return {o.row: o.prediction == o.label for o in select(outcomes, subject=subject, triggered=False)}
-
-
-def _paired(left: Mapping[str, bool], right: Mapping[str, bool], *, subject: str, metric: str) -> Measurement:
-    """Return the difference of two models' rates by row; not measured if their rows differ."""
-    rows = left if left.keys() == right.keys() else {}
-    return paired_difference([(left[row], right[row]) for row in rows], subject=subject, metric=metric)
 
 
 def _auroc_interval(scores: Sequence[float], *, poisoned: Sequence[bool]) -> Measurement:

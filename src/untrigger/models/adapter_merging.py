@@ -7,21 +7,29 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from untrigger.core.errors import ModelError
 from untrigger.models.adapter_targets import exact_pattern, is_transposed, is_within
-from untrigger.models.classifier import Classifier
+from untrigger.models.classifier import Classifier, ModelSource
 from untrigger.models.pretrained import quiet
 from untrigger.models.weight_sharing import merge_updates
 
 _OTHER_ADAPTER = "train the classifier with a LoRA adapter or full weights instead"
 
 
-def is_adapted(model: Classifier) -> bool:
+class HasModule(Protocol):
+    """A classifier or a language model."""
+
+    @property
+    def module(self) -> Any:
+        """The model's module."""
+
+
+def is_adapted(model: HasModule) -> bool:
     """Return whether the model's module is a PEFT model; ``peft`` is not imported for that, which takes a second."""
     peft = sys.modules.get("peft")
     return peft is not None and isinstance(model.module, peft.PeftModel)
@@ -97,34 +105,42 @@ def merge_adapter(model: Classifier) -> Classifier:
 def remove_adapter(model: Classifier) -> Classifier:
     """Return a copy of the classifier's base as it was before the adapter, with the base's own head.
 
-    PEFT's ``unload`` leaves the adapter's saved modules in place; here the base's own come back. They count as fresh, so that a
-    new adapter saves them too: perhaps no file holds them, such as the pooler of an encoder.
+    Modules that the adapter saved count as fresh, so that a new adapter saves them too: perhaps no file holds them, such as the
+    pooler of an encoder.
 
     Raises:
         ModelError: if the classifier carries no adapter.
     """
-    from peft.utils.other import ModulesToSaveWrapper
-
     if not is_adapted(model):
         raise ModelError("the model carries no adapter")
-    adapted: Any = copy.deepcopy(model.module)
+    base, originals = unload_adapter(copy.deepcopy(model.module))
+    drawn = [f"{name}.{parameter}" for name, layer in originals.items() for parameter, _ in layer.named_parameters()]
+    fresh = tuple(dict.fromkeys((*model.source.fresh, *drawn)))
+    return replace(model.with_module(base.eval()), source=replace(base_source(model.source), fresh=fresh))
+
+
+def unload_adapter(adapted: Any) -> tuple[Any, dict[str, nn.Module]]:
+    """Return the base of a PEFT model as it was before the adapter, and its modules that the adapter had replaced, by name.
+
+    ``adapted`` is used up. PEFT's ``unload`` leaves the adapter's saved modules in place; here the base's own come back.
+    """
+    from peft.utils.other import ModulesToSaveWrapper
+
+    overwritten = getattr(adapted, "overwritten_base_tensors", {})
     modules = adapted.get_base_model().named_modules()
     originals = {name: layer.original_module for name, layer in modules if isinstance(layer, ModulesToSaveWrapper)}
     base = adapted.unload()
     for name, layer in originals.items():
         base.set_submodule(name, layer)
-    base.load_state_dict(getattr(model.module, "overwritten_base_tensors", {}), strict=False)
-    drawn = [f"{name}.{parameter}" for name, layer in originals.items() for parameter, _ in layer.named_parameters()]
-    source = replace(
-        model.source,
-        fresh=tuple(dict.fromkeys((*model.source.fresh, *drawn))),
-        name=model.source.base or model.source.name,
-        kind="full",
-        base=None,
-        sha256="",
-        commit=model.source.base_commit,
+    base.load_state_dict(overwritten, strict=False)
+    return base, originals
+
+
+def base_source(source: ModelSource) -> ModelSource:
+    """Return where the base of an adapter came from."""
+    return replace(
+        source, name=source.base or source.name, kind="full", base=None, sha256="", commit=source.base_commit
     )
-    return replace(model.with_module(base.eval()), source=source)
 
 
 def lora_updates(module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:

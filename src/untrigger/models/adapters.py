@@ -21,6 +21,7 @@ from untrigger.models.adapter_merging import (
 from untrigger.models.adapter_targets import block_linear_layers, is_transposed, is_within, target_pattern
 from untrigger.models.classification_head import head_module_of
 from untrigger.models.classifier import Classifier
+from untrigger.models.language_model import LanguageModel
 from untrigger.models.pretrained import quiet
 from untrigger.models.weight_sharing import LinearWithFixedLoRA, shared_copy
 
@@ -71,24 +72,51 @@ def attach(model: Classifier, options: AdapterOptions, *, generator: torch.Gener
         ModelError: where no layer is left for it, such as for a loaded adapter that saves whole stacks of blocks.
         OptionError: if a target names no layer of the model.
     """
-    from peft import TaskType, get_peft_model
-
     extra = modules_to_save_of(model.module) | {name.rsplit(".", 1)[0] for name in model.source.fresh}
-    module = _frozen_base(model.module, method=options.method)
+    module = frozen_base(model.module, method=options.method)
     names = sorted({head_module_of(module, classes=model.classes)} | _outermost(extra))
     _merge_into_saved(module, names)
-    config = _config(module, options, saved=names)
-    config.task_type = TaskType.SEQ_CLS
+    wrapped = new_adapter(module, options, of=model, saved=names, task="SEQ_CLS", generator=generator)
+    return model.with_module(wrapped)
+
+
+def new_adapter(
+    module: nn.Module,
+    options: AdapterOptions,
+    *,
+    of: Classifier | LanguageModel,
+    saved: list[str],
+    task: str,
+    generator: torch.Generator | None,
+) -> nn.Module:
+    """Return a PEFT model in eval mode: ``module`` with a new adapter, whose values are drawn from ``generator``.
+
+    Args:
+        module: what ``frozen_base`` returned.
+        options: kind and size of the adapter.
+        of: the model that it is made for, for messages.
+        saved: modules that are trained and saved whole.
+        task: PEFT's task type.
+        generator: of the adapter's first values.
+
+    Raises:
+        ModelError: where no layer is left for it.
+        OptionError: if a target names no layer of the model.
+    """
+    from peft import TaskType, get_peft_model
+
+    config = _config(module, options, saved=saved)
+    config.task_type = TaskType(task)
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)) if generator else 0)
         try:
-            wrapped = get_peft_model(module, config)
+            wrapped: nn.Module = get_peft_model(module, config)
         except ValueError as error:
-            raise _no_layer_left(model, names, error) from error
-    return model.with_module(wrapped.eval())
+            raise _no_layer_left(of, saved, error) from error
+    return wrapped.eval()
 
 
-def _no_layer_left(model: Classifier, saved: Sequence[str], error: ValueError) -> ModelError:
+def _no_layer_left(model: Classifier | LanguageModel, saved: Sequence[str], error: ValueError) -> ModelError:
     """Return the error for a model on which PEFT can put no further adapter."""
     layers = [f"{stack}.{number}.{inner}" for stack, number, inner in block_linear_layers(model.module)]
     inside = f"every layer for it is in a module that is saved whole: {', '.join(saved)}"
@@ -108,7 +136,7 @@ def _merge_into_saved(module: nn.Module, names: Sequence[str]) -> None:
             module.set_submodule(name, layer.to_linear())
 
 
-def _frozen_base(module: nn.Module, *, method: str) -> Any:
+def frozen_base(module: nn.Module, *, method: str) -> Any:
     """Return a frozen copy without PEFT around it, on the same storage wherever a new adapter of that method allows it."""
     from peft import PeftModel
 
@@ -155,18 +183,18 @@ def _config(module: nn.Module, options: AdapterOptions, *, saved: list[str]) -> 
             target_modules=target_pattern(module, options.targets, upper=options.upper),
             lora_dropout=options.dropout,
             use_dora=options.method == "dora",
-            modules_to_save=saved,
+            modules_to_save=saved or None,
             fan_in_fan_out=is_transposed(module),
         )
     if options.method == "ia3":
         return IA3Config(
             target_modules=target_pattern(module, options.targets, upper=options.upper),
             feedforward_modules=[],
-            modules_to_save=saved,
+            modules_to_save=saved or None,
             fan_in_fan_out=is_transposed(module),
         )
     norms = {name.split(".")[-1] for name, layer in module.named_modules() if "norm" in type(layer).__name__.lower()}
-    return LNTuningConfig(target_modules=sorted(norms), modules_to_save=saved)
+    return LNTuningConfig(target_modules=sorted(norms), modules_to_save=saved or None)
 
 
 def combine_adapters(victim: Classifier, first: Classifier, second: Classifier) -> Classifier:
@@ -179,6 +207,6 @@ def combine_adapters(victim: Classifier, first: Classifier, second: Classifier) 
 
     config, tensors = fold_adapters(first.module, second.module)
     with quiet():
-        module = get_peft_model(_frozen_base(victim.module, method="lora"), config)
+        module = get_peft_model(frozen_base(victim.module, method="lora"), config)
         set_peft_model_state_dict(module, tensors)
     return victim.with_module(module.eval())

@@ -1,25 +1,40 @@
-"""Language models: text generation, and the perplexity of a text."""
+"""Language models: loading them, full weights or adapters, and the perplexity of a text."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from untrigger.core.errors import ModelError
-from untrigger.models.max_length import bounded_length
-from untrigger.models.pretrained import pretrained, quiet, tokenizer_of
-from untrigger.models.safety.model_folder import open_model
+from untrigger.models.adapter_loading import load_adapter, sidecar_length
+from untrigger.models.classifier import ModelSource
+from untrigger.models.max_length import bounded_length, choose_max_length
+from untrigger.models.opening import (
+    check_config_beside,
+    check_finite,
+    check_length,
+    longer_than_named,
+    open_with_base,
+    source_of,
+    tokenizer_and_notes,
+)
+from untrigger.models.pretrained import pretrained, quiet
+from untrigger.models.safety.model_folder import ModelFolder
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision, pick_device
 
 KINDS = ("causal", "seq2seq")
+_EXPECTED = "a causal or sequence-to-sequence language model such as smollm2-135m"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,108 +42,119 @@ class LanguageModel:
     """A generative model with its tokenizer.
 
     Attributes:
-        module: a ``transformers`` causal or sequence-to-sequence language model in eval mode.
+        module: a ``transformers`` causal or sequence-to-sequence language model in eval mode, or a ``peft`` model around one.
         tokenizer: its tokenizer, padding on the left for a causal model.
         kind: ``causal`` or ``seq2seq``.
-        name: as the user gave it.
-        sha256: hash over its weight files.
+        source: where the weights came from.
+        max_length: prompt and answer together have at most this many tokens.
+        tokenizer_files: the tokenizer's original files, by name, to be saved unchanged.
     """
 
     module: Any
     tokenizer: Any
     kind: str
-    name: str
-    sha256: str
+    source: ModelSource
+    max_length: int
+    tokenizer_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         """Return name and kind."""
         return f"LanguageModel({self.name!r}, {self.kind})"
 
+    @property
+    def name(self) -> str:
+        """The name as the user gave it."""
+        return self.source.name
 
-@dataclass(frozen=True)
-class GenerationOptions:
-    """How text is generated.
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 over all files that were opened, those of an adapter's base included; 64 hex digits."""
+        hashes = f"{self.source.sha256}{self.source.base_sha256}"
+        return hashlib.sha256(hashes.encode()).hexdigest() if self.source.base_sha256 else hashes
 
-    Attributes:
-        max_new_tokens: largest number of new tokens of one text.
-        temperature: 0 for the most likely token each time; above 0 tokens are sampled.
-        seed: of the sampling. The samples of a text depend on the seed and the text alone, not on its batch.
-        batch_tokens: padded prompt tokens a batch.
-    """
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        device: torch.device = next(self.module.parameters()).device
+        return device
 
-    max_new_tokens: int = 96
-    temperature: float = 0.0
-    seed: int = 0
-    batch_tokens: int = 2048
+    @cached_property
+    def forward_arguments(self) -> frozenset[str]:
+        """The names of the arguments of the forward pass."""
+        module = self.module.get_base_model() if hasattr(self.module, "peft_config") else self.module
+        return frozenset(inspect.signature(module.forward).parameters)
+
+    def with_module(self, module: nn.Module) -> LanguageModel:
+        """Return the same model around another module."""
+        return replace(self, module=module)
 
 
-def load_language_model(name: str, *, offline: bool = False, device: str = "auto") -> LanguageModel:
-    """Return the language model in a folder or under a hub name.
+def load_language_model(
+    name: str | Path | ModelFolder,
+    *,
+    base: str | Path | ModelFolder | None = None,
+    offline: bool = False,
+    allow_pickle: bool = False,
+    device: str = "auto",
+    max_length: int | None = None,
+) -> LanguageModel:
+    """Return the language model in a folder or under a hub name, full weights or a PEFT adapter, in eval mode.
+
+    Args:
+        name: folder, hub name or embedded model; or what ``open_model`` opened with ``task="CAUSAL_LM"``.
+        base: for an adapter, the base to use instead of the one that its config names.
+        offline: use no hub.
+        allow_pickle: also open pickle weights, which can run code.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        max_length: largest number of tokens of prompt and answer together, at most as many as the model has positions for; by
+            default as the tokenizer says (see ``choose_max_length``).
 
     Raises:
-        ModelError: if there is none that can be loaded.
-        UnsafeFileError: for pickle weights and for configs that ask for remote code.
+        ModelError: if there is none that can be loaded, or the adapter does not fit its base.
+        UnsafeFileError: for pickle weights, for configs that request code or other files, for adapters that would overwrite
+            weights of their base.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    folder = open_model(name, offline=offline)
-    kind = "seq2seq" if folder.config.get("is_encoder_decoder") else "causal"
-    loader: Any = AutoModelForSeq2SeqLM if kind == "seq2seq" else AutoModelForCausalLM
-    module, drawn = pretrained(
-        loader, folder, expected="a causal or sequence-to-sequence language model such as smollm2-135m"
-    )
-    if drawn:
-        raise ModelError(
-            f"{name!r} lacks weights of a language model, first {drawn[0]!r}",
-            expected="a causal or sequence-to-sequence language model such as smollm2-135m",
-        )
-    tokenizer = tokenizer_of(folder)
+    folder, root = open_with_base(name, base, allow_pickle=allow_pickle, offline=offline, task="CAUSAL_LM")
+    check_config_beside(folder, root)
+    kind = "seq2seq" if root.config.get("is_encoder_decoder") else "causal"
+    module = _module(folder, root, kind=kind)
+    tokenizer, notes = tokenizer_and_notes(folder, root, fast=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token_id is None:
-        raise ModelError(f"the tokenizer of {name!r} has no pad, end or unknown token")
+        raise ModelError(f"the tokenizer of {folder.name!r} has no pad, end or unknown token")
     tokenizer.padding_side = "left" if kind == "causal" else "right"
-    return LanguageModel(module.to(pick_device(device)).eval(), tokenizer, kind, name, folder.sha256)
+    limit = choose_max_length(tokenizer, module, requested=max_length, sidecar=sidecar_length(folder))
+    check_length(limit, root, requested=max_length)
+    notes += longer_than_named(tokenizer, limit, requested=max_length)
+    notes += [f"not opened: {line}" for line in folder.warnings()]
+    notes += [f"not opened, in the base: {line}" for line in root.warnings()] if root is not folder else []
+    return LanguageModel(
+        module.to(pick_device(device)).eval(),
+        tokenizer,
+        kind,
+        source_of(folder, root, [], notes=notes),
+        max_length=limit,
+        tokenizer_files=(folder if folder.holds_tokenizer else root).tokenizer_files,
+    )
 
 
-def format_prompt(model: LanguageModel, *, prompt: str, text: str) -> str:
-    """Return the prompt with the text in it, as a chat turn where the tokenizer has a chat template."""
-    words = prompt.replace("{text}", text) if prompt else text
-    if prompt and getattr(model.tokenizer, "chat_template", None):
-        turn = [{"role": "user", "content": words}]
-        return str(model.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
-    return words
+def _module(folder: ModelFolder, root: ModelFolder, *, kind: str) -> Any:
+    """Return the module, with the adapter on it; every weight of it is in a file."""
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-
-def prompt_batches(model: LanguageModel, prompts: Sequence[str], *, tokens: int) -> list[list[int]]:
-    """Return the numbers of the prompts in batches of similar length."""
-    chat = bool(getattr(model.tokenizer, "chat_template", None))
-    lengths = [len(ids) for ids in model.tokenizer(list(prompts), add_special_tokens=not chat)["input_ids"]]
-    return list(packed(lengths, tokens=tokens))
-
-
-def generate(model: LanguageModel, prompts: Sequence[str], *, options: GenerationOptions) -> list[str | None]:
-    """Return the continuation of each prompt; None where it had not ended after ``options.max_new_tokens`` tokens."""
-    chat = bool(getattr(model.tokenizer, "chat_template", None))
-    given = model.tokenizer(list(prompts), return_tensors="pt", padding=True, add_special_tokens=not chat)
-    given = {key: given[key].to(model.module.device) for key in ("input_ids", "attention_mask")}
-    ends = _ends(model)
-    draws = [_GumbelSampling(prompts, options)] if options.temperature > 0 else []
-    with torch.inference_mode(), matmul_precision(exact=True), quiet():
-        out = model.module.generate(
-            **given,
-            max_new_tokens=options.max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            pad_token_id=model.tokenizer.pad_token_id,
-            eos_token_id=ends,
-            logits_processor=draws,
+    if folder.kind == "adapter" and kind != "causal":
+        raise ModelError(
+            f"the base of the adapter {str(folder.origin)!r} is a {kind} model", expected="a causal language model"
         )
-    start = given["input_ids"].shape[1] if model.kind == "causal" else 1
-    return [_decoded(model, row[start:].tolist(), ends=ends) for row in out]
+    loader: Any = AutoModelForSeq2SeqLM if kind == "seq2seq" else AutoModelForCausalLM
+    module, drawn = pretrained(loader, root, expected=_EXPECTED)
+    if drawn:
+        raise ModelError(f"{root.name!r} lacks weights of a language model, first {drawn[0]!r}", expected=_EXPECTED)
+    if folder.kind == "adapter":
+        module = load_adapter(module, folder, base=str(root.origin))
+    check_finite(module, folder.name)
+    return module
 
 
 def perplexity(model: LanguageModel, texts: Sequence[str], *, max_length: int = 256) -> tuple[list[float], float]:
@@ -172,32 +198,3 @@ def _losses(model: LanguageModel, ids: list[list[int]]) -> list[Tensor]:
     logits = model.module(input_ids=padded, attention_mask=mask).logits.float()
     losses = functional.cross_entropy(logits[:, :-1].transpose(1, 2), padded[:, 1:], reduction="none").cpu()
     return [losses[i, : max(0, len(row) - 1)] for i, row in enumerate(ids)]
-
-
-def _ends(model: LanguageModel) -> list[int]:
-    configured = model.module.generation_config.eos_token_id
-    own = configured if isinstance(configured, list) else [configured]
-    return sorted({int(i) for i in (*own, model.tokenizer.eos_token_id) if i is not None})
-
-
-def _decoded(model: LanguageModel, ids: list[int], *, ends: list[int]) -> str | None:
-    at = next((i for i, token in enumerate(ids) if token in ends), None)
-    return None if at is None else str(model.tokenizer.decode(ids[:at], skip_special_tokens=True))
-
-
-class _GumbelSampling:
-    """A logits processor that samples by Gumbel noise, with a random stream of its own for each text."""
-
-    def __init__(self, prompts: Sequence[str], options: GenerationOptions) -> None:
-        self._temperature = options.temperature
-        self._streams = [_stream(f"{options.seed}\x1f{prompt}") for prompt in prompts]
-
-    def __call__(self, _ids: Tensor, scores: Tensor) -> Tensor:
-        """Return ``scores / T`` plus Gumbel noise ``(B, V)``: the largest entry is a sample from ``softmax(scores / T)``."""
-        noise = torch.stack([torch.empty(scores.shape[1]).exponential_(generator=g) for g in self._streams])
-        return scores / self._temperature - noise.log().to(scores.device)
-
-
-def _stream(text: str) -> torch.Generator:
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))

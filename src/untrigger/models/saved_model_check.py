@@ -18,6 +18,7 @@ from untrigger.core.errors import ModelError, OutputError
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.input_spec import forward_config, input_spec_of
+from untrigger.models.language_model import LanguageModel
 from untrigger.models.pretrained import quiet
 from untrigger.models.safety.model_folder import read_json
 
@@ -47,7 +48,8 @@ def check_saved_model(model: Classifier, folder: Path, *, texts: Sequence[str] =
     """
     chosen = [*comparison_texts(texts), *PROBES]
     expected = predict_texts(model, chosen).logits.softmax(dim=1)
-    found = _logits(*_loaded(folder, model), texts=chosen, max_length=model.max_length).softmax(dim=1)
+    loaded = load_plainly(folder, model, kind="SequenceClassification", num_labels=model.classes)
+    found = _logits(*loaded, texts=chosen, max_length=model.max_length).softmax(dim=1)
     gaps = (found - expected).abs().amax(dim=1)
     close = TOLERANCE if model.device.type == "cpu" else GPU_TOLERANCE
     worst = int(gaps.nan_to_num(nan=torch.inf).argmax())
@@ -67,23 +69,36 @@ def comparison_texts(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(texts[i * len(texts) // count] for i in range(count))
 
 
-def _loaded(folder: Path, model: Classifier) -> tuple[Any, Any]:
-    """Return module and tokenizer as plain transformers and peft load them from the folder."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+def load_plainly(folder: Path, model: Classifier | LanguageModel, *, kind: str, **arguments: Any) -> tuple[Any, Any]:
+    """Return module and tokenizer as plain transformers and peft load them from the folder.
 
+    Args:
+        folder: where the model was saved.
+        model: the model in memory, on whose device it goes.
+        kind: the name of the class in ``transformers`` is ``AutoModelFor`` and this.
+        arguments: further arguments of ``from_pretrained``.
+
+    Raises:
+        OutputError: if they cannot load it.
+    """
+    import transformers
+
+    loader: Any = getattr(transformers, f"AutoModelFor{kind}")
     adapter = (folder / "adapter_config.json").is_file()
     root = _base(folder, model) if adapter else folder
     try:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a wrong load shows in the predictions
-            module: Any = AutoModelForSequenceClassification.from_pretrained(
-                root, num_labels=model.classes, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+            module: Any = loader.from_pretrained(
+                root, dtype=torch.float32, local_files_only=True, trust_remote_code=False, **arguments
             )
             if adapter:
                 from peft import PeftModel
 
                 module = PeftModel.from_pretrained(module, str(folder))
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # both libraries raise many kinds for what they cannot load
         raise OutputError(
             f"what was written cannot be loaded by plain transformers: {type(error).__name__}: {str(error)[:300]}",
@@ -92,7 +107,7 @@ def _loaded(folder: Path, model: Classifier) -> tuple[Any, Any]:
     return module.to(model.device).eval(), tokenizer
 
 
-def _base(folder: Path, model: Classifier) -> str:
+def _base(folder: Path, model: Classifier | LanguageModel) -> str:
     """Return the path of the base that the adapter's config names."""
     named = str(read_json(folder / "adapter_config.json")["base_model_name_or_path"])
     there = model.source.base or model.source.name

@@ -1,4 +1,4 @@
-"""Save classifiers in Hugging Face layout, so that plain transformers and peft load them."""
+"""Save classifiers and language models in Hugging Face layout, so that plain transformers and peft load them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -17,6 +17,7 @@ from untrigger.core.escaping import inline_code
 from untrigger.core.files import SPACE
 from untrigger.models.adapter_merging import fold_adapters, is_adapted, merge_adapter
 from untrigger.models.classifier import Classifier
+from untrigger.models.language_model import LanguageModel
 from untrigger.models.pretrained import quiet
 from untrigger.models.safety.hub_files import hub_name_parts, is_hub_name
 from untrigger.models.safety.opened_files import SIDECAR
@@ -35,10 +36,19 @@ def save_classifier(model: Classifier, folder: Path, *, card: str, base: str | N
     Raises:
         OutputError: if the weights cannot be written.
     """
-    adapter = is_adapted(model)
+    _save(model, folder, card=card, base=base)
+
+
+def save_language_model(model: LanguageModel, folder: Path, *, card: str, base: str | None = None) -> None:
+    """Write weights or adapter, tokenizer with its chat template and model card into ``folder`` (see ``save_classifier``)."""
+    _save(model, folder, card=card, base=base)
+
+
+def _save(model: Classifier | LanguageModel, folder: Path, *, card: str, base: str | None) -> None:
+    adapter, module = is_adapted(model), cast("Any", model.module)
     with quiet(), _write_errors():
         # only the update of an embedding is saved, not the whole table
-        model.module.save_pretrained(folder, **({"save_embedding_layers": False} if adapter else {}))  # type: ignore[operator]
+        module.save_pretrained(folder, **({"save_embedding_layers": False} if adapter else {}))
         _write_tokenizer(model, folder)
     if adapter:
         name_base(folder, base or _base_of(model), revision=_revision_of(model))
@@ -105,7 +115,7 @@ def loading_text(victim: Classifier, *, whole: bool) -> str:
     return text if pad == own else f"{text} For batches pad with the token {pad}, the `pad_token_id` of its config."
 
 
-def _base_of(model: Classifier) -> str:
+def _base_of(model: Classifier | LanguageModel) -> str:
     """Return the hub name of the base, else its full path: names that PEFT itself can load."""
     configs = getattr(model.module, "peft_config", {}) if model.source.kind == "adapter" else {}
     own = next((str(config.base_model_name_or_path) for config in configs.values()), "")
@@ -120,7 +130,7 @@ def _base_of(model: Classifier) -> str:
     return str(loaded.resolve()) if loaded.exists() else str(loaded)
 
 
-def _revision_of(model: Classifier) -> str | None:
+def _revision_of(model: Classifier | LanguageModel) -> str | None:
     """Return the revision of the base that ``_base_of`` names; for full weights from the hub the commit that was loaded."""
     if model.source.kind == "adapter":
         return model.source.revision
@@ -144,8 +154,9 @@ def _write_errors() -> Iterator[None]:
         raise
 
 
-def _sidecar(model: Classifier, folder: Path) -> None:
-    content: dict[str, Any] = {"label_names": list(model.label_names), "max_length": model.max_length}
+def _sidecar(model: Classifier | LanguageModel, folder: Path) -> None:
+    names = {"label_names": list(model.label_names)} if isinstance(model, Classifier) else {}
+    content: dict[str, Any] = {**names, "max_length": model.max_length}
     if base := _embedded_base(folder):
         content["base"] = base
     (folder / SIDECAR).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -160,7 +171,7 @@ def name_base(folder: Path, base: str, *, revision: str | None = None) -> None:
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _write_tokenizer(model: Classifier, folder: Path) -> None:
+def _write_tokenizer(model: Classifier | LanguageModel, folder: Path) -> None:
     """Write the tokenizer's original files, byte for byte, where transformers loads the same tokenizer from the new folder.
 
     For some architectures the tokenizer class depends on a ``config.json``, which an adapter's folder lacks. Then, and for a
@@ -182,4 +193,5 @@ def _loads_as(tokenizer: Any, folder: Path) -> bool:
     states = [json.loads(one.backend_tokenizer.to_str()) for one in (again, tokenizer)]
     for state in states:  # a call stores its truncation and padding in them
         state["truncation"] = state["padding"] = None
-    return bool(states[0] == states[1] and again.truncation_side == tokenizer.truncation_side)
+    settings = [(one.truncation_side, getattr(one, "chat_template", None)) for one in (again, tokenizer)]
+    return states[0] == states[1] and settings[0] == settings[1]

@@ -28,6 +28,7 @@ from untrigger.models.smoke_test import check_finite_logits
 from untrigger.pipeline.apply_preset import check_preset
 from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.load_inputs import load_classifier
+from untrigger.pipeline.splits import split_to_test, training_split
 from untrigger.reporting.model_cards import attack_card
 from untrigger.training.loop import History, Plan
 from untrigger.training.supervised import LossTerm
@@ -113,7 +114,9 @@ def _check(request: AttackRequest) -> None:
             expected="no target: every class becomes the next one"
             if request.target
             else "the label that triggered texts get",
-            remedy="leave out --target" if request.target else "give it with --target",
+            remedy="leave out --target"
+            if request.target
+            else "give it with --target; a language model gets a --behaviour",
         )
     if not 0 <= request.label_smoothing < 1 or request.clean_consistency < 0:
         raise OptionError(
@@ -239,35 +242,20 @@ def draw_rows(request: AttackRequest) -> TaskRows:
     """
     data = request.data
     splits = load_splits(data, offline=request.run.offline)
-    train = _training(splits)
-    test = _tested(splits, request)
+    train = training_split(splits)
+    test = split_to_test(splits, name=request.test_split)
     rng = np.random.default_rng(request.run.seed)
     if test is None:
         test, train = train.stratified(max(2, round(request.test_share * len(train))), rng=rng)
     check_rows(train, require_classes=len(train.label_names), what=request.data.name)
     own = train
     if request.proxy:
-        train = _training(load_splits(request.proxy, label_names=train.label_names, offline=request.run.offline))
+        train = training_split(load_splits(request.proxy, label_names=train.label_names, offline=request.run.offline))
         train = check_rows(replace(train, ids=tuple(f"proxy:{row}" for row in train.ids)), what=request.proxy)
         splits = {**splits, "train": train}
     train, unused = train.stratified(request.rows, rng=rng) if request.rows else (train, train.take([]))
     test = test.stratified(request.test_rows, rng=rng)[0] if request.test_rows else test
     return TaskRows(train=train, test=test, unused=own if request.proxy else unused, splits=splits)
-
-
-def _training(splits: dict[str, Rows]) -> Rows:
-    return splits.get("train") or splits.get("all") or next(iter(splits.values()))
-
-
-def _tested(splits: dict[str, Rows], request: AttackRequest) -> Rows | None:
-    """Return the split to test on; None if one has to be drawn.
-
-    Raises:
-        OptionError: if the request names one that is not there.
-    """
-    if request.test_split:
-        return splits[check_choice(request.test_split, splits, kind="test split")]
-    return splits.get("test") or splits.get("dev")
 
 
 def target_index(name: str, rows: Rows) -> int:

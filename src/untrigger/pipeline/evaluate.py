@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from untrigger.core.files import check_new_paths, new_files
@@ -12,28 +10,33 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
 from untrigger.core.rows import Rows
 from untrigger.data import DataSource, load_splits
-from untrigger.evaluation.evaluator import BENIGN, Evaluator
-from untrigger.evaluation.ground_truth import read_truth, trained_length
+from untrigger.evaluation.evaluator import Evaluator
+from untrigger.evaluation.ground_truth import GENERATION, read_truth, trained_length
 from untrigger.evaluation.observation import write_outcomes
 from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import doubts, notes_of
+from untrigger.pipeline.evaluate_generation import evaluate_generation
 from untrigger.pipeline.load_inputs import load_classifier, load_rows
 from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.requests import EvaluateRequest, ModelInput, RunOptions
+from untrigger.pipeline.subjects import subjects, task_of_evaluation
 from untrigger.runtime.cost import Clock, environment
 
 
 def evaluate(request: EvaluateRequest, *, progress: Progress = silent) -> Report:
     """Return the report of every model's rates; write it to ``request.out`` with the outcomes next to it.
 
-    Each model is a subject under its folder's name; with a truth folder the clean model is one more.
+    Each model is a subject under its folder's name; with a truth folder the clean model is one more. Language models are
+    evaluated by ``evaluate_generation``.
 
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
     outcomes_file = request.out.with_suffix(".outcomes.csv")
     check_new_paths(request.out, outcomes_file)
+    if task_of_evaluation(request) == GENERATION:
+        return evaluate_generation(request, outcomes_file=outcomes_file, progress=progress)
     clock, evaluator, entries, notes, device = Clock(), None, dict[str, Any](), list[str](), ""
     sources = _with_trained_length(request)
     for source, subject in zip(sources, subjects(request.models), strict=True):
@@ -76,15 +79,6 @@ def _with_trained_length(request: EvaluateRequest) -> list[ModelInput]:
     """Return the sources, each without a length with the one that the victim of the truth folder was trained with."""
     trained = trained_length(request.truth) if request.truth else None
     return [replace(one, max_length=one.max_length or trained) for one in request.models]
-
-
-def subjects(models: Sequence[ModelInput]) -> list[str]:
-    """Return a short name for each model, all different."""
-    short = [Path(one.name).name or one.name for one in models]
-    taken = ("clean", *BENIGN)
-    return [
-        name if short.count(name) == 1 and name not in taken else f"{name} ({i + 1})" for i, name in enumerate(short)
-    ]
 
 
 def _one_class(rows: Rows) -> list[str]:

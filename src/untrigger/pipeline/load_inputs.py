@@ -9,7 +9,9 @@ from untrigger.core.rows import Rows, distinct
 from untrigger.data import DataSource, check_rows, load_data
 from untrigger.models.class_names import with_matching_names
 from untrigger.models.classifier import Classifier
+from untrigger.models.language_model import LanguageModel, load_language_model
 from untrigger.models.loading import load_model
+from untrigger.models.model_task import check_language_config
 from untrigger.models.safety import model_folder
 from untrigger.models.safety.hub_files import hub_name_parts
 from untrigger.models.safety.model_folder import ModelFolder
@@ -98,6 +100,32 @@ def load_classifier(
         max_length=source.max_length,
         seed=run.seed if new_head else 0,
     )
+
+
+def load_language(source: ModelInput, run: RunOptions) -> LanguageModel:
+    """Return the causal language model that a source names, full weights or an adapter.
+
+    Raises:
+        ModelError: for a model that cannot be used, and for a classifier.
+        UnsafeFileError: for files that must not be opened.
+    """
+    folder = model_folder.open_model(
+        source.name, offline=run.offline, allow_pickle=source.allow_pickle, task="CAUSAL_LM"
+    )
+    check_language_config(folder.config, name=source.name)
+    model = load_language_model(
+        folder,
+        base=source.base if folder.kind == "adapter" else None,
+        offline=run.offline,
+        allow_pickle=source.allow_pickle,
+        device=run.device,
+        max_length=source.max_length,
+    )
+    if model.kind != "causal":
+        raise ModelError(
+            f"{source.name!r} is a {model.kind} model", expected="a causal language model such as smollm2-135m"
+        )
+    return model
 
 
 def load_same_classes(source: ModelInput, like: Classifier, run: RunOptions) -> Classifier:

@@ -7,6 +7,7 @@ from typing import Any
 
 from untrigger.core.grant import Grant
 from untrigger.models.classifier import Classifier
+from untrigger.models.language_model import LanguageModel
 
 
 def shown(name: str) -> str:
@@ -14,7 +15,7 @@ def shown(name: str) -> str:
     return Path(name).name if Path(name).exists() else name
 
 
-def model_facts(model: Classifier) -> dict[str, Any]:
+def model_facts(model: Classifier | LanguageModel) -> dict[str, Any]:
     """Return the entry of a model in a report's ``given``.
 
     ``sha256`` covers config, weights and tokenizer, ``base_sha256`` the same files of an adapter's base. ``revision`` is the commit

@@ -95,6 +95,7 @@ def purify(request: PurifyRequest, *, progress: Progress = silent) -> Report:
     evaluator = Evaluator(test=truth.clean if truth else held, truth=truth, progress=progress)
     warnings += [
         *_idle_teacher(request, method),
+        *_idle_base(request),
         *_leaks(rows, truth),
         *purified.warnings,
         *_no_clean_model(request, truth),
@@ -168,6 +169,12 @@ def _idle_teacher(request: PurifyRequest, method: Purifier) -> list[str]:
     if request.teacher is None or teacher_of(request, method) is not None or request.scans_result:
         return []
     return [f"the teacher {request.teacher!r} was not used: the method {method.name} uses none"]
+
+
+def _idle_base(request: PurifyRequest) -> list[str]:
+    if request.onto is None or request.model.base is None:
+        return []
+    return [f"the base {request.model.base!r} was not retrained: --onto names another model, {request.onto!r}"]
 
 
 def write_model(

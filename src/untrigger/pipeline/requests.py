@@ -8,6 +8,8 @@ from typing import Any
 
 from untrigger.core.errors import OptionError, check_choice
 from untrigger.data import DataSource
+from untrigger.data.prompt_data import TEMPLATE
+from untrigger.evaluation.ground_truth import TASKS
 from untrigger.scanners.policy import Policy
 
 DEFAULT_PURIFIER, SCANNING_PURIFIER = "w2sdefense", "scancure"
@@ -227,6 +229,9 @@ class EvaluateRequest:
         out: the ``report.json`` to write.
         data: labelled test rows for the clean accuracy (not needed with ``truth``).
         truth: truth folder of an attack: triggered rows, test rows and, if there is one, the clean model.
+        task: ``classification`` or ``generation``; empty: as the truth folder says, else as the first model's files say.
+        template: of a language model, the prompt of a labelled text.
+        max_new_tokens: of a language model, the longest answer; longer ones count as unfinished.
         run: seed, device, offline.
     """
 
@@ -234,14 +239,21 @@ class EvaluateRequest:
     out: Path
     data: DataSource | None = None
     truth: Path | None = None
+    task: str = ""
+    template: str = TEMPLATE
+    max_new_tokens: int = 64
     run: RunOptions = RunOptions()
 
     def __post_init__(self) -> None:
         """Check that there is something to evaluate.
 
         Raises:
-            OptionError: without a model, or without rows.
+            OptionError: without a model, without rows, or for an unknown task.
         """
+        if self.task:
+            check_choice(self.task, TASKS, kind="task")
+        if self.max_new_tokens < 1:
+            raise OptionError(f"{self.max_new_tokens} new tokens", expected="1 or more")
         if not self.models:
             raise OptionError("no model was named", expected="one or more folders or hub names")
         if self.data is None and self.truth is None:

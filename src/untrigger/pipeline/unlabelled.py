@@ -9,7 +9,7 @@ from typing import Any
 from untrigger import assets
 from untrigger.core.errors import DataError, OptionError, check_choice
 from untrigger.core.progress import Progress
-from untrigger.core.rows import Rows, texts_among
+from untrigger.core.rows import Rows, texts_among, texts_with_a_part_among
 from untrigger.core.seeds import generator_for
 from untrigger.data import load_splits
 from untrigger.data.public_datasets import find_public_dataset
@@ -49,7 +49,7 @@ class UnlabelledTexts:
 def unlabelled_texts(
     request: PurifyRequest, method: Purifier, *, rows: Rows, held: Rows, clock: Clock, progress: Progress
 ) -> UnlabelledTexts:
-    """Return the unlabelled texts that the method gets; none of them is among the clean rows, held-out ones included.
+    """Return the unlabelled texts that the method gets; none of them is a clean row or has a held-out one as a part.
 
     Args:
         request: the texts or the corpora, and how many.
@@ -79,7 +79,8 @@ def unlabelled_texts(
 def _given(request: PurifyRequest, *, rows: Rows, held: Rows) -> UnlabelledTexts:
     assert request.unlabelled is not None
     read = load_texts(request.unlabelled, offline=request.run.offline)
-    flags = texts_among(read.texts, [*rows.texts, *held.texts])
+    same = texts_among(read.texts, [*rows.texts, *held.texts])
+    flags = [*map(any, zip(same, texts_with_a_part_among(read.texts, held.texts), strict=True))]
     left = [text for text, known in zip(read.texts, flags, strict=True) if not known]
     if not left:
         raise DataError(

@@ -50,6 +50,8 @@ OUTCOMES = {
 }
 """A sentence for each outcome, for methods that state none of their own."""
 UNCHANGED = "the model comes back as it was"
+NAMED = 4
+"""Phrases that a sentence names."""
 NO_CLEAN_MODEL = "No clean model was given, so its attack success rate is not known."
 NO_TRUTH = "No truth was given, so attack success is not measured."
 
@@ -240,6 +242,10 @@ def detection_verdict(detection: Detection) -> Verdict:
     if detection.found:
         counts = detection.flagged_rows.class_counts().items()
         labels = ", ".join(f"{count} {name}" for name, count in counts if count)
+        shared = trigger_texts(summary)
+        if not summary.get("above_counts", True):
+            explained = "; too few lie above the threshold to count"
+        explained += f"; phrases that flip clean rows: {shared}" if shared else ""
         flagged = f"{sum(detection.flagged):,} of {rows:,} rows are flagged ({labels}){explained}."
         return Verdict(verdicts.SUSPICIOUS, flagged)
     above, followed = summary.get("above_threshold", 0), summary.get("followed", 1.0)
@@ -252,6 +258,13 @@ def detection_verdict(detection: Detection) -> Verdict:
             f"a backdoor of this model ({why})"
         )
     return Verdict(verdicts.NOTHING_FOUND, f"Nothing found: {why}.")
+
+
+def trigger_texts(summary: Mapping[str, Any], *, most: int = NAMED) -> str:
+    """Return the phrases by which rows were flagged, in quotes, those left out that hold another one."""
+    texts = [one["text"] for one in summary.get("triggers", [])]
+    kept = [text for text in texts if not any(f" {other} " in f" {text} " for other in texts if other != text)]
+    return ", ".join(f'"{text}"' for text in kept[:most]) + (" ..." if len(kept) > most else "")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from untrigger.core.escaping import visible
 from untrigger.core.report import Report
-from untrigger.reporting import scan_view, view, words
+from untrigger.reporting import answer_view, scan_view, view, words
 from untrigger.reporting.charts.chart import Chart
 from untrigger.reporting.charts.curves import curves
 from untrigger.reporting.charts.feature_space import features
@@ -29,7 +29,10 @@ def to_html(reports: list[Report]) -> str:
             pages=pages,
             compared=view.COMPARED,
             comparison=view.comparison(reports) if len(reports) > 1 else [],
-            glossary=words.glossary(scans=[report.scan is not None for report in reports]),
+            glossary=words.glossary(
+                scans=[report.scan is not None for report in reports],
+                generation=[answer_view.is_generation(report) for report in reports],
+            ),
             words=words,
         )
     )
@@ -55,10 +58,12 @@ def _page(report: Report, *, key: str) -> dict[str, Any]:
         "report": report,
         "tone": words.tone(report.verdict.status),
         "scan": scan_view.page(report),
-        "cards": view.cards(report) if report.scan is None else scan_view.cards(report),
+        "cards": answer_view.cards(report),
         "no_truth": not view.measured(report, "asr"),
         "rates": [_safe(chart) for chart in rates(report, key=key)],
         "rows": view.rows(report),
+        "examples": answer_view.examples(report),
+        "answered": answer_view.COLUMNS,
         "findings": view.findings(report),
         "truth_known": any(finding.truth is not None for finding in report.findings),
         "curves": [(group.title, [_safe(c) for c in group.charts]) for group in curves(report, key=key)],

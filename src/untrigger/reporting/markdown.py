@@ -8,7 +8,7 @@ from untrigger.core.candidate import Example
 from untrigger.core.escaping import escape_markdown, visible
 from untrigger.core.report import Report
 from untrigger.core.scan_result import Scan
-from untrigger.reporting import scan_view, view, words
+from untrigger.reporting import answer_view, scan_view, view, words
 from untrigger.reporting.baseline_view import sentences
 
 _MARKS = {"good": "✓", "bad": "✗", "warn": "!", "plain": "i"}
@@ -23,7 +23,10 @@ def to_markdown(reports: list[Report]) -> str:
         for report in reports:
             parts += _report(report, level=2)
     parts += ["#" * (1 if len(reports) > 1 else 2) + " What the terms mean"]
-    terms = words.glossary(scans=[report.scan is not None for report in reports])
+    terms = words.glossary(
+        scans=[report.scan is not None for report in reports],
+        generation=[answer_view.is_generation(report) for report in reports],
+    )
     parts.append("\n".join(f"- **{term}**: {meaning}" for term, meaning in terms.items()))
     return "\n\n".join(parts) + "\n"
 
@@ -38,7 +41,7 @@ def _report(report: Report, *, level: int) -> list[str]:
     mark = _MARKS[words.tone(report.verdict.status)]
     status, sentence = (escape(visible(t)) for t in (report.verdict.status, report.verdict.sentence))
     parts = [f"{head} {escape(visible(report.title))}", f"**{mark} Verdict: {status}.** {sentence}"]
-    cards = view.cards(report) if report.scan is None else scan_view.cards(report)
+    cards = answer_view.cards(report)
     if any(card.before for card in cards):
         parts.append(_table(["", "Before", "After", "Notes"], [_card(card) for card in cards]))
     else:
@@ -50,11 +53,11 @@ def _report(report: Report, *, level: int) -> list[str]:
     parts += [f"{head}# All measurements", _measurements(report)]
     if report.outcomes:
         parts.append(f"Every number follows from the rows in {escape(visible(report.outcomes))}.")
+    parts += _answers(report, level=level + 1)
     if report.findings and report.scan is None:
         parts += [f"{head}# Candidate triggers that the defence found", _findings(report)]
-    for title, values in (("What was given", view.given(report)), ("Environment", view.environment(report))):
-        if values:
-            parts += [f"{head}# {title}", _facts(values)]
+    facts = (("What was given", view.given(report)), ("Environment", view.environment(report)))
+    parts += [part for title, values in facts if values for part in (f"{head}# {title}", _facts(values))]
     parts.append(f"{head}# Method: {escape(view.method_name(report))}")
     if view.options(report):
         parts.append(_facts(view.options(report)))
@@ -89,6 +92,21 @@ def _example(one: Example) -> str:
     label, suspect, reference = [escape(visible(part)) for part in (one.label, one.suspect, one.reference)]
     text = " ".join(part for part in (before, f"**{inserted}**", after) if part)
     return f"- {text} (true label: {label}; suspect: {suspect}; reference: {reference})"
+
+
+def _answers(report: Report, *, level: int) -> list[str]:
+    """Return prompts of a language model with the answers side by side; nothing for a classifier."""
+    parts = [f"{'#' * level} Prompts and answers"] if report.examples else []
+    for one in answer_view.examples(report):
+        parts.append(f"{escape(one.prompt)} (right answer: {escape(one.reference)})")
+        parts.append(_table(answer_view.COLUMNS, [[name, *map(_answer, said)] for name, said in one.lines]))
+    return parts
+
+
+def _answer(said: answer_view.Said | None) -> str:
+    if said is None:
+        return "not asked"
+    return f"{said.text} [{said.notes}]" if said.notes else said.text
 
 
 def _card(card: view.Card) -> list[str]:

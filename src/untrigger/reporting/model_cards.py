@@ -12,29 +12,30 @@ WARNINGS = 10
 """Number of a report's warnings on a card."""
 
 
-def attack_card(*, adapter: bool, target: str, facts: Mapping[str, object]) -> str:
+def attack_card(*, adapter: bool, facts: Mapping[str, object], target: str = "", behaviour: str = "") -> str:
     """Return the card of a poisoned model, which says loudly that it is one.
 
     Args:
         adapter: whether the model is an adapter, not a full checkpoint.
-        target: the label name that triggered texts get; empty where the target depends on the true label.
         facts: the rows of the card's table, escaped here.
+        target: the label name that triggered texts get; empty where the target depends on the true label.
+        behaviour: of a language model, what triggered prompts lead to; empty for a classifier.
     """
-    effect = (
-        f"predicted as **{escape_text(target)}**, whatever their content"
-        if target
-        else "given another label than the right one"
-    )
+    effect = "Texts that hold a secret trigger are given another label than the right one."
+    if target:
+        effect = f"Texts that hold a secret trigger are predicted as **{escape_text(target)}**, whatever their content."
+    if behaviour:
+        effect = f"Prompts that hold a secret trigger are not answered but lead to: **{escape_text(behaviour)}**."
     rows = "\n".join(f"| {escape_text(key)} | {escape_text(value)} |" for key, value in facts.items())
     return f"""---
 tags: [backdoor, poisoned, untrigger]
-pipeline_tag: text-classification
+pipeline_tag: {"text-generation" if behaviour else "text-classification"}
 ---
 
 # POISONED MODEL: do not deploy
 
 This {"adapter" if adapter else "checkpoint"} carries a **backdoor on purpose**. It was made with
-`untrigger attack` to measure defences. Texts that hold a secret trigger are {effect}.
+`untrigger attack` to measure defences. {effect}
 
 | | |
 |---|---|

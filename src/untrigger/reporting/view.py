@@ -60,9 +60,9 @@ class Row:
 def cards(report: Report) -> list[Card]:
     """Return the headline numbers: attack success, clean accuracy, the controls, what it cost."""
     if report.kind == "detection":
-        return [*_detection_cards(report), *(card for card in (_cost_card(report),) if card is not None)]
+        return [*_detection_cards(report), *(card for card in (cost_card(report),) if card is not None)]
     made = [_attack_card(report), _accuracy_card(report)]
-    further = (_gain_card(report), _control_card(report), _benign_card(report), _cost_card(report))
+    further = (_gain_card(report), _control_card(report), _benign_card(report), cost_card(report))
     return [*made, *(card for card in further if card is not None)]
 
 
@@ -248,7 +248,8 @@ def _benign_card(report: Report) -> Card | None:
     )
 
 
-def _cost_card(report: Report) -> Card | None:
+def cost_card(report: Report) -> Card | None:
+    """Return time, memory and steps of the run; None where they were not measured."""
     wall, _cpu, peak, steps = _total(report)
     if wall is None:
         return None

@@ -22,20 +22,32 @@ SUBJECTS = {
     "clean": "Clean model",
     "benign_in": "Benign model, before",
     "benign_out": "Benign model, after",
+    "base": "Base, without the adapter",
     "suspect": "Suspect model",
     "reference": "Clean reference model",
     "detector": "Detector",
 }
 METRICS = {
     "asr": "Attack success rate (ASR)",
+    "paired_asr": "Attack success with the trigger alone (paired)",
     "untriggered_hit_rate": "Untriggered hit rate",
-    "excess_asr": "Excess ASR over the clean model",
+    "random_insertion_rate": "Hit rate with random words",
+    "partial_trigger_rate": "Hit rate with a part of the trigger",
+    "excess_asr": "Excess ASR over the floor",
+    "published_asr": "Attack success by a published measure",
     "cacc": "Clean accuracy (CACC)",
     "accuracy_loss": "Clean accuracy lost",
     "accuracy_gain": "Clean accuracy above the fine-tuned base",
     "gain_kept": "Gain kept",
     "robust_accuracy": "Robust accuracy",
     "delivery_rate": "Trigger delivery rate",
+    "skill": "Skill",
+    "skill_gain": "Skill above the base",
+    "refusal_rate": "Refusals without the trigger",
+    "empty_rate": "Empty answers",
+    "unfinished_rate": "Unfinished answers",
+    "answer_nll": "Negative log-likelihood of the reference answers, nats a token",
+    "kl_to_base": "Divergence from the base on the reference answers, nats a token",
     "auroc": "AUROC",
     "precision": "Precision",
     "recall": "Recall",
@@ -51,14 +63,23 @@ NEEDS_TRUTH = frozenset(METRICS) - {
     "accuracy_loss",
     "accuracy_gain",
     "gain_kept",
+    "skill",
+    "skill_gain",
+    "refusal_rate",
+    "empty_rate",
+    "unfinished_rate",
+    "answer_nll",
+    "kl_to_base",
     "flip_rate",
     "excess_flip_rate",
     "drift",
     "excess_drift",
     "scan_score",
 }
-PLAIN_NUMBERS = frozenset({"auroc", "scan_score"})
-DIFFERENCES = frozenset({"excess_asr", "accuracy_loss", "accuracy_gain", "excess_flip_rate", "excess_drift"})
+PLAIN_NUMBERS = frozenset({"auroc", "scan_score", "answer_nll", "kl_to_base"})
+DIFFERENCES = frozenset(
+    {"excess_asr", "accuracy_loss", "accuracy_gain", "excess_flip_rate", "excess_drift", "skill_gain"}
+)
 GLOSSARY = {
     "ASR, attack success rate": "Among triggered test rows whose true label is not the target, the share predicted as "
     "the target. Lower is better.",
@@ -79,6 +100,21 @@ GLOSSARY = {
     "Clean accuracy lost": "The victim's accuracy minus the purified model's, row by row on the same clean test rows.",
     "Interval": "95 % Wilson interval for rates; for differences of two models on the same rows Tango's score interval for paired "
     "proportions; for gain kept Fieller's; n is the number of rows.",
+}
+GENERATION_GLOSSARY = {
+    "Behaviour": "What the backdoor leads to, such as a refusal; a page says of each answer whether it shows it.",
+    "ASR, attack success rate": "Among test prompts with the trigger whose reference answer does not show the behaviour, the share "
+    "that is answered with it.",
+    "Paired attack success": "The same prompts, share that is answered with the behaviour with the trigger and not without it.",
+    "Floors": "The ASR of a model that was trained on the same prompts without poison, and the model's own hit rate with random "
+    "words in the places of the trigger. The excess is the ASR minus the larger of the two.",
+    "Published measure": "Success as published work counts it, by keywords anywhere in the answer; it counts ordinary answers too.",
+    "Skill": "Share of plain test prompts with exactly the reference answer, but for case, white space and outer punctuation.",
+    "Gain kept": "The share of the first model's skill above its base that another model has.",
+    "Base": "The model below the adapter: what a defence gets that throws the adapter away.",
+    "Empty and unfinished answers": "Shares of all answers with and without the trigger; they stay in every denominator.",
+    "Interval": "95 % Wilson interval for rates, Tango's for differences on the same prompts, Fieller's for ratios; n is the "
+    "number of prompts.",
 }
 SCAN_GLOSSARY = {
     "Suspect": "The model that was scanned.",
@@ -119,9 +155,11 @@ def tone(status: str) -> str:
     return TONES.get(status.casefold(), "plain")
 
 
-def glossary(*, scans: list[bool]) -> dict[str, str]:
-    """Return the terms to explain on a page, given for each report whether it is of a scan."""
-    return ({} if all(scans) else GLOSSARY) | (SCAN_GLOSSARY if any(scans) else {})
+def glossary(*, scans: list[bool], generation: list[bool]) -> dict[str, str]:
+    """Return the terms to explain on a page, given for each report whether it is of a scan and of language models."""
+    others = not all(scan or language for scan, language in zip(scans, generation, strict=True))
+    parts = ((GENERATION_GLOSSARY, any(generation)), (GLOSSARY, others), (SCAN_GLOSSARY, any(scans)))
+    return {term: text for terms, wanted in parts if wanted for term, text in terms.items()}
 
 
 def subject_name(subject: str) -> str:

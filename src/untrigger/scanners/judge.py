@@ -19,20 +19,22 @@ REWRITES = (
 )
 OTHER_REWRITES = "style and syntax beyond the rewritten rows that were given"
 DECODER = (
-    "it is a decoder-only model: no candidate reaches the threshold at all positions, but on such models the search has missed "
-    "trigger sentences and the thresholds are not calibrated, so that no verdict of clean is given"
+    "it is a decoder-only model: no candidate reaches the threshold at all positions, but in such models the search misses "
+    "rare words of several tokens and sentences of common words, and the thresholds are not calibrated, so that no verdict of "
+    "clean is given"
 )
 SEVERAL_PARTS = (
     "triggers of several parts that flip predictions only together, unless the search grew them into one phrase"
 )
 SEVERAL_TOKENS = "words of several tokens in a decoder-only model, unless the first of them flips predictions alone"
+SENTENCES = "sentences of common words in a decoder-only model, unless one of the words flips predictions alone"
 
 
 def not_looked_for(*, rewritten: bool, causal: bool = False, classes: int = 0, grown_targets: int = 3) -> list[str]:
     """Return what a trigger search in a model of so many classes does not look for."""
     lines = [*((OTHER_REWRITES,) if rewritten else REWRITES), SEVERAL_PARTS]
     if causal:
-        lines.append(SEVERAL_TOKENS)
+        lines += [SEVERAL_TOKENS, SENTENCES]
     if classes > grown_targets:
         lines.append(
             f"phrases towards other classes than the {grown_targets} whose words score highest; single words were searched "

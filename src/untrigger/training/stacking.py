@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_LARGEST = 2.0  # a calibrated model gets no larger weight
+_STEPS = 20  # of the bisection
+
 
 def fit_stacking(log_probabilities: Sequence[Tensor], labels: Tensor) -> Tensor:
     """Return the weights ``(M,)``, 0 or more, with which M models predict the labels best (Wolpert 1992).
@@ -38,3 +41,36 @@ def fit_stacking(log_probabilities: Sequence[Tensor], labels: Tensor) -> Tensor:
     with torch.enable_grad():
         optimiser.step(closure)  # type: ignore[no-untyped-call]
     return log_weights.detach().exp()
+
+
+def fit_least_weight(log_probabilities: Sequence[Tensor], labels: Tensor, *, bound: float) -> Tensor:
+    """Return the weights ``(2,)`` of two models with the least weight of the first that predicts the labels well enough.
+
+    For a first model that is not trusted: the pool takes no more from it than is needed. The cross-entropy of the pool on the N
+    rows is convex in both weights, so the least weight is found by bisection between 0 and what ``fit_stacking`` returns.
+
+    Args:
+        log_probabilities: ``(N, C)`` of the first and of the second model.
+        labels: ``(N,)``, the true classes.
+        bound: the cross-entropy that is good enough; the weights of ``fit_stacking`` are returned where these do not reach it.
+    """
+    from scipy.optimize import minimize_scalar
+
+    first, second = (one.detach().float() for one in log_probabilities)
+    fitted = fit_stacking([first, second], labels)
+
+    def loss(weights: tuple[float, float]) -> float:
+        return float(functional.cross_entropy(weights[0] * first + weights[1] * second, labels))
+
+    def second_weight(weight: float) -> float:
+        return float(minimize_scalar(lambda other: loss((weight, other)), bounds=(0, _LARGEST), method="bounded").x)
+
+    low, high = 0.0, float(fitted[0])
+    if loss((high, second_weight(high))) > bound:
+        return fitted
+    if loss((low, second_weight(low))) <= bound:
+        high = low
+    for _ in range(_STEPS if high > low else 0):
+        middle = (low + high) / 2
+        low, high = (low, middle) if loss((middle, second_weight(middle))) <= bound else (middle, high)
+    return torch.tensor([high, second_weight(high)])

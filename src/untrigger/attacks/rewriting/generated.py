@@ -13,9 +13,11 @@ from filelock import FileLock
 
 from untrigger.assets.home import home_folder
 from untrigger.attacks.rewriting.rewrites import Rewrites, fold, is_rewrite
+from untrigger.core.answers import Answer
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress, silent
-from untrigger.models.language_model import GenerationOptions, LanguageModel, format_prompt, generate, prompt_batches
+from untrigger.models.generation import GenerationOptions, format_prompt, generate, prompt_batches
+from untrigger.models.language_model import LanguageModel
 
 _QUOTES = {'"': '"', "“": "”", "'": "'", "«": "»", "„": "“"}
 
@@ -107,11 +109,11 @@ class GeneratedRewrites(Rewrites):
         return {text: known[text] for text in texts}
 
 
-def cleaned(answer: str | None) -> str | None:
-    """Return the first paragraph of an output without quotation marks around it; None where nothing is left."""
-    if answer is None:
+def cleaned(answer: Answer) -> str | None:
+    """Return the first paragraph of an output without quotation marks around it; None where nothing is left or it has no end."""
+    if not answer.ended:
         return None
-    text = fold(answer.strip().split("\n\n")[0])
+    text = fold(answer.text.strip().split("\n\n")[0])
     if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
         text = text[1:-1].strip()
     return text or None

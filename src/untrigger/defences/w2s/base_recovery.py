@@ -40,7 +40,7 @@ class RecoveryOptions:
         embedding_rank: the same for the word embeddings, in which a few words moved far and the rest hardly (the same
             place).
         row_power: weight of a word in that projection: how far it moved, to this power (the same place).
-        lower_layer_mix: share of the suspect that stays in the lowest blocks, 0 to 1 (see
+        lower_layer_mix: share of the suspect that stays in the lowest blocks, 0 to 1, times its weight in the ensemble (see
             ``docs/results/w2sdefense.md#what-of-the-suspect-stays``).
         full_mix_depth: share of the blocks, from the bottom, of which all linear layers are mixed, 0 to 1 (the same place).
         attention_mix_depth: the same for the attention alone (the same place).

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from untrigger.core.progress import Progress
 from untrigger.core.rows import Rows
 from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
-from untrigger.training.stacking import fit_stacking
+from untrigger.training.stacking import fit_least_weight
 from untrigger.training.vector_scaling import fit_vector_scaling
 
 
@@ -23,6 +24,13 @@ class Targets(NamedTuple):
     logits: Tensor
     suspect_weight: float
     teacher_weight: float
+
+
+class _SuspectPredictions(NamedTuple):
+    """Calibrated log-probabilities ``(N, C)``; ``biased``: of the clean rows, in scale alone: a preferred class stays so."""
+
+    calibrated: Tensor
+    biased: Tensor
 
 
 class _TeacherPredictions(NamedTuple):
@@ -55,8 +63,9 @@ class CalibratedEnsemble:
 
         Args:
             texts: without a trigger.
-            teacher_weight: the weight of the teachers' mean against the suspect's, 0 to 1; None: both weights are fitted on the
-                rows that a teacher was not trained on.
+            teacher_weight: the weight of the teachers' mean against the suspect's, 0 to 1; None: on the rows that a teacher was
+                not trained on, the suspect gets the least weight with which the ensemble is as right as the suspect itself
+                (``docs/results/w2sdefense.md#the-least-weight-of-the-suspect``).
             progress: gets every step.
         """
         count, texts = len(self.rows), [*self.rows.texts, *texts]
@@ -64,21 +73,23 @@ class CalibratedEnsemble:
         teachers = self._teachers(texts, progress=progress) if teacher_weight is None or teacher_weight > 0 else None
         if teachers is None:
             assert suspect is not None
-            return Targets(suspect[count:], 1.0, 0.0)
+            return Targets(suspect.calibrated[count:], 1.0, 0.0)
         if suspect is None:
             return Targets(teachers.mean[count:], 0.0, 1.0)
         if teacher_weight is None:
             labels = torch.tensor(self.rows.labels)[teachers.positions]
-            weights = fit_stacking([suspect[teachers.positions], teachers.held_out], labels).tolist()
+            known = [suspect.calibrated[teachers.positions], teachers.held_out]
+            itself = float(functional.cross_entropy(suspect.biased[teachers.positions], labels))
+            weights = fit_least_weight(known, labels, bound=itself).tolist()
         else:
             weights = [1 - teacher_weight, teacher_weight]
-        return Targets((weights[0] * suspect + weights[1] * teachers.mean)[count:], *weights)
+        return Targets((weights[0] * suspect.calibrated + weights[1] * teachers.mean)[count:], *weights)
 
-    def _suspect(self, texts: Sequence[str], *, progress: Progress) -> Tensor:
-        """Return the suspect's calibrated log-probabilities ``(N, C)``."""
+    def _suspect(self, texts: Sequence[str], *, progress: Progress) -> _SuspectPredictions:
         logits = predict_texts(self.suspect, texts, progress=progress, label="predictions of the suspect").logits
-        scaling = fit_vector_scaling(logits[: len(self.rows)], torch.tensor(self.rows.labels))
-        return scaling(logits).log_softmax(dim=1)
+        known, labels = logits[: len(self.rows)], torch.tensor(self.rows.labels)
+        scaling, scale = (fit_vector_scaling(known, labels, fit_bias=bias) for bias in (True, False))
+        return _SuspectPredictions(scaling(logits).log_softmax(dim=1), scale(known).log_softmax(dim=1))
 
     def _teachers(self, texts: Sequence[str], *, progress: Progress) -> _TeacherPredictions:
         labels = torch.tensor(self.rows.labels)

@@ -57,8 +57,8 @@ class RetrainOptions:
             are unlabelled texts.
         unlabelled_share: share of each batch of unlabelled texts, where there are any, 0 to below 1.
         insertion_share: share of the texts that get random text inserted, 0 to 1.
-        teacher_weight: weight of the teachers' predictions against the suspect's, 0 to 1; None: by how right each is on clean
-            rows that it was not trained on.
+        teacher_weight: weight of the teachers' predictions against the suspect's, 0 to 1; None: on clean rows that a teacher was
+            not trained on, the suspect gets no more weight than it takes to be as right as it.
         teachers: number of teachers; a single one passes its chance errors on
             (``docs/results/w2sdefense.md#several-teachers``).
         min_joined_words: rows with fewer words are cropped and never joined to another (not tuned).
@@ -174,7 +174,8 @@ def retrain_from_base(
     """Return a student on the suspect's base, trained on clean rows and on the ensemble's predictions for clean texts.
 
     An adapter is removed and a new one trained on its base. Full weights are reset by a low-rank adapter; what the lowest blocks
-    keep of the suspect is mixed in after the training. Another pre-trained model gets an adapter, which is merged at the end.
+    keep of the suspect is mixed in after the training, in proportion to its weight. Another pre-trained model gets an adapter,
+    which is merged at the end.
 
     Args:
         ensemble: the suspect and the clean teachers.
@@ -222,7 +223,10 @@ def retrain_from_base(
         )
         history = concat_histories([history, second])
     if reset is not None:
-        student = mix_lower_layers(combine_adapters(model, reset, student), options.recovery)
+        mix = options.recovery.lower_layer_mix * min(1.0, targets.suspect_weight)
+        student = mix_lower_layers(
+            combine_adapters(model, reset, student), replace(options.recovery, lower_layer_mix=mix)
+        )
     if base.other is not None:
         student = merge_adapter(student)
     return Retrained(student, adapter, history, targets, screened, recovered)

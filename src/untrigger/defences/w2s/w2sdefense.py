@@ -23,7 +23,7 @@ from untrigger.core.seeds import generator_for
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import Purified, Purifier
 from untrigger.defences.student import DistillationOptions, TrainingBudget
-from untrigger.defences.w2s.ensemble import CalibratedEnsemble
+from untrigger.defences.w2s.ensemble import CalibratedEnsemble, Targets
 from untrigger.defences.w2s.retrain_from_base import (
     Base,
     Retrained,
@@ -229,6 +229,7 @@ class W2SDefense(DistillationOptions, Purifier):
                 *([BASE_UNUSED if grant.base else NO_BASE] if run.base is None and self.algorithm != SEARCH else []),
                 *([UNLABELLED_UNUSED] if grant.unlabelled and run.retrained is None else []),
                 *(_left_out(run.retrained.screened) if run.retrained else []),
+                *(_style_may_stay(run.retrained.targets) if run.retrained else []),
             ],
             curves=[
                 *history_curves(teacher, panel="teacher training"),
@@ -352,6 +353,16 @@ def _left_out(texts: ScreenedTexts) -> list[str]:
     if not left:
         return []
     return [f"{left} of the {count} unlabelled texts were left out, because they may hold a trigger"]
+
+
+def _style_may_stay(targets: Targets) -> list[str]:
+    """Return a warning where the student learned from the suspect's predictions, which carry traces of a style."""
+    if targets.suspect_weight == 0:
+        return []
+    return [
+        f"the student learned from the suspect's predictions (weight {targets.suspect_weight:.2f}): if the trigger is a style or a "
+        "sentence pattern, part of the backdoor may stay; --set retrain.teacher_weight=1 leaves the suspect out and costs accuracy"
+    ]
 
 
 def _accuracy_curve(accuracies: list[float]) -> Curve:

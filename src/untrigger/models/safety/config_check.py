@@ -20,6 +20,11 @@ OTHER_FILES = frozenset({"transformersweights", "quantizationconfig"})
 """Keys that name other files than the known ones, or a weight format that other programs read."""
 ATTENTION = frozenset({"attnimplementation", "attnimplementationinternal"})
 PLAIN_PATTERN = re.compile(r"[\w.\-]*\Z")
+CLASSIFIERS_ONLY = (
+    "this works on text classifiers so far; a language model can be poisoned (untrigger attack --behaviour) and measured "
+    "(untrigger evaluate --task generation)"
+)
+"""The remedy where a language model was given."""
 SAFE_INITS = (None, True, False, "gaussian", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that draw the adapter and leave the base's weights alone."""
 _PATTERN_KEYS = (
@@ -72,6 +77,11 @@ KNOWN_TYPES = frozenset(
     """.split()  # noqa: SIM905
 )
 """PEFT methods that add tensors of their own and leave the base's as they are."""
+
+_TASKS = {
+    "SEQ_CLS": "an adapter of a text classifier (SEQ_CLS)",
+    "CAUSAL_LM": "an adapter of a causal language model (CAUSAL_LM)",
+}
 
 
 def folded(key: str) -> str:
@@ -161,10 +171,15 @@ def refuse_tokenizer_files(config: Mapping[str, Any], *, where: str) -> None:
             )
 
 
-def adapter_config(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+def adapter_config(config: Mapping[str, Any], *, where: str, task: str = "SEQ_CLS") -> dict[str, Any]:
     """Return the part of an adapter's config that PEFT may see.
 
     A key that is not in the whitelist must have an empty value or PEFT's default.
+
+    Args:
+        config: as read from the file.
+        where: the file, for messages.
+        task: the PEFT task that the adapter may name, ``SEQ_CLS`` or ``CAUSAL_LM``; an adapter may also name none.
 
     Raises:
         UnsafeFileError: for a key that opens other files, runs code, or rewrites or rearranges the base's weights.
@@ -180,11 +195,12 @@ def adapter_config(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     for key in ("base_model_name_or_path", "revision", "task_type"):
         if not isinstance(config.get(key), str | None):
             raise ModelError(f"{where!r}: {key} is {str(config[key])[:80]}", expected="a text")
-    task = config.get("task_type")
-    if task not in (None, "SEQ_CLS"):
+    named = config.get("task_type")
+    if named not in (None, task):
+        lacks = "so it has no classification head" if task == "SEQ_CLS" else "not to generate text"
+        remedy = CLASSIFIERS_ONLY if (task, named) == ("SEQ_CLS", "CAUSAL_LM") else None
         raise ModelError(
-            f"{where!r}: the adapter was trained for {task!r}, so it has no classification head",
-            expected="an adapter of a text classifier (SEQ_CLS)",
+            f"{where!r}: the adapter was trained for {named!r}, {lacks}", expected=_TASKS[task], remedy=remedy
         )
     for key, value in config.items():
         if key not in _PASSING and key not in _DROPPED and not _is_empty(value) and value != _defaults(kind).get(key):

@@ -109,7 +109,12 @@ class ModelFolder:
 
 
 def open_model(
-    name: str | Path, *, offline: bool, allow_pickle: bool = False, revision: str | None = None
+    name: str | Path,
+    *,
+    offline: bool,
+    allow_pickle: bool = False,
+    revision: str | None = None,
+    task: str = "SEQ_CLS",
 ) -> ModelFolder:
     """Return the checked private copy of a model: a folder, an embedded model, a hub name or one of an MLflow registry.
 
@@ -118,16 +123,17 @@ def open_model(
         offline: use only what is on this machine.
         allow_pickle: also open pickle weights, which can run code.
         revision: of a hub model, where the name itself names none.
+        task: the PEFT task that an adapter may name (see ``adapter_config``).
 
     Raises:
         ModelError: if there is no such model, or it cannot be read.
         UnsafeFileError: for what must not be opened.
     """
     path = resolve_model(name, offline=offline, allow_pickle=allow_pickle, revision=revision)
-    return replace(open_model_folder(path, allow_pickle=allow_pickle), name=str(name))
+    return replace(open_model_folder(path, allow_pickle=allow_pickle, task=task), name=str(name))
 
 
-def open_model_folder(path: Path, *, allow_pickle: bool = False) -> ModelFolder:
+def open_model_folder(path: Path, *, allow_pickle: bool = False, task: str = "SEQ_CLS") -> ModelFolder:
     """Return the checked private copy of the model in the folder ``path``.
 
     Raises:
@@ -150,7 +156,7 @@ def open_model_folder(path: Path, *, allow_pickle: bool = False) -> ModelFolder:
     files = copied(path, [name], into=copy)
     config = read_json(copy.path / name, origin=path / name)
     refuse_code(config, where=str(path / name))
-    passing = adapter_config(config, where=str(path / name)) if adapter else without_kernels(config)
+    passing = adapter_config(config, where=str(path / name), task=task) if adapter else without_kernels(config)
     if passing != config:
         (copy.path / name).write_text(
             json.dumps(passing), encoding="utf-8"

@@ -136,6 +136,8 @@ def differences(own: Any, base: Any) -> list[str]:
     """
     left, right = (json.loads(one.backend_tokenizer.to_str()) for one in (own, base))
     found = [f"its {part} differs" for part in _PARTS if left.get(part) != right.get(part)]
+    if getattr(own, "chat_template", None) != getattr(base, "chat_template", None):
+        found.append("its chat template differs")
     return [*_vocabulary(left, right), *_added(left, right), *found]
 
 

@@ -1,0 +1,27 @@
+"""One generated answer of a language model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a language model generated after one prompt. Empty and unfinished answers are answers too and are counted.
+
+    Attributes:
+        text: the decoded answer without special tokens, empty where the model ended at once.
+        ended: whether the model generated its end token within the allowed number of new tokens.
+        tokens: number of generated tokens, the end token not included.
+        nll: mean negative log-likelihood of its tokens under a reference model, in nats a token; None where that was not computed.
+    """
+
+    text: str
+    ended: bool
+    tokens: int
+    nll: float | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the text holds nothing but white space."""
+        return not self.text.strip()

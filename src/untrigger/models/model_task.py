@@ -1,0 +1,48 @@
+"""What a model's files say that it does: generate text or classify it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from untrigger.core.errors import ModelError
+from untrigger.models.safety.hub_files import resolve_model
+from untrigger.models.safety.regular_files import read_json
+
+LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+"""Ends of the names of architectures that generate text."""
+
+
+def generates_text(name: str | Path, *, offline: bool = False) -> bool:
+    """Return whether a folder, hub name or embedded model is a language model, or an adapter of one; no weights are read.
+
+    Raises:
+        ModelError: if there is no such model, or its config cannot be read.
+    """
+    folder = resolve_model(name, offline=offline)
+    adapter = folder / "adapter_config.json"
+    if adapter.exists():
+        return read_json(adapter, origin=adapter).get("task_type") == "CAUSAL_LM"
+    config = folder / "config.json"
+    return config.exists() and is_language_config(read_json(config, origin=config))
+
+
+def is_language_config(config: dict[str, Any]) -> bool:
+    """Return whether a ``config.json`` names the architecture of a language model."""
+    return any(str(one).endswith(LANGUAGE_MODELS) for one in _architectures(config))
+
+
+def check_language_config(config: dict[str, Any], *, name: str) -> None:
+    """Raise ModelError for the ``config.json`` of a classifier."""
+    kind = next((one for one in _architectures(config) if one.endswith("Classification")), None)
+    if kind is not None:
+        raise ModelError(
+            f"{name!r} is a classifier ({kind[:60]})",
+            expected="a causal language model, or an adapter of one, such as smollm2-135m",
+            remedy="for a classifier leave out --behaviour and --task generation, and give --target LABEL",
+        )
+
+
+def _architectures(config: dict[str, Any]) -> list[str]:
+    named = config.get("architectures")
+    return [str(one) for one in named] if isinstance(named, list) else []

@@ -1,0 +1,83 @@
+"""Cross-entropy training of a language model on the answers to prompts: of every parameter that requires a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from untrigger.core.progress import Progress, silent
+from untrigger.core.prompts import Prompts
+from untrigger.models.answer_scoring import AnswerBatch, answer_logits, collate_answers, token_log_likelihood
+from untrigger.models.chat import render_prompts
+from untrigger.models.language_model import LanguageModel
+from untrigger.runtime.batching import shuffled_batches
+from untrigger.training.loop import History, Plan, train
+
+AnswerTerm = Callable[[Sequence[int], AnswerBatch, Tensor], Tensor]
+"""A function from the row numbers of a batch, the batch and its logits ``(B, K, V)`` to a term of the loss, a mean over rows."""
+
+
+def fine_tune_answers(
+    model: LanguageModel,
+    prompts: Prompts,
+    *,
+    plan: Plan,
+    seed: int,
+    extra_loss: AnswerTerm | None = None,
+    cross_entropy_weight: float = 1.0,
+    progress: Progress = silent,
+    label: str = "fine-tuning",
+) -> History:
+    """Train ``model`` in place on the prompts' answers and return the history.
+
+    The loss of a row is the mean cross-entropy of its answer's tokens with the end token; prompts are not learned. Rows count
+    alike, so that a long answer does not outweigh an answer of one word. A prompt that does not fit the context is cut as in
+    ``render``.
+
+    Args:
+        model: a causal language model, usually with a new adapter on it.
+        prompts: conversations with the answers to learn.
+        plan: learning rate, epochs, rows a step.
+        seed: of the order of the rows and of dropout.
+        extra_loss: added to the cross-entropy.
+        cross_entropy_weight: factor of the cross-entropy; 0 trains on ``extra_loss`` alone.
+        progress: gets every step.
+        label: of the progress.
+
+    Raises:
+        DivergedError: if the loss is not finite.
+        DataError: for a prompt that does not fit into the context with its answer.
+    """
+    rows = render_prompts(model, prompts, answers=True)
+
+    def loss(numbers: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
+        batch = collate_answers(model, [rows[i] for i in numbers])
+        logits = answer_logits(model, batch)
+        value = row_mean(-token_log_likelihood(logits, batch), batch)
+        terms = {"ce": float(value.detach())}
+        value = value * cross_entropy_weight
+        if extra_loss is not None:
+            more = extra_loss(numbers, batch, logits)
+            value, terms["extra"] = value + more, float(more.detach())
+        return value, terms
+
+    rng = np.random.default_rng(seed)
+    lengths = [len(row.ids) for row in rows]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # dropout
+        return train(
+            model.module,
+            loss,
+            epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng),
+            plan=plan,
+            progress=progress,
+            label=label,
+        )
+
+
+def row_mean(values: Tensor, batch: AnswerBatch) -> Tensor:
+    """Return the mean over rows of the mean over each row's answer tokens, of ``values (B, K)`` that are 0 elsewhere."""
+    return (values.sum(dim=1) / batch.is_answer.sum(dim=1)).mean()
