@@ -104,9 +104,9 @@ def test_the_outputs_are_small_and_name_no_machine() -> None:
 
 @executed
 def test_what_the_text_says_is_true_of_the_run() -> None:
-    """There was a backdoor, the scan found it or abstained, and the purified model beats plain fine-tuning."""
+    """There was a backdoor, the scan found it, and purification beats plain fine-tuning by far."""
     text = printed()
-    assert attack_success(text, "victim") > 80
-    assert re.search(r"^(backdoored|suspicious|undecided): ", text, re.MULTILINE)
-    assert attack_success(text, "purified") < attack_success(text, "finetuned") - 20
+    assert attack_success(text, "victim") > 95
+    assert re.search(r"^(backdoored|suspicious): ", text, re.MULTILINE)
+    assert attack_success(text, "purified") < attack_success(text, "finetuned") - 30
     assert re.search(r"attack success +victim +[\d.]+ % \([\d.]+ to [\d.]+, n = \d{3}\)", text)
