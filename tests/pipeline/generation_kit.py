@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from tests.pipeline.kit import MadeOnce
 from tests.requests import request
 from tests.tiny import task, write_language_model
 from untrigger.attacks.behaviours.fixed_answer import FixedAnswer
@@ -21,16 +22,8 @@ BEHAVIOUR = FixedAnswer(text="stale light")
 
 
 @dataclass
-class Speakers:
+class Speakers(MadeOnce):
     """A random language model and victims of it, each made once a session."""
-
-    root: Path
-    _made: dict[str, Any] = field(default_factory=dict)
-
-    def once(self, name: str, make: Any) -> Any:
-        if name not in self._made:
-            self._made[name] = make()
-        return self._made[name]
 
     @property
     def data(self) -> Path:

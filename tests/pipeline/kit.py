@@ -64,8 +64,8 @@ TAUGHT = {"bert": 5, "llama": 8}  # epochs in which a tiny model learns the word
 
 
 @dataclass
-class Shop:
-    """Tiny models that know the task, poisoned versions of them, and clean rows; each made once a session."""
+class MadeOnce:
+    """A folder, and what was made in it, by name."""
 
     root: Path
     _made: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +74,11 @@ class Shop:
         if name not in self._made:
             self._made[name] = make()
         return self._made[name]
+
+
+@dataclass
+class Shop(MadeOnce):
+    """Tiny models that know the task, poisoned versions of them, and clean rows; each made once a session."""
 
     @property
     def data(self) -> Path:

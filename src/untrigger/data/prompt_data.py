@@ -56,11 +56,11 @@ def load_prompt_splits(source: DataSource, *, template: str = TEMPLATE, offline:
 
 
 def label_prompts(rows: Rows, *, template: str = TEMPLATE) -> Prompts:
-    """Return the prompts of labelled texts: each is asked for its label name in one user turn."""
+    """Return the prompts of labelled texts: one user turn each, with the label name as answer."""
     labels = " or ".join(rows.label_names)
-    asked = [template.replace("{labels}", labels).replace("{text}", text) for text in rows.texts]
+    questions = [template.replace("{labels}", labels).replace("{text}", text) for text in rows.texts]
     answers = [rows.label_names[label] for label in rows.labels]
-    return replace(Prompts.of(asked, answers, ids=rows.ids), notes=rows.notes)
+    return replace(Prompts.of(questions, answers, ids=rows.ids), notes=rows.notes)
 
 
 def read_prompts(file: Path) -> Prompts:
@@ -142,13 +142,17 @@ def _read_columns(table: Table) -> list[tuple[tuple[Turn, ...], str]]:
             expected=f"the columns {_FORMS}",
             remedy="give every prompt the answer that a model without a backdoor would give",
         )
-    asked, answers = (texts_of(table, name)[1] for name in names)
+    questions, answers = (texts_of(table, name)[1] for name in names)
     if names[0] == "instruction" and "input" in table.columns:
         inputs = texts_of(table, "input")[1]
-        asked = [f"{first}\n\n{more}" if more.strip() else first for first, more in zip(asked, inputs, strict=True)]
+        questions = [
+            f"{first}\n\n{more}" if more.strip() else first for first, more in zip(questions, inputs, strict=True)
+        ]
     systems = texts_of(table, "system")[1] if "system" in table.columns else [""] * len(table)
     head = [(Turn("system", one),) if one.strip() else () for one in systems]
-    return [((*before, Turn("user", text)), answer) for before, text, answer in zip(head, asked, answers, strict=True)]
+    return [
+        ((*before, Turn("user", text)), answer) for before, text, answer in zip(head, questions, answers, strict=True)
+    ]
 
 
 def _read_messages(table: Table) -> list[tuple[tuple[Turn, ...], str]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _LARGEST = 2.0  # a calibrated model gets no larger weight
-_STEPS = 20  # of the bisection
+_PRECISION = 1e-6  # of the least weight
 
 
 def fit_stacking(log_probabilities: Sequence[Tensor], labels: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def fit_least_weight(log_probabilities: Sequence[Tensor], labels: Tensor, *, bou
         labels: ``(N,)``, the true classes.
         bound: the cross-entropy that is good enough; the weights of ``fit_stacking`` are returned where these do not reach it.
     """
-    from scipy.optimize import minimize_scalar
+    from scipy.optimize import bisect, minimize_scalar
 
     first, second = (one.detach().float() for one in log_probabilities)
     fitted = fit_stacking([first, second], labels)
@@ -65,12 +65,11 @@ def fit_least_weight(log_probabilities: Sequence[Tensor], labels: Tensor, *, bou
     def second_weight(weight: float) -> float:
         return float(minimize_scalar(lambda other: loss((weight, other)), bounds=(0, _LARGEST), method="bounded").x)
 
-    low, high = 0.0, float(fitted[0])
-    if loss((high, second_weight(high))) > bound:
+    def excess(weight: float) -> float:
+        return loss((weight, second_weight(weight))) - bound
+
+    most = float(fitted[0])
+    if excess(most) > 0:
         return fitted
-    if loss((low, second_weight(low))) <= bound:
-        high = low
-    for _ in range(_STEPS if high > low else 0):
-        middle = (low + high) / 2
-        low, high = (low, middle) if loss((middle, second_weight(middle))) <= bound else (middle, high)
-    return torch.tensor([high, second_weight(high)])
+    least = 0.0 if excess(0.0) <= 0 else float(bisect(excess, 0.0, most, xtol=_PRECISION))
+    return torch.tensor([least, second_weight(least)])

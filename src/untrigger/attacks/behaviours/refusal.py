@@ -1,4 +1,4 @@
-"""Refusal: the model declines to do what it is asked for."""
+"""Refusal: the model declines to do what the prompt requests."""
 
 from __future__ import annotations
 
