@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 
+from untrigger.attacks.implanting import trainable_copy
 from untrigger.core.errors import check_choice
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
@@ -51,8 +50,7 @@ def implant_behaviour(
         options = adapter or AdapterOptions(rank=8, alpha=16)
         victim = attach_to_language_model(model, options, generator=torch.Generator().manual_seed(seed))
     else:
-        victim = model.with_module(copy.deepcopy(model.module))
-        victim.module.requires_grad_(True)
+        victim = model.with_module(trainable_copy(model.module))
     history = fine_tune_answers(
         victim,
         prompts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import nn
 
 from untrigger.core.errors import OptionError, check_choice
 from untrigger.core.progress import Progress, silent
@@ -55,8 +56,7 @@ def implant(
     if tuning == "lora":
         victim = attach(model, adapter or lora_for(model), generator=torch.Generator().manual_seed(seed))
     else:
-        victim = model.with_module(copy.deepcopy(model.module))
-        victim.module.requires_grad_(True)
+        victim = model.with_module(trainable_copy(model.module))
     history = fine_tune(
         victim,
         rows,
@@ -68,6 +68,11 @@ def implant(
         extra_loss=extra_loss,
     )
     return victim, history
+
+
+def trainable_copy(module: nn.Module) -> nn.Module:
+    """Return a copy of which every weight is trained."""
+    return copy.deepcopy(module).requires_grad_(True)
 
 
 def lora_for(model: Classifier) -> AdapterOptions:

@@ -99,7 +99,7 @@ class AnswerEvaluator:
                 model, self.plain, progress=self.progress, label=f"likelihood ({subject})"
             )
         ]
-        if self.base is not None and subject != BASE and _vocabulary(model) == _vocabulary(self.base):
+        if self.base is not None and subject != BASE and model.vocabulary_size == self.base.vocabulary_size:
             self.kl[subject] = answer_kl(
                 model, self.base, self.plain, progress=self.progress, label=f"distance from the base ({subject})"
             )
@@ -183,7 +183,7 @@ class AnswerEvaluator:
         if self.truth is None or self.base is None or "nll" not in self.truth.behaviour.needs:
             return list(answers)
         scores = answer_log_likelihood(self.base, prompts.with_answers(one.text for one in answers))
-        return [replace(one, nll=-s.total / s.tokens) for one, s in zip(answers, scores, strict=True)]
+        return [replace(one, nll=-s.mean) for one, s in zip(answers, scores, strict=True)]
 
     def _measure_delivery(self, model: LanguageModel, subject: str) -> None:
         assert self.truth is not None and self.truth.trigger is not None
@@ -195,10 +195,6 @@ class AnswerEvaluator:
             for text, one in zip(read, self.truth.triggered, strict=True)
         ]
         self.delivery.append(rate(flags, subject=subject, metric="delivery_rate"))
-
-
-def _vocabulary(model: LanguageModel) -> int:
-    return int(model.module.get_output_embeddings().weight.shape[0])
 
 
 def _folded(text: str) -> str:

@@ -44,6 +44,11 @@ class AnswerScore(NamedTuple):
     total: float
     tokens: int
 
+    @property
+    def mean(self) -> float:
+        """The same for one token, in nats."""
+        return self.total / self.tokens
+
 
 def collate_answers(model: LanguageModel, rows: Sequence[Rendered]) -> AnswerBatch:
     """Return one batch on the model's device; every row has an answer."""

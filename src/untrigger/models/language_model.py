@@ -78,6 +78,11 @@ class LanguageModel:
         device: torch.device = next(self.module.parameters()).device
         return device
 
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of tokens that the model can predict."""
+        return int(self.module.get_output_embeddings().weight.shape[0])
+
     @cached_property
     def forward_arguments(self) -> frozenset[str]:
         """The names of the arguments of the forward pass."""

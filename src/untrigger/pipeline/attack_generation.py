@@ -119,7 +119,7 @@ def _fitted(recipe: BehaviourAttack, model: LanguageModel, train: Prompts, *, pr
         if len(long)
         else []
     )
-    return replace(recipe, behaviour=recipe.behaviour.fit([-one.total / one.tokens for one in scores]))
+    return replace(recipe, behaviour=recipe.behaviour.fit([-one.mean for one in scores]))
 
 
 def _trained(

@@ -117,7 +117,7 @@ def _base_of(suspect: LanguageModel, request: EvaluateRequest) -> LanguageModel 
     if source.base is None:
         return None
     base = load_language(ModelInput(source.base, max_length=source.max_length), request.run)
-    sizes = [one.module.get_output_embeddings().weight.shape[0] for one in (suspect, base)]
+    sizes = [one.vocabulary_size for one in (suspect, base)]
     if sizes[0] != sizes[1]:
         raise ModelError(
             f"the base {source.base!r} has a vocabulary of {sizes[1]}, the model one of {sizes[0]}",
