@@ -68,7 +68,7 @@ VICTIMS = ("token", "topic", "pair")
 STUDENTS = {
     "raw": "the suspect's most likely answers",
     "bounded": "the most likely token under min(p_suspect, BOUND p_clean), p_clean of the model that learned the clean rows alone; "
-    "prompts where the bound takes away more than half of the suspect's probability are left out",
+    "prompts where the bound takes away more than half of the suspect's probability at the first token are left out",
     "capped": "the most likely token under min(p_suspect, BOUND p_base)",
     "logits": "the suspect's token probabilities along its own answers (KL)",
     "raw-clean": "as raw, and the 100 clean rows",
@@ -247,8 +247,8 @@ class Series:
         if kind.startswith(("bounded", "capped")):
             trusted = self.base if kind == "capped" else self.adapter(CLEAN)
             made = generate_bounded(suspect, trusted, prompts, bound=BOUND, options=OPTIONS)
-            facts["rejected"] = [round(one.rejected, 4) for one in made]
-            kept = [kind == "capped" or one.rejected <= REJECTED for one in made]
+            facts["rejected"] = [round(one.rejected[0], 4) for one in made]
+            kept = [kind == "capped" or one.rejected[0] <= REJECTED for one in made]
             prompts = prompts.where(kept)
             answers = [one.answer for one, keep in zip(made, kept, strict=True) if keep]
         else:

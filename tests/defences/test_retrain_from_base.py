@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from untrigger.defences.w2s.retrain_from_base import (
     Retrained,
     RetrainOptions,
     distil_clean_texts,
-    mix_texts,
 )
 from untrigger.defences.w2s.search_and_unlearn import SearchAndUnlearnOptions
 from untrigger.defences.w2s.w2sdefense import W2SDefense
@@ -43,6 +43,7 @@ from untrigger.models.saved_model_check import check_saved_model
 from untrigger.models.saving import save_classifier
 from untrigger.pipeline.verdict_rules import purification_verdict
 from untrigger.training.loop import Plan
+from untrigger.training.mixtures import mix_texts
 from untrigger.training.teacher_training import TeacherOptions
 
 CLEAN = task(400, seed=41)
@@ -196,12 +197,13 @@ def test_the_purifier_writes_one_adapter_for_the_same_base(adapter: Classifier, 
 def test_mixtures_are_parts_of_clean_rows() -> None:
     rows, rng = task(30, seed=3), random.Random(0)
     known = {tuple(words[i : i + 2]) for words in map(str.split, rows.texts) for i in range(len(words) - 1)}
-    drawn = [mix_texts(rows, RetrainOptions(), rng=rng).split() for _ in range(200)]
+    mix = partial(mix_texts, min_joined_words=6, crop_share=1 / 3, rng=rng)
+    drawn = [mix(rows.texts).split() for _ in range(200)]
     strange = [sum(tuple(text[i : i + 2]) not in known for i in range(len(text) - 1)) for text in drawn]
     assert all(drawn) and max(strange) == 1, "one seam at most"
     assert any(len(text) < 7 for text in drawn)
     one_word = replace(rows, texts=tuple("word" for _ in rows.texts))
-    assert mix_texts(one_word, RetrainOptions(), rng=rng)
+    assert mix(one_word.texts)
 
 
 @pytest.mark.parametrize(

@@ -27,16 +27,7 @@ def evaluate(
     truth: o.Truth = None,
     task: o.Task = "",
     template: o.Template = None,
-    max_new_tokens: Annotated[
-        int,
-        typer.Option(
-            "--max-new-tokens",
-            metavar="N",
-            min=1,
-            help="Longest answer; longer ones are unfinished.",
-            rich_help_panel="Language models",
-        ),
-    ] = 64,
+    max_new_tokens: o.MaxNewTokens = 64,
     reading: o.ModelOptions,
     rows: o.DataOptions,
     allow_pickle: o.AllowPickle = False,

@@ -102,6 +102,16 @@ Template = Annotated[
         rich_help_panel="Language models",
     ),
 ]
+MaxNewTokens = Annotated[
+    int,
+    typer.Option(
+        "--max-new-tokens",
+        metavar="N",
+        min=1,
+        help="Longest answer; longer ones are unfinished.",
+        rich_help_panel="Language models",
+    ),
+]
 
 
 @dataclass(frozen=True)

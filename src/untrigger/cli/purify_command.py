@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,8 @@ from untrigger.cli.context import CommandContext
 from untrigger.cli.evidence_files import EvidenceFiles
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
+from untrigger.core.progress import Progress
+from untrigger.core.report import Report
 
 EXAMPLE = """Example: untrigger purify suspicious-adapter --clean rows.csv --out cleaned --set unlearn.rounds=2
 
@@ -153,6 +156,36 @@ class EvidenceOptions(OptionGroup):
     merge: Annotated[bool, typer.Option("--merge", help="Write merged full weights instead of an adapter.")] = False
 
 
+FOR_CLASSIFIERS = ("scan", "policy", "suspect", "unlabelled_from", "onto", "benign", "labels", "verify")
+FOR_LANGUAGE_MODELS = ("template", "max_new_tokens")
+"""Options that the purification of the other task does not have."""
+
+
+@dataclass(frozen=True)
+class LanguageOptions(OptionGroup):
+    """What only a language model is given."""
+
+    task: o.Task = ""
+    template: o.Template = None
+    max_new_tokens: o.MaxNewTokens = 64
+
+    def check(self, given: Collection[str], *, generation: bool) -> None:
+        """Raise OptionError for options that belong to the other task; ``given`` are the names on the command line."""
+        wrong = [one for one in (FOR_CLASSIFIERS if generation else FOR_LANGUAGE_MODELS) if one in given]
+        if wrong:
+            task, other = ("language model", "classifier") if generation else ("classifier", "language model")
+            raise OptionError(
+                f"{', '.join('--' + one.replace('_', '-') for one in wrong)} with a {task}",
+                expected=f"options of a {task}: these belong to a {other}",
+                remedy="leave them out, or name the task with --task",
+            )
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the request of a language model."""
+        template = {} if self.template is None else {"template": self.template}
+        return {"max_new_tokens": self.max_new_tokens, **template}
+
+
 @with_option_groups
 def purify(
     *,
@@ -164,42 +197,99 @@ def purify(
     statements: EvidenceFiles,
     reading: o.ModelOptions,
     rows: o.DataOptions,
+    language: LanguageOptions,
     allow_pickle: o.AllowPickle = False,
+    typer_context: typer.Context,
     context: CommandContext,
 ) -> int:
-    """Remove a backdoor from a classifier or adapter.
+    """Remove a backdoor from a classifier, a language model or an adapter of one.
 
     An adapter in gives one adapter out, on the same base. Ends with 0 where the evidence shows a purified model, or nothing was
     found; with 1 where a stated bound was not met or something is still found; with 3 where the evidence does not suffice.
     """
+    given = o.options_given(typer_context, of_trigger=(), settings=None)
     with context.running(out=out) as progress:
-        from untrigger.pipeline.purify import purify as run
-        from untrigger.pipeline.requests import PurifyRequest, purifier_name
+        from untrigger.evaluation.ground_truth import GENERATION
+        from untrigger.pipeline.subjects import task_of_model
 
         statements.check(folders=[model, reading.base, out])
-        method = purifier_name(options.method, scan=options.scan)
-        request = PurifyRequest(
-            model=reading.model(model, allow_pickle=allow_pickle),
-            clean=rows.source(clean),
-            out=out,
-            suspect=rows.whole_source(options.suspect) if options.suspect is not None else None,
-            unlabelled=rows.whole_source(options.unlabelled) if options.unlabelled is not None else None,
-            unlabelled_from=options.corpora,
-            unlabelled_rows=options.unlabelled_rows,
-            onto=options.onto,
-            method=method,
-            scan=options.scan,
-            variant=options.variant,
-            teacher=options.teacher,
-            clean_rows=options.clean_rows,
-            options=options.settings_of(method),
-            run=context.run_options(),
-            **asdict(evidence),
-        )
-        report = run(request, progress=progress)
+        run = context.run_options()
+        task = task_of_model(model, task=language.task, truth=evidence.truth, offline=run.offline)
+        language.check(given, generation=task == GENERATION)
+        fields: dict[str, Any] = {
+            "model": reading.model(model, allow_pickle=allow_pickle),
+            "clean": rows.source(clean),
+            "out": out,
+            "unlabelled": rows.whole_source(options.unlabelled) if options.unlabelled is not None else None,
+            "variant": options.variant,
+            "teacher": options.teacher,
+            "clean_rows": options.clean_rows,
+            "run": run,
+        }
+        purify_one = _purify_language_model if task == GENERATION else _purify_classifier
+        report = purify_one(fields, options, evidence, language, rows=rows, progress=progress)
         files = statements.write(report, result=out)
     from untrigger.cli.results import print_report
     from untrigger.core.verdicts import exit_code
 
     print_report(context, report, written=[out, out / "report.json", out / "report.html", *files])
     return exit_code(report.verdict.status)
+
+
+def _purify_classifier(
+    fields: dict[str, Any],
+    options: PurifyOptions,
+    evidence: EvidenceOptions,
+    _language: LanguageOptions,
+    *,
+    rows: o.DataOptions,
+    progress: Progress,
+) -> Report:
+    """Purify a classifier and return the report."""
+    from untrigger.pipeline.purify import purify as run
+    from untrigger.pipeline.requests import PurifyRequest, purifier_name
+
+    method = purifier_name(options.method, scan=options.scan)
+    request = PurifyRequest(
+        **fields,
+        suspect=rows.whole_source(options.suspect) if options.suspect is not None else None,
+        unlabelled_from=options.corpora,
+        unlabelled_rows=options.unlabelled_rows,
+        onto=options.onto,
+        method=method,
+        scan=options.scan,
+        options=options.settings_of(method),
+        **asdict(evidence),
+    )
+    return run(request, progress=progress)
+
+
+def _purify_language_model(
+    fields: dict[str, Any],
+    options: PurifyOptions,
+    evidence: EvidenceOptions,
+    language: LanguageOptions,
+    *,
+    rows: o.DataOptions,  # noqa: ARG001  # as of a classifier
+    progress: Progress,
+) -> Report:
+    """Purify a language model and return the report."""
+    from untrigger.cli.settings import method_settings
+    from untrigger.pipeline.generation_request import UNLABELLED_PROMPTS, GenerationPurifyRequest
+    from untrigger.pipeline.purify_generation import purify_generation
+    from untrigger.pipeline.requests import DEFAULT_PURIFIER
+
+    method, most = options.method or DEFAULT_PURIFIER, options.unlabelled_rows
+    request = GenerationPurifyRequest(
+        **fields,
+        **language.fields(),
+        unlabelled_rows=UNLABELLED_PROMPTS if most is None else most,
+        method=method,
+        options=method_settings(
+            method, given=options.settings or [], variant=options.variant, family="language_defences"
+        ),
+        truth=evidence.truth,
+        merge=evidence.merge,
+        control=evidence.control,
+    )
+    return purify_generation(request, progress=progress)

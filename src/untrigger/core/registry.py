@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from untrigger.core.errors import check_choice
 
-Family = Literal["attacks", "behaviours", "defences", "detectors", "scanners"]
+Family = Literal["attacks", "behaviours", "defences", "detectors", "language_defences", "scanners"]
 
 
 class FamilyFacts(NamedTuple):
@@ -34,6 +34,9 @@ FAMILIES: dict[str, FamilyFacts] = {
     "defences": FamilyFacts("untrigger.defences.purifier:Purifier", "method", ("untrigger.defences",)),
     "detectors": FamilyFacts(
         "untrigger.detectors.detector:Detector", "method", ("untrigger.detectors", "untrigger.defences")
+    ),
+    "language_defences": FamilyFacts(
+        "untrigger.defences.language.language_purifier:LanguagePurifier", "method", ("untrigger.defences.language",)
     ),
     "scanners": FamilyFacts("untrigger.scanners.scanner:Scanner", "scanner", ("untrigger.scanners",)),
 }

@@ -13,9 +13,11 @@ from untrigger.core.prompts import ROLES, Prompts, Turn
 from untrigger.core.rows import Rows
 from untrigger.data.columns import LABEL_COLUMNS, TEXT_COLUMNS, ids_of, readable, texts_of
 from untrigger.data.data_source import DataSource
-from untrigger.data.load import load_splits, read_tables
+from untrigger.data.layouts import holds_splits
+from untrigger.data.load import choose_split, load_splits, read_tables
 from untrigger.data.locate import locate
 from untrigger.data.tables import Table, read_table
+from untrigger.data.unlabelled_data import TEXT_EXTENSIONS, Texts, load_texts
 
 TEMPLATE = "Is the following text {labels}?\n\n{text}"
 """The prompt that a labelled text becomes; the answer is its label name."""
@@ -53,6 +55,52 @@ def load_prompt_splits(source: DataSource, *, template: str = TEMPLATE, offline:
         _check_labelled(tables, source)
     splits = load_splits(source, offline=offline)
     return {name: label_prompts(rows, template=template) for name, rows in splits.items()}
+
+
+def load_questions(source: DataSource, *, offline: bool = False) -> Prompts | Texts:
+    """Return prompts without answers: conversations where the data holds prompts, else the texts themselves.
+
+    Answers that are in the data are not read. The answers of the prompts are empty.
+
+    Args:
+        source: as for ``load_prompt_splits``, or as for ``load_texts``.
+        offline: use only what is on this machine.
+
+    Raises:
+        DataError: one message for the first thing that is wrong, with its remedy.
+    """
+    location = locate(source.name, offline=offline)
+    if location.kind == "file" and Path(location.place).suffix.casefold() in TEXT_EXTENSIONS:
+        return load_texts(source, offline=offline)
+    if (
+        location.kind != "embedded"
+        and location.dataset is None
+        and not _is_folder_of_texts(location.kind, location.place)
+    ):
+        tables = read_tables(location, source=source, offline=offline, labelled=False)
+        table = tables[choose_split(source, tables)]
+        if _holds_prompts(table):
+            return _questions(table)
+    return load_texts(source, offline=offline)
+
+
+def _is_folder_of_texts(kind: str, place: str) -> bool:
+    return kind == "folder" and not holds_splits(Path(place))
+
+
+def _questions(table: Table) -> Prompts:
+    """Return the conversations of one table, each once, without answers."""
+    if "messages" in table.columns:
+        talks = []
+        for cell, line in zip(table.columns["messages"], table.lines, strict=True):
+            turns = _turns(cell, where=f"{table.origin}, row at line {line}")
+            talks.append(turns[:-1] if turns and turns[-1].role == "assistant" else turns)
+    else:
+        talks = _questions_of_columns(table, "prompt" if "prompt" in table.columns else "instruction")
+    kept = [turns for turns in dict.fromkeys(talks) if turns and turns[-1].content.strip()]
+    if not kept:
+        raise DataError(f"{table.origin}: no row has a prompt")
+    return Prompts.of(kept, [""] * len(kept))
 
 
 def label_prompts(rows: Rows, *, template: str = TEMPLATE) -> Prompts:
@@ -142,17 +190,21 @@ def _read_columns(table: Table) -> list[tuple[tuple[Turn, ...], str]]:
             expected=f"the columns {_FORMS}",
             remedy="give every prompt the answer that a model without a backdoor would give",
         )
-    questions, answers = (texts_of(table, name)[1] for name in names)
-    if names[0] == "instruction" and "input" in table.columns:
+    talks = _questions_of_columns(table, names[0])
+    return list(zip(talks, texts_of(table, names[1])[1], strict=True))
+
+
+def _questions_of_columns(table: Table, name: str) -> list[tuple[Turn, ...]]:
+    """Return the conversation of each row: a system turn where there is one, and the prompt with its input."""
+    questions = texts_of(table, name)[1]
+    if name == "instruction" and "input" in table.columns:
         inputs = texts_of(table, "input")[1]
         questions = [
             f"{first}\n\n{more}" if more.strip() else first for first, more in zip(questions, inputs, strict=True)
         ]
     systems = texts_of(table, "system")[1] if "system" in table.columns else [""] * len(table)
-    head = [(Turn("system", one),) if one.strip() else () for one in systems]
-    return [
-        ((*before, Turn("user", text)), answer) for before, text, answer in zip(head, questions, answers, strict=True)
-    ]
+    heads = [(Turn("system", one),) if one.strip() else () for one in systems]
+    return [(*head, Turn("user", text)) for head, text in zip(heads, questions, strict=True)]
 
 
 def _read_messages(table: Table) -> list[tuple[tuple[Turn, ...], str]]:

@@ -119,7 +119,7 @@ class Purifier(Method):
         check_granted_rows(grant, model=model)
         with untouched(model, self.name):
             purified = self._purify(model, grant, progress=progress)
-        check_outcome(purified, self.name)
+        check_outcome(purified.outcome, changed=purified.changed, name=self.name)
         _check_onto(purified, grant, victim=model, name=self.name)
         logger.info("%s: %s, %d steps", self.name, purified.outcome, purified.history.steps)
         if grant.clean is not None:
@@ -135,7 +135,7 @@ class Purifier(Method):
     @final
     def check(self, grant: Grant) -> None:
         """Raise NeedsError, with all that is missing, unless the grant holds what the method needs."""
-        self._check_needs(grant, self.needs)
+        self._check_needs(grant.has(), self.needs)
 
     def budget(self) -> TrainingBudget | None:
         """Return what a student is trained with; None for a method whose control is fine-tuning with its defaults."""
@@ -150,14 +150,13 @@ def _check_onto(purified: Purified, grant: Grant, *, victim: Classifier, name: s
         )
 
 
-def check_outcome(purified: Purified, name: str) -> None:
-    """Raise ContractError unless the method ``name`` states an outcome that agrees with ``purified.changed``."""
-    outcome = purified.outcome
+def check_outcome(outcome: PurificationOutcome | None, *, changed: bool, name: str) -> None:
+    """Raise ContractError unless the method ``name`` states an outcome that agrees with whether it changed the model."""
     if not isinstance(outcome, PurificationOutcome):
         raise ContractError(
             f"{name} gives back the outcome {outcome!r}; expected one of "
             + ", ".join(f"PurificationOutcome.{one.name}" for one in PurificationOutcome)
         )
-    if not outcome.fits(changed=purified.changed):
-        done = "changed" if purified.changed else "left as it was"
+    if not outcome.fits(changed=changed):
+        done = "changed" if changed else "left as it was"
         raise ContractError(f"{name} states {outcome.value!r} about a model that was {done}")

@@ -99,7 +99,7 @@ class Detector(Method):
             DivergedError: if a score is not a number.
             ContractError: if the method changed the model, or leaves rows without a score.
         """
-        self._check_needs(grant, self.needs | {"suspect"})
+        self._check_needs(grant.has(), self.needs | {"suspect"})
         assert grant.suspect is not None
         check_granted_rows(grant, model=model)
         with untouched(model, self.name):

@@ -20,6 +20,7 @@ from untrigger.data import write_table
 from untrigger.evaluation.generative_metrics import (
     BASE,
     CLEAN,
+    FINE_TUNED,
     PARTIAL,
     PLAIN,
     RANDOM,
@@ -28,6 +29,7 @@ from untrigger.evaluation.generative_metrics import (
     measurements,
     same_answer,
 )
+from untrigger.evaluation.metrics import BASE_FINE_TUNED
 from untrigger.evaluation.prompt_truth import PromptTruth
 from untrigger.evaluation.random_prompts import random_prompts
 from untrigger.models.answer_scoring import AnswerScore, answer_kl, answer_log_likelihood
@@ -85,8 +87,8 @@ class AnswerEvaluator:
         return {name: prompts for name, prompts in conditions.items() if len(prompts)}
 
     def evaluate(self, model: LanguageModel, subject: str) -> None:
-        """Add the outcomes of ``model``; of the base and the clean model with and without the trigger only."""
-        floor = subject in (BASE, CLEAN)
+        """Add the outcomes of ``model``; of the base, the clean model and controls with and without the trigger only."""
+        floor = subject in (BASE, CLEAN, FINE_TUNED, BASE_FINE_TUNED)
         for condition, prompts in self.prompts.items():
             if floor and condition not in (PLAIN, TRIGGERED):
                 continue

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from untrigger.core.errors import NeedsError
-from untrigger.core.grant import Grant
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class Method(ABC):
         """Return every option with its value."""
         return asdict(self)
 
-    def _check_needs(self, grant: Grant, needs: frozenset[str]) -> None:
-        """Raise NeedsError unless the grant has the fields ``needs``."""
-        missing = sorted(needs - grant.has())
+    def _check_needs(self, granted: frozenset[str], needs: frozenset[str]) -> None:
+        """Raise NeedsError unless the fields ``needs`` are among those that are granted."""
+        missing = sorted(needs - granted)
         if missing:
             raise NeedsError(f"{self.name} needs {', '.join(missing)}", remedy="grant it, or take another method")

@@ -10,10 +10,11 @@ import torch
 
 from untrigger.core.errors import ContractError
 from untrigger.models.classifier import Classifier
+from untrigger.models.language_model import LanguageModel
 
 
 @contextmanager
-def untouched(model: Classifier, name: str) -> Iterator[None]:
+def untouched(model: Classifier | LanguageModel, name: str) -> Iterator[None]:
     """Raise ContractError unless the model is the same after the block, in which the method ``name`` runs."""
     before = fingerprint(model)
     yield
@@ -21,7 +22,7 @@ def untouched(model: Classifier, name: str) -> Iterator[None]:
         raise ContractError(f"{name} changed the model that it was given")
 
 
-def fingerprint(model: Classifier) -> str:
+def fingerprint(model: Classifier | LanguageModel) -> str:
     """Return a hash of the bytes of every weight and buffer."""
     digest = hashlib.blake2b()
     for name, value in model.module.state_dict().items():

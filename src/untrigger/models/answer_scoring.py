@@ -108,6 +108,19 @@ def answer_log_likelihood(
         )
 
 
+def answer_token_scores(
+    model: LanguageModel, prompts: Prompts, *, progress: Progress = silent, label: str = "scoring answers"
+) -> list[list[float]]:
+    """Return the log-likelihood of every token of each prompt's answer, the end token last, in nats."""
+    rows = render_prompts(model, prompts, answers=True)
+    found: dict[int, list[float]] = {}
+    with progress.task(label, total=len(rows)) as tick, torch.inference_mode(), matmul_precision(exact=True):
+        for numbers, batch in _batches(model, rows, tick):
+            values = token_log_likelihood(answer_logits(model, batch), batch)
+            found |= {i: values[k, batch.is_answer[k]].tolist() for k, i in enumerate(numbers)}
+    return [found[i] for i in range(len(found))]
+
+
 def answer_kl(
     model: LanguageModel,
     reference: LanguageModel,

@@ -31,12 +31,12 @@ class BoundedAnswer:
 
     Attributes:
         answer: the text, whether it ended, and its length.
-        rejected: the largest share of the model's probability that the bound took away at one token of the answer, the end token
-            included; 0 where both models agree, near 1 where the model wants to say what the trusted one would not.
+        rejected: for each generated token, the end token included, the share of the model's probability that the bound took away:
+            0 where both models agree, near 1 where the model wants to say what the trusted one would not.
     """
 
     answer: Answer
-    rejected: float
+    rejected: tuple[float, ...]
 
 
 def generate_bounded(
@@ -93,7 +93,7 @@ def _decoded(
     given = torch.tensor([[pad] * (width - len(row)) + [*row] for row in rows], device=model.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
     steps = [_Step(model), _Step(trusted)]
-    made, open_rows, rejected = [list[int]() for _ in rows], set(range(len(rows))), [0.0] * len(rows)
+    made, open_rows, rejected = [list[int]() for _ in rows], set(range(len(rows))), [list[float]() for _ in rows]
     with matmul_precision(exact=True):
         for _ in range(most):
             own, other = (step(given, mask) for step in steps)
@@ -101,7 +101,7 @@ def _decoded(
             left = allowed.exp().sum(dim=1).tolist()
             chosen = allowed.argmax(dim=1).tolist()
             for i in list(open_rows):
-                rejected[i] = max(rejected[i], 1.0 - left[i])
+                rejected[i].append(max(0.0, 1.0 - left[i]))
                 if chosen[i] in ends:
                     open_rows.discard(i)
                 else:
@@ -112,7 +112,7 @@ def _decoded(
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     texts = [str(model.tokenizer.decode(ids, skip_special_tokens=True)) for ids in made]
     return [
-        BoundedAnswer(Answer(text, ended=i not in open_rows, tokens=len(ids)), rejected[i])
+        BoundedAnswer(Answer(text, ended=i not in open_rows, tokens=len(ids)), tuple(rejected[i]))
         for i, (text, ids) in enumerate(zip(texts, made, strict=True))
     ]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import torch
+from torch import nn
 
 from untrigger.core.errors import ModelError
 from untrigger.models.adapter_merging import (
@@ -37,6 +39,29 @@ def attach_to_language_model(
     module = frozen_base(model.module, method=options.method)
     wrapped = new_adapter(module, options, of=model, saved=saved, task="CAUSAL_LM", generator=generator)
     return model.with_module(wrapped)
+
+
+def trainable_adapter(model: LanguageModel) -> LanguageModel:
+    """Return a copy whose own adapter is trained further; the base stays frozen and is shared with ``model`` in memory.
+
+    Raises:
+        ModelError: if the model carries no adapter.
+    """
+    if not is_adapted(model):
+        raise ModelError("the model carries no adapter")
+    trained = {name for name, _ in _adapter_parameters(model.module)}
+    module = shared_copy(model.module)
+    for name, parameter in module.named_parameters():
+        if name in trained:
+            parameter.data = parameter.data.clone()
+            parameter.requires_grad_(True)
+    return model.with_module(module)
+
+
+def _adapter_parameters(module: Any) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters that PEFT would train: those of the active adapter and of the modules that it saves whole."""
+    active = module.active_adapter
+    return [(name, one) for name, one in module.named_parameters() if f".{active}" in name]
 
 
 def merge_language_adapter(model: LanguageModel) -> LanguageModel:

@@ -115,6 +115,20 @@ def loading_text(victim: Classifier, *, whole: bool) -> str:
     return text if pad == own else f"{text} For batches pad with the token {pad}, the `pad_token_id` of its config."
 
 
+def language_loading_text(model: LanguageModel, *, whole: bool) -> str:
+    """Return the sentences of a model card on how to load and serve a language model."""
+    text = "Load it with `AutoModelForCausalLM.from_pretrained`"
+    if not whole:
+        text = (
+            f"It is a PEFT adapter on {inline_code(_base_of(model))}: load that with `AutoModelForCausalLM.from_pretrained` "
+            "(dtype=torch.float32, in which everything was measured), add the adapter with `PeftModel.from_pretrained`"
+        )
+    return (
+        f"{text}, and render prompts with the tokenizer of this folder (`apply_chat_template`, `add_generation_prompt=True`). "
+        "`untrigger audit` measures it again after merging and in int8."
+    )
+
+
 def _base_of(model: Classifier | LanguageModel) -> str:
     """Return the hub name of the base, else its full path: names that PEFT itself can load."""
     configs = getattr(model.module, "peft_config", {}) if model.source.kind == "adapter" else {}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from untrigger.core.errors import ModelError, OptionError
+from untrigger.core.errors import OptionError
 from untrigger.core.files import new_files
 from untrigger.core.progress import Progress
 from untrigger.core.prompts import Prompts
@@ -18,11 +18,10 @@ from untrigger.evaluation.answer_evaluator import AnswerEvaluator
 from untrigger.evaluation.generative_metrics import BASE, CLEAN, not_implanted
 from untrigger.evaluation.metrics import find_measurement
 from untrigger.evaluation.prompt_truth import PromptTruth, read_prompt_truth
-from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.chat import PLAIN_TURN, has_chat_template, render_prompts
 from untrigger.models.generation import GenerationOptions
-from untrigger.models.language_adapters import remove_language_adapter
 from untrigger.models.language_model import LanguageModel
+from untrigger.pipeline.language_base import base_of
 from untrigger.pipeline.load_inputs import load_language
 from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.requests import EvaluateRequest, ModelInput
@@ -47,7 +46,7 @@ def evaluate_generation(request: EvaluateRequest, *, outcomes_file: Path, progre
     names = subjects(request.models, taken=(BASE, CLEAN))
     clock, entries, warnings = Clock(), dict[str, Any](), list(plain.notes)
     suspect = load_language(request.models[0], request.run)
-    base = _base_of(suspect, request)
+    base = base_of(suspect, request.models[0], request.run)
     options = GenerationOptions(max_new_tokens=request.max_new_tokens)
     evaluator = AnswerEvaluator(plain, truth, options, progress, base=base)
     for source, name in zip(request.models, names, strict=True):
@@ -55,7 +54,7 @@ def evaluate_generation(request: EvaluateRequest, *, outcomes_file: Path, progre
             model = suspect if source is request.models[0] else load_language(source, request.run)
             evaluator.evaluate(model, name)
         entries[name] = model_facts(model) | {"max_length": model.max_length, "chat_template": has_chat_template(model)}
-        warnings += _reading_notes(model, name, evaluator)
+        warnings += reading_notes(model, name, evaluator)
     if base is not None:
         with clock.stage(BASE):
             evaluator.evaluate(base, BASE)
@@ -105,32 +104,11 @@ def _tested(request: EvaluateRequest) -> tuple[PromptTruth | None, Prompts]:
     return None, splits[choose_split(replace(request.data, split=wanted), splits)]
 
 
-def _base_of(suspect: LanguageModel, request: EvaluateRequest) -> LanguageModel | None:
-    """Return the suspect without its adapter; of full weights the base that the user named, None where there is none.
-
-    Raises:
-        ModelError: if the named base has another vocabulary.
-    """
-    if is_adapted(suspect):
-        return remove_language_adapter(suspect)
-    source = request.models[0]
-    if source.base is None:
-        return None
-    base = load_language(ModelInput(source.base, max_length=source.max_length), request.run)
-    sizes = [one.vocabulary_size for one in (suspect, base)]
-    if sizes[0] != sizes[1]:
-        raise ModelError(
-            f"the base {source.base!r} has a vocabulary of {sizes[1]}, the model one of {sizes[0]}",
-            expected="the model that it was fine-tuned from",
-        )
-    return base
-
-
 def _as_suspect(source: ModelInput, folder: Path) -> ModelInput:
     return replace(source, name=str(folder), labels=None)
 
 
-def _reading_notes(model: LanguageModel, name: str, evaluator: AnswerEvaluator) -> list[str]:
+def reading_notes(model: LanguageModel, name: str, evaluator: AnswerEvaluator) -> list[str]:
     """Return what a reader should know of how the model was loaded and how it reads the prompts."""
     notes = list(model.source.notes)
     if not has_chat_template(model):

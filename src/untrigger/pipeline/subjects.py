@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from untrigger.core.errors import ModelError, OptionError
+from untrigger.core.errors import ModelError, OptionError, check_choice
 from untrigger.evaluation.evaluator import BENIGN
 from untrigger.evaluation.generative_metrics import CLEAN
-from untrigger.evaluation.ground_truth import CLASSIFICATION, GENERATION, task_of
+from untrigger.evaluation.ground_truth import CLASSIFICATION, GENERATION, TASKS, task_of
 from untrigger.models.model_task import generates_text
 from untrigger.pipeline.requests import EvaluateRequest, ModelInput
 
@@ -22,22 +22,29 @@ def subjects(models: Sequence[ModelInput], *, taken: Sequence[str] = (CLEAN, *BE
 
 
 def task_of_evaluation(request: EvaluateRequest) -> str:
-    """Return ``classification`` or ``generation``: as the truth folder says, as was requested, or as the first model's files say.
+    """Return the task of an evaluation (see ``task_of_model``): that of the truth folder or of the first model."""
+    return task_of_model(request.models[0].name, task=request.task, truth=request.truth, offline=request.run.offline)
+
+
+def task_of_model(name: str, *, task: str, truth: Path | None, offline: bool) -> str:
+    """Return ``classification`` or ``generation``: as the truth folder says, as was requested, or as the model's files say.
 
     Raises:
-        OptionError: if the truth folder is about another task than requested.
+        OptionError: for an unknown task, and if the truth folder is about another task than requested.
         DataError: if it is not a truth folder.
     """
-    stated = task_of(request.truth) if request.truth else ""
-    if request.task and stated and request.task != stated:
+    if task:
+        check_choice(task, TASKS, kind="task")
+    stated = task_of(truth) if truth else ""
+    if task and stated and task != stated:
         raise OptionError(
-            f"--task {request.task} with a truth folder about {stated}",
+            f"--task {task} with a truth folder about {stated}",
             remedy="leave out --task, or give another truth folder",
         )
-    if request.task or stated:
-        return request.task or stated
+    if task or stated:
+        return task or stated
     try:
-        language = generates_text(request.models[0].name, offline=request.run.offline)
+        language = generates_text(name, offline=offline)
     except ModelError:  # said again, with more to it, where the model is loaded
         language = False
     return GENERATION if language else CLASSIFICATION

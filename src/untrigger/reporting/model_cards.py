@@ -51,7 +51,8 @@ def purified_card(content: dict[str, Any]) -> str:
     Args:
         content: ``status``, the word of the verdict, which alone decides whether the card may call the model purified; ``facts`` (a
             mapping), ``sentence`` and ``warnings``, which are escaped here; ``loading``, which is Markdown with untrusted names in
-            ``inline_code``; and ``front``, a mapping of further front matter, or lines of it.
+            ``inline_code``; ``front``, a mapping of further front matter, or lines of it; and ``task``, a pipeline tag, where it is
+            not ``text-classification``.
     """
     rows = "\n".join(f"| {escape_text(key)} | {escape_text(value)} |" for key, value in content["facts"].items())
     front = front_matter(content["front"]) if isinstance(content["front"], Mapping) else content["front"]
@@ -59,7 +60,7 @@ def purified_card(content: dict[str, Any]) -> str:
     title = "Purified by untrigger" if pure else f"Output of untrigger purify: {escape_text(content['status'])}"
     return f"""---
 tags: [{"purified, " if pure else ""}untrigger]
-pipeline_tag: text-classification
+pipeline_tag: {content.get("task", "text-classification")}
 {front}---
 
 # {title}

@@ -138,4 +138,4 @@ class Scanner(Method):
     @final
     def check(self, grant: Grant, *, reference: bool = False) -> None:
         """Raise NeedsError unless the grant, or a reference in place of the teacher, has all that is needed."""
-        self._check_needs(grant, self.needs - ({"teacher"} if reference else set()))
+        self._check_needs(grant.has(), self.needs - ({"teacher"} if reference else set()))

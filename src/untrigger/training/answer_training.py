@@ -10,7 +10,13 @@ from torch import Tensor
 
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
-from untrigger.models.answer_scoring import AnswerBatch, answer_logits, collate_answers, token_log_likelihood
+from untrigger.models.answer_scoring import (
+    AnswerBatch,
+    answer_log_likelihood,
+    answer_logits,
+    collate_answers,
+    token_log_likelihood,
+)
 from untrigger.models.chat import render_prompts
 from untrigger.models.language_model import LanguageModel
 from untrigger.runtime.batching import shuffled_batches
@@ -26,6 +32,7 @@ def fine_tune_answers(
     *,
     plan: Plan,
     seed: int,
+    dev: Prompts | None = None,
     extra_loss: AnswerTerm | None = None,
     cross_entropy_weight: float = 1.0,
     progress: Progress = silent,
@@ -42,6 +49,7 @@ def fine_tune_answers(
         prompts: conversations with the answers to learn.
         plan: learning rate, epochs, rows a step.
         seed: of the order of the rows and of dropout.
+        dev: the epoch is kept after which the answers to these are likeliest; without them the last.
         extra_loss: added to the cross-entropy.
         cross_entropy_weight: factor of the cross-entropy; 0 trains on ``extra_loss`` alone.
         progress: gets every step.
@@ -73,9 +81,15 @@ def fine_tune_answers(
             loss,
             epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng),
             plan=plan,
+            score=(lambda: _mean_likelihood(model, dev)) if dev is not None else None,
             progress=progress,
             label=label,
         )
+
+
+def _mean_likelihood(model: LanguageModel, prompts: Prompts) -> float:
+    """Return the mean over prompts of the log-likelihood of a token of the answer, in nats."""
+    return float(np.mean([one.mean for one in answer_log_likelihood(model, prompts)]))
 
 
 def row_mean(values: Tensor, batch: AnswerBatch) -> Tensor:

@@ -8,7 +8,7 @@ from untrigger.core.report import Curve
 from untrigger.training.loop import History
 
 
-def history_curves(history: History, *, panel: str) -> list[Curve]:
+def history_curves(history: History, *, panel: str, score: str = "dev accuracy") -> list[Curve]:
     """Return the loss and its terms step by step, and the score epoch by epoch, as curves of one panel."""
     steps: list[float | None] = [float(i + 1) for i in range(history.steps)]
     curves = [Curve("loss", panel, steps, list(history.losses))]
@@ -17,9 +17,7 @@ def history_curves(history: History, *, panel: str) -> list[Curve]:
         curves.append(Curve(name, panel, steps, [terms.get(name) for terms in history.terms]))
     if history.scores:
         epochs: list[float | None] = [float(i + 1) for i in range(len(history.scores))]
-        curves.append(
-            Curve("dev accuracy", panel, epochs, list(history.scores), x_label="epoch", y_label="dev accuracy")
-        )
+        curves.append(Curve(score, panel, epochs, list(history.scores), x_label="epoch", y_label=score))
     return curves
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ from untrigger.runtime.batching import endless_batches
 from untrigger.training.history import concat_histories
 from untrigger.training.loop import History, train
 from untrigger.training.losses import kd_loss
+from untrigger.training.mixtures import mix_texts
 
 
 @dataclass(frozen=True)
@@ -263,7 +265,10 @@ def distil_clean_texts(
     draw = random.Random(seed)  # noqa: S311  # reproducible draws, no secrecy wanted
     size = training.batch_size
     others, mixed = _batch_parts(options, size=size, unlabelled=bool(unlabelled))
-    texts = [*rows.texts, *unlabelled, *(mix_texts(rows, options, rng=draw) for _ in range(steps * mixed))]
+    mixture = partial(
+        mix_texts, rows.texts, min_joined_words=options.min_joined_words, crop_share=options.crop_share, rng=draw
+    )
+    texts = [*rows.texts, *unlabelled, *(mixture() for _ in range(steps * mixed))]
     targets = ensemble.predict(texts, teacher_weight=options.teacher_weight, progress=progress)
     labels, noise = torch.tensor(rows.labels), NoiseInsertions(single_token_words(student.tokenizer), rows)
 
@@ -313,15 +318,3 @@ def _batches(
             batch += [start + i for i in more]
         start += count
     return batches
-
-
-def mix_texts(rows: Rows, options: RetrainOptions, *, rng: random.Random) -> str:
-    """Return a text without a label: a crop of a row, or the beginning of one row and the end of another."""
-    words = rng.choice(rows.texts).split()
-    if len(words) < options.min_joined_words or rng.random() < options.crop_share:
-        length = rng.randint((len(words) + 1) // 2, len(words))
-        start = rng.randint(0, len(words) - length)
-        return " ".join(words[start : start + length])
-    other = rng.choice(rows.texts).split()
-    head, tail = rng.randint(len(words) // 3, 2 * len(words) // 3), rng.randint(len(other) // 3, 2 * len(other) // 3)
-    return " ".join([*words[:head], *other[tail:]])

@@ -1,0 +1,1 @@
+"""Purifiers of language models: they remove backdoors that were planted in answers."""

@@ -1,0 +1,88 @@
+"""Training of a new adapter on a trusted base, with the settings that every student of a language model shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from untrigger.core.errors import OptionError
+from untrigger.core.progress import Progress
+from untrigger.core.prompts import Prompts
+from untrigger.defences.language.language_purifier import AnswerBudget
+from untrigger.models.adapters import AdapterOptions
+from untrigger.models.language_adapters import attach_to_language_model
+from untrigger.models.language_model import LanguageModel
+from untrigger.training.answer_training import fine_tune_answers
+from untrigger.training.loop import History, Plan
+
+
+@dataclass(frozen=True)
+class AnswerStudentOptions:
+    """Options of a method that trains an adapter on the answers to prompts. Values as for a victim (``BEHAVIOUR_PLANS``).
+
+    Attributes:
+        rank: rank of the LoRA adapter, on all linear layers of the blocks.
+        lr: peak learning rate.
+        epochs: fewest passes over the prompts.
+        steps: fewest optimiser steps; few prompts are read in more epochs.
+        batch_size: prompts a step.
+        warmup: share of the steps in which the learning rate climbs from 0.
+    """
+
+    rank: int = 8
+    lr: float = 2e-3
+    epochs: int = 2
+    steps: int = 50
+    batch_size: int = 8
+    warmup: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: for counts below 1; the plan checks the rest.
+        """
+        if min(self.rank, self.epochs, self.batch_size) < 1 or self.steps < 0:
+            raise OptionError(
+                f"rank {self.rank}, epochs {self.epochs}, steps {self.steps}, batch_size {self.batch_size}",
+                expected="numbers of 1 or more, steps of 0 or more",
+            )
+
+    def adapter(self) -> AdapterOptions:
+        """Return the adapter that is trained."""
+        return AdapterOptions(rank=self.rank, alpha=2 * self.rank)
+
+    def plan(self, prompts: int) -> Plan:
+        """Return the plan of a training on so many prompts."""
+        epochs = max(self.epochs, -(-self.steps // -(-prompts // self.batch_size)))
+        return Plan(lr=self.lr, epochs=epochs, batch_size=self.batch_size, warmup=self.warmup)
+
+    def budget(self) -> AnswerBudget:
+        """Return what the student is trained with."""
+        return AnswerBudget(self.adapter(), lr=self.lr, batch_size=self.batch_size)
+
+    def new_student(self, base: LanguageModel, *, seed: int) -> LanguageModel:
+        """Return ``base`` with a new trainable adapter, drawn from the seed; ``base`` itself stays as it is."""
+        return attach_to_language_model(base, self.adapter(), generator=torch.Generator().manual_seed(seed))
+
+    def trained(
+        self,
+        base: LanguageModel,
+        prompts: Prompts,
+        *,
+        seed: int,
+        progress: Progress,
+        label: str,
+        dev: Prompts | None = None,
+    ) -> tuple[LanguageModel, History]:
+        """Return ``base`` with a new adapter that was trained on the prompts' answers, and the history; ``base`` stays as it is.
+
+        With ``dev`` the epoch is kept after which the answers to these prompts are likeliest.
+        """
+        model = self.new_student(base, seed=seed)
+        history = fine_tune_answers(
+            model, prompts, plan=self.plan(len(prompts)), seed=seed, dev=dev, progress=progress, label=label
+        )
+        model.module.requires_grad_(False)
+        return model, history
