@@ -39,7 +39,8 @@ class Prompt(NamedTuple):
 class Prompts:
     """Conversations that end with a user's turn, and the reference answer of each. Columns are tuples of one length.
 
-    ``notes`` holds what was assumed when the prompts were read, for the warnings of a report; it is not part of their content.
+    ``notes`` holds what was assumed when the prompts were read, for the warnings of a report; ``frame`` what a template put before
+    and after the text of every last user turn, where one did. Neither is part of their content.
 
     Example:
         >>> Prompts.of(["What is 1 + 1?"], ["2"])
@@ -50,6 +51,7 @@ class Prompts:
     conversations: tuple[Conversation, ...]
     answers: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
+    frame: tuple[str, str] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Raise DataError for columns of unequal length, repeated ids and conversations of another form; the first of them."""

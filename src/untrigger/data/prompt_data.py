@@ -106,9 +106,12 @@ def _questions(table: Table) -> Prompts:
 def label_prompts(rows: Rows, *, template: str = TEMPLATE) -> Prompts:
     """Return the prompts of labelled texts: one user turn each, with the label name as answer."""
     labels = " or ".join(rows.label_names)
-    questions = [template.replace("{labels}", labels).replace("{text}", text) for text in rows.texts]
+    filled = template.replace("{labels}", labels)
+    before, _, after = filled.partition("{text}")
+    questions = [filled.replace("{text}", text) for text in rows.texts]
     answers = [rows.label_names[label] for label in rows.labels]
-    return replace(Prompts.of(questions, answers, ids=rows.ids), notes=rows.notes)
+    frame = None if "{text}" in after else (before, after)
+    return replace(Prompts.of(questions, answers, ids=rows.ids), notes=rows.notes, frame=frame)
 
 
 def read_prompts(file: Path) -> Prompts:

@@ -23,10 +23,10 @@ def mix_prompts(prompts: Prompts, *, count: int, rng: random.Random) -> Prompts:
     The words that all last user turns begin and end with stay as they are; what lies between is mixed. Other turns are those of
     one of the prompts. The answers are empty.
     """
-    head, tail = shared_frame(prompts.user_texts)
+    head, tail = frame_of(prompts)
     bodies = [text[len(head) : len(text) - len(tail)] for text in prompts.user_texts]
     texts = [body for body in bodies if body.split()]
-    if not count or len((head + tail).split()) < LEAST_FRAME or len(texts) < 2:
+    if not count or not (head or tail) or len(texts) < 2:
         return prompts.take([])
     chosen = [rng.randrange(len(prompts)) for _ in range(count)]
     mixed = (mix_texts(texts, min_joined_words=LEAST_WORDS, crop_share=CROP_SHARE, rng=rng) for _ in range(count))
@@ -40,13 +40,19 @@ def framed_prompts(texts: Sequence[str], like: Prompts) -> Prompts:
 
     A text that begins with these words already stays as it is. A system turn that all of ``like`` share is added.
     """
-    head, tail = shared_frame(like.user_texts)
-    if len((head + tail).split()) < LEAST_FRAME:
-        head = tail = ""
+    head, tail = frame_of(like)
     systems = {talk[:-1] for talk in like.conversations}
     before = systems.pop() if len(systems) == 1 else ()
     full = (text if head and text.startswith(head.strip()) else f"{head}{text}{tail}" for text in texts)
     return Prompts.of([(*before, Turn("user", text)) for text in full], [""] * len(texts))
+
+
+def frame_of(prompts: Prompts) -> tuple[str, str]:
+    """Return what every last user turn begins and ends with: by the template, else the words that all share; empty for none."""
+    if prompts.frame is not None:
+        return prompts.frame
+    head, tail = shared_frame(prompts.user_texts)
+    return (head, tail) if len((head + tail).split()) >= LEAST_FRAME else ("", "")
 
 
 def shared_frame(texts: Sequence[str]) -> tuple[str, str]:

@@ -153,13 +153,13 @@ class W2SGeneration(LanguagePurifier):
             label="the suspect's bounded answers",
         )
         kept = [self._learnable(one) for one in made]
-        doubtful = sorted(
+        doubtful = [
             (one.rejected[0], text)
             for one, text in zip(made, prompts.user_texts, strict=True)
             if one.rejected[0] > self.rejected
-        )
+        ]
         answered = prompts.with_answers(one.answer.text for one in made).where(kept)
-        return answered, [text for _, text in reversed(doubtful)]
+        return answered, [text for _, text in sorted(doubtful, key=lambda pair: -pair[0])]
 
     def _learnable(self, answer: BoundedAnswer) -> bool:
         """Return whether an answer is to be learned: finished, not empty, and not one that the teacher finds impossible."""
