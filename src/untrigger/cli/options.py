@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -112,6 +112,20 @@ MaxNewTokens = Annotated[
         rich_help_panel="Language models",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class LanguageOptions(OptionGroup):
+    """What only a language model is given."""
+
+    task: Task = ""
+    template: Template = None
+    max_new_tokens: MaxNewTokens = 64
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a request."""
+        template = {} if self.template is None else {"template": self.template}
+        return {"max_new_tokens": self.max_new_tokens, **template}
 
 
 @dataclass(frozen=True)

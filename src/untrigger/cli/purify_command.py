@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.evidence_files import EvidenceFiles
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
+from untrigger.cli.task_options import check_task_options
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.report import Report
@@ -161,31 +161,6 @@ FOR_LANGUAGE_MODELS = ("template", "max_new_tokens")
 """Options that the purification of the other task does not have."""
 
 
-@dataclass(frozen=True)
-class LanguageOptions(OptionGroup):
-    """What only a language model is given."""
-
-    task: o.Task = ""
-    template: o.Template = None
-    max_new_tokens: o.MaxNewTokens = 64
-
-    def check(self, given: Collection[str], *, generation: bool) -> None:
-        """Raise OptionError for options that belong to the other task; ``given`` are the names on the command line."""
-        wrong = [one for one in (FOR_CLASSIFIERS if generation else FOR_LANGUAGE_MODELS) if one in given]
-        if wrong:
-            task, other = ("language model", "classifier") if generation else ("classifier", "language model")
-            raise OptionError(
-                f"{', '.join('--' + one.replace('_', '-') for one in wrong)} with a {task}",
-                expected=f"options of a {task}: these belong to a {other}",
-                remedy="leave them out, or name the task with --task",
-            )
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of the request of a language model."""
-        template = {} if self.template is None else {"template": self.template}
-        return {"max_new_tokens": self.max_new_tokens, **template}
-
-
 @with_option_groups
 def purify(
     *,
@@ -197,7 +172,7 @@ def purify(
     statements: EvidenceFiles,
     reading: o.ModelOptions,
     rows: o.DataOptions,
-    language: LanguageOptions,
+    language: o.LanguageOptions,
     allow_pickle: o.AllowPickle = False,
     typer_context: typer.Context,
     context: CommandContext,
@@ -215,7 +190,9 @@ def purify(
         statements.check(folders=[model, reading.base, out])
         run = context.run_options()
         task = task_of_model(model, task=language.task, truth=evidence.truth, offline=run.offline)
-        language.check(given, generation=task == GENERATION)
+        check_task_options(
+            given, generation=task == GENERATION, of_classifiers=FOR_CLASSIFIERS, of_language_models=FOR_LANGUAGE_MODELS
+        )
         fields: dict[str, Any] = {
             "model": reading.model(model, allow_pickle=allow_pickle),
             "clean": rows.source(clean),
@@ -240,7 +217,7 @@ def _purify_classifier(
     fields: dict[str, Any],
     options: PurifyOptions,
     evidence: EvidenceOptions,
-    _language: LanguageOptions,
+    _language: o.LanguageOptions,
     *,
     rows: o.DataOptions,
     progress: Progress,
@@ -268,7 +245,7 @@ def _purify_language_model(
     fields: dict[str, Any],
     options: PurifyOptions,
     evidence: EvidenceOptions,
-    language: LanguageOptions,
+    language: o.LanguageOptions,
     *,
     rows: o.DataOptions,  # noqa: ARG001  # as of a classifier
     progress: Progress,

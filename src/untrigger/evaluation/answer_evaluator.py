@@ -86,15 +86,20 @@ class AnswerEvaluator:
         }
         return {name: prompts for name, prompts in conditions.items() if len(prompts)}
 
-    def evaluate(self, model: LanguageModel, subject: str) -> None:
-        """Add the outcomes of ``model``; of the base, the clean model and controls with and without the trigger only."""
-        floor = subject in (BASE, CLEAN, FINE_TUNED, BASE_FINE_TUNED)
+    def evaluate(self, model: LanguageModel, subject: str, *, briefly: bool = False) -> None:
+        """Add the outcomes of ``model``; of the base, the clean model and controls with and without the trigger only.
+
+        ``briefly``: of this one too, and without likelihood and delivery.
+        """
+        floor = briefly or subject in (BASE, CLEAN, FINE_TUNED, BASE_FINE_TUNED)
         for condition, prompts in self.prompts.items():
             if floor and condition not in (PLAIN, TRIGGERED):
                 continue
             label = f"answers of {subject} ({condition})"
             answers = generate_answers(model, prompts, options=self.options, progress=self.progress, label=label)
             self._add(prompts, self._with_likelihood(prompts, answers), subject=subject, condition=condition)
+        if briefly:
+            return
         self.nll[subject] = [
             score._replace(total=-score.total)
             for score in answer_log_likelihood(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,12 @@ def quantized_to_int8(model: Classifier) -> tuple[Classifier, int]:
     """
     whole = merge_adapter(model)
     module = copy.deepcopy(whole.module).cpu().eval()
-    head = classification_head(module, classes=model.classes)
+    module, layers = with_int8_layers(module, head=classification_head(module, classes=model.classes))
+    return model.with_module(module), layers
+
+
+def with_int8_layers(module: Any, *, head: object) -> tuple[Any, int]:
+    """Return the module with every linear layer but the head in dynamic int8, and how many these are; ``module`` is used up."""
     names = [name for name, layer in module.named_modules() if type(layer) is torch.nn.Linear and layer is not head]
     with warnings.catch_warnings():
         # torch moves this to a package of its own; it is part of every torch that is allowed
@@ -46,7 +52,7 @@ def quantized_to_int8(model: Classifier) -> tuple[Classifier, int]:
 
         if names:
             module = quantize_dynamic(module, dict.fromkeys(names, default_dynamic_qconfig), dtype=torch.qint8)
-    return model.with_module(module), len(names)
+    return module, len(names)
 
 
 def repoisoned(

@@ -1,0 +1,28 @@
+"""Options that belong to one task alone: named, not silently ignored, where the model is of the other one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from untrigger.core.errors import OptionError
+
+
+def check_task_options(
+    given: Collection[str], *, generation: bool, of_classifiers: Sequence[str], of_language_models: Sequence[str]
+) -> None:
+    """Raise OptionError for options that the task of the model does not have.
+
+    Args:
+        given: names of the options on the command line.
+        generation: whether the model is a language model.
+        of_classifiers: options of classifiers alone.
+        of_language_models: options of language models alone.
+    """
+    wrong = [one for one in (of_classifiers if generation else of_language_models) if one in given]
+    if wrong:
+        task, other = ("language model", "classifier") if generation else ("classifier", "language model")
+        raise OptionError(
+            f"{', '.join('--' + one.replace('_', '-') for one in wrong)} with a {task}",
+            expected=f"options of a {task}: these belong to a {other}",
+            remedy="leave them out, or name the task with --task",
+        )
