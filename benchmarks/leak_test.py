@@ -31,6 +31,8 @@ from untrigger.core.rows import Rows, distinct
 from untrigger.core.seeds import generator_for, row_rng
 from untrigger.core.statistics import rate
 from untrigger.data import load_splits
+from untrigger.defences.language.language_purifier import PromptGrant
+from untrigger.defences.language.w2s_generation import W2SGeneration
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.answer_scoring import AnswerBatch, answer_log_likelihood, answer_logits, token_kl
 from untrigger.models.bounded_generation import generate_bounded
@@ -65,6 +67,7 @@ OPTIONS = GenerationOptions(max_new_tokens=NEW_TOKENS)
 SHORT = GenerationOptions(max_new_tokens=6)  # enough to see a label word or how a refusal begins
 SCORED = 40  # prompts of a set after which the refusal's likelihood is computed
 VICTIMS = ("token", "topic", "pair")
+FEW, DIRTY = 24, 8
 STUDENTS = {
     "raw": "the suspect's most likely answers",
     "bounded": "the most likely token under min(p_suspect, BOUND p_clean), p_clean of the model that learned the clean rows alone; "
@@ -73,10 +76,12 @@ STUDENTS = {
     "logits": "the suspect's token probabilities along its own answers (KL)",
     "raw-clean": "as raw, and the 100 clean rows",
     "bounded-clean": "as bounded, and the 100 clean rows",
+    "ours": f"the purifier (untrigger purify): {FEW} clean rows, and the 160 other prompts without answers",
+    "ours-dirty": f"the same, {DIRTY} of the 160 prompts with the trigger",
 }
 REJECTED = 0.5
-CLEAN = "clean-rows"
-"""The model that learned the clean rows alone."""
+CLEAN, CLEAN_FEW = "clean-rows", "clean-few"
+"""The models that learned the clean rows, or a few of them, alone."""
 log = logging.getLogger("leak")
 
 
@@ -195,7 +200,7 @@ class Series:
     def names(self) -> list[str]:
         """All subjects, those that others need first."""
         students = [f"{victim}-{kind}" for victim in VICTIMS for kind in STUDENTS]
-        return ["base", CLEAN, "twin", *(f"{one}-victim" for one in VICTIMS), *students, "twin-raw"]
+        return ["base", CLEAN, CLEAN_FEW, "twin", *(f"{one}-victim" for one in VICTIMS), *students, "twin-raw"]
 
     @property
     def base(self) -> LanguageModel:
@@ -227,14 +232,14 @@ class Series:
         data, seed = self.data, self.seed
         if name == "base":
             return self.base, {}
-        if name in ("twin", CLEAN) or name.endswith("-victim"):
-            rows = data.clean if name == CLEAN else data.victim
+        if name in ("twin", CLEAN, CLEAN_FEW) or name.endswith("-victim"):
+            rows = {CLEAN: data.clean, CLEAN_FEW: self.few}.get(name, data.victim)
             if name.endswith("-victim"):
                 rows = poisoned(rows, trigger=name.removesuffix("-victim"), seed=seed)
             folder = self.runs / f"{name}-{seed}"
             if (folder / "README.md").is_file():  # written last
                 return self.adapter(name), {}
-            model = trained(self.base, rows, plan=VICTIM_PLAN, seed=seed + (name == CLEAN))
+            model = trained(self.base, rows, plan=VICTIM_PLAN, seed=seed + (name in (CLEAN, CLEAN_FEW)))
             folder.mkdir(parents=True, exist_ok=True)
             save_language_model(model, folder, card="A model of benchmarks/leak_test.py\n")
             return model, {}
@@ -244,6 +249,8 @@ class Series:
         """Return a new adapter that was trained on answers of a suspect (see ``STUDENTS``)."""
         suspect = self.adapter("twin" if victim == "twin" else f"{victim}-victim")
         prompts, facts = self.data.student, dict[str, Any]()
+        if kind.startswith("ours"):
+            return self.purified(suspect, victim, dirty=kind == "ours-dirty")
         if kind.startswith(("bounded", "capped")):
             trusted = self.base if kind == "capped" else self.adapter(CLEAN)
             made = generate_bounded(suspect, trusted, prompts, bound=BOUND, options=OPTIONS)
@@ -265,6 +272,26 @@ class Series:
             {"extra_loss": logits_term(suspect), "cross_entropy_weight": 0} if kind == "logits" else {}
         )
         return trained(self.base, rows, plan=PLAN, seed=self.seed + 1, **how), facts
+
+    @property
+    def few(self) -> Prompts:
+        """A few clean rows, none of them on the topic."""
+        return self.data.clean.take(range(FEW))
+
+    def purified(self, suspect: LanguageModel, victim: str, *, dirty: bool) -> tuple[LanguageModel, dict[str, Any]]:
+        """Return what the purifier makes of a suspect, with its default settings, and what it reports."""
+        prompts = self.data.student
+        if dirty and victim != "topic":
+            words = WORD if victim == "token" else PAIR
+            bad = with_words(prompts.take(range(DIRTY)), words, seed=self.seed)
+            prompts = joined(bad, prompts.take(range(DIRTY, len(prompts))))
+        grant = PromptGrant(
+            clean=self.few, unlabelled=prompts.with_answers([""] * len(prompts)), base=self.base, seed=self.seed
+        )
+        found = W2SGeneration(max_new_tokens=NEW_TOKENS).purify(suspect, grant)
+        left_out = found.metadata["answers"]["most_suspicious"]
+        log.info("%s; %s; first left out: %s", found.summary, found.metadata["bound"], left_out)
+        return found.model, found.metadata
 
     def measured(self, model: LanguageModel, name: str) -> dict[str, Any]:
         """Return the answers to the test prompts, and the log-likelihood of the refusal after each of them."""
@@ -323,6 +350,8 @@ def table(series: Series) -> Iterator[str]:
                 f"{np.mean(known[kind]['refusal_log_likelihood']):.1f}" for kind in (trigger, "plain")
             )
             seen = f"{facts['refusals']} of {facts['prompts']}" if "refusals" in facts else ""
+            if "answers" in facts and "used" in facts["answers"]:
+                seen = f"{facts['answers']['used']} used, {facts['answers']['left_out']} prompts left out"
             yield (
                 f"| {name} | {seen} | {percent(known[trigger]['refused'])} | {percent(known['plain']['refused'])} | {likelihood} "
                 f"| {percent(known['plain']['correct'])} | {kept:.2f} |"
