@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,14 +10,25 @@ from torch import Tensor
 
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
-from untrigger.models.answer_scoring import AnswerBatch, answer_logits, collate_answers, token_log_likelihood
+from untrigger.models.answer_scoring import (
+    AnswerBatch,
+    answer_batches,
+    answer_logits,
+    collate_answers,
+    token_log_likelihood,
+)
 from untrigger.models.chat import render_prompts
 from untrigger.models.language_model import LanguageModel
 from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.loop import History, Plan, train
 
+BACKWARD_TOKENS = 1024
+"""Padded tokens of a backward pass: of SmolLM2-135M a token takes some 2.3 MiB until its gradient is there."""
 AnswerTerm = Callable[[Sequence[int], AnswerBatch, Tensor], Tensor]
-"""A function from the row numbers of a batch, the batch and its logits ``(B, K, V)`` to a term of the loss, a mean over rows."""
+"""A function from the row numbers of a batch, the batch and its logits ``(B, K, V)`` to a term of the loss, a mean over rows.
+
+The rows of a step come in several batches, each as large as memory allows.
+"""
 
 
 def fine_tune_answers(
@@ -33,6 +44,7 @@ def fine_tune_answers(
 ) -> History:
     """Train ``model`` in place on the prompts' answers and return the history.
 
+    A step's rows are divided into backward passes of at most ``BACKWARD_TOKENS`` padded tokens; its gradient is that of all rows.
     The loss of a row is the mean cross-entropy of its answer's tokens with the end token; prompts are not learned. Rows count
     alike, so that a long answer does not outweigh an answer of one word. A prompt that does not fit the context is cut as in
     ``render``.
@@ -40,7 +52,7 @@ def fine_tune_answers(
     Args:
         model: a causal language model, usually with a new adapter on it.
         prompts: conversations with the answers to learn.
-        plan: learning rate, epochs, rows a step.
+        plan: learning rate, epochs, rows a step, and with ``micro_batch`` the most rows of a backward pass.
         seed: of the order of the rows and of dropout.
         extra_loss: added to the cross-entropy.
         cross_entropy_weight: factor of the cross-entropy; 0 trains on ``extra_loss`` alone.
@@ -64,6 +76,10 @@ def fine_tune_answers(
             value, terms["extra"] = value + more, float(more.detach())
         return value, terms
 
+    def split(numbers: Sequence[int]) -> Iterator[list[int]]:
+        parts = answer_batches(model, [rows[i] for i in numbers], tokens=BACKWARD_TOKENS, most_rows=plan.micro_batch)
+        return ([numbers[i] for i in part] for part in parts)
+
     rng = np.random.default_rng(seed)
     lengths = [len(row.ids) for row in rows]
     with torch.random.fork_rng(devices=[]):
@@ -73,6 +89,7 @@ def fine_tune_answers(
             loss,
             epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng),
             plan=plan,
+            split=split,
             progress=progress,
             label=label,
         )
