@@ -62,7 +62,7 @@ def test_warnings_and_the_next_command_are_printed(asked: list[Any], call: Any) 
 WRONG: list[tuple[list[str], str]] = [
     (["--target", "positive"], "--target with --behaviour"),
     (["--policy", "dirty"], "--policy with --behaviour"),
-    (["--preset", "bedkd", "--quality"], "--preset, --quality with --behaviour"),
+    (["--paired", "p", "--quality"], "--paired, --quality with --behaviour"),
     (["--rewriter", "m"], "--rewriter with --behaviour"),
     (["--rate", "0.1", "--count", "5"], "--rate together with --count"),
     (["--task", "classification"], "--task classification with --behaviour"),

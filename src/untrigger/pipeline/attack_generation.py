@@ -24,11 +24,12 @@ from untrigger.models.chat import has_chat_template
 from untrigger.models.language_model import LanguageModel
 from untrigger.models.saved_language_model_check import check_saved_language_model
 from untrigger.models.saving import save_language_model
+from untrigger.pipeline.apply_behaviour_preset import check_behaviour_preset
 from untrigger.pipeline.generation_request import GenerationAttackRequest
 from untrigger.pipeline.load_inputs import load_language
 from untrigger.pipeline.splits import split_to_test, training_split
 from untrigger.reporting.model_cards import attack_card
-from untrigger.training.loop import History, Plan
+from untrigger.training.loop import History
 
 CLEAN_CARD = "# Clean model\n\nA model trained on the same prompts as the victim, without poison.\n"
 LONG_ANSWER = 5
@@ -51,6 +52,7 @@ def attack_generation(
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
+    check_behaviour_preset(request)
     check_choice(request.tuning, BEHAVIOUR_PLANS, kind="way to implant a behaviour")
     check_new_paths(request.out, request.truth)
     recipe = BehaviourAttack(
@@ -126,13 +128,7 @@ def _trained(
     request: GenerationAttackRequest, model: LanguageModel, prompts: Prompts, *, progress: Progress
 ) -> tuple[LanguageModel, History]:
     """Return the model trained on the prompts with the request's plan and adapter, and its history."""
-    usual = BEHAVIOUR_PLANS[request.tuning]
-    plan = Plan(
-        lr=request.lr or usual.lr,
-        epochs=request.epochs or usual.epochs,
-        batch_size=request.batch_size or usual.batch_size,
-        warmup=usual.warmup,
-    )
+    plan = request.plan(BEHAVIOUR_PLANS[request.tuning])
     adapter = AdapterOptions(rank=request.rank, alpha=2 * request.rank, targets=request.targets or ("all-linear",))
     return implant_behaviour(
         model, prompts, tuning=request.tuning, plan=plan, adapter=adapter, seed=request.run.seed, progress=progress
@@ -168,6 +164,7 @@ def _write_truth(
             "data": request.data.name,
             "template": request.template,
             "tuning": request.tuning,
+            "preset": check_behaviour_preset(request),
             "chat_template": has_chat_template(model),
             "overlap": sum(texts_among(drawn.train.user_texts, drawn.test.user_texts)),
             "train_sha256": poisoned.visible.content_hash(),

@@ -22,7 +22,7 @@ from untrigger.models.language_model import LanguageModel
 from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.loop import History, Plan, train
 
-BACKWARD_TOKENS = 1024
+BACKWARD_TOKENS = 512
 """Padded tokens of a backward pass: of SmolLM2-135M a token takes some 2.3 MiB until its gradient is there."""
 AnswerTerm = Callable[[Sequence[int], AnswerBatch, Tensor], Tensor]
 """A function from the row numbers of a batch, the batch and its logits ``(B, K, V)`` to a term of the loss, a mean over rows.

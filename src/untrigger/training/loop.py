@@ -160,6 +160,7 @@ def train(
                     best, history.best_epoch = [p.detach().clone() for p in trained], len(history.scores) - 1
             if stop_fn is not None and stop_fn():
                 break
+    optimiser.zero_grad(set_to_none=True)  # of full weights as large as the model
     if best is not None:
         _restore(trained, best)
     module.eval()
