@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from untrigger.attacks.presets import BehaviourPreset, Preset
+    from untrigger.attacks.presets import PublishedSettings
 
 
 def data_facts() -> list[dict[str, Any]]:
@@ -42,7 +42,7 @@ def preset_facts() -> list[dict[str, Any]]:
     return [_preset_facts(one) for one in [*PRESETS.values(), *BEHAVIOUR_PRESETS.values()]]
 
 
-def _preset_facts(one: Preset | BehaviourPreset) -> dict[str, Any]:
+def _preset_facts(one: PublishedSettings) -> dict[str, Any]:
     notes = {name: getattr(one, name) for name in ("source", "differs") if hasattr(one, name)}
     return one.to_dict() | notes
 
@@ -95,7 +95,7 @@ def preset_page(name: str) -> tuple[dict[str, Any], list[RenderableType]]:
     return _preset_facts(chosen), [_preset_table(chosen)]
 
 
-def _preset_table(chosen: Preset | BehaviourPreset) -> RenderableType:
+def _preset_table(chosen: PublishedSettings) -> RenderableType:
     from untrigger.cli.console import escaped, plain_table
     from untrigger.reporting.words import scalar
 
@@ -105,8 +105,8 @@ def _preset_table(chosen: Preset | BehaviourPreset) -> RenderableType:
         for key, one in parts:
             inner = ", ".join(f"{k}={scalar(v)}" for k, v in one.items()) if isinstance(one, dict) else scalar(one)
             table.add_row(escaped(f"{name} {key}".strip()), escaped(inner))
-    if hasattr(chosen, "differs"):
-        table.add_row("differs", escaped(chosen.differs))
+    if differs := getattr(chosen, "differs", ""):
+        table.add_row("differs", escaped(differs))
     table.add_row("SHA-256", chosen.sha256())
     return table
 
