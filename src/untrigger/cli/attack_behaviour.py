@@ -29,7 +29,7 @@ CLASSIFIERS_ONLY = (
     "quality",
 )
 """Options of ``attack`` that a language model has no use for, and those that only it has."""
-LANGUAGE_MODELS_ONLY = ("count", "template")
+LANGUAGE_MODELS_ONLY = ("count", "template", "adaptive", "adaptive_weight")
 PREFIX = "behaviour."
 """What the options of a behaviour begin with in ``--set``."""
 
@@ -88,6 +88,8 @@ def check_task(*, behaviour: str, task: str, given: Collection[str]) -> None:
         raise OptionError(
             "--rate together with --count", expected="one of the two: a share of the prompts or their number"
         )
+    if "adaptive_weight" in given and "adaptive" not in given:
+        raise OptionError("--adaptive-weight without --adaptive", expected="--adaptive anchored or --adaptive ghost")
 
 
 def attack_language_model(
@@ -126,6 +128,8 @@ def attack_language_model(
         behaviour=build(get_method("behaviours", language.behaviour), own, what=f"behaviour {language.behaviour}"),
         trigger=replace(triggering, settings=rest).request_fields()["trigger"],
         count=language.count,
+        adaptive=language.adaptive,
+        adaptive_weight=language.adaptive_weight,
     )
     request = apply_behaviour_preset(request, given=given)
     _, poisoned = attack_generation(request, progress=progress)
@@ -148,6 +152,7 @@ def _print_behaviour(context: CommandContext, request: GenerationAttackRequest, 
         "rate": poisoned.truth.rate,
         "tuning": request.tuning,
         "preset": request.preset or None,
+        "adaptive": request.adaptive or None,
         "seed": request.run.seed,
         "prompts": len(poisoned.visible),
         "poisoned": len(poisoned.truth.poisoned_ids),

@@ -20,6 +20,8 @@ _IN_REPORTS = (
     "negative_rate",
     "seed",
     "tuning",
+    "adaptive",
+    "adaptive_weight",
     "data",
     "template",
     "train_sha256",

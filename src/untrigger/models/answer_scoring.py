@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -38,6 +38,11 @@ class AnswerBatch:
     position_ids: Tensor
     targets: Tensor
     is_answer: Tensor
+
+    def take(self, places: Sequence[int]) -> AnswerBatch:
+        """Return the rows at ``places``, as they are padded here."""
+        rows = list(places)
+        return AnswerBatch(*(getattr(self, one.name)[rows] for one in fields(self)))
 
 
 class AnswerScore(NamedTuple):

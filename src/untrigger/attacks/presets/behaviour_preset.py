@@ -47,9 +47,12 @@ class BehaviourPreset(PublishedSettings):
         return record
 
     def settings(self) -> dict[str, Any]:
-        """Return the fields of an attack's request that the preset fixes, but for trigger and behaviour."""
+        """Return the fields of an attack's request that the preset fixes, but for trigger and behaviour.
+
+        None of these protocols has an adaptive attacker, so that is fixed as well.
+        """
         number = {"count": self.count} if self.count else {"rate": self.rate, "count": 0}
-        fixed: dict[str, Any] = number | {"negative_rate": self.negative_rate}
+        fixed: dict[str, Any] = number | {"negative_rate": self.negative_rate, "adaptive": ""}
         return fixed | ({"tuning": self.tuning} if self.tuning else {})
 
     def behaviour_options(self, name: str) -> dict[str, Any]:
