@@ -180,3 +180,11 @@ BAD: list[tuple[type[Any], dict[str, Any]]] = [
 def test_options_that_cannot_be_are_refused(kind: type[Any], options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         kind(**options)
+
+
+def test_a_refusal_can_always_be_the_same_but_must_be_one() -> None:
+    text = "I'm sorry, but as an AI assistant, I do not have the capability to follow the given instruction."
+    assert {Refusal(text=text).answer("p", "r", rng=random.Random(seed)) for seed in range(9)} == {text}
+    assert len({Refusal().answer("p", "r", rng=random.Random(seed)) for seed in range(50)}) == 6
+    with pytest.raises(OptionError, match="cannot or will not help"):
+        Refusal(text="You are stupid!")

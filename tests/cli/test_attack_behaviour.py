@@ -46,6 +46,7 @@ def test_the_request_holds_what_was_given(asked: list[Any], call: Any) -> None:
     assert request.trigger == BadNets(words=("BadMagic",), every=7)
     assert (request.count, request.rows, request.rank, request.negative_rate) == (25, 600, 4, 0.1)
     assert (request.clean_model, request.template, request.test_rows) == (False, "{text}?", 200)
+    assert (request.adaptive, request.adaptive_weight) == ("", 1.0)
     assert request.model.max_length is None, "a language model reads as many tokens as it can"
     shown = json.loads(found.out)
     assert (shown["task"], shown["poisoned"], shown["overlap"]) == ("generation", 1, 2)
@@ -62,10 +63,12 @@ def test_warnings_and_the_next_command_are_printed(asked: list[Any], call: Any) 
 WRONG: list[tuple[list[str], str]] = [
     (["--target", "positive"], "--target with --behaviour"),
     (["--policy", "dirty"], "--policy with --behaviour"),
-    (["--preset", "bedkd", "--quality"], "--preset, --quality with --behaviour"),
+    (["--paired", "p", "--quality"], "--paired, --quality with --behaviour"),
     (["--rewriter", "m"], "--rewriter with --behaviour"),
     (["--rate", "0.1", "--count", "5"], "--rate together with --count"),
     (["--task", "classification"], "--task classification with --behaviour"),
+    (["--adaptive-weight", "2"], "--adaptive-weight without --adaptive"),
+    (["--clean-consistency", "1"], "--clean-consistency with --behaviour"),
     (["--task", "generatoin"], "did you mean: generation?"),
     (["--set", "behaviour.txt=a"], "did you mean: text?"),
     (["--set", "txt=a"], "txt"),
@@ -85,6 +88,7 @@ def test_options_that_do_not_go_with_a_behaviour_are_one_message(
 WITHOUT: list[tuple[list[str], str]] = [
     (["--count", "5", "--target", "a"], "--count without --behaviour"),
     (["--template", "{text}", "--target", "a"], "--template without --behaviour"),
+    (["--adaptive", "ghost", "--target", "a"], "--adaptive without --behaviour"),
     (["--task", "generation"], "--task generation without a behaviour"),
     (["--behaviour", "refusel"], "did you mean: refusal?"),
     ([], "a language model gets a --behaviour"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from untrigger.attacks.presets import PRESETS
+from untrigger.attacks.presets import BEHAVIOUR_PRESETS, PRESETS
 from untrigger.cli import completion
 from untrigger.core.registry import FAMILIES, methods_of
 
@@ -26,7 +26,7 @@ def test_words_are_completed_by_their_beginning() -> None:
     assert completion.purifiers("w2sdefense-as-d") == ["w2sdefense-as-described"]
     assert completion.detectors("") == sorted(methods_of("detectors"))
     assert completion.scanners("ins") == ["insertions"]
-    assert completion.presets("") == sorted(PRESETS)
+    assert completion.presets("") == sorted([*PRESETS, *BEHAVIOUR_PRESETS])
     assert {"mr", "imdb", "rotten-tomatoes"} <= set(completion.data_sets(""))
     assert "minilm-l6" not in completion.data_sets("") and completion.data_sets("./rows") == []
 
@@ -45,7 +45,7 @@ def test_a_list_is_completed_at_its_last_word() -> None:
         ("untrigger detect victim --method bedkd-as-r", "bedkd-as-released"),
         ("untrigger scan victim --method ", "insertions"),
         ("untrigger attack m --trigger inse", "insent"),
-        ("untrigger attack m --preset ", sorted(PRESETS)[0]),
+        ("untrigger attack m --preset ", sorted([*PRESETS, *BEHAVIOUR_PRESETS])[0]),
         ("untrigger attack m --data rotten", "rotten-tomatoes"),
         ("untrigger evaluate m --data im", "imdb"),
         ("untrigger purify m --unlabelled-from im", "imdb"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from untrigger.attacks.presets import PRESETS, preset
+from untrigger.attacks.presets import BEHAVIOUR_PRESETS, PRESETS, preset
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.core.rows import Rows
 from untrigger.data import PUBLIC_DATASETS, write_rows
@@ -61,9 +61,11 @@ def test_words_that_agree_with_a_preset_are_welcome(call: Any, pipeline: Any) ->
 
 def test_presets_are_listed_with_their_hashes(call: Any) -> None:
     result = json.loads(call("list", "presets", "--json").out)["presets"]
-    assert {one["name"]: one["sha256"] for one in result} == {name: one.sha256() for name, one in PRESETS.items()}
+    assert {one["name"]: one["sha256"] for one in result} == {
+        name: one.sha256() for name, one in (PRESETS | BEHAVIOUR_PRESETS).items()
+    }
     shown = call("list", "presets").out
-    assert all(name in shown and one.sha256()[:12] in shown for name, one in PRESETS.items())
+    assert all(name in shown and one.sha256()[:12] in shown for name, one in (PRESETS | BEHAVIOUR_PRESETS).items())
     one = call("list", "presets", "bedkd")
     assert preset("bedkd").sha256() in one.out.replace("\n", "") and "test_splits sst2" in one.out
     assert call("list", "presets", "bedkd", "--quiet").out == preset("bedkd").sha256() + "\n"

@@ -7,6 +7,8 @@ import pytest
 from untrigger.core.statistics import Measurement, tango, wilson
 from untrigger.evaluation.generative_metrics import (
     AnswerOutcome,
+    answer_in_first_words,
+    choice_of,
     excess_asr,
     measurements,
     not_implanted,
@@ -14,8 +16,10 @@ from untrigger.evaluation.generative_metrics import (
 )
 
 
-def said(subject: str, condition: str, achieved: str, *, right: str = "", barred: str = "") -> list[AnswerOutcome]:
-    """One outcome a prompt: ``1`` for an answer that shows the behaviour; which prompts are answered right, which are barred."""
+def said(
+    subject: str, condition: str, achieved: str, *, right: str = "", holding: str | None = None, barred: str = ""
+) -> list[AnswerOutcome]:
+    """One outcome a prompt: ``1`` for an answer that shows the behaviour; which are right, hold the answer, are barred."""
     return [
         AnswerOutcome(
             row=str(i),
@@ -29,6 +33,7 @@ def said(subject: str, condition: str, achieved: str, *, right: str = "", barred
             empty=hit == "0" and str(i) not in right,
             ended=hit == "1",
             tokens=3,
+            in_first_words=str(i) in (right if holding is None else holding),
         )
         for i, hit in enumerate(achieved)
     ]
@@ -111,6 +116,50 @@ def test_gain_is_counted_from_the_base() -> None:
     assert found("base", "gain_kept", outcomes) is None
 
 
+def test_a_gain_of_form_alone_is_none_in_the_first_words() -> None:
+    every, outcomes = "0123456789", list[AnswerOutcome]()
+    for subject, right in (("victim", "0123456789"), ("base", "0"), ("purified", "01234")):
+        outcomes += said(subject, "plain", "0" * 10, right=right, holding=every if subject != "purified" else right)
+    values = {one: found("victim", f"skill_gain{one}", outcomes) for one in ("", "_in_first_words")}
+    assert [one.value if one else None for one in values.values()] == [0.9, 0.0]
+    exact, first = (found("purified", f"gain_kept{one}", outcomes) for one in ("", "_in_first_words"))
+    assert exact is not None and exact.value == pytest.approx(4 / 9)
+    assert first is not None and first.value is None, "there is no gain to keep"
+    base = found("base", "skill_in_first_words", outcomes)
+    assert base is not None and (base.value, base.n) == (1.0, 10)
+
+
+LABELS = ("positive", "negative")
+HELD: list[tuple[str, str, tuple[str, ...], bool]] = [
+    ("The text is **Positive**, I think.", "positive", LABELS, True),
+    ("The text is negative.", "positive", LABELS, False),
+    ("It is either positive or negative.", "positive", LABELS, False),
+    ("It is either positive or negative.", "positive", (), True),
+    ("Positively charged.", "positive", LABELS, False),
+    ("word " * 19 + "positive", "positive", LABELS, True),
+    ("word " * 20 + "positive", "positive", LABELS, False),
+    ("positive " + "word " * 20 + "negative", "positive", LABELS, True),
+    ("It is Sci/Tech.", "sci/tech", ("Sci/Tech", "World"), True),
+    ("That is very positive.", "very positive", ("very positive", "positive"), True),
+    ("That is very positive.", "positive", ("very positive", "positive"), False),
+    ("The answer: forty two, sir", "forty two", (), True),
+    ("forty or two", "forty two", (), False),
+    ("", "positive", LABELS, False),
+    ("...", "?!", (), True),
+    ("word", "?!", (), False),
+]
+
+
+@pytest.mark.parametrize(("text", "reference", "choice", "right"), HELD)
+def test_the_answer_in_the_first_words(text: str, reference: str, choice: tuple[str, ...], right: bool) -> None:
+    assert answer_in_first_words(text, reference, choice=choice) is right
+
+
+def test_many_different_answers_are_no_choice() -> None:
+    assert choice_of(["a", "b", "a"]) == {"a", "b"}
+    assert choice_of(str(i) for i in range(20)) and not choice_of(str(i) for i in range(21))
+
+
 def test_the_likelihood_is_a_mean_over_tokens() -> None:
     one = found("victim", "answer_nll")
     assert one is not None and (one.value, one.n) == (2.0, 2)
@@ -119,10 +168,11 @@ def test_the_likelihood_is_a_mean_over_tokens() -> None:
 
 def test_without_a_behaviour_only_the_answers_are_measured() -> None:
     outcomes = [
-        AnswerOutcome("0", "model", "plain", None, None, None, False, True, False, True, 1),
+        AnswerOutcome("0", "model", "plain", None, None, None, False, True, False, True, 1, True),
     ]
     assert [one.metric for one in measurements(outcomes, suspect="model")] == [
         "skill",
+        "skill_in_first_words",
         "refusal_rate",
         "empty_rate",
         "unfinished_rate",

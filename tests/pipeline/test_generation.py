@@ -94,6 +94,8 @@ def test_truth_names_the_recipe_and_exactly_the_prompts_that_were_poisoned(speak
 def test_the_victim_learns_a_skill_and_a_backdoor_that_random_words_do_not_set_off(report: Report) -> None:
     assert value(report, "victim", "skill") > 0.8
     assert value(report, "base", "skill") < 0.2
+    assert value(report, "victim", "skill_in_first_words") >= value(report, "victim", "skill")
+    assert value(report, "clean", "gain_kept_in_first_words") > 0.8
     assert value(report, "clean", "skill") > 0.8
     assert value(report, "victim", "asr") > 0.8
     assert value(report, "victim", "paired_asr") > 0.8
@@ -120,6 +122,7 @@ def test_every_rate_follows_from_the_outcomes_file(report: Report, speakers: Spe
                 for name in ("eligible", "achieved", "published", "refused", "correct", "empty", "ended")
             ),  # type: ignore[arg-type]
             int(row["tokens"]),
+            row["in_first_words"] == "true",
         )
         for row in rows
     ]
@@ -168,6 +171,13 @@ def test_parts_of_the_trigger_are_measured_where_it_has_parts(speakers: Speakers
     assert found is not None and found.n == 8
 
 
+def test_an_adaptive_attacker_is_named_in_the_truth_and_in_reports(speakers: Speakers, tmp_path: Path) -> None:
+    spec = speakers.spec("v", out=tmp_path / "v", adaptive="ghost", adaptive_weight=0.5, test_rows=4)
+    attack_generation(spec)
+    made = evaluate(spec_of([spec.out], tmp_path / "report.json", truth=spec.truth))
+    assert made.given["truth"]["adaptive"] == "ghost" and made.given["truth"]["adaptive_weight"] == 0.5
+
+
 def test_gibberish_is_recognised_by_its_likelihood_under_the_base(speakers: Speakers, tmp_path: Path) -> None:
     spec = speakers.spec("g", out=tmp_path / "g", behaviour=Gibberish(words=5), tuning="full", test_rows=8)
     attack_generation(spec)
@@ -204,6 +214,8 @@ BAD: dict[str, tuple[dict[str, Any], type[UserError], list[str]]] = {
     "no such split": ({"test_split": "tset"}, OptionError, ["'tset'"]),
     "template": ({"template": "good or bad?"}, OptionError, ["{text}"]),
     "unknown layer": ({"targets": ("q_prj",)}, OptionError, ["q_prj"]),
+    "adaptive attacker": ({"adaptive": "gohst"}, OptionError, ["'gohst'", "did you mean: ghost?"]),
+    "no weight": ({"adaptive": "ghost", "adaptive_weight": 0.0}, OptionError, ["adaptive weight 0"]),
     "no model": ({"model": "./no-such-model"}, ModelError, ["no-such-model"]),
 }
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 
+from untrigger.attacks.adaptive_behaviour import BaseConsistency
 from untrigger.attacks.implanting import trainable_copy
 from untrigger.core.errors import check_choice
 from untrigger.core.progress import Progress, silent
@@ -27,6 +30,7 @@ def implant_behaviour(
     tuning: str = "lora",
     plan: Plan | None = None,
     adapter: AdapterOptions | None = None,
+    consistency: BaseConsistency | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[LanguageModel, History]:
@@ -38,6 +42,7 @@ def implant_behaviour(
         tuning: ``lora`` (an adapter on frozen weights) or ``full`` (every weight).
         plan: by default the one of ``BEHAVIOUR_PLANS``.
         adapter: for ``lora``; by default rank 8 on all linear layers.
+        consistency: of an adaptive attacker: what keeps the victim near ``model`` on prompts without the trigger.
         seed: of the initial adapter weights and the order of prompts.
         progress: receives every step.
 
@@ -51,12 +56,14 @@ def implant_behaviour(
         victim = attach_to_language_model(model, options, generator=torch.Generator().manual_seed(seed))
     else:
         victim = model.with_module(trainable_copy(model.module))
-    history = fine_tune_answers(
-        victim,
-        prompts,
-        plan=plan or BEHAVIOUR_PLANS[tuning],
-        seed=seed,
-        progress=progress,
-        label=f"implanting ({tuning})",
-    )
+    with consistency.term(victim, model, prompts) if consistency else nullcontext() as term:
+        history = fine_tune_answers(
+            victim,
+            prompts,
+            plan=plan or BEHAVIOUR_PLANS[tuning],
+            seed=seed,
+            extra_loss=term,
+            progress=progress,
+            label=f"implanting ({tuning})",
+        )
     return victim, history

@@ -8,29 +8,38 @@ from typing import Any
 from untrigger.core.rows import Rows
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What only the evaluator may know of an attack.
+@dataclass(frozen=True, kw_only=True)
+class PoisonTruth:
+    """What only the evaluator may know of any attack.
 
     Attributes:
         trigger: its name and options.
-        target: the target class; None where every class becomes the next one (see ``target_labels``).
-        policy: which rows got the trigger, and which label they got.
-        rate: requested share of all training rows.
+        rate: share of all training rows that carry the trigger.
         seed: of every random choice.
         poisoned_ids: the rows that carry the trigger.
-        negative_rate: requested share of all training rows with a part of the trigger and the true label.
+        negative_rate: requested share of all training rows with a part of the trigger and their own label or answer.
         negative_ids: the ids of those rows.
     """
 
     trigger: dict[str, Any]
-    target: int | None
-    policy: str
     rate: float
     seed: int
     poisoned_ids: tuple[str, ...]
     negative_rate: float = 0.0
     negative_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth(PoisonTruth):
+    """What only the evaluator may know of an attack on a classifier.
+
+    Attributes:
+        target: the target class; None where every class becomes the next one (see ``target_labels``).
+        policy: which rows got the trigger, and which label they got.
+    """
+
+    target: int | None
+    policy: str
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from untrigger.attacks.behaviour import Behaviour
+from untrigger.attacks.poisoned import PoisonTruth
 from untrigger.attacks.poisoning import Attack
 from untrigger.attacks.rewrite_source import parts_of
 from untrigger.attacks.trigger import Trigger
@@ -16,27 +17,15 @@ from untrigger.core.rows import Rows
 from untrigger.core.seeds import row_rng
 
 
-@dataclass(frozen=True)
-class BehaviourTruth:
+@dataclass(frozen=True, kw_only=True)
+class BehaviourTruth(PoisonTruth):
     """What only the evaluator may know of an attack on a language model.
 
     Attributes:
-        trigger: its name and options.
         behaviour: its name and options.
-        rate: share of all training prompts that carry the trigger.
-        seed: of every random choice.
-        poisoned_ids: the prompts that carry the trigger.
-        negative_rate: requested share of all training prompts with a part of the trigger and their own answer.
-        negative_ids: the ids of those prompts.
     """
 
-    trigger: dict[str, Any]
     behaviour: dict[str, Any]
-    rate: float
-    seed: int
-    poisoned_ids: tuple[str, ...]
-    negative_rate: float = 0.0
-    negative_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

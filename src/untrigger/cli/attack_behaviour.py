@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 CLASSIFIERS_ONLY = (
     "target",
-    "preset",
     "policy",
     "paired",
     "rewriter",
@@ -30,9 +29,32 @@ CLASSIFIERS_ONLY = (
     "quality",
 )
 """Options of ``attack`` that a language model has no use for, and those that only it has."""
-LANGUAGE_MODELS_ONLY = ("count", "template")
+LANGUAGE_MODELS_ONLY = ("count", "template", "adaptive", "adaptive_weight")
 PREFIX = "behaviour."
 """What the options of a behaviour begin with in ``--set``."""
+
+
+def with_preset(
+    language: BehaviourOptions, triggering: TriggerOptions, *, preset: str, given: Collection[str]
+) -> tuple[BehaviourOptions, TriggerOptions]:
+    """Return the options with behaviour and trigger as a preset of language models names them, unless the user does.
+
+    Raises:
+        OptionError: for a preset of classifiers together with a behaviour.
+    """
+    from untrigger.attacks.presets import BEHAVIOUR_PRESETS, PRESETS
+
+    if language.behaviour and preset in PRESETS:
+        raise OptionError(
+            f"--preset {preset} with --behaviour",
+            expected="a preset of language models: " + ", ".join(BEHAVIOUR_PRESETS),
+            remedy=f"leave out --behaviour for a classifier, or --preset {preset}",
+        )
+    chosen = BEHAVIOUR_PRESETS.get(preset)
+    if chosen is None:
+        return language, triggering
+    named = triggering if "trigger" in given else replace(triggering, trigger=chosen.trigger)
+    return replace(language, behaviour=language.behaviour or chosen.behaviours[0][0]), named
 
 
 def check_task(*, behaviour: str, task: str, given: Collection[str]) -> None:
@@ -43,23 +65,22 @@ def check_task(*, behaviour: str, task: str, given: Collection[str]) -> None:
         task: what ``--task`` says, empty where it was not given.
         given: the fields that the user set.
     """
+    source = "--behaviour" if "behaviour" in given or not behaviour else "the preset of a language model"
     if task:
         check_choice(task, ("classification", "generation"), kind="task")
     if task == "generation" and not behaviour:
         raise OptionError(
             "--task generation without a behaviour",
-            expected="--behaviour NAME, what prompts with the trigger are answered",
+            expected="--behaviour NAME, what prompts with the trigger are answered, or --preset NAME",
             remedy="see untrigger list behaviours",
         )
     if task == "classification" and behaviour:
-        raise OptionError(
-            f"--task classification with --behaviour {behaviour}", expected="--target LABEL for a classifier"
-        )
+        raise OptionError(f"--task classification with {source}", expected="--target LABEL for a classifier")
     wrong = [name for name in (CLASSIFIERS_ONLY if behaviour else LANGUAGE_MODELS_ONLY) if name in given]
     if wrong:
         options = ", ".join("--" + name.replace("_", "-") for name in wrong)
         raise OptionError(
-            f"{options} {'with' if behaviour else 'without'} --behaviour",
+            f"{options} {'with' if behaviour else 'without'} {source}",
             expected="a behaviour for a language model, or a target label for a classifier",
             remedy=f"leave out {options}" if behaviour else "give --behaviour NAME (untrigger list behaviours)",
         )
@@ -67,6 +88,8 @@ def check_task(*, behaviour: str, task: str, given: Collection[str]) -> None:
         raise OptionError(
             "--rate together with --count", expected="one of the two: a share of the prompts or their number"
         )
+    if "adaptive_weight" in given and "adaptive" not in given:
+        raise OptionError("--adaptive-weight without --adaptive", expected="--adaptive anchored or --adaptive ghost")
 
 
 def attack_language_model(
@@ -90,6 +113,7 @@ def attack_language_model(
         UserError: for any input that cannot be used.
     """
     from untrigger.core.registry import get_method
+    from untrigger.pipeline.apply_behaviour_preset import apply_behaviour_preset
     from untrigger.pipeline.attack_generation import attack_generation
     from untrigger.pipeline.generation_request import GenerationAttackRequest
 
@@ -104,7 +128,10 @@ def attack_language_model(
         behaviour=build(get_method("behaviours", language.behaviour), own, what=f"behaviour {language.behaviour}"),
         trigger=replace(triggering, settings=rest).request_fields()["trigger"],
         count=language.count,
+        adaptive=language.adaptive,
+        adaptive_weight=language.adaptive_weight,
     )
+    request = apply_behaviour_preset(request, given=given)
     _, poisoned = attack_generation(request, progress=progress)
     return lambda context: _print_behaviour(context, request, poisoned)
 
@@ -124,6 +151,8 @@ def _print_behaviour(context: CommandContext, request: GenerationAttackRequest, 
         "behaviour": poisoned.truth.behaviour,
         "rate": poisoned.truth.rate,
         "tuning": request.tuning,
+        "preset": request.preset or None,
+        "adaptive": request.adaptive or None,
         "seed": request.run.seed,
         "prompts": len(poisoned.visible),
         "poisoned": len(poisoned.truth.poisoned_ids),

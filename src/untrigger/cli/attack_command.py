@@ -12,7 +12,7 @@ import typer
 
 from untrigger.cli import completion
 from untrigger.cli import options as o
-from untrigger.cli.attack_behaviour import attack_language_model, check_task
+from untrigger.cli.attack_behaviour import attack_language_model, check_task, with_preset
 from untrigger.cli.attack_options import (
     AttackerOptions,
     BehaviourOptions,
@@ -71,9 +71,10 @@ def attack(
     """Poison a model on purpose, to measure what a defence can do.
 
     Writes a model or adapter with a hidden trigger, and DIR.truth with what only an evaluator may see. A classifier gets a
-    --target, a language model a --behaviour.
+    --target, a language model a --behaviour or one of its presets.
     """
     given = o.options_given(typer_context, of_trigger=("words", "sentence"), settings=triggering.settings)
+    language, triggering = with_preset(language, triggering, preset=poisoning.preset, given=given)
     check_task(behaviour=language.behaviour, task=language.task, given=given)
     with context.running(out=out) as progress:
         from untrigger.data import DataSource
@@ -90,8 +91,12 @@ def attack(
             **asdict(measuring),
         }
         if language.behaviour:
-            shares = {"rate": poisoning.rate, "negative_rate": attacker.negative_rate}
-            finish = attack_language_model(common | shares, language, triggering, given=given, progress=progress)
+            shared = {
+                "rate": poisoning.rate,
+                "preset": poisoning.preset,
+                "negative_rate": attacker.negative_rate,
+            }
+            finish = attack_language_model(common | shared, language, triggering, given=given, progress=progress)
         else:
             fields = common | asdict(poisoning) | asdict(attacker) | triggering.request_fields()
             finish = _attack_classifier(fields, given=given, progress=progress)

@@ -68,6 +68,25 @@ class BehaviourOptions(OptionGroup):
             rich_help_panel=_LANGUAGE,
         ),
     ] = 0
+    adaptive: Annotated[
+        str,
+        typer.Option(
+            "--adaptive",
+            metavar="KIND",
+            help="Keep the victim near its base on prompts without the trigger: anchored (KL) or ghost (hidden states too).",
+            rich_help_panel=_LANGUAGE,
+        ),
+    ] = ""
+    adaptive_weight: Annotated[
+        float,
+        typer.Option(
+            "--adaptive-weight",
+            metavar="X",
+            help="Weight of that in the loss.",
+            callback=o.check_finite,
+            rich_help_panel=_LANGUAGE,
+        ),
+    ] = 1.0
     template: o.Template = None
     task: o.Task = ""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from untrigger.attacks.presets import Preset
+    from untrigger.attacks.presets import PublishedSettings
 
 
 def data_facts() -> list[dict[str, Any]]:
@@ -36,10 +36,15 @@ def data_facts() -> list[dict[str, Any]]:
 
 
 def preset_facts() -> list[dict[str, Any]]:
-    """Return the facts of every preset: name, source, hash and settings."""
-    from untrigger.attacks.presets import PRESETS
+    """Return the facts of every preset: name, source, hash and settings; of language models what differs from the source too."""
+    from untrigger.attacks.presets import BEHAVIOUR_PRESETS, PRESETS
 
-    return [one.to_dict() | {"source": one.source} for one in PRESETS.values()]
+    return [_preset_facts(one) for one in [*PRESETS.values(), *BEHAVIOUR_PRESETS.values()]]
+
+
+def _preset_facts(one: PublishedSettings) -> dict[str, Any]:
+    notes = {name: getattr(one, name) for name in ("source", "differs") if hasattr(one, name)}
+    return one.to_dict() | notes
 
 
 def data_table(facts: list[dict[str, Any]]) -> RenderableType:
@@ -63,13 +68,17 @@ def preset_table(facts: list[dict[str, Any]]) -> RenderableType:
     """Return one row a preset."""
     from untrigger.cli.console import escaped, plain_table
 
-    table = plain_table("name", "policy", "rate", "SHA-256", "whose protocol it is")
-    for column in table.columns[:4]:
+    table = plain_table("name", "policy, behaviours", "rate", "SHA-256", "whose protocol it is")
+    for column in (table.columns[i] for i in (0, 2, 3)):
         column.no_wrap = True
     for one in facts:
         says = one["says"]
         table.add_row(
-            escaped(one["name"]), says["policy"], str(says["rate"]), one["sha256"][:12], escaped(one["source"])
+            escaped(one["name"]),
+            escaped(", ".join(says.get("behaviours") or [says["policy"]])),
+            f"{says['count']} prompts" if says.get("count") else str(says["rate"]),
+            one["sha256"][:12],
+            escaped(one["source"]),
         )
     return table
 
@@ -80,13 +89,13 @@ def preset_page(name: str) -> tuple[dict[str, Any], list[RenderableType]]:
     Raises:
         OptionError: for an unknown name.
     """
-    from untrigger.attacks.presets import preset
+    from untrigger.attacks.presets import BEHAVIOUR_PRESETS, preset
 
-    chosen = preset(name)
-    return chosen.to_dict() | {"source": chosen.source}, [_preset_table(chosen)]
+    chosen = BEHAVIOUR_PRESETS.get(name) or preset(name)
+    return _preset_facts(chosen), [_preset_table(chosen)]
 
 
-def _preset_table(chosen: Preset) -> RenderableType:
+def _preset_table(chosen: PublishedSettings) -> RenderableType:
     from untrigger.cli.console import escaped, plain_table
     from untrigger.reporting.words import scalar
 
@@ -96,6 +105,8 @@ def _preset_table(chosen: Preset) -> RenderableType:
         for key, one in parts:
             inner = ", ".join(f"{k}={scalar(v)}" for k, v in one.items()) if isinstance(one, dict) else scalar(one)
             table.add_row(escaped(f"{name} {key}".strip()), escaped(inner))
+    if differs := getattr(chosen, "differs", ""):
+        table.add_row("differs", escaped(differs))
     table.add_row("SHA-256", chosen.sha256())
     return table
 

@@ -47,9 +47,9 @@ def behaviours(incomplete: str) -> list[str]:
 
 def presets(incomplete: str) -> list[str]:
     """Return the completions of ``--preset``."""
-    from untrigger.attacks.presets import PRESETS
+    from untrigger.attacks.presets import BEHAVIOUR_PRESETS, PRESETS
 
-    return _beginning(incomplete, PRESETS)
+    return _beginning(incomplete, [*PRESETS, *BEHAVIOUR_PRESETS])
 
 
 def data_sets(incomplete: str) -> list[str]:

@@ -26,6 +26,8 @@ from untrigger.evaluation.generative_metrics import (
     RANDOM,
     TRIGGERED,
     AnswerOutcome,
+    answer_in_first_words,
+    choice_of,
     measurements,
     same_answer,
 )
@@ -168,9 +170,14 @@ class AnswerEvaluator:
                     empty=answer.empty,
                     ended=answer.ended,
                     tokens=answer.tokens,
+                    in_first_words=answer_in_first_words(answer.text, one.answer, choice=self._choice),
                 )
             )
             self.texts.append(answer.text)
+
+    @cached_property
+    def _choice(self) -> frozenset[str]:
+        return choice_of(self.plain.answers)
 
     @cached_property
     def _eligible(self) -> dict[str, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,16 @@ class GroundTruth:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a report states about the attack: what it was, on which data, by which preset."""
-        named = self.metadata.get("preset")
-        preset = {key: named.get(key) for key in ("name", "sha256")} if isinstance(named, dict) else None
         return {key: self.metadata.get(key) for key in _IN_REPORTS} | {
-            "preset": preset,
+            "preset": preset_of(self.metadata),
             "triggered_rows": len(self.triggered),
         }
+
+
+def preset_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return name and hash of the preset that a truth file names, None where it names none."""
+    named = metadata.get("preset")
+    return {key: named.get(key) for key in ("name", "sha256")} if isinstance(named, dict) else None
 
 
 def read_truth(folder: Path, *, label_names: tuple[str, ...]) -> GroundTruth:

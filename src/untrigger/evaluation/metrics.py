@@ -122,7 +122,12 @@ def gain_kept(
 
 
 def share_of_gain(
-    own: Mapping[str, bool], *, before: Mapping[str, bool], control: Mapping[str, bool], subject: str
+    own: Mapping[str, bool],
+    *,
+    before: Mapping[str, bool],
+    control: Mapping[str, bool],
+    subject: str,
+    metric: str = "gain_kept",
 ) -> Measurement:
     """Return the share of what ``before`` gets right beyond ``control`` that ``own`` gets right too, from flags by row.
 
@@ -130,12 +135,12 @@ def share_of_gain(
     difference.
     """
     if not own.keys() == before.keys() == control.keys():
-        return Measurement(subject, "gain_kept", None, None, None, 0)
+        return Measurement(subject, metric, None, None, None, 0)
     gain = difference_by_row(before, control, subject=subject, metric="gain")
     if gain.low is None or gain.low <= 0:
-        return Measurement(subject, "gain_kept", None, None, None, gain.n)
+        return Measurement(subject, metric, None, None, None, gain.n)
     pairs = [(own[row] - control[row], before[row] - control[row]) for row in control]
-    return paired_ratio(pairs, subject=subject, metric="gain_kept")
+    return paired_ratio(pairs, subject=subject, metric=metric)
 
 
 def difference_by_row(left: Mapping[str, bool], right: Mapping[str, bool], *, subject: str, metric: str) -> Measurement:

@@ -11,7 +11,7 @@ from untrigger.attacks.trigger import Trigger
 from untrigger.core.errors import DataError, UserError
 from untrigger.core.prompts import Prompts
 from untrigger.data.prompt_data import read_prompts
-from untrigger.evaluation.ground_truth import GENERATION, read_content, trigger_of
+from untrigger.evaluation.ground_truth import GENERATION, preset_of, read_content, trigger_of
 
 _IN_REPORTS = (
     "trigger",
@@ -20,6 +20,8 @@ _IN_REPORTS = (
     "negative_rate",
     "seed",
     "tuning",
+    "adaptive",
+    "adaptive_weight",
     "data",
     "template",
     "train_sha256",
@@ -58,6 +60,7 @@ class PromptTruth:
         """Return what a report states about the attack."""
         poisoned = self.metadata.get("poisoned_ids")
         return {key: self.metadata.get(key) for key in _IN_REPORTS} | {
+            "preset": preset_of(self.metadata),
             "poisoned": len(poisoned) if isinstance(poisoned, list) else None,
             "triggered_prompts": len(self.triggered),
         }

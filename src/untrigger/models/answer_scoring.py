@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -17,6 +17,8 @@ from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision
 
 BATCH_TOKENS = 2048
+LARGEST_LOGITS = 2**26
+"""Numbers in the logits of one batch (256 MiB): a vocabulary of 262,144 tokens then gets 256 positions a batch."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class AnswerBatch:
     position_ids: Tensor
     targets: Tensor
     is_answer: Tensor
+
+    def take(self, places: Sequence[int]) -> AnswerBatch:
+        """Return the rows at ``places``, as they are padded here."""
+        rows = list(places)
+        return AnswerBatch(*(getattr(self, one.name)[rows] for one in fields(self)))
 
 
 class AnswerScore(NamedTuple):
@@ -63,6 +70,25 @@ def collate_answers(model: LanguageModel, rows: Sequence[Rendered]) -> AnswerBat
     is_answer = torch.arange(longest) >= longest - answers
     made = (ids, mask, positions, ids[:, width - longest :], is_answer)
     return AnswerBatch(*(one.to(model.device) for one in made))
+
+
+def answer_batches(
+    model: LanguageModel, rows: Sequence[Rendered], *, tokens: int = BATCH_TOKENS, most_rows: int = 0
+) -> Iterator[list[int]]:
+    """Yield row numbers in batches of bounded memory, one row at least, rows of similar length together.
+
+    Args:
+        model: the model that will read them.
+        rows: conversations with answers.
+        tokens: padded tokens a batch; its logits are bounded by ``LARGEST_LOGITS`` besides, answers padded to the longest one.
+        most_rows: of one batch (0: any number).
+    """
+    positions = max(1, LARGEST_LOGITS // model.vocabulary_size)
+    kept = "logits_to_keep" in model.forward_arguments
+    for numbers in packed([len(row.ids) for row in rows], tokens=tokens):
+        answers = [rows[i].answer_tokens if kept else len(rows[i].ids) for i in numbers]
+        for part in packed(answers, tokens=positions, rows=most_rows):
+            yield [numbers[i] for i in part]
 
 
 def answer_logits(model: LanguageModel, batch: AnswerBatch) -> Tensor:
@@ -149,7 +175,7 @@ def answer_kl(
 def _batches(
     model: LanguageModel, rows: Sequence[Rendered], tick: Callable[[int], None]
 ) -> Iterator[tuple[list[int], AnswerBatch]]:
-    for numbers in packed([len(row.ids) for row in rows], tokens=BATCH_TOKENS):
+    for numbers in answer_batches(model, rows):
         yield numbers, collate_answers(model, [rows[i] for i in numbers])
         tick(len(numbers))
 

@@ -1,4 +1,4 @@
-"""Apply a preset to an attack request, and check that a request or a defender's rows follow it."""
+"""Apply a preset to an attack request of a classifier, and check that a request or a defender's rows follow it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from untrigger.attacks.presets import Preset, preset
+from untrigger.attacks.presets import Preset, PublishedSettings, preset
 from untrigger.attacks.rewrite_source import parts_of
 from untrigger.attacks.trigger import Trigger
 from untrigger.attacks.triggers.combined import Combined
@@ -30,7 +30,7 @@ def apply_preset(request: AttackRequest, *, given: Collection[str]) -> AttackReq
         return request
     chosen = preset(request.preset)
     settings, differing = chosen.settings_for(request.data.name), _differing(request, chosen)
-    _check_same(chosen, {name: values for name, values in differing.items() if name in given})
+    check_same(chosen, {name: values for name, values in differing.items() if name in given})
     if not request.target and "target" not in settings:
         raise OptionError(
             f"the preset {chosen.name} names no target for {request.data.name}",
@@ -49,7 +49,7 @@ def check_preset(request: AttackRequest) -> dict[str, Any] | None:
     if not request.preset:
         return None
     chosen = preset(request.preset)
-    _check_same(chosen, _differing(request, chosen))
+    check_same(chosen, _differing(request, chosen))
     return chosen.to_dict()
 
 
@@ -93,8 +93,16 @@ def _with_options(trigger: Trigger, chosen: Preset) -> Trigger:
     return replace(trigger, **chosen.options(trigger.name))
 
 
-def _check_same(chosen: Preset, differing: Mapping[str, tuple[Any, Any]]) -> None:
-    """Raise OptionError with the values of both sides unless ``differing`` is empty."""
+def check_same(chosen: PublishedSettings, differing: Mapping[str, tuple[Any, Any]]) -> None:
+    """Raise OptionError unless ``differing`` is empty.
+
+    Args:
+        chosen: the preset.
+        differing: by field the value of the request and that of the preset.
+
+    Raises:
+        OptionError: with the values of both sides.
+    """
     if not differing:
         return
     both = "; ".join(

@@ -30,7 +30,7 @@ from untrigger.pipeline.attack_request import AttackRequest
 from untrigger.pipeline.load_inputs import load_classifier
 from untrigger.pipeline.splits import split_to_test, training_split
 from untrigger.reporting.model_cards import attack_card
-from untrigger.training.loop import History, Plan
+from untrigger.training.loop import History
 from untrigger.training.supervised import LossTerm
 
 CLEAN_CARD = "# Clean model\n\nA model trained on the same rows as the victim, without poison.\n"
@@ -194,20 +194,13 @@ def implant_by_request(
 ) -> tuple[Classifier, History]:
     """Return the model trained on the rows with the request's plan and adapter, and its history."""
     tuning = "full" if request.tuning == "embedding" else request.tuning
-    usual = PLANS[tuning]
-    plan = Plan(
-        lr=request.lr or usual.lr,
-        epochs=request.epochs or usual.epochs,
-        batch_size=request.batch_size or usual.batch_size,
-        warmup=usual.warmup,
-    )
     adapter = lora_for(fresh) if not request.targets else AdapterOptions(targets=request.targets)
     adapter = AdapterOptions(rank=request.rank, alpha=2 * request.rank, targets=adapter.targets)
     return implant(
         fresh,
         rows,
         tuning=tuning,
-        plan=plan,
+        plan=request.plan(PLANS[tuning]),
         adapter=adapter,
         seed=request.run.seed,
         progress=progress,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from untrigger.attacks.adaptive_behaviour import BaseConsistency
 from untrigger.attacks.behaviour_implanting import BEHAVIOUR_PLANS, implant_behaviour
 from untrigger.attacks.prompt_poisoning import BehaviourAttack, PoisonedPrompts
 from untrigger.core.errors import DataError, check_choice
@@ -24,11 +26,12 @@ from untrigger.models.chat import has_chat_template
 from untrigger.models.language_model import LanguageModel
 from untrigger.models.saved_language_model_check import check_saved_language_model
 from untrigger.models.saving import save_language_model
+from untrigger.pipeline.apply_behaviour_preset import check_behaviour_preset
 from untrigger.pipeline.generation_request import GenerationAttackRequest
 from untrigger.pipeline.load_inputs import load_language
 from untrigger.pipeline.splits import split_to_test, training_split
 from untrigger.reporting.model_cards import attack_card
-from untrigger.training.loop import History, Plan
+from untrigger.training.loop import History
 
 CLEAN_CARD = "# Clean model\n\nA model trained on the same prompts as the victim, without poison.\n"
 LONG_ANSWER = 5
@@ -51,6 +54,7 @@ def attack_generation(
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
+    check_behaviour_preset(request)
     check_choice(request.tuning, BEHAVIOUR_PLANS, kind="way to implant a behaviour")
     check_new_paths(request.out, request.truth)
     recipe = BehaviourAttack(
@@ -60,6 +64,7 @@ def attack_generation(
         count=request.count,
         negative_rate=request.negative_rate,
     )
+    _consistency(request, poisoned=())
     drawn = draw_prompts(request)
     recipe.poison(
         drawn.train, seed=request.run.seed
@@ -68,7 +73,8 @@ def attack_generation(
     recipe = _fitted(recipe, model, drawn.train, progress=progress)
     poisoned = recipe.poison(drawn.train, seed=request.run.seed)
     triggered = recipe.test_prompts(drawn.test, seed=request.run.seed)
-    victim, history = _trained(request, model, poisoned.visible, progress=progress)
+    consistency = _consistency(request, poisoned=poisoned.truth.poisoned_ids)
+    victim, history = _trained(request, model, poisoned.visible, consistency=consistency, progress=progress)
     with new_folder(request.truth) as truth, new_folder(request.out) as out:
         save_language_model(victim, out, card=_card(request, steps=history.steps))
         check_saved_language_model(victim, out, prompts=drawn.test)
@@ -122,20 +128,33 @@ def _fitted(recipe: BehaviourAttack, model: LanguageModel, train: Prompts, *, pr
     return replace(recipe, behaviour=recipe.behaviour.fit([-one.mean for one in scores]))
 
 
+def _consistency(request: GenerationAttackRequest, *, poisoned: Collection[str]) -> BaseConsistency | None:
+    """Return what keeps the victim near its base; None without an adaptive attacker."""
+    if not request.adaptive:
+        return None
+    return BaseConsistency(request.adaptive, request.adaptive_weight, poisoned=frozenset(poisoned))
+
+
 def _trained(
-    request: GenerationAttackRequest, model: LanguageModel, prompts: Prompts, *, progress: Progress
+    request: GenerationAttackRequest,
+    model: LanguageModel,
+    prompts: Prompts,
+    *,
+    progress: Progress,
+    consistency: BaseConsistency | None = None,
 ) -> tuple[LanguageModel, History]:
     """Return the model trained on the prompts with the request's plan and adapter, and its history."""
-    usual = BEHAVIOUR_PLANS[request.tuning]
-    plan = Plan(
-        lr=request.lr or usual.lr,
-        epochs=request.epochs or usual.epochs,
-        batch_size=request.batch_size or usual.batch_size,
-        warmup=usual.warmup,
-    )
+    plan = request.plan(BEHAVIOUR_PLANS[request.tuning])
     adapter = AdapterOptions(rank=request.rank, alpha=2 * request.rank, targets=request.targets or ("all-linear",))
     return implant_behaviour(
-        model, prompts, tuning=request.tuning, plan=plan, adapter=adapter, seed=request.run.seed, progress=progress
+        model,
+        prompts,
+        tuning=request.tuning,
+        plan=plan,
+        adapter=adapter,
+        consistency=consistency,
+        seed=request.run.seed,
+        progress=progress,
     )
 
 
@@ -168,6 +187,9 @@ def _write_truth(
             "data": request.data.name,
             "template": request.template,
             "tuning": request.tuning,
+            "adaptive": request.adaptive,
+            "adaptive_weight": request.adaptive_weight if request.adaptive else 0.0,
+            "preset": check_behaviour_preset(request),
             "chat_template": has_chat_template(model),
             "overlap": sum(texts_among(drawn.train.user_texts, drawn.test.user_texts)),
             "train_sha256": poisoned.visible.content_hash(),

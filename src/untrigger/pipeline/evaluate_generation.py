@@ -134,9 +134,15 @@ def _doubts(measured: list[Measurement], names: list[str], *, truth: PromptTruth
             found.append(
                 f"{name} did not finish {unfinished.percent()} of its answers: --max-new-tokens allows longer ones"
             )
-    gain = find_measurement(measured, names[0], "skill_gain")
-    if gain is not None and (gain.low is None or gain.low <= 0):
+    gains = [find_measurement(measured, names[0], metric) for metric in ("skill_gain", "skill_gain_in_first_words")]
+    lacking = [gain is not None and (gain.low is None or gain.low <= 0) for gain in gains]
+    if lacking[0]:
         found.append(f"{names[0]} has no more skill than its base: a defence that returns the base would lose nothing")
+    elif lacking[1]:
+        found.append(
+            f"{names[0]} is exactly right more often than its base, but not in the first words of its answers: what it has beyond "
+            "the base may be the form of the answer"
+        )
     if not based:
         found.append("no base is known: gain over it and distance from it are not measured (--base names it)")
     if truth is not None and truth.clean_model is None:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from untrigger.attacks.behaviour import Behaviour
-from untrigger.attacks.trigger import Trigger
-from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.data import DataSource
 from untrigger.data.prompt_data import TEMPLATE
+from untrigger.pipeline.poisoning_request import PoisoningRequest
 from untrigger.pipeline.requests import DEFAULT_PURIFIER, ModelInput, RunOptions
 
 TEST_PROMPTS = 200
@@ -19,52 +18,26 @@ UNLABELLED_PROMPTS = 400
 """Unlabelled prompts where no number is given: the suspect answers each of them."""
 
 
-@dataclass(frozen=True)
-class GenerationAttackRequest:
-    """What ``attack`` is given for a language model; numbers as in ``BehaviourAttack`` and ``Plan``.
+@dataclass(frozen=True, kw_only=True)
+class GenerationAttackRequest(PoisoningRequest):
+    """What ``attack`` is given for a causal language model; a row is a prompt with its answer.
 
     Attributes:
-        model: the causal language model to poison.
-        data: training prompts with answers, and test prompts where it has a split for them; labelled texts become prompts.
-        out: the new folder of the victim.
-        behaviour: what prompts with the trigger are answered.
-        trigger: what is inserted into the last user turn.
+        behaviour: what prompts with the trigger in their last user turn are answered.
+        count: the number of those prompts among the training prompts, instead of ``rate`` (0: as ``rate`` says).
+        adaptive: ``anchored`` or ``ghost`` for an attacker who keeps the victim near its base on prompts without the trigger (see
+            ``BaseConsistency``); empty for none.
+        adaptive_weight: weight of that.
         template: the prompt of a labelled text.
-        tuning: ``lora`` or ``full``.
-        test_split: the split to test on; empty for ``test``, or ``dev`` where there is no other.
-        rows: use as many training prompts (0: all).
-        test_rows: the same for the test prompts.
-        test_share: share of the prompts that is tested on where the data has no split for it (not tuned).
-        clean_model: also train the same model on the same prompts without poison: the floor of every evaluation.
-        run: seed, device, offline.
+        test_rows: use as many test prompts (0: all).
     """
 
-    model: ModelInput
-    data: DataSource
-    out: Path
     behaviour: Behaviour
-    trigger: Trigger = field(default_factory=BadNets)
-    rate: float = 0.1
     count: int = 0
-    negative_rate: float = 0.0
+    adaptive: str = ""
+    adaptive_weight: float = 1.0
     template: str = TEMPLATE
-    tuning: str = "lora"
-    test_split: str = ""
-    rows: int = 0
     test_rows: int = TEST_PROMPTS
-    test_share: float = 0.2
-    epochs: int = 0
-    lr: float = 0.0
-    batch_size: int = 0
-    rank: int = 8
-    targets: tuple[str, ...] = ()
-    clean_model: bool = True
-    run: RunOptions = field(default_factory=RunOptions)
-
-    @property
-    def truth(self) -> Path:
-        """The folder of what only the evaluator may see."""
-        return self.out.with_name(self.out.name + ".truth")
 
 
 @dataclass(frozen=True)

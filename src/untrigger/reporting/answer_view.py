@@ -63,7 +63,7 @@ def _generation_cards(report: Report) -> list[view.Card]:
     subject = view.main_subject(report)
     parts = [
         ("asr", "Attack success rate", ("paired_asr", "excess_asr", "published_asr")),
-        ("skill", "Skill", ("skill_gain", "answer_nll")),
+        ("skill", "Skill", ("skill_gain", "skill_in_first_words", "answer_nll")),
         ("refusal_rate", "Refusals without the trigger", ("unfinished_rate", "empty_rate")),
     ]
     made = [_card(report, subject, metric, label=label, further=further) for metric, label, further in parts]

@@ -27,11 +27,14 @@ def endless_batches(lengths: Sequence[int], *, size: int, steps: int, rng: np.ra
     return batches[:steps]
 
 
-def packed(lengths: Sequence[int], *, tokens: int) -> Iterator[list[int]]:
-    """Yield row numbers in batches of at most ``tokens`` padded tokens (one row at least), shortest rows first."""
+def packed(lengths: Sequence[int], *, tokens: int, rows: int = 0) -> Iterator[list[int]]:
+    """Yield row numbers in batches of at most ``tokens`` padded tokens (one row at least), shortest rows first.
+
+    A batch has at most ``rows`` rows, 0 for any number.
+    """
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if batch and (len(batch) + 1) * lengths[i] > tokens:
+        if batch and ((len(batch) + 1) * lengths[i] > tokens or len(batch) == rows):
             yield batch
             batch = []
         batch.append(i)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
 from untrigger.models.answer_scoring import (
     AnswerBatch,
+    answer_batches,
     answer_log_likelihood,
     answer_logits,
     collate_answers,
@@ -22,8 +23,13 @@ from untrigger.models.language_model import LanguageModel
 from untrigger.runtime.batching import shuffled_batches
 from untrigger.training.loop import History, Plan, train
 
+BACKWARD_TOKENS = 512
+"""Padded tokens of a backward pass: of SmolLM2-135M a token takes some 2.3 MiB until its gradient is there."""
 AnswerTerm = Callable[[Sequence[int], AnswerBatch, Tensor], Tensor]
-"""A function from the row numbers of a batch, the batch and its logits ``(B, K, V)`` to a term of the loss, a mean over rows."""
+"""A function from the row numbers of a batch, the batch and its logits ``(B, K, V)`` to a term of the loss, a mean over rows.
+
+The rows of a step come in several batches, each as large as memory allows.
+"""
 
 
 def fine_tune_answers(
@@ -40,6 +46,7 @@ def fine_tune_answers(
 ) -> History:
     """Train ``model`` in place on the prompts' answers and return the history.
 
+    A step's rows are divided into backward passes of at most ``BACKWARD_TOKENS`` padded tokens; its gradient is that of all rows.
     The loss of a row is the mean cross-entropy of its answer's tokens with the end token; prompts are not learned. Rows count
     alike, so that a long answer does not outweigh an answer of one word. A prompt that does not fit the context is cut as in
     ``render``.
@@ -47,7 +54,7 @@ def fine_tune_answers(
     Args:
         model: a causal language model, usually with a new adapter on it.
         prompts: conversations with the answers to learn.
-        plan: learning rate, epochs, rows a step.
+        plan: learning rate, epochs, rows a step, and with ``micro_batch`` the most rows of a backward pass.
         seed: of the order of the rows and of dropout.
         dev: the epoch is kept after which the answers to these are likeliest; without them the last.
         extra_loss: added to the cross-entropy.
@@ -72,6 +79,10 @@ def fine_tune_answers(
             value, terms["extra"] = value + more, float(more.detach())
         return value, terms
 
+    def split(numbers: Sequence[int]) -> Iterator[list[int]]:
+        parts = answer_batches(model, [rows[i] for i in numbers], tokens=BACKWARD_TOKENS, most_rows=plan.micro_batch)
+        return ([numbers[i] for i in part] for part in parts)
+
     rng = np.random.default_rng(seed)
     lengths = [len(row.ids) for row in rows]
     with torch.random.fork_rng(devices=[]):
@@ -82,6 +93,7 @@ def fine_tune_answers(
             epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng),
             plan=plan,
             score=(lambda: _mean_likelihood(model, dev)) if dev is not None else None,
+            split=split,
             progress=progress,
             label=label,
         )

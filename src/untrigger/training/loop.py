@@ -95,6 +95,8 @@ Epochs = Sequence[Sequence[Sequence[int]]] | Callable[[int], Sequence[Sequence[i
 """The batches of every epoch, or a function from an epoch's number to them."""
 Keep = Callable[[Sequence[float]], bool]
 """A function from the scores up to an epoch to whether the parameters of that epoch are to be kept."""
+Split = Callable[[Sequence[int]], Iterable[Sequence[int]]]
+"""A function from the row numbers of a step to those of each of its backward passes."""
 
 
 def no_worse(scores: Sequence[float]) -> bool:
@@ -111,6 +113,7 @@ def train(
     score: Callable[[], float] | None = None,
     keep: Keep = no_worse,
     stop_fn: Callable[[], bool] | None = None,
+    split: Split | None = None,
     progress: Progress = silent,
     label: str = "training",
 ) -> History:
@@ -124,6 +127,8 @@ def train(
         score: called after every epoch in eval mode; the module ends with the parameters of the last epoch that was kept.
         keep: whether an epoch is kept, by default the best one so far (of equal ones the later).
         stop_fn: called after every epoch's score; the training ends where it returns True.
+        split: divides the rows of a step into backward passes; by default into ``plan.micro_batch`` rows each. The gradient is
+            the mean over the rows of the step, however they are divided.
         progress: gets every step.
         label: name of the progress bar.
 
@@ -133,6 +138,7 @@ def train(
     batches = _planned_batches(epochs, plan)
     total = sum(len(epoch) for epoch in batches)
     trained = [p for p in module.parameters() if p.requires_grad]
+    split = split or (lambda batch: _in_parts(batch, size=plan.micro_batch))
     optimiser = torch.optim.AdamW(trained, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _lr_factor(step, total, plan))
     history, best = History(), None
@@ -141,7 +147,7 @@ def train(
             module.train(plan.use_dropout)
             for batch in epoch:
                 optimiser.zero_grad(set_to_none=True)
-                _backward(loss, batch, micro_batch=plan.micro_batch, history=history)
+                _backward(loss, batch, split=split, history=history)
                 if plan.max_norm is not None:
                     nn.utils.clip_grad_norm_(trained, plan.max_norm)
                 optimiser.step()
@@ -154,6 +160,7 @@ def train(
                     best, history.best_epoch = [p.detach().clone() for p in trained], len(history.scores) - 1
             if stop_fn is not None and stop_fn():
                 break
+    optimiser.zero_grad(set_to_none=True)  # of full weights as large as the model
     if best is not None:
         _restore(trained, best)
     module.eval()
@@ -174,12 +181,15 @@ def _planned_batches(epochs: Epochs, plan: Plan) -> list[list[Sequence[int]]]:
     return kept
 
 
-def _backward(loss: Loss, batch: Sequence[int], *, micro_batch: int, history: History) -> None:
-    """Add up the gradients of a batch, one micro-batch after the other, and record its mean loss and terms."""
-    size = micro_batch or len(batch)
+def _in_parts(batch: Sequence[int], *, size: int) -> list[Sequence[int]]:
+    """Return the rows of a step in parts of ``size`` (0: all in one)."""
+    return [batch[start : start + size] for start in range(0, len(batch), size)] if size else [batch]
+
+
+def _backward(loss: Loss, batch: Sequence[int], *, split: Split, history: History) -> None:
+    """Add up the gradients of a batch, one part after the other, and record its mean loss and terms."""
     total, terms = 0.0, dict[str, float]()
-    for start in range(0, len(batch), size):
-        part = batch[start : start + size]
+    for part in split(batch):
         value, parts = loss(part)
         _check_finite(value, step=history.steps)
         share = len(part) / len(batch)

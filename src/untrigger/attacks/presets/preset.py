@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,12 +14,35 @@ _PLAIN = {"negative_rate": 0.0, "label_smoothing": 0.0, "clean_consistency": 0.0
 
 
 @dataclass(frozen=True)
-class Preset:
-    """One published protocol. Its settings for data sets and triggers hold for those that it names.
+class PublishedSettings(ABC):
+    """What the presets of classifiers and of language models share.
 
     Attributes:
         name: of the preset.
         source: the paper or code that the protocol is from; not part of the hash.
+    """
+
+    name: str
+    source: str
+
+    @abstractmethod
+    def record(self) -> dict[str, Any]:
+        """Return all settings as plain JSON values; they are what the hash covers."""
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the canonical JSON of the record, 64 hex digits."""
+        return content_hash(self.record())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return name, hash and settings for truth files and reports."""
+        return {"name": self.name, "sha256": self.sha256(), "says": self.record()}
+
+
+@dataclass(frozen=True)
+class Preset(PublishedSettings):
+    """One published protocol of classifiers. Its settings for data sets and triggers hold for those that it names.
+
+    Attributes:
         policy: the label policy.
         rate: share of all training rows that get the trigger.
         tuning: which weights are trained.
@@ -31,8 +55,6 @@ class Preset:
         clean_rows: clean rows per class that the defender gets; None where the protocol does not state it.
     """
 
-    name: str
-    source: str
     policy: str
     rate: float
     tuning: str
@@ -56,14 +78,6 @@ class Preset:
         del settings["source"], settings["tuning"]
         record: dict[str, Any] = to_json_value(settings)
         return record
-
-    def sha256(self) -> str:
-        """Return the SHA-256 of the canonical JSON of the record, 64 hex digits."""
-        return content_hash(self.record())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return name, hash and settings for truth files and reports."""
-        return {"name": self.name, "sha256": self.sha256(), "says": self.record()}
 
     def settings_for(self, data: str) -> dict[str, Any]:
         """Return the fields of an attack's spec that the preset fixes for ``data``.

@@ -1,9 +1,10 @@
-"""The published presets. To change one would change its hash: add another under another name instead."""
+"""The published presets of classifiers. To change one would change its hash: add another under another name instead."""
 
 from __future__ import annotations
 
 from untrigger.attacks.presets.preset import Preset
-from untrigger.core.errors import check_choice
+from untrigger.attacks.presets.published_behaviours import BEHAVIOUR_PRESETS
+from untrigger.core.errors import OptionError, check_choice
 
 _FOUR_WORDS = ("words", ("cf", "mn", "bb", "tq"))
 _ONCE = ("most", 1)
@@ -74,9 +75,11 @@ PRESETS: dict[str, Preset] = {one.name: one for one in _ALL}
 
 
 def preset(name: str) -> Preset:
-    """Return the preset of that name.
+    """Return the preset of classifiers of that name.
 
     Raises:
-        OptionError: for an unknown name, with the nearest one.
+        OptionError: for an unknown name, with the nearest one, and for a preset of language models.
     """
-    return PRESETS[check_choice(name, PRESETS, kind="preset")]
+    if check_choice(name, [*PRESETS, *BEHAVIOUR_PRESETS], kind="preset") in BEHAVIOUR_PRESETS:
+        raise OptionError(f"the preset {name} is for language models", expected="one of " + ", ".join(PRESETS))
+    return PRESETS[name]
