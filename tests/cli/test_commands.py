@@ -13,6 +13,7 @@ import pytest
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.attacks.triggers.combined import Combined
 from untrigger.attacks.triggers.insent import InSent
+from untrigger.core.registry import methods_of
 
 COMMANDS = [
     "purify",
@@ -311,7 +312,8 @@ def test_list_shows_methods_with_options_and_data(call: Any, monkeypatch: pytest
     assert "badnets" in attacks.out
     assert "the trigger words" in attacks.out
     result = json.loads(call("list", "--json").out)
-    assert {"attacks", "behaviours", "defences", "scanners", "data", "models", "presets"} == set(result)
+    kinds = {"attacks", "behaviours", "defences", "language-defences", "scanners", "data", "models", "presets"}
+    assert kinds == set(result)
     assert {"badnets", "insent"} <= {one["name"] for one in result["attacks"]}
     assert all(one["state"] == "absent" for one in result["data"])
     assert call("list", "data", "--quiet").out.split() == [one["name"] for one in result["data"]]
@@ -324,6 +326,17 @@ def test_have_leaves_out_what_cannot_run(call: Any) -> None:
     wrong = call("list", "--have", "clena")
     assert wrong.code == 2
     assert "did you mean: clean?" in wrong.err
+
+
+def test_the_defences_of_language_models_are_listed_with_needs_variants_and_options(call: Any) -> None:
+    [(kind, entries)] = json.loads(call("list", "language-defences", "--json").out).items()
+    assert kind == "language-defences" and [one["name"] for one in entries] == sorted(methods_of("language_defences"))
+    ours = next(one for one in entries if one["name"] == "w2sdefense")
+    assert (ours["needs"], ours["uses"], ours["commands"]) == (["base", "clean"], ["teacher", "unlabelled"], ["purify"])
+    assert "student.lr" in {one["name"] for one in ours["options"]}
+    assert "student.lr" in call("list", "language-defences").out
+    known = json.loads(call("list", "language-defences", "--have", "base", "--json").out)["language-defences"]
+    assert [one["name"] for one in known] == ["return-base"]
 
 
 def test_assets_alone_lists_them(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
