@@ -288,6 +288,24 @@ def test_evaluate_takes_several_models(call: Any, pipeline: Any, tmp_path: Path,
     assert [one.name for one in asked[0].models] == ["a", "b"]
 
 
+def test_evaluate_hands_guards_and_their_options_on(call: Any, pipeline: Any, tmp_path: Path, make_report: Any) -> None:
+    asked = pipeline("evaluate", lambda _progress: make_report("measured"))
+    common = ("evaluate", "a", "--data", "rows.csv", "--out", str(tmp_path / "report.json"))
+    assert call(*common, "--guard", "cleangen", "--set", "ratio=5", "--reference", "b").code == 0
+    assert call(*common, "--guard", "cleangen,bounded", "--set", "bounded.bound=50").code == 0
+    first, second = asked
+    assert (first.guards, first.guard_options) == (("cleangen",), {"cleangen": {"ratio": 5.0}})
+    assert (first.reference, second.reference) == ("b", None)
+    assert (second.guards, second.guard_options) == (("cleangen", "bounded"), {"bounded": {"bound": 50.0}})
+    for words, says in (
+        (("--guard", "cleangn"), "did you mean: cleangen?"),
+        (("--guard", "cleangen", "--set", "ratios=5"), "did you mean: ratio?"),
+        (("--reference", "b"), "--reference without --guard"),
+    ):
+        wrong = call(*common, *words)
+        assert wrong.code == 2 and says in wrong.err
+
+
 def test_evaluate_needs_rows(call: Any) -> None:
     result = call("evaluate", "a", "--out", "report.json")
     assert result.code == 2
@@ -312,7 +330,17 @@ def test_list_shows_methods_with_options_and_data(call: Any, monkeypatch: pytest
     assert "badnets" in attacks.out
     assert "the trigger words" in attacks.out
     result = json.loads(call("list", "--json").out)
-    kinds = {"attacks", "behaviours", "defences", "language-defences", "scanners", "data", "models", "presets"}
+    kinds = {
+        "attacks",
+        "behaviours",
+        "defences",
+        "language-defences",
+        "guards",
+        "scanners",
+        "data",
+        "models",
+        "presets",
+    }
     assert kinds == set(result)
     assert {"badnets", "insent"} <= {one["name"] for one in result["attacks"]}
     assert all(one["state"] == "absent" for one in result["data"])

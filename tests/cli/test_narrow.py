@@ -13,7 +13,7 @@ from tests.cli.test_commands import COMMANDS
 from untrigger.cli.main import app
 
 WIDTH = 80
-METHODS = ["list attacks", "list defences", "list language-defences", "list scanners"]
+METHODS = ["list attacks", "list defences", "list language-defences", "list guards", "list scanners"]
 LISTS = ["list", *METHODS, "list data", "list presets", "list assets"]
 
 

@@ -35,6 +35,11 @@ def scanners(incomplete: str) -> list[str]:
     return _beginning(incomplete, method_names("scanners"))
 
 
+def guards(incomplete: str) -> list[str]:
+    """Return the completions of ``--guard``, which takes several with commas."""
+    return _listed(incomplete, method_names("guards"))
+
+
 def triggers(incomplete: str) -> list[str]:
     """Return the completions of ``--trigger``, which takes several with commas."""
     return _listed(incomplete, method_names("attacks"))

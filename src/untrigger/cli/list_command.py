@@ -1,4 +1,4 @@
-"""``untrigger list``: attacks, behaviours, defences, scanners, data sets, presets and assets, with their options."""
+"""``untrigger list``: attacks, behaviours, defences, guards, scanners, data sets, presets and assets, with their options."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ class Kind(StrEnum):
     behaviours = "behaviours"
     defences = "defences"
     language_defences = "language-defences"
+    guards = "guards"
     scanners = "scanners"
     data = "data"
     presets = "presets"
     assets = "assets"
 
 
-_METHODS = (Kind.attacks, Kind.behaviours, Kind.defences, Kind.language_defences, Kind.scanners)
+_METHODS = (Kind.attacks, Kind.behaviours, Kind.defences, Kind.language_defences, Kind.guards, Kind.scanners)
 _DEFENCES = (Kind.defences, Kind.language_defences)
 
 
@@ -43,7 +44,8 @@ def show(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="attacks, behaviours, defences, language-defences, scanners, data, presets or assets; all of them without it.",
+            help="attacks, behaviours, defences, language-defences, guards, scanners, data, presets or assets; all of them "
+            "without it.",
         ),
     ] = None,
     name: Annotated[
@@ -135,6 +137,7 @@ def facts_of(kind: Kind | None, *, available: frozenset[str] | None) -> dict[str
         Kind.behaviours: lambda: method_facts("behaviours"),
         Kind.defences: lambda: _usable(defence_facts(), available),
         Kind.language_defences: lambda: _usable(language_defence_facts(), available),
+        Kind.guards: lambda: method_facts("guards"),
         Kind.scanners: lambda: method_facts("scanners"),
         Kind.data: data_facts,
         Kind.presets: preset_facts,
