@@ -157,12 +157,22 @@ CHAT_TEMPLATE = (
 
 
 def write_language_model(
-    kind: str, folder: Path, *, template: str | None = CHAT_TEMPLATE, seed: int = 0, positions: int = 128
+    kind: str,
+    folder: Path,
+    *,
+    template: str | None = CHAT_TEMPLATE,
+    seed: int = 0,
+    positions: int = 128,
+    **changes: int,
 ) -> Path:
-    """A random causal language model with a byte-level tokenizer and a chat template, saved as transformers saves them."""
+    """A random causal language model with a byte-level tokenizer and a chat template, saved as transformers saves them.
+
+    ``changes`` are of its config.
+    """
     tokenizer = byte_level()
     tokenizer.chat_template, tokenizer.model_max_length = template, positions
     config = config_of(kind, vocabulary=len(tokenizer))
+    config.update(changes)
     setattr(config, "n_positions" if kind == "gpt2" else "max_position_embeddings", positions)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -13,6 +13,7 @@ import pytest
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.attacks.triggers.combined import Combined
 from untrigger.attacks.triggers.insent import InSent
+from untrigger.core.registry import methods_of
 
 COMMANDS = [
     "purify",
@@ -287,6 +288,24 @@ def test_evaluate_takes_several_models(call: Any, pipeline: Any, tmp_path: Path,
     assert [one.name for one in asked[0].models] == ["a", "b"]
 
 
+def test_evaluate_hands_guards_and_their_options_on(call: Any, pipeline: Any, tmp_path: Path, make_report: Any) -> None:
+    asked = pipeline("evaluate", lambda _progress: make_report("measured"))
+    common = ("evaluate", "a", "--data", "rows.csv", "--out", str(tmp_path / "report.json"))
+    assert call(*common, "--guard", "cleangen", "--set", "ratio=5", "--reference", "b").code == 0
+    assert call(*common, "--guard", "cleangen,bounded", "--set", "bounded.bound=50").code == 0
+    first, second = asked
+    assert (first.guards, first.guard_options) == (("cleangen",), {"cleangen": {"ratio": 5.0}})
+    assert (first.reference, second.reference) == ("b", None)
+    assert (second.guards, second.guard_options) == (("cleangen", "bounded"), {"bounded": {"bound": 50.0}})
+    for words, says in (
+        (("--guard", "cleangn"), "did you mean: cleangen?"),
+        (("--guard", "cleangen", "--set", "ratios=5"), "did you mean: ratio?"),
+        (("--reference", "b"), "--reference without --guard"),
+    ):
+        wrong = call(*common, *words)
+        assert wrong.code == 2 and says in wrong.err
+
+
 def test_evaluate_needs_rows(call: Any) -> None:
     result = call("evaluate", "a", "--out", "report.json")
     assert result.code == 2
@@ -311,7 +330,18 @@ def test_list_shows_methods_with_options_and_data(call: Any, monkeypatch: pytest
     assert "badnets" in attacks.out
     assert "the trigger words" in attacks.out
     result = json.loads(call("list", "--json").out)
-    assert {"attacks", "behaviours", "defences", "scanners", "data", "models", "presets"} == set(result)
+    kinds = {
+        "attacks",
+        "behaviours",
+        "defences",
+        "language-defences",
+        "guards",
+        "scanners",
+        "data",
+        "models",
+        "presets",
+    }
+    assert kinds == set(result)
     assert {"badnets", "insent"} <= {one["name"] for one in result["attacks"]}
     assert all(one["state"] == "absent" for one in result["data"])
     assert call("list", "data", "--quiet").out.split() == [one["name"] for one in result["data"]]
@@ -324,6 +354,17 @@ def test_have_leaves_out_what_cannot_run(call: Any) -> None:
     wrong = call("list", "--have", "clena")
     assert wrong.code == 2
     assert "did you mean: clean?" in wrong.err
+
+
+def test_the_defences_of_language_models_are_listed_with_needs_variants_and_options(call: Any) -> None:
+    [(kind, entries)] = json.loads(call("list", "language-defences", "--json").out).items()
+    assert kind == "language-defences" and [one["name"] for one in entries] == sorted(methods_of("language_defences"))
+    ours = next(one for one in entries if one["name"] == "w2sdefense")
+    assert (ours["needs"], ours["uses"], ours["commands"]) == (["base", "clean"], ["teacher", "unlabelled"], ["purify"])
+    assert "student.lr" in {one["name"] for one in ours["options"]}
+    assert "student.lr" in call("list", "language-defences").out
+    known = json.loads(call("list", "language-defences", "--have", "base", "--json").out)["language-defences"]
+    assert [one["name"] for one in known] == ["return-base"]
 
 
 def test_assets_alone_lists_them(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

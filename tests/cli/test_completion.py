@@ -24,6 +24,7 @@ def test_the_names_are_those_of_the_registry(family: Any) -> None:
 
 def test_words_are_completed_by_their_beginning() -> None:
     assert completion.purifiers("w2sdefense-as-d") == ["w2sdefense-as-described"]
+    assert {*methods_of("defences"), *methods_of("language_defences")} == set(completion.purifiers(""))
     assert completion.detectors("") == sorted(methods_of("detectors"))
     assert completion.scanners("ins") == ["insertions"]
     assert completion.presets("") == sorted([*PRESETS, *BEHAVIOUR_PRESETS])

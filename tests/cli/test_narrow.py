@@ -13,7 +13,8 @@ from tests.cli.test_commands import COMMANDS
 from untrigger.cli.main import app
 
 WIDTH = 80
-LISTS = ["list", "list attacks", "list defences", "list scanners", "list data", "list presets", "list assets"]
+METHODS = ["list attacks", "list defences", "list language-defences", "list guards", "list scanners"]
+LISTS = ["list", *METHODS, "list data", "list presets", "list assets"]
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_lists_have_every_name_at_the_start_of_a_line(words: str, narrow: Any, c
     assert names and names <= {line.split()[0] for line in page.splitlines() if line.strip()}
 
 
-@pytest.mark.parametrize("words", ["list attacks", "list defences", "list scanners"])
+@pytest.mark.parametrize("words", METHODS)
 def test_lists_have_every_option_at_the_start_of_a_line(words: str, narrow: Any, call: Any) -> None:
     page = narrow(words)
     [entries] = json.loads(call(*words.split(), "--json").out).values()

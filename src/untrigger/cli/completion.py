@@ -21,8 +21,8 @@ def method_names(family: Family) -> list[str]:
 
 
 def purifiers(incomplete: str) -> list[str]:
-    """Return the completions of ``--method`` of ``purify``, which takes several with commas."""
-    return _listed(incomplete, method_names("defences"))
+    """Return the completions of ``--method`` of ``purify``, which takes several with commas: of classifiers and language models."""
+    return _listed(incomplete, {*method_names("defences"), *method_names("language_defences")})
 
 
 def detectors(incomplete: str) -> list[str]:
@@ -33,6 +33,11 @@ def detectors(incomplete: str) -> list[str]:
 def scanners(incomplete: str) -> list[str]:
     """Return the completions of ``--method`` of ``scan``."""
     return _beginning(incomplete, method_names("scanners"))
+
+
+def guards(incomplete: str) -> list[str]:
+    """Return the completions of ``--guard``, which takes several with commas."""
+    return _listed(incomplete, method_names("guards"))
 
 
 def triggers(incomplete: str) -> list[str]:

@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
 from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
-from untrigger.cli.option_groups import with_option_groups
+from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
 
 EXAMPLE = "Example: untrigger evaluate victim cleaned --truth victim.truth --out report.json"
+
+
+@dataclass(frozen=True)
+class GuardOptions(OptionGroup):
+    """Guards of a language model, and what they compare it with."""
+
+    guard: Annotated[
+        str | None,
+        typer.Option(
+            "--guard",
+            metavar="NAME[,NAME]",
+            autocompletion=completion.guards,
+            help="Of a language model: also measure the first MODEL under this rule of decoding. See untrigger list guards.",
+        ),
+    ] = None
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="MODEL",
+            help="With --guard: the trusted model that it compares with, such as a clean adapter; usually the base.",
+        ),
+    ] = None
+    settings: o.Settings = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the request.
+
+        Raises:
+            OptionError: for an unknown guard or option, and for options without a guard.
+        """
+        from untrigger.cli.settings import method_settings
+
+        names = o.split_list(self.guard)
+        if not names:
+            if given := [name for name, value in (("--reference", self.reference), ("--set", self.settings)) if value]:
+                raise OptionError(f"{' and '.join(given)} without --guard", expected="--guard NAME beside it")
+            return {}
+        found = method_settings(",".join(names), given=self.settings or [], family="guards")
+        options = found if len(names) > 1 else {names[0]: found}
+        return {"guards": tuple(names), "guard_options": options, "reference": self.reference}
 
 
 @with_option_groups
@@ -28,6 +70,7 @@ def evaluate(
     task: o.Task = "",
     template: o.Template = None,
     max_new_tokens: o.MaxNewTokens = 64,
+    guarding: GuardOptions,
     reading: o.ModelOptions,
     rows: o.DataOptions,
     allow_pickle: o.AllowPickle = False,
@@ -53,6 +96,7 @@ def evaluate(
             task=task,
             max_new_tokens=max_new_tokens,
             run=context.run_options(),
+            **guarding.fields(),
             **({"template": template} if template is not None else {}),
         )
         report = run(request, progress=progress)

@@ -1,4 +1,4 @@
-"""``untrigger list``: the attacks, behaviours, defences, scanners, data sets, presets and assets, with their options."""
+"""``untrigger list``: attacks, behaviours, defences, guards, scanners, data sets, presets and assets, with their options."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ class Kind(StrEnum):
     attacks = "attacks"
     behaviours = "behaviours"
     defences = "defences"
+    language_defences = "language-defences"
+    guards = "guards"
     scanners = "scanners"
     data = "data"
     presets = "presets"
     assets = "assets"
 
 
-_METHODS = (Kind.attacks, Kind.behaviours, Kind.defences, Kind.scanners)
+_METHODS = (Kind.attacks, Kind.behaviours, Kind.defences, Kind.language_defences, Kind.guards, Kind.scanners)
+_DEFENCES = (Kind.defences, Kind.language_defences)
 
 
 @with_option_groups
@@ -41,7 +44,8 @@ def show(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="attacks, behaviours, defences, scanners, data, presets or assets; all of them without it.",
+            help="attacks, behaviours, defences, language-defences, guards, scanners, data, presets or assets; all of them "
+            "without it.",
         ),
     ] = None,
     name: Annotated[
@@ -112,7 +116,7 @@ def needs_met(have: str | None, *, kind: Kind | None) -> frozenset[str] | None:
     """
     if have is None:
         return None
-    if kind not in (None, Kind.defences):
+    if kind not in (None, *_DEFENCES):
         raise OptionError(f"--have with {kind}", expected="untrigger list defences --have ...")
     from dataclasses import fields
 
@@ -126,12 +130,14 @@ def facts_of(kind: Kind | None, *, available: frozenset[str] | None) -> dict[str
     """Return the facts of one kind, or of all; with ``available`` only of the defences that need no more."""
     from untrigger.cli.assets_command import asset_facts
     from untrigger.cli.catalog import data_facts, preset_facts
-    from untrigger.cli.method_list import defence_facts, method_facts
+    from untrigger.cli.method_list import defence_facts, language_defence_facts, method_facts
 
     facts = {
         Kind.attacks: lambda: method_facts("attacks"),
         Kind.behaviours: lambda: method_facts("behaviours"),
-        Kind.defences: lambda: [one for one in defence_facts() if available is None or available >= set(one["needs"])],
+        Kind.defences: lambda: _usable(defence_facts(), available),
+        Kind.language_defences: lambda: _usable(language_defence_facts(), available),
+        Kind.guards: lambda: method_facts("guards"),
         Kind.scanners: lambda: method_facts("scanners"),
         Kind.data: data_facts,
         Kind.presets: preset_facts,
@@ -140,9 +146,14 @@ def facts_of(kind: Kind | None, *, available: frozenset[str] | None) -> dict[str
     if kind is not None:
         return {kind.value: facts[kind]()}
     if available is not None:
-        return {Kind.defences.value: facts[Kind.defences]()}
+        return {one.value: facts[one]() for one in _DEFENCES}
     listed = {one.value: facts[one]() for one in Kind if one is not Kind.assets}
     return listed | {"models": asset_facts("model")}
+
+
+def _usable(entries: list[dict[str, Any]], available: frozenset[str] | None) -> list[dict[str, Any]]:
+    """Return the methods that need no more than what is available; all where that is None."""
+    return [one for one in entries if available is None or available >= set(one["needs"])]
 
 
 def _section(name: str, entries: list[dict[str, Any]], *, details: bool) -> list[RenderableType]:

@@ -47,6 +47,11 @@ def defence_facts() -> list[dict[str, Any]]:
     return [one | {"commands": [word for word, names in by_command if one["name"] in names]} for one in both]
 
 
+def language_defence_facts() -> list[dict[str, Any]]:
+    """Return the facts of all purifiers of language models."""
+    return [one | {"commands": ["purify"]} for one in method_facts("language_defences")]
+
+
 def type_name(hint: Any) -> str:
     """Return a type as Python writes it."""
     return (

@@ -33,7 +33,7 @@ class PurifyOptions(OptionGroup):
             "--method",
             metavar="NAME[,NAME]",
             autocompletion=completion.purifiers,
-            help="See untrigger list defences; several work in turn. Usually w2sdefense.",
+            help="See untrigger list defences, several in turn; of a language model list language-defences. Usually w2sdefense.",
         ),
     ] = ""
     scan: Annotated[

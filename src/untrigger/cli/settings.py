@@ -47,7 +47,7 @@ def method_settings(
         if loose := [item for item in given if item.partition(".")[0] not in names]:
             raise OptionError(f"--set {loose[0]}", expected="METHOD.KEY=VALUE, the method one of " + ", ".join(names))
         own = {name: [item.partition(".")[2] for item in given if item.partition(".")[0] == name] for name in names}
-        return {name: method_settings(name, given=items) for name, items in own.items() if items}
+        return {name: method_settings(name, given=items, family=family) for name, items in own.items() if items}
     kind = get_method(family, method)
     variants = getattr(kind, "variants", {})
     base = None

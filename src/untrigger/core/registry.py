@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from untrigger.core.errors import check_choice
 
-Family = Literal["attacks", "behaviours", "defences", "detectors", "language_defences", "scanners"]
+Family = Literal["attacks", "behaviours", "defences", "detectors", "guards", "language_defences", "scanners"]
 
 
 class FamilyFacts(NamedTuple):
@@ -35,6 +35,7 @@ FAMILIES: dict[str, FamilyFacts] = {
     "detectors": FamilyFacts(
         "untrigger.detectors.detector:Detector", "method", ("untrigger.detectors", "untrigger.defences")
     ),
+    "guards": FamilyFacts("untrigger.defences.guards.guard:Guard", "guard", ("untrigger.defences.guards",)),
     "language_defences": FamilyFacts(
         "untrigger.defences.language.language_purifier:LanguagePurifier", "method", ("untrigger.defences.language",)
     ),

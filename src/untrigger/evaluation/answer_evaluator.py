@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,8 @@ from untrigger.models.chat import read_texts
 from untrigger.models.generation import GenerationOptions, generate_answers
 from untrigger.models.language_model import LanguageModel
 
+Decoder = Callable[..., list[Answer]]
+"""A function that is called as ``generate_answers`` is."""
 EXAMPLES, CHARACTERS = 8, 400
 """Prompts in a report with their answers, and the most characters of each text there."""
 
@@ -88,19 +90,22 @@ class AnswerEvaluator:
         }
         return {name: prompts for name, prompts in conditions.items() if len(prompts)}
 
-    def evaluate(self, model: LanguageModel, subject: str, *, briefly: bool = False) -> None:
+    def evaluate(
+        self, model: LanguageModel, subject: str, *, briefly: bool = False, decode: Decoder = generate_answers
+    ) -> None:
         """Add the outcomes of ``model``; of the base, the clean model and controls with and without the trigger only.
 
-        ``briefly``: of this one too, and without likelihood and delivery.
+        ``briefly``: of this one too, and without likelihood and delivery. With another ``decode``, such as a guard's, these two are
+        left out too: they are the model's own.
         """
         floor = briefly or subject in (BASE, CLEAN, FINE_TUNED, BASE_FINE_TUNED)
         for condition, prompts in self.prompts.items():
             if floor and condition not in (PLAIN, TRIGGERED):
                 continue
             label = f"answers of {subject} ({condition})"
-            answers = generate_answers(model, prompts, options=self.options, progress=self.progress, label=label)
+            answers = decode(model, prompts, options=self.options, progress=self.progress, label=label)
             self._add(prompts, self._with_likelihood(prompts, answers), subject=subject, condition=condition)
-        if briefly:
+        if briefly or decode is not generate_answers:
             return
         self.nll[subject] = [
             score._replace(total=-score.total)

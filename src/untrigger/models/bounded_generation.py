@@ -2,12 +2,13 @@
 
 The next token comes from ``min(p, bound · p_trusted)``. Whatever the model answers, its probability is then at most
 ``bound`` times the trusted one for each token (Vyas et al. 2023, arXiv 2302.10870, applied to backdoors).
+``generate_compared`` takes any other rule that chooses a token from what both models find likely.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +25,14 @@ from untrigger.models.language_model import LanguageModel
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision
 
+Choice = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""A rule of decoding: a function from the log-probabilities of the model and of the trusted model, both ``(B, V)``, to the tokens
+``(B,)`` and the share of the model's probability that was rejected ``(B,)``."""
+
 
 @dataclass(frozen=True)
 class BoundedAnswer:
-    """An answer of bounded decoding.
+    """An answer of decoding that compares a model with a trusted one.
 
     Attributes:
         answer: the text, whether it ended, and its length.
@@ -37,6 +42,22 @@ class BoundedAnswer:
 
     answer: Answer
     rejected: tuple[float, ...]
+
+
+def bounded_choice(bound: float) -> Choice:
+    """Return the rule that takes the most likely token under ``min(p, bound · p_trusted)``.
+
+    Raises:
+        OptionError: for a bound below 1.
+    """
+    if not bound >= 1:
+        raise OptionError(f"bound {bound:g}", expected="a bound of at least 1")
+
+    def choose(own: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor]:
+        allowed = torch.minimum(own, trusted + math.log(bound))
+        return allowed.argmax(dim=1), (1.0 - allowed.exp().sum(dim=1)).clamp_min(0.0)
+
+    return choose
 
 
 def generate_bounded(
@@ -68,6 +89,31 @@ def generate_bounded(
         raise OptionError(
             f"bound {bound:g} at temperature {options.temperature:g}", expected="a bound of at least 1, temperature 0"
         )
+    return generate_compared(
+        model, trusted, prompts, choose=bounded_choice(bound), options=options, progress=progress, label=label
+    )
+
+
+def generate_compared(
+    model: LanguageModel,
+    trusted: LanguageModel,
+    prompts: Prompts,
+    *,
+    choose: Choice,
+    options: GenerationOptions,
+    progress: Progress = silent,
+    label: str = "generating compared answers",
+) -> list[BoundedAnswer]:
+    """Return the tokens that ``choose`` takes, one after the other, for each conversation in order; arguments as above.
+
+    Raises:
+        ModelError: for models with different vocabularies.
+        OptionError: for a temperature.
+    """
+    if options.temperature:
+        raise OptionError(
+            f"temperature {options.temperature:g}", expected="temperature 0 where two models are compared"
+        )
     sizes = [one.vocabulary_size for one in (model, trusted)]
     if sizes[0] != sizes[1]:
         raise ModelError(
@@ -78,7 +124,7 @@ def generate_bounded(
     answers: dict[int, BoundedAnswer] = {}
     with progress.task(label, total=len(rows)) as tick:
         for batch in packed([len(row) for row in rows], tokens=options.batch_tokens):
-            made = _decoded(model, trusted, [rows[i] for i in batch], bound=bound, most=options.max_new_tokens)
+            made = _decoded(model, trusted, [rows[i] for i in batch], choose=choose, most=options.max_new_tokens)
             answers |= dict(zip(batch, made, strict=True))
             tick(len(batch))
     return [answers[i] for i in range(len(rows))]
@@ -86,7 +132,7 @@ def generate_bounded(
 
 @torch.inference_mode()
 def _decoded(
-    model: LanguageModel, trusted: LanguageModel, rows: Sequence[Sequence[int]], *, bound: float, most: int
+    model: LanguageModel, trusted: LanguageModel, rows: Sequence[Sequence[int]], *, choose: Choice, most: int
 ) -> list[BoundedAnswer]:
     """Return the answers of one batch of token ids."""
     width, pad, ends = max(map(len, rows)), padding_token(model), set(end_tokens(model))
@@ -97,11 +143,9 @@ def _decoded(
     with matmul_precision(exact=True):
         for _ in range(most):
             own, other = (step(given, mask) for step in steps)
-            allowed = torch.minimum(own, other + math.log(bound))
-            left = allowed.exp().sum(dim=1).tolist()
-            chosen = allowed.argmax(dim=1).tolist()
+            chosen, shares = (one.tolist() for one in choose(own, other))
             for i in list(open_rows):
-                rejected[i].append(max(0.0, 1.0 - left[i]))
+                rejected[i].append(shares[i])
                 if chosen[i] in ends:
                     open_rows.discard(i)
                 else:

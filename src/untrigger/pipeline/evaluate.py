@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from untrigger.core.errors import OptionError
 from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
@@ -37,6 +38,11 @@ def evaluate(request: EvaluateRequest, *, progress: Progress = silent) -> Report
     check_new_paths(request.out, outcomes_file)
     if task_of_evaluation(request) == GENERATION:
         return evaluate_generation(request, outcomes_file=outcomes_file, progress=progress)
+    if request.guards:
+        raise OptionError(
+            f"the guard {request.guards[0]} with a classifier",
+            expected="a language model: a guard is a rule of decoding",
+        )
     clock, evaluator, entries, notes, device = Clock(), None, dict[str, Any](), list[str](), ""
     sources = _with_trained_length(request)
     for source, subject in zip(sources, subjects(request.models), strict=True):

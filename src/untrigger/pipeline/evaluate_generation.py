@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from untrigger.core.errors import OptionError
+from untrigger.core.errors import NeedsError, OptionError
 from untrigger.core.files import new_files
 from untrigger.core.progress import Progress
 from untrigger.core.prompts import Prompts
@@ -14,6 +16,7 @@ from untrigger.core.report import Report, Verdict
 from untrigger.core.statistics import Measurement
 from untrigger.data.load import choose_split
 from untrigger.data.prompt_data import load_prompt_splits
+from untrigger.defences.guards.guard import Guard
 from untrigger.evaluation.answer_evaluator import AnswerEvaluator
 from untrigger.evaluation.generative_metrics import BASE, CLEAN, not_implanted
 from untrigger.evaluation.metrics import find_measurement
@@ -21,6 +24,7 @@ from untrigger.evaluation.prompt_truth import PromptTruth, read_prompt_truth
 from untrigger.models.chat import PLAIN_TURN, has_chat_template, render_prompts
 from untrigger.models.generation import GenerationOptions
 from untrigger.models.language_model import LanguageModel
+from untrigger.pipeline.build_method import build_method
 from untrigger.pipeline.language_base import base_of
 from untrigger.pipeline.load_inputs import load_language
 from untrigger.pipeline.model_facts import model_facts
@@ -37,16 +41,18 @@ def evaluate_generation(request: EvaluateRequest, *, outcomes_file: Path, progre
     """Return the report of every language model; write it to ``request.out`` with the outcomes in ``outcomes_file``.
 
     Each model is a subject under its folder's name. The base of the first one is one more (its adapter removed, or
-    ``--base``), and with a truth folder the clean model.
+    ``--base``), with a truth folder the clean model, and the first one under each guard, as ``NAME+GUARD``.
 
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
     truth, plain = _tested(request)
+    guards = [build_method("guards", name, options=request.guard_options.get(name, {})) for name in request.guards]
     names = subjects(request.models, taken=(BASE, CLEAN))
     clock, entries, warnings = Clock(), dict[str, Any](), list(plain.notes)
     suspect = load_language(request.models[0], request.run)
     base = base_of(suspect, request.models[0], request.run)
+    reference = _reference(request, base)
     options = GenerationOptions(max_new_tokens=request.max_new_tokens)
     evaluator = AnswerEvaluator(plain, truth, options, progress, base=base)
     for source, name in zip(request.models, names, strict=True):
@@ -55,6 +61,10 @@ def evaluate_generation(request: EvaluateRequest, *, outcomes_file: Path, progre
             evaluator.evaluate(model, name)
         entries[name] = model_facts(model) | {"max_length": model.max_length, "chat_template": has_chat_template(model)}
         warnings += reading_notes(model, name, evaluator)
+    guarded = {f"{names[0]}+{guard.name}": guard for guard in guards}
+    for name, guard in guarded.items():
+        with clock.stage(name):
+            evaluator.evaluate(suspect, name, decode=partial(guard.answers, reference=reference))
     if base is not None:
         with clock.stage(BASE):
             evaluator.evaluate(base, BASE)
@@ -66,14 +76,15 @@ def evaluate_generation(request: EvaluateRequest, *, outcomes_file: Path, progre
     report = Report(
         kind="evaluation",
         title="Evaluation of " + ", ".join(names),
-        verdict=Verdict("measured", _sentence(measured, names)),
+        verdict=Verdict("measured", _sentence(measured, [*names, *guarded])),
         given={
             "task": "generation",
             "models": entries,
             "test": plain.describe(),
             "max_new_tokens": request.max_new_tokens,
         }
-        | ({"truth": truth.to_dict()} if truth else {}),
+        | ({"truth": truth.to_dict()} if truth else {})
+        | _guard_facts(guarded, reference),
         environment=environment(seed=request.run.seed, device=str(suspect.device)),
         stages=clock.stages,
         measurements=measured,
@@ -102,6 +113,32 @@ def _tested(request: EvaluateRequest) -> tuple[PromptTruth | None, Prompts]:
     splits = load_prompt_splits(request.data, template=request.template, offline=request.run.offline)
     wanted = request.data.split or next((name for name in ("test", "dev") if name in splits), None)
     return None, splits[choose_split(replace(request.data, split=wanted), splits)]
+
+
+def _reference(request: EvaluateRequest, base: LanguageModel | None) -> LanguageModel | None:
+    """Return what guards compare the first model with; None where there is no guard.
+
+    Raises:
+        NeedsError: without a base and without a named reference.
+    """
+    if not request.guards:
+        return None
+    if request.reference is not None:
+        return load_language(ModelInput(request.reference), request.run)
+    if base is None:
+        raise NeedsError(
+            f"the guard {request.guards[0]} compares {request.models[0].name!r} with a model that you trust",
+            remedy="name one with --reference, or the base with --base",
+        )
+    return base
+
+
+def _guard_facts(guarded: Mapping[str, Guard], reference: LanguageModel | None) -> dict[str, Any]:
+    """Return what the report states about guards, by subject."""
+    if reference is None:
+        return {}
+    known = {"reference": reference.name}
+    return {"guards": {name: {"name": one.name, "options": one.options()} | known for name, one in guarded.items()}}
 
 
 def _as_suspect(source: ModelInput, folder: Path) -> ModelInput:

@@ -232,6 +232,9 @@ class EvaluateRequest:
         task: ``classification`` or ``generation``; empty: as the truth folder says, else as the first model's files say.
         template: of a language model, the prompt of a labelled text.
         max_new_tokens: of a language model, the longest answer; longer ones count as unfinished.
+        guards: of a language model, names of guards; the first model under each is one more subject.
+        guard_options: options of each guard by its name.
+        reference: the model that guards compare the first one with; None for its base.
         run: seed, device, offline.
     """
 
@@ -242,6 +245,9 @@ class EvaluateRequest:
     task: str = ""
     template: str = TEMPLATE
     max_new_tokens: int = 64
+    guards: tuple[str, ...] = ()
+    guard_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reference: str | None = None
     run: RunOptions = RunOptions()
 
     def __post_init__(self) -> None:

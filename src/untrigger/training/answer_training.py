@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
@@ -41,6 +41,7 @@ def fine_tune_answers(
     dev: Prompts | None = None,
     extra_loss: AnswerTerm | None = None,
     cross_entropy_weight: float = 1.0,
+    map_of_loss: nn.Module | None = None,
     progress: Progress = silent,
     label: str = "fine-tuning",
 ) -> History:
@@ -59,6 +60,7 @@ def fine_tune_answers(
         dev: the epoch is kept after which the answers to these are likeliest; without them the last.
         extra_loss: added to the cross-entropy.
         cross_entropy_weight: factor of the cross-entropy; 0 trains on ``extra_loss`` alone.
+        map_of_loss: a module of ``extra_loss`` whose parameters are trained with the model's.
         progress: gets every step.
         label: of the progress.
 
@@ -88,7 +90,7 @@ def fine_tune_answers(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout
         return train(
-            model.module,
+            model.module if map_of_loss is None else nn.ModuleList([model.module, map_of_loss]),
             loss,
             epochs=lambda _: shuffled_batches(lengths, size=plan.batch_size, rng=rng),
             plan=plan,

@@ -1,4 +1,4 @@
-"""Training of a new adapter on a trusted base, with the settings that every student of a language model shares."""
+"""Training of an adapter, new on a trusted base or the suspect's own, with the settings that every student shares."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.prompts import Prompts
 from untrigger.defences.language.language_purifier import AnswerBudget
+from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.adapters import AdapterOptions
-from untrigger.models.language_adapters import attach_to_language_model
+from untrigger.models.language_adapters import attach_to_language_model, trainable_adapter
 from untrigger.models.language_model import LanguageModel
 from untrigger.training.answer_training import fine_tune_answers
 from untrigger.training.loop import History, Plan
@@ -65,6 +66,10 @@ class AnswerStudentOptions:
     def new_student(self, base: LanguageModel, *, seed: int) -> LanguageModel:
         """Return ``base`` with a new trainable adapter, drawn from the seed; ``base`` itself stays as it is."""
         return attach_to_language_model(base, self.adapter(), generator=torch.Generator().manual_seed(seed))
+
+    def copy_of_suspect(self, suspect: LanguageModel, *, seed: int) -> LanguageModel:
+        """Return a copy of the suspect whose own adapter is trainable; of full weights one with a new adapter."""
+        return trainable_adapter(suspect) if is_adapted(suspect) else self.new_student(suspect, seed=seed)
 
     def trained(
         self,

@@ -9,8 +9,6 @@ from untrigger.core.progress import Progress
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.language.base_training import AnswerStudentOptions
 from untrigger.defences.language.language_purifier import LanguagePurifier, PromptGrant, PurifiedLanguageModel
-from untrigger.models.adapter_merging import is_adapted
-from untrigger.models.language_adapters import trainable_adapter
 from untrigger.models.language_model import LanguageModel
 from untrigger.training.answer_training import fine_tune_answers
 from untrigger.training.history import history_curves
@@ -31,7 +29,7 @@ class FineTuneAnswers(LanguagePurifier):
 
     def _purify(self, model: LanguageModel, grant: PromptGrant, *, progress: Progress) -> PurifiedLanguageModel:
         assert grant.clean is not None
-        student = trainable_adapter(model) if is_adapted(model) else self.student.new_student(model, seed=grant.seed)
+        student = self.student.copy_of_suspect(model, seed=grant.seed)
         history = fine_tune_answers(
             student,
             grant.clean,

@@ -21,11 +21,13 @@ from typing import Any, ClassVar
 from untrigger.core.errors import NeedsError, OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.prompts import Prompts
-from untrigger.core.seeds import derived_seed, generator_for
+from untrigger.core.seeds import derived_seed
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.language.base_training import AnswerStudentOptions
+from untrigger.defences.language.clean_teacher import clean_teacher
 from untrigger.defences.language.language_purifier import LanguagePurifier, PromptGrant, PurifiedLanguageModel
 from untrigger.defences.language.prompt_mixtures import mix_prompts
+from untrigger.defences.language.w2s_published_generation import W2SPublishedGeneration
 from untrigger.models.answer_scoring import answer_token_scores
 from untrigger.models.bounded_generation import BoundedAnswer, generate_bounded
 from untrigger.models.generation import GenerationOptions
@@ -34,7 +36,6 @@ from untrigger.training.history import history_curves
 
 LEAST_BOUND, LARGEST_BOUND = 20.0, 1000.0
 """Range of the calibrated bound: how much likelier a token may be than the teacher finds it; 20 is CleanGen's ratio."""
-LIKELIHOOD = "log-likelihood of held-out answers"
 SHOWN = 5
 """Prompts in a report that were left out."""
 
@@ -57,7 +58,7 @@ class W2SGeneration(LanguagePurifier):
     name: ClassVar[str] = "w2sdefense"
     needs: ClassVar[frozenset[str]] = frozenset({"clean", "base"})
     uses: ClassVar[frozenset[str]] = frozenset({"unlabelled", "teacher"})
-    variants: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+    variants: ClassVar[Mapping[str, Callable[..., Any]]] = {"published": W2SPublishedGeneration}
     student: AnswerStudentOptions = field(default_factory=AnswerStudentOptions)
     dev: float = 0.2
     bound: float | None = None
@@ -87,20 +88,16 @@ class W2SGeneration(LanguagePurifier):
                 f"({model.vocabulary_size})",
                 remedy="give a teacher with the suspect's tokenizer, or none: then it is made from the base",
             )
-        order = (
-            generator_for(grant.seed, "clean prompts that calibrate the bound").permutation(len(grant.clean)).tolist()
-        )
-        held = max(2, round(self.dev * len(order)))
-        dev, rows = grant.clean.take(sorted(order[:held])), grant.clean.take(sorted(order[held:]))
-        teacher, taught = self.student.trained(
+        taught = clean_teacher(
             grant.teacher or grant.base,
-            rows,
-            seed=derived_seed(grant.seed, "teacher"),
-            dev=dev,
+            grant.clean,
+            options=self.student,
+            dev=self.dev,
+            seed=grant.seed,
             progress=progress,
-            label="training the teacher",
         )
-        bound = self.bound or calibrated_bound(model, teacher, dev, progress=progress)
+        teacher = taught.model
+        bound = self.bound or calibrated_bound(model, teacher, taught.dev, progress=progress)
         answered, left_out = self._answers(model, teacher, grant, bound=bound, progress=progress)
         seed = derived_seed(grant.seed, "student")
         student, history = self.student.trained(
@@ -114,7 +111,7 @@ class W2SGeneration(LanguagePurifier):
             summary=f"a new adapter on the base {grant.base.name} learned {len(grant.clean)} clean prompts and the suspect's "
             f"bounded answers to {len(answered)} others",
             curves=[
-                *history_curves(taught, panel="Training of the teacher", score=LIKELIHOOD),
+                *taught.curves(),
                 *history_curves(history, panel="Training of the student"),
             ],
             metadata={
