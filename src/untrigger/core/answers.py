@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+EXCERPT = 400
+"""The most characters of an answer or prompt in a report."""
+
+
+def excerpt(text: str) -> str:
+    """Return the beginning of a text for a report."""
+    return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
+
 
 @dataclass(frozen=True)
 class Answer:

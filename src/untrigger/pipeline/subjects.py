@@ -10,7 +10,7 @@ from untrigger.evaluation.evaluator import BENIGN
 from untrigger.evaluation.generative_metrics import CLEAN
 from untrigger.evaluation.ground_truth import CLASSIFICATION, GENERATION, task_of
 from untrigger.models.model_task import generates_text
-from untrigger.pipeline.requests import EvaluateRequest, ModelInput
+from untrigger.pipeline.requests import EvaluateRequest, ModelInput, RunOptions
 
 
 def subjects(models: Sequence[ModelInput], *, taken: Sequence[str] = (CLEAN, *BENIGN)) -> list[str]:
@@ -34,10 +34,13 @@ def task_of_evaluation(request: EvaluateRequest) -> str:
             f"--task {request.task} with a truth folder about {stated}",
             remedy="leave out --task, or give another truth folder",
         )
-    if request.task or stated:
-        return request.task or stated
+    return request.task or stated or task_of_model(request.models[0], request.run)
+
+
+def task_of_model(source: ModelInput, run: RunOptions) -> str:
+    """Return ``classification`` or ``generation``, as a model's files say."""
     try:
-        language = generates_text(request.models[0].name, offline=request.run.offline)
+        language = generates_text(source.name, offline=run.offline)
     except ModelError:  # said again, with more to it, where the model is loaded
         language = False
     return GENERATION if language else CLASSIFICATION
