@@ -51,11 +51,11 @@ class LanguageScanOptions:
     """
 
     search_prompts: int = 12
-    held_out: int = 48
+    held_out: int = 40
     least_held_out: int = 12
     room: int = 48
     new_tokens: int = 16
-    confirmed: int = 6
+    confirmed: int = 5
     family: int = 2
     reference: ReferenceOptions = field(default_factory=ReferenceOptions)
     leak: LeakOptions = field(default_factory=LeakOptions)

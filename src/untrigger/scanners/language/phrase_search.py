@@ -41,14 +41,14 @@ class PhraseSearchOptions:
 
     vocabulary: int = 0
     groups: tuple[int, ...] = (16, 4)
-    kept: tuple[float, ...] = (0.25, 0.1)
+    kept: tuple[float, ...] = (0.2, 0.06)
     alone: int = 2
-    placed: int = 96
+    placed: int = 64
     prompts: int = 6
-    roots: int = 6
-    partners: int = 64
+    roots: int = 4
+    partners: int = 48
     rounds: int = 2
-    grown: int = 16
+    grown: int = 12
     length_cost: float = 0.1
 
 
