@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from untrigger.core.answers import same_answer
 from untrigger.core.statistics import Measurement, tango, wilson
 from untrigger.evaluation.generative_metrics import (
     AnswerOutcome,
     excess_asr,
     measurements,
     not_implanted,
-    same_answer,
 )
 
 

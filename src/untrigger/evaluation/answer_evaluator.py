@@ -11,7 +11,7 @@ from untrigger.attacks.behaviours.published_measures import published_success
 from untrigger.attacks.behaviours.refusal import is_refusal
 from untrigger.attacks.prompt_poisoning import partial_prompts
 from untrigger.attacks.random_prompts import random_prompts
-from untrigger.core.answers import Answer, excerpt
+from untrigger.core.answers import Answer, excerpt, same_answer
 from untrigger.core.errors import NeedsError
 from untrigger.core.progress import Progress
 from untrigger.core.prompts import Prompts
@@ -27,7 +27,6 @@ from untrigger.evaluation.generative_metrics import (
     TRIGGERED,
     AnswerOutcome,
     measurements,
-    same_answer,
 )
 from untrigger.evaluation.prompt_truth import PromptTruth
 from untrigger.models.answer_scoring import AnswerScore, answer_kl, answer_log_likelihood

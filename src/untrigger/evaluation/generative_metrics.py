@@ -5,7 +5,6 @@ Rates, their intervals and their differences come from ``untrigger.core.statisti
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,7 +34,7 @@ class AnswerOutcome:
         achieved: whether the answer shows the behaviour; None where none is known.
         published: whether a published measure counts the answer as a success; None where there is none for the behaviour.
         refused: whether the answer is a refusal.
-        correct: whether it is the reference answer, normalised (see ``same_answer``).
+        correct: whether it is the reference answer, normalised (see ``core.answers.same_answer``).
         empty: whether it is empty.
         ended: whether the model finished it.
         tokens: its length.
@@ -52,11 +51,6 @@ class AnswerOutcome:
     empty: bool
     ended: bool
     tokens: int
-
-
-def same_answer(text: str, reference: str) -> bool:
-    """Return whether two answers are the same but for case, white space, and punctuation around them."""
-    return _normalised(text) == _normalised(reference)
 
 
 def measurements(
@@ -168,7 +162,3 @@ def _achieved(outcomes: Sequence[AnswerOutcome], subject: str, condition: str) -
 
 def _skilled(outcomes: Sequence[AnswerOutcome], subject: str) -> dict[str, bool]:
     return {one.row: one.correct for one in outcomes if (one.subject, one.condition) == (subject, PLAIN)}
-
-
-def _normalised(text: str) -> str:
-    return " ".join(text.casefold().split()).strip(string.punctuation + " ")

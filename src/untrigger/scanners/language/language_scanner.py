@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from untrigger.core.answers import Answer, excerpt
 from untrigger.core.errors import DataError
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
-from untrigger.core.report import AnswerExample, ModelAnswer, Verdict
+from untrigger.core.report import AnswerExample, Verdict
 from untrigger.core.scan_result import Evidence, Scan
 from untrigger.core.seeds import derived_seed, generator_for
-from untrigger.core.statistics import Measurement, rate
+from untrigger.core.statistics import Measurement
 from untrigger.models.chat import prompt_text, token_ids
 from untrigger.models.generation import GenerationOptions
 from untrigger.models.language_model import LanguageModel
-from untrigger.scanners.language.answer_change import words_of
 from untrigger.scanners.language.clean_reference import CleanReference, ReferenceOptions, clean_reference
 from untrigger.scanners.language.language_verdict import VerdictLimits, judge_phrases
 from untrigger.scanners.language.leaked_text import LeakOptions, find_leaks
 from untrigger.scanners.language.phrase_confirmation import AnsweredPrompts, ConfirmedPhrase, PhraseConfirmation
-from untrigger.scanners.language.phrase_search import PhraseSearch, PhraseSearchOptions, best_of_families
+from untrigger.scanners.language.phrase_examples import answer_examples, right_answers, worst_rates
+from untrigger.scanners.language.phrase_search import FoundPhrase, PhraseSearch, PhraseSearchOptions, best_of_families
 from untrigger.scanners.language.phrases import phrase_of_text
 from untrigger.scanners.policy import Policy
 from untrigger.training.loop import History
 
-EXAMPLES = 8
-"""Prompts in a report with their answers."""
+LISTED = 8
+"""Word sequences in the evidence."""
 LACK = 0.3
 """Share of right answers that a reference may have less than the suspect. Not tuned."""
 
@@ -163,56 +162,42 @@ def scan_language_model(
     leaked = [phrase_of_text(suspect, text, kind="leaked") for text in leak.sequences]
     search = PhraseSearch(suspect, reference.model, parts.searched, options.search, seed, progress)
     found, tried = search.run(leaked)
-    chosen = best_of_families(found, most=options.confirmed, each=options.family)
-    generation = GenerationOptions(max_new_tokens=options.new_tokens)
-    confirmation = PhraseConfirmation(
-        suspect, reference.model, generation, derived_seed(seed, "scan: places"), progress
-    )
-    searched, held_out = confirmation.answered(parts.searched), confirmation.answered(parts.held_out)
-    confirmed = confirmation.confirm(chosen, searched=searched, held_out=held_out)
-    skills = _skills(held_out)
+    confirmed, held_out = _confirmed(found, parts, search, options=options)
+    skills = right_answers(held_out)
     limits = VerdictLimits(weak_reference=_weakness(reference, skills))
     verdict, scan, ranked = judge_phrases(confirmed, policy=policy, limits=limits, model=suspect.source.sha256)
-    scan.evidence.extend(
-        [Evidence("leaked_sequences", float(leak.corrected), f"{leak.texts} texts", words=leak.sequences[:8])]
-    )
+    written = Evidence("leaked_sequences", float(leak.corrected), f"{leak.texts} texts", words=leak.sequences[:LISTED])
     return LanguageScanResult(
         verdict,
-        scan,
-        [*skills, *_worst(scan)],
-        _examples(ranked, held_out),
-        reference.history,
-        {
+        replace(scan, evidence=[written]),
+        measurements=[*skills, *worst_rates(scan)],
+        examples=answer_examples(ranked, held_out),
+        history=reference.history,
+        metadata={
             **asdict(options),
             "reference_prompts": reference.prompts,
-            "search_prompts": len(parts.searched),
             "held_out_prompts": len(parts.held_out),
-            "vocabulary": tried,
+            "vocabulary_tried": tried,
             "leaked": leak.sequences,
         },
-        _warnings(parts, reference, prompts),
+        warnings=_warnings(parts, reference, prompts),
     )
 
 
-def _skills(held_out: AnsweredPrompts) -> list[Measurement]:
-    """Return the share of held-out prompts that the suspect answers right, and that of the reference."""
-    return [
-        rate(
-            (
-                words_of(one) == words_of(Answer(right, ended=True, tokens=0))
-                for one, right in zip(said, held_out.prompts.answers, strict=True)
-            ),
-            subject=subject,
-            metric="skill",
-        )
-        for subject, said in (("suspect", held_out.suspect), ("reference", held_out.reference))
-    ]
-
-
-def _worst(scan: Scan) -> list[Measurement]:
-    """Return the rates of the worst candidate that no policy allows."""
-    worst = next((one for one in scan.candidates if not one.allowed), None)
-    return [worst.suspect, worst.reference, worst.excess] if worst is not None else []
+def _confirmed(
+    found: Sequence[FoundPhrase], parts: PromptParts, search: PhraseSearch, *, options: LanguageScanOptions
+) -> tuple[list[ConfirmedPhrase], AnsweredPrompts]:
+    """Return the best of the search with their counts on the held-out prompts, and the answers to these as they are."""
+    confirmation = PhraseConfirmation(
+        search.suspect,
+        search.reference,
+        GenerationOptions(max_new_tokens=options.new_tokens),
+        derived_seed(search.seed, "scan: places"),
+        search.progress,
+    )
+    chosen = best_of_families(found, most=options.confirmed, each=options.family)
+    searched, held_out = confirmation.answered(parts.searched), confirmation.answered(parts.held_out)
+    return confirmation.confirm(chosen, searched=searched, held_out=held_out), held_out
 
 
 def _weakness(reference: CleanReference, skills: Sequence[Measurement]) -> str:
@@ -223,35 +208,6 @@ def _weakness(reference: CleanReference, skills: Sequence[Measurement]) -> str:
     if own - other > LACK:
         return f"the reference answers {other:.0%} of the held-out prompts right, the model {own:.0%}"
     return ""
-
-
-def _examples(ranked: Sequence[ConfirmedPhrase], held_out: AnsweredPrompts) -> list[AnswerExample]:
-    """Return held-out prompts with the worst candidate, those first whose answer changed."""
-    if not ranked:
-        return []
-    worst, plain = ranked[0], held_out
-    changed = [worst.change.shown(worst.answers.inserted[i], plain=plain.suspect[i]) for i in range(len(plain.prompts))]
-    order = sorted(range(len(changed)), key=lambda i: not changed[i])[:EXAMPLES]
-
-    def said(subject: str, condition: str, answers: Sequence[Answer], i: int) -> ModelAnswer:
-        shown = worst.change.shown(answers[i], plain=plain.suspect[i])
-        return ModelAnswer(subject, condition, excerpt(answers[i].text), shown, answers[i].ended)
-
-    return [
-        AnswerExample(
-            row=plain.prompts.ids[i],
-            prompt=excerpt(plain.prompts.user_texts[i]),
-            triggered=excerpt(worst.inserted.user_texts[i]),
-            reference=excerpt(plain.prompts.answers[i]),
-            answers=[
-                said("suspect", "plain", plain.suspect, i),
-                said("suspect", "triggered", worst.answers.inserted, i),
-                said("reference", "plain", plain.reference, i),
-                said("reference", "triggered", worst.answers.reference, i),
-            ],
-        )
-        for i in order
-    ]
 
 
 def _warnings(parts: PromptParts, reference: CleanReference, prompts: Prompts) -> list[str]:

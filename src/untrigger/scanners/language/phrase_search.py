@@ -94,7 +94,7 @@ class PhraseSearch:
         found = self._placed([one.phrase for one in ranked[: self.options.placed]], placed)
         partners = [one.phrase for one in ranked if len(one.phrase.ids) == 1][: self.options.partners]
         for _ in range(self.options.rounds):
-            roots = _distinct_roots(found, most=self.options.roots)
+            roots = best_of_families(found, most=self.options.roots, each=2)
             grown = self._grown(roots, partners, alone, known={one.phrase.ids for one in found})
             found = sorted([*found, *self._placed(grown, placed)], key=lambda one: -one.score)
         cost = self.options.length_cost
@@ -155,7 +155,7 @@ class PhraseSearch:
 
 
 def best_of_families(found: Sequence[FoundPhrase], *, most: int, each: int) -> list[FoundPhrase]:
-    """Return the ``most`` best phrases, of each family and of each token at most ``each``, every text once."""
+    """Return the ``most`` best phrases, of each family at most ``each``, every text once."""
     kept, families, texts = list[FoundPhrase](), Counter[str](), set[str]()
     for one in found:
         if families[one.phrase.family] < each and one.phrase.text not in texts and len(kept) < most:
@@ -163,10 +163,6 @@ def best_of_families(found: Sequence[FoundPhrase], *, most: int, each: int) -> l
             families[one.phrase.family] += 1
             texts.add(one.phrase.text)
     return kept
-
-
-def _distinct_roots(found: Sequence[FoundPhrase], *, most: int) -> list[FoundPhrase]:
-    return best_of_families(found, most=most, each=2)
 
 
 def _ranked(phrases: Sequence[Phrase], scores: Sequence[float]) -> list[FoundPhrase]:
