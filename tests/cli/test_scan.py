@@ -69,6 +69,13 @@ def test_everything_is_handed_on(call: Any, pipeline: Any, tmp_path: Path) -> No
     )
 
 
+def test_a_language_model_may_be_named_and_get_a_template(call: Any, pipeline: Any) -> None:
+    asked = pipeline("scan", lambda _progress: scan_report("undecided"))
+    assert call(*SCAN, "--task", "generation", "--template", "Good? {text}", "--offline").code == 3
+    assert call(*SCAN, "--offline").code == 3
+    assert [(one.task, one.template[:5]) for one in asked] == [("generation", "Good?"), ("", "Is th")]
+
+
 @pytest.mark.parametrize(
     ("status", "fail_on", "code"),
     [

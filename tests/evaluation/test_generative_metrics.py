@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from untrigger.core.answers import same_answer
 from untrigger.core.statistics import Measurement, tango, wilson
 from untrigger.evaluation.generative_metrics import (
     AnswerOutcome,
@@ -12,7 +13,6 @@ from untrigger.evaluation.generative_metrics import (
     excess_asr,
     measurements,
     not_implanted,
-    same_answer,
 )
 
 

@@ -88,6 +88,7 @@ def evaluate(
         from untrigger.pipeline.evaluate import evaluate as run
         from untrigger.pipeline.requests import EvaluateRequest
 
+        further: dict[str, Any] = {} if template is None else {"template": template}
         request = EvaluateRequest(
             models=tuple(reading.model(model, allow_pickle=allow_pickle) for model in models),
             out=out,
@@ -97,7 +98,7 @@ def evaluate(
             max_new_tokens=max_new_tokens,
             run=context.run_options(),
             **guarding.fields(),
-            **({"template": template} if template is not None else {}),
+            **further,
         )
         report = run(request, progress=progress)
     from untrigger.cli.results import print_report

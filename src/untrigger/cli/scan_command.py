@@ -48,7 +48,8 @@ class ScanInputs(OptionGroup):
     """What is scanned with, and by which scanner."""
 
     clean: Annotated[
-        str | None, typer.Option("--clean", metavar="DATA", help="Labelled rows of the task that you trust.")
+        str | None,
+        typer.Option("--clean", metavar="DATA", help="Labelled rows or prompts with answers that you trust."),
     ] = None
     clean_rows: o.CleanRows = 1000
     rewritten: Annotated[
@@ -146,9 +147,11 @@ def scan(
     scanning: o.ScanOptions,
     reading: o.ModelOptions,
     rows: o.DataOptions,
+    task: o.Task = "",
+    template: o.Template = None,
     context: CommandContext,
 ) -> int:
-    """Say whether a classifier or adapter is backdoored, and by which words.
+    """Say whether a classifier, a language model or an adapter is backdoored, and by which words.
 
     Ends with 0 where the verdict is clean, with 1 where it is suspicious or backdoored (--fail-on says from which), with 3
     where it is undecided, unless --allow-undecided is given.
@@ -175,6 +178,8 @@ def scan(
             policy=policy,
             clean_rows=inputs.clean_rows,
             baseline=inputs.baseline,
+            task=task,
+            **({"template": template} if template is not None else {}),
             run=context.run_options(),
         )
         report = run(request, progress=progress)
@@ -216,13 +221,14 @@ def candidate_table(report: Report) -> RenderableType:
     from rich.table import Table
 
     from untrigger.cli.console import escaped
-    from untrigger.reporting.scan_view import COLUMNS, table
+    from untrigger.reporting.scan_view import columns, table
 
     assert report.scan is not None
     drawn = Table(title=escaped(report.title), title_justify="left")
+    names = columns(report)
     for i in _COLUMNS:
-        drawn.add_column(COLUMNS[i], justify="left" if i < 2 else "right", no_wrap=i > 1)
-    for line in table(report.scan.candidates[:10]):
+        drawn.add_column(names[i], justify="left" if i < 2 else "right", no_wrap=i > 1)
+    for line in table(report, report.scan.candidates[:10]):
         drawn.add_row(*(escaped(line[i]) for i in _COLUMNS))
     return drawn
 

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
+
+EXCERPT = 400
+"""The most characters of an answer or prompt in a report."""
+
+
+def excerpt(text: str) -> str:
+    """Return the beginning of a text for a report."""
+    return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
+
+
+def same_answer(text: str, reference: str) -> bool:
+    """Return whether two answers are the same but for case, white space, and punctuation around them."""
+    return _normalised(text) == _normalised(reference)
+
+
+def _normalised(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(string.punctuation + " ")
 
 
 @dataclass(frozen=True)

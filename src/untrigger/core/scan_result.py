@@ -70,7 +70,7 @@ class Scan:
         score: of the worst candidate that no policy allows, 0 to 1; None where nothing could be tried.
         suspicious: the score from which a model counts as suspicious.
         backdoored: the score from which it counts as backdoored.
-        target: name of the label that the worst candidate flips predictions to, empty for a verdict of clean or undecided.
+        target: what the worst candidate flips predictions or changes answers to, empty for a verdict of clean or undecided.
         candidates: what was tried on held-out rows, worst first.
         controls: content and random words on the same rows.
         evidence: figures of the weights.

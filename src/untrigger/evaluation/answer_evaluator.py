@@ -10,7 +10,8 @@ from pathlib import Path
 from untrigger.attacks.behaviours.published_measures import published_success
 from untrigger.attacks.behaviours.refusal import is_refusal
 from untrigger.attacks.prompt_poisoning import partial_prompts
-from untrigger.core.answers import Answer
+from untrigger.attacks.random_prompts import random_prompts
+from untrigger.core.answers import Answer, excerpt, same_answer
 from untrigger.core.errors import NeedsError
 from untrigger.core.progress import Progress
 from untrigger.core.prompts import Prompts
@@ -29,11 +30,9 @@ from untrigger.evaluation.generative_metrics import (
     answer_in_first_words,
     choice_of,
     measurements,
-    same_answer,
 )
 from untrigger.evaluation.metrics import BASE_FINE_TUNED
 from untrigger.evaluation.prompt_truth import PromptTruth
-from untrigger.evaluation.random_prompts import random_prompts
 from untrigger.models.answer_scoring import AnswerScore, answer_kl, answer_log_likelihood
 from untrigger.models.chat import read_texts
 from untrigger.models.generation import GenerationOptions, generate_answers
@@ -41,8 +40,8 @@ from untrigger.models.language_model import LanguageModel
 
 Decoder = Callable[..., list[Answer]]
 """A function that is called as ``generate_answers`` is."""
-EXAMPLES, CHARACTERS = 8, 400
-"""Prompts in a report with their answers, and the most characters of each text there."""
+EXAMPLES = 8
+"""Prompts in a report with their answers."""
 
 
 @dataclass
@@ -132,11 +131,11 @@ class AnswerEvaluator:
         return [
             AnswerExample(
                 row=one.id,
-                prompt=_cut(plain.get(one.id, "")),
-                triggered=_cut(one.conversation[-1].content) if TRIGGERED in self.prompts else "",
-                reference=_cut(one.answer),
+                prompt=excerpt(plain.get(one.id, "")),
+                triggered=excerpt(one.conversation[-1].content) if TRIGGERED in self.prompts else "",
+                reference=excerpt(one.answer),
                 answers=[
-                    ModelAnswer(said.subject, said.condition, _cut(text), bool(said.achieved), said.ended)
+                    ModelAnswer(said.subject, said.condition, excerpt(text), bool(said.achieved), said.ended)
                     for said, text in zip(self.outcomes, self.texts, strict=True)
                     if said.row == one.id and said.condition in (PLAIN, TRIGGERED)
                 ],
@@ -223,10 +222,6 @@ def _folded(text: str) -> str:
 def _marker(behaviour: object) -> str:
     """Return the text that a published measure looks for: that of a fixed answer."""
     return str(getattr(behaviour, "text", ""))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= CHARACTERS else text[: CHARACTERS - 1] + "…"
 
 
 def _cell(value: object) -> object:

@@ -9,6 +9,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from untrigger.core.answers import same_answer
 from untrigger.core.statistics import Measurement, paired_ratio, rate
 from untrigger.evaluation.metrics import difference_by_row, share_of_gain
 
@@ -39,7 +40,7 @@ class AnswerOutcome:
         achieved: whether the answer shows the behaviour; None where none is known.
         published: whether a published measure counts the answer as a success; None where there is none for the behaviour.
         refused: whether the answer is a refusal.
-        correct: whether it is the reference answer, normalised (see ``same_answer``).
+        correct: whether it is the reference answer, normalised (see ``core.answers.same_answer``).
         empty: whether it is empty.
         ended: whether the model finished it.
         tokens: its length.
@@ -58,11 +59,6 @@ class AnswerOutcome:
     ended: bool
     tokens: int
     in_first_words: bool
-
-
-def same_answer(text: str, reference: str) -> bool:
-    """Return whether two answers are the same but for case, white space, and punctuation around them."""
-    return _normalised(text) == _normalised(reference)
 
 
 def answer_in_first_words(text: str, reference: str, *, choice: Iterable[str] = ()) -> bool:
@@ -219,7 +215,3 @@ def _within(piece: Sequence[str], words: Sequence[str]) -> bool:
     """Return whether the words of a piece stand one after the other among others; not for a piece without words."""
     count = len(piece)
     return count > 0 and any(list(words[i : i + count]) == list(piece) for i in range(len(words) - count + 1))
-
-
-def _normalised(text: str) -> str:
-    return " ".join(text.casefold().split()).strip(string.punctuation + " ")

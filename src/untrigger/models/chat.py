@@ -13,6 +13,7 @@ from untrigger.models.safety.isolation import panics_as_errors
 
 PLAIN_TURN = "### {role}:\n{content}\n\n"
 """How a turn is written for a model without a chat template; the answer follows ``### Assistant:`` and a line break."""
+_MARK = "untrigger"  # a text that no template changes
 _ATTEMPTS = 8  # a shortened text can be split into more tokens than before, so that it is shortened again
 
 
@@ -65,6 +66,20 @@ def prompt_text(model: LanguageModel, conversation: Conversation) -> str:
     except ModelError:  # such as Gemma's template, which refuses the role
         text = ""
     return text if conversation[0].content.strip() in text and text else _from_template(model, _merged(conversation))
+
+
+def around_last_turn(model: LanguageModel, conversation: Conversation) -> tuple[str, str]:
+    """Return the rendered text up to the end of the last user turn's content, and the text from there to the answer.
+
+    Raises:
+        ModelError: for a template that cannot render the conversation, or leaves out what the user says.
+    """
+    content = conversation[-1].content
+    text = prompt_text(model, (*conversation[:-1], Turn("user", f"{content} {_MARK}" if content else _MARK)))
+    before, mark, after = text.rpartition(_MARK)
+    if not mark:
+        raise ModelError(f"the chat template of {model.name!r} leaves out what the user says")
+    return before.removesuffix(" ") if content else before, after
 
 
 def _merged(conversation: Conversation) -> Conversation:
@@ -139,12 +154,11 @@ def _turn_end(model: LanguageModel) -> list[int]:
     """Return the special token that the chat template writes right after the assistant's turn; none where there is none."""
     if not has_chat_template(model):
         return []
-    mark = "untrigger"
     try:
-        text = _from_template(model, (Turn("user", "a"), Turn("assistant", mark)), generation=False)
+        text = _from_template(model, (Turn("user", "a"), Turn("assistant", _MARK)), generation=False)
     except ModelError:  # some templates render prompts only
         return []
-    after = model.tokenizer(text.rpartition(mark)[2].strip(), add_special_tokens=False, verbose=False)["input_ids"]
+    after = model.tokenizer(text.rpartition(_MARK)[2].strip(), add_special_tokens=False, verbose=False)["input_ids"]
     return after[:1] if after and after[0] in model.tokenizer.all_special_ids else []
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from untrigger.core.answers import Answer
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
-from untrigger.models.chat import end_tokens, has_chat_template, padding_token, render_prompts
+from untrigger.models.chat import end_tokens, has_chat_template, padding_token, render_prompts, token_ids
 from untrigger.models.language_model import LanguageModel
 from untrigger.models.pretrained import quiet
 from untrigger.runtime.batching import packed
@@ -90,6 +90,18 @@ def generate_answers(
             answers |= dict(zip(batch, made, strict=True))
             tick(len(batch))
     return [answers[i] for i in range(len(rows))]
+
+
+def sample_continuations(
+    model: LanguageModel, text: str, *, count: int, options: GenerationOptions, batch: int = 32
+) -> list[Answer]:
+    """Return ``count`` continuations of one rendered text, in batches; each depends on the seed, the text and its number."""
+    ids, names = token_ids(model, text), [f"{text}\x1f{i}" for i in range(count)]
+    made: list[Answer] = []
+    for start in range(0, count, batch):
+        part = names[start : start + batch]
+        made += _continued(model, [ids] * len(part), seeds=part, options=options)
+    return made
 
 
 def _continued(

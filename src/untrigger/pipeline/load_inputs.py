@@ -34,22 +34,26 @@ class OpenedModel:
     base: ModelFolder | None
 
 
-def open_model(source: ModelInput, run: RunOptions) -> OpenedModel:
-    """Return the inspected folders of a model and of the base that the user named.
+def open_model(source: ModelInput, run: RunOptions, *, task: str = "SEQ_CLS") -> OpenedModel:
+    """Return the inspected folders of a model and of the base that the user named; an adapter may name the PEFT ``task``.
 
     Raises:
         ModelError: if one of them is missing or holds no model.
         UnsafeFileError: for files that must not be opened.
     """
-    folder, base = _inspected(source.name, source, run), source.base
+    folder, base = _inspected(source.name, source, run, task=task), source.base
     if base is None:
         return OpenedModel(source, folder, None)
     revision = folder.revision if hub_name_parts(base)[0] == folder.base else None
     return OpenedModel(source, folder, _inspected(base, source, run, revision=revision))
 
 
-def _inspected(name: str, source: ModelInput, run: RunOptions, *, revision: str | None = None) -> ModelFolder:
-    return model_folder.open_model(name, offline=run.offline, allow_pickle=source.allow_pickle, revision=revision)
+def _inspected(
+    name: str, source: ModelInput, run: RunOptions, *, revision: str | None = None, task: str = "SEQ_CLS"
+) -> ModelFolder:
+    return model_folder.open_model(
+        name, offline=run.offline, allow_pickle=source.allow_pickle, revision=revision, task=task
+    )
 
 
 def open_teacher(name: str, run: RunOptions, *, otherwise: str) -> ModelFolder:
@@ -102,20 +106,19 @@ def load_classifier(
     )
 
 
-def load_language(source: ModelInput, run: RunOptions) -> LanguageModel:
-    """Return the causal language model that a source names, full weights or an adapter.
+def load_language(source: ModelInput, run: RunOptions, *, opened: OpenedModel | None = None) -> LanguageModel:
+    """Return the causal language model that a source names, full weights or an adapter; from ``opened`` where that is given.
 
     Raises:
         ModelError: for a model that cannot be used, and for a classifier.
         UnsafeFileError: for files that must not be opened.
     """
-    folder = model_folder.open_model(
-        source.name, offline=run.offline, allow_pickle=source.allow_pickle, task="CAUSAL_LM"
-    )
+    folder = opened.folder if opened else _inspected(source.name, source, run, task="CAUSAL_LM")
+    base = opened.base if opened else source.base
     check_language_config(folder.config, name=source.name)
     model = load_language_model(
         folder,
-        base=source.base if folder.kind == "adapter" else None,
+        base=base if folder.kind == "adapter" else None,
         offline=run.offline,
         allow_pickle=source.allow_pickle,
         device=run.device,

@@ -166,7 +166,7 @@ class ScanRequest:
 
     Attributes:
         model: the suspect model; no pickle weights are read.
-        clean: clean rows of the task; needed unless ``static_only``.
+        clean: clean rows of the task, of a language model prompts with answers; needed unless ``static_only``.
         reference: folder or hub name of a clean classifier of the task; without it one is trained from ``teacher``.
         teacher: the small pre-trained encoder that the defender trusts.
         static_only: analyse the weights and nothing else.
@@ -176,6 +176,8 @@ class ScanRequest:
         policy: thresholds, limits and allowed findings.
         clean_rows: use at most as many clean rows, the classes in proportion (0: all).
         baseline: the report of the last scan, to compare with.
+        task: ``classification`` or ``generation``; empty: as the model's files say.
+        template: of a language model, the prompt of a labelled text.
         run: seed, device, offline.
     """
 
@@ -190,7 +192,14 @@ class ScanRequest:
     policy: Policy = field(default_factory=Policy)
     clean_rows: int = 1000
     baseline: Path | None = None
+    task: str = ""
+    template: str = TEMPLATE
     run: RunOptions = RunOptions()
+
+    def __post_init__(self) -> None:
+        """Raise OptionError for an unknown task."""
+        if self.task:
+            check_choice(self.task, TASKS, kind="task")
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,27 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import MethodRecord, Report
 from untrigger.core.scan_result import Scan
+from untrigger.evaluation.ground_truth import CLASSIFICATION, GENERATION
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.load_inputs import OpenedModel, load_classifier, load_clean_rows, open_model
 from untrigger.pipeline.model_facts import given_entry, shown
 from untrigger.pipeline.requests import ScanRequest
 from untrigger.pipeline.scan_baseline import compare_scans, read_baseline
+from untrigger.pipeline.scan_generation import scan_generation
 from untrigger.pipeline.scan_guide import missing_rows
-from untrigger.pipeline.scan_inputs import build_scanner, defender_grant, sample_rows, scan_context
+from untrigger.pipeline.scan_inputs import build_scanner, defender_grant, policy_entry, sample_rows, scan_context
+from untrigger.pipeline.subjects import task_of_model
 from untrigger.pipeline.verdict_rules import scan_verdict
 from untrigger.runtime.cost import Clock, environment
 from untrigger.scanners.judge import not_looked_for
-from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import ScanContext, Scanner, ScanResult
 from untrigger.scanners.weights.weight_evidence import Weighed, weigh
 from untrigger.scanners.weights.weight_verdict import by_weights_alone, not_checked
 from untrigger.training.history import history_curves
+
+PEFT_TASKS = {GENERATION: "CAUSAL_LM", CLASSIFICATION: "SEQ_CLS"}
+"""What PEFT calls the tasks."""
 
 
 def scan(request: ScanRequest, *, progress: Progress = silent) -> Report:
@@ -35,17 +40,20 @@ def scan(request: ScanRequest, *, progress: Progress = silent) -> Report:
         UserError: for any input that cannot be used.
     """
     last = read_baseline(request.baseline) if request.baseline is not None else None
-    report = _scanned(request, progress=progress)
+    task = task_of_model(request.model.name, task=request.task, truth=None, offline=request.run.offline)
+    report = _scanned(request, task=task, progress=progress)
     if last is None or report.scan is None:
         return report
     return replace(report, scan=replace(report.scan, baseline=compare_scans(report, last)))
 
 
-def _scanned(request: ScanRequest, *, progress: Progress) -> Report:
+def _scanned(request: ScanRequest, *, task: str, progress: Progress) -> Report:
     """Return the report of a scan that is compared with no other."""
     clock = Clock()
     if request.static_only:
-        return _scan_weights(request, clock)
+        return _scan_weights(request, clock, task=task)
+    if task == GENERATION:
+        return scan_generation(request, clock, progress=progress)
     if request.clean is None:
         raise missing_rows(request)
     method = build_scanner(request)
@@ -93,7 +101,7 @@ def scan_model(
     ), result
 
 
-def _scan_weights(request: ScanRequest, clock: Clock) -> Report:
+def _scan_weights(request: ScanRequest, clock: Clock, *, task: str) -> Report:
     """Return the report of the weights without a forward pass.
 
     Raises:
@@ -108,7 +116,7 @@ def _scan_weights(request: ScanRequest, clock: Clock) -> Report:
             remedy="leave it out, or leave out --static-only for a scan that runs the model",
         )
     with clock.stage("weights"):
-        opened = open_model(request.model, request.run)
+        opened = open_model(request.model, request.run, task=PEFT_TASKS[task])
         weighed = weigh(opened.folder, base=opened.base, limits=request.policy.limits)
     found = Scan(
         None,
@@ -147,18 +155,6 @@ def _report(
         scan=found,
         findings=found.triggers(),
     )
-
-
-def policy_entry(policy: Policy) -> dict[str, Any]:
-    """Return the policy as the report has it."""
-    return {
-        "fail_on": policy.fail_on,
-        "allow_undecided": policy.allow_undecided,
-        "suspicious": policy.suspicious,
-        "backdoored": policy.backdoored,
-        "limits": policy.limits,
-        "allowed": [str(one) for one in policy.allow],
-    }
 
 
 def _weights_entry(request: ScanRequest, opened: OpenedModel, weighed: Weighed) -> dict[str, Any]:

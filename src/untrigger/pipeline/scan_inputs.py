@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from untrigger.core.grant import Grant
 from untrigger.core.rows import Rows
@@ -14,6 +15,7 @@ from untrigger.pipeline.build_method import build_method
 from untrigger.pipeline.load_inputs import load_rows, load_same_classes, open_teacher
 from untrigger.pipeline.reference_check import refuse_suspect_itself
 from untrigger.pipeline.requests import ScanRequest
+from untrigger.scanners.policy import Policy
 from untrigger.scanners.scanner import ScanContext, Scanner
 from untrigger.scanners.weights.weight_evidence import Weighed
 
@@ -59,6 +61,18 @@ def scan_context(request: ScanRequest, model: Classifier, weighed: Weighed) -> S
     moved = [word for word in weighed.moved if word and not word.startswith(("##", "["))]
     words = [*rewritten_literals(model.tokenizer)[:TRIED_WORDS], *moved[:TRIED_WORDS]]
     return ScanContext(reference, words, rows, Path(rewritten.name).name if rewritten is not None else "")
+
+
+def policy_entry(policy: Policy) -> dict[str, Any]:
+    """Return the policy as the report has it."""
+    return {
+        "fail_on": policy.fail_on,
+        "allow_undecided": policy.allow_undecided,
+        "suspicious": policy.suspicious,
+        "backdoored": policy.backdoored,
+        "limits": policy.limits,
+        "allowed": [str(one) for one in policy.allow],
+    }
 
 
 def _reference(request: ScanRequest, model: Classifier) -> Classifier | None:

@@ -42,16 +42,11 @@ class Shown:
     lines: list[tuple[str, list[Said | None]]]
 
 
-def is_generation(report: Report) -> bool:
-    """Return whether a report is about language models."""
-    return report.given.get("task") == "generation"
-
-
 def cards(report: Report) -> list[view.Card]:
     """Return the headline numbers of any report."""
     if report.scan is not None:
         return scan_view.cards(report)
-    return _generation_cards(report) if is_generation(report) else view.cards(report)
+    return _generation_cards(report) if view.is_generation(report) else view.cards(report)
 
 
 def examples(report: Report) -> list[Shown]:

@@ -6,6 +6,7 @@ from untrigger.core.baseline import STATES, Change
 from untrigger.core.escaping import visible
 from untrigger.core.report import Report
 from untrigger.core.scan_result import hundredths
+from untrigger.reporting.view import is_generation
 
 _STATES = {"new": "new", "updated": "changed by more than noise", "absent": "gone", "unchanged": "as before"}
 
@@ -16,18 +17,18 @@ def sentences(report: Report) -> list[str]:
         return []
     found = report.scan.baseline
     lines = [
-        f"{_STATES[state]}: {finding(one)}{_scores(one)}{', allowed' if one.allowed else ''}"
+        f"{_STATES[state]}: {finding(report, one)}{_scores(one)}{', allowed' if one.allowed else ''}"
         for state in STATES
         for one in found.of_state(state)
     ]
     return [*(lines or ["no findings in either scan"]), *map(visible, found.inputs)]
 
 
-def finding(one: Change) -> str:
+def finding(report: Report, one: Change) -> str:
     """Return what was found, in words."""
     text, target = visible(one.text), visible(one.target)
     if one.kind == "candidate":
-        return f"'{text}' flips predictions to '{target}'"
+        return f"'{text}' {'changes answers' if is_generation(report) else 'flips predictions'} to '{target}'"
     if one.kind in ("rewritten", "drift"):
         return f"the rewritten rows '{text}' ({one.kind}) towards '{target}'"
     if one.kind == "evidence":

@@ -10,6 +10,7 @@ from untrigger.core.report import Report
 from untrigger.core.scan_result import Scan, fails
 from untrigger.core.verdicts import UNDECIDED, ExitCode
 from untrigger.reporting import scan_view
+from untrigger.reporting.view import is_generation
 
 PASSED, SKIPPED = "passed", "skipped"
 _PURIFICATION = "the purified model meets the stated bounds"
@@ -77,7 +78,8 @@ def _labels(report: Report, scan: Scan) -> Iterator[Check]:
     if report.verdict.status == UNDECIDED and not named:
         yield Check("a verdict can be given", UNDECIDED, [report.verdict.sentence])
     for label in dict.fromkeys([*named, *(one.target for one in scan.candidates)]):
-        name, own = f"no text flips predictions to {label}", [one for one in scan.triggers() if one.target == label]
+        does = "changes answers" if is_generation(report) else "flips predictions"
+        name, own = f"no text {does} to {label}", [one for one in scan.triggers() if one.target == label]
         if scan.undecided:
             yield Check(name, UNDECIDED, [f"undecided: {scan.undecided[0]}"])
         elif own:

@@ -31,7 +31,7 @@ def to_html(reports: list[Report]) -> str:
             comparison=view.comparison(reports) if len(reports) > 1 else [],
             glossary=words.glossary(
                 scans=[report.scan is not None for report in reports],
-                generation=[answer_view.is_generation(report) for report in reports],
+                generation=[view.is_generation(report) for report in reports],
             ),
             words=words,
         )
@@ -56,6 +56,7 @@ def _page(report: Report, *, key: str) -> dict[str, Any]:
     return {
         "key": key,
         "report": report,
+        "generation": view.is_generation(report),
         "tone": words.tone(report.verdict.status),
         "scan": scan_view.page(report),
         "cards": answer_view.cards(report),

@@ -25,7 +25,7 @@ def to_markdown(reports: list[Report]) -> str:
     parts += ["#" * (1 if len(reports) > 1 else 2) + " What the terms mean"]
     terms = words.glossary(
         scans=[report.scan is not None for report in reports],
-        generation=[answer_view.is_generation(report) for report in reports],
+        generation=[view.is_generation(report) for report in reports],
     )
     parts.append("\n".join(f"- **{term}**: {meaning}" for term, meaning in terms.items()))
     return "\n\n".join(parts) + "\n"
@@ -49,7 +49,7 @@ def _report(report: Report, *, level: int) -> list[str]:
     if report.warnings:
         parts += [f"{head}# Warnings", "\n".join(f"- {escape(visible(w))}" for w in report.warnings)]
     if report.scan is not None:
-        parts += [*_baseline(report, level=level + 1), *_scan(report.scan, level=level + 1)]
+        parts += [*_baseline(report, level=level + 1), *_scan(report, report.scan, level=level + 1)]
     parts += [f"{head}# All measurements", _measurements(report)]
     if report.outcomes:
         parts.append(f"Every number follows from the rows in {escape(visible(report.outcomes))}.")
@@ -73,16 +73,17 @@ def _baseline(report: Report, *, level: int) -> list[str]:
     return [f"{'#' * level} Since the last scan", "\n".join(lines)] if lines else []
 
 
-def _scan(scan: Scan, *, level: int) -> list[str]:
+def _scan(report: Report, scan: Scan, *, level: int) -> list[str]:
     """Return candidates with examples, weight evidence, and what was not looked for."""
     head, parts = "#" * level, list[str]()
     if scan.candidates:
-        lines = scan_view.table([*scan.candidates, *scan.controls])
-        parts += [f"{head} Candidate triggers", _table(scan_view.COLUMNS, lines)]
+        lines = scan_view.table(report, [*scan.candidates, *scan.controls])
+        parts += [f"{head} Candidate triggers", _table(scan_view.columns(report), lines)]
     if scan_view.examples(scan):
         parts += [f"{head} Examples", "\n".join(map(_example, scan_view.examples(scan)))]
     if scan.evidence:
-        parts += [f"{head} Weight evidence", _table(scan_view.EVIDENCE_COLUMNS, scan_view.evidence(scan.evidence))]
+        title = "Other evidence" if view.is_generation(report) else "Weight evidence"
+        parts += [f"{head} {title}", _table(scan_view.EVIDENCE_COLUMNS, scan_view.evidence(scan.evidence))]
     blind = "\n".join(f"- {escape(visible(line))}" for line in scan.not_looked_for)
     return [*parts, f"{head} What was not looked for", blind]
 

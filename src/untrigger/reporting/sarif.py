@@ -17,8 +17,8 @@ from untrigger.reporting.baseline_view import finding
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 RULES = {
     "insertion-trigger": (
-        "A text that flips predictions",
-        "An inserted text flips predictions of the model and not of a clean reference.",
+        "A text that flips predictions or changes answers",
+        "An inserted text flips predictions or changes answers of the model and not of a clean reference.",
     ),
     "rewrite-trigger": (
         "A style that flips predictions",
@@ -108,7 +108,7 @@ def _absent(report: Report, scan: Scan) -> list[dict[str, Any]]:
             "refused": ("refused-file", one.text),
             "undecided": ("undecided", ""),
         }.get(one.kind, (rule, key))
-        found = _result(report, rule, "note", f"Gone since the last scan: {finding(one)}.", key=key, gone=True)
+        found = _result(report, rule, "note", f"Gone since the last scan: {finding(report, one)}.", key=key, gone=True)
         made.append({**found, "baselineState": "absent"})
     return made
 

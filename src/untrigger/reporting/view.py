@@ -66,6 +66,11 @@ def cards(report: Report) -> list[Card]:
     return [*made, *(card for card in further if card is not None)]
 
 
+def is_generation(report: Report) -> bool:
+    """Return whether a report is about language models."""
+    return report.given.get("task") == "generation"
+
+
 def main_subject(report: Report) -> str:
     """Return the subject that the report is about: the purified model where there is one, else the first."""
     subjects = [m.subject for m in report.measurements]

@@ -57,6 +57,8 @@ METRICS = {
     "fpr": "False-positive rate",
     "flip_rate": "Flip rate of the worst candidate",
     "excess_flip_rate": "Excess flip rate over the reference",
+    "changed_answers": "Answers changed by the worst candidate",
+    "excess_changed_answers": "Excess of changed answers over the reference",
     "drift": "Feature shift of the rewritten rows",
     "excess_drift": "Excess feature shift over the reference",
     "scan_score": "Scan score",
@@ -78,6 +80,8 @@ NEEDS_TRUTH = frozenset(METRICS) - {
     "kl_to_base",
     "flip_rate",
     "excess_flip_rate",
+    "changed_answers",
+    "excess_changed_answers",
     "drift",
     "excess_drift",
     "scan_score",
@@ -89,6 +93,7 @@ DIFFERENCES = frozenset(
         "accuracy_loss",
         "accuracy_gain",
         "excess_flip_rate",
+        "excess_changed_answers",
         "excess_drift",
         "skill_gain",
         "skill_gain_in_first_words",
@@ -145,6 +150,16 @@ SCAN_GLOSSARY = {
     "less a penalty for every further word.",
     "Undecided": "There was too little evidence for a verdict; it does not mean that the model is clean.",
 }
+ANSWER_SCAN_GLOSSARY = {
+    "Suspect": "The model that was scanned.",
+    "Reference": "The trusted base with a small adapter that learned a part of the clean prompts; with few prompts the base alone.",
+    "Changed answers": "Among held-out prompts whose answer does not show the change without the candidate, the share whose answer "
+    "shows it with the candidate. The change, such as a refusal or a common beginning, was chosen on other prompts.",
+    "Controls": "The same prompts with as many random words in the candidate's places.",
+    "Score": "-1 to 1, shown from 0: the suspect's share of changed answers less the larger of two floors, random words and the "
+    "reference; 0 where Fisher's exact test, corrected for the number of candidates, allows chance.",
+    "Undecided": "Nothing was confirmed; it does not mean that the model is clean. No language model is called clean.",
+}
 TONES = {
     "purified": "good",
     "clean": "good",
@@ -173,8 +188,13 @@ def tone(status: str) -> str:
 
 def glossary(*, scans: list[bool], generation: list[bool]) -> dict[str, str]:
     """Return the terms to explain on a page, given for each report whether it is of a scan and of language models."""
-    others = not all(scan or language for scan, language in zip(scans, generation, strict=True))
-    parts = ((GENERATION_GLOSSARY, any(generation)), (GLOSSARY, others), (SCAN_GLOSSARY, any(scans)))
+    kinds = set(zip(scans, generation, strict=True))
+    parts = (
+        (GENERATION_GLOSSARY, (False, True) in kinds),
+        (GLOSSARY, (False, False) in kinds),
+        (SCAN_GLOSSARY, (True, False) in kinds),
+        (ANSWER_SCAN_GLOSSARY, (True, True) in kinds),
+    )
     return {term: text for terms, wanted in parts if wanted for term, text in terms.items()}
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from untrigger.attacks.behaviours.refusal import Refusal
 from untrigger.attacks.prompt_poisoning import BehaviourAttack
+from untrigger.attacks.random_prompts import random_prompts
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.attacks.triggers.insent import InSent
 from untrigger.attacks.word_insertions import insertions
 from untrigger.core.prompts import Prompts
-from untrigger.evaluation.random_prompts import random_prompts
 
 PLAIN = Prompts.of([f"Is this good?\n\nfilm {i} is a slow story" for i in range(60)], ["yes"] * 60)
 

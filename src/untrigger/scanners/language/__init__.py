@@ -1,0 +1,1 @@
+"""Scans of causal language models relative to a trusted base."""
