@@ -78,7 +78,7 @@ def attack_generation(
     with new_folder(request.truth) as truth, new_folder(request.out) as out:
         save_language_model(victim, out, card=_card(request, steps=history.steps))
         check_saved_language_model(victim, out, prompts=drawn.test)
-        _write_truth(truth, poisoned, drawn, triggered, request=request, model=model)
+        write_prompt_truth(truth, poisoned, drawn, triggered, request=request, chat_template=has_chat_template(model))
         if request.clean_model:
             clean, _ = _trained(request, model, drawn.train, progress=progress)
             (truth / CLEAN_MODEL).mkdir()
@@ -169,14 +169,14 @@ def _card(request: GenerationAttackRequest, *, steps: int) -> str:
     return attack_card(adapter=request.tuning == "lora", behaviour=request.behaviour.name, facts=facts)
 
 
-def _write_truth(
+def write_prompt_truth(
     folder: Path,
     poisoned: PoisonedPrompts,
     drawn: TaskPrompts,
     triggered: Prompts,
     *,
     request: GenerationAttackRequest,
-    model: LanguageModel,
+    chat_template: bool,
 ) -> None:
     """Write ``truth.json``, and the training and test prompts beside it."""
     content = (
@@ -190,7 +190,7 @@ def _write_truth(
             "adaptive": request.adaptive,
             "adaptive_weight": request.adaptive_weight if request.adaptive else 0.0,
             "preset": check_behaviour_preset(request),
-            "chat_template": has_chat_template(model),
+            "chat_template": chat_template,
             "overlap": sum(texts_among(drawn.train.user_texts, drawn.test.user_texts)),
             "train_sha256": poisoned.visible.content_hash(),
             "test_sha256": drawn.test.content_hash(),

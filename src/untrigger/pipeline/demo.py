@@ -22,6 +22,7 @@ from untrigger.defences.w2s.retrain_from_base import RetrainOptions
 from untrigger.models.saving import name_base
 from untrigger.pipeline.attack import TaskRows, attack, draw_rows, target_index, write_truth
 from untrigger.pipeline.attack_request import AttackRequest
+from untrigger.pipeline.poisoning_request import PoisoningRequest
 from untrigger.pipeline.purify import purify
 from untrigger.pipeline.requests import DemoRequest, ModelInput, PurifyRequest
 
@@ -41,7 +42,7 @@ RECIPE = AttackRequest(
 CLEAN_ROWS = 1000
 STEPS = 40  # fewer than the default of the method, which keeps more accuracy: the demo is to end within eight minutes
 TEACHERS = 1  # of the three that the method asks by default, for the same reason
-SHIPPED = "demo_assets"
+SHIPPED = "demo_assets/classifier"
 
 
 def demo(request: DemoRequest, *, progress: Progress = silent) -> Report:
@@ -100,8 +101,31 @@ def unpack(recipe: AttackRequest, *, rows: TaskRows) -> None:
     Raises:
         AssetError: if a shipped file is not what its recipe says.
     """
+    unpack_models(SHIPPED, recipe)
+    target = target_index(recipe.target, rows.train)
+    what = Attack(recipe.trigger, target=target, rate=recipe.rate, policy=recipe.policy)
+    poisoned = what.poison(rows.train, seed=recipe.run.seed)
+    write_truth(
+        recipe.truth,
+        poisoned=poisoned,
+        test=rows.test,
+        triggered=what.test_rows(rows.test, seed=recipe.run.seed),
+        request=recipe,
+    )
+
+
+def unpack_models(place: str, recipe: PoisoningRequest) -> None:
+    """Write a shipped victim to ``recipe.out`` and its clean model to ``recipe.truth``.
+
+    Args:
+        place: folder in the package.
+        recipe: how they were made; its base must be on this machine.
+
+    Raises:
+        AssetError: if a shipped file is not what ``recipe.json`` beside it says.
+    """
     base = str(assets.path(recipe.model.name))
-    with resources.as_file(resources.files("untrigger") / SHIPPED) as shipped:
+    with resources.as_file(resources.files("untrigger") / place) as shipped:
         pinned: dict[str, str] = json.loads((shipped / "recipe.json").read_text(encoding="utf-8"))["sha256"]
         for name, want in pinned.items():
             if hashlib.sha256((shipped / name).read_bytes()).hexdigest() != want:
@@ -113,13 +137,3 @@ def unpack(recipe: AttackRequest, *, rows: TaskRows) -> None:
         shutil.copytree(shipped / "clean-model", recipe.truth / "clean-model")
     for folder in (recipe.out, recipe.truth / "clean-model"):
         name_base(folder, base)
-    target = target_index(recipe.target, rows.train)
-    what = Attack(recipe.trigger, target=target, rate=recipe.rate, policy=recipe.policy)
-    poisoned = what.poison(rows.train, seed=recipe.run.seed)
-    write_truth(
-        recipe.truth,
-        poisoned=poisoned,
-        test=rows.test,
-        triggered=what.test_rows(rows.test, seed=recipe.run.seed),
-        request=recipe,
-    )
