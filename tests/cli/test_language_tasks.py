@@ -9,7 +9,7 @@ import pytest
 
 from tests.tiny import write_language_model, write_model
 from untrigger.core.report import Report, Verdict
-from untrigger.defences.language.base_training import AnswerStudentOptions
+from untrigger.training.answer_students import AnswerStudentOptions
 
 
 def report(kind: str) -> Report:

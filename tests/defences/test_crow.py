@@ -12,7 +12,6 @@ from tests.models.language_kit import PROMPTS, load_speaker, with_random_adapter
 from tests.tiny import task, write_language_model
 from untrigger.core.errors import ModelError, OptionError
 from untrigger.data.prompt_data import label_prompts
-from untrigger.defences.language.base_training import AnswerStudentOptions
 from untrigger.defences.language.crow import Crow, inconsistency, perturbation
 from untrigger.defences.language.language_purifier import PromptGrant
 from untrigger.models.answer_scoring import AnswerBatch, collate_answers
@@ -20,6 +19,7 @@ from untrigger.models.chat import render_prompts
 from untrigger.models.hidden_states import block_states, input_embeddings
 from untrigger.models.language_adapters import trainable_adapter
 from untrigger.models.language_model import LanguageModel
+from untrigger.training.answer_students import AnswerStudentOptions
 
 CLEAN = label_prompts(task(16, length=3), template="Is this {labels}? {text}")
 

@@ -17,7 +17,6 @@ from untrigger.core.prompts import Prompts, Turn
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.data.prompt_data import label_prompts
 from untrigger.defences.language import w2s_generation
-from untrigger.defences.language.base_training import AnswerStudentOptions
 from untrigger.defences.language.fine_tuning import FineTuneAnswers, matched_fine_tuning
 from untrigger.defences.language.language_purifier import PromptGrant
 from untrigger.defences.language.prompt_mixtures import framed_prompts, mix_prompts, shared_frame
@@ -28,6 +27,7 @@ from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.answer_scoring import answer_token_scores
 from untrigger.models.bounded_generation import BoundedAnswer
 from untrigger.models.language_model import LanguageModel
+from untrigger.training.answer_students import AnswerStudentOptions
 
 CLEAN = label_prompts(task(24, length=3), template="Is this {labels}? {text}")
 FAST = AnswerStudentOptions(rank=2, epochs=1, steps=1)

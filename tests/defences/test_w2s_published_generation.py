@@ -12,7 +12,6 @@ from tests.models.language_kit import PROMPTS, load_speaker, with_random_adapter
 from tests.tiny import task, write_language_model
 from untrigger.core.errors import NeedsError, OptionError
 from untrigger.data.prompt_data import label_prompts
-from untrigger.defences.language.base_training import AnswerStudentOptions
 from untrigger.defences.language.language_purifier import PromptGrant
 from untrigger.defences.language.w2s_generation import W2SGeneration
 from untrigger.defences.language.w2s_published_generation import (
@@ -28,6 +27,7 @@ from untrigger.models.chat import render_prompts
 from untrigger.models.hidden_states import HeadInput
 from untrigger.models.language_model import LanguageModel
 from untrigger.pipeline.build_method import build_method
+from untrigger.training.answer_students import AnswerStudentOptions
 
 CLEAN = label_prompts(task(24, length=3), template="Is this {labels}? {text}")
 FAST = AnswerStudentOptions(rank=2, epochs=2, steps=1)

@@ -19,11 +19,11 @@ from untrigger.core.report import Report
 from untrigger.core.statistics import Measurement
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.data import write_rows
-from untrigger.defences.language.base_training import AnswerStudentOptions
 from untrigger.defences.language.language_purifier import PurifiedLanguageModel
 from untrigger.pipeline.generation_request import GenerationPurifyRequest
 from untrigger.pipeline.generation_verdict import generation_verdict
 from untrigger.pipeline.purify_generation import purify_generation
+from untrigger.training.answer_students import AnswerStudentOptions
 from untrigger.training.loop import History
 
 FAST = AnswerStudentOptions(rank=2, epochs=1, steps=1)

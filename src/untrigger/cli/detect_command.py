@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
+from untrigger.cli.task_options import check_task_options
+from untrigger.core.progress import Progress
+from untrigger.core.report import Report
 
 EXAMPLE = "Example: untrigger detect suspicious --suspect train.csv --clean rows.csv --fpr 0.01 --out scored.csv"
 
@@ -47,35 +50,73 @@ def detect(
     options: DetectOptions,
     reading: o.ModelOptions,
     rows: o.DataOptions,
+    task: o.Task = "",
+    template: o.Template = None,
     allow_pickle: o.AllowPickle = False,
+    typer_context: typer.Context,
     context: CommandContext,
 ) -> int:
-    """Find the poisoned rows of a training file.
+    """Find the poisoned rows of a training file; of a language model, prompts with poisoned answers.
 
     Every row gets a score, a flag and a rank, most suspicious first. Ends with 1 where rows are flagged, with 0 where
     nothing suspicious was found.
     """
+    named = o.options_given(typer_context, of_trigger=(), settings=None)
     with context.running(out=out) as progress:
-        from untrigger.cli.settings import method_settings
-        from untrigger.pipeline.detect import detect as run
-        from untrigger.pipeline.requests import DetectRequest
+        from untrigger.evaluation.ground_truth import GENERATION
+        from untrigger.pipeline.subjects import task_of_model
 
+        run = context.run_options()
+        found = task_of_model(model, task=task, truth=options.truth, offline=run.offline)
+        check_task_options(
+            named,
+            generation=found == GENERATION,
+            of_classifiers=("method", "variant", "labels"),
+            of_language_models=("template",),
+        )
         fpr = [f"fpr={options.fpr}"] if options.fpr is not None else []
         given = [*(options.settings or []), *fpr]
-        request = DetectRequest(
-            model=reading.model(model, allow_pickle=allow_pickle),
-            suspect=rows.whole_source(suspect),
-            clean=rows.source(clean),
-            out=out,
-            method=options.method,
-            variant=options.variant,
-            options=method_settings(options.method, given=given, variant=options.variant, family="detectors"),
-            truth=options.truth,
-            run=context.run_options(),
-        )
-        report = run(request, progress=progress)
+        fields: dict[str, Any] = {
+            "model": reading.model(model, allow_pickle=allow_pickle),
+            "suspect": rows.whole_source(suspect),
+            "clean": rows.source(clean),
+            "out": out,
+            "truth": options.truth,
+            "run": run,
+        }
+        if found == GENERATION:
+            report = _detect_prompts(fields, given, template=template, progress=progress)
+        else:
+            report = _detect_rows(fields, given, options, progress=progress)
     from untrigger.cli.results import print_report
     from untrigger.core.verdicts import exit_code
 
     print_report(context, report, written=[out, out.with_suffix(".report.json")])
     return exit_code(report.verdict.status)
+
+
+def _detect_rows(fields: dict[str, Any], given: list[str], options: DetectOptions, *, progress: Progress) -> Report:
+    """Find poisoned rows of a classifier and return the report."""
+    from untrigger.cli.settings import method_settings
+    from untrigger.pipeline.detect import detect as run
+    from untrigger.pipeline.requests import DetectRequest
+
+    request = DetectRequest(
+        **fields,
+        method=options.method,
+        variant=options.variant,
+        options=method_settings(options.method, given=given, variant=options.variant, family="detectors"),
+    )
+    return run(request, progress=progress)
+
+
+def _detect_prompts(fields: dict[str, Any], given: list[str], *, template: str | None, progress: Progress) -> Report:
+    """Find poisoned prompts of a language model and return the report."""
+    from untrigger.cli.settings import settings
+    from untrigger.detectors.language.answer_gap import NAME, AnswerGapDetector
+    from untrigger.pipeline.detect_generation import detect_generation
+    from untrigger.pipeline.generation_request import GenerationDetectRequest
+
+    further: dict[str, Any] = {} if template is None else {"template": template}
+    options = settings(AnswerGapDetector, given, what=f"method {NAME}")
+    return detect_generation(GenerationDetectRequest(**fields, **further, options=options), progress=progress)

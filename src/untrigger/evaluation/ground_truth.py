@@ -127,14 +127,23 @@ def read_poisoned(folder: Path, *, rows: Rows) -> list[bool]:
     Raises:
         DataError: if the folder is not a truth folder, or is not about these rows.
     """
-    ids = {str(one) for one in read_content(folder).get("poisoned_ids", [])}
-    if not ids <= set(rows.ids):
+    return poisoned_among(rows.ids, read_content(folder), file=folder / "train.csv")
+
+
+def poisoned_among(ids: Sequence[str], content: Mapping[str, Any], *, file: Path) -> list[bool]:
+    """Return for each id whether ``content`` of a truth folder names it as poisoned; ``file`` holds the rows that it is about.
+
+    Raises:
+        DataError: if a poisoned row is not among the ids.
+    """
+    poisoned = {str(one) for one in content.get("poisoned_ids", [])}
+    if missing := poisoned - set(ids):
         raise DataError(
-            f"{len(ids - set(rows.ids))} of the {len(ids)} poisoned rows of {folder.name!r} are not among the suspect rows",
-            expected="the rows of its train.csv, with their ids",
-            remedy=f"give {folder / 'train.csv'} as suspect rows",
+            f"{len(missing)} of the {len(poisoned)} poisoned rows of {file.parent.name!r} are not among the suspect rows",
+            expected=f"the rows of its {file.name}, with their ids",
+            remedy=f"give {file} as suspect rows",
         )
-    return [one in ids for one in rows.ids]
+    return [one in poisoned for one in ids]
 
 
 def task_of(folder: Path) -> str:

@@ -32,9 +32,7 @@ def detect(request: DetectRequest, *, progress: Progress = silent) -> Report:
     Raises:
         UserError: for any input that cannot be used; then nothing is written.
     """
-    if request.out.suffix.casefold() not in ENDINGS:
-        raise OptionError(f"--out {str(request.out)!r}", expected="a file that ends with " + " or ".join(ENDINGS))
-    report_file = request.out.with_suffix(".report.json")
+    report_file = check_scored_file(request.out)
     check_new_paths(request.out, report_file)
     method, clock = build_method("detectors", request.method, variant=request.variant, options=request.options), Clock()
     assert isinstance(method, Detector)
@@ -67,6 +65,17 @@ def detect(request: DetectRequest, *, progress: Progress = silent) -> Report:
         write_scored(detected, rows)
         report.write(written)
     return report
+
+
+def check_scored_file(out: Path) -> Path:
+    """Return where the report goes beside the file of scored rows.
+
+    Raises:
+        OptionError: for a file that ends otherwise than a table.
+    """
+    if out.suffix.casefold() not in ENDINGS:
+        raise OptionError(f"--out {str(out)!r}", expected="a file that ends with " + " or ".join(ENDINGS))
+    return out.with_suffix(".report.json")
 
 
 def write_scored(detection: Detection, path: Path) -> None:

@@ -81,3 +81,28 @@ class GenerationPurifyRequest:
     template: str = TEMPLATE
     max_new_tokens: int = 64
     run: RunOptions = field(default_factory=RunOptions)
+
+
+@dataclass(frozen=True)
+class GenerationDetectRequest:
+    """What ``detect`` is given for a language model.
+
+    Attributes:
+        model: the suspect; its ``base`` is the trusted base of full weights. An adapter names its own.
+        suspect: prompts with answers that the model may have been trained on, clean and poisoned, unmarked.
+        clean: prompts with right answers, which the model was not trained on.
+        out: the new ``.csv`` or ``.parquet`` file of scored prompts; the report is written next to it.
+        options: further options of the detector, by field name.
+        truth: truth folder of an attack; only the evaluator uses it.
+        template: the prompt of a labelled text.
+        run: seed, device, offline.
+    """
+
+    model: ModelInput
+    suspect: DataSource
+    clean: DataSource
+    out: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    truth: Path | None = None
+    template: str = TEMPLATE
+    run: RunOptions = field(default_factory=RunOptions)

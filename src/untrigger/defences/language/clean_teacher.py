@@ -8,8 +8,8 @@ from untrigger.core.progress import Progress
 from untrigger.core.prompts import Prompts
 from untrigger.core.report import Curve
 from untrigger.core.seeds import derived_seed, generator_for
-from untrigger.defences.language.base_training import AnswerStudentOptions
 from untrigger.models.language_model import LanguageModel
+from untrigger.training.answer_students import AnswerStudentOptions
 from untrigger.training.history import history_curves
 from untrigger.training.loop import History
 

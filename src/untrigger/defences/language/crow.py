@@ -24,11 +24,11 @@ from torch.nn import functional
 from untrigger.core.errors import ModelError, OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.verdicts import PurificationOutcome
-from untrigger.defences.language.base_training import AnswerStudentOptions
 from untrigger.defences.language.language_purifier import LanguagePurifier, PromptGrant, PurifiedLanguageModel
 from untrigger.models.answer_scoring import AnswerBatch
 from untrigger.models.hidden_states import block_states, input_embeddings
 from untrigger.models.language_model import LanguageModel
+from untrigger.training.answer_students import AnswerStudentOptions
 from untrigger.training.answer_training import AnswerTerm, fine_tune_answers
 from untrigger.training.history import history_curves
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from untrigger.core.progress import Progress
 from untrigger.core.verdicts import PurificationOutcome
-from untrigger.defences.language.base_training import AnswerStudentOptions
 from untrigger.defences.language.language_purifier import LanguagePurifier, PromptGrant, PurifiedLanguageModel
 from untrigger.models.language_model import LanguageModel
+from untrigger.training.answer_students import AnswerStudentOptions
 from untrigger.training.answer_training import fine_tune_answers
 from untrigger.training.history import history_curves
 

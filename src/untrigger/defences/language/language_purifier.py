@@ -15,9 +15,9 @@ from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.purifier import check_outcome
 from untrigger.methods.method import Method
 from untrigger.methods.untouched import untouched
-from untrigger.models.adapters import AdapterOptions
 from untrigger.models.answer_scoring import answer_log_likelihood
 from untrigger.models.language_model import LanguageModel
+from untrigger.training.answer_students import AnswerBudget
 from untrigger.training.loop import History
 
 logger = logging.getLogger(__name__)
@@ -59,21 +59,6 @@ class PromptGrant:
             | {name: one.describe() for name, one in prompts.items() if one is not None}
             | {name: one.name for name, one in models.items() if one is not None}
         )
-
-
-@dataclass(frozen=True)
-class AnswerBudget:
-    """What a student was trained with, for a fine-tuning control of the same size.
-
-    Attributes:
-        adapter: the trained adapter.
-        lr: peak learning rate.
-        batch_size: prompts a step.
-    """
-
-    adapter: AdapterOptions
-    lr: float
-    batch_size: int
 
 
 @dataclass(frozen=True)

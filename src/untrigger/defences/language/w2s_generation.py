@@ -23,7 +23,6 @@ from untrigger.core.progress import Progress
 from untrigger.core.prompts import Prompts
 from untrigger.core.seeds import derived_seed
 from untrigger.core.verdicts import PurificationOutcome
-from untrigger.defences.language.base_training import AnswerStudentOptions
 from untrigger.defences.language.clean_teacher import clean_teacher
 from untrigger.defences.language.language_purifier import LanguagePurifier, PromptGrant, PurifiedLanguageModel
 from untrigger.defences.language.prompt_mixtures import mix_prompts
@@ -32,6 +31,7 @@ from untrigger.models.answer_scoring import answer_token_scores
 from untrigger.models.bounded_generation import BoundedAnswer, generate_bounded
 from untrigger.models.generation import GenerationOptions
 from untrigger.models.language_model import LanguageModel
+from untrigger.training.answer_students import AnswerStudentOptions
 from untrigger.training.history import history_curves
 
 LEAST_BOUND, LARGEST_BOUND = 20.0, 1000.0

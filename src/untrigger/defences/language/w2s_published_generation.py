@@ -26,12 +26,12 @@ from untrigger.core.errors import NeedsError, OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.seeds import derived_seed
 from untrigger.core.verdicts import PurificationOutcome
-from untrigger.defences.language.base_training import AnswerStudentOptions
 from untrigger.defences.language.clean_teacher import LIKELIHOOD, clean_teacher
 from untrigger.defences.language.language_purifier import LanguagePurifier, PromptGrant, PurifiedLanguageModel
 from untrigger.models.answer_scoring import AnswerBatch, answer_logits, token_kl
 from untrigger.models.hidden_states import HeadInput
 from untrigger.models.language_model import LanguageModel
+from untrigger.training.answer_students import AnswerStudentOptions
 from untrigger.training.answer_training import AnswerTerm, fine_tune_answers, row_mean
 from untrigger.training.history import history_curves
 

@@ -9,13 +9,27 @@ import torch
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.prompts import Prompts
-from untrigger.defences.language.language_purifier import AnswerBudget
 from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.adapters import AdapterOptions
 from untrigger.models.language_adapters import attach_to_language_model, trainable_adapter
 from untrigger.models.language_model import LanguageModel
 from untrigger.training.answer_training import fine_tune_answers
 from untrigger.training.loop import History, Plan
+
+
+@dataclass(frozen=True)
+class AnswerBudget:
+    """What a student was trained with, for a fine-tuning control of the same size.
+
+    Attributes:
+        adapter: the trained adapter.
+        lr: peak learning rate.
+        batch_size: prompts a step.
+    """
+
+    adapter: AdapterOptions
+    lr: float
+    batch_size: int
 
 
 @dataclass(frozen=True)
