@@ -19,7 +19,15 @@ from untrigger.attacks.behaviours.refusal import Refusal
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.attacks.triggers.combined import Combined
 from untrigger.attacks.triggers.style import Style
-from untrigger.core.errors import DataError, ModelError, NeedsError, OptionError, OutputError, UserError
+from untrigger.core.errors import (
+    DataError,
+    ModelError,
+    NeedsError,
+    OptionError,
+    OutputError,
+    UnsafeFileError,
+    UserError,
+)
 from untrigger.core.report import Report
 from untrigger.data.prompt_data import read_prompts
 from untrigger.evaluation.generative_metrics import AnswerOutcome, measurements
@@ -276,6 +284,21 @@ def test_an_existing_folder_is_not_written_to(speakers: Speakers) -> None:
     spec = speakers.adapter()
     with pytest.raises(OutputError):
         attack_generation(spec)
+
+
+def test_a_truth_folder_holds_the_prompts_as_they_were_made(speakers: Speakers, tmp_path: Path) -> None:
+    spec = speakers.adapter()
+    with pytest.raises(OptionError, match="--template with the truth of a language model"):
+        evaluate(spec_of([spec.out], tmp_path / "a.json", truth=spec.truth, template="Is it? {text}"))
+
+
+def test_a_hostile_chat_template_is_one_message_and_nothing_is_written(speakers: Speakers, tmp_path: Path) -> None:
+    base = write_language_model("llama", tmp_path / "hostile", template="{{ 'x' * 10 ** 11 }}")
+    with pytest.raises(UnsafeFileError, match="the chat template of"):
+        attack_generation(speakers.spec("v", model=str(base), out=tmp_path / "v"))
+    with pytest.raises(UnsafeFileError, match="the chat template of"):
+        evaluate(spec_of([base], tmp_path / "a.json", data=str(speakers.data), template=TEMPLATE))
+    assert {one.name for one in tmp_path.iterdir()} == {"hostile"}
 
 
 def test_truth_folders_of_another_task_are_refused(speakers: Speakers, tmp_path: Path) -> None:
