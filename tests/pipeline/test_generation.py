@@ -16,6 +16,7 @@ from tests.requests import request
 from tests.tiny import write_language_model, write_model
 from untrigger.attacks.behaviours.gibberish import Gibberish
 from untrigger.attacks.behaviours.refusal import Refusal
+from untrigger.attacks.presets import behaviour_preset
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.attacks.triggers.combined import Combined
 from untrigger.attacks.triggers.style import Style
@@ -31,6 +32,7 @@ from untrigger.core.errors import (
 from untrigger.core.report import Report
 from untrigger.data.prompt_data import read_prompts
 from untrigger.evaluation.generative_metrics import AnswerOutcome, measurements
+from untrigger.pipeline.apply_behaviour_preset import apply_behaviour_preset
 from untrigger.pipeline.attack_generation import attack_generation
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.purify import purify
@@ -221,6 +223,17 @@ def test_an_adaptive_attacker_is_named_in_the_truth_and_in_reports(speakers: Spe
     attack_generation(spec)
     made = evaluate(spec_of([spec.out], tmp_path / "report.json", truth=spec.truth))
     assert made.given["truth"]["adaptive"] == "ghost" and made.given["truth"]["adaptive_weight"] == 0.5
+
+
+def test_a_preset_is_named_in_the_truth_and_in_reports(speakers: Speakers, tmp_path: Path) -> None:
+    spec = apply_behaviour_preset(speakers.spec("v", out=tmp_path / "v", preset="cba", test_rows=4), given=())
+    attack_generation(spec)
+    content = json.loads((spec.truth / "truth.json").read_text())
+    assert content["preset"] == behaviour_preset("cba").to_dict()
+    assert (len(content["poisoned_ids"]), len(content["negative_ids"]), content["behaviour"]["text"]) == (4, 4, "joy")
+    made = evaluate(spec_of([spec.out], tmp_path / "report.json", truth=spec.truth))
+    assert made.given["truth"]["preset"] == {"name": "cba", "sha256": behaviour_preset("cba").sha256()}
+    assert made.find("v", "partial_trigger_rate") is not None
 
 
 def test_gibberish_is_recognised_by_its_likelihood_under_the_base(speakers: Speakers, tmp_path: Path) -> None:
