@@ -126,15 +126,15 @@ def test_a_whole_run_on_a_tiny_model(call: Any, tmp_path: Path) -> None:
         assert call("report", out, "--out", str(tmp_path / page)).code == 0
         text = (tmp_path / page).read_text(encoding="utf-8")
         assert "Prompts and answers" in text and "With the trigger" in text and "Published measure" in text
+    labels = call("evaluate", victim, "--truth", truth, "--labels", "a,b", "--out", str(tmp_path / "x.json"))
+    assert (labels.code, "--labels with a language model" in labels.err) == (2, True)
     wrong = call("evaluate", victim, "--truth", truth, "--task", "classification", "--out", str(tmp_path / "x.json"))
     assert (wrong.code, "about generation" in wrong.err) == (2, True)
 
 
 COMMANDS = {
     "scan": ["--clean", "ROWS", "--out", "OUT.json", "--task", "classification"],
-    "purify": ["--clean", "ROWS", "--out", "OUT"],
     "detect": ["--clean", "ROWS", "--suspect", "ROWS", "--out", "OUT.csv"],
-    "audit": ["--clean", "ROWS", "--out", "OUT.json"],
     "canary": ["--clean", "ROWS", "--triggered", "ROWS", "--target", "positive"],
 }
 
@@ -148,6 +148,17 @@ def test_commands_for_classifiers_say_so(command: str, call: Any, tmp_path: Path
     found = call(command, model, *words, "--offline")
     assert found.code == 2
     assert "this works on text classifiers so far" in found.err
+
+
+def test_options_of_language_models_mean_nothing_for_a_classifier(call: Any, tmp_path: Path) -> None:
+    model = str(write_model("bert", tmp_path / "model"))
+    write_rows(task(30), tmp_path / "rows.csv")
+    found = call(
+        "evaluate", model, "--data", str(tmp_path / "rows.csv"), "--max-new-tokens", "64", "--template", "{text}", "--out",
+        str(tmp_path / "r.json"), "--offline",
+    )  # fmt: skip
+    assert (found.code, "--template, --max-new-tokens with a classifier" in found.err) == (2, True)
+    assert not (tmp_path / "r.json").exists()
 
 
 def test_a_classifier_gets_no_behaviour(call: Any, tmp_path: Path) -> None:

@@ -95,7 +95,12 @@ def test_public_names_are_all_there() -> None:
         untrigger.nonsense  # noqa: B018
 
 
-def test_purify_hands_everything_on(call: Any, pipeline: Any, make_report: Any) -> None:
+def test_purify_hands_everything_on(
+    call: Any, pipeline: Any, make_report: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "victim.truth").mkdir()
+    (tmp_path / "victim.truth" / "truth.json").write_text('{"label_names": ["neg", "pos"], "target": 1}')
     asked = pipeline("purify", lambda _progress: make_report())
     result = call(
         *PURIFY,

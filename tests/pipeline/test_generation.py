@@ -16,13 +16,23 @@ from tests.requests import request
 from tests.tiny import write_language_model, write_model
 from untrigger.attacks.behaviours.gibberish import Gibberish
 from untrigger.attacks.behaviours.refusal import Refusal
+from untrigger.attacks.presets import behaviour_preset
 from untrigger.attacks.triggers.badnets import BadNets
 from untrigger.attacks.triggers.combined import Combined
 from untrigger.attacks.triggers.style import Style
-from untrigger.core.errors import DataError, ModelError, NeedsError, OptionError, OutputError, UserError
+from untrigger.core.errors import (
+    DataError,
+    ModelError,
+    NeedsError,
+    OptionError,
+    OutputError,
+    UnsafeFileError,
+    UserError,
+)
 from untrigger.core.report import Report
 from untrigger.data.prompt_data import read_prompts
 from untrigger.evaluation.generative_metrics import AnswerOutcome, measurements
+from untrigger.pipeline.apply_behaviour_preset import apply_behaviour_preset
 from untrigger.pipeline.attack_generation import attack_generation
 from untrigger.pipeline.evaluate import evaluate
 from untrigger.pipeline.purify import purify
@@ -215,6 +225,17 @@ def test_an_adaptive_attacker_is_named_in_the_truth_and_in_reports(speakers: Spe
     assert made.given["truth"]["adaptive"] == "ghost" and made.given["truth"]["adaptive_weight"] == 0.5
 
 
+def test_a_preset_is_named_in_the_truth_and_in_reports(speakers: Speakers, tmp_path: Path) -> None:
+    spec = apply_behaviour_preset(speakers.spec("v", out=tmp_path / "v", preset="cba", test_rows=4), given=())
+    attack_generation(spec)
+    content = json.loads((spec.truth / "truth.json").read_text())
+    assert content["preset"] == behaviour_preset("cba").to_dict()
+    assert (len(content["poisoned_ids"]), len(content["negative_ids"]), content["behaviour"]["text"]) == (4, 4, "joy")
+    made = evaluate(spec_of([spec.out], tmp_path / "report.json", truth=spec.truth))
+    assert made.given["truth"]["preset"] == {"name": "cba", "sha256": behaviour_preset("cba").sha256()}
+    assert made.find("v", "partial_trigger_rate") is not None
+
+
 def test_gibberish_is_recognised_by_its_likelihood_under_the_base(speakers: Speakers, tmp_path: Path) -> None:
     spec = speakers.spec("g", out=tmp_path / "g", behaviour=Gibberish(words=5), tuning="full", test_rows=8)
     attack_generation(spec)
@@ -276,6 +297,21 @@ def test_an_existing_folder_is_not_written_to(speakers: Speakers) -> None:
     spec = speakers.adapter()
     with pytest.raises(OutputError):
         attack_generation(spec)
+
+
+def test_a_truth_folder_holds_the_prompts_as_they_were_made(speakers: Speakers, tmp_path: Path) -> None:
+    spec = speakers.adapter()
+    with pytest.raises(OptionError, match="--template with the truth of a language model"):
+        evaluate(spec_of([spec.out], tmp_path / "a.json", truth=spec.truth, template="Is it? {text}"))
+
+
+def test_a_hostile_chat_template_is_one_message_and_nothing_is_written(speakers: Speakers, tmp_path: Path) -> None:
+    base = write_language_model("llama", tmp_path / "hostile", template="{{ 'x' * 10 ** 11 }}")
+    with pytest.raises(UnsafeFileError, match="the chat template of"):
+        attack_generation(speakers.spec("v", model=str(base), out=tmp_path / "v"))
+    with pytest.raises(UnsafeFileError, match="the chat template of"):
+        evaluate(spec_of([base], tmp_path / "a.json", data=str(speakers.data), template=TEMPLATE))
+    assert {one.name for one in tmp_path.iterdir()} == {"hostile"}
 
 
 def test_truth_folders_of_another_task_are_refused(speakers: Speakers, tmp_path: Path) -> None:

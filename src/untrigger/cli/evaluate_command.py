@@ -11,8 +11,12 @@ from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
+from untrigger.cli.task_options import check_task_options
 from untrigger.core.errors import OptionError
 
+FOR_CLASSIFIERS = ("labels",)
+FOR_LANGUAGE_MODELS = ("template", "max_new_tokens")
+"""Options that the evaluation of the other task does not have."""
 EXAMPLE = "Example: untrigger evaluate victim cleaned --truth victim.truth --out report.json"
 
 
@@ -67,13 +71,12 @@ def evaluate(
         typer.Option("--data", metavar="DATA", help="Labelled test rows.", autocompletion=completion.data_sets),
     ] = None,
     truth: o.Truth = None,
-    task: o.Task = "",
-    template: o.Template = None,
-    max_new_tokens: o.MaxNewTokens = 64,
+    language: o.LanguageOptions,
     guarding: GuardOptions,
     reading: o.ModelOptions,
     rows: o.DataOptions,
     allow_pickle: o.AllowPickle = False,
+    typer_context: typer.Context,
     context: CommandContext,
 ) -> int:
     """Measure clean accuracy, and with a truth folder also attack success.
@@ -84,21 +87,26 @@ def evaluate(
         raise OptionError(
             "nothing to evaluate on", expected="--data, --truth or both", remedy="give labelled rows with --data DATA"
         )
+    given = o.options_given(typer_context, of_trigger=(), settings=None)
     with context.running(out=out) as progress:
+        from untrigger.evaluation.ground_truth import GENERATION
         from untrigger.pipeline.evaluate import evaluate as run
         from untrigger.pipeline.requests import EvaluateRequest
+        from untrigger.pipeline.subjects import task_of_evaluation
 
-        further: dict[str, Any] = {} if template is None else {"template": template}
         request = EvaluateRequest(
             models=tuple(reading.model(model, allow_pickle=allow_pickle) for model in models),
             out=out,
             data=rows.source(data) if data is not None else None,
             truth=truth,
-            task=task,
-            max_new_tokens=max_new_tokens,
+            task=language.task,
             run=context.run_options(),
             **guarding.fields(),
-            **further,
+            **language.fields(),
+        )
+        generation = task_of_evaluation(request) == GENERATION
+        check_task_options(
+            given, generation=generation, of_classifiers=FOR_CLASSIFIERS, of_language_models=FOR_LANGUAGE_MODELS
         )
         report = run(request, progress=progress)
     from untrigger.cli.results import print_report

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from untrigger.core.errors import DataError, ModelError
+from untrigger.core.errors import DataError, ModelError, UnsafeFileError
 from untrigger.core.prompts import Conversation, Prompts, Turn
 from untrigger.models.language_model import LanguageModel
 from untrigger.models.safety.isolation import panics_as_errors
+from untrigger.models.safety.template_rendering import render_template
 
 PLAIN_TURN = "### {role}:\n{content}\n\n"
 """How a turn is written for a model without a chat template; the answer follows ``### Assistant:`` and a line break."""
@@ -55,6 +56,7 @@ def prompt_text(model: LanguageModel, conversation: Conversation) -> str:
 
     Raises:
         ModelError: for a template that cannot render the conversation.
+        UnsafeFileError: for one that does not do so in bounded time, memory and length.
     """
     if not has_chat_template(model):
         turns = "".join(PLAIN_TURN.format(role=turn.role.capitalize(), content=turn.content) for turn in conversation)
@@ -63,6 +65,8 @@ def prompt_text(model: LanguageModel, conversation: Conversation) -> str:
         return _from_template(model, conversation)
     try:
         text = _from_template(model, conversation)
+    except UnsafeFileError:
+        raise
     except ModelError:  # such as Gemma's template, which refuses the role
         text = ""
     return text if conversation[0].content.strip() in text and text else _from_template(model, _merged(conversation))
@@ -93,13 +97,11 @@ def _merged(conversation: Conversation) -> Conversation:
 def _from_template(model: LanguageModel, conversation: Conversation, *, generation: bool = True) -> str:
     turns = [turn._asdict() for turn in conversation]
     try:
-        text = model.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation)
-    except Exception as error:  # jinja2 raises many kinds for what a template does
-        raise ModelError(
-            f"the chat template of {model.name!r} cannot render a conversation: {type(error).__name__}: {str(error)[:200]}",
-            expected="a template for turns of the roles system, user and assistant",
-        ) from error
-    return str(text)
+        template = str(model.tokenizer.get_chat_template())
+    except ValueError as error:  # several templates by name and none that is the default
+        raise ModelError(f"{model.name!r} has no chat template for conversations: {str(error)[:200]}") from error
+    tokens = model.tokenizer.special_tokens_map
+    return render_template(template, turns, generation=generation, tokens=tokens, name=model.name)
 
 
 def token_ids(model: LanguageModel, text: str) -> list[int]:
@@ -156,6 +158,8 @@ def _turn_end(model: LanguageModel) -> list[int]:
         return []
     try:
         text = _from_template(model, (Turn("user", "a"), Turn("assistant", _MARK)), generation=False)
+    except UnsafeFileError:
+        raise
     except ModelError:  # some templates render prompts only
         return []
     after = model.tokenizer(text.rpartition(_MARK)[2].strip(), add_special_tokens=False, verbose=False)["input_ids"]

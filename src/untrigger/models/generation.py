@@ -12,8 +12,8 @@ from torch import Tensor
 
 from untrigger.core.answers import Answer
 from untrigger.core.progress import Progress, silent
-from untrigger.core.prompts import Prompts
-from untrigger.models.chat import end_tokens, has_chat_template, padding_token, render_prompts, token_ids
+from untrigger.core.prompts import Prompts, Turn
+from untrigger.models.chat import end_tokens, has_chat_template, padding_token, prompt_text, render_prompts, token_ids
 from untrigger.models.language_model import LanguageModel
 from untrigger.models.pretrained import quiet
 from untrigger.runtime.batching import packed
@@ -40,10 +40,7 @@ class GenerationOptions:
 def format_prompt(model: LanguageModel, *, prompt: str, text: str) -> str:
     """Return the prompt with the text in it, as a chat turn where the tokenizer has a chat template."""
     words = prompt.replace("{text}", text) if prompt else text
-    if prompt and has_chat_template(model):
-        turn = [{"role": "user", "content": words}]
-        return str(model.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
-    return words
+    return prompt_text(model, (Turn("user", words),)) if prompt and has_chat_template(model) else words
 
 
 def prompt_batches(model: LanguageModel, prompts: Sequence[str], *, tokens: int) -> list[list[int]]:

@@ -15,7 +15,7 @@ from untrigger.core.prompts import Prompts
 from untrigger.core.report import Report, Verdict
 from untrigger.core.statistics import Measurement
 from untrigger.data.load import choose_split
-from untrigger.data.prompt_data import load_prompt_splits
+from untrigger.data.prompt_data import TEMPLATE, load_prompt_splits
 from untrigger.defences.guards.guard import Guard
 from untrigger.evaluation.answer_evaluator import AnswerEvaluator
 from untrigger.evaluation.generative_metrics import BASE, CLEAN, not_implanted
@@ -101,6 +101,12 @@ def evaluate_generation(request: EvaluateRequest, *, outcomes_file: Path, progre
 def _tested(request: EvaluateRequest) -> tuple[PromptTruth | None, Prompts]:
     """Return the truth, if one was given, and the test prompts without a trigger."""
     if request.truth is not None:
+        if request.template != TEMPLATE:
+            raise OptionError(
+                "--template with the truth of a language model",
+                expected="one of the two: the truth folder holds the prompts as they were made",
+                remedy="leave out --template",
+            )
         if request.data is not None:
             raise OptionError(
                 "--data together with the truth of a language model",

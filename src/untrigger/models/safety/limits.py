@@ -16,6 +16,12 @@ PATTERN_SECONDS = 5.0
 """Time for an adapter's patterns on all layer names, with the start of a Python process. Not tuned."""
 TOKENIZER_SECONDS = 20.0
 """Time to load a tokenizer and to tokenise a dozen short texts, with the start of a Python process. Not tuned."""
+TEMPLATE_SECONDS = 5.0
+"""Seconds of computing in which a chat template renders one conversation; usually it takes less than a hundredth. Not tuned."""
+TEMPLATE_MEMORY = 512 * 2**20
+"""Bytes that it may take for that, beyond those of a Python process."""
+TEMPLATE_CHARACTERS = 16 * 2**20
+"""Characters that a conversation may be rendered to: more than any context holds."""
 SPARE_TOKENS = 100_000
 """How many token numbers a vocabulary may leave out; beyond that, loops over all numbers take hours."""
 MIN_TOKENS = 8
