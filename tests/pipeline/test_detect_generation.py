@@ -18,11 +18,11 @@ from untrigger.pipeline.detect_generation import detect_generation
 from untrigger.pipeline.generation_request import GenerationDetectRequest
 from untrigger.training.answer_students import AnswerStudentOptions
 
-TAUGHT = AnswerStudentOptions(rank=8, epochs=10, lr=1e-2)
+TAUGHT = AnswerStudentOptions(rank=8, epochs=8, steps=0, lr=1e-2)
 
 
 def spec_of(speakers: Speakers, out: Path, **changes: Any) -> GenerationDetectRequest:
-    clean = speakers.once("many clean", lambda: write_rows(task(240, seed=9, length=2), speakers.root / "many.csv"))
+    clean = speakers.once("many clean", lambda: write_rows(task(120, seed=9, length=2), speakers.root / "many.csv"))
     usual: dict[str, Any] = {
         "model": str(speakers.victim().out),
         "base": str(speakers.base),
@@ -51,7 +51,7 @@ def test_poisoned_prompts_stand_first_and_are_flagged(speakers: Speakers, tmp_pa
 
 
 def test_a_clean_pool_gives_no_finding(speakers: Speakers, tmp_path: Path) -> None:
-    pool = write_rows(task(100, seed=11, length=2), tmp_path / "pool.csv")
+    pool = write_rows(task(60, seed=11, length=2), tmp_path / "pool.csv")
     report = detect_generation(spec_of(speakers, tmp_path / "rows.csv", suspect=str(pool), truth=None))
     assert report.verdict.status == "nothing found", report.verdict.sentence
     assert "chance explains" in report.verdict.sentence
