@@ -184,9 +184,10 @@ def test_the_seed_decides_and_nothing_that_is_not_declared_is_used(
     run, again = first("adapter", name), given("adapter")
     assert run.done is not None
     method = quick(name)
-    undeclared = {one.name for one in fields(PromptGrant)} - method.needs - method.uses - {"seed"}
+    declared = method.needs | method.uses | {"seed"}
+    nothing: dict[str, Any] = {one.name: None for one in fields(PromptGrant) if one.name not in declared}
     torch.manual_seed(2)
-    same = method.purify(again.suspect, replace(again.grant, **dict.fromkeys(undeclared)))
+    same = method.purify(again.suspect, replace(again.grant, **nothing))
     assert scores(run.done.model) == scores(same.model)
     assert (run.done.metadata, run.done.history.losses) == (same.metadata, same.history.losses)
     if run.done.history.steps:
