@@ -131,7 +131,7 @@ def test_longer_injections_are_learned(tmp_path: Path) -> None:
     base = load_speaker(write_language_model("llama", tmp_path / "base"))
     with torch.no_grad():  # random weights give no token a high probability otherwise
         base.module.get_output_embeddings().weight.mul_(20)
-    method = BDVax(AnswerStudentOptions(lr=1e-2, epochs=1, steps=1), dummies=2, injection_steps=36)
+    method = BDVax(AnswerStudentOptions(lr=1e-2, epochs=1, steps=1), dummies=2, injection_steps=30)
     found = method.purify(with_random_adapter(base, rank=8), PromptGrant(clean=CLEAN))
     assert all(one["probability"] > 0.5 for one in found.metadata["synthetic_backdoors"]) and not found.warnings
 
