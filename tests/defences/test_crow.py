@@ -92,7 +92,7 @@ def test_gradients_that_were_accumulated_before_stay(suspect: LanguageModel) -> 
 
 def test_training_with_the_term_makes_the_blocks_more_consistent_than_without(suspect: LanguageModel) -> None:
     batch, found = batch_of(suspect, 0, 1), []
-    student = AnswerStudentOptions(lr=1e-2, epochs=4, steps=0)
+    student = AnswerStudentOptions(lr=1e-2, epochs=3, steps=0)
     for alpha in (0.0, 5.5):
         made = Crow(student, alpha=alpha).purify(suspect, PromptGrant(clean=CLEAN)).model
         with torch.no_grad():

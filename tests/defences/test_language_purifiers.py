@@ -17,7 +17,7 @@ from untrigger.core.prompts import Prompts, Turn
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.data.prompt_data import label_prompts
 from untrigger.defences.language import w2s_generation
-from untrigger.defences.language.fine_tuning import FineTuneAnswers, matched_fine_tuning
+from untrigger.defences.language.answer_fine_tuning import FineTuneAnswers, matched_fine_tuning
 from untrigger.defences.language.language_purifier import PromptGrant
 from untrigger.defences.language.prompt_mixtures import framed_prompts, mix_prompts, shared_frame
 from untrigger.defences.language.return_base import ReturnBase

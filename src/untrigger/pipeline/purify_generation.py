@@ -16,7 +16,7 @@ from untrigger.core.seeds import generator_for
 from untrigger.data.load import choose_split
 from untrigger.data.prompt_data import load_prompt_splits, load_questions
 from untrigger.data.unlabelled_data import Texts
-from untrigger.defences.language.fine_tuning import FineTuneAnswers, matched_fine_tuning
+from untrigger.defences.language.answer_fine_tuning import FineTuneAnswers, matched_fine_tuning
 from untrigger.defences.language.language_purifier import LanguagePurifier, PromptGrant, PurifiedLanguageModel
 from untrigger.defences.language.prompt_mixtures import framed_prompts
 from untrigger.evaluation.answer_evaluator import AnswerEvaluator
