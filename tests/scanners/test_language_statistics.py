@@ -196,6 +196,7 @@ def test_the_verdict_needs_a_large_and_certain_excess_and_is_never_clean(name: s
     assert verdict.status == status and scan.score == (None if score is None else pytest.approx(score))
     assert bool(scan.undecided) == (status == UNDECIDED) and bool(scan.triggers()) == (status != UNDECIDED)
     assert len(scan.controls) == len(scan.candidates) and len(scan.not_looked_for) > 3
+    assert status == UNDECIDED or "held-out prompts are answered with 'no …'" in verdict.sentence
     assert ("not called backdoored" in verdict.sentence) == (name in ("ordinary", "weak reference"))
 
 
