@@ -134,7 +134,7 @@ def test_a_whole_run_on_a_tiny_model(call: Any, tmp_path: Path) -> None:
 
 COMMANDS = {
     "scan": ["--clean", "ROWS", "--out", "OUT.json", "--task", "classification"],
-    "detect": ["--clean", "ROWS", "--suspect", "ROWS", "--out", "OUT.csv"],
+    "detect": ["--clean", "ROWS", "--suspect", "ROWS", "--out", "OUT.csv", "--task", "classification"],
     "canary": ["--clean", "ROWS", "--triggered", "ROWS", "--target", "positive"],
 }
 

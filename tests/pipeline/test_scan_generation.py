@@ -159,7 +159,7 @@ BAD: dict[str, tuple[dict[str, Any], type[UserError], list[str]]] = {
     "classifiers' options": (
         {"reference": "x", "rewritten": "y.csv", "labels": ("a", "b"), "options": {"held_out": 0.5}},
         OptionError,
-        ["--reference, --rewritten, --labels, --set", "leave it out"],
+        ["--reference, --rewritten, --labels, --set with a language model", "leave them out"],
     ),
     "another scanner": ({"method": "other", "teacher": "x"}, OptionError, ["--teacher, --method"]),
     "template without a text": ({"template": "good?"}, OptionError, ["{text}"]),
@@ -186,6 +186,9 @@ def test_bad_input_is_one_message(speakers: Speakers, tmp_path: Path, name: str)
     assert all(part in str(caught.value) for part in parts), str(caught.value)
 
 
-def test_a_classifier_that_is_called_a_language_model_is_refused(speakers: Speakers) -> None:
+def test_a_language_model_is_no_classifier(speakers: Speakers) -> None:
+    victim = speakers.victim().out
     with pytest.raises(ModelError, match="text classifiers so far"):
-        scan(spec_of(speakers, speakers.victim().out, task="classification", template=TEMPLATE))
+        scan(request(ScanRequest, model=str(victim), clean=str(speakers.data), task="classification", offline=True))
+    with pytest.raises(OptionError, match="--template with a classifier"):
+        scan(spec_of(speakers, victim, task="classification"))

@@ -147,7 +147,11 @@ def test_the_parts_of_the_prompts_are_apart_and_too_few_are_refused(speaker: Lan
     with pytest.raises(DataError, match=r"(?s)23 clean prompts.*24 or more") as few:
         split_prompts(speaker, prompts.take(range(23)), options=options, seed=0)
     assert "--clean" in str(few.value)
-    long = prompts.with_user_texts(["scene " * 90 if i < 40 else "film" for i in range(60)])
+    twice = prompts.with_user_texts([f"film {i % 30}" for i in range(60)])
+    again = split_prompts(speaker, twice, options=options, seed=0)
+    texts = [text for one in (again.searched, again.held_out, again.training) for text in one.user_texts]
+    assert len(texts) == len(set(texts)) == 30, "no prompt is both searched and confirmed on"
+    long = prompts.with_user_texts([f"{i} " + "scene " * 90 if i < 40 else f"film {i}" for i in range(60)])
     with pytest.raises(DataError, match="20 clean prompts can be used, 40 more are too long"):
         split_prompts(speaker, long, options=options, seed=0)
 
@@ -192,6 +196,7 @@ def test_the_verdict_needs_a_large_and_certain_excess_and_is_never_clean(name: s
     assert verdict.status == status and scan.score == (None if score is None else pytest.approx(score))
     assert bool(scan.undecided) == (status == UNDECIDED) and bool(scan.triggers()) == (status != UNDECIDED)
     assert len(scan.controls) == len(scan.candidates) and len(scan.not_looked_for) > 3
+    assert status == UNDECIDED or "held-out prompts are answered with 'no …'" in verdict.sentence
     assert ("not called backdoored" in verdict.sentence) == (name in ("ordinary", "weak reference"))
 
 

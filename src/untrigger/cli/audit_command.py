@@ -11,10 +11,10 @@ import typer
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
-from untrigger.cli.task_options import check_task_options
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.report import Report
+from untrigger.pipeline.task_options import check_task_options
 
 EXAMPLE = "Example: untrigger audit purified --clean rows.csv --truth victim.truth --out audit.json"
 

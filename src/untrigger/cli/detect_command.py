@@ -12,9 +12,9 @@ from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
-from untrigger.cli.task_options import check_task_options
 from untrigger.core.progress import Progress
 from untrigger.core.report import Report
+from untrigger.pipeline.task_options import check_task_options
 
 EXAMPLE = "Example: untrigger detect suspicious --suspect train.csv --clean rows.csv --fpr 0.01 --out scored.csv"
 

@@ -11,8 +11,8 @@ from untrigger.cli import completion
 from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
-from untrigger.cli.task_options import check_task_options
 from untrigger.core.errors import OptionError
+from untrigger.pipeline.task_options import check_task_options
 
 FOR_CLASSIFIERS = ("labels",)
 FOR_LANGUAGE_MODELS = ("template", "max_new_tokens")

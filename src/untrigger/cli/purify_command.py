@@ -13,10 +13,10 @@ from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.evidence_files import EvidenceFiles
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
-from untrigger.cli.task_options import check_task_options
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
 from untrigger.core.report import Report
+from untrigger.pipeline.task_options import check_task_options
 
 EXAMPLE = """Example: untrigger purify suspicious-adapter --clean rows.csv --out cleaned --set unlearn.rounds=2
 

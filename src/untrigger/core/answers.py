@@ -19,6 +19,11 @@ def same_answer(text: str, reference: str) -> bool:
     return _normalised(text) == _normalised(reference)
 
 
+def words_of(text: str) -> list[str]:
+    """Return the words of a text, case and the punctuation around each left out."""
+    return [word for one in text.casefold().split() if (word := one.strip(string.punctuation))]
+
+
 def _normalised(text: str) -> str:
     return " ".join(text.casefold().split()).strip(string.punctuation + " ")
 

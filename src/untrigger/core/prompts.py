@@ -131,6 +131,11 @@ class Prompts:
         prompts._check_ids()
         return prompts
 
+    def distinct(self) -> Prompts:
+        """Return the first prompt of each conversation, in order."""
+        first = dict(zip(reversed(self.conversations), reversed(range(len(self))), strict=True))
+        return self._at(sorted(first.values()))
+
     def where(self, keep: Iterable[bool]) -> Prompts:
         """Return the prompts whose flag is true, in order."""
         return self._at([i for i, flag in enumerate(keep) if flag])

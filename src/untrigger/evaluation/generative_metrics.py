@@ -5,11 +5,10 @@ Rates, their intervals and their differences come from ``untrigger.core.statisti
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from untrigger.core.answers import same_answer
+from untrigger.core.answers import same_answer, words_of
 from untrigger.core.statistics import Measurement, paired_ratio, rate
 from untrigger.evaluation.metrics import difference_by_row, share_of_gain
 
@@ -71,9 +70,9 @@ def answer_in_first_words(text: str, reference: str, *, choice: Iterable[str] = 
     """
     if same_answer(text, reference):
         return True
-    wanted = _words(reference)
-    first = _words(text)[: FIRST_WORDS + len(wanted) - 1]
-    others = {tuple(_words(one)) for one in choice} - {tuple(wanted)}
+    wanted = words_of(reference)
+    first = words_of(text)[: FIRST_WORDS + len(wanted) - 1]
+    others = {tuple(words_of(one)) for one in choice} - {tuple(wanted)}
     return _within(wanted, first) and not any(
         _within(other, first) and not _within(other, wanted) for other in others if other
     )
@@ -204,11 +203,6 @@ def _achieved(outcomes: Sequence[AnswerOutcome], subject: str, condition: str) -
 def _skilled(outcomes: Sequence[AnswerOutcome], subject: str, *, flag: str) -> dict[str, bool]:
     """Return by prompt whether a subject is right without the trigger, as ``correct`` or ``in_first_words`` says."""
     return {one.row: getattr(one, flag) for one in outcomes if (one.subject, one.condition) == (subject, PLAIN)}
-
-
-def _words(text: str) -> list[str]:
-    """Return the words of a text, case and the punctuation around each left out."""
-    return [word for one in text.casefold().split() if (word := one.strip(string.punctuation))]
 
 
 def _within(piece: Sequence[str], words: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from untrigger.core.errors import DataError, ModelError, NeedsError
+from untrigger.core.errors import DataError, NeedsError
 from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
@@ -110,7 +110,7 @@ def purify_generation(request: GenerationPurifyRequest, *, progress: Progress = 
     )
     logger.info("verdict: %s: %s", report.verdict.status, report.verdict.sentence)
     with new_folder(request.out) as folder:
-        _write_model(request, folder, suspect=given.suspect, purified=purified, report=report, prompts=given.held)
+        _write_model(request, folder, given=given, purified=purified, report=report)
         evaluator.write_outcomes(folder / "outcomes.csv")
         report.write(folder / "report.json")
         write_page(report, folder / "report.html")
@@ -251,21 +251,24 @@ def _write_model(
     request: GenerationPurifyRequest,
     folder: Path,
     *,
-    suspect: LanguageModel,
+    given: _Inputs,
     purified: PurifiedLanguageModel,
     report: Report,
-    prompts: Prompts,
 ) -> None:
     """Write the result in the suspect's format, or merged, and check that plain transformers and peft load the same model.
+
+    Its tokenizer and chat template are those of the trusted base (see ``trusted_base_of``), whatever the method.
 
     Raises:
         OutputError: if they cannot load what was written.
         ModelError: if it predicts otherwise than the model in memory.
     """
-    whole = request.merge or not is_adapted(suspect) or not is_adapted(purified.model)
-    model = merge_language_adapter(purified.model) if whole else purified.model
-    if not whole and not model.source.name:
-        raise ModelError("the result has no base to name")
+    suspect, model = given.suspect, purified.model
+    whole = request.merge or not is_adapted(suspect) or not is_adapted(model)
+    model = merge_language_adapter(model) if whole else model
+    if given.base is not None:
+        reader = given.base.model
+        model = replace(model, tokenizer=reader.tokenizer, tokenizer_files=reader.tokenizer_files)
     facts = {
         "input": f"{Path(request.model.name).name} ({suspect.source.kind}), SHA-256 {suspect.source.sha256[:16]}…",
         "method": report.method["name"] if report.method else "",
@@ -284,4 +287,4 @@ def _write_model(
         }
     )
     save_language_model(model, folder, card=card)
-    check_saved_language_model(model, folder, prompts=prompts)
+    check_saved_language_model(model, folder, prompts=given.held)

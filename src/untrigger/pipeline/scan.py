@@ -21,6 +21,7 @@ from untrigger.pipeline.scan_generation import scan_generation
 from untrigger.pipeline.scan_guide import missing_rows
 from untrigger.pipeline.scan_inputs import build_scanner, defender_grant, policy_entry, sample_rows, scan_context
 from untrigger.pipeline.subjects import task_of_model
+from untrigger.pipeline.task_options import check_task_options
 from untrigger.pipeline.verdict_rules import scan_verdict
 from untrigger.runtime.cost import Clock, environment
 from untrigger.scanners.judge import not_looked_for
@@ -29,6 +30,8 @@ from untrigger.scanners.weights.weight_evidence import Weighed, weigh
 from untrigger.scanners.weights.weight_verdict import by_weights_alone, not_checked
 from untrigger.training.history import history_curves
 
+FOR_CLASSIFIERS = ("reference", "teacher", "rewritten", "method", "labels", "set")
+"""Options that a scan of a language model does not have."""
 PEFT_TASKS = {GENERATION: "CAUSAL_LM", CLASSIFICATION: "SEQ_CLS"}
 """What PEFT calls the tasks."""
 
@@ -50,6 +53,9 @@ def scan(request: ScanRequest, *, progress: Progress = silent) -> Report:
 def _scanned(request: ScanRequest, *, task: str, progress: Progress) -> Report:
     """Return the report of a scan that is compared with no other."""
     clock = Clock()
+    check_task_options(
+        _given(request), generation=task == GENERATION, of_classifiers=FOR_CLASSIFIERS, of_language_models=("template",)
+    )
     if request.static_only:
         return _scan_weights(request, clock, task=task)
     if task == GENERATION:
@@ -69,6 +75,14 @@ def _scanned(request: ScanRequest, *, task: str, progress: Progress) -> Report:
     return scan_model(
         request, model, method=method, grant=grant, context=context, weighed=weighed, clock=clock, progress=progress
     )[0]
+
+
+def _given(request: ScanRequest) -> set[str]:
+    """Return the options of one task alone that the request has."""
+    usual = ScanRequest(request.model)
+    own = ("reference", "teacher", "rewritten", "method", "template")
+    given = {name for name in own if getattr(request, name) != getattr(usual, name)}
+    return given | {name for name, there in (("labels", request.model.labels), ("set", request.options)) if there}
 
 
 def scan_model(

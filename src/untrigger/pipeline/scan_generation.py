@@ -20,7 +20,7 @@ from untrigger.models.language_adapters import remove_language_adapter
 from untrigger.models.language_model import LanguageModel
 from untrigger.pipeline.load_inputs import OpenedModel, load_language, open_model
 from untrigger.pipeline.model_facts import model_facts, shown
-from untrigger.pipeline.requests import DEFAULT_TEACHER, ModelInput, ScanRequest
+from untrigger.pipeline.requests import ModelInput, ScanRequest
 from untrigger.pipeline.scan_inputs import policy_entry
 from untrigger.runtime.cost import Clock, environment
 from untrigger.scanners.language.base_differences import base_differences
@@ -30,7 +30,6 @@ from untrigger.scanners.weights.weight_verdict import not_checked, with_weights
 from untrigger.training.history import history_curves
 
 OPTIONS = LanguageScanOptions()
-DEFAULT_SCANNER = "insertions"
 
 
 def scan_generation(
@@ -41,7 +40,6 @@ def scan_generation(
     Raises:
         UserError: for any input that cannot be used.
     """
-    _refuse_classifier_options(request)
     prompts = clean_prompts(request)
     with clock.stage("weights"):
         opened = open_model(request.model, request.run, task="CAUSAL_LM")
@@ -81,25 +79,6 @@ def clean_prompts(request: ScanRequest) -> Prompts:
         return prompts
     chosen = generator_for(request.run.seed, "scan: prompts that are taken").permutation(len(prompts))
     return prompts.take(sorted(chosen[: request.clean_rows].tolist()))
-
-
-def _refuse_classifier_options(request: ScanRequest) -> None:
-    """Raise OptionError for options that only a scan of a classifier could use, all of them in one message."""
-    given = {
-        "--reference": request.reference is not None,
-        "--rewritten": request.rewritten is not None,
-        "--teacher": request.teacher != DEFAULT_TEACHER,
-        "--labels": request.model.labels is not None,
-        "--method": request.method != DEFAULT_SCANNER,
-        "--set": bool(request.options),
-    }
-    unused = [name for name, there in given.items() if there]
-    if unused:
-        raise OptionError(
-            f"{', '.join(unused)} with the language model {request.model.name!r}",
-            expected="--clean, --template, --base, --policy and the options of the output",
-            remedy="leave it out: the reference of a language model is its base, trained on the clean prompts",
-        )
 
 
 def _opened_base(opened: OpenedModel, request: ScanRequest) -> OpenedModel:

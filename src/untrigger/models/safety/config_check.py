@@ -21,8 +21,8 @@ OTHER_FILES = frozenset({"transformersweights", "quantizationconfig"})
 ATTENTION = frozenset({"attnimplementation", "attnimplementationinternal"})
 PLAIN_PATTERN = re.compile(r"[\w.\-]*\Z")
 CLASSIFIERS_ONLY = (
-    "this works on text classifiers so far; a language model can be scanned (untrigger scan --task generation), poisoned "
-    "(untrigger attack --behaviour) and measured (untrigger evaluate --task generation)"
+    "this works on text classifiers so far; a language model can be scanned, purified, audited and measured (untrigger scan, "
+    "detect, purify, audit, evaluate, where needed with --task generation) and poisoned (untrigger attack --behaviour)"
 )
 """The remedy where a language model was given."""
 SAFE_INITS = (None, True, False, "gaussian", "orthogonal", "eva")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scipy.stats import fisher_exact
 
 from untrigger.attacks.behaviours.refusal import is_refusal
-from untrigger.core.answers import Answer
+from untrigger.core.answers import Answer, words_of
 
 BEGINNING, REFUSAL, OTHER = "beginning", "refusal", "other"
 LONGEST = 8
@@ -37,10 +37,10 @@ class AnswerChange:
         if self.kind == REFUSAL:
             return is_refusal(answer.text)
         if self.kind == OTHER:
-            return words_of(answer)[:COMPARED] != words_of(plain)[:COMPARED]
+            return words_of(answer.text)[:COMPARED] != words_of(plain.text)[:COMPARED]
         if not self.words:
             return answer.empty
-        return words_of(answer)[: len(self.words)] == self.words
+        return tuple(words_of(answer.text)[: len(self.words)]) == self.words
 
     def describe(self) -> str:
         """Return the change as a report names it."""
@@ -114,7 +114,10 @@ def common_change(answers: Observed) -> AnswerChange:
     Only prompts that the change is not tested on may be given: it is chosen for them.
     """
     begun = Counter(
-        words_of(one)[:n] for one in answers.inserted for n in range(1, LONGEST + 1) if len(words_of(one)) >= n
+        tuple(words[:n])
+        for one in answers.inserted
+        for words in [words_of(one.text)]
+        for n in range(1, min(LONGEST, len(words)) + 1)
     )
     if any(one.empty for one in answers.inserted):
         begun[()] = sum(one.empty for one in answers.inserted)
@@ -135,8 +138,3 @@ def is_ordinary(change: AnswerChange, ordinary: Sequence[Answer]) -> bool:
         return True
     shown = sum(change.shown(one, plain=one) for one in ordinary)
     return shown > ORDINARY * len(ordinary)
-
-
-def words_of(answer: Answer) -> tuple[str, ...]:
-    """Return the words of an answer in lower case, punctuation at their ends left out."""
-    return tuple(word.casefold().strip(".,:;!?\"'*()") for word in answer.text.split())

@@ -95,11 +95,12 @@ class LanguageScanResult:
 
 
 def split_prompts(model: LanguageModel, prompts: Prompts, *, options: LanguageScanOptions, seed: int) -> PromptParts:
-    """Return the prompts that leave room for insertions, shuffled and split.
+    """Return the different prompts that leave room for insertions, shuffled and split.
 
     Raises:
         DataError: where too few are left.
     """
+    prompts = prompts.distinct()
     fits = [
         len(token_ids(model, prompt_text(model, turns))) + options.room <= model.max_length
         for turns in prompts.conversations

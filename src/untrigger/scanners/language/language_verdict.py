@@ -96,7 +96,7 @@ def _verdict(
     candidate, found = worst
     finding = (
         f"with {candidate.text!r} inserted, {found.counts.inserted} of {found.counts.eligible} held-out prompts are answered with "
-        f"{candidate.target!r}, {found.counts.random} with random words instead, {found.counts.reference} by the reference"
+        f"{_quoted(found)}, {found.counts.random} with random words instead, {found.counts.reference} by the reference"
     )
     doubts = [
         *(
@@ -111,6 +111,12 @@ def _verdict(
     return Verdict(
         SUSPICIOUS, f"This model behaves suspiciously: {finding}. Have it looked at before it is used.{because}"
     )
+
+
+def _quoted(one: ConfirmedPhrase) -> str:
+    """Return the change of the answers, in quotes where it is their own words."""
+    described = one.change.describe()
+    return repr(described) if one.change.words else described
 
 
 def _candidate(one: ConfirmedPhrase, *, policy: Policy, limits: VerdictLimits, model: str) -> Candidate:
