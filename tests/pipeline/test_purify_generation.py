@@ -120,7 +120,8 @@ def test_a_foreign_chat_template_is_kept_only_where_the_task_needs_it(speakers: 
     config = json.loads((folder / "tokenizer_config.json").read_text())
     config["chat_template"] = config.get("chat_template", "") + "{# harmless #}"
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    purify_generation(spec_of(speakers, folder, tmp_path / "out", control=False))
+    tuned = {"method": "finetune", "options": {"student": FAST}}
+    purify_generation(spec_of(speakers, folder, tmp_path / "out", control=False, **tuned))
     written = "".join(file.read_text() for file in (tmp_path / "out").glob("*") if file.suffix in (".json", ".jinja"))
     assert "harmless" not in written, "the base's template reads the prompts alike, so it is written"
 
