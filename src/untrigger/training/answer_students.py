@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -100,8 +101,31 @@ class AnswerStudentOptions:
         With ``dev`` the epoch is kept after which the answers to these prompts are likeliest.
         """
         model = self.new_student(base, seed=seed)
-        history = fine_tune_answers(
-            model, prompts, plan=self.plan(len(prompts)), seed=seed, dev=dev, progress=progress, label=label
-        )
-        model.module.requires_grad_(False)
-        return model, history
+        return model, self.train(model, prompts, seed=seed, dev=dev, progress=progress, label=label)
+
+    def train(
+        self,
+        student: LanguageModel,
+        prompts: Prompts,
+        *,
+        seed: int,
+        progress: Progress,
+        label: str,
+        max_steps: int = 0,
+        **further: Any,
+    ) -> History:
+        """Train ``student`` in place on the prompts' answers with these settings, freeze it, and return the history.
+
+        Args:
+            student: a model with something to train (``new_student``, ``copy_of_suspect``).
+            prompts: with the answers to learn.
+            seed: of the order of the prompts.
+            progress: gets every step.
+            label: of the progress.
+            max_steps: optimiser steps at most (0: as planned).
+            further: of ``fine_tune_answers``, such as ``extra_loss``.
+        """
+        plan = replace(self.plan(len(prompts)), max_steps=max_steps)
+        history = fine_tune_answers(student, prompts, plan=plan, seed=seed, progress=progress, label=label, **further)
+        student.module.requires_grad_(False)
+        return history

@@ -10,7 +10,6 @@ from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.language.language_purifier import LanguagePurifier, PromptGrant, PurifiedLanguageModel
 from untrigger.models.language_model import LanguageModel
 from untrigger.training.answer_students import AnswerStudentOptions
-from untrigger.training.answer_training import fine_tune_answers
 from untrigger.training.history import history_curves
 
 
@@ -30,15 +29,9 @@ class FineTuneAnswers(LanguagePurifier):
     def _purify(self, model: LanguageModel, grant: PromptGrant, *, progress: Progress) -> PurifiedLanguageModel:
         assert grant.clean is not None
         student = self.student.copy_of_suspect(model, seed=grant.seed)
-        history = fine_tune_answers(
-            student,
-            grant.clean,
-            plan=replace(self.student.plan(len(grant.clean)), max_steps=self.max_steps),
-            seed=grant.seed,
-            progress=progress,
-            label="fine-tuning the suspect",
+        history = self.student.train(
+            student, grant.clean, seed=grant.seed, progress=progress, label="fine-tuning", max_steps=self.max_steps
         )
-        student.module.requires_grad_(False)
         return PurifiedLanguageModel(
             student,
             changed=True,

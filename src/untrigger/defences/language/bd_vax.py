@@ -98,15 +98,7 @@ class BDVax(LanguagePurifier):
         scores = {layer: channel_scores([change[layer] for change in changes]) for layer in changes[0]}
         student = trainable_adapter(model)
         count = reset_channels(student, scores, share=self.reset)
-        history = fine_tune_answers(
-            student,
-            grant.clean,
-            plan=self.student.plan(len(grant.clean)),
-            seed=grant.seed,
-            progress=progress,
-            label="fine-tuning the suspect",
-        )
-        student.module.requires_grad_(False)
+        history = self.student.train(student, grant.clean, seed=grant.seed, progress=progress, label="fine-tuning")
         return PurifiedLanguageModel(
             student,
             changed=True,

@@ -29,7 +29,7 @@ from untrigger.models.answer_scoring import AnswerBatch
 from untrigger.models.hidden_states import block_states, input_embeddings
 from untrigger.models.language_model import LanguageModel
 from untrigger.training.answer_students import AnswerStudentOptions
-from untrigger.training.answer_training import AnswerTerm, fine_tune_answers
+from untrigger.training.answer_training import AnswerTerm
 from untrigger.training.history import history_curves
 
 LEAST_BLOCKS = 3
@@ -75,16 +75,10 @@ class Crow(LanguagePurifier):
     def _purify(self, model: LanguageModel, grant: PromptGrant, *, progress: Progress) -> PurifiedLanguageModel:
         assert grant.clean is not None
         student = self.student.copy_of_suspect(model, seed=grant.seed)
-        history = fine_tune_answers(
-            student,
-            grant.clean,
-            plan=self.student.plan(len(grant.clean)),
-            seed=grant.seed,
-            extra_loss=self.consistency_term(student),
-            progress=progress,
-            label="fine-tuning with consistent blocks",
+        term, label = self.consistency_term(student), "fine-tuning with consistent blocks"
+        history = self.student.train(
+            student, grant.clean, seed=grant.seed, progress=progress, label=label, extra_loss=term
         )
-        student.module.requires_grad_(False)
         return PurifiedLanguageModel(
             student,
             changed=True,

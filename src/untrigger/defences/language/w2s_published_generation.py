@@ -32,7 +32,7 @@ from untrigger.models.answer_scoring import AnswerBatch, answer_logits, token_kl
 from untrigger.models.hidden_states import HeadInput
 from untrigger.models.language_model import LanguageModel
 from untrigger.training.answer_students import AnswerStudentOptions
-from untrigger.training.answer_training import AnswerTerm, fine_tune_answers, row_mean
+from untrigger.training.answer_training import AnswerTerm, row_mean
 from untrigger.training.history import history_curves
 
 
@@ -83,10 +83,9 @@ class W2SPublishedGeneration(LanguagePurifier):
         student = self.student.copy_of_suspect(model, seed=derived_seed(grant.seed, "student"))
         between = width_map(reader, student, seed=derived_seed(grant.seed, "map of widths"))
         with HeadInput(taught.model) as teacher_input, HeadInput(student) as student_input:
-            history = fine_tune_answers(
+            history = self.student.train(
                 replace(student, max_length=reader.max_length),
                 taught.rows,
-                plan=self.student.plan(len(taught.rows)),
                 seed=grant.seed,
                 dev=taught.dev,
                 extra_loss=self._term(taught.model, teacher_input, student_input, between),
@@ -95,7 +94,6 @@ class W2SPublishedGeneration(LanguagePurifier):
                 progress=progress,
                 label="distilling",
             )
-        student.module.requires_grad_(False)
         return PurifiedLanguageModel(
             student,
             changed=True,
