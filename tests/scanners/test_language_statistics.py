@@ -106,6 +106,7 @@ def test_refusals_in_several_wordings_are_one_change_and_so_are_empty_answers() 
     assert common_change(Observed(plain, refused, plain, plain)) == AnswerChange(REFUSAL)
     silent = common_change(Observed(plain, said("", " ", "", ""), plain, plain))
     assert silent == AnswerChange(BEGINNING, ()) and silent.describe() == "an empty answer"
+    assert common_change(Observed(plain, plain, plain, plain)).kind == BEGINNING, "no refusal where nobody refuses"
     drawn = said("zug mo", "peb lar", "kin tos", "rul vad")
     assert common_change(Observed(plain, drawn, plain, plain)) == AnswerChange(OTHER)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,10 @@ from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
-from untrigger.core.report import Report
 from untrigger.pipeline.task_options import check_task_options
+
+if TYPE_CHECKING:
+    from untrigger.core.report import Report
 
 EXAMPLE = "Example: untrigger audit purified --clean rows.csv --truth victim.truth --out audit.json"
 

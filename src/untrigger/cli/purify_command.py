@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,10 @@ from untrigger.cli.evidence_files import EvidenceFiles
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
-from untrigger.core.report import Report
 from untrigger.pipeline.task_options import check_task_options
+
+if TYPE_CHECKING:
+    from untrigger.core.report import Report
 
 EXAMPLE = """Example: untrigger purify suspicious-adapter --clean rows.csv --out cleaned --set unlearn.rounds=2
 

@@ -121,8 +121,8 @@ def common_change(answers: Observed) -> AnswerChange:
     )
     if any(one.empty for one in answers.inserted):
         begun[()] = sum(one.empty for one in answers.inserted)
-    tried = [AnswerChange(REFUSAL), *(AnswerChange(BEGINNING, words) for words, n in begun.items() if n > 1)]
-    tried.append(AnswerChange(OTHER))
+    tried = [AnswerChange(OTHER), *(AnswerChange(BEGINNING, words) for words, n in begun.items() if n > 1)]
+    tried += [AnswerChange(REFUSAL)] if any(is_refusal(one.text) for one in answers.inserted) else []
 
     def rank(change: AnswerChange) -> tuple[float, bool, bool, int]:
         counts = count_change(change, answers)
