@@ -73,3 +73,22 @@ def test_options_of_the_other_task_are_one_message(
     found = call(*(places.get(one, one) for one in words), "--clean", "c.jsonl", "--out", str(tmp_path / "out.json"))
     assert found.code == 2 and message in found.err.replace("\n", " "), found.err
     assert "Traceback" not in found.err and not (tmp_path / "out.json").exists()
+
+
+MISSING = [
+    ("purify", ["--template", "{text}"]),
+    ("evaluate", ["--guard", "bounded", "--max-new-tokens", "5"]),
+    ("detect", ["--template", "{text}", "--suspect", "s.jsonl"]),
+    ("audit", ["--steps", "3"]),
+    ("scan", ["--template", "{text}"]),
+]
+
+
+@pytest.mark.parametrize(("command", "words"), MISSING)
+def test_a_model_that_is_not_there_is_named_before_options_of_a_task(
+    command: str, words: list[str], call: Any, tmp_path: Path
+) -> None:
+    data = "--data" if command == "evaluate" else "--clean"
+    found = call(command, str(tmp_path / "no" / "model"), *words, data, "c.jsonl", "--out", str(tmp_path / "out.json"))
+    assert found.code == 2 and "there is no model folder" in found.err, found.err
+    assert "classifier" not in found.err and not (tmp_path / "out.json").exists()

@@ -119,3 +119,5 @@ def test_a_prompt_that_cannot_be_cut_is_an_error(speaker: LanguageModel) -> None
         render(replace(speaker, max_length=40), ASK, answer=" ".join(["story"] * 60))
     with pytest.raises(DataError, match="does not fit"):
         render(replace(speaker, max_length=40), (Turn("system", " ".join(["story"] * 60)), *ASK))
+    with pytest.raises(DataError, match="an answer of .* tokens does not fit.* begins 'story story"):
+        render(replace(speaker, max_length=40), ASK, answer=" ".join(["story"] * 60))

@@ -14,12 +14,14 @@ from tests.pipeline.generation_kit import TEMPLATE, Speakers
 from tests.pipeline.kit import digest
 from tests.requests import request
 from tests.tiny import task, write_language_model
-from untrigger.core.errors import DataError, NeedsError, OptionError, OutputError, UserError
+from untrigger.core.errors import DataError, ModelError, NeedsError, OptionError, OutputError, UserError
+from untrigger.core.prompts import Prompts
 from untrigger.core.report import Report
 from untrigger.core.statistics import Measurement
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.data import write_rows
 from untrigger.defences.language.language_purifier import PurifiedLanguageModel
+from untrigger.evaluation.prompt_truth import read_prompt_truth
 from untrigger.pipeline.generation_request import GenerationPurifyRequest
 from untrigger.pipeline.generation_verdict import generation_verdict
 from untrigger.pipeline.purify_generation import purify_generation
@@ -126,13 +128,35 @@ def test_a_foreign_chat_template_is_kept_only_where_the_task_needs_it(speakers: 
     assert "harmless" not in written, "the base's template reads the prompts alike, so it is written"
 
 
+def test_prompts_of_the_test_and_with_the_trigger_are_counted(speakers: Speakers) -> None:
+    truth = read_prompt_truth(speakers.adapter().truth)
+    clean = Prompts.of(
+        ["some film", truth.plain.conversations[0], truth.triggered.conversations[0], "a cf film"], [""] * 4
+    )
+    assert truth.leaks(clean, what="clean prompts") == [
+        "2 of the 4 clean prompts are also test prompts",
+        "2 of the 4 clean prompts hold the trigger",
+    ]
+    assert truth.leaks(clean.take([0]), what="clean prompts") == []
+
+
+def test_clean_prompts_that_are_test_prompts_stand_in_the_report(speakers: Speakers, tmp_path: Path) -> None:
+    spec = speakers.adapter()
+    given = {"clean": str(spec.truth / "test_triggered.jsonl"), "truth": spec.truth, "method": "return-base"}
+    report = purify_generation(spec_of(speakers, spec.out, tmp_path / "out", control=False, options={}, **given))
+    assert "32 of the 32 clean prompts given to the method are also test prompts" in report.warnings
+    assert "32 of the 32 clean prompts given to the method hold the trigger" in report.warnings
+
+
 def spoiled(speakers: Speakers, tmp_path: Path) -> list[tuple[dict[str, Any], type[UserError], str]]:
     few = tmp_path / "few.jsonl"
     few.write_text('{"prompt": "a", "answer": "b"}\n{"prompt": "a", "answer": "c"}\n')
     same = tmp_path / "same.csv"
     write_rows(task(40, seed=5, length=2), same)
     return [
-        ({"clean": str(few)}, DataError, "1 different clean prompts"),
+        ({"clean": str(few)}, DataError, "1 different clean prompts, of which 0 are left"),
+        ({"clean_rows": 4}, DataError, "40 different clean prompts, of which 4 are left for the method"),
+        ({"teacher": str(speakers.adapter().out)}, ModelError, "the teacher .* is the suspect itself"),
         ({"unlabelled": str(same)}, DataError, "are among the clean ones"),
         ({"method": "w2sdefence"}, OptionError, "did you mean: w2sdefense?"),
         ({"options": {"bond": 3}}, OptionError, "bound"),
@@ -141,7 +165,7 @@ def spoiled(speakers: Speakers, tmp_path: Path) -> list[tuple[dict[str, Any], ty
     ]
 
 
-@pytest.mark.parametrize("case", range(6))
+@pytest.mark.parametrize("case", range(8))
 def test_bad_input_is_one_message_and_nothing_is_written(speakers: Speakers, tmp_path: Path, case: int) -> None:
     change, error, message = spoiled(speakers, tmp_path)[case]
     before = sorted(tmp_path.iterdir())
@@ -157,6 +181,11 @@ def test_another_base_is_refused(speakers: Speakers, tmp_path: Path) -> None:
     victim = speakers.victim().out
     with pytest.raises(UserError, match="the suspect itself"):
         purify_generation(spec_of(speakers, victim, tmp_path / "out", base=str(victim)))
+    with pytest.raises(ModelError, match="is gpt2 of 2 layers, 32 wide, the model is llama of 2 layers"):
+        purify_generation(spec_of(speakers, victim, tmp_path / "out", base=str(other)))
+    with pytest.raises(ModelError, match="is itself an adapter"):
+        adapter = speakers.adapter().out
+        purify_generation(spec_of(speakers, adapter, tmp_path / "out", base=str(adapter)))
 
 
 VERDICTS = [

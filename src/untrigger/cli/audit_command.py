@@ -91,7 +91,12 @@ def audit(
         run = context.run_options()
         task = task_of_model(model, task=language.task, truth=options.truth, offline=run.offline)
         check_task_options(
-            given, generation=task == GENERATION, of_classifiers=FOR_CLASSIFIERS, of_language_models=FOR_LANGUAGE_MODELS
+            given,
+            model=model,
+            offline=run.offline,
+            generation=task == GENERATION,
+            of_classifiers=FOR_CLASSIFIERS,
+            of_language_models=FOR_LANGUAGE_MODELS,
         )
         fields: dict[str, Any] = {
             "model": reading.model(model),

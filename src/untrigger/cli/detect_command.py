@@ -72,6 +72,8 @@ def detect(
         found = task_of_model(model, task=task, truth=options.truth, offline=run.offline)
         check_task_options(
             named,
+            model=model,
+            offline=run.offline,
             generation=found == GENERATION,
             of_classifiers=("method", "variant", "labels"),
             of_language_models=("template",),

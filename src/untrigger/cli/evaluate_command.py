@@ -106,7 +106,12 @@ def evaluate(
         )
         generation = task_of_evaluation(request) == GENERATION
         check_task_options(
-            given, generation=generation, of_classifiers=FOR_CLASSIFIERS, of_language_models=FOR_LANGUAGE_MODELS
+            given,
+            model=models[0],
+            offline=request.run.offline,
+            generation=generation,
+            of_classifiers=FOR_CLASSIFIERS,
+            of_language_models=FOR_LANGUAGE_MODELS,
         )
         report = run(request, progress=progress)
     from untrigger.cli.results import print_report

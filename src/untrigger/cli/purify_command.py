@@ -193,7 +193,12 @@ def purify(
         run = context.run_options()
         task = task_of_model(model, task=language.task, truth=evidence.truth, offline=run.offline)
         check_task_options(
-            given, generation=task == GENERATION, of_classifiers=FOR_CLASSIFIERS, of_language_models=FOR_LANGUAGE_MODELS
+            given,
+            model=model,
+            offline=run.offline,
+            generation=task == GENERATION,
+            of_classifiers=FOR_CLASSIFIERS,
+            of_language_models=FOR_LANGUAGE_MODELS,
         )
         fields: dict[str, Any] = {
             "model": reading.model(model, allow_pickle=allow_pickle),

@@ -71,6 +71,21 @@ class PromptTruth:
         seed = self.metadata.get("seed")
         return seed if isinstance(seed, int) else 0
 
+    def leaks(self, prompts: Prompts, *, what: str) -> list[str]:
+        """Return warnings where prompts of the defender are test prompts, or hold the trigger.
+
+        Args:
+            prompts: what the defender has.
+            what: what they are called.
+        """
+        tested = {*self.plain.conversations, *self.triggered.conversations}
+        shared = sum(one in tested for one in prompts.conversations)
+        hold = sum(map(self.trigger.delivered, prompts.user_texts)) if self.trigger else 0
+        count = f"of the {len(prompts)} {what}"
+        return ([f"{shared} {count} are also test prompts"] if shared else []) + (
+            [f"{hold} {count} hold the trigger"] if hold else []
+        )
+
 
 def read_prompt_truth(folder: Path) -> PromptTruth:
     """Read the truth folder that ``attack --behaviour`` wrote.

@@ -25,7 +25,9 @@ from untrigger.models.weight_sharing import shared_copy
 PREFIX = "base_model.model."
 
 
-def open_base(folder: ModelFolder, base: str | Path | None, *, allow_pickle: bool, offline: bool) -> ModelFolder:
+def open_base(
+    folder: ModelFolder, base: str | Path | None, *, allow_pickle: bool, offline: bool, task: str = "SEQ_CLS"
+) -> ModelFolder:
     """Return the opened base of an adapter; a hub is used only for a base that the user named.
 
     Args:
@@ -33,6 +35,7 @@ def open_base(folder: ModelFolder, base: str | Path | None, *, allow_pickle: boo
         base: the base that the user named, None for the one that the adapter's config names.
         allow_pickle: also open pickle weights.
         offline: use no hub.
+        task: the PEFT task of the adapter.
 
     Raises:
         ModelError: if there is no base, or it cannot be opened.
@@ -44,7 +47,7 @@ def open_base(folder: ModelFolder, base: str | Path | None, *, allow_pickle: boo
         offline = True  # what an untrusted file names is not fetched
     revision = folder.revision if hub_name_parts(str(name))[0] == hub_name_parts(folder.base or "")[0] else None
     try:
-        return open_model(name, offline=offline, allow_pickle=allow_pickle, revision=revision)
+        return open_model(name, offline=offline, allow_pickle=allow_pickle, revision=revision, task=task)
     except ModelError as error:
         if base is not None:
             raise

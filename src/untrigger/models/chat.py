@@ -192,6 +192,13 @@ def render(
         ending.append(end_tokens(model)[0])
     most, before = model.max_length - max(room, len(ending)), len(ids)
     if before > most:
+        if most < 1 and room < len(ending):
+            raise DataError(
+                f"an answer of {len(ending)} tokens does not fit: {model.name!r} reads {model.max_length} tokens, and the prompt "
+                f"has {before}; the answer begins {(answer or '')[:60]!r}",
+                expected="prompt and answer within the context",
+                remedy="shorten that answer or leave its row out",
+            )
         ids = _shortened(model, conversation, most=most, tokens=before)
     return Rendered((*ids, *ending), answer_tokens=len(ending), cut=before - len(ids))
 

@@ -37,7 +37,7 @@ def open_with_base(
         return folder, folder
     root = base
     if not isinstance(root, ModelFolder):
-        root = open_base(folder, root, allow_pickle=allow_pickle, offline=offline)
+        root = open_base(folder, root, allow_pickle=allow_pickle, offline=offline, task=task)
     if root.kind != "full":
         raise ModelError(f"the base of {folder.name!r} is itself an adapter", remedy="merge it first, or give --base")
     return folder, root

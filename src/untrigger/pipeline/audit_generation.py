@@ -91,6 +91,7 @@ def audit_generation(request: GenerationAuditRequest, *, progress: Progress = si
     with clock.stage("load"):
         prompts = _prompts(request)
         truth = read_prompt_truth(request.truth)
+        warnings += truth.leaks(prompts, what="clean prompts of the fine-tuning")
         model = load_language(request.model, request.run)
     options = GenerationOptions(max_new_tokens=request.max_new_tokens)
     evaluator = AnswerEvaluator(truth.plain, truth, options, progress)

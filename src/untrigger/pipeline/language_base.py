@@ -16,6 +16,8 @@ from untrigger.models.safety.model_folder import open_model
 from untrigger.pipeline.load_inputs import load_language
 from untrigger.pipeline.requests import ModelInput, RunOptions
 
+_EXPECTED = "the model that it was fine-tuned from"
+
 
 @dataclass(frozen=True)
 class TrustedBase:
@@ -34,7 +36,7 @@ def base_of(suspect: LanguageModel, source: ModelInput, run: RunOptions) -> Lang
     """Return the suspect without its adapter; of full weights the base that the user named, None where there is none.
 
     Raises:
-        ModelError: if the named base has another vocabulary, or is the suspect itself.
+        ModelError: if the named base has another vocabulary or architecture, or is the suspect itself.
     """
     if is_adapted(suspect):
         return remove_language_adapter(suspect)
@@ -42,16 +44,22 @@ def base_of(suspect: LanguageModel, source: ModelInput, run: RunOptions) -> Lang
         return None
     base = load_language(ModelInput(source.base, max_length=source.max_length), run)
     if base.sha256 == suspect.sha256:
-        raise ModelError(
-            f"the base {source.base!r} is the suspect itself", expected="the model that it was fine-tuned from"
-        )
+        raise ModelError(f"the base {source.base!r} is the suspect itself", expected=_EXPECTED)
     sizes = [one.vocabulary_size for one in (suspect, base)]
     if sizes[0] != sizes[1]:
         raise ModelError(
             f"the base {source.base!r} has a vocabulary of {sizes[1]}, the model one of {sizes[0]}",
-            expected="the model that it was fine-tuned from",
+            expected=_EXPECTED,
         )
+    kinds = [_architecture(one) for one in (suspect, base)]
+    if kinds[0] != kinds[1]:
+        raise ModelError(f"the base {source.base!r} is {kinds[1]}, the model is {kinds[0]}", expected=_EXPECTED)
     return base
+
+
+def _architecture(model: LanguageModel) -> str:
+    config = model.module.config
+    return f"{config.model_type} of {config.num_hidden_layers} layers, {config.hidden_size} wide"
 
 
 def trusted_base_of(

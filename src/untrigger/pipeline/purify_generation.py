@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from untrigger.core.errors import DataError, NeedsError
+from untrigger.core.errors import DataError, ModelError, NeedsError
 from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
@@ -17,7 +17,12 @@ from untrigger.data.load import choose_split
 from untrigger.data.prompt_data import load_prompt_splits, load_questions
 from untrigger.data.unlabelled_data import Texts
 from untrigger.defences.language.answer_fine_tuning import FineTuneAnswers, matched_fine_tuning
-from untrigger.defences.language.language_purifier import LanguagePurifier, PromptGrant, PurifiedLanguageModel
+from untrigger.defences.language.language_purifier import (
+    LEAST_PROMPTS,
+    LanguagePurifier,
+    PromptGrant,
+    PurifiedLanguageModel,
+)
 from untrigger.defences.language.prompt_mixtures import framed_prompts
 from untrigger.evaluation.answer_evaluator import AnswerEvaluator
 from untrigger.evaluation.evaluator import PURIFIED
@@ -134,7 +139,7 @@ def _loaded(request: GenerationPurifyRequest, method: LanguagePurifier) -> _Inpu
         clean=rows,
         unlabelled=unlabelled,
         base=base.model if base is not None and "base" in method.needs | method.uses else None,
-        teacher=_teacher(request, method),
+        teacher=_teacher(request, method, suspect=suspect),
         seed=request.run.seed,
     )
     if "base" in method.needs and base is None:
@@ -143,11 +148,11 @@ def _loaded(request: GenerationPurifyRequest, method: LanguagePurifier) -> _Inpu
             remedy="name it with --base, if you trust it",
         )
     method.check(grant)
-    known = {*rows.conversations, *(unlabelled.conversations if unlabelled else ())}
-    leaks = sum(one in known for one in truth.plain.conversations) if truth else 0
     warnings = [f"{len(held)} of the clean prompts were held out from the method", *rows.notes, *notes]
     warnings += list(base.warnings) if base else []
-    warnings += [f"{leaks} of the prompts given to the method are also test prompts"] if leaks else []
+    if truth is not None:
+        warnings += truth.leaks(rows, what="clean prompts given to the method")
+        warnings += truth.leaks(unlabelled, what="unlabelled prompts given to the method") if unlabelled else []
     return _Inputs(suspect, grant, held, truth, base, warnings)
 
 
@@ -163,9 +168,11 @@ def split_prompts(prompts: Prompts, request: GenerationPurifyRequest) -> tuple[P
     distinct = prompts.take(first.values())
     held = max(2, round(request.held_out * len(distinct)))
     kept = min(request.clean_rows or len(distinct), len(distinct) - held)
-    if kept < 1:
+    if kept < LEAST_PROMPTS:
         raise DataError(
-            f"{len(distinct)} different clean prompts", expected="more: some of them are held out to measure the result"
+            f"{len(distinct)} different clean prompts, of which {max(kept, 0)} are left for the method",
+            expected=f"at least {LEAST_PROMPTS} for it; {held} more are held out to measure the result",
+            remedy="give more clean prompts" if kept == len(distinct) - held else "use more of them (--clean-rows)",
         )
     order = generator_for(request.run.seed, "purify: prompts that are held out").permutation(len(distinct)).tolist()
     return (
@@ -195,10 +202,15 @@ def _unlabelled(
     return used, [f"{len(used)} of {len(prompts)} unlabelled prompts were given to the method"]
 
 
-def _teacher(request: GenerationPurifyRequest, method: LanguagePurifier) -> LanguageModel | None:
+def _teacher(
+    request: GenerationPurifyRequest, method: LanguagePurifier, *, suspect: LanguageModel
+) -> LanguageModel | None:
     if request.teacher is None or "teacher" not in method.needs | method.uses:
         return None
-    return load_language(ModelInput(request.teacher), request.run)
+    teacher = load_language(ModelInput(request.teacher), request.run)
+    if teacher.sha256 == suspect.sha256:
+        raise ModelError(f"the teacher {request.teacher!r} is the suspect itself", expected="a clean model")
+    return teacher
 
 
 def _evaluate(

@@ -54,7 +54,12 @@ def _scanned(request: ScanRequest, *, task: str, progress: Progress) -> Report:
     """Return the report of a scan that is compared with no other."""
     clock = Clock()
     check_task_options(
-        _given(request), generation=task == GENERATION, of_classifiers=FOR_CLASSIFIERS, of_language_models=("template",)
+        _given(request),
+        model=request.model.name,
+        offline=request.run.offline,
+        generation=task == GENERATION,
+        of_classifiers=FOR_CLASSIFIERS,
+        of_language_models=("template",),
     )
     if request.static_only:
         return _scan_weights(request, clock, task=task)
