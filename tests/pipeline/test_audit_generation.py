@@ -50,6 +50,15 @@ def test_a_backdoor_that_is_still_there_is_seen_before_and_after_each_treatment(
     assert (tmp_path / "audit.outcomes.csv").is_file()
 
 
+def test_without_a_clean_model_nothing_is_decided(speakers: Speakers, tmp_path: Path) -> None:
+    spec, treatments = speakers.adapter(), ("merge", "repoison")
+    given = {"model": str(spec.out), "truth": spec.truth, "treatments": treatments, "clean_rows": 8, "poisoned": 5}
+    report = audit_generation(spec_of(speakers, tmp_path / "audit.json", **given))
+    assert report.verdict.status == "undecided"
+    assert report.verdict.sentence == "Attack success above that of a clean model treated alike is not measured."
+    assert "2 poisoned prompts instead of 5: a quarter of the 8 clean ones at most" in report.warnings
+
+
 def test_int8_is_close_to_the_model_and_not_the_same(tmp_path: Path) -> None:
     model = with_random_adapter(load_speaker(write_language_model("llama", tmp_path / "base")))
     small, layers = language_model_in_int8(model)

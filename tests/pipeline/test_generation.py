@@ -172,10 +172,20 @@ def test_without_a_truth_the_task_comes_from_the_models_files(speakers: Speakers
     assert not any(said.condition == "triggered" for one in made.examples for said in one.answers)
 
 
+def test_a_template_that_hides_the_prompt_is_a_warning(speakers: Speakers, tmp_path: Path) -> None:
+    hiding = write_language_model("llama", tmp_path / "hiding", template="{{ bos_token }}a film[assistant]")
+    made = evaluate(spec_of([hiding], tmp_path / "report.json", data=str(speakers.data), template=TEMPLATE))
+    line = "the chat template of hiding leaves out or changes what the user says in 320 of 320 test prompts"
+    assert line in made.warnings
+
+
 def test_guards_are_subjects_beside_the_model_that_they_guard(speakers: Speakers, tmp_path: Path) -> None:
     spec = speakers.victim()
     with pytest.raises(NeedsError, match="--reference"):
         evaluate(spec_of([spec.out], tmp_path / "a.json", truth=spec.truth, guards=("cleangen",)))
+    with pytest.raises(ModelError, match="the reference .* is the suspect itself"):
+        own = {"guards": ("cleangen",), "reference": str(spec.out)}
+        evaluate(spec_of([spec.out], tmp_path / "a.json", truth=spec.truth, **own))
     classifier = speakers.once("classifier", lambda: write_model("llama", speakers.root / "classifier"))
     with pytest.raises(OptionError, match="the guard cleangen with a classifier"):
         evaluate(spec_of([classifier], tmp_path / "a.json", data=str(speakers.data), guards=("cleangen",)))

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from untrigger.core import verdicts
 from untrigger.core.errors import OptionError, check_choice
 from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
-from untrigger.core.report import Report
+from untrigger.core.report import Report, Verdict
 from untrigger.core.statistics import Measurement
 from untrigger.data import DataSource
 from untrigger.data.load import choose_split
@@ -92,6 +93,11 @@ def audit_generation(request: GenerationAuditRequest, *, progress: Progress = si
         prompts = _prompts(request)
         truth = read_prompt_truth(request.truth)
         warnings += truth.leaks(prompts, what="clean prompts of the fine-tuning")
+        if "repoison" in request.treatments and _poisoned(request, prompts) < request.poisoned:
+            warnings.append(
+                f"{_poisoned(request, prompts)} poisoned prompts instead of {request.poisoned}: a quarter of the {len(prompts)} "
+                "clean ones at most"
+            )
         model = load_language(request.model, request.run)
     options = GenerationOptions(max_new_tokens=request.max_new_tokens)
     evaluator = AnswerEvaluator(truth.plain, truth, options, progress)
@@ -115,7 +121,7 @@ def audit_generation(request: GenerationAuditRequest, *, progress: Progress = si
     report = Report(
         kind="audit",
         title=f"Audit of {shown(request.model.name)}",
-        verdict=audit_verdict(excesses, {Subject(True): ""}),
+        verdict=_verdict(excesses),
         given={
             "task": "generation",
             "model": model_facts(model),
@@ -201,11 +207,22 @@ def _treated(
         elif truth.trigger is None:
             yield name, "the truth folder names a trigger that this version does not know"
         else:
-            count = min(request.poisoned, len(prompts) // 4)
+            count = _poisoned(request, prompts)
             yield (
                 name,
                 repoisoned_answers(model, prompts, truth, count=count, steps=steps, seed=seed, progress=progress),
             )
+
+
+def _poisoned(request: GenerationAuditRequest, prompts: Prompts) -> int:
+    return min(request.poisoned, len(prompts) // 4)
+
+
+def _verdict(excesses: dict[Subject, Measurement]) -> Verdict:
+    """Return the verdict; undecided where no clean model was treated alike."""
+    if any(one.value is not None for one in excesses.values()):
+        return audit_verdict(excesses, {Subject(True): ""})
+    return Verdict(verdicts.UNDECIDED, "Attack success above that of a clean model treated alike is not measured.")
 
 
 def _excesses(evaluator: AnswerEvaluator, subjects: list[Subject]) -> dict[Subject, Measurement]:

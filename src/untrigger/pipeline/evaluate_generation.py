@@ -21,11 +21,11 @@ from untrigger.evaluation.answer_evaluator import AnswerEvaluator
 from untrigger.evaluation.generative_metrics import BASE, CLEAN, not_implanted
 from untrigger.evaluation.metrics import find_measurement
 from untrigger.evaluation.prompt_truth import PromptTruth, read_prompt_truth
-from untrigger.models.chat import PLAIN_TURN, has_chat_template, render_prompts
+from untrigger.models.chat import PLAIN_TURN, has_chat_template, prompt_text, render_prompts
 from untrigger.models.generation import GenerationOptions
 from untrigger.models.language_model import LanguageModel
 from untrigger.pipeline.build_method import build_method
-from untrigger.pipeline.language_base import base_of
+from untrigger.pipeline.language_base import base_of, check_is_other
 from untrigger.pipeline.load_inputs import load_language
 from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.requests import EvaluateRequest, ModelInput
@@ -52,7 +52,7 @@ def evaluate_generation(request: EvaluateRequest, *, outcomes_file: Path, progre
     clock, entries, warnings = Clock(), dict[str, Any](), list(plain.notes)
     suspect = load_language(request.models[0], request.run)
     base = base_of(suspect, request.models[0], request.run)
-    reference = _reference(request, base)
+    reference = _reference(request, suspect, base)
     options = GenerationOptions(max_new_tokens=request.max_new_tokens)
     evaluator = AnswerEvaluator(plain, truth, options, progress, base=base)
     for source, name in zip(request.models, names, strict=True):
@@ -121,16 +121,21 @@ def _tested(request: EvaluateRequest) -> tuple[PromptTruth | None, Prompts]:
     return None, splits[choose_split(replace(request.data, split=wanted), splits)]
 
 
-def _reference(request: EvaluateRequest, base: LanguageModel | None) -> LanguageModel | None:
+def _reference(request: EvaluateRequest, suspect: LanguageModel, base: LanguageModel | None) -> LanguageModel | None:
     """Return what guards compare the first model with; None where there is no guard.
 
     Raises:
         NeedsError: without a base and without a named reference.
+        ModelError: if the named one is the first model itself.
     """
     if not request.guards:
         return None
     if request.reference is not None:
-        return load_language(ModelInput(request.reference), request.run)
+        reference = load_language(ModelInput(request.reference), request.run)
+        check_is_other(
+            reference, suspect, what=f"the reference {request.reference!r}", expected="a model that you trust"
+        )
+        return reference
     if base is None:
         raise NeedsError(
             f"the guard {request.guards[0]} compares {request.models[0].name!r} with a model that you trust",
@@ -158,6 +163,11 @@ def reading_notes(model: LanguageModel, name: str, evaluator: AnswerEvaluator) -
         turn = PLAIN_TURN.split("\n")[0].format(role="User")
         notes.append(
             f"{name} has no chat template: its prompts are written plainly, the user's turn under the line {turn!r}"
+        )
+    said = [(prompt_text(model, one), one[-1].content.strip()) for one in evaluator.plain.conversations]
+    if lost := sum(content not in text for text, content in said):
+        notes.append(
+            f"the chat template of {name} leaves out or changes what the user says in {lost} of {len(said)} test prompts"
         )
     room = evaluator.options.max_new_tokens
     cut = sum(one.cut > 0 for one in render_prompts(model, evaluator.plain, room=room))

@@ -43,8 +43,7 @@ def base_of(suspect: LanguageModel, source: ModelInput, run: RunOptions) -> Lang
     if source.base is None:
         return None
     base = load_language(ModelInput(source.base, max_length=source.max_length), run)
-    if base.sha256 == suspect.sha256:
-        raise ModelError(f"the base {source.base!r} is the suspect itself", expected=_EXPECTED)
+    check_is_other(base, suspect, what=f"the base {source.base!r}", expected=_EXPECTED)
     sizes = [one.vocabulary_size for one in (suspect, base)]
     if sizes[0] != sizes[1]:
         raise ModelError(
@@ -55,6 +54,12 @@ def base_of(suspect: LanguageModel, source: ModelInput, run: RunOptions) -> Lang
     if kinds[0] != kinds[1]:
         raise ModelError(f"the base {source.base!r} is {kinds[1]}, the model is {kinds[0]}", expected=_EXPECTED)
     return base
+
+
+def check_is_other(model: LanguageModel, suspect: LanguageModel, *, what: str, expected: str) -> None:
+    """Raise ModelError where a model that should be clean is the suspect itself."""
+    if model.sha256 == suspect.sha256:
+        raise ModelError(f"{what} is the suspect itself", expected=expected)
 
 
 def _architecture(model: LanguageModel) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from untrigger.core.errors import DataError, ModelError, NeedsError
+from untrigger.core.errors import DataError, NeedsError
 from untrigger.core.files import check_new_paths, new_folder
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
@@ -39,7 +39,7 @@ from untrigger.pipeline.build_method import build_method
 from untrigger.pipeline.evaluate_generation import reading_notes
 from untrigger.pipeline.generation_request import GenerationPurifyRequest
 from untrigger.pipeline.generation_verdict import GENERATION_LIMITS, generation_verdict
-from untrigger.pipeline.language_base import TrustedBase, trusted_base_of
+from untrigger.pipeline.language_base import TrustedBase, check_is_other, trusted_base_of
 from untrigger.pipeline.load_inputs import load_language
 from untrigger.pipeline.model_facts import model_facts
 from untrigger.pipeline.requests import ModelInput
@@ -208,8 +208,7 @@ def _teacher(
     if request.teacher is None or "teacher" not in method.needs | method.uses:
         return None
     teacher = load_language(ModelInput(request.teacher), request.run)
-    if teacher.sha256 == suspect.sha256:
-        raise ModelError(f"the teacher {request.teacher!r} is the suspect itself", expected="a clean model")
+    check_is_other(teacher, suspect, what=f"the teacher {request.teacher!r}", expected="a clean model")
     return teacher
 
 

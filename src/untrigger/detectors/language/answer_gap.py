@@ -81,7 +81,7 @@ class AnswerGapDetector:
         """
         if not 0 < self.fpr < 1 or self.window < 1:
             raise OptionError(
-                f"fpr {self.fpr}, window {self.window}", expected="a share above 0 and below 1, 1 or more"
+                f"fpr {self.fpr}, window {self.window}", expected="fpr above 0 and below 1, a window of 1 token or more"
             )
 
     def detect(
