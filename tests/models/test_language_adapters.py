@@ -200,6 +200,15 @@ def test_a_hostile_config_is_refused(adapter: Path, changes: dict[str, object], 
         load_speaker(adapter)
 
 
+def test_a_vocabulary_larger_than_the_bases_is_named(adapter: Path) -> None:
+    """As PEFT saves an adapter after tokens were added: embeddings under the names of its wrappers."""
+    edit(adapter / "adapter_config.json", modules_to_save=["lm_head"])
+    larger = {f"base_model.model.lm_head{part}.weight": torch.zeros(999, 32) for part in (".modules_to_save", "")}
+    add_tensors(adapter / "adapter_model.safetensors", **larger)
+    with pytest.raises(ModelError, match="a base whose vocabulary was enlarged"):
+        load_speaker(adapter)
+
+
 def test_an_adapter_on_another_base_is_refused(adapter: Path, tmp_path: Path) -> None:
     tensors = load_file(adapter / "adapter_model.safetensors")
     name = next(name for name in tensors if "q_proj.lora_A" in name)

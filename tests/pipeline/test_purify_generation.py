@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from untrigger.evaluation.prompt_truth import read_prompt_truth
 from untrigger.pipeline.generation_request import GenerationPurifyRequest
 from untrigger.pipeline.generation_verdict import generation_verdict
 from untrigger.pipeline.purify_generation import purify_generation
+from untrigger.reporting.model_files import purified_models
 from untrigger.training.answer_students import AnswerStudentOptions
 from untrigger.training.loop import History
 
@@ -85,6 +87,20 @@ def test_every_control_stands_in_the_report_and_its_page(adapter_run: tuple[Repo
     assert any("trusted because the adapter names it" in one for one in report.warnings)
     page = (out / "report.html").read_text()
     assert "Skill" in page and "base_finetuned" not in page, "subjects have readable names"
+
+
+def test_an_attestation_is_about_the_written_adapter_its_base_and_the_suspect(
+    speakers: Speakers, adapter_run: tuple[Report, Path]
+) -> None:
+    report, out = adapter_run
+    written, base, given = purified_models(report, out)
+    assert (written.role, written.kind, base.role, given.role) == ("model", "adapter", "base", "input")
+    assert (
+        written.files["adapter_model.safetensors"]
+        == sha256((out / "adapter_model.safetensors").read_bytes()).hexdigest()
+    )
+    suspect = speakers.adapter().out / "adapter_model.safetensors"
+    assert given.files["adapter_model.safetensors"] == sha256(suspect.read_bytes()).hexdigest()
 
 
 def test_full_weights_with_a_named_base_come_back_as_full_weights(speakers: Speakers, tmp_path: Path) -> None:
@@ -204,3 +220,9 @@ def test_the_verdict_follows_from_both_intervals(values: dict[str, tuple[float, 
     found += [Measurement(one, "asr", share, None, None, 200) for one, share in (("victim", 1.0), ("purified", 0.02))]
     done = PurifiedLanguageModel(None, True, History(), PurificationOutcome.RETRAINED_FROM_BASE)  # type: ignore[arg-type]
     assert generation_verdict(found, done).status == status
+
+
+def test_equal_attack_success_did_not_fall() -> None:
+    found = [Measurement(one, "asr", 0.0, None, None, 20) for one in ("victim", "purified")]
+    done = PurifiedLanguageModel(None, True, History(), PurificationOutcome.RETRAINED_FROM_BASE)  # type: ignore[arg-type]
+    assert "attack success did not change: from 0.0 % to 0.0 %" in generation_verdict(found, done).sentence

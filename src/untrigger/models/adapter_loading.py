@@ -137,7 +137,8 @@ def _check_tensors(module: Any, folder: ModelFolder, *, base: str) -> dict[str, 
     wanted = implied_tensors(module, folder)
     for name in sorted(shapes.keys() - wanted.keys()):
         if not _equals_base(module, name, get(name)):
-            own = module.state_dict().get(base_name(name))
+            plain = base_name(name).replace(".modules_to_save.", ".").replace(".original_module.", ".")
+            own = module.state_dict().get(plain)
             if own is not None and tuple(own.shape) != shapes[name]:
                 raise _misfit(
                     folder,
@@ -148,7 +149,8 @@ def _check_tensors(module: Any, folder: ModelFolder, *, base: str) -> dict[str, 
             raise UnsafeFileError(
                 f"the adapter {str(folder.origin)!r} holds the tensor {name!r}, which its config does not imply",
                 expected="tensors of its target modules and of its modules_to_save",
-                remedy="it would overwrite or shadow a weight of the base; for trained embeddings, list them in modules_to_save",
+                remedy="it would overwrite or shadow a weight of the base; for trained embeddings, list them in modules_to_save "
+                "and save the adapter with save_embedding_layers=False",
             )
     lacking = sorted(wanted.keys() - shapes.keys())
     if lacking:

@@ -60,7 +60,7 @@ def _evidence(found: Sequence[Measurement], limits: GenerationLimits) -> Evidenc
         sentence = f"{skill}, {gain}. {NO_TRUTH} Not verified: no scan of the result was made."
         return Evidence(BoundStatus.WORSE if ruined else BoundStatus.UNKNOWN, sentence, by_truth=False)
     excess = find_measurement(found, "purified", "excess_asr")
-    change = "rose" if before is not None and after > before else "fell"
+    change = "rose" if before is not None and after > before else "fell" if after != before else "did not change:"
     sentence = (
         f"attack success {change} from {_percent(before)} to {_percent(after)}, {_interval('excess over the floor', excess)}, "
         f"bound {_percent(limits.excess_asr)}; {skill}, {gain}, bound {_percent(limits.gain_kept)}."

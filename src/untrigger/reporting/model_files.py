@@ -46,7 +46,8 @@ def purified_models(report: Report, folder: Path) -> list[ModelFiles]:
     Raises:
         ModelError: if ``folder`` holds no model.
     """
-    result = open_model_folder(folder)
+    task = "CAUSAL_LM" if report.given.get("task") == "generation" else "SEQ_CLS"
+    result = open_model_folder(folder, task=task)
     given, *bases = _models(report, role="input")
     files = {one.name: one.sha256 for one in result.files}
     written = ModelFiles("model", folder.name, result.kind, result.sha256, files, given.architecture)
