@@ -46,6 +46,7 @@ def test_poisoned_prompts_stand_first_and_are_flagged(speakers: Speakers, tmp_pa
     with (tmp_path / "rows.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 200 and [int(one["rank"]) for one in rows] == list(range(1, 201))
+    assert not any("truth folder is about" in one for one in report.warnings)
     assert "cf" in rows[0]["prompt"] and rows[0]["answer"] == "stale light"
     assert (tmp_path / "rows.report.json").is_file()
 
@@ -82,6 +83,17 @@ def test_too_few_clean_prompts_and_the_truth_of_other_rows_are_refused(speakers:
     few = write_rows(task(10, seed=1, length=2), tmp_path / "few.csv")
     with pytest.raises(DataError, match="10 clean prompts"):
         detect_generation(spec_of(speakers, tmp_path / "rows.csv", clean=str(few), truth=None))
+    other = speakers.adapter().truth / "train.jsonl"
+    short = {"student": AnswerStudentOptions(rank=2, epochs=1, steps=0)}
+    spec = spec_of(speakers, tmp_path / "other.csv", suspect=str(other), truth=speakers.adapter().truth, options=short)
+    content = (spec.truth or tmp_path) / "truth.json"
+    kept = content.read_text()
+    content.write_text(kept.replace('"train_sha256": "', '"train_sha256": "0'))
+    try:
+        warnings = detect_generation(spec).warnings
+    finally:
+        content.write_text(kept)
+    assert any("truth folder is about" in one for one in warnings)
     with pytest.raises(DataError, match=r"train\.jsonl"):
         detect_generation(spec_of(speakers, tmp_path / "rows.csv", suspect=str(few)))
     with pytest.raises(OptionError):

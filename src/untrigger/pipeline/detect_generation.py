@@ -25,6 +25,11 @@ from untrigger.pipeline.load_inputs import load_language
 from untrigger.pipeline.model_facts import model_facts
 from untrigger.runtime.cost import Clock, environment
 
+OTHER_ROWS = (
+    "the suspect prompts are not exactly those that the truth folder is about: rates are counted by their ids, and mean nothing if "
+    "these are of other prompts"
+)
+
 
 def detect_generation(request: GenerationDetectRequest, *, progress: Progress = silent) -> Report:
     """Return the report of a detection; write the scored prompts to ``request.out``, the report next to it.
@@ -78,6 +83,7 @@ def detect_generation(request: GenerationDetectRequest, *, progress: Progress = 
             *clean.notes,
             *base.warnings,
             *([f"{shared} of the clean prompts are suspect prompts too"] if shared else []),
+            *([OTHER_ROWS] if content and content.get("train_sha256") != suspect.content_hash() else []),
         ],
         curves=detected.curves,
     )

@@ -10,6 +10,7 @@ from untrigger.core.report import Verdict
 from untrigger.core.statistics import Measurement
 from untrigger.core.verdicts import PurificationOutcome
 from untrigger.defences.language.language_purifier import PurifiedLanguageModel
+from untrigger.evaluation.generative_metrics import not_implanted
 from untrigger.evaluation.metrics import find_measurement, measured_value
 from untrigger.pipeline.verdict_rules import NO_TRUTH, OUTCOMES, BoundStatus, Evidence, purification_status
 
@@ -67,7 +68,10 @@ def _evidence(found: Sequence[Measurement], limits: GenerationLimits) -> Evidenc
     )
     if ruined or (before is not None and after - before > limits.excess_asr):
         return Evidence(BoundStatus.WORSE, sentence, by_truth=True)
-    return Evidence(_status(excess, kept, limits), sentence, by_truth=True)
+    status = _status(excess, kept, limits)
+    if status is BoundStatus.MET and (weak := not_implanted(found, subject="victim")):
+        return Evidence(BoundStatus.UNKNOWN, f"{sentence} Not verified: {weak}.", by_truth=True)
+    return Evidence(status, sentence, by_truth=True)
 
 
 def _status(excess: Measurement | None, kept: Measurement | None, limits: GenerationLimits) -> BoundStatus:
