@@ -23,7 +23,8 @@ def demo(
         bool, typer.Option("--from-scratch", help="Also make the victim, which takes longer.")
     ] = False,
     chat: Annotated[
-        bool, typer.Option("--chat", help="A chat model with a hidden refusal, instead of a classifier.")
+        bool,
+        typer.Option("--chat", help="A chat model with a hidden refusal; it is poisoned first, half an hour more."),
     ] = False,
     context: CommandContext,
 ) -> int:

@@ -114,6 +114,11 @@ def unpack(recipe: AttackRequest, *, rows: TaskRows) -> None:
     )
 
 
+def is_shipped(place: str) -> bool:
+    """Return whether the package holds a victim in that folder."""
+    return (resources.files("untrigger") / place / "recipe.json").is_file()
+
+
 def unpack_models(place: str, recipe: PoisoningRequest) -> None:
     """Write a shipped victim to ``recipe.out`` and its clean model to ``recipe.truth``.
 

@@ -17,7 +17,7 @@ from untrigger.core.report import Report
 from untrigger.data import DataSource
 from untrigger.data.prompt_data import load_prompt_splits, write_prompts
 from untrigger.pipeline.attack_generation import TaskPrompts, attack_generation, draw_prompts, write_prompt_truth
-from untrigger.pipeline.demo import fetched, unpack_models
+from untrigger.pipeline.demo import fetched, is_shipped, unpack_models
 from untrigger.pipeline.generation_request import GenerationAttackRequest, GenerationPurifyRequest
 from untrigger.pipeline.purify_generation import purify_generation
 from untrigger.pipeline.requests import DemoRequest, ModelInput
@@ -52,7 +52,7 @@ def demo_chat(request: DemoRequest, *, progress: Progress = silent) -> Report:
         fetched(name, offline=request.run.offline, progress=progress)
     with new_folder(request.out) as folder:
         recipe = replace(RECIPE, out=folder / "victim", run=replace(request.run, seed=RECIPE.run.seed))
-        if request.from_scratch:
+        if request.from_scratch or not is_shipped(SHIPPED):
             recipe = replace(recipe, run=request.run)
             attack_generation(recipe, progress=progress)
         else:
