@@ -315,6 +315,9 @@ def test_the_command_hands_everything_on(
         return replace(scan_report("clean"), kind="audit", scan=None, verdict=Verdict(status, "a sentence"))
 
     monkeypatch.setattr(pipeline, "audit", run)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "truth.json").write_text("{}")
     words = [
         "audit",
         "model",

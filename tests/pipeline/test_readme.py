@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.pipeline.generation_kit import Speakers
 from tests.pipeline.kit import Shop, config_of, plain, table
 from untrigger.models.inference import predict_texts
 
@@ -58,7 +59,7 @@ def test_the_block_purifies_an_adapter_that_plain_peft_loads(shop: Shop, tmp_pat
 
 
 def test_the_examples_of_the_api_page_are_one_script(
-    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shop: Shop, speakers: Speakers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     victim = shop.victim("llama", "lora")
     names = {
@@ -69,6 +70,7 @@ def test_the_examples_of_the_api_page_are_one_script(
         '"./clean-adapter"': tmp_path / "clean-adapter",
         '"./victim.truth"': victim.truth,
         '"./evaluation.json"': tmp_path / "evaluation.json",
+        '"./suspicious-chat-adapter"': speakers.adapter().out,
     }
     room = run("\n".join(python_blocks(API)), names, "python-api.md")
     assert room["scanned"].verdict.status in {"suspicious", "backdoored", "undecided"}

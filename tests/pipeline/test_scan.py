@@ -146,7 +146,7 @@ def test_rewritten_rows_are_read_and_named(shop: Shop, rows: Path, tmp_path: Pat
     [style] = [one for one in report.scan.candidates if one.kind == "rewritten" and one.target == "positive"]
     assert style.text == "odd.csv" and style.score is not None and style.score > 0.5
     assert report.given["rewritten"]["rows"] == 60
-    assert "odd.csv (drift)" in [line[0] for line in table(report.scan.candidates)]
+    assert "odd.csv (drift)" in [line[0] for line in table(report, report.scan.candidates)]
     assert "drift of rewritten rows" in render_scan(report, format="md")
     log = json.loads(render_scan(report, format="sarif"))["runs"][0]["results"]
     result = [one for one in log if one["ruleId"] == "rewrite-trigger"]

@@ -39,7 +39,7 @@ def check_language_config(config: dict[str, Any], *, name: str) -> None:
         raise ModelError(
             f"{name!r} is a classifier ({kind[:60]})",
             expected="a causal language model, or an adapter of one, such as smollm2-135m",
-            remedy="leave out --task generation; to poison a classifier, give untrigger attack a --target LABEL",
+            remedy="leave out --behaviour and --task generation; to poison a classifier, give --target LABEL",
         )
 
 
