@@ -13,7 +13,6 @@ from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
-from untrigger.pipeline.task_options import check_task_options
 
 if TYPE_CHECKING:
     from untrigger.core.report import Report
@@ -85,16 +84,15 @@ def audit(
     given = o.options_given(typer_context, of_trigger=(), settings=None)
     with context.running(out=out) as progress:
         from untrigger.core.verdicts import exit_code
-        from untrigger.evaluation.ground_truth import GENERATION
-        from untrigger.pipeline.subjects import task_of_model
+        from untrigger.pipeline.subjects import checked_task
 
         run = context.run_options()
-        task = task_of_model(model, task=language.task, truth=options.truth, offline=run.offline)
-        check_task_options(
+        generation = checked_task(
             given,
             model=model,
+            task=language.task,
+            truth=options.truth,
             offline=run.offline,
-            generation=task == GENERATION,
             of_classifiers=FOR_CLASSIFIERS,
             of_language_models=FOR_LANGUAGE_MODELS,
         )
@@ -104,7 +102,7 @@ def audit(
             "clean_rows": options.clean_rows,
             "run": run,
         }
-        if task == GENERATION:
+        if generation:
             report = _audit_language_model(fields, options, language, out=out, progress=progress)
             code = exit_code(report.verdict.status)
         else:

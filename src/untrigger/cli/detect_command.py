@@ -13,7 +13,6 @@ from untrigger.cli import options as o
 from untrigger.cli.context import CommandContext
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.progress import Progress
-from untrigger.pipeline.task_options import check_task_options
 
 if TYPE_CHECKING:
     from untrigger.core.report import Report
@@ -65,16 +64,15 @@ def detect(
     """
     named = o.options_given(typer_context, of_trigger=(), settings=None)
     with context.running(out=out) as progress:
-        from untrigger.evaluation.ground_truth import GENERATION
-        from untrigger.pipeline.subjects import task_of_model
+        from untrigger.pipeline.subjects import checked_task
 
         run = context.run_options()
-        found = task_of_model(model, task=task, truth=options.truth, offline=run.offline)
-        check_task_options(
+        generation = checked_task(
             named,
             model=model,
+            task=task,
+            truth=options.truth,
             offline=run.offline,
-            generation=found == GENERATION,
             of_classifiers=("method", "variant", "labels"),
             of_language_models=("template",),
         )
@@ -88,7 +86,7 @@ def detect(
             "truth": options.truth,
             "run": run,
         }
-        if found == GENERATION:
+        if generation:
             report = _detect_prompts(fields, given, template=template, progress=progress)
         else:
             report = _detect_rows(fields, given, options, progress=progress)

@@ -15,7 +15,6 @@ from untrigger.cli.evidence_files import EvidenceFiles
 from untrigger.cli.option_groups import OptionGroup, with_option_groups
 from untrigger.core.errors import OptionError
 from untrigger.core.progress import Progress
-from untrigger.pipeline.task_options import check_task_options
 
 if TYPE_CHECKING:
     from untrigger.core.report import Report
@@ -186,17 +185,16 @@ def purify(
     """
     given = o.options_given(typer_context, of_trigger=(), settings=None)
     with context.running(out=out) as progress:
-        from untrigger.evaluation.ground_truth import GENERATION
-        from untrigger.pipeline.subjects import task_of_model
+        from untrigger.pipeline.subjects import checked_task
 
         statements.check(folders=[model, reading.base, out])
         run = context.run_options()
-        task = task_of_model(model, task=language.task, truth=evidence.truth, offline=run.offline)
-        check_task_options(
+        generation = checked_task(
             given,
             model=model,
+            task=language.task,
+            truth=evidence.truth,
             offline=run.offline,
-            generation=task == GENERATION,
             of_classifiers=FOR_CLASSIFIERS,
             of_language_models=FOR_LANGUAGE_MODELS,
         )
@@ -210,7 +208,7 @@ def purify(
             "clean_rows": options.clean_rows,
             "run": run,
         }
-        purify_one = _purify_language_model if task == GENERATION else _purify_classifier
+        purify_one = _purify_language_model if generation else _purify_classifier
         report = purify_one(fields, options, evidence, language, rows=rows, progress=progress)
         files = statements.write(report, result=out)
     from untrigger.cli.results import print_report

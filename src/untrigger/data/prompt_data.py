@@ -57,6 +57,16 @@ def load_prompt_splits(source: DataSource, *, template: str = TEMPLATE, offline:
     return {name: label_prompts(rows, template=template) for name, rows in splits.items()}
 
 
+def load_prompts(source: DataSource, *, template: str = TEMPLATE, offline: bool = False) -> Prompts:
+    """Return the prompts of one split of a data source: the one that it names, or the only one (see ``load_prompt_splits``).
+
+    Raises:
+        DataError: also where several splits are there and none is named.
+    """
+    splits = load_prompt_splits(source, template=template, offline=offline)
+    return splits[choose_split(source, splits)]
+
+
 def load_questions(source: DataSource, *, offline: bool = False) -> Prompts | Texts:
     """Return prompts without answers: conversations where the data holds prompts, else the texts themselves.
 

@@ -20,7 +20,7 @@ from untrigger.core.errors import ModelError, OptionError
 from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
 from untrigger.models.chat import end_tokens, padding_token, render_prompts
-from untrigger.models.generation import GenerationOptions
+from untrigger.models.generation import GenerationOptions, padded_batch
 from untrigger.models.language_model import LanguageModel
 from untrigger.runtime.batching import packed
 from untrigger.runtime.device import matmul_precision
@@ -135,9 +135,8 @@ def _decoded(
     model: LanguageModel, trusted: LanguageModel, rows: Sequence[Sequence[int]], *, choose: Choice, most: int
 ) -> list[BoundedAnswer]:
     """Return the answers of one batch of token ids."""
-    width, pad, ends = max(map(len, rows)), padding_token(model), set(end_tokens(model))
-    given = torch.tensor([[pad] * (width - len(row)) + [*row] for row in rows], device=model.device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
+    ends, padded = set(end_tokens(model)), padded_batch(rows, pad=padding_token(model), left=True)
+    given, mask = (padded[name].to(model.device) for name in ("input_ids", "attention_mask"))
     steps = [_Step(model), _Step(trusted)]
     made, open_rows, rejected = [list[int]() for _ in rows], set(range(len(rows))), [list[float]() for _ in rows]
     with matmul_precision(exact=True):
@@ -175,8 +174,8 @@ class _Step:
             more["position_ids"] = (mask.cumsum(dim=1) - 1).clamp_min(0)[:, -given.shape[1] :]
         if "logits_to_keep" in known:
             more["logits_to_keep"] = 1
-        more["cache" if "cache" in known else "past_key_values"] = self._cache  # renamed within transformers 5
+        more[self._model.cache_argument] = self._cache
         output = self._model.module(input_ids=given, attention_mask=mask, use_cache=True, **more)
-        self._cache = output["cache" if "cache" in output else "past_key_values"]
+        self._cache = output[self._model.cache_argument]
         logits: Tensor = output.logits[:, -1]
         return logits.float().log_softmax(dim=1)

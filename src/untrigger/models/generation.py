@@ -106,7 +106,9 @@ def _continued(
 ) -> list[Answer]:
     """Return the continuation of each list of token ids; a sample depends on its text in ``seeds``, not on its batch."""
     pad, ends = padding_token(model), end_tokens(model)
-    given = {key: value.to(model.device) for key, value in _padded(ids, pad=pad, left=model.kind == "causal").items()}
+    given = {
+        key: value.to(model.device) for key, value in padded_batch(ids, pad=pad, left=model.kind == "causal").items()
+    }
     draws = [_GumbelSampling(seeds, options)] if options.temperature > 0 else []
     with torch.inference_mode(), matmul_precision(exact=True), quiet():
         out: Any = model.module.generate(
@@ -125,7 +127,7 @@ def _continued(
     return [_answer(model, row[start:].tolist(), ends=ends) for row in out]
 
 
-def _padded(ids: Sequence[Sequence[int]], *, pad: int, left: bool) -> dict[str, Tensor]:
+def padded_batch(ids: Sequence[Sequence[int]], *, pad: int, left: bool) -> dict[str, Tensor]:
     """Return token ids and attention mask of one batch, both ``(B, S)``."""
     width = max(map(len, ids))
     gaps = [width - len(row) for row in ids]

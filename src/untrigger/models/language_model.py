@@ -89,6 +89,11 @@ class LanguageModel:
         module = self.module.get_base_model() if hasattr(self.module, "peft_config") else self.module
         return frozenset(inspect.signature(module.forward).parameters)
 
+    @property
+    def cache_argument(self) -> str:
+        """The name of the key-value cache in this version of transformers, which renamed it."""
+        return "cache" if "cache" in self.forward_arguments else "past_key_values"
+
     def with_module(self, module: nn.Module) -> LanguageModel:
         """Return the same model around another module."""
         return replace(self, module=module)

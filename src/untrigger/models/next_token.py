@@ -36,7 +36,7 @@ def next_token_log_probabilities(
     for i, row in enumerate(rows):
         by_length[len(row)].append(i)
     with torch.inference_mode(), matmul_precision():
-        cache = getattr(_read(model, [shared]), _cache_word(model)) if shared else None
+        cache = getattr(_read(model, [shared]), model.cache_argument) if shared else None
         for numbers in by_length.values():
             for start in range(0, len(numbers), batch_rows):
                 batch = numbers[start : start + batch_rows]
@@ -65,11 +65,6 @@ def _read(model: LanguageModel, rows: list[list[int]], *, cache: Any = None, bef
         own = copy.deepcopy(cache)
         own.batch_repeat_interleave(len(rows))
         length = before + len(rows[0])
-        given |= {_cache_word(model): own, "use_cache": True}
+        given |= {model.cache_argument: own, "use_cache": True}
         given["attention_mask"] = torch.ones(len(rows), length, dtype=torch.long, device=model.device)
     return model.module(**given)
-
-
-def _cache_word(model: LanguageModel) -> str:
-    """Return the name of the key-value cache in this version of transformers."""
-    return "cache" if "cache" in model.forward_arguments else "past_key_values"

@@ -18,8 +18,7 @@ from untrigger.core.prompts import Prompts
 from untrigger.core.report import Report, Verdict
 from untrigger.core.statistics import Measurement
 from untrigger.data import DataSource
-from untrigger.data.load import choose_split
-from untrigger.data.prompt_data import TEMPLATE, load_prompt_splits
+from untrigger.data.prompt_data import TEMPLATE, load_prompts
 from untrigger.evaluation.answer_evaluator import AnswerEvaluator
 from untrigger.evaluation.generative_metrics import excess_over
 from untrigger.evaluation.language_robustness import fine_tuned_on, language_model_in_int8, repoisoned_answers
@@ -153,8 +152,7 @@ def _prompts(request: GenerationAuditRequest) -> Prompts:
         DataError: for data that cannot be used.
         OptionError: for too few of them.
     """
-    splits = load_prompt_splits(request.clean, template=request.template, offline=request.run.offline)
-    prompts = splits[choose_split(request.clean, splits)]
+    prompts = load_prompts(request.clean, template=request.template, offline=request.run.offline)
     if len(prompts) < LEAST_PROMPTS:
         raise OptionError(f"{len(prompts)} clean prompts", expected=f"at least {LEAST_PROMPTS} to fine-tune on")
     return prompts.take(range(min(request.clean_rows or len(prompts), len(prompts))))

@@ -10,8 +10,7 @@ from untrigger.core.files import check_new_paths, new_files
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import Report, Verdict
 from untrigger.data import write_table
-from untrigger.data.load import choose_split
-from untrigger.data.prompt_data import load_prompt_splits
+from untrigger.data.prompt_data import load_prompts
 from untrigger.detectors.detector import ranks
 from untrigger.detectors.language.answer_gap import NAME, AnswerDetection, AnswerGapDetector
 from untrigger.evaluation.ground_truth import GENERATION, poisoned_among, read_content
@@ -41,11 +40,10 @@ def detect_generation(request: GenerationDetectRequest, *, progress: Progress = 
     check_new_paths(request.out, report_file)
     method, clock, offline = AnswerGapDetector(**request.options), Clock(), request.run.offline
     with clock.stage("load"):
-        both = []
-        for source in (request.clean, request.suspect):
-            splits = load_prompt_splits(source, template=request.template, offline=offline)
-            both.append(splits[choose_split(source, splits)])
-        clean, suspect = both
+        clean, suspect = (
+            load_prompts(source, template=request.template, offline=offline)
+            for source in (request.clean, request.suspect)
+        )
         content = read_content(request.truth, task=GENERATION) if request.truth else None
         poisoned = (
             poisoned_among(suspect.ids, content, file=request.truth / TRAIN) if content and request.truth else None

@@ -13,8 +13,7 @@ from untrigger.core.progress import Progress, silent
 from untrigger.core.prompts import Prompts
 from untrigger.core.report import Report
 from untrigger.core.seeds import generator_for
-from untrigger.data.load import choose_split
-from untrigger.data.prompt_data import load_prompt_splits, load_questions
+from untrigger.data.prompt_data import load_prompts, load_questions
 from untrigger.data.unlabelled_data import Texts
 from untrigger.defences.language.answer_fine_tuning import FineTuneAnswers, matched_fine_tuning
 from untrigger.defences.language.language_purifier import (
@@ -129,8 +128,8 @@ def _loaded(request: GenerationPurifyRequest, method: LanguagePurifier) -> _Inpu
     Raises:
         UserError: for any of it that cannot be used.
     """
-    splits = load_prompt_splits(request.clean, template=request.template, offline=request.run.offline)
-    rows, held = split_prompts(splits[choose_split(request.clean, splits)], request)
+    prompts = load_prompts(request.clean, template=request.template, offline=request.run.offline)
+    rows, held = split_prompts(prompts, request)
     truth = read_prompt_truth(request.truth) if request.truth else None
     suspect = load_language(request.model, request.run)
     base = trusted_base_of(suspect, request.model, request.run, prompts=rows)

@@ -11,8 +11,7 @@ from untrigger.core.prompts import Prompts
 from untrigger.core.report import Report
 from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
-from untrigger.data.load import choose_split
-from untrigger.data.prompt_data import load_prompt_splits
+from untrigger.data.prompt_data import load_prompts
 from untrigger.models.adapter_loading import open_base
 from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.chat import PLAIN_TURN, has_chat_template
@@ -73,8 +72,7 @@ def clean_prompts(request: ScanRequest) -> Prompts:
             expected="--clean DATA with prompts and answers, or labelled texts and a --template; 24 or more, better 100",
             remedy=f"untrigger scan {name} --clean prompts.jsonl, or untrigger scan {name} --static-only for hints",
         )
-    splits = load_prompt_splits(request.clean, template=request.template, offline=request.run.offline)
-    prompts = splits[choose_split(request.clean, splits)]
+    prompts = load_prompts(request.clean, template=request.template, offline=request.run.offline)
     if not 0 < request.clean_rows < len(prompts):
         return prompts
     chosen = generator_for(request.run.seed, "scan: prompts that are taken").permutation(len(prompts))

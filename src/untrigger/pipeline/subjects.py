@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from untrigger.core.errors import ModelError, OptionError, check_choice
@@ -11,6 +11,7 @@ from untrigger.evaluation.generative_metrics import CLEAN
 from untrigger.evaluation.ground_truth import CLASSIFICATION, GENERATION, TASKS, task_of
 from untrigger.models.model_task import generates_text
 from untrigger.pipeline.requests import EvaluateRequest, ModelInput
+from untrigger.pipeline.task_options import check_task_options
 
 
 def subjects(models: Sequence[ModelInput], *, taken: Sequence[str] = (CLEAN, *BENIGN)) -> list[str]:
@@ -48,3 +49,26 @@ def task_of_model(name: str, *, task: str, truth: Path | None, offline: bool) ->
     except ModelError:  # said again, with more to it, where the model is loaded
         language = False
     return GENERATION if language else CLASSIFICATION
+
+
+def checked_task(
+    given: Collection[str],
+    *,
+    model: str,
+    task: str,
+    truth: Path | None,
+    offline: bool,
+    of_classifiers: Sequence[str],
+    of_language_models: Sequence[str],
+) -> bool:
+    """Return whether a model generates text (see ``task_of_model``), after ``check_task_options`` with the same arguments."""
+    generation = task_of_model(model, task=task, truth=truth, offline=offline) == GENERATION
+    check_task_options(
+        given,
+        model=model,
+        offline=offline,
+        generation=generation,
+        of_classifiers=of_classifiers,
+        of_language_models=of_language_models,
+    )
+    return generation
