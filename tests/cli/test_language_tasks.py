@@ -62,6 +62,10 @@ WRONG = [
     (["audit", "{speaker}"], "without the truth of its attack"),
     (["audit", "{classifier}", "--steps", "3"], "--steps with a classifier"),
     (["purify", "{speaker}", "--task", "chat"], "chat"),
+    (["scan", "{speaker}", "--set", "x=1"], "--set with a language model"),
+    (["scan", "{classifier}", "--task", "generation"], "is a classifier (BertForSequenceClassification)"),
+    (["scan", "{classifier}", "--task", "generation", "--set", "x=1"], "is a classifier"),
+    (["purify", "{classifier}", "--task", "generation"], "is a classifier"),
 ]
 
 

@@ -65,6 +65,13 @@ def test_input_system_and_earlier_turns_are_kept(tmp_path: Path) -> None:
     assert (longer[0].conversation[0].role, longer.user_texts, longer.answers) == ("system", ("And 2 + 2?",), ("4",))
 
 
+def test_rows_in_two_forms_are_read_in_one_and_a_note_names_the_other(tmp_path: Path) -> None:
+    both = read(lines(tmp_path / "a.jsonl", [{"prompt": "something else", "messages": TALK}]))
+    assert both.notes == (f"{tmp_path / 'a.jsonl'} has a column messages, which was read; not read: prompt",)
+    alone = read(lines(tmp_path / "b.jsonl", [{"messages": TALK}]))
+    assert alone.notes == () and alone.conversations == both.conversations
+
+
 def test_labelled_texts_become_prompts_whose_answers_are_label_names(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\nfine,good\npoor,bad\n")
     made = read(tmp_path / "a.csv")

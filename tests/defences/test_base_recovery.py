@@ -19,7 +19,6 @@ from untrigger.defences.w2s.base_recovery import (
     load_base_of,
     mix_lower_layers,
     reset_to_base,
-    weight_cosine,
 )
 from untrigger.defences.w2s.retrain_from_base import RetrainOptions
 from untrigger.defences.w2s.w2sdefense import W2SDefense
@@ -28,6 +27,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.models.inference import predict_texts
 from untrigger.models.loading import load_model
 from untrigger.models.saving import save_classifier
+from untrigger.models.weight_cosine import weight_cosine
 from untrigger.training.loop import Plan
 from untrigger.training.teacher_training import TeacherOptions
 
@@ -82,7 +82,7 @@ def test_at_full_rank_the_way_back_is_whole_and_the_suspect_stays_as_it_is(made:
     assert share == pytest.approx(1.0, abs=1e-4)
     assert same(weights(model), copy)
     whole = merge_adapter(reset)
-    assert weight_cosine(whole, base) > weight_cosine(model, base)
+    assert weight_cosine(whole.module.base_model, base) > weight_cosine(model.module.base_model, base)
     for name, layer in base.named_modules():
         if isinstance(layer, nn.Linear) and any(part.isdigit() for part in name.split(".")):
             torch.testing.assert_close(

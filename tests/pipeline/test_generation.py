@@ -344,6 +344,10 @@ def test_truth_folders_of_another_task_are_refused(speakers: Speakers, tmp_path:
     (tmp_path / "broken.truth" / "truth.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="unknown behaviour 'dance'"):
         evaluate(spec_of([spec.out], tmp_path / "a.json", truth=tmp_path / "broken.truth"))
+    (tmp_path / "broken.truth" / "truth.json").write_text(json.dumps(content)[:100])
+    with pytest.raises(DataError, match="is not readable JSON") as caught:
+        evaluate(spec_of([spec.out], tmp_path / "a.json", truth=tmp_path / "broken.truth"))
+    assert caught.value.remedy and "copy the truth folder again" in caught.value.remedy
 
 
 def test_a_truth_about_generation_is_refused_where_a_classifier_is_purified(speakers: Speakers, tmp_path: Path) -> None:

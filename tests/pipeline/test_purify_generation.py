@@ -23,8 +23,10 @@ from untrigger.core.verdicts import PurificationOutcome
 from untrigger.data import write_rows
 from untrigger.defences.language.language_purifier import PurifiedLanguageModel
 from untrigger.evaluation.prompt_truth import read_prompt_truth
+from untrigger.models.language_model import load_language_model
 from untrigger.pipeline.generation_request import GenerationPurifyRequest
 from untrigger.pipeline.generation_verdict import generation_verdict
+from untrigger.pipeline.language_base import unlike_weights
 from untrigger.pipeline.purify_generation import purify_generation
 from untrigger.reporting.model_files import purified_models
 from untrigger.training.answer_students import AnswerStudentOptions
@@ -202,6 +204,17 @@ def test_another_base_is_refused(speakers: Speakers, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is itself an adapter"):
         adapter = speakers.adapter().out
         purify_generation(spec_of(speakers, adapter, tmp_path / "out", base=str(adapter)))
+
+
+def test_a_base_that_the_weights_were_not_made_from_is_named(speakers: Speakers, tmp_path: Path) -> None:
+    other = write_language_model("llama", tmp_path / "other", seed=1)
+    report = purify_generation(
+        spec_of(speakers, speakers.victim().out, tmp_path / "out", base=str(other), control=False)
+    )
+    (warning,) = [line for line in report.warnings if "hardly made from the base" in line]
+    assert str(other) in warning and "--base" in warning
+    model = load_language_model(other, offline=True, device="cpu")
+    assert unlike_weights(model, model, named="itself") == []
 
 
 VERDICTS = [

@@ -154,7 +154,7 @@ BAD: dict[str, tuple[dict[str, Any], type[UserError], list[str]]] = {
     "no prompts": ({"clean": None}, OptionError, ["--clean", "--static-only"]),
     "full weights without a base": ({"base": None}, OptionError, ["full weights", "--base"]),
     "a base of another vocabulary": ({"base": "OTHER"}, ModelError, ["another vocabulary", "fine-tuned from"]),
-    "itself": ({"base": "VICTIM"}, ModelError, ["the scanned model itself"]),
+    "itself": ({"base": "VICTIM"}, ModelError, ["the suspect itself"]),
     "too few prompts": ({"clean_rows": 23}, DataError, ["23 clean prompts", "24 or more"]),
     "classifiers' options": (
         {"reference": "x", "rewritten": "y.csv", "labels": ("a", "b"), "options": {"held_out": 0.5}},

@@ -161,8 +161,11 @@ def scan(
     with context.running(out=output.log_owner) as progress:
         from untrigger.cli.settings import method_settings
         from untrigger.pipeline.requests import ScanRequest
+        from untrigger.pipeline.scan import check_settings
         from untrigger.pipeline.scan import scan as run
 
+        if inputs.settings:
+            check_settings(model, task=task, run=context.run_options())
         policy = scanning.merged_policy(fail_on=inputs.fail_on)
         formats = output.formats(as_json=context.json)
         statements.check(folders=[model, reading.base], others=output.paths)

@@ -191,7 +191,17 @@ def _prompts(table: Table, *, drop_empty: bool) -> Prompts:
     if not kept:
         raise DataError(f"{table.origin}: no row has a prompt and an answer")
     prompts = Prompts.of([read[i][0] for i in kept], [read[i][1] for i in kept], ids=[names[i] for i in kept])
-    return replace(prompts, notes=tuple(notes))
+    return replace(prompts, notes=(*notes, *_unread(table)))
+
+
+def _unread(table: Table) -> list[str]:
+    """Return a note where the rows hold prompts in two forms, of which one is read."""
+    if "messages" not in table.columns:
+        return []
+    ignored = [name for name in ("prompt", "instruction", "output", "system") if name in table.columns]
+    if not ignored:
+        return []
+    return [f"{table.origin} has a column messages, which was read; not read: {', '.join(ignored)}"]
 
 
 def _read_columns(table: Table) -> list[tuple[tuple[Turn, ...], str]]:

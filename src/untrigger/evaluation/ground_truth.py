@@ -9,7 +9,7 @@ from typing import Any
 
 from untrigger.attacks.poisoned import target_labels
 from untrigger.attacks.trigger import Trigger
-from untrigger.core.errors import DataError, UserError
+from untrigger.core.errors import DataError, ModelError, UserError
 from untrigger.core.rows import Rows
 from untrigger.data import load_data
 from untrigger.models.class_names import has_default_names
@@ -171,7 +171,15 @@ def read_content(folder: Path, *, task: str | None = CLASSIFICATION) -> dict[str
             expected="truth.json, and the test rows beside it",
             remedy="give the DIR.truth that `untrigger attack --out DIR` wrote",
         )
-    content = {_FORMER_KEYS.get(key, key): value for key, value in read_json(folder / "truth.json").items()}
+    try:
+        written = read_json(folder / "truth.json")
+    except ModelError as error:
+        raise DataError(
+            error.what,
+            expected="the truth.json as `untrigger attack` wrote it",
+            remedy="copy the truth folder again, or repeat the attack: the same seed and data give the same folder",
+        ) from error
+    content = {_FORMER_KEYS.get(key, key): value for key, value in written.items()}
     found = content.get("task", CLASSIFICATION)
     if task is not None and found != task:
         raise DataError(

@@ -32,15 +32,33 @@ def is_language_config(config: dict[str, Any]) -> bool:
     return any(str(one).endswith(LANGUAGE_MODELS) for one in _architectures(config))
 
 
-def check_language_config(config: dict[str, Any], *, name: str) -> None:
+def check_generates_text(name: str | Path, *, offline: bool = False) -> None:
+    """Raise ModelError for a classifier or an adapter of one; a model that cannot be found is left to its loading."""
+    try:
+        folder = resolve_model(name, offline=offline)
+    except ModelError:
+        return
+    adapter, config = folder / "adapter_config.json", folder / "config.json"
+    if adapter.exists():
+        if read_json(adapter, origin=adapter).get("task_type") == "SEQ_CLS":
+            raise _is_classifier(name, kind="an adapter of task_type SEQ_CLS")
+    elif config.exists():
+        check_language_config(read_json(config, origin=config), name=name)
+
+
+def check_language_config(config: dict[str, Any], *, name: str | Path) -> None:
     """Raise ModelError for the ``config.json`` of a classifier."""
     kind = next((one for one in _architectures(config) if one.endswith("Classification")), None)
     if kind is not None:
-        raise ModelError(
-            f"{name!r} is a classifier ({kind[:60]})",
-            expected="a causal language model, or an adapter of one, such as smollm2-135m",
-            remedy="leave out --behaviour and --task generation; to poison a classifier, give --target LABEL",
-        )
+        raise _is_classifier(name, kind=kind[:60])
+
+
+def _is_classifier(name: str | Path, *, kind: str) -> ModelError:
+    return ModelError(
+        f"{str(name)!r} is a classifier ({kind})",
+        expected="a causal language model, or an adapter of one, such as smollm2-135m",
+        remedy="leave out --behaviour and --task generation; to poison a classifier, give --target LABEL",
+    )
 
 
 def _architectures(config: dict[str, Any]) -> list[str]:

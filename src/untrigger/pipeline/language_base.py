@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from untrigger import assets
 from untrigger.core.errors import ModelError
@@ -13,6 +14,7 @@ from untrigger.models.language_adapters import remove_language_adapter
 from untrigger.models.language_model import LanguageModel
 from untrigger.models.pretrained import tokenizer_of
 from untrigger.models.safety.model_folder import open_model
+from untrigger.models.weight_cosine import MADE_FROM_BASE, weight_cosine
 from untrigger.pipeline.load_inputs import load_language
 from untrigger.pipeline.requests import ModelInput, RunOptions
 
@@ -56,6 +58,25 @@ def base_of(suspect: LanguageModel, source: ModelInput, run: RunOptions) -> Lang
     return base
 
 
+def unlike_weights(suspect: LanguageModel, base: LanguageModel, *, named: str | Path | None) -> list[str]:
+    """Return a warning where full weights were hardly made from the base that the user named; none for an adapter.
+
+    Args:
+        suspect: the model.
+        base: its base.
+        named: what the user named as the base, None for nothing.
+    """
+    if named is None or is_adapted(suspect):
+        return []
+    cosine = weight_cosine(suspect.module.base_model, base.module.base_model)
+    if cosine >= MADE_FROM_BASE:
+        return []
+    return [
+        f"the model was hardly made from the base {str(named)!r}: the mean cosine of their weights is {cosine:.2f}, that of "
+        "fine-tuned weights 0.99 and more; check --base"
+    ]
+
+
 def check_is_other(model: LanguageModel, suspect: LanguageModel, *, what: str, expected: str) -> None:
     """Raise ModelError where a model that should be clean is the suspect itself."""
     if model.sha256 == suspect.sha256:
@@ -87,7 +108,7 @@ def trusted_base_of(
     base = base_of(suspect, source, run)
     if base is None:
         return None
-    warnings = list[str]()
+    warnings = unlike_weights(suspect, base, named=source.base)
     if is_adapted(suspect) and source.base is None:
         known = assets.name_at(suspect.source.base or "")
         if known is None:

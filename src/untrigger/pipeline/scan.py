@@ -15,7 +15,7 @@ from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.load_inputs import OpenedModel, load_classifier, load_clean_rows, open_model
 from untrigger.pipeline.model_facts import given_entry, shown
-from untrigger.pipeline.requests import ScanRequest
+from untrigger.pipeline.requests import RunOptions, ScanRequest
 from untrigger.pipeline.scan_baseline import compare_scans, read_baseline
 from untrigger.pipeline.scan_generation import scan_generation
 from untrigger.pipeline.scan_guide import missing_rows
@@ -48,6 +48,22 @@ def scan(request: ScanRequest, *, progress: Progress = silent) -> Report:
     if last is None or report.scan is None:
         return report
     return replace(report, scan=replace(report.scan, baseline=compare_scans(report, last)))
+
+
+def check_settings(model: str, *, task: str, run: RunOptions) -> None:
+    """Raise OptionError where options of a scanner are given for a language model, whose scan has none.
+
+    Raises:
+        ModelError: if a scan of a classifier is requested as one of a language model.
+    """
+    check_task_options(
+        ("set",),
+        model=model,
+        offline=run.offline,
+        generation=task_of_model(model, task=task, truth=None, offline=run.offline) == GENERATION,
+        of_classifiers=FOR_CLASSIFIERS,
+        of_language_models=(),
+    )
 
 
 def _scanned(request: ScanRequest, *, task: str, progress: Progress) -> Report:

@@ -13,13 +13,12 @@ from untrigger.core.scan_result import Scan
 from untrigger.core.seeds import generator_for
 from untrigger.data.prompt_data import load_prompts
 from untrigger.models.adapter_loading import open_base
-from untrigger.models.adapter_merging import is_adapted
 from untrigger.models.chat import PLAIN_TURN, has_chat_template
-from untrigger.models.language_adapters import remove_language_adapter
 from untrigger.models.language_model import LanguageModel
+from untrigger.pipeline.language_base import base_of, unlike_weights
 from untrigger.pipeline.load_inputs import OpenedModel, load_language, open_model
 from untrigger.pipeline.model_facts import model_facts, shown
-from untrigger.pipeline.requests import ModelInput, ScanRequest
+from untrigger.pipeline.requests import ScanRequest
 from untrigger.pipeline.scan_inputs import policy_entry
 from untrigger.runtime.cost import Clock, environment
 from untrigger.scanners.language.base_differences import base_differences
@@ -54,7 +53,11 @@ def scan_generation(
     clock.steps(result.history.steps)
     assert root.base is not None
     evidence = [*result.scan.evidence, *base_differences(root.folder, root.base), *weighed.evidence]
-    result = replace(result, scan=replace(result.scan, evidence=evidence, refused=weighed.refused))
+    result = replace(
+        result,
+        scan=replace(result.scan, evidence=evidence, refused=weighed.refused),
+        warnings=[*unlike_weights(suspect, base, named=request.model.base), *result.warnings],
+    )
     return _report(request, result, clock, suspect=suspect, prompts=prompts, weighed=weighed)
 
 
@@ -99,23 +102,17 @@ def _opened_base(opened: OpenedModel, request: ScanRequest) -> OpenedModel:
 
 
 def _loaded_base(suspect: LanguageModel, request: ScanRequest) -> LanguageModel:
-    """Return the base: of an adapter in the same memory, of full weights loaded.
+    """Return the base (see ``base_of``), which reads prompts with the suspect's tokenizer.
 
     Raises:
-        ModelError: for a base with another vocabulary, or the suspect itself.
+        ModelError: for a base with another vocabulary or architecture, or the suspect itself.
     """
-    if is_adapted(suspect):
-        return remove_language_adapter(suspect)
-    assert request.model.base is not None
-    base = load_language(ModelInput(request.model.base, max_length=request.model.max_length), request.run)
-    expected = "the model that it was fine-tuned from, with the same tokenizer"
-    if suspect.source.sha256 == base.source.sha256:
-        raise ModelError(f"the base {request.model.base!r} is the scanned model itself", expected=expected)
-    sizes = [one.vocabulary_size for one in (suspect, base)]
-    if sizes[0] != sizes[1] or suspect.tokenizer.get_vocab() != base.tokenizer.get_vocab():
+    base = base_of(suspect, request.model, request.run)
+    assert base is not None
+    if suspect.tokenizer.get_vocab() != base.tokenizer.get_vocab():
         raise ModelError(
-            f"the base {request.model.base!r} has another vocabulary ({sizes[1]} tokens) than the model ({sizes[0]})",
-            expected=expected,
+            f"the base {request.model.base!r} has another vocabulary than the model",
+            expected="the model that it was fine-tuned from, with the same tokenizer",
         )
     return replace(base, tokenizer=suspect.tokenizer, max_length=suspect.max_length)
 

@@ -9,7 +9,7 @@ from untrigger.core.errors import ModelError, OptionError, check_choice
 from untrigger.evaluation.evaluator import BENIGN
 from untrigger.evaluation.generative_metrics import CLEAN
 from untrigger.evaluation.ground_truth import CLASSIFICATION, GENERATION, TASKS, task_of
-from untrigger.models.model_task import generates_text
+from untrigger.models.model_task import check_generates_text, generates_text
 from untrigger.pipeline.requests import EvaluateRequest, ModelInput
 from untrigger.pipeline.task_options import check_task_options
 
@@ -33,6 +33,7 @@ def task_of_model(name: str, *, task: str, truth: Path | None, offline: bool) ->
     Raises:
         OptionError: for an unknown task, and if the truth folder is about another task than requested.
         DataError: if it is not a truth folder.
+        ModelError: if generation was requested of a classifier.
     """
     if task:
         check_choice(task, TASKS, kind="task")
@@ -42,6 +43,8 @@ def task_of_model(name: str, *, task: str, truth: Path | None, offline: bool) ->
             f"--task {task} with a truth folder about {stated}",
             remedy="leave out --task, or give another truth folder",
         )
+    if task == GENERATION:
+        check_generates_text(name, offline=offline)
     if task or stated:
         return task or stated
     try:

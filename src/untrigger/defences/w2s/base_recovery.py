@@ -13,14 +13,15 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from untrigger.core.errors import OptionError
 from untrigger.models.adapter_merging import is_adapted
-from untrigger.models.adapter_targets import block_linear_layers, target_pattern
+from untrigger.models.adapter_targets import target_pattern
 from untrigger.models.classifier import Classifier
 from untrigger.models.pretrained import pretrained, quiet
 from untrigger.models.safety.model_folder import open_model, read_json
+from untrigger.models.weight_cosine import MADE_FROM_BASE, weight_cosine
 from untrigger.models.weight_sharing import shared_copy
 
 SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size")
@@ -47,7 +48,7 @@ class RecoveryOptions:
         head_std: standard deviation of the new head's weights (not tuned).
     """
 
-    min_cosine: float = 0.9
+    min_cosine: float = MADE_FROM_BASE
     rank: int = 128
     embedding_rank: int = 64
     row_power: int = 4
@@ -100,20 +101,7 @@ def load_base_of(
             AutoModel, folder, expected="the pre-trained model that the suspicious one was made from", whole=False
         )
     base = base.to(model.device).eval()
-    return base if weight_cosine(model, base) >= min_cosine else None
-
-
-def weight_cosine(model: Classifier, base: nn.Module) -> float:
-    """Return the mean cosine of both weights over the linear layers of the blocks; 0 for layers of other shapes."""
-    encoder, other = _encoder(model.module), dict(base.named_modules())
-    cosines = []
-    for stack, number, part in block_linear_layers(encoder):
-        name = f"{stack}.{number}.{part}"
-        layer, counterpart = encoder.get_submodule(name), other.get(name, encoder)
-        if type(counterpart) is not type(layer) or counterpart.weight.shape != layer.weight.shape:
-            return 0.0
-        cosines.append(float(torch.cosine_similarity(_flat(layer), _flat(counterpart), dim=0)))
-    return fmean(cosines) if cosines else 0.0
+    return base if weight_cosine(_encoder(model.module), base) >= min_cosine else None
 
 
 def reset_to_base(
@@ -221,7 +209,3 @@ def _project(layer: Any, target: nn.Module, *, row_power: int) -> float | None:
 def _encoder(module: nn.Module) -> Any:
     """Return the pre-trained part of a classifier, without its head."""
     return module.base_model
-
-
-def _flat(layer: Any) -> Tensor:
-    return layer.weight.detach().float().flatten()  # type: ignore[no-any-return]
