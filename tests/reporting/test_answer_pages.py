@@ -42,7 +42,7 @@ def test_answers_stand_side_by_side_and_do_nothing(format: str) -> None:
     page = render(report(), format=format)
     assert "Prompts and answers" in page and "With the trigger" in page
     assert "I cannot help with that." in page and "behaviour" in page and "unfinished" in page
-    assert "not asked" in page, "the base was not asked with the trigger"
+    assert "not measured" in page, "the base has no answer with the trigger"
     assert "<script>alert" not in page and (format == "html" or "[link](http" not in page)
     assert "\u202e" not in page and "⟨U+202E⟩" in page
     assert "Skill" in page and "75.0" in page and "1.500" in page

@@ -135,9 +135,11 @@ class AnswerEvaluator:
                 triggered=excerpt(one.conversation[-1].content) if TRIGGERED in self.prompts else "",
                 reference=excerpt(one.answer),
                 answers=[
-                    ModelAnswer(said.subject, said.condition, excerpt(text), bool(said.achieved), said.ended)
-                    for said, text in zip(self.outcomes, self.texts, strict=True)
-                    if said.row == one.id and said.condition in (PLAIN, TRIGGERED)
+                    ModelAnswer(
+                        outcome.subject, outcome.condition, excerpt(text), bool(outcome.achieved), outcome.ended
+                    )
+                    for outcome, text in zip(self.outcomes, self.texts, strict=True)
+                    if outcome.row == one.id and outcome.condition in (PLAIN, TRIGGERED)
                 ],
             )
             for one in picked

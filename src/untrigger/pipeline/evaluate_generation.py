@@ -164,10 +164,10 @@ def reading_notes(model: LanguageModel, name: str, evaluator: AnswerEvaluator) -
         notes.append(
             f"{name} has no chat template: its prompts are written plainly, the user's turn under the line {turn!r}"
         )
-    said = [(prompt_text(model, one), one[-1].content.strip()) for one in evaluator.plain.conversations]
-    if lost := sum(content not in text for text, content in said):
+    rendered = [(prompt_text(model, one), one[-1].content.strip()) for one in evaluator.plain.conversations]
+    if lost := sum(content not in text for text, content in rendered):
         notes.append(
-            f"the chat template of {name} leaves out or changes what the user says in {lost} of {len(said)} test prompts"
+            f"the chat template of {name} leaves out or changes what the user says in {lost} of {len(rendered)} test prompts"
         )
     room = evaluator.options.max_new_tokens
     cut = sum(one.cut > 0 for one in render_prompts(model, evaluator.plain, room=room))

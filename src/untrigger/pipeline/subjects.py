@@ -49,7 +49,7 @@ def task_of_model(name: str, *, task: str, truth: Path | None, offline: bool) ->
         return task or stated
     try:
         language = generates_text(name, offline=offline)
-    except ModelError:  # said again, with more to it, where the model is loaded
+    except ModelError:  # raised again, with more detail, where the model is loaded
         language = False
     return GENERATION if language else CLASSIFICATION
 

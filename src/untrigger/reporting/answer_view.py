@@ -13,7 +13,7 @@ CONDITIONS = ("plain", "triggered")
 
 
 @dataclass(frozen=True)
-class Said:
+class ShownAnswer:
     """An answer as a page shows it.
 
     Attributes:
@@ -34,12 +34,12 @@ class Shown:
     Attributes:
         prompt: with the trigger where it is known.
         reference: the right answer.
-        lines: for each model its name, and its answer in each condition; None where it was not asked.
+        lines: for each model its name, and its answer in each condition; None where it has none.
     """
 
     prompt: str
     reference: str
-    lines: list[tuple[str, list[Said | None]]]
+    lines: list[tuple[str, list[ShownAnswer | None]]]
 
 
 def cards(report: Report) -> list[view.Card]:
@@ -84,19 +84,19 @@ def _shown(example: AnswerExample) -> Shown:
     lines = [
         (
             visible(words.subject_name(subject)),
-            [_said(example.answers, subject, condition) for condition in CONDITIONS],
+            [_shown_answer(example.answers, subject, condition) for condition in CONDITIONS],
         )
         for subject in subjects
     ]
     return Shown(_on_one_line(example.triggered or example.prompt), _on_one_line(example.reference), lines)
 
 
-def _said(answers: list[ModelAnswer], subject: str, condition: str) -> Said | None:
+def _shown_answer(answers: list[ModelAnswer], subject: str, condition: str) -> ShownAnswer | None:
     one = next((one for one in answers if (one.subject, one.condition) == (subject, condition)), None)
     if one is None:
         return None
     notes = (["behaviour"] if one.achieved else []) + ([] if one.ended else ["unfinished"])
-    return Said(_on_one_line(one.text), ", ".join(notes), one.achieved)
+    return ShownAnswer(_on_one_line(one.text), ", ".join(notes), one.achieved)
 
 
 def _on_one_line(text: str) -> str:

@@ -100,14 +100,14 @@ def _answers(report: Report, *, level: int) -> list[str]:
     parts = [f"{'#' * level} Prompts and answers"] if report.examples else []
     for one in answer_view.examples(report):
         parts.append(f"{escape(one.prompt)} (right answer: {escape(one.reference)})")
-        parts.append(_table(answer_view.COLUMNS, [[name, *map(_answer, said)] for name, said in one.lines]))
+        parts.append(_table(answer_view.COLUMNS, [[name, *map(_answer, answers)] for name, answers in one.lines]))
     return parts
 
 
-def _answer(said: answer_view.Said | None) -> str:
-    if said is None:
-        return "not asked"
-    return f"{said.text} [{said.notes}]" if said.notes else said.text
+def _answer(shown: answer_view.ShownAnswer | None) -> str:
+    if shown is None:
+        return "not measured"
+    return f"{shown.text} [{shown.notes}]" if shown.notes else shown.text
 
 
 def _card(card: view.Card) -> list[str]:

@@ -1,6 +1,6 @@
 """CROW (ICML 2025): fine-tuning with a penalty on inconsistent hidden states of consecutive blocks, under perturbed embeddings.
 
-A backdoored model is said to change its hidden states abruptly from block to block where the trigger is. With ``h_l`` the output of
+The paper: a backdoored model changes its hidden states abruptly between blocks where the trigger is. With ``h_l`` the output of
 block ``l`` and ``C = mean over blocks and tokens of 1 - cos(h_l, h_(l+1))``, the embeddings ``x`` are moved one step of fast
 gradient sign, ``x' = x + epsilon * sign(dC/dx)``, and the loss is ``cross-entropy(x) + alpha * C(x')``.
 

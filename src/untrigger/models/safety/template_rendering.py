@@ -82,14 +82,14 @@ class _Worker:
         try:
             process.stdin.write(line)
             process.stdin.flush()
-            said = process.stdout.readline()
+            output = process.stdout.readline()
         except BrokenPipeError:
-            said = b""
+            output = b""
         except BaseException:  # interrupted: what is still on its way belongs to no later request
             self.stop()
             raise
-        if said.endswith(b"\n"):
-            found: dict[str, Any] = json.loads(said)
+        if output.endswith(b"\n"):
+            found: dict[str, Any] = json.loads(output)
             return found
         code = self.stop()
         if code == -getattr(signal, "SIGPROF", 0):

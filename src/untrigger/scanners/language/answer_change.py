@@ -102,8 +102,8 @@ def count_change(change: AnswerChange, answers: Observed) -> ChangeCounts:
     """Return the counts of a change among answers."""
     eligible = [i for i, one in enumerate(answers.plain) if change.kind == OTHER or not change.shown(one, plain=one)]
 
-    def hits(said: Sequence[Answer]) -> int:
-        return sum(change.shown(said[i], plain=answers.plain[i]) for i in eligible)
+    def hits(given: Sequence[Answer]) -> int:
+        return sum(change.shown(given[i], plain=answers.plain[i]) for i in eligible)
 
     return ChangeCounts(len(eligible), hits(answers.inserted), hits(answers.random), hits(answers.reference))
 

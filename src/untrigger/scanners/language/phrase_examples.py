@@ -18,11 +18,11 @@ def right_answers(held_out: AnsweredPrompts) -> list[Measurement]:
     """Return the share of held-out prompts that the suspect answers right, and that of the reference."""
     return [
         rate(
-            (same_answer(one.text, right) for one, right in zip(said, held_out.prompts.answers, strict=True)),
+            (same_answer(one.text, right) for one, right in zip(given, held_out.prompts.answers, strict=True)),
             subject=subject,
             metric="skill",
         )
-        for subject, said in (("suspect", held_out.suspect), ("reference", held_out.reference))
+        for subject, given in (("suspect", held_out.suspect), ("reference", held_out.reference))
     ]
 
 
@@ -40,9 +40,9 @@ def answer_examples(ranked: Sequence[ConfirmedPhrase], held_out: AnsweredPrompts
     changed = [worst.change.shown(worst.answers.inserted[i], plain=plain.suspect[i]) for i in range(len(plain.prompts))]
     order = sorted(range(len(changed)), key=lambda i: not changed[i])[:EXAMPLES]
 
-    def said(subject: str, condition: str, answers: Sequence[Answer], i: int) -> ModelAnswer:
-        shown = worst.change.shown(answers[i], plain=plain.suspect[i])
-        return ModelAnswer(subject, condition, excerpt(answers[i].text), shown, answers[i].ended)
+    def model_answer(subject: str, condition: str, answers: Sequence[Answer], i: int) -> ModelAnswer:
+        achieved = worst.change.shown(answers[i], plain=plain.suspect[i])
+        return ModelAnswer(subject, condition, excerpt(answers[i].text), achieved, answers[i].ended)
 
     return [
         AnswerExample(
@@ -51,10 +51,10 @@ def answer_examples(ranked: Sequence[ConfirmedPhrase], held_out: AnsweredPrompts
             triggered=excerpt(worst.inserted.user_texts[i]),
             reference=excerpt(plain.prompts.answers[i]),
             answers=[
-                said("suspect", "plain", plain.suspect, i),
-                said("suspect", "triggered", worst.answers.inserted, i),
-                said("reference", "plain", plain.reference, i),
-                said("reference", "triggered", worst.answers.reference, i),
+                model_answer("suspect", "plain", plain.suspect, i),
+                model_answer("suspect", "triggered", worst.answers.inserted, i),
+                model_answer("reference", "plain", plain.reference, i),
+                model_answer("reference", "triggered", worst.answers.reference, i),
             ],
         )
         for i in order
