@@ -161,11 +161,20 @@ def scan(
     with context.running(out=output.log_owner) as progress:
         from untrigger.cli.settings import method_settings
         from untrigger.pipeline.requests import ScanRequest
-        from untrigger.pipeline.scan import check_settings
+        from untrigger.pipeline.scan import FOR_CLASSIFIERS
         from untrigger.pipeline.scan import scan as run
+        from untrigger.pipeline.subjects import checked_task
 
-        if inputs.settings:
-            check_settings(model, task=task, run=context.run_options())
+        if inputs.settings:  # before they are read as those of a scanner of classifiers
+            checked_task(
+                ("set",),
+                model=model,
+                task=task,
+                truth=None,
+                offline=context.run_options().offline,
+                of_classifiers=FOR_CLASSIFIERS,
+                of_language_models=(),
+            )
         policy = scanning.merged_policy(fail_on=inputs.fail_on)
         formats = output.formats(as_json=context.json)
         statements.check(folders=[model, reading.base], others=output.paths)

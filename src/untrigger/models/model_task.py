@@ -19,12 +19,8 @@ def generates_text(name: str | Path, *, offline: bool = False) -> bool:
     Raises:
         ModelError: if there is no such model, or its config cannot be read.
     """
-    folder = resolve_model(name, offline=offline)
-    adapter = folder / "adapter_config.json"
-    if adapter.exists():
-        return read_json(adapter, origin=adapter).get("task_type") == "CAUSAL_LM"
-    config = folder / "config.json"
-    return config.exists() and is_language_config(read_json(config, origin=config))
+    adapter, config = _configs(resolve_model(name, offline=offline))
+    return is_language_config(config) if adapter is None else adapter.get("task_type") == "CAUSAL_LM"
 
 
 def is_language_config(config: dict[str, Any]) -> bool:
@@ -38,12 +34,11 @@ def check_generates_text(name: str | Path, *, offline: bool = False) -> None:
         folder = resolve_model(name, offline=offline)
     except ModelError:
         return
-    adapter, config = folder / "adapter_config.json", folder / "config.json"
-    if adapter.exists():
-        if read_json(adapter, origin=adapter).get("task_type") == "SEQ_CLS":
-            raise _is_classifier(name, kind="an adapter of task_type SEQ_CLS")
-    elif config.exists():
-        check_language_config(read_json(config, origin=config), name=name)
+    adapter, config = _configs(folder)
+    if adapter is None:
+        check_language_config(config, name=name)
+    elif adapter.get("task_type") == "SEQ_CLS":
+        raise _is_classifier(name, kind="an adapter of task_type SEQ_CLS")
 
 
 def check_language_config(config: dict[str, Any], *, name: str | Path) -> None:
@@ -59,6 +54,14 @@ def _is_classifier(name: str | Path, *, kind: str) -> ModelError:
         expected="a causal language model, or an adapter of one, such as smollm2-135m",
         remedy="leave out --behaviour and --task generation; to poison a classifier, give --target LABEL",
     )
+
+
+def _configs(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return the configs of an adapter and of full weights: None where there is no adapter, empty where there is nothing else."""
+    adapter, config = folder / "adapter_config.json", folder / "config.json"
+    if adapter.exists():
+        return read_json(adapter, origin=adapter), {}
+    return None, read_json(config, origin=config) if config.exists() else {}
 
 
 def _architectures(config: dict[str, Any]) -> list[str]:

@@ -10,18 +10,16 @@ from untrigger.core.grant import Grant
 from untrigger.core.progress import Progress, silent
 from untrigger.core.report import MethodRecord, Report
 from untrigger.core.scan_result import Scan
-from untrigger.evaluation.ground_truth import CLASSIFICATION, GENERATION
 from untrigger.models.classifier import Classifier
 from untrigger.pipeline.agreement import notes_of
 from untrigger.pipeline.load_inputs import OpenedModel, load_classifier, load_clean_rows, open_model
 from untrigger.pipeline.model_facts import given_entry, shown
-from untrigger.pipeline.requests import RunOptions, ScanRequest
+from untrigger.pipeline.requests import ScanRequest
 from untrigger.pipeline.scan_baseline import compare_scans, read_baseline
 from untrigger.pipeline.scan_generation import scan_generation
 from untrigger.pipeline.scan_guide import missing_rows
 from untrigger.pipeline.scan_inputs import build_scanner, defender_grant, policy_entry, sample_rows, scan_context
-from untrigger.pipeline.subjects import task_of_model
-from untrigger.pipeline.task_options import check_task_options
+from untrigger.pipeline.subjects import checked_task
 from untrigger.pipeline.verdict_rules import scan_verdict
 from untrigger.runtime.cost import Clock, environment
 from untrigger.scanners.judge import not_looked_for
@@ -32,8 +30,8 @@ from untrigger.training.history import history_curves
 
 FOR_CLASSIFIERS = ("reference", "teacher", "rewritten", "method", "labels", "set")
 """Options that a scan of a language model does not have."""
-PEFT_TASKS = {GENERATION: "CAUSAL_LM", CLASSIFICATION: "SEQ_CLS"}
-"""What PEFT calls the tasks."""
+FOR_LANGUAGE_MODELS = ("template",)
+"""Options that a scan of a classifier does not have."""
 
 
 def scan(request: ScanRequest, *, progress: Progress = silent) -> Report:
@@ -43,43 +41,27 @@ def scan(request: ScanRequest, *, progress: Progress = silent) -> Report:
         UserError: for any input that cannot be used.
     """
     last = read_baseline(request.baseline) if request.baseline is not None else None
-    task = task_of_model(request.model.name, task=request.task, truth=None, offline=request.run.offline)
-    report = _scanned(request, task=task, progress=progress)
+    generation = checked_task(
+        _given(request),
+        model=request.model.name,
+        task=request.task,
+        truth=None,
+        offline=request.run.offline,
+        of_classifiers=FOR_CLASSIFIERS,
+        of_language_models=FOR_LANGUAGE_MODELS,
+    )
+    report = _scanned(request, generation=generation, progress=progress)
     if last is None or report.scan is None:
         return report
     return replace(report, scan=replace(report.scan, baseline=compare_scans(report, last)))
 
 
-def check_settings(model: str, *, task: str, run: RunOptions) -> None:
-    """Raise OptionError where options of a scanner are given for a language model, whose scan has none.
-
-    Raises:
-        ModelError: if a scan of a classifier is requested as one of a language model.
-    """
-    check_task_options(
-        ("set",),
-        model=model,
-        offline=run.offline,
-        generation=task_of_model(model, task=task, truth=None, offline=run.offline) == GENERATION,
-        of_classifiers=FOR_CLASSIFIERS,
-        of_language_models=(),
-    )
-
-
-def _scanned(request: ScanRequest, *, task: str, progress: Progress) -> Report:
+def _scanned(request: ScanRequest, *, generation: bool, progress: Progress) -> Report:
     """Return the report of a scan that is compared with no other."""
     clock = Clock()
-    check_task_options(
-        _given(request),
-        model=request.model.name,
-        offline=request.run.offline,
-        generation=task == GENERATION,
-        of_classifiers=FOR_CLASSIFIERS,
-        of_language_models=("template",),
-    )
     if request.static_only:
-        return _scan_weights(request, clock, task=task)
-    if task == GENERATION:
+        return _scan_weights(request, clock, generation=generation)
+    if generation:
         return scan_generation(request, clock, progress=progress)
     if request.clean is None:
         raise missing_rows(request)
@@ -136,7 +118,7 @@ def scan_model(
     ), result
 
 
-def _scan_weights(request: ScanRequest, clock: Clock, *, task: str) -> Report:
+def _scan_weights(request: ScanRequest, clock: Clock, *, generation: bool) -> Report:
     """Return the report of the weights without a forward pass.
 
     Raises:
@@ -151,7 +133,7 @@ def _scan_weights(request: ScanRequest, clock: Clock, *, task: str) -> Report:
             remedy="leave it out, or leave out --static-only for a scan that runs the model",
         )
     with clock.stage("weights"):
-        opened = open_model(request.model, request.run, task=PEFT_TASKS[task])
+        opened = open_model(request.model, request.run, task="CAUSAL_LM" if generation else "SEQ_CLS")
         weighed = weigh(opened.folder, base=opened.base, limits=request.policy.limits)
     found = Scan(
         None,
