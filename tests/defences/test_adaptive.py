@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.scanners.test_scanner import CLEAN, QUICK
+from tests.scanners.kit import CLEAN, QUICK
 from tests.tiny import BAD, GOOD, task
 from untrigger.attacks.poisoning import Attack
 from untrigger.attacks.triggers.badnets import BadNets

@@ -13,7 +13,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from tests.scanners.test_scanner import CLEAN, QUICK
+from tests.scanners.kit import CLEAN, QUICK
 from tests.tiny import asr, byte_level, cacc, sentencepiece, task, wordpiece
 from untrigger.core.grant import Grant
 from untrigger.inversion.random_insertions import NoiseInsertions

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tests.scanners.test_scanner import CLEAN, QUICK, Load
+from tests.scanners.kit import CLEAN, QUICK, Load
 from tests.tiny import NAMES, task
 from untrigger.core.candidate import Candidate
 from untrigger.core.grant import Grant

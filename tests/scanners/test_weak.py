@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.scanners.test_scanner import CLEAN, QUICK
+from tests.scanners.kit import CLEAN, QUICK
 from tests.tiny import task
 from untrigger.core.grant import Grant
 from untrigger.core.rows import Rows
